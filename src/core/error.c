@@ -1,0 +1,30 @@
+#include "core/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int bl_fail(bl_error *err, int code, const char *format, ...) {
+    if (!err) {
+        return code;
+    }
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(err->message, sizeof err->message, format, args);
+    va_end(args);
+    if (n >= (int)sizeof err->message) {
+        memcpy(err->message + sizeof err->message - 4, "...", 4);
+    }
+    /* Names from files and prompts end up in messages: nothing in them may move a terminal's cursor. */
+    for (char *p = err->message; *p; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7f) {
+            *p = '?';
+        }
+    }
+    err->code = code;
+    return code;
+}
+
+int bl_fail_memory(bl_error *err, const char *what, unsigned long long bytes) {
+    return bl_fail(err, BL_E_MEMORY, "out of memory: %s needs %llu bytes", what, bytes);
+}

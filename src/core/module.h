@@ -1,0 +1,17 @@
+/* The modules of a pipeline, under the names that users, logs and checkpoints' folders share. */
+#ifndef BALLAST_CORE_MODULE_H
+#define BALLAST_CORE_MODULE_H
+
+typedef enum bl_module {
+    BL_TEXT_ENCODER = 0,
+    BL_TEXT_ENCODER_2,
+    BL_UNET,
+    BL_VAE_ENCODER,
+    BL_VAE_DECODER,
+    BL_MODULE_COUNT
+} bl_module;
+
+/* "text_encoder", "text_encoder_2", "unet", "vae_encoder", "vae_decoder". Static storage. */
+const char *bl_module_name(bl_module m);
+
+#endif

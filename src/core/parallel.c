@@ -1,0 +1,123 @@
+#include "core/parallel.h"
+
+#include <omp.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+/* libgomp's entry point for "#pragma omp parallel" (its ABI since GCC 4.9). */
+void GOMP_parallel(void (*fn)(void *), void *data, unsigned threads, unsigned flags);
+
+typedef struct loop {
+    bl_range_fn *fn;
+    void *context;
+    int64_t n;
+    int parts;
+} loop;
+
+static void run_part(void *data) {
+    const loop *l = data;
+    int t = omp_get_thread_num();
+    int64_t begin = l->n * t / l->parts, end = l->n * (t + 1) / l->parts;
+    if (t < l->parts && begin < end) {
+        l->fn(l->context, begin, end, t);
+    }
+}
+
+void bl_parallel_for(int64_t n, int64_t grain, bl_range_fn *fn, void *context) {
+    if (n <= 0) {
+        return;
+    }
+    int64_t most = grain > 1 ? (n + grain - 1) / grain : n;
+    int threads = bl_threads();
+    if (most < threads) {
+        threads = (int)most;
+    }
+    if (threads <= 1 || omp_in_parallel()) {
+        fn(context, 0, n, 0);
+        return;
+    }
+    loop l = {.fn = fn, .context = context, .n = n, .parts = threads};
+    GOMP_parallel(run_part, &l, (unsigned)threads, 0);
+}
+
+void bl_set_threads(int n) {
+    omp_set_dynamic(0);
+    omp_set_num_threads(n);
+}
+
+int bl_threads(void) {
+    return omp_get_max_threads();
+}
+
+static bool read_line(const char *path, char *line, int size) {
+    FILE *f = fopen(path, "re");
+    if (!f) {
+        return false;
+    }
+    bool ok = fgets(line, size, f) != NULL;
+    fclose(f);
+    return ok;
+}
+
+/* Cores of the affinity mask that are the first of their SMT siblings inside the mask. */
+static int physical_cores(const cpu_set_t *allowed) {
+    int count = 0;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, allowed)) {
+            continue;
+        }
+        char path[96], line[256];
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
+        int first = cpu;
+        if (read_line(path, line, sizeof line)) {
+            /* "0,64" or "0-1": the lowest sibling that we may use stands for the core */
+            int a, b, used;
+            for (const char *p = line; sscanf(p, "%d%n", &a, &used) == 1;) {
+                p += used;
+                b = a;
+                if (*p == '-' && sscanf(p + 1, "%d%n", &b, &used) == 1) {
+                    p += 1 + used;
+                }
+                for (int s = a; s <= b && s < cpu && s >= 0; s++) {
+                    first = first == cpu && CPU_ISSET(s, allowed) ? s : first;
+                }
+                p += *p == ',';
+            }
+        }
+        count += first == cpu;
+    }
+    return count;
+}
+
+/* CPUs the cgroup's quota pays for, or a large number where there is none. */
+static double quota_cores(void) {
+    char line[256], limit[64];
+    double quota, period;
+    if (read_line("/sys/fs/cgroup/cpu.max", line, sizeof line) && sscanf(line, "%63s %lf", limit, &period) == 2 &&
+        sscanf(limit, "%lf", &quota) == 1 && period > 0) {
+        return quota / period;
+    }
+    char second[64];
+    if (read_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", line, sizeof line) &&
+        read_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us", second, sizeof second) &&
+        sscanf(line, "%lf", &quota) == 1 && sscanf(second, "%lf", &period) == 1 && quota > 0 && period > 0) {
+        return quota / period;
+    }
+    return 1e9;
+}
+
+int bl_usable_cores(void) {
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    if (sched_getaffinity(0, sizeof allowed, &allowed)) {
+        return 1;
+    }
+    int cores = physical_cores(&allowed);
+    double quota = quota_cores();
+    if (quota < cores) {
+        cores = (int)(quota + 0.5);
+    }
+    return cores < 1 ? 1 : cores;
+}
