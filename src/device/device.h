@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "graph/graph.h"
+#include "graph/source.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,16 +33,6 @@ typedef enum bl_stream {
     BL_STREAM_COPY,
     BL_STREAM_COUNT
 } bl_stream;
-
-/* Where weights wait: the checkpoint behind a graph's weights. All functions may be called from several threads. */
-typedef struct bl_source {
-    void *payload;
-    /* Type of the stored elements of part `part` of a weight. */
-    bl_dtype (*dtype)(void *payload, const bl_weight *w, int part);
-    /* Reads rows [begin, end) of a part, row-major, in its stored type. A row is all elements of one index of the
-     * first axis. A file that has shrunk or changed is an error, never a signal. */
-    int (*read)(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end, void *dst, bl_error *err);
-} bl_source;
 
 typedef struct bl_device_caps {
     char name[128];          /* "AMD EPYC ..., avx512_bf16, 2 threads" */
