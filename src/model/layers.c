@@ -1,0 +1,206 @@
+#include "model/layers.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LAYER_NORM_EPS 1e-5f
+/* Transformer2DModel's own; the resnets around it have the network's norm_eps. */
+#define TRANSFORMER_NORM_EPS 1e-6f
+
+bl_path bl_path_make(const char *format, ...) {
+    bl_path path;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(path.s, sizeof path.s, format, args);
+    va_end(args);
+    return path;
+}
+
+int bl_net_channels(const bl_graph *g, bl_tensor_id x) {
+    return x == BL_NONE ? 1 : g->tensors[x].c;
+}
+
+static bl_weight_id vector(bl_graph *g, const char *layer, const char *leaf, int channels) {
+    bl_path path = bl_path_make("%s.%s", layer, leaf);
+    const char *name = path.s;
+    int64_t shape[1] = {channels};
+    return bl_weight_new(g, BL_W_VECTOR, shape, 1, &name, 1);
+}
+
+bl_tensor_id bl_net_conv(bl_graph *g, bl_tensor_id x, const char *name, int out_channels, int kernel,
+                         bl_conv_options o) {
+    bl_path path = bl_path_make("%s.weight", name);
+    const char *weight_name = path.s;
+    int64_t shape[4] = {out_channels, bl_net_channels(g, x), kernel, kernel};
+    bl_weight_id weight = bl_weight_new(g, BL_W_CONV, shape, 4, &weight_name, 1);
+    bl_weight_id bias = vector(g, name, "bias", out_channels);
+    if (o.top == 0 && o.left == 0 && o.bottom == 0 && o.right == 0) {
+        o.top = o.left = o.bottom = o.right = kernel / 2;
+    }
+    return bl_conv(g, x, weight, bias, o);
+}
+
+bl_tensor_id bl_net_linear(bl_graph *g, bl_tensor_id x, const char *name, int out_channels, bl_act act,
+                           bl_tensor_id residual) {
+    bl_path path = bl_path_make("%s.weight", name);
+    const char *weight_name = path.s;
+    int64_t shape[2] = {out_channels, bl_net_channels(g, x)};
+    bl_weight_id weight = bl_weight_new(g, BL_W_LINEAR, shape, 2, &weight_name, 1);
+    bl_weight_id bias = vector(g, name, "bias", out_channels);
+    return bl_linear(g, x, weight, bias, act, residual);
+}
+
+bl_tensor_id bl_net_projections(bl_graph *g, bl_tensor_id x, const bl_path *names, int parts,
+                                int out_channels, bool bias) {
+    bl_path weight_paths[BL_WEIGHT_PARTS], bias_paths[BL_WEIGHT_PARTS];
+    const char *weight_names[BL_WEIGHT_PARTS] = {0}, *bias_names[BL_WEIGHT_PARTS] = {0};
+    for (int i = 0; i < parts && i < BL_WEIGHT_PARTS; i++) {
+        weight_paths[i] = bl_path_make("%s.weight", names[i].s);
+        bias_paths[i] = bl_path_make("%s.bias", names[i].s);
+        weight_names[i] = weight_paths[i].s;
+        bias_names[i] = bias_paths[i].s;
+    }
+    int64_t shape[2] = {(int64_t)parts * out_channels, bl_net_channels(g, x)};
+    bl_weight_id w = bl_weight_new(g, BL_W_LINEAR, shape, 2, weight_names, parts);
+    bl_weight_id b = bias ? bl_weight_new(g, BL_W_VECTOR, shape, 1, bias_names, parts) : BL_NONE;
+    return bl_linear(g, x, w, b, BL_ACT_NONE, BL_NONE);
+}
+
+bl_tensor_id bl_net_group_norm(bl_graph *g, bl_tensor_id x, const char *name, int groups, float eps,
+                               bl_act act) {
+    int channels = bl_net_channels(g, x);
+    bl_weight_id scale = vector(g, name, "weight", channels);
+    bl_weight_id shift = vector(g, name, "bias", channels);
+    return bl_group_norm(g, x, scale, shift, groups, eps, act);
+}
+
+bl_tensor_id bl_net_layer_norm(bl_graph *g, bl_tensor_id x, const char *name, float eps) {
+    int channels = bl_net_channels(g, x);
+    bl_weight_id scale = vector(g, name, "weight", channels);
+    bl_weight_id shift = vector(g, name, "bias", channels);
+    return bl_layer_norm(g, x, scale, shift, eps);
+}
+
+static bool is_tapped(const bl_graph *g, const char *name) {
+    for (const char *const *tap = g->taps; tap && *tap; tap++) {
+        if (strcmp(*tap, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bl_tensor_id bl_net_norm_out(bl_graph *g, bl_tensor_id x, const char *name, int groups, float eps) {
+    if (!is_tapped(g, name)) {
+        return bl_net_group_norm(g, x, name, groups, eps, BL_ACT_SILU);
+    }
+    x = bl_net_group_norm(g, x, name, groups, eps, BL_ACT_NONE);
+    bl_tap(g, x, "%s", name);
+    return bl_activation(g, x, BL_ACT_SILU);
+}
+
+bl_tensor_id bl_net_resnet(bl_graph *g, bl_tensor_id x, bl_tensor_id temb, const char *name, int out_channels,
+                           int groups, float eps) {
+    bl_tensor_id y = bl_net_group_norm(g, x, bl_path_make("%s.norm1", name).s, groups, eps, BL_ACT_SILU);
+    bl_tensor_id shift = BL_NONE;
+    if (temb != BL_NONE) {
+        shift = bl_net_linear(g, temb, bl_path_make("%s.time_emb_proj", name).s, out_channels, BL_ACT_NONE,
+                              BL_NONE);
+    }
+    y = bl_net_conv(g, y, bl_path_make("%s.conv1", name).s, out_channels, 3,
+                    (bl_conv_options){.residual = BL_NONE, .channels = shift});
+    y = bl_net_group_norm(g, y, bl_path_make("%s.norm2", name).s, groups, eps, BL_ACT_SILU);
+    if (bl_net_channels(g, x) != out_channels) {
+        x = bl_net_conv(g, x, bl_path_make("%s.conv_shortcut", name).s, out_channels, 1,
+                        (bl_conv_options){.residual = BL_NONE, .channels = BL_NONE});
+    }
+    return bl_net_conv(g, y, bl_path_make("%s.conv2", name).s, out_channels, 3,
+                       (bl_conv_options){.residual = x, .channels = BL_NONE});
+}
+
+bl_tensor_id bl_net_upsampler(bl_graph *g, bl_tensor_id x, const char *name, int h, int w) {
+    x = bl_upsample(g, x, h, w);
+    return bl_net_conv(g, x, bl_path_make("%s.conv", name).s, bl_net_channels(g, x), 3,
+                       (bl_conv_options){.residual = BL_NONE, .channels = BL_NONE});
+}
+
+bl_tensor_id bl_net_pixel_attention(bl_graph *g, bl_tensor_id x, const char *name, int groups, float eps) {
+    int channels = bl_net_channels(g, x);
+    bl_path parts[3] = {bl_path_make("%s.to_q", name), bl_path_make("%s.to_k", name),
+                        bl_path_make("%s.to_v", name)};
+    bl_tensor_id y = bl_net_group_norm(g, x, bl_path_make("%s.group_norm", name).s, groups, eps, BL_ACT_NONE);
+    y = bl_net_projections(g, y, parts, 3, channels, true);
+    bl_attention_options o = {
+        .heads = 1, .head_dim = channels, .k_offset = channels, .v_offset = 2 * channels};
+    y = bl_attention(g, y, y, y, o);
+    return bl_net_linear(g, y, bl_path_make("%s.to_out.0", name).s, channels, BL_ACT_NONE, x);
+}
+
+bl_tensor_id bl_net_transformer_block(bl_graph *g, bl_tensor_id x, bl_tensor_id context, const char *name,
+                                      int heads) {
+    int channels = bl_net_channels(g, x);
+    bl_attention_options o = {.heads = heads, .head_dim = channels / heads};
+
+    bl_tensor_id y = bl_net_layer_norm(g, x, bl_path_make("%s.norm1", name).s, LAYER_NORM_EPS);
+    bl_path own[3] = {bl_path_make("%s.attn1.to_q", name), bl_path_make("%s.attn1.to_k", name),
+                      bl_path_make("%s.attn1.to_v", name)};
+    bl_tensor_id qkv = bl_net_projections(g, y, own, 3, channels, false);
+    o.k_offset = channels;
+    o.v_offset = 2 * channels;
+    y = bl_attention(g, qkv, qkv, qkv, o);
+    x = bl_net_linear(g, y, bl_path_make("%s.attn1.to_out.0", name).s, channels, BL_ACT_NONE, x);
+
+    y = bl_net_layer_norm(g, x, bl_path_make("%s.norm2", name).s, LAYER_NORM_EPS);
+    bl_path query = bl_path_make("%s.attn2.to_q", name);
+    bl_path other[2] = {bl_path_make("%s.attn2.to_k", name), bl_path_make("%s.attn2.to_v", name)};
+    bl_tensor_id q = bl_net_projections(g, y, &query, 1, channels, false);
+    bl_tensor_id kv = bl_net_projections(g, context, other, 2, channels, false);
+    o.k_offset = 0;
+    o.v_offset = channels;
+    y = bl_attention(g, q, kv, kv, o);
+    x = bl_net_linear(g, y, bl_path_make("%s.attn2.to_out.0", name).s, channels, BL_ACT_NONE, x);
+
+    y = bl_net_layer_norm(g, x, bl_path_make("%s.norm3", name).s, LAYER_NORM_EPS);
+    y = bl_net_linear(g, y, bl_path_make("%s.ff.net.0.proj", name).s, 8 * channels, BL_ACT_GEGLU, BL_NONE);
+    return bl_net_linear(g, y, bl_path_make("%s.ff.net.2", name).s, channels, BL_ACT_NONE, x);
+}
+
+bl_tensor_id bl_net_transformer(bl_graph *g, bl_tensor_id x, bl_tensor_id context, const char *name,
+                                int heads, int depth, int groups) {
+    int channels = bl_net_channels(g, x);
+    bl_tensor_id y = x;
+    for (int i = 0; i < depth; i++) {
+        bl_path block = bl_path_make("%s.transformer_blocks.%d", name, i);
+        bl_graph_block(g, "%s", block.s);
+        if (i == 0) {
+            y = bl_net_group_norm(g, x, bl_path_make("%s.norm", name).s, groups, TRANSFORMER_NORM_EPS,
+                                  BL_ACT_NONE);
+            y = bl_net_linear(g, y, bl_path_make("%s.proj_in", name).s, channels, BL_ACT_NONE, BL_NONE);
+        }
+        y = bl_net_transformer_block(g, y, context, block.s, heads);
+        bl_tap(g, y, "%s", block.s);
+    }
+    y = bl_net_linear(g, y, bl_path_make("%s.proj_out", name).s, channels, BL_ACT_NONE, x);
+    bl_tap(g, y, "%s", name);
+    return y;
+}
+
+bl_tensor_id bl_net_clip_layer(bl_graph *g, bl_tensor_id x, const char *name, int heads, int intermediate,
+                               bl_act act) {
+    int channels = bl_net_channels(g, x);
+    bl_path parts[3] = {bl_path_make("%s.self_attn.q_proj", name), bl_path_make("%s.self_attn.k_proj", name),
+                        bl_path_make("%s.self_attn.v_proj", name)};
+    bl_tensor_id y = bl_net_layer_norm(g, x, bl_path_make("%s.layer_norm1", name).s, LAYER_NORM_EPS);
+    y = bl_net_projections(g, y, parts, 3, channels, true);
+    bl_attention_options o = {.heads = heads,
+                              .head_dim = channels / heads,
+                              .k_offset = channels,
+                              .v_offset = 2 * channels,
+                              .causal = true};
+    y = bl_attention(g, y, y, y, o);
+    x = bl_net_linear(g, y, bl_path_make("%s.self_attn.out_proj", name).s, channels, BL_ACT_NONE, x);
+    y = bl_net_layer_norm(g, x, bl_path_make("%s.layer_norm2", name).s, LAYER_NORM_EPS);
+    y = bl_net_linear(g, y, bl_path_make("%s.mlp.fc1", name).s, intermediate, act, BL_NONE);
+    return bl_net_linear(g, y, bl_path_make("%s.mlp.fc2", name).s, channels, BL_ACT_NONE, x);
+}
