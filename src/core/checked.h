@@ -1,4 +1,5 @@
-/* Arithmetic on sizes that come from outside: every result is checked. All return true when the result fits. */
+/* Arithmetic on sizes that come from outside: every result is checked. All return true when the result fits.
+ */
 #ifndef BALLAST_CORE_CHECKED_H
 #define BALLAST_CORE_CHECKED_H
 

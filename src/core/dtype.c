@@ -6,8 +6,8 @@ static const struct {
     const char *name;
     size_t size;
 } dtypes[BL_DTYPE_COUNT] = {
-    [BL_F32] = {"F32", 4}, [BL_F16] = {"F16", 2}, [BL_BF16] = {"BF16", 2}, [BL_F64] = {"F64", 8},
-    [BL_I64] = {"I64", 8}, [BL_I32] = {"I32", 4}, [BL_I16] = {"I16", 2},   [BL_I8] = {"I8", 1},
+    [BL_F32] = {"F32", 4}, [BL_F16] = {"F16", 2},   [BL_BF16] = {"BF16", 2}, [BL_F64] = {"F64", 8},
+    [BL_I64] = {"I64", 8}, [BL_I32] = {"I32", 4},   [BL_I16] = {"I16", 2},   [BL_I8] = {"I8", 1},
     [BL_U8] = {"U8", 1},   [BL_BOOL] = {"BOOL", 1},
 };
 

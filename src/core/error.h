@@ -25,10 +25,12 @@ typedef struct bl_error {
     char message[BL_MESSAGE_BYTES]; /* one line, no newline at the end; control characters replaced by '?' */
 } bl_error;
 
-/* Writes the message and returns `code`. `err` may be NULL. Text that is too long is cut and ends in "...". */
+/* Writes the message and returns `code`. `err` may be NULL. Text that is too long is cut and ends in "...".
+ */
 int bl_fail(bl_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* The same for memory that could not be had; returns BL_E_MEMORY. `what` names the thing: "the token list". */
+/* The same for memory that could not be had; returns BL_E_MEMORY. `what` names the thing: "the token list".
+ */
 int bl_fail_memory(bl_error *err, const char *what, unsigned long long bytes);
 
 #endif

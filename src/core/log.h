@@ -2,11 +2,7 @@
 #ifndef BALLAST_CORE_LOG_H
 #define BALLAST_CORE_LOG_H
 
-typedef enum bl_log_level {
-    BL_LOG_WARNING,
-    BL_LOG_INFO,
-    BL_LOG_DEBUG
-} bl_log_level;
+typedef enum bl_log_level { BL_LOG_WARNING, BL_LOG_INFO, BL_LOG_DEBUG } bl_log_level;
 
 typedef void bl_log_fn(void *payload, bl_log_level level, const char *line);
 

@@ -95,8 +95,8 @@ static int physical_cores(const cpu_set_t *allowed) {
 static double quota_cores(void) {
     char line[256], limit[64];
     double quota, period;
-    if (read_line("/sys/fs/cgroup/cpu.max", line, sizeof line) && sscanf(line, "%63s %lf", limit, &period) == 2 &&
-        sscanf(limit, "%lf", &quota) == 1 && period > 0) {
+    if (read_line("/sys/fs/cgroup/cpu.max", line, sizeof line) &&
+        sscanf(line, "%63s %lf", limit, &period) == 2 && sscanf(limit, "%lf", &quota) == 1 && period > 0) {
         return quota / period;
     }
     char second[64];

@@ -1,5 +1,5 @@
-/* The arena plan: an offset for every activation and every kernel's scratch, found by liveness before anything
- * runs. The size found is the graph's exact peak. */
+/* The arena plan: an offset for every activation and every kernel's scratch, found by liveness before
+ * anything runs. The size found is the graph's exact peak. */
 #ifndef BALLAST_GRAPH_ARENA_H
 #define BALLAST_GRAPH_ARENA_H
 

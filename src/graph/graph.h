@@ -1,12 +1,13 @@
 /* A graph: the ops of one module at one input shape, in execution order, each naming the weights it reads.
  *
- * A graph holds no data and knows no device. Building checks every shape; afterwards it is read-only and may be
- * shared between threads. All graphs of one module list the same weights and the same blocks in the same order,
- * whatever their shapes: so weight i and block b mean the same thing in each of them.
+ * A graph holds no data and knows no device. Building checks every shape; afterwards it is read-only and may
+ * be shared between threads. All graphs of one module list the same weights and the same blocks in the same
+ * order, whatever their shapes: so weight i and block b mean the same thing in each of them.
  *
- * Activations are channels-last: [n, h, w, c] with c innermost. Tokens are [n, T, 1, c], vectors [n, 1, 1, c].
- * They have the graph's dtype (F32 or BF16), except those that are said to be F32. What comes from and goes to the
- * host is F32 or I32, and enters and leaves through IMPORT, EMBED, SINUSOID, TAKE_ROW and EXPORT. */
+ * Activations are channels-last: [n, h, w, c] with c innermost. Tokens are [n, T, 1, c], vectors [n, 1, 1,
+ * c]. They have the graph's dtype (F32 or BF16), except those that are said to be F32. What comes from and
+ * goes to the host is F32 or I32, and enters and leaves through IMPORT, EMBED, SINUSOID, TAKE_ROW and EXPORT.
+ */
 #ifndef BALLAST_GRAPH_GRAPH_H
 #define BALLAST_GRAPH_GRAPH_H
 
@@ -17,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BL_NONE (-1)      /* no tensor, no weight */
+#define BL_NONE (-1) /* no tensor, no weight */
 #define BL_OP_INPUTS 4
 #define BL_WEIGHT_PARTS 3
 #define BL_NAME_BYTES 128
@@ -26,9 +27,9 @@ typedef int bl_tensor_id; /* index into bl_graph.tensors, or BL_NONE */
 typedef int bl_weight_id; /* index into bl_graph.weights, or BL_NONE */
 
 typedef enum bl_place {
-    BL_ARENA,  /* an activation: has an offset in the arena */
-    BL_INPUT,  /* host memory that the caller binds before a run */
-    BL_OUTPUT  /* host memory that the caller binds before a run */
+    BL_ARENA, /* an activation: has an offset in the arena */
+    BL_INPUT, /* host memory that the caller binds before a run */
+    BL_OUTPUT /* host memory that the caller binds before a run */
 } bl_place;
 
 typedef enum bl_layout {
@@ -42,24 +43,24 @@ typedef struct bl_tensor {
     bl_layout layout;
     bl_dtype dtype;
     int n, h, w, c;
-    int port;            /* index among the inputs or among the outputs; -1 in the arena */
+    int port;              /* index among the inputs or among the outputs; -1 in the arena */
     int first_op, last_op; /* first op that writes it, last op that reads or writes it */
 } bl_tensor;
 
 typedef enum bl_weight_kind {
-    BL_W_CONV,      /* [O, I, kh, kw] */
-    BL_W_LINEAR,    /* [O, I] */
-    BL_W_VECTOR,    /* [C]: bias, scale and shift of norms; F32 on every device */
-    BL_W_EMBEDDING  /* [rows, C] */
+    BL_W_CONV,     /* [O, I, kh, kw] */
+    BL_W_LINEAR,   /* [O, I] */
+    BL_W_VECTOR,   /* [C]: bias, scale and shift of norms; F32 on every device */
+    BL_W_EMBEDDING /* [rows, C] */
 } bl_weight_kind;
 
-/* A weight as ops see it: one checkpoint tensor, or up to three joined along the first axis (q, k, v). Names are
- * those of diffusers; the checkpoint room finds them in either layout. */
+/* A weight as ops see it: one checkpoint tensor, or up to three joined along the first axis (q, k, v). Names
+ * are those of diffusers; the checkpoint room finds them in either layout. */
 typedef struct bl_weight {
     bl_weight_kind kind;
     int rank;
-    int64_t shape[4];                            /* of the whole: parts * shape of one part along axis 0 */
-    int parts;                                   /* equal shares of axis 0 */
+    int64_t shape[4]; /* of the whole: parts * shape of one part along axis 0 */
+    int parts;        /* equal shares of axis 0 */
     char name[BL_WEIGHT_PARTS][BL_NAME_BYTES];
     int block;
 } bl_weight;
@@ -81,7 +82,8 @@ typedef enum bl_op_kind {
     BL_OP_CONV,       /* in: x, residual or NONE, per-channel [n,1,1,O] or NONE; weight CONV, weight2: bias.
                          y = conv(x) + bias + channels + residual */
     BL_OP_LINEAR,     /* in: x, residual or NONE; weight LINEAR, weight2: bias or NONE.
-                         y = act(x W^T + bias) + residual; BL_ACT_GEGLU: with [a, g] = x W^T + bias, y = a gelu(g) */
+                         y = act(x W^T + bias) + residual; BL_ACT_GEGLU: with [a, g] = x W^T + bias, y = a gelu(g)
+                       */
     BL_OP_GROUP_NORM, /* in: x; weight scale, weight2 shift; act NONE or SILU after it */
     BL_OP_LAYER_NORM, /* in: x; weight scale, weight2 shift; over c */
     BL_OP_ATTENTION,  /* in: q, k, v (channel slices of them); softmax(q k^T scale) v per head */
@@ -142,14 +144,16 @@ typedef struct bl_graph {
     bl_error error;          /* the first thing that went wrong; later calls do nothing */
 } bl_graph;
 
-/* ---- building. Errors are kept in the graph: build to the end, then ask bl_graph_finish() once. After an error
- * every call returns BL_NONE and does nothing. */
+/* ---- building. Errors are kept in the graph: build to the end, then ask bl_graph_finish() once. After an
+ * error every call returns BL_NONE and does nothing. */
 
-/* Starts a graph. `taps` lists names of inner tensors (see bl_tap) that become outputs, and must stay valid until
- * bl_graph_finish. Owner: caller; free with bl_graph_free. Returns NULL only when there is no memory. */
+/* Starts a graph. `taps` lists names of inner tensors (see bl_tap) that become outputs, and must stay valid
+ * until bl_graph_finish. Owner: caller; free with bl_graph_free. Returns NULL only when there is no memory.
+ */
 bl_graph *bl_graph_new(bl_module module, bl_dtype dtype, const char *const *taps);
 
-/* Checks that every activation is written before it is read, fills first_op/last_op, and returns the first error. */
+/* Checks that every activation is written before it is read, fills first_op/last_op, and returns the first
+ * error. */
 int bl_graph_finish(bl_graph *g, bl_error *err);
 
 void bl_graph_free(bl_graph **g);
@@ -158,16 +162,19 @@ void bl_graph_free(bl_graph **g);
 void bl_graph_block(bl_graph *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Declares host inputs. Order of declaration is the port number. */
-bl_tensor_id bl_input(bl_graph *g, const char *name, bl_dtype dtype, bl_layout layout, int n, int h, int w, int c);
+bl_tensor_id bl_input(bl_graph *g, const char *name, bl_dtype dtype, bl_layout layout, int n, int h, int w,
+                      int c);
 
-/* Declares a weight of the current block. `names`: one to three names, each tensor holding 1/parts of axis 0. */
-bl_weight_id bl_weight_new(bl_graph *g, bl_weight_kind kind, const int64_t *shape, int rank, const char *const *names,
-                           int parts);
+/* Declares a weight of the current block. `names`: one to three names, each tensor holding 1/parts of axis 0.
+ */
+bl_weight_id bl_weight_new(bl_graph *g, bl_weight_kind kind, const int64_t *shape, int rank,
+                           const char *const *names, int parts);
 
 bl_tensor_id bl_import(bl_graph *g, bl_tensor_id input);
 /* Makes an output of this name and layout. */
 bl_tensor_id bl_export(bl_graph *g, bl_tensor_id x, const char *name, bl_layout layout);
-/* Names an inner tensor; it becomes an output (spatial tensors NCHW, others channels-last) if `taps` asks for it. */
+/* Names an inner tensor; it becomes an output (spatial tensors NCHW, others channels-last) if `taps` asks for
+ * it. */
 void bl_tap(bl_graph *g, bl_tensor_id x, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 bl_tensor_id bl_sinusoid(bl_graph *g, bl_tensor_id input, int dim);
@@ -175,16 +182,16 @@ bl_tensor_id bl_embed(bl_graph *g, bl_tensor_id ids, bl_weight_id tokens, bl_wei
 bl_tensor_id bl_take_row(bl_graph *g, bl_tensor_id x, bl_tensor_id rows);
 
 typedef struct bl_conv_options {
-    int stride;                   /* 0 means 1 */
-    int top, left, bottom, right; /* zero padding */
+    int stride;                      /* 0 means 1 */
+    int top, left, bottom, right;    /* zero padding */
     bl_tensor_id residual, channels; /* BL_NONE or inputs to add */
 } bl_conv_options;
 bl_tensor_id bl_conv(bl_graph *g, bl_tensor_id x, bl_weight_id w, bl_weight_id bias, bl_conv_options o);
 
 bl_tensor_id bl_linear(bl_graph *g, bl_tensor_id x, bl_weight_id w, bl_weight_id bias, bl_act act,
                        bl_tensor_id residual);
-bl_tensor_id bl_group_norm(bl_graph *g, bl_tensor_id x, bl_weight_id scale, bl_weight_id shift, int groups, float eps,
-                           bl_act act);
+bl_tensor_id bl_group_norm(bl_graph *g, bl_tensor_id x, bl_weight_id scale, bl_weight_id shift, int groups,
+                           float eps, bl_act act);
 bl_tensor_id bl_layer_norm(bl_graph *g, bl_tensor_id x, bl_weight_id scale, bl_weight_id shift, float eps);
 
 typedef struct bl_attention_options {
@@ -193,7 +200,8 @@ typedef struct bl_attention_options {
     bool causal;
 } bl_attention_options;
 /* Output [q.n, q.h, q.w, heads * head_dim]; scale 1/sqrt(head_dim). k and v have k.h * k.w rows. */
-bl_tensor_id bl_attention(bl_graph *g, bl_tensor_id q, bl_tensor_id k, bl_tensor_id v, bl_attention_options o);
+bl_tensor_id bl_attention(bl_graph *g, bl_tensor_id q, bl_tensor_id k, bl_tensor_id v,
+                          bl_attention_options o);
 
 bl_tensor_id bl_activation(bl_graph *g, bl_tensor_id x, bl_act act);
 bl_tensor_id bl_add(bl_graph *g, bl_tensor_id a, bl_tensor_id b);

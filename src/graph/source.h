@@ -1,5 +1,5 @@
-/* Where the weights of a graph wait: whoever opens a checkpoint fills this in, whoever packs weights reads through
- * it, and neither knows the other. */
+/* Where the weights of a graph wait: whoever opens a checkpoint fills this in, whoever packs weights reads
+ * through it, and neither knows the other. */
 #ifndef BALLAST_GRAPH_SOURCE_H
 #define BALLAST_GRAPH_SOURCE_H
 
@@ -14,9 +14,10 @@ typedef struct bl_source {
     void *payload;
     /* Type of the stored elements of part `part` of a weight. */
     bl_dtype (*dtype)(void *payload, const bl_weight *w, int part);
-    /* Reads rows [begin, end) of a part, row-major, in its stored type. A row is all elements of one index of the
-     * first axis. A file that has shrunk or changed is an error, never a signal. */
-    int (*read)(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end, void *dst, bl_error *err);
+    /* Reads rows [begin, end) of a part, row-major, in its stored type. A row is all elements of one index of
+     * the first axis. A file that has shrunk or changed is an error, never a signal. */
+    int (*read)(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end, void *dst,
+                bl_error *err);
 } bl_source;
 
 #endif
