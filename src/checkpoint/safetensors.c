@@ -1,0 +1,440 @@
+#include "checkpoint/safetensors.h"
+
+#include "checkpoint/file_kind.h"
+#include "core/checked.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAX_HEADER 100000000u /* the reference implementation's limit */
+#define LENGTH_BYTES 8
+
+typedef struct pair {
+    const char *key, *value;
+} pair;
+
+struct bl_safetensors {
+    char *path;
+    int fd;
+    struct stat opened;      /* size and time of last change when the header was read */
+    bl_file_tensor *tensors; /* [tensor_count], sorted by name */
+    int tensor_count;
+    pair *metadata; /* [metadata_count] */
+    int metadata_count;
+    char *strings; /* what the names, types and metadata above point into */
+};
+
+static int fail_tensor(bl_error *err, const char *path, const char *name, const char *what) {
+    return bl_fail(err, BL_E_FORMAT, "%.400s: tensor \"%.200s\": %s", path, name, what);
+}
+
+/* ---- header to tensors */
+
+static bl_dtype dtype_of(const char *name) {
+    int t = 0;
+    while (t < BL_DTYPE_COUNT && strcmp(name, bl_dtype_name((bl_dtype)t)) != 0) {
+        t++;
+    }
+    return (bl_dtype)t;
+}
+
+/* Copies a string to *at and moves *at behind it. */
+static const char *keep_string(char **at, const char *s) {
+    size_t n = strlen(s) + 1;
+    char *copy = memcpy(*at, s, n);
+    *at += n;
+    return copy;
+}
+
+/* Checks one entry of the header and fills *t, its offset still relative to the end of the header. */
+static int parse_tensor(bl_file_tensor *t, const char *path, json_t *entry, uint64_t data_bytes,
+                        bl_error *err) {
+    const char *dtype = json_string_value(json_object_get(entry, "dtype"));
+    json_t *shape = json_object_get(entry, "shape"), *offsets = json_object_get(entry, "data_offsets");
+    if (!dtype || !json_is_array(shape) || !json_is_array(offsets) || json_array_size(offsets) != 2) {
+        return fail_tensor(err, path, t->name,
+                           "its entry must hold \"dtype\", \"shape\" and two \"data_offsets\"");
+    }
+    if (json_array_size(shape) > BL_FILE_RANK) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s: tensor \"%.200s\" has %zu dimensions; at most %d are supported", path,
+                       t->name, json_array_size(shape), BL_FILE_RANK);
+    }
+    t->dtype_name = dtype;
+    t->dtype = dtype_of(dtype);
+    t->rank = (int)json_array_size(shape);
+    uint64_t bytes = t->dtype < BL_DTYPE_COUNT ? bl_dtype_size(t->dtype) : 1;
+    for (int i = 0; i < t->rank; i++) {
+        json_t *d = json_array_get(shape, (size_t)i);
+        if (!json_is_integer(d) || json_integer_value(d) < 0) {
+            return fail_tensor(err, path, t->name,
+                               "its shape holds something else than whole numbers from 0 up");
+        }
+        t->shape[i] = json_integer_value(d);
+        if (!bl_mul_u64(bytes, (uint64_t)t->shape[i], &bytes) || bytes > INT64_MAX) {
+            return fail_tensor(err, path, t->name, "its shape is too large for any memory");
+        }
+    }
+    json_t *first = json_array_get(offsets, 0), *last = json_array_get(offsets, 1);
+    if (!json_is_integer(first) || !json_is_integer(last) || json_integer_value(first) < 0 ||
+        json_integer_value(last) < json_integer_value(first)) {
+        return fail_tensor(err, path, t->name,
+                           "its data_offsets must be two whole numbers, the first not above the second");
+    }
+    t->offset = (uint64_t)json_integer_value(first);
+    t->bytes = (uint64_t)json_integer_value(last) - t->offset;
+    if ((uint64_t)json_integer_value(last) > data_bytes) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s: tensor \"%.200s\" ends at byte %" PRIu64
+                       " of the data, but the file holds only %" PRIu64
+                       ": it was cut short, or its header is damaged",
+                       path, t->name, (uint64_t)json_integer_value(last), data_bytes);
+    }
+    if (t->dtype < BL_DTYPE_COUNT && t->bytes != bytes) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s: tensor \"%.200s\" has %" PRIu64
+                       " bytes of data, but its shape and type %s need %" PRIu64,
+                       path, t->name, t->bytes, dtype, bytes);
+    }
+    return 0;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const bl_file_tensor *)a)->name, ((const bl_file_tensor *)b)->name);
+}
+
+static int by_offset(const void *a, const void *b) {
+    const bl_file_tensor *x = a, *y = b;
+    if (x->offset != y->offset) {
+        return x->offset < y->offset ? -1 : 1;
+    }
+    return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
+}
+
+/* Tensors must follow each other from the first byte of the data to its last: an overlap is a way to hide
+ * data in two tensors, a hole a way to hide it in none. */
+static int check_layout(bl_safetensors *f, uint64_t data_bytes, bl_error *err) {
+    qsort(f->tensors, (size_t)f->tensor_count, sizeof *f->tensors, by_offset);
+    uint64_t at = 0;
+    const char *before = "the header";
+    for (int i = 0; i < f->tensor_count; i++) {
+        const bl_file_tensor *t = &f->tensors[i];
+        if (t->offset != at) {
+            return bl_fail(err, BL_E_FORMAT,
+                           "%.400s: tensor \"%.150s\" starts at byte %" PRIu64
+                           " of the data, %s the end (%" PRIu64
+                           ") of \"%.150s\": tensors must follow each other without %s",
+                           f->path, t->name, t->offset, t->offset < at ? "before" : "behind", at, before,
+                           t->offset < at ? "overlap" : "hole");
+        }
+        at = t->offset + t->bytes;
+        before = t->name;
+    }
+    if (at != data_bytes) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s: %" PRIu64 " bytes follow the last tensor; the header names no owner of them",
+                       f->path, data_bytes - at);
+    }
+    return 0;
+}
+
+static int take_metadata(bl_safetensors *f, json_t *metadata, char **strings, bl_error *err) {
+    const char *key;
+    json_t *value;
+    if (!json_is_object(metadata)) {
+        return bl_fail(err, BL_E_FORMAT, "%.400s: \"__metadata__\" must be an object of strings", f->path);
+    }
+    json_object_foreach(metadata, key, value) {
+        if (!json_is_string(value)) {
+            return bl_fail(err, BL_E_FORMAT,
+                           "%.400s: \"__metadata__\" holds something else than a string at \"%.200s\"",
+                           f->path, key);
+        }
+        f->metadata[f->metadata_count].key = keep_string(strings, key);
+        f->metadata[f->metadata_count++].value = keep_string(strings, json_string_value(value));
+    }
+    return 0;
+}
+
+/* Bytes of all strings that are kept, and how many entries the metadata has. */
+static size_t string_bytes(json_t *root, size_t *metadata_count) {
+    size_t total = 1;
+    const char *key, *inner;
+    json_t *entry, *value;
+    *metadata_count = 0;
+    json_object_foreach(root, key, entry) {
+        const char *dtype = json_string_value(json_object_get(entry, "dtype"));
+        total += strlen(key) + 1 + (dtype ? strlen(dtype) + 1 : 0);
+        if (strcmp(key, "__metadata__") == 0) {
+            *metadata_count = json_object_size(entry);
+            json_object_foreach(entry, inner, value) {
+                total +=
+                    strlen(inner) + 1 + (json_is_string(value) ? strlen(json_string_value(value)) + 1 : 0);
+            }
+        }
+    }
+    return total;
+}
+
+static int take_header(bl_safetensors *f, json_t *root, uint64_t data_start, bl_error *err) {
+    uint64_t data_bytes = (uint64_t)f->opened.st_size - data_start;
+    size_t entries = json_object_size(root), metadata_count;
+    size_t bytes = string_bytes(root, &metadata_count);
+    f->strings = malloc(bytes);
+    f->tensors = calloc(entries + 1, sizeof *f->tensors);
+    f->metadata = calloc(metadata_count + 1, sizeof *f->metadata);
+    if (!f->strings || !f->tensors || !f->metadata) {
+        return bl_fail_memory(err, "the list of tensors", bytes + entries * sizeof *f->tensors);
+    }
+    char *at = f->strings;
+    const char *key;
+    json_t *entry;
+    json_object_foreach(root, key, entry) {
+        int rc;
+        if (strcmp(key, "__metadata__") == 0) {
+            rc = take_metadata(f, entry, &at, err);
+        } else {
+            bl_file_tensor *t = &f->tensors[f->tensor_count];
+            t->name = keep_string(&at, key);
+            rc = parse_tensor(t, f->path, entry, data_bytes, err);
+            if (!rc) {
+                t->dtype_name = keep_string(&at, t->dtype_name);
+                f->tensor_count++;
+            }
+        }
+        if (rc) {
+            return rc;
+        }
+    }
+    int rc = check_layout(f, data_bytes, err);
+    if (rc) {
+        return rc;
+    }
+    for (int i = 0; i < f->tensor_count; i++) {
+        f->tensors[i].offset += data_start;
+    }
+    qsort(f->tensors, (size_t)f->tensor_count, sizeof *f->tensors, by_name);
+    return 0;
+}
+
+/* ---- opening */
+
+static int read_header(bl_safetensors *f, bl_error *err) {
+    unsigned char start[512];
+    uint64_t size = (uint64_t)f->opened.st_size;
+    size_t n = size < sizeof start ? (size_t)size : sizeof start;
+    int rc = bl_safetensors_read(f, 0, n, start, err);
+    if (rc) {
+        return rc;
+    }
+    rc = bl_refuse_other_formats(f->path, start, n, err);
+    if (rc) {
+        return rc;
+    }
+    if (n < LENGTH_BYTES) {
+        return bl_fail(err, BL_E_FORMAT, "%.400s is not a safetensors file: it has only %zu bytes", f->path,
+                       n);
+    }
+    uint64_t length = 0;
+    for (int i = LENGTH_BYTES - 1; i >= 0; i--) {
+        length = length << 8 | start[i];
+    }
+    if (length > MAX_HEADER) {
+        return bl_fail(
+            err, BL_E_FORMAT,
+            "%.400s is not a safetensors file, or damaged: its first 8 bytes give a header of %" PRIu64
+            " bytes; at most %u are allowed",
+            f->path, length, MAX_HEADER);
+    }
+    if (length > size - LENGTH_BYTES) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s was cut short, or is not a safetensors file: the header should have %" PRIu64
+                       " bytes, but the file has only %" PRIu64,
+                       f->path, length, size);
+    }
+    char *text = malloc((size_t)length + 1);
+    if (!text) {
+        return bl_fail_memory(err, "the header", length);
+    }
+    json_t *root = NULL;
+    json_error_t why;
+    rc = bl_safetensors_read(f, LENGTH_BYTES, length, text, err);
+    if (rc) {
+        goto done;
+    }
+    root = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &why);
+    if (!json_is_object(root)) {
+        rc = bl_fail(err, BL_E_FORMAT, "%.400s is not a safetensors file, or damaged: header byte %d: %s",
+                     f->path, root ? 0 : why.position, root ? "an object was expected" : why.text);
+        goto done;
+    }
+    rc = take_header(f, root, LENGTH_BYTES + length, err);
+done:
+    json_decref(root);
+    free(text);
+    return rc;
+}
+
+int bl_safetensors_open(bl_safetensors **out, const char *path, bl_error *err) {
+    bl_safetensors *f = calloc(1, sizeof *f);
+    if (!f) {
+        return bl_fail_memory(err, "an open file", sizeof *f);
+    }
+    int rc;
+    f->fd = -1;
+    f->path = strdup(path);
+    if (!f->path) {
+        rc = bl_fail_memory(err, "a path", strlen(path));
+        goto fail;
+    }
+    /* O_NONBLOCK: opening a pipe must not wait for a writer. */
+    f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (f->fd < 0) {
+        rc = bl_fail(err, errno == ENOENT ? BL_E_NOT_FOUND : BL_E_IO, "cannot open %.400s: %s", path,
+                     strerror(errno));
+        goto fail;
+    }
+    if (fstat(f->fd, &f->opened)) {
+        rc = bl_fail(err, BL_E_IO, "cannot read %.400s: %s", path, strerror(errno));
+        goto fail;
+    }
+    if (!S_ISREG(f->opened.st_mode)) {
+        rc = bl_fail(err, BL_E_FORMAT, "%.400s is not a file", path);
+        goto fail;
+    }
+    rc = read_header(f, err);
+    if (rc) {
+        goto fail;
+    }
+    *out = f;
+    return 0;
+fail:
+    bl_safetensors_close(&f);
+    return rc;
+}
+
+void bl_safetensors_close(bl_safetensors **file) {
+    bl_safetensors *f = *file;
+    if (!f) {
+        return;
+    }
+    if (f->fd >= 0) {
+        close(f->fd);
+    }
+    free(f->metadata);
+    free(f->tensors);
+    free(f->strings);
+    free(f->path);
+    free(f);
+    *file = NULL;
+}
+
+/* ---- asking */
+
+const char *bl_safetensors_path(const bl_safetensors *file) {
+    return file->path;
+}
+
+uint64_t bl_safetensors_size(const bl_safetensors *file) {
+    return (uint64_t)file->opened.st_size;
+}
+
+void bl_safetensors_time(const bl_safetensors *file, int64_t *seconds, int64_t *nanoseconds) {
+    *seconds = file->opened.st_mtim.tv_sec;
+    *nanoseconds = file->opened.st_mtim.tv_nsec;
+}
+
+const bl_file_tensor *bl_safetensors_tensors(const bl_safetensors *file, int *count) {
+    *count = file->tensor_count;
+    return file->tensors;
+}
+
+/* Index of the first tensor whose name is not below `name`. */
+static int lower_bound(const bl_safetensors *file, const char *name) {
+    int low = 0, high = file->tensor_count;
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        if (strcmp(file->tensors[middle].name, name) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+const bl_file_tensor *bl_safetensors_find(const bl_safetensors *file, const char *name) {
+    int i = lower_bound(file, name);
+    return i < file->tensor_count && strcmp(file->tensors[i].name, name) == 0 ? &file->tensors[i] : NULL;
+}
+
+const bl_file_tensor *bl_safetensors_find_prefix(const bl_safetensors *file, const char *prefix) {
+    int i = lower_bound(file, prefix);
+    return i < file->tensor_count && strncmp(file->tensors[i].name, prefix, strlen(prefix)) == 0
+               ? &file->tensors[i]
+               : NULL;
+}
+
+const char *bl_safetensors_metadata(const bl_safetensors *file, const char *key) {
+    for (int i = 0; i < file->metadata_count; i++) {
+        if (strcmp(file->metadata[i].key, key) == 0) {
+            return file->metadata[i].value;
+        }
+    }
+    return NULL;
+}
+
+/* ---- reading */
+
+/* Looked at after reading, so that a change before or during the read is seen. */
+static int check_unchanged(const bl_safetensors *f, bl_error *err) {
+    struct stat now;
+    if (fstat(f->fd, &now)) {
+        return bl_fail(err, BL_E_IO, "cannot read %.400s: %s", f->path, strerror(errno));
+    }
+    if (now.st_size != f->opened.st_size) {
+        return bl_fail(err, BL_E_IO,
+                       "%.400s was changed while in use: it had %lld bytes and now has %lld; load it again",
+                       f->path, (long long)f->opened.st_size, (long long)now.st_size);
+    }
+    if (now.st_mtim.tv_sec != f->opened.st_mtim.tv_sec || now.st_mtim.tv_nsec != f->opened.st_mtim.tv_nsec) {
+        return bl_fail(err, BL_E_IO, "%.400s was written to while in use; load it again", f->path);
+    }
+    return 0;
+}
+
+int bl_safetensors_read(const bl_safetensors *file, uint64_t offset, uint64_t bytes, void *dst,
+                        bl_error *err) {
+    uint64_t end;
+    if (!bl_add_u64(offset, bytes, &end) || end > (uint64_t)file->opened.st_size) {
+        return bl_fail(err, BL_E_INTERNAL, "%.400s: a read behind the end of the file was asked for",
+                       file->path);
+    }
+    for (uint64_t done = 0; done < bytes;) {
+        size_t piece = bytes - done < (1u << 30) ? (size_t)(bytes - done) : 1u << 30;
+        ssize_t got = pread(file->fd, (char *)dst + done, piece, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return bl_fail(err, BL_E_IO, "cannot read %.400s: %s", file->path, strerror(errno));
+        }
+        if (got == 0) { /* the end came early: it was cut short */
+            int rc = check_unchanged(file, err);
+            return rc ? rc : bl_fail(err, BL_E_IO, "cannot read %.400s: it ended early", file->path);
+        }
+        done += (uint64_t)got;
+    }
+    return check_unchanged(file, err);
+}
+
+void bl_safetensors_forget(const bl_safetensors *file, uint64_t offset, uint64_t bytes) {
+    posix_fadvise(file->fd, (off_t)offset, (off_t)bytes, POSIX_FADV_DONTNEED);
+}

@@ -1,0 +1,80 @@
+/* safetensors: a header in JSON that names tensors, then their bytes.
+ *
+ * The file is untrusted. Opening it checks everything that the header says, as the reference implementation
+ * does: its length, that each tensor's bytes are what its type and shape need, that tensors follow each other
+ * without overlap or hole, and that the last one ends where the file ends. Afterwards only reading can fail.
+ *
+ * Data is read with pread() on the descriptor kept since opening: a mapped page of a file that somebody cuts
+ * short raises SIGBUS, a read is an error that we can report; the page cache serves both. */
+#ifndef BALLAST_CHECKPOINT_SAFETENSORS_H
+#define BALLAST_CHECKPOINT_SAFETENSORS_H
+
+#include "core/dtype.h"
+#include "core/error.h"
+
+#include <stdint.h>
+
+#define BL_FILE_RANK 8
+
+typedef struct bl_safetensors bl_safetensors;
+
+typedef struct bl_file_tensor {
+    const char *name;       /* UTF-8; borrowed from the file, as dtype_name is */
+    const char *dtype_name; /* as the header says: "F16", "F8_E4M3" */
+    bl_dtype dtype;         /* BL_DTYPE_COUNT for a type that we do not read */
+    int rank;
+    int64_t shape[BL_FILE_RANK];
+    uint64_t offset; /* of its first byte, from the start of the file */
+    uint64_t bytes;
+} bl_file_tensor;
+
+/* Opens and checks a file. Owner of *out: the caller; bl_safetensors_close. Errors: BL_E_NOT_FOUND, BL_E_IO,
+ * BL_E_FORMAT (damaged, or no safetensors file), BL_E_UNSUPPORTED (a known other format: the message says
+ * what to do), BL_E_MEMORY. */
+int bl_safetensors_open(bl_safetensors **out, const char *path, bl_error *err);
+void bl_safetensors_close(bl_safetensors **file);
+
+/* The path it was opened by. Borrowed. */
+const char *bl_safetensors_path(const bl_safetensors *file);
+
+/* Size in bytes and time of last change (seconds since 1970, nanoseconds) when it was opened. */
+uint64_t bl_safetensors_size(const bl_safetensors *file);
+void bl_safetensors_time(const bl_safetensors *file, int64_t *seconds, int64_t *nanoseconds);
+
+/* All tensors, sorted by name. Borrowed. */
+const bl_file_tensor *bl_safetensors_tensors(const bl_safetensors *file, int *count);
+
+/* The tensor of this name, or NULL. Borrowed. */
+const bl_file_tensor *bl_safetensors_find(const bl_safetensors *file, const char *name);
+
+/* The first tensor in name order whose name starts with `prefix`, or NULL. Borrowed. */
+const bl_file_tensor *bl_safetensors_find_prefix(const bl_safetensors *file, const char *prefix);
+
+/* An entry of the header's "__metadata__", or NULL. Borrowed. */
+const char *bl_safetensors_metadata(const bl_safetensors *file, const char *key);
+
+/* Reads bytes [offset, offset + bytes) of the file, which must lie inside it. May be called from several
+ * threads. A file that was cut short or written to since it was opened is BL_E_IO; what was read then is not
+ * to be used. */
+int bl_safetensors_read(const bl_safetensors *file, uint64_t offset, uint64_t bytes, void *dst,
+                        bl_error *err);
+
+/* Tells the system that these bytes will not be read again soon, so that the page cache may let go of them.
+ */
+void bl_safetensors_forget(const bl_safetensors *file, uint64_t offset, uint64_t bytes);
+
+typedef struct bl_tensor_data {
+    const char *name; /* UTF-8 */
+    bl_dtype dtype;
+    int rank;
+    int64_t shape[BL_FILE_RANK];
+    const void *data; /* row-major, product of shape * size of dtype bytes */
+} bl_tensor_data;
+
+/* Writes a file: to a temporary name beside it, which is then renamed, so that `path` never holds half a
+ * file; what was there is replaced. Tensors are laid out widest type first, then by name: all are aligned,
+ * and equal contents give equal bytes. `metadata`: 2 * metadata_count strings, key and value in turn. */
+int bl_safetensors_write(const char *path, const bl_tensor_data *tensors, int count,
+                         const char *const *metadata, int metadata_count, bl_error *err);
+
+#endif

@@ -1,0 +1,164 @@
+#include "checkpoint/safetensors.h"
+#include "core/checked.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int by_width_and_name(const void *a, const void *b) {
+    const bl_tensor_data *x = *(const bl_tensor_data *const *)a, *y = *(const bl_tensor_data *const *)b;
+    size_t wx = bl_dtype_size(x->dtype), wy = bl_dtype_size(y->dtype);
+    return wx != wy ? (wx > wy ? -1 : 1) : strcmp(x->name, y->name);
+}
+
+static int data_bytes(uint64_t *out, const bl_tensor_data *t, bl_error *err) {
+    uint64_t bytes = bl_dtype_size(t->dtype);
+    for (int i = 0; i < t->rank; i++) {
+        if (t->shape[i] < 0 || !bl_mul_u64(bytes, (uint64_t)t->shape[i], &bytes)) {
+            return bl_fail(err, BL_E_ARGUMENT, "tensor \"%.200s\": no such shape can be written", t->name);
+        }
+    }
+    *out = bytes;
+    return 0;
+}
+
+/* The header's text, padded with blanks to a multiple of 8 bytes. Owner: the caller; free(). */
+static int make_header(char **out, size_t *out_length, const bl_tensor_data *const *order, int count,
+                       const char *const *metadata, int metadata_count, bl_error *err) {
+    json_t *root = json_object(), *meta = json_object();
+    char *text = NULL;
+    int rc = 0, bad = 0;
+    for (int i = 0; i < metadata_count; i++) {
+        bad |= json_object_set_new(meta, metadata[2 * i], json_string(metadata[2 * i + 1]));
+    }
+    if (metadata_count) {
+        bad |= json_object_set(root, "__metadata__", meta);
+    }
+    uint64_t at = 0;
+    for (int i = 0; i < count && !bad; i++) {
+        const bl_tensor_data *t = order[i];
+        uint64_t bytes = 0, end;
+        rc = data_bytes(&bytes, t, err);
+        if (rc) {
+            goto done;
+        }
+        if (!bl_add_u64(at, bytes, &end) || end > INT64_MAX || json_object_get(root, t->name)) {
+            rc = bl_fail(err, BL_E_ARGUMENT,
+                         "tensor \"%.200s\" is there twice, or the file would be too large", t->name);
+            goto done;
+        }
+        json_t *shape = json_array();
+        for (int d = 0; d < t->rank; d++) {
+            bad |= json_array_append_new(shape, json_integer(t->shape[d]));
+        }
+        json_t *entry = json_pack("{s:s,s:o,s:[I,I]}", "dtype", bl_dtype_name(t->dtype), "shape", shape,
+                                  "data_offsets", (json_int_t)at, (json_int_t)end);
+        bad |= json_object_set_new(root, t->name, entry);
+        at = end;
+    }
+    text = bad ? NULL : json_dumps(root, JSON_COMPACT);
+    if (!text) { /* jansson fails for lack of memory or for text that is not UTF-8 */
+        rc = bl_fail(err, BL_E_ARGUMENT,
+                     "the header cannot be written: a name is not UTF-8, or memory is short");
+        goto done;
+    }
+    size_t length = strlen(text), padded = (size_t)bl_align_up(length, 8);
+    *out = realloc(text, padded + 1);
+    if (!*out) {
+        rc = bl_fail_memory(err, "the header", padded);
+        goto done;
+    }
+    text = NULL;
+    memset(*out + length, ' ', padded - length);
+    *out_length = padded;
+done:
+    free(text);
+    json_decref(meta);
+    json_decref(root);
+    return rc;
+}
+
+static int write_all(FILE *f, const char *header, size_t length, const bl_tensor_data *const *order,
+                     int count) {
+    unsigned char size[8];
+    for (int i = 0; i < 8; i++) {
+        size[i] = (unsigned char)((uint64_t)length >> 8 * i);
+    }
+    if (fwrite(size, 1, 8, f) != 8 || fwrite(header, 1, length, f) != length) {
+        return -1;
+    }
+    for (int i = 0; i < count; i++) {
+        uint64_t bytes = 0;
+        if (data_bytes(&bytes, order[i], NULL) || fwrite(order[i]->data, 1, bytes, f) != bytes) {
+            return -1;
+        }
+    }
+    return fflush(f);
+}
+
+/* Opens a new file beside `path`; its name is written to `name`. */
+static FILE *open_beside(char *name, size_t room, const char *path) {
+    int fd = -1;
+    for (int i = 0; i < 100 && fd < 0; i++) {
+        snprintf(name, room, "%s.%ld-%d.part", path, (long)getpid(), i);
+        fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0 && errno != EEXIST) {
+            return NULL;
+        }
+    }
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!f && fd >= 0) {
+        close(fd);
+        unlink(name);
+    }
+    return f;
+}
+
+int bl_safetensors_write(const char *path, const bl_tensor_data *tensors, int count,
+                         const char *const *metadata, int metadata_count, bl_error *err) {
+    char *header = NULL;
+    size_t length = 0, room = strlen(path) + 40;
+    char *part = malloc(room);
+    const bl_tensor_data **order = malloc((size_t)(count + 1) * sizeof(bl_tensor_data *));
+    int rc;
+    if (!part || !order) {
+        rc = bl_fail_memory(err, "the list of tensors", (unsigned long long)count * sizeof *order);
+        goto done;
+    }
+    for (int i = 0; i < count; i++) {
+        order[i] = &tensors[i];
+    }
+    qsort(order, (size_t)count, sizeof *order, by_width_and_name);
+    rc = make_header(&header, &length, order, count, metadata, metadata_count, err);
+    if (rc) {
+        goto done;
+    }
+    FILE *f = open_beside(part, room, path);
+    if (!f) {
+        rc = bl_fail(err, BL_E_IO, "cannot write %.400s: %s", path, strerror(errno));
+        goto done;
+    }
+    int failed = write_all(f, header, length, order, count);
+    int why = errno;
+    if (fclose(f) && !failed) {
+        failed = -1;
+        why = errno;
+    }
+    if (!failed && rename(part, path)) {
+        failed = -1;
+        why = errno;
+    }
+    if (failed) {
+        unlink(part);
+        rc = bl_fail(err, BL_E_IO, "cannot write %.400s: %s", path, strerror(why));
+    }
+done:
+    free(header);
+    free(order);
+    free(part);
+    return rc;
+}
