@@ -3,14 +3,13 @@
  * Order of use: ballast_context_open -> ballast_model_open -> ballast_generate (any number of times) ->
  * ballast_model_close -> ballast_context_close.
  *
- * Errors. Every function that can fail returns BALLAST_OK or a negative code and, where `err` is not NULL, writes a
- * one-line message that says what, where and what to do.
- * Ownership. What comes out through a pointer to a pointer belongs to the caller, who gives it back to the function
- * that is named beside it; strings and structs that callbacks get are borrowed for the call. The close and free
- * functions set the pointer to NULL and accept NULL inside.
- * Options. Every options struct starts with `struct_size`; fill it with its _INIT macro, which also sets the defaults
- * that are given beside the fields. Later versions only append.
- * Threads. A context and its models are used by one thread at a time; different contexts are independent. */
+ * Errors. Every function that can fail returns BALLAST_OK or a negative code and, where `err` is not NULL,
+ * writes a one-line message that says what, where and what to do. Ownership. What comes out through a pointer
+ * to a pointer belongs to the caller, who gives it back to the function that is named beside it; strings and
+ * structs that callbacks get are borrowed for the call. The close and free functions set the pointer to NULL
+ * and accept NULL inside. Options. Every options struct starts with `struct_size`; fill it with its _INIT
+ * macro, which also sets the defaults that are given beside the fields. Later versions only append. Threads.
+ * A context and its models are used by one thread at a time; different contexts are independent. */
 #ifndef BALLAST_H
 #define BALLAST_H
 
@@ -38,12 +37,13 @@ enum ballast_code {
     BALLAST_E_FORMAT = -3,      /* a file is damaged or not what it should be */
     BALLAST_E_UNSUPPORTED = -4, /* recognised, but not something Ballast runs */
     BALLAST_E_MEMORY = -5,      /* the system has no memory left */
-    BALLAST_E_BUDGET = -6,      /* the work cannot be done within the budget; the message holds the smallest that could */
-    BALLAST_E_IO = -7,          /* reading or writing failed */
-    BALLAST_E_CANCELLED = -8,   /* a callback asked to stop */
-    BALLAST_E_NUMERIC = -9,     /* NaN or infinity in a result */
-    BALLAST_E_DEVICE = -10,     /* the device or its library failed */
-    BALLAST_E_INTERNAL = -11    /* a mistake in Ballast */
+    BALLAST_E_BUDGET =
+        -6, /* the work cannot be done within the budget; the message holds the smallest that could */
+    BALLAST_E_IO = -7,        /* reading or writing failed */
+    BALLAST_E_CANCELLED = -8, /* a callback asked to stop */
+    BALLAST_E_NUMERIC = -9,   /* NaN or infinity in a result */
+    BALLAST_E_DEVICE = -10,   /* the device or its library failed */
+    BALLAST_E_INTERNAL = -11  /* a mistake in Ballast */
 };
 
 typedef struct ballast_error {
@@ -62,22 +62,19 @@ BALLAST_API void ballast_string_free(char **text);
 typedef struct ballast_context ballast_context;
 typedef struct ballast_model ballast_model;
 
-enum ballast_log_level {
-    BALLAST_LOG_WARNING,
-    BALLAST_LOG_INFO,
-    BALLAST_LOG_DEBUG
-};
+enum ballast_log_level { BALLAST_LOG_WARNING, BALLAST_LOG_INFO, BALLAST_LOG_DEBUG };
 
 typedef struct ballast_context_options {
     size_t struct_size;
-    int threads;           /* 0: the physical cores that this process may use */
-    const char *isa;       /* NULL or "auto": all the CPU has; "plain", "avx2", "avx512": nothing newer than that */
-    const char *cache_dir; /* calibration and file hashes; NULL: $XDG_CACHE_HOME/ballast or ~/.cache/ballast; "": none */
+    int threads;     /* 0: the physical cores that this process may use */
+    const char *isa; /* NULL or "auto": all the CPU has; "plain", "avx2", "avx512": nothing newer than that */
+    const char *cache_dir; /* calibration and file hashes; NULL: $XDG_CACHE_HOME/ballast or ~/.cache/ballast;
+                              "": none */
     void (*log)(void *payload, int level, const char *line); /* NULL: silent */
     void *log_payload;
 } ballast_context_options;
 
-#define BALLAST_CONTEXT_OPTIONS_INIT                                                                                 \
+#define BALLAST_CONTEXT_OPTIONS_INIT \
     { sizeof(ballast_context_options), 0, NULL, NULL, NULL, NULL }
 
 /* options may be NULL. Close with ballast_context_close, after its models. */
@@ -96,17 +93,20 @@ typedef struct ballast_model_options {
     const char *prediction; /* NULL or "auto": what the checkpoint says; "epsilon"; "v" */
 } ballast_model_options;
 
-#define BALLAST_MODEL_OPTIONS_INIT                                                                                   \
+#define BALLAST_MODEL_OPTIONS_INIT \
     { sizeof(ballast_model_options), NULL, NULL, NULL, NULL, NULL }
 
-/* Reads and checks the checkpoint's headers; weights are read when they are needed. The context must outlive it. */
-BALLAST_API int ballast_model_open(ballast_model **out, ballast_context *context, const ballast_model_options *options,
-                                   ballast_error *err);
+/* Reads and checks the checkpoint's headers; weights are read when they are needed. The context must outlive
+ * it. */
+BALLAST_API int ballast_model_open(ballast_model **out, ballast_context *context,
+                                   const ballast_model_options *options, ballast_error *err);
 BALLAST_API void ballast_model_close(ballast_model **model);
 
-/* What the checkpoint holds, as JSON: architecture, prediction, modules with tensors, dtypes, bytes, blocks. With
- * width and height > 0 also the arena of every module at that picture size. Free with ballast_string_free. */
-BALLAST_API int ballast_model_inspect(char **json, ballast_model *model, int width, int height, ballast_error *err);
+/* What the checkpoint holds, as JSON: architecture, prediction, modules with tensors, dtypes, bytes, blocks.
+ * With width and height > 0 also the arena of every module at that picture size. Free with
+ * ballast_string_free. */
+BALLAST_API int ballast_model_inspect(char **json, ballast_model *model, int width, int height,
+                                      ballast_error *err);
 
 /* ---- pictures */
 
@@ -143,30 +143,32 @@ typedef struct ballast_generate_options {
     const char *rng;             /* "cpu": torch's CPU generator; "gpu": torch's CUDA generator */
     const char *compat;          /* "a1111", "comfyui" or "diffusers": whose details of sampling to follow */
     uint64_t variation_seed;
-    double variation_strength;   /* 0..1 */
+    double variation_strength; /* 0..1 */
 
     /* image to image: pixels in, or NULL */
-    const uint8_t *init_rgb;     /* [init_height, init_width, 3]; resized to width x height */
+    const uint8_t *init_rgb; /* [init_height, init_width, 3]; resized to width x height */
     int init_width, init_height;
-    double strength;             /* 0.75; how much of the schedule is run on it, 0..1 */
+    double strength; /* 0.75; how much of the schedule is run on it, 0..1 */
 
     /* second pass at a larger size; hires_scale 0: none */
-    double hires_scale;          /* e.g. 1.5 */
-    int hires_steps;             /* 0: as steps */
-    double hires_strength;       /* 0.5 */
-    const char *hires_upscaler;  /* "latent", "latent-nearest", "latent-nearest-exact", "latent-bicubic", ..., "lanczos" */
+    double hires_scale;         /* e.g. 1.5 */
+    int hires_steps;            /* 0: as steps */
+    double hires_strength;      /* 0.5 */
+    const char *hires_upscaler; /* "latent", "latent-nearest", "latent-nearest-exact", "latent-bicubic", ...,
+                                   "lanczos" */
 
-    /* start from these instead of seeded noise: [latents_batch, 4, height/8, width/8], unit variance; or NULL */
+    /* start from these instead of seeded noise: [latents_batch, 4, height/8, width/8], unit variance; or NULL
+     */
     const float *latents;
     int latents_batch, latents_height, latents_width;
 
     /* placement of weights: see docs/offload.md */
-    const char *offload;         /* "auto"; "none", "model", "sequential", "balanced" */
-    const char *budget;          /* NULL: what is free; "6G", "800M", "80%" */
-    const char *reserve;         /* NULL: nothing; kept free inside the budget */
-    double low, high;            /* -1: by size; watermarks of "balanced", fractions of the budget */
-    const char *never, *always;  /* NULL; module names (and model types for `never`), separated by commas */
-    int fit_check;               /* 1 */
+    const char *offload;        /* "auto"; "none", "model", "sequential", "balanced" */
+    const char *budget;         /* NULL: what is free; "6G", "800M", "80%" */
+    const char *reserve;        /* NULL: nothing; kept free inside the budget */
+    double low, high;           /* -1: by size; watermarks of "balanced", fractions of the budget */
+    const char *never, *always; /* NULL; module names (and model types for `never`), separated by commas */
+    int fit_check;              /* 1 */
 
     /* callbacks; any may be NULL. Non-zero from `progress` stops the work with BALLAST_E_CANCELLED. */
     int (*progress)(void *payload, const ballast_progress *progress);
@@ -182,36 +184,39 @@ typedef struct ballast_generate_options {
 /* Sets every field to the default above. */
 BALLAST_API void ballast_generate_options_init(ballast_generate_options *options);
 
-/* Makes the pictures; each goes to the `image` callback as soon as it is finished. *report (may be NULL) becomes JSON:
- * what was done, the plan, the ledger's timings per stage; free with ballast_string_free. */
+/* Makes the pictures; each goes to the `image` callback as soon as it is finished. *report (may be NULL)
+ * becomes JSON: what was done, the plan, the ledger's timings per stage; free with ballast_string_free. */
 BALLAST_API int ballast_generate(char **report, ballast_model *model, const ballast_generate_options *options,
                                  ballast_error *err);
 
-/* What this generation would cost, without running it or reading a weight: JSON with phases, residents, peak, seconds
- * and bounds. */
+/* What this generation would cost, without running it or reading a weight: JSON with phases, residents, peak,
+ * seconds and bounds. */
 BALLAST_API int ballast_plan(char **json, ballast_model *model, const ballast_generate_options *options,
                              ballast_error *err);
 
 /* ---- single modules, for those who port models */
 
-/* Runs "text_encoder", "text_encoder_2", "unet", "vae_decoder" or "vae_encoder" on every case of a safetensors file
- * (tensors "CASE.sample", "CASE.timestep", "CASE.context", ... or the same without a case) and writes the outputs under
- * the names that go with them ("CASE.output", ...). An existing file is replaced only if `overwrite` is not 0. */
+/* Runs "text_encoder", "text_encoder_2", "unet", "vae_decoder" or "vae_encoder" on every case of a
+ * safetensors file (tensors "CASE.sample", "CASE.timestep", "CASE.context", ... or the same without a case)
+ * and writes the outputs under the names that go with them ("CASE.output", ...). An existing file is replaced
+ * only if `overwrite` is not 0. */
 BALLAST_API int ballast_eval(ballast_model *model, const char *module, const char *inputs_path,
                              const char *outputs_path, int overwrite, ballast_error *err);
 
 /* ---- pictures and latents in files */
 
-/* Writes a PNG with its `parameters` to a temporary name and renames it. Refuses to replace a file unless `overwrite`. */
+/* Writes a PNG with its `parameters` to a temporary name and renames it. Refuses to replace a file unless
+ * `overwrite`. */
 BALLAST_API int ballast_image_write_png(const ballast_image *image, const char *path, int overwrite,
                                         ballast_error *err);
 
 /* Reads a PNG as RGB. *rgb: [*height, *width, 3], freed with ballast_pixels_free. */
-BALLAST_API int ballast_image_read_png(uint8_t **rgb, int *width, int *height, const char *path, ballast_error *err);
+BALLAST_API int ballast_image_read_png(uint8_t **rgb, int *width, int *height, const char *path,
+                                       ballast_error *err);
 BALLAST_API void ballast_pixels_free(uint8_t **rgb);
 
-/* Reads one F32 tensor [n, c, h, w] of a safetensors file; `tensor` NULL: the only one there. *data is freed with
- * ballast_floats_free. */
+/* Reads one F32 tensor [n, c, h, w] of a safetensors file; `tensor` NULL: the only one there. *data is freed
+ * with ballast_floats_free. */
 BALLAST_API int ballast_latents_read(float **data, int shape[4], const char *path, const char *tensor,
                                      ballast_error *err);
 /* Writes one F32 tensor [n, c, h, w] named "latents". */
@@ -219,7 +224,8 @@ BALLAST_API int ballast_latents_write(const float *data, const int shape[4], con
                                       ballast_error *err);
 BALLAST_API void ballast_floats_free(float **data);
 
-/* Names for help texts: samplers, schedules, upscalers, as one line each separated by newlines. Static storage. */
+/* Names for help texts: samplers, schedules, upscalers, as one line each separated by newlines. Static
+ * storage. */
 BALLAST_API const char *ballast_sampler_names(void);
 BALLAST_API const char *ballast_schedule_names(void);
 BALLAST_API const char *ballast_upscaler_names(void);

@@ -1,0 +1,298 @@
+#include "cli/settings.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+static int complain(const char *where, const char *what, const char *value) {
+    fprintf(stderr, "ballast: %s: %s%s%s%s\n", where, what, value ? " (\"" : "", value ? value : "",
+            value ? "\")" : "");
+    return 2;
+}
+
+static bool parse_number(const char *text, double *out) {
+    char *end;
+    errno = 0;
+    *out = strtod(text, &end);
+    return end != text && !*end && !errno && isfinite(*out);
+}
+
+static bool parse_seed(const char *text, uint64_t *out, bool *random) {
+    char *end;
+    *random = !strcmp(text, "-1");
+    if (*random) {
+        return true;
+    }
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    return isdigit((unsigned char)*text) && !*end && !errno;
+}
+
+static bool parse_switch(const char *text, bool *on) {
+    static const char *const yes[] = {"on", "1", "true", "yes"}, *const no[] = {"off", "0", "false", "no"};
+    for (int i = 0; i < 4; i++) {
+        if (!strcmp(text, yes[i]) || !strcmp(text, no[i])) {
+            *on = !strcmp(text, yes[i]);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Checks the form of a value; `where` names the place for the message. */
+static int check_value(const struct setting *s, const char *text, const char *where) {
+    double number;
+    uint64_t seed;
+    bool flag;
+    char range[96];
+    switch (s->kind) {
+    case SET_TEXT:
+        return 0;
+    case SET_INT:
+    case SET_NUMBER:
+        if (parse_number(text, &number) && number >= s->min && number <= s->max &&
+            (s->kind == SET_NUMBER || number == floor(number))) {
+            return 0;
+        }
+        if (s->max >= 1e9) {
+            return complain(where, "wants a whole number", text);
+        }
+        snprintf(range, sizeof range, "wants a %s from %g to %g",
+                 s->kind == SET_INT ? "whole number" : "number", s->min, s->max);
+        return complain(where, range, text);
+    case SET_SEED:
+        return parse_seed(text, &seed, &flag)
+                   ? 0
+                   : complain(where, "wants a whole number, or -1 for a random one", text);
+    case SET_SWITCH:
+        return parse_switch(text, &flag) ? 0 : complain(where, "wants on or off", text);
+    }
+    return 0;
+}
+
+static int set(struct settings *s, int id, const char *text, enum setting_origin origin, const char *where) {
+    if (origin < s->value[id].origin) {
+        return 0;
+    }
+    int result = check_value(&setting_table[id], text, where);
+    if (result) {
+        return result;
+    }
+    char *copy = strdup(text);
+    if (!copy) {
+        return complain(where, "out of memory", NULL);
+    }
+    free(s->value[id].text);
+    s->value[id] = (struct setting_value){copy, origin};
+    return 0;
+}
+
+static int find_setting(const char *name, size_t length) {
+    for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
+        if (strlen(setting_table[i].name) == length && !strncmp(setting_table[i].name, name, length)) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static int read_environment(struct settings *s) {
+    for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
+        char name[64] = "BALLAST_";
+        size_t n = strlen(name);
+        for (const char *p = setting_table[i].name; *p && n + 1 < sizeof name; p++) {
+            name[n++] = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+        }
+        name[n] = 0;
+        const char *text = getenv(name);
+        int result = text ? set(s, i, text, FROM_ENVIRONMENT, name) : 0;
+        if (result) {
+            return result;
+        }
+    }
+    return 0;
+}
+
+static char *trim(char *p) {
+    while (isspace((unsigned char)*p)) {
+        p++;
+    }
+    char *end = p + strlen(p);
+    while (end > p && isspace((unsigned char)end[-1])) {
+        *--end = 0;
+    }
+    return p;
+}
+
+static int read_config_line(struct settings *s, char *line, const char *where) {
+    char *key = trim(line), *equals = strchr(line, '=');
+    if (!*key || *key == '#') {
+        return 0;
+    }
+    if (!equals) {
+        return complain(where, "wants \"name = value\"", key);
+    }
+    *equals = 0;
+    key = trim(line);
+    int id = find_setting(key, strlen(key));
+    if (id < 0 || id == S_CONFIG) {
+        return complain(where, "no such setting; see `ballast config`", key);
+    }
+    return set(s, id, trim(equals + 1), FROM_CONFIG, where);
+}
+
+static int read_config(struct settings *s) {
+    char path[4096];
+    const char *given = s->value[S_CONFIG].text, *xdg = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+    if (given) {
+        snprintf(path, sizeof path, "%s", given);
+    } else if (xdg && *xdg) {
+        snprintf(path, sizeof path, "%s/ballast/config", xdg);
+    } else if (home && *home) {
+        snprintf(path, sizeof path, "%s/.config/ballast/config", home);
+    } else {
+        return 0;
+    }
+    FILE *f = fopen(path, "re");
+    if (!f) {
+        return given ? complain(path, "cannot read this config file", strerror(errno)) : 0;
+    }
+    char line[8192], where[4160];
+    int result = 0;
+    for (int number = 1; !result && fgets(line, sizeof line, f); number++) {
+        snprintf(where, sizeof where, "%s:%d", path, number);
+        result = strchr(line, '\n') || feof(f) ? read_config_line(s, line, where)
+                                               : complain(where, "this line is too long", NULL);
+    }
+    fclose(f);
+    s->config_path = strdup(path);
+    return result;
+}
+
+static int unknown_flag(const char *flag, enum command command) {
+    int id = find_setting(flag + 2, strcspn(flag + 2, "="));
+    if (id >= 0) {
+        return complain(flag, "this command does not take this flag; see --help", NULL);
+    }
+    (void)command;
+    return complain(flag, "no such flag; see --help", NULL);
+}
+
+/* One flag at argv[*at]; moves *at past what it used. */
+static int read_flag(struct settings *s, enum command command, int argc, char **argv, int *at) {
+    const char *arg = argv[*at], *value = NULL;
+    int id = -1;
+    if (arg[1] == '-') {
+        const char *equals = strchr(arg, '=');
+        id = find_setting(arg + 2, equals ? (size_t)(equals - arg - 2) : strlen(arg + 2));
+        value = equals ? equals + 1 : NULL;
+    } else {
+        for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
+            if (setting_table[i].letter == arg[1]) {
+                id = i;
+                value = arg[2] ? arg + 2 : NULL;
+            }
+        }
+    }
+    if (id < 0 || !(setting_table[id].commands & command)) {
+        return unknown_flag(arg, command);
+    }
+    if (!value && setting_table[id].kind == SET_SWITCH) {
+        bool ignored;
+        value = *at + 1 < argc && parse_switch(argv[*at + 1], &ignored) ? argv[++*at] : "on";
+    } else if (!value) {
+        if (*at + 1 >= argc) {
+            return complain(arg, "wants a value", NULL);
+        }
+        value = argv[++*at];
+    }
+    char where[64];
+    snprintf(where, sizeof where, "--%s", setting_table[id].name);
+    return set(s, id, value, FROM_COMMAND_LINE, where);
+}
+
+int settings_load(struct settings *s, enum command command, int positional_most, int argc, char **argv) {
+    *s = (struct settings){.positional_most = positional_most};
+    int result = 0;
+    for (int i = 0; i < argc && !result; i++) {
+        if (argv[i][0] == '-' && argv[i][1]) {
+            result = read_flag(s, command, argc, argv, &i);
+        } else if (s->positional_count < positional_most) {
+            s->positional[s->positional_count++] = argv[i];
+        } else {
+            result = complain(argv[i], "did not expect this here; is a --flag missing before it?", NULL);
+        }
+    }
+    if (!result) {
+        result = read_environment(s);
+    }
+    if (!result) {
+        result = read_config(s);
+    }
+    for (int i = 0; i < S_COUNT_OF_SETTINGS && !result; i++) {
+        if (!s->value[i].text && setting_table[i].fallback) {
+            result = set(s, i, setting_table[i].fallback, FROM_DEFAULT, setting_table[i].name);
+        }
+    }
+    return result;
+}
+
+void settings_free(struct settings *s) {
+    for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
+        free(s->value[i].text);
+    }
+    free(s->config_path);
+}
+
+const char *setting_text(const struct settings *s, enum setting_id id) {
+    return s->value[id].text;
+}
+
+bool setting_on(const struct settings *s, enum setting_id id) {
+    bool on = false;
+    return s->value[id].text && parse_switch(s->value[id].text, &on) && on;
+}
+
+double setting_number(const struct settings *s, enum setting_id id) {
+    double number = 0;
+    return s->value[id].text && parse_number(s->value[id].text, &number) ? number : 0;
+}
+
+int setting_int(const struct settings *s, enum setting_id id) {
+    return (int)setting_number(s, id);
+}
+
+uint64_t setting_seed(const struct settings *s, enum setting_id id) {
+    uint64_t seed = 0;
+    bool random = true;
+    if (s->value[id].text && parse_seed(s->value[id].text, &seed, &random) && !random) {
+        return seed;
+    }
+    uint32_t bits = 0; /* 32 bits, as other tools draw them: a seed that people can retype */
+    if (getrandom(&bits, sizeof bits, 0) != sizeof bits) {
+        bits = 0;
+    }
+    return bits;
+}
+
+void settings_help(enum command command) {
+    for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
+        const struct setting *s = &setting_table[i];
+        if (!(s->commands & command)) {
+            continue;
+        }
+        char flag[64];
+        snprintf(flag, sizeof flag, "--%s%s%s", s->name, s->placeholder ? " " : "",
+                 s->placeholder ? s->placeholder : "");
+        printf("  %s%c%s%-28s %s", s->letter ? "-" : " ", s->letter ? s->letter : ' ',
+               s->letter ? ", " : "  ", flag, s->help);
+        if (s->fallback && s->kind != SET_SWITCH && strcmp(s->fallback, "0") != 0) {
+            printf(" (%s)", s->fallback);
+        }
+        printf("\n");
+    }
+}

@@ -1,0 +1,117 @@
+/* Settings of all subcommands: one table. Each may come from the command line, from the environment
+ * (BALLAST_NAME), from the config file (name = value), or be left at its default; the first of these that has
+ * it wins. */
+#ifndef BALLAST_CLI_SETTINGS_H
+#define BALLAST_CLI_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum command { CMD_GENERATE = 1, CMD_PLAN = 2, CMD_INSPECT = 4, CMD_EVAL = 8, CMD_CONFIG = 16, CMD_ALL = 31 };
+
+enum setting_kind {
+    SET_TEXT,   /* any text without control characters, unless free_text */
+    SET_INT,    /* min..max */
+    SET_NUMBER, /* min..max */
+    SET_SEED,   /* 0..2^64-1, or -1: a random one */
+    SET_SWITCH, /* on/off; on the command line the bare flag means on */
+};
+
+enum setting_origin { FROM_DEFAULT, FROM_CONFIG, FROM_ENVIRONMENT, FROM_COMMAND_LINE };
+
+struct setting {
+    const char *name;
+    char letter; /* -o; 0: none */
+    enum setting_kind kind;
+    unsigned commands;       /* where the flag is taken */
+    const char *placeholder; /* for the help */
+    const char *fallback;    /* NULL: not set */
+    double min, max;
+    const char *help;
+};
+
+/* Index of each setting in the table. */
+enum setting_id {
+    S_MODEL,
+    S_VAE,
+    S_PROMPT,
+    S_NEGATIVE,
+    S_OUTPUT,
+    S_OVERWRITE,
+    S_WIDTH,
+    S_HEIGHT,
+    S_STEPS,
+    S_SAMPLER,
+    S_SCHEDULE,
+    S_CFG,
+    S_CFG_RESCALE,
+    S_ETA,
+    S_SEED,
+    S_BATCH,
+    S_COUNT,
+    S_CLIP_SKIP,
+    S_RNG,
+    S_COMPAT,
+    S_PREDICTION,
+    S_VARIATION_SEED,
+    S_VARIATION_STRENGTH,
+    S_INIT_IMAGE,
+    S_STRENGTH,
+    S_HIRES,
+    S_HIRES_STEPS,
+    S_HIRES_STRENGTH,
+    S_HIRES_UPSCALER,
+    S_LATENTS,
+    S_SAVE_LATENTS,
+    S_DTYPE,
+    S_VAE_DTYPE,
+    S_THREADS,
+    S_ISA,
+    S_OFFLOAD,
+    S_BUDGET,
+    S_RESERVE,
+    S_LOW,
+    S_HIGH,
+    S_NEVER,
+    S_ALWAYS,
+    S_FIT_CHECK,
+    S_ARENA,
+    S_INPUTS,
+    S_JSON,
+    S_VERBOSE,
+    S_QUIET,
+    S_SHOW,
+    S_CONFIG,
+    S_COUNT_OF_SETTINGS
+};
+
+extern const struct setting setting_table[S_COUNT_OF_SETTINGS];
+
+struct setting_value {
+    char *text; /* NULL: not set */
+    enum setting_origin origin;
+};
+
+struct settings {
+    struct setting_value value[S_COUNT_OF_SETTINGS];
+    char *config_path;         /* the file that was read, or NULL */
+    const char *positional[2]; /* arguments without a flag */
+    int positional_count, positional_most;
+};
+
+/* Gathers everything for `command`. On a mistake prints one line and returns the exit code 2; else 0. */
+int settings_load(struct settings *s, enum command command, int positional_most, int argc, char **argv);
+void settings_free(struct settings *s);
+
+/* Values; their form has been checked by settings_load. */
+const char *setting_text(const struct settings *s, enum setting_id id); /* NULL if not set */
+bool setting_on(const struct settings *s, enum setting_id id);
+int setting_int(const struct settings *s, enum setting_id id);
+double setting_number(const struct settings *s, enum setting_id id);
+/* A seed of -1 becomes a random one, anew at each call. */
+uint64_t setting_seed(const struct settings *s, enum setting_id id);
+
+/* The help of one command's flags, to stdout. */
+void settings_help(enum command command);
+
+#endif
