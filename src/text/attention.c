@@ -1,0 +1,248 @@
+#include "text/attention.h"
+
+#include "text/unicode.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+#define ROUND_WEIGHT 1.1
+#define SQUARE_WEIGHT (1.0 / 1.1)
+
+/* Open brackets of one kind: for each, the run that comes after it. */
+typedef struct brackets {
+    size_t *after; /* one place for every byte of the prompt: enough, whatever it holds */
+    size_t count;
+} brackets;
+
+typedef struct parser {
+    bl_attention out;
+    size_t used;     /* bytes of out.text */
+    size_t capacity; /* runs there is room for */
+    brackets round, square;
+} parser;
+
+static bool add_run(parser *p, const char *text, size_t length, bool is_break) {
+    if (p->out.count == p->capacity) {
+        size_t capacity = p->capacity ? 2 * p->capacity : 16;
+        bl_run *runs = realloc(p->out.runs, capacity * sizeof *runs);
+        if (!runs) {
+            return false;
+        }
+        p->out.runs = runs;
+        p->capacity = capacity;
+    }
+    memcpy(p->out.text + p->used, text, length);
+    p->out.runs[p->out.count++] =
+        (bl_run){.start = p->used, .length = length, .weight = 1.0, .is_break = is_break};
+    p->used += length;
+    return true;
+}
+
+static void multiply_from(parser *p, size_t first, double weight) {
+    for (size_t i = first; i < p->out.count; i++) {
+        p->out.runs[i].weight *= weight;
+    }
+}
+
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
+static size_t skip_spaces(const char *text, size_t n, size_t i) {
+    while (i < n && (text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r'))) {
+        i++;
+    }
+    return i;
+}
+
+/* ":1.25)" at text, with white space around the number: its length and value; 0 if it is something else.
+ * Not strtod: that follows the locale and takes "inf" and "0x1p9". */
+static size_t closing_weight(const char *text, size_t n, double *value) {
+    size_t i = skip_spaces(text, n, 1);
+    bool negative = i < n && text[i] == '-';
+    i += i < n && (text[i] == '-' || text[i] == '+');
+    double mantissa = 0.0, scale = 1.0;
+    int digits = 0, dots = 0;
+    for (; i < n && (is_digit(text[i]) || text[i] == '.'); i++) {
+        if (text[i] == '.') {
+            dots++;
+            continue;
+        }
+        digits++;
+        /* 15 digits and 10^22 are exact in a double, so that the one division rounds correctly; fractional
+         * digits beyond them change nothing that matters. */
+        if (!dots || (mantissa < 1e14 && scale < 1e22)) {
+            mantissa = mantissa * 10.0 + (text[i] - '0');
+            scale *= dots ? 10.0 : 1.0;
+        }
+    }
+    i = skip_spaces(text, n, i);
+    if (!digits || dots > 1 || i >= n || text[i] != ')') {
+        return 0;
+    }
+    *value = (negative ? -mantissa : mantissa) / scale;
+    return i + 1;
+}
+
+/* Whether a letter, number or underscore ends right before `at` (backwards) or begins at it. */
+static bool word_beside(const char *text, size_t n, size_t at, bool backwards) {
+    if (backwards) {
+        if (!at) {
+            return false;
+        }
+        do {
+            at--;
+        } while (at && ((unsigned char)text[at] & 0xc0) == 0x80);
+    } else if (at == n) {
+        return false;
+    }
+    utf8proc_int32_t c;
+    utf8proc_iterate((const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(n - at), &c);
+    return c == '_' || bl_is_letter(c) || bl_is_number(c);
+}
+
+/* Text between two bits of syntax, cut at every BREAK. The white space around one stays: no token comes of
+ * it. */
+static bool add_text(parser *p, const char *text, size_t n) {
+    static const char word[] = "BREAK";
+    const size_t length = sizeof word - 1;
+    size_t begin = 0;
+    for (size_t i = 0; i + length <= n; i++) {
+        if (memcmp(text + i, word, length) != 0 || word_beside(text, n, i, true) ||
+            word_beside(text, n, i + length, false)) {
+            continue;
+        }
+        if (!add_run(p, text + begin, i - begin, false) || !add_run(p, "", 0, true)) {
+            return false;
+        }
+        begin = i + length;
+        i = begin - 1;
+    }
+    return add_run(p, text + begin, n - begin, false);
+}
+
+/* Bytes up to the next character that means something. */
+static size_t plain_length(const char *text, size_t n) {
+    size_t i = 0;
+    while (i < n && !memchr("\\()[]:", text[i], 6)) {
+        i++;
+    }
+    return i;
+}
+
+/* One step of A1111's scanner; 0 if memory is out. */
+static size_t step(parser *p, const char *text, size_t n) {
+    double weight;
+    size_t length;
+    switch (*text) {
+    case '\\':
+        length = n > 1 && memchr("()[]\\", text[1], 5) ? 2 : 1;
+        return add_run(p, text + 1, length - 1, false) ? length : 0;
+    case '(':
+        p->round.after[p->round.count++] = p->out.count;
+        return 1;
+    case '[':
+        p->square.after[p->square.count++] = p->out.count;
+        return 1;
+    case ':':
+        length = closing_weight(text, n, &weight);
+        if (length && p->round.count) {
+            multiply_from(p, p->round.after[--p->round.count], weight);
+            return length;
+        }
+        length = length ? length : 1;
+        break;
+    case ')':
+        if (p->round.count) {
+            multiply_from(p, p->round.after[--p->round.count], ROUND_WEIGHT);
+            return 1;
+        }
+        length = 1;
+        break;
+    case ']':
+        if (p->square.count) {
+            multiply_from(p, p->square.after[--p->square.count], SQUARE_WEIGHT);
+            return 1;
+        }
+        length = 1;
+        break;
+    default:
+        length = plain_length(text, n);
+        break;
+    }
+    return add_text(p, text, length) ? length : 0;
+}
+
+/* Neighbours of one weight become one run: a word must not be cut by an escape in it. */
+static void join_runs(bl_attention *a) {
+    size_t n = 1;
+    for (size_t i = 1; i < a->count; i++) {
+        bl_run *last = &a->runs[n - 1], run = a->runs[i];
+        if (!last->is_break && !run.is_break && last->weight == run.weight) {
+            last->length += run.length;
+        } else {
+            a->runs[n++] = run;
+        }
+    }
+    a->count = n;
+}
+
+static int check_weights(const bl_attention *a, bl_error *err) {
+    for (size_t i = 0; i < a->count; i++) {
+        const bl_run *run = &a->runs[i];
+        if (!(fabs(run->weight) <= BL_EMPHASIS_MAX)) { /* NaN too */
+            return bl_fail(err, BL_E_ARGUMENT,
+                           "the emphasis of \"%.*s\" is %g: it must lie between -%g and %g",
+                           (int)(run->length < 40 ? run->length : 40), a->text + run->start, run->weight,
+                           BL_EMPHASIS_MAX, BL_EMPHASIS_MAX);
+        }
+    }
+    return BL_OK;
+}
+
+int bl_attention_parse(bl_attention *out, const char *text, size_t bytes, bl_error *err) {
+    int rc = bl_text_check(text, bytes, err);
+    if (rc) {
+        return rc;
+    }
+    parser p = {.out = {.text = malloc(bytes + 1)},
+                .round = {.after = malloc((bytes + 1) * sizeof(size_t))},
+                .square = {.after = malloc((bytes + 1) * sizeof(size_t))}};
+    bool ok = p.out.text && p.round.after && p.square.after;
+    for (size_t i = 0; ok && i < bytes;) {
+        size_t length = step(&p, text + i, bytes - i);
+        i += length;
+        ok = length > 0;
+    }
+    ok = ok && (p.out.count || add_run(&p, "", 0, false));
+    if (!ok) {
+        rc = bl_fail_memory(err, "the parsed prompt", bytes);
+        goto done;
+    }
+    for (size_t i = 0; i < p.round.count; i++) {
+        multiply_from(&p, p.round.after[i], ROUND_WEIGHT);
+    }
+    for (size_t i = 0; i < p.square.count; i++) {
+        multiply_from(&p, p.square.after[i], SQUARE_WEIGHT);
+    }
+    join_runs(&p.out);
+    rc = check_weights(&p.out, err);
+    if (!rc) {
+        *out = p.out;
+        p.out = (bl_attention){0};
+    }
+done:
+    bl_attention_clear(&p.out);
+    free(p.square.after);
+    free(p.round.after);
+    return rc;
+}
+
+void bl_attention_clear(bl_attention *attention) {
+    free(attention->text);
+    free(attention->runs);
+    *attention = (bl_attention){0};
+}

@@ -1,0 +1,22 @@
+/* The few questions about characters that the tokenizer and the prompt syntax ask. */
+#ifndef BALLAST_TEXT_UNICODE_H
+#define BALLAST_TEXT_UNICODE_H
+
+#include "core/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* More than anybody types: some 200 chunks of 75 tokens. */
+#define BL_PROMPT_MAX_BYTES 65536
+
+/* BL_E_ARGUMENT where the text is not UTF-8 (the message says at which byte) or longer than
+ * BL_PROMPT_MAX_BYTES. */
+int bl_text_check(const char *text, size_t bytes, bl_error *err);
+
+bool bl_is_letter(int32_t c); /* \p{L} */
+bool bl_is_number(int32_t c); /* \p{N} */
+bool bl_is_space(int32_t c);  /* the property White_Space */
+
+#endif
