@@ -3,27 +3,28 @@
 #ifndef BALLAST_CORE_ERROR_H
 #define BALLAST_CORE_ERROR_H
 
+#include "ballast.h"
+
+/* The codes of the public header under our prefix; see there for what each means. */
 enum bl_code {
-    BL_OK = 0,
-    BL_E_ARGUMENT = -1,    /* a value the caller or user gave is not usable */
-    BL_E_NOT_FOUND = -2,   /* no such file, tensor, sampler, ... */
-    BL_E_FORMAT = -3,      /* a file is damaged or not what it should be */
-    BL_E_UNSUPPORTED = -4, /* recognised, but not something we run */
-    BL_E_MEMORY = -5,      /* the system has no memory left */
-    BL_E_BUDGET = -6,      /* the work cannot be done within the budget */
-    BL_E_IO = -7,          /* reading or writing failed */
-    BL_E_CANCELLED = -8,   /* the user asked to stop */
-    BL_E_NUMERIC = -9,     /* NaN or infinity in a result */
-    BL_E_DEVICE = -10,     /* the device or its library failed */
-    BL_E_INTERNAL = -11    /* our mistake */
+    BL_OK = BALLAST_OK,
+    BL_E_ARGUMENT = BALLAST_E_ARGUMENT,
+    BL_E_NOT_FOUND = BALLAST_E_NOT_FOUND,
+    BL_E_FORMAT = BALLAST_E_FORMAT,
+    BL_E_UNSUPPORTED = BALLAST_E_UNSUPPORTED,
+    BL_E_MEMORY = BALLAST_E_MEMORY,
+    BL_E_BUDGET = BALLAST_E_BUDGET,
+    BL_E_IO = BALLAST_E_IO,
+    BL_E_CANCELLED = BALLAST_E_CANCELLED,
+    BL_E_NUMERIC = BALLAST_E_NUMERIC,
+    BL_E_DEVICE = BALLAST_E_DEVICE,
+    BL_E_INTERNAL = BALLAST_E_INTERNAL
 };
 
-#define BL_MESSAGE_BYTES 1024
+/* The message is one line without a newline; control characters in it are replaced by '?'. */
+typedef ballast_error bl_error;
 
-typedef struct bl_error {
-    int code;
-    char message[BL_MESSAGE_BYTES]; /* one line, no newline at the end; control characters replaced by '?' */
-} bl_error;
+#define BL_MESSAGE_BYTES sizeof(((bl_error *)0)->message)
 
 /* Writes the message and returns `code`. `err` may be NULL. Text that is too long is cut and ends in "...".
  */
