@@ -1,0 +1,145 @@
+/* What everyone stands on: conversions of every 16-bit float, messages, checked sums, loops over threads. */
+#include "core/checked.h"
+#include "core/dtype.h"
+#include "core/error.h"
+#include "core/parallel.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <cmocka.h>
+
+/* IEEE 754 binary16 by its definition. */
+static double half_value(unsigned h) {
+    int exponent = (int)(h >> 10 & 31), fraction = (int)(h & 1023);
+    double sign = h >> 15 ? -1 : 1;
+    if (exponent == 31) {
+        return fraction ? NAN : sign * INFINITY;
+    }
+    return sign * (exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24));
+}
+
+static void test_every_half(void **state) {
+    (void)state;
+    for (unsigned h = 0; h < 65536; h++) {
+        double want = half_value(h);
+        float got = bl_f16_to_f32((uint16_t)h);
+        if (isnan(want)) {
+            assert_true(isnan(got));
+            assert_true(isnan(bl_f16_to_f32(bl_f32_to_f16(got))));
+            continue;
+        }
+        assert_true((double)got == want);
+        assert_int_equal(signbit(got) != 0, h >> 15);
+        assert_int_equal(bl_f32_to_f16(got), h);
+        /* the exact middle between two neighbours goes to the even one, a little more goes up */
+        if ((h & 0x7fff) < 0x7bff) {
+            float middle = (float)((want + half_value(h + 1)) / 2);
+            assert_int_equal(bl_f32_to_f16(middle), h + (h & 1));
+            assert_int_equal(bl_f32_to_f16(nextafterf(middle, h >> 15 ? -INFINITY : INFINITY)), h + 1);
+            assert_int_equal(bl_f32_to_f16(nextafterf(middle, 0)), h);
+        }
+    }
+    assert_int_equal(bl_f32_to_f16(65519.99f), 0x7bff);
+    assert_int_equal(bl_f32_to_f16(65520.0f), 0x7c00);
+    assert_int_equal(bl_f32_to_f16(1e-30f), 0);
+}
+
+static void test_bf16(void **state) {
+    (void)state;
+    assert_int_equal(bl_f32_to_bf16(1.0f), 0x3f80);
+    assert_int_equal(bl_f32_to_bf16(1.00390625f), 0x3f80); /* a tie goes to even */
+    assert_int_equal(bl_f32_to_bf16(1.01171875f), 0x3f82);
+    assert_int_equal(bl_f32_to_bf16(3.4e38f), 0x7f80);
+    assert_true(isnan(bl_bf16_to_f32(bl_f32_to_bf16(NAN))));
+    assert_true(bl_bf16_to_f32(0xc000) == -2.0f);
+}
+
+static void test_convert_pairs(void **state) {
+    (void)state;
+    enum { N = 3000 };
+    static float f[N], back[N];
+    static uint16_t half[N], brain[N];
+    static double wide[N];
+    for (int i = 0; i < N; i++) {
+        f[i] = bl_bf16_to_f32(bl_f32_to_bf16((float)sin(i) * 4)); /* exact in bf16, f16 and f32 */
+        wide[i] = f[i];
+    }
+    assert_int_equal(bl_convert(half, BL_F16, f, BL_F32, N), 0);
+    assert_int_equal(bl_convert(brain, BL_BF16, half, BL_F16, N), 0);
+    assert_int_equal(bl_convert(back, BL_F32, brain, BL_BF16, N), 0);
+    for (int i = 0; i < N; i++) {
+        assert_true(fabsf(back[i] - f[i]) <= fabsf(f[i]) * 0x1p-8f);
+    }
+    assert_int_equal(bl_convert(back, BL_F32, wide, BL_F64, N), 0);
+    assert_memory_equal(back, f, sizeof f);
+    assert_int_equal(bl_convert(back, BL_F32, f, BL_I32, N), -1);
+    assert_int_equal(bl_convert(back, BL_I64, f, BL_F32, N), -1);
+}
+
+static void test_messages(void **state) {
+    (void)state;
+    bl_error err = {0};
+    assert_int_equal(bl_fail(&err, BL_E_FORMAT, "tensor \"%s\"", "a\nb\033[2J"), BL_E_FORMAT);
+    assert_string_equal(err.message, "tensor \"a?b?[2J\"");
+    char longer[3000];
+    memset(longer, 'x', sizeof longer - 1);
+    longer[sizeof longer - 1] = 0;
+    bl_fail(&err, BL_E_IO, "%s", longer);
+    assert_int_equal(strlen(err.message), sizeof err.message - 1);
+    assert_string_equal(err.message + sizeof err.message - 4, "...");
+    assert_int_equal(bl_fail(NULL, BL_E_IO, "nobody listens"), BL_E_IO);
+}
+
+static void test_checked(void **state) {
+    (void)state;
+    uint64_t v = 0;
+    assert_true(bl_mul_u64(1u << 31, 1u << 31, &v));
+    assert_true(v == 1ull << 62);
+    assert_false(bl_mul_u64(1ull << 32, 1ull << 32, &v));
+    assert_false(bl_add_u64(UINT64_MAX, 1, &v));
+    assert_true(bl_align_up(1, 64) == 64 && bl_align_up(64, 64) == 64 && bl_align_up(0, 64) == 0);
+}
+
+struct marks {
+    int seen[1000];
+    int thread[1000];
+};
+
+static void mark(void *context, int64_t begin, int64_t end, int thread) {
+    struct marks *m = context;
+    for (int64_t i = begin; i < end; i++) {
+        m->seen[i]++;
+        m->thread[i] = thread;
+    }
+}
+
+static void test_loops(void **state) {
+    (void)state;
+    int before = bl_threads();
+    for (int threads = 1; threads <= 5; threads++) {
+        bl_set_threads(threads);
+        for (int n = 0; n <= 1000; n += 111) {
+            struct marks m = {0};
+            bl_parallel_for(n, 10, mark, &m);
+            for (int i = 0; i < 1000; i++) {
+                assert_int_equal(m.seen[i], i < n);
+                assert_in_range(m.thread[i], 0, threads - 1);
+                assert_true(i == 0 || i >= n || m.thread[i] >= m.thread[i - 1]);
+            }
+        }
+    }
+    bl_set_threads(before);
+    assert_true(bl_usable_cores() >= 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_half),    cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_convert_pairs), cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_checked),       cmocka_unit_test(test_loops),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
