@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* More than anybody types: some 200 chunks of 75 tokens. */
-#define BL_PROMPT_MAX_BYTES 65536
+/* More than anybody types: some 50 chunks of 75 tokens. */
+#define BL_PROMPT_MAX_BYTES 16384
 
 /* BL_E_ARGUMENT where the text is not UTF-8 (the message says at which byte) or longer than
  * BL_PROMPT_MAX_BYTES. */
