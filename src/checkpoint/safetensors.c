@@ -71,6 +71,7 @@ static int parse_tensor(bl_file_tensor *t, const char *path, json_t *entry, uint
     t->dtype = dtype_of(dtype);
     t->rank = (int)json_array_size(shape);
     uint64_t bytes = t->dtype < BL_DTYPE_COUNT ? bl_dtype_size(t->dtype) : 1;
+    bool empty = false;
     for (int i = 0; i < t->rank; i++) {
         json_t *d = json_array_get(shape, (size_t)i);
         if (!json_is_integer(d) || json_integer_value(d) < 0) {
@@ -78,10 +79,13 @@ static int parse_tensor(bl_file_tensor *t, const char *path, json_t *entry, uint
                                "its shape holds something else than whole numbers from 0 up");
         }
         t->shape[i] = json_integer_value(d);
-        if (!bl_mul_u64(bytes, (uint64_t)t->shape[i], &bytes) || bytes > INT64_MAX) {
+        empty |= t->shape[i] == 0;
+        /* Zeros are left out of the product: that of any part of the shape must fit as well. */
+        if (!bl_mul_u64(bytes, t->shape[i] ? (uint64_t)t->shape[i] : 1, &bytes) || bytes > INT64_MAX) {
             return fail_tensor(err, path, t->name, "its shape is too large for any memory");
         }
     }
+    bytes = empty ? 0 : bytes;
     json_t *first = json_array_get(offsets, 0), *last = json_array_get(offsets, 1);
     if (!json_is_integer(first) || !json_is_integer(last) || json_integer_value(first) < 0 ||
         json_integer_value(last) < json_integer_value(first)) {

@@ -1,0 +1,97 @@
+/* Which model a checkpoint holds. Read from the names and shapes of its tensors, and from a diffusers
+ * folder's configuration where that says more; never from a file's name. */
+#ifndef BALLAST_CHECKPOINT_ARCHITECTURE_H
+#define BALLAST_CHECKPOINT_ARCHITECTURE_H
+
+#include "checkpoint/checkpoint.h"
+
+#include <stdbool.h>
+
+#define BL_ARCH_LEVELS 6
+#define BL_ARCH_BLOCKS 8
+#define BL_SIZE_VALUES 6 /* SDXL: original height and width, crop top and left, target height and width */
+#define BL_SIZE_VALUE_DIM 256 /* each as a sinusoid of that many channels */
+
+typedef enum bl_family { BL_SD1 = 0, BL_SD2, BL_SDXL } bl_family;
+
+typedef enum bl_prediction { BL_PREDICT_EPSILON, BL_PREDICT_V } bl_prediction;
+
+typedef enum bl_spacing {
+    BL_SPACING_UNKNOWN, /* single files do not say */
+    BL_SPACING_LEADING,
+    BL_SPACING_LINSPACE,
+    BL_SPACING_TRAILING
+} bl_spacing;
+
+/* UNet2DConditionModel. Level 0 has the picture's full size; up_blocks.i is level levels - 1 - i. */
+typedef struct bl_unet_architecture {
+    int in_channels, out_channels;
+    int levels;
+    int channels[BL_ARCH_LEVELS];
+    int resnets[BL_ARCH_LEVELS]; /* on the way down; one more on the way up */
+    int down_depth[BL_ARCH_LEVELS]
+                  [BL_ARCH_BLOCKS]; /* [level][j] transformer blocks behind resnet j; 0: no attention */
+    int mid_depth;
+    int up_depth[BL_ARCH_LEVELS][BL_ARCH_BLOCKS]; /* [i][j] of up_blocks.i */
+    int heads[BL_ARCH_LEVELS]; /* of every attention in the level; the middle's are the last level's */
+    bool linear_proj;          /* proj_in and proj_out are linear layers, not 1x1 convolutions */
+    int context_dim;           /* of the text's hidden states */
+    int time_dim;              /* of the time embedding (4 * channels[0]) */
+    int adm_dim;               /* SDXL: pooled text + 6 * 256; else 0 */
+    int groups;                /* of group norms */
+    float norm_eps;            /* of resnets and conv_norm_out; transformers have 1e-6 and 1e-5 */
+} bl_unet_architecture;
+
+/* CLIP's text tower. The context is the hidden state behind layer layers - context_skip (0 skipped: the last
+ * layer's), through the final layer norm if context_norm. */
+typedef struct bl_text_architecture {
+    bool present;
+    int width, layers, heads, ff_dim;
+    int positions, vocab;
+    bool quick_gelu; /* else gelu with erf */
+    int projection;  /* width of the projected pooled output, 0 if it is not used */
+    int pad_token;   /* behind the end token */
+    int context_skip;
+    bool context_norm;
+} bl_text_architecture;
+
+/* AutoencoderKL. */
+typedef struct bl_vae_architecture {
+    bool has_encoder;
+    int levels;
+    int channels[BL_ARCH_LEVELS]; /* level 0 has the picture's full size */
+    int resnets;                  /* of each of the encoder's levels; the decoder has one more */
+    int latent_channels;
+    bool quant_conv, post_quant_conv;
+    int groups;
+    double scaling_factor; /* the denoiser's latents are the autoencoder's times this */
+} bl_vae_architecture;
+
+typedef struct bl_architecture {
+    bl_family family;
+    bl_unet_architecture unet;
+    bl_text_architecture text[2]; /* SDXL's context is both side by side; the pooled output is the second's */
+    bl_vae_architecture vae;
+    bl_prediction prediction;
+    bool zero_snr;                 /* trained with betas rescaled to zero terminal SNR */
+    const char *prediction_source; /* what said so, for people. Static storage */
+    bl_spacing spacing;            /* of timesteps, as the folder's scheduler wants it */
+} bl_architecture;
+
+/* Errors: BL_E_UNSUPPORTED with one sentence for models that are recognised but not run (inpainting, refiner,
+ * SD3, Flux, a LoRA, ...) and for unknown ones, with what was seen; BL_E_FORMAT where parts are missing or
+ * contradict each other.
+ *
+ * Prediction: a folder's scheduler_config.json decides; in a single file the marker tensors "v_pred" and
+ * "ztsnr", or the metadata "modelspec.prediction_type" and "modelspec.architecture". An SD 2.x single file
+ * without any of these is taken to be v-prediction, as 2.1 (768) is; whoever has 2.0 or 2.1 base must say
+ * epsilon. Others: epsilon. */
+int bl_architecture_detect(bl_architecture *out, const bl_checkpoint *ckpt, bl_error *err);
+
+/* "SD 1.x", "SD 2.x", "SDXL base". Static storage. */
+const char *bl_family_name(bl_family family);
+
+/* "epsilon", "v_prediction". Static storage. */
+const char *bl_prediction_name(bl_prediction prediction);
+
+#endif

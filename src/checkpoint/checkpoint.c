@@ -1,0 +1,285 @@
+#include "checkpoint/checkpoint.h"
+
+#include "checkpoint/parts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- opening */
+
+int bl_add_file(bl_checkpoint *c, const char *path, bl_error *err) {
+    if (c->file_count == BL_MAX_FILES) {
+        return bl_fail(err, BL_E_FORMAT, "%.400s: a checkpoint of more than %d files is not read", c->path,
+                       BL_MAX_FILES);
+    }
+    int rc = bl_safetensors_open(&c->files[c->file_count], path, err);
+    if (!rc) {
+        c->file_count++;
+    }
+    return rc;
+}
+
+static bool is_folder(const char *path) {
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+
+/* The autoencoder that replaces the checkpoint's own. */
+static int open_vae(bl_checkpoint *c, const char *vae_path, bl_error *err) {
+    if (is_folder(vae_path)) {
+        return bl_open_vae_folder(c, vae_path, err);
+    }
+    int rc = bl_add_file(c, vae_path, err);
+    return rc ? rc : bl_take_vae(c, c->file_count - 1, err);
+}
+
+/* "X.safetensors" -> "X.vae.safetensors", if there is such a file. Owner: the caller; NULL if there is none.
+ */
+static char *vae_beside(const char *path) {
+    static const char end[] = ".safetensors", vae_end[] = ".vae.safetensors";
+    size_t n = strlen(path), m = sizeof end - 1;
+    if (n <= m || strcmp(path + n - m, end) != 0) {
+        return NULL;
+    }
+    char *name = malloc(n - m + sizeof vae_end);
+    if (name) {
+        memcpy(name, path, n - m);
+        memcpy(name + n - m, vae_end, sizeof vae_end);
+        if (access(name, F_OK)) {
+            free(name);
+            name = NULL;
+        }
+    }
+    return name;
+}
+
+static int open_single_file(bl_checkpoint *c, const char *vae_path, bl_error *err) {
+    int rc = bl_add_file(c, c->path, err);
+    if (rc) {
+        return rc;
+    }
+    bl_find_single_file_parts(c, 0);
+    char *beside = vae_path ? NULL : vae_beside(c->path);
+    if (beside) {
+        rc = open_vae(c, beside, err);
+        free(beside);
+    }
+    return rc;
+}
+
+/* Cuts "/model_index.json" off a path. */
+static void cut_index_name(char *path) {
+    static const char end[] = "model_index.json";
+    size_t n = strlen(path), m = sizeof end - 1;
+    if (n >= m && strcmp(path + n - m, end) == 0 && (n == m || path[n - m - 1] == '/')) {
+        if (n == m) {
+            memcpy(path, ".", 2);
+        } else {
+            path[n - m - 1] = '\0';
+        }
+    }
+}
+
+int bl_checkpoint_open(bl_checkpoint **out, const char *path, const char *vae_path, bl_error *err) {
+    bl_checkpoint *c = calloc(1, sizeof *c);
+    int rc;
+    if (!c || !(c->path = strdup(path))) {
+        rc = bl_fail_memory(err, "a checkpoint", sizeof *c);
+        goto fail;
+    }
+    cut_index_name(c->path);
+    c->folder = is_folder(c->path);
+    rc = c->folder ? bl_open_folder(c, c->path, err) : open_single_file(c, vae_path, err);
+    if (!rc && vae_path) {
+        rc = open_vae(c, vae_path, err);
+    }
+    if (rc) {
+        goto fail;
+    }
+    *out = c;
+    return 0;
+fail:
+    bl_checkpoint_close(&c);
+    return rc;
+}
+
+void bl_checkpoint_close(bl_checkpoint **ckpt) {
+    bl_checkpoint *c = *ckpt;
+    if (!c) {
+        return;
+    }
+    for (int i = 0; i < BL_MODULE_COUNT; i++) {
+        json_decref(c->parts[i].config);
+    }
+    json_decref(c->scheduler);
+    json_decref(c->index);
+    for (int i = 0; i < c->file_count; i++) {
+        bl_safetensors_close(&c->files[i]);
+    }
+    free(c->path);
+    free(c);
+    *ckpt = NULL;
+}
+
+/* ---- asking */
+
+const char *bl_checkpoint_path(const bl_checkpoint *ckpt) {
+    return ckpt->path;
+}
+
+bool bl_checkpoint_is_folder(const bl_checkpoint *ckpt) {
+    return ckpt->folder;
+}
+
+int bl_checkpoint_file_count(const bl_checkpoint *ckpt) {
+    return ckpt->file_count;
+}
+
+const bl_safetensors *bl_checkpoint_file(const bl_checkpoint *ckpt, int index) {
+    return ckpt->files[index];
+}
+
+bool bl_checkpoint_has_module(const bl_checkpoint *ckpt, bl_module module) {
+    return ckpt->parts[module].present;
+}
+
+const bl_safetensors *bl_checkpoint_module_file(const bl_checkpoint *ckpt, bl_module module) {
+    const bl_part *p = &ckpt->parts[module];
+    return p->present ? ckpt->files[p->first_file] : NULL;
+}
+
+const bl_file_tensor *bl_find_in_files(const bl_checkpoint *c, int first, int count, const char *prefix,
+                                       const char *name, int *file) {
+    char full[BL_PREFIX_BYTES + BL_STORED_BYTES];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    for (int i = first; i < first + count; i++) {
+        const bl_file_tensor *t = bl_safetensors_find(c->files[i], full);
+        if (t) {
+            *file = i;
+            return t;
+        }
+    }
+    return NULL;
+}
+
+static const bl_file_tensor *find_stored(const bl_checkpoint *c, const bl_part *p, const bl_stored *s,
+                                         int *file) {
+    const bl_file_tensor *t = bl_find_in_files(c, p->first_file, p->file_count, p->prefix, s->name, file);
+    if (!t && s->other[0]) {
+        t = bl_find_in_files(c, p->first_file, p->file_count, p->prefix, s->other, file);
+    }
+    return t;
+}
+
+/* Takes the share of the first axis, or exchanges the axes. False if the stored shape does not allow it. */
+static bool make_view(bl_view *v, const bl_safetensors *file, const bl_file_tensor *t, const bl_stored *s) {
+    *v = (bl_view){.file = file, .stored = t, .dtype = t->dtype, .rank = t->rank, .offset = t->offset};
+    memcpy(v->shape, t->shape, sizeof v->shape);
+    if (s->parts > 1) {
+        if (t->rank < 1 || t->shape[0] % s->parts) {
+            return false;
+        }
+        v->shape[0] /= s->parts;
+        v->offset += t->bytes / (uint64_t)s->parts * (uint64_t)s->part;
+    }
+    if (s->transposed) {
+        if (t->rank != 2) {
+            return false;
+        }
+        v->shape[0] = t->shape[1];
+        v->shape[1] = t->shape[0];
+        v->transposed = true;
+    }
+    return true;
+}
+
+bool bl_checkpoint_find(bl_view *out, const bl_checkpoint *ckpt, bl_module module, const char *name) {
+    const bl_part *p = &ckpt->parts[module];
+    bl_stored s;
+    int file;
+    if (!p->present || !bl_stored_name(&s, p->naming, &p->numbers, p->vae_levels, name)) {
+        return false;
+    }
+    const bl_file_tensor *t = find_stored(ckpt, p, &s, &file);
+    return t && make_view(out, ckpt->files[file], t, &s);
+}
+
+void bl_checkpoint_stored_name(char *text, size_t room, const bl_checkpoint *ckpt, bl_module module,
+                               const char *name) {
+    const bl_part *p = &ckpt->parts[module];
+    bl_stored s;
+    if (p->present && bl_stored_name(&s, p->naming, &p->numbers, p->vae_levels, name)) {
+        snprintf(text, room, "%s%s", p->prefix, s.name);
+    } else {
+        snprintf(text, room, "%s", name);
+    }
+}
+
+/* "[320, 4, 3, 3]" */
+static void format_shape(char *text, size_t room, const int64_t *shape, int rank) {
+    size_t n = (size_t)snprintf(text, room, "[");
+    for (int i = 0; i < rank && n < room; i++) {
+        n += (size_t)snprintf(text + n, room - n, "%s%lld", i ? ", " : "", (long long)shape[i]);
+    }
+    if (n < room) {
+        snprintf(text + n, room - n, "]");
+    }
+}
+
+/* Equal but for ones at the end? */
+static bool same_shape(const int64_t *a, int a_rank, const int64_t *b, int b_rank) {
+    for (int i = 0; i < a_rank || i < b_rank; i++) {
+        if ((i < a_rank ? a[i] : 1) != (i < b_rank ? b[i] : 1)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int bl_checkpoint_require(bl_view *out, const bl_checkpoint *ckpt, bl_module module, const char *name,
+                          const int64_t *shape, int rank, bl_error *err) {
+    const bl_safetensors *holder = bl_checkpoint_module_file(ckpt, module);
+    char stored[BL_PREFIX_BYTES + BL_STORED_BYTES], expected[192], found[192];
+    if (!holder) {
+        return bl_fail(err, BL_E_FORMAT, "%.400s holds no %s", ckpt->path, bl_module_name(module));
+    }
+    bl_checkpoint_stored_name(stored, sizeof stored, ckpt, module, name);
+    format_shape(expected, sizeof expected, shape, rank);
+    bl_view v;
+    if (!bl_checkpoint_find(&v, ckpt, module, name)) {
+        const bl_part *p = &ckpt->parts[module];
+        int file;
+        const bl_file_tensor *t = bl_find_in_files(ckpt, p->first_file, p->file_count, "", stored, &file);
+        if (!t) {
+            return bl_fail(err, BL_E_FORMAT,
+                           "%.300s: tensor \"%.200s\" of the %s is missing; expected shape %s",
+                           bl_safetensors_path(holder), stored, bl_module_name(module), expected);
+        }
+        format_shape(found, sizeof found, t->shape, t->rank); /* no share of it can be taken */
+        return bl_fail(
+            err, BL_E_FORMAT, "%.300s: tensor \"%.200s\" of the %s has shape %s; expected one that holds %s",
+            bl_safetensors_path(ckpt->files[file]), stored, bl_module_name(module), found, expected);
+    }
+    if (!same_shape(v.shape, v.rank, shape, rank)) {
+        format_shape(found, sizeof found, v.shape, v.rank);
+        return bl_fail(err, BL_E_FORMAT, "%.300s: tensor \"%.200s\" of the %s has shape %s; expected %s",
+                       bl_safetensors_path(v.file), v.stored->name, bl_module_name(module), found, expected);
+    }
+    if (v.dtype != BL_F32 && v.dtype != BL_F16 && v.dtype != BL_BF16 && v.dtype != BL_F64) {
+        return bl_fail(err, BL_E_UNSUPPORTED,
+                       "%.300s: tensor \"%.200s\" of the %s has type %.20s; Ballast computes from F32, F16, "
+                       "BF16 and F64",
+                       bl_safetensors_path(v.file), v.stored->name, bl_module_name(module),
+                       v.stored->dtype_name);
+    }
+    v.rank = rank;
+    for (int i = 0; i < rank; i++) {
+        v.shape[i] = shape[i];
+    }
+    *out = v;
+    return 0;
+}

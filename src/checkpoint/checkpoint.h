@@ -1,0 +1,81 @@
+/* A checkpoint: the files that hold a model's weights, and where in them each tensor is.
+ *
+ * Two layouts are read: one file with the names of the original releases (LDM: CompVis' UNet and autoencoder,
+ * CLIP or OpenCLIP), and a folder as diffusers writes it. Tensors are asked for by module and by diffusers'
+ * name, whatever the layout: "down_blocks.0.resnets.0.conv1.weight" of BL_UNET, "decoder.conv_in.weight" or
+ * "post_quant_conv.weight" of BL_VAE_DECODER, "encoder.conv_in.weight" or "quant_conv.weight" of
+ * BL_VAE_ENCODER, "text_model.encoder.layers.0.self_attn.q_proj.weight" or "text_projection.weight" of the
+ * text encoders.
+ *
+ * Tensors that nobody asks for (moving averages, training state, position ids, schedules) are ignored. */
+#ifndef BALLAST_CHECKPOINT_CHECKPOINT_H
+#define BALLAST_CHECKPOINT_CHECKPOINT_H
+
+#include "checkpoint/safetensors.h"
+#include "core/module.h"
+
+#include <stdbool.h>
+
+typedef struct bl_checkpoint bl_checkpoint;
+
+/* Opens the file or folder `path` (also a folder's model_index.json). `vae_path`: another file or folder with
+ * the autoencoder to use instead of the checkpoint's, or NULL: then "X.vae.safetensors" beside
+ * "X.safetensors" is taken if it is there. Only headers are read. Owner of *out: the caller;
+ * bl_checkpoint_close. Errors: those of bl_safetensors_open; BL_E_FORMAT for damaged configuration files;
+ * BL_E_NOT_FOUND for a folder without weights. */
+int bl_checkpoint_open(bl_checkpoint **out, const char *path, const char *vae_path, bl_error *err);
+void bl_checkpoint_close(bl_checkpoint **ckpt);
+
+/* The path it was opened by. Borrowed. */
+const char *bl_checkpoint_path(const bl_checkpoint *ckpt);
+/* Is it a diffusers folder? */
+bool bl_checkpoint_is_folder(const bl_checkpoint *ckpt);
+
+/* All its files, in the order in which they were opened; the overriding autoencoder's come last. Borrowed. */
+int bl_checkpoint_file_count(const bl_checkpoint *ckpt);
+const bl_safetensors *bl_checkpoint_file(const bl_checkpoint *ckpt, int index);
+
+/* Does it hold weights of this module? */
+bool bl_checkpoint_has_module(const bl_checkpoint *ckpt, bl_module module);
+/* The file that the module's weights are in; of several, the first. NULL if it has none. Borrowed. */
+const bl_safetensors *bl_checkpoint_module_file(const bl_checkpoint *ckpt, bl_module module);
+
+/* Rows of a stored tensor, seen as diffusers' tensor. Valid as long as the checkpoint. */
+typedef struct bl_view {
+    const bl_safetensors *file;
+    const bl_file_tensor *stored;
+    bl_dtype dtype;
+    int rank;
+    int64_t shape[BL_FILE_RANK]; /* of the view: a share of the first axis where several tensors are stored as
+                                    one */
+    uint64_t offset;             /* of the view's first byte in the file; whole stored matrix if transposed */
+    bool transposed;             /* stored is [shape[1], shape[0]] */
+} bl_view;
+
+/* Finds a tensor. False if the checkpoint has none of this name. */
+bool bl_checkpoint_find(bl_view *out, const bl_checkpoint *ckpt, bl_module module, const char *name);
+
+/* The same for a tensor that must be there, in this shape, in a type that we can compute with (F32, F16,
+ * BF16, F64). Ones at the end of a shape do not count: a 1x1 convolution [C,C,1,1] is a linear layer [C,C].
+ * On success the view has the shape that was asked for. Errors (BL_E_FORMAT, BL_E_UNSUPPORTED) name the file,
+ * the module, the tensor as the file calls it, and both shapes. */
+int bl_checkpoint_require(bl_view *out, const bl_checkpoint *ckpt, bl_module module, const char *name,
+                          const int64_t *shape, int rank, bl_error *err);
+
+/* What bl_checkpoint_require needs as its message calls a tensor: the name in the file's layout, module's
+ * prefix included. `name` itself if the layout has no such tensor. `room` bytes at `text`. */
+void bl_checkpoint_stored_name(char *text, size_t room, const bl_checkpoint *ckpt, bl_module module,
+                               const char *name);
+
+/* Elements in one row (all of one index of the first axis), and rows. A scalar is one row. */
+int64_t bl_view_row_elements(const bl_view *view);
+int64_t bl_view_rows(const bl_view *view);
+
+/* Reads rows [begin, end), row-major, in the stored type, to dst: (end - begin) * row elements * size of
+ * dtype bytes. May be called from several threads. Errors: BL_E_IO, BL_E_MEMORY. */
+int bl_view_read(const bl_view *view, int64_t begin, int64_t end, void *dst, bl_error *err);
+
+/* Tells the system that the view's bytes will not be read again soon. */
+void bl_view_forget(const bl_view *view);
+
+#endif

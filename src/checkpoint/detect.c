@@ -1,0 +1,269 @@
+#include "checkpoint/detect.h"
+
+#include "checkpoint/parts.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_DIMENSION 65536 /* the vocabulary has 49408 */
+
+int bl_dimension(int *out, const bl_checkpoint *c, bl_module module, int axis, bl_error *err,
+                 const char *format, ...) {
+    char name[160], stored[BL_PREFIX_BYTES + BL_STORED_BYTES];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);
+    va_end(args);
+    bl_view v;
+    if (!bl_checkpoint_find(&v, c, module, name)) {
+        bl_checkpoint_stored_name(stored, sizeof stored, c, module, name);
+        return bl_fail(err, BL_E_FORMAT, "%.400s: tensor \"%.200s\" of the %s is missing", c->path, stored,
+                       bl_module_name(module));
+    }
+    if (axis >= v.rank || v.shape[axis] < 1 || v.shape[axis] > MAX_DIMENSION) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s: tensor \"%.200s\" of the %s has a shape that no known model has",
+                       bl_safetensors_path(v.file), v.stored->name, bl_module_name(module));
+    }
+    *out = (int)v.shape[axis];
+    return 0;
+}
+
+bool bl_has_tensor(const bl_checkpoint *c, bl_module module, const char *format, ...) {
+    char name[160];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);
+    va_end(args);
+    bl_view v;
+    return bl_checkpoint_find(&v, c, module, name);
+}
+
+/* ---- text encoders */
+
+/* Whole number in a module's configuration, or `otherwise`. */
+static int config_int(const bl_checkpoint *c, bl_module module, const char *key, int otherwise) {
+    json_t *v = json_object_get(c->parts[module].config, key);
+    json_int_t n = json_integer_value(v);
+    return json_is_integer(v) && n > 0 && n <= MAX_DIMENSION ? (int)n : otherwise;
+}
+
+static const char *config_string(const bl_checkpoint *c, bl_module module, const char *key) {
+    return json_string_value(json_object_get(c->parts[module].config, key));
+}
+
+int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module module, bl_error *err) {
+    bl_text_architecture t = {.present = true};
+    int rc = bl_dimension(&t.vocab, c, module, 0, err, "text_model.embeddings.token_embedding.weight");
+    rc = rc ? rc : bl_dimension(&t.width, c, module, 1, err, "text_model.embeddings.token_embedding.weight");
+    rc =
+        rc ? rc
+           : bl_dimension(&t.positions, c, module, 0, err, "text_model.embeddings.position_embedding.weight");
+    rc = rc ? rc : bl_dimension(&t.ff_dim, c, module, 0, err, "text_model.encoder.layers.0.mlp.fc1.weight");
+    if (rc) {
+        return rc;
+    }
+    while (t.layers < 99 &&
+           bl_has_tensor(c, module, "text_model.encoder.layers.%d.layer_norm1.weight", t.layers)) {
+        t.layers++;
+    }
+    t.heads = config_int(c, module, "num_attention_heads", t.width % 64 ? t.width / 8 : t.width / 64);
+    if (t.layers < 2 || t.heads < 1 || t.width % t.heads) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s: the %s has %d layers of width %d with %d heads: no known encoder has",
+                       c->path, bl_module_name(module), t.layers, t.width, t.heads);
+    }
+    /* OpenAI's CLIP was trained with quick_gelu, OpenCLIP's H and G with gelu. */
+    const char *act = config_string(c, module, "hidden_act");
+    bool open_clip = c->parts[module].naming == BL_NAMES_OPEN_CLIP;
+    t.quick_gelu = act ? strcmp(act, "quick_gelu") == 0 : !open_clip && module == BL_TEXT_ENCODER;
+    if (act && !t.quick_gelu && strcmp(act, "gelu") != 0) {
+        return bl_fail(err, BL_E_UNSUPPORTED, "%.400s: activation \"%.60s\" of the %s is not known", c->path,
+                       act, bl_module_name(module));
+    }
+    *out = t;
+    return 0;
+}
+
+/* ---- autoencoder */
+
+static int check_groups(const bl_checkpoint *c, const char *what, const int *channels, int levels, int groups,
+                        bl_error *err) {
+    for (int i = 0; i < levels; i++) {
+        if (channels[i] % groups) {
+            return bl_fail(err, BL_E_FORMAT,
+                           "%.400s: level %d of the %s has %d channels, which %d groups do not divide",
+                           c->path, i, what, channels[i], groups);
+        }
+    }
+    return 0;
+}
+
+int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, bl_error *err) {
+    bl_vae_architecture v = {.has_encoder = bl_checkpoint_has_module(c, BL_VAE_ENCODER)};
+    const bl_module d = BL_VAE_DECODER;
+    if (!bl_checkpoint_has_module(c, d)) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s holds no autoencoder (VAE) that decodes; give one with --vae FILE", c->path);
+    }
+    int from_latent[BL_ARCH_LEVELS]; /* channels of up_blocks.i */
+    while (v.levels < BL_ARCH_LEVELS &&
+           bl_has_tensor(c, d, "decoder.up_blocks.%d.resnets.0.conv1.weight", v.levels)) {
+        int rc = bl_dimension(&from_latent[v.levels], c, d, 0, err,
+                              "decoder.up_blocks.%d.resnets.0.conv1.weight", v.levels);
+        if (rc) {
+            return rc;
+        }
+        v.levels++;
+    }
+    for (int i = 0; i < v.levels; i++) {
+        v.channels[i] = from_latent[v.levels - 1 - i];
+    }
+    int resnets = 0;
+    while (resnets < BL_ARCH_BLOCKS &&
+           bl_has_tensor(c, d, "decoder.up_blocks.0.resnets.%d.conv1.weight", resnets)) {
+        resnets++;
+    }
+    int rc = bl_dimension(&v.latent_channels, c, d, 1, err, "decoder.conv_in.weight");
+    if (rc) {
+        return rc;
+    }
+    if (v.levels < 1 || resnets < 2) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s: the VAE's decoder has %d levels of %d resnets: no known one has", c->path,
+                       v.levels, resnets);
+    }
+    v.resnets = resnets - 1;
+    if (v.latent_channels != 4) {
+        return bl_fail(
+            err, BL_E_UNSUPPORTED,
+            "%.400s: this autoencoder (VAE) has %d latent channels; those of SD 1.x, SD 2.x and SDXL have 4",
+            bl_safetensors_path(bl_checkpoint_module_file(c, d)), v.latent_channels);
+    }
+    v.quant_conv = v.has_encoder && bl_has_tensor(c, BL_VAE_ENCODER, "quant_conv.weight");
+    v.post_quant_conv = bl_has_tensor(c, d, "post_quant_conv.weight");
+    v.groups = config_int(c, d, "norm_num_groups", 32);
+    json_t *scaling = json_object_get(c->parts[d].config, "scaling_factor");
+    v.scaling_factor =
+        json_is_number(scaling) && json_number_value(scaling) > 0 ? json_number_value(scaling) : 0;
+    *out = v;
+    return check_groups(c, "VAE", v.channels, v.levels, v.groups, err);
+}
+
+/* ---- UNet */
+
+static int transformer_depth(const bl_checkpoint *c, const char *attention) {
+    int depth = 0;
+    while (depth < 99 &&
+           bl_has_tensor(c, BL_UNET, "%s.transformer_blocks.%d.norm1.weight", attention, depth)) {
+        depth++;
+    }
+    return depth;
+}
+
+/* Levels: their channels, resnets and the depth of each transformer. */
+static int detect_levels(bl_unet_architecture *u, const bl_checkpoint *c, bl_error *err) {
+    char at[64];
+    while (u->levels < BL_ARCH_LEVELS &&
+           bl_has_tensor(c, BL_UNET, "down_blocks.%d.resnets.0.conv1.weight", u->levels)) {
+        int l = u->levels++;
+        int rc =
+            bl_dimension(&u->channels[l], c, BL_UNET, 0, err, "down_blocks.%d.resnets.0.conv1.weight", l);
+        if (rc) {
+            return rc;
+        }
+        /* On the way up there is one more, and room for it is needed. */
+        while (u->resnets[l] < BL_ARCH_BLOCKS - 1 &&
+               bl_has_tensor(c, BL_UNET, "down_blocks.%d.resnets.%d.conv1.weight", l, u->resnets[l])) {
+            snprintf(at, sizeof at, "down_blocks.%d.attentions.%d", l, u->resnets[l]);
+            u->down_depth[l][u->resnets[l]++] = transformer_depth(c, at);
+        }
+    }
+    for (int i = 0; i < u->levels; i++) {
+        int expected = u->resnets[u->levels - 1 - i] + 1;
+        if (!bl_has_tensor(c, BL_UNET, "up_blocks.%d.resnets.%d.conv1.weight", i, expected - 1) ||
+            bl_has_tensor(c, BL_UNET, "up_blocks.%d.resnets.%d.conv1.weight", i, expected)) {
+            return bl_fail(
+                err, BL_E_FORMAT,
+                "%.400s: the unet's level %d has %d resnets on the way down and not %d on the way up",
+                c->path, u->levels - 1 - i, expected - 1, expected);
+        }
+        for (int j = 0; j < expected; j++) {
+            snprintf(at, sizeof at, "up_blocks.%d.attentions.%d", i, j);
+            u->up_depth[i][j] = transformer_depth(c, at);
+        }
+    }
+    u->mid_depth = transformer_depth(c, "mid_block.attentions.0");
+    return 0;
+}
+
+/* The first attention there is, to look at its shapes. */
+static bool first_attention(char *at, size_t room, const bl_unet_architecture *u) {
+    for (int l = 0; l < u->levels; l++) {
+        for (int j = 0; j < u->resnets[l]; j++) {
+            if (u->down_depth[l][j]) {
+                snprintf(at, room, "down_blocks.%d.attentions.%d", l, j);
+                return true;
+            }
+        }
+    }
+    snprintf(at, room, "mid_block.attentions.0");
+    return u->mid_depth > 0;
+}
+
+/* diffusers' "attention_head_dim" is the number of heads, for historical reasons; one number, or one a level.
+ */
+static int heads_of(const bl_checkpoint *c, const bl_unet_architecture *u, int level) {
+    json_t *config = c->parts[BL_UNET].config;
+    json_t *heads = json_object_get(config, "num_attention_heads");
+    heads = !heads || json_is_null(heads) ? json_object_get(config, "attention_head_dim") : heads;
+    heads = json_is_array(heads) ? json_array_get(heads, (size_t)level) : heads;
+    if (json_is_integer(heads) && json_integer_value(heads) > 0 &&
+        json_integer_value(heads) <= u->channels[level]) {
+        return (int)json_integer_value(heads);
+    }
+    return u->linear_proj ? u->channels[level] / 64 : 8;
+}
+
+int bl_detect_unet(bl_unet_architecture *out, const bl_checkpoint *c, bl_error *err) {
+    bl_unet_architecture u = {.norm_eps = 1e-5f};
+    char at[64];
+    int rc = bl_dimension(&u.in_channels, c, BL_UNET, 1, err, "conv_in.weight");
+    rc = rc ? rc : bl_dimension(&u.out_channels, c, BL_UNET, 0, err, "conv_out.weight");
+    rc = rc ? rc : bl_dimension(&u.time_dim, c, BL_UNET, 0, err, "time_embedding.linear_1.weight");
+    rc = rc ? rc : detect_levels(&u, c, err);
+    if (rc) {
+        return rc;
+    }
+    if (bl_has_tensor(c, BL_UNET, "add_embedding.linear_1.weight")) {
+        rc = bl_dimension(&u.adm_dim, c, BL_UNET, 1, err, "add_embedding.linear_1.weight");
+    }
+    if (!rc && (!u.levels || !first_attention(at, sizeof at, &u))) {
+        rc = bl_fail(err, BL_E_UNSUPPORTED,
+                     "%.400s: the unet has %d levels and no attention to the text: not a model that "
+                     "Ballast knows",
+                     c->path, u.levels);
+    }
+    rc = rc ? rc
+            : bl_dimension(&u.context_dim, c, BL_UNET, 1, err, "%s.transformer_blocks.0.attn2.to_k.weight",
+                           at);
+    if (rc) {
+        return rc;
+    }
+    bl_view proj;
+    char name[96];
+    snprintf(name, sizeof name, "%s.proj_in.weight", at);
+    u.linear_proj = bl_checkpoint_find(&proj, c, BL_UNET, name) && proj.rank == 2;
+    for (int l = 0; l < u.levels; l++) {
+        u.heads[l] = heads_of(c, &u, l);
+        if (u.heads[l] < 1 || u.channels[l] % u.heads[l]) {
+            return bl_fail(err, BL_E_UNSUPPORTED,
+                           "%.400s: level %d of the unet has %d channels; %d heads do not divide them",
+                           c->path, l, u.channels[l], u.heads[l]);
+        }
+    }
+    u.groups = config_int(c, BL_UNET, "norm_num_groups", 32);
+    *out = u;
+    return check_groups(c, "unet", u.channels, u.levels, u.groups, err);
+}

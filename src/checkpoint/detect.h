@@ -1,0 +1,26 @@
+/* Parts of bl_architecture_detect; internal to the room. */
+#ifndef BALLAST_CHECKPOINT_DETECT_H
+#define BALLAST_CHECKPOINT_DETECT_H
+
+#include "checkpoint/architecture.h"
+
+/* Writes the error for a checkpoint that holds no UNet, and returns its code. */
+int bl_refuse_without_unet(const bl_checkpoint *c, bl_error *err);
+
+/* Refuses UNets that are recognised but not run; 0 for those that may be. */
+int bl_refuse_unet(const bl_checkpoint *c, const bl_unet_architecture *u, bl_error *err);
+
+int bl_detect_unet(bl_unet_architecture *out, const bl_checkpoint *c, bl_error *err);
+int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module module, bl_error *err);
+int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, bl_error *err);
+
+/* Dimension `axis` of a tensor that must be there with `rank` or, for one-sized ends, more dimensions; 1 to
+ * 65536. The name may use printf's format. */
+int bl_dimension(int *out, const bl_checkpoint *c, bl_module module, int axis, bl_error *err,
+                 const char *format, ...) __attribute__((format(printf, 6, 7)));
+
+/* Is there such a tensor? */
+bool bl_has_tensor(const bl_checkpoint *c, bl_module module, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,234 @@
+/* Folders as diffusers writes them: a subfolder for each module with config.json and weights, in one file or
+ * in shards that an index names, perhaps as a variant ("fp16"). */
+#include "checkpoint/parts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PATH_ROOM 4096
+#define MAX_JSON_BYTES (64 << 20)
+
+static bool exists(const char *path) {
+    return access(path, F_OK) == 0;
+}
+
+static int join(char *out, const char *folder, const char *name, bl_error *err) {
+    int n = snprintf(out, PATH_ROOM, "%s/%s", folder, name);
+    return n < PATH_ROOM ? 0 : bl_fail(err, BL_E_ARGUMENT, "path too long: %.400s...", folder);
+}
+
+/* Reads a JSON file whose top is an object. No such file: *out is NULL and all is well. */
+static int load_json(json_t **out, const char *path, bl_error *err) {
+    *out = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        return errno == ENOENT || errno == ENOTDIR
+                   ? 0
+                   : bl_fail(err, BL_E_IO, "cannot open %.400s: %s", path, strerror(errno));
+    }
+    struct stat s;
+    int rc = 0;
+    if (fstat(fd, &s) || !S_ISREG(s.st_mode) || s.st_size > MAX_JSON_BYTES) {
+        rc = bl_fail(err, BL_E_FORMAT, "%.400s is not a file, or larger than %d bytes", path, MAX_JSON_BYTES);
+    } else {
+        json_error_t why;
+        json_t *root = json_loadfd(fd, 0, &why);
+        if (json_is_object(root)) {
+            *out = root;
+        } else {
+            rc = bl_fail(err, BL_E_FORMAT, "%.400s is damaged: line %d: %s", path, root ? 1 : why.line,
+                         root ? "an object was expected" : why.text);
+            json_decref(root);
+        }
+    }
+    close(fd);
+    return rc;
+}
+
+/* Opens every shard that the index names, each once. */
+static int open_shards(bl_checkpoint *c, const char *folder, const char *index_path, bl_error *err) {
+    json_t *root, *map;
+    int rc = load_json(&root, index_path, err);
+    if (rc) {
+        return rc;
+    }
+    json_t *seen = json_object();
+    map = json_object_get(root, "weight_map");
+    if (!json_object_size(map)) {
+        rc = bl_fail(err, BL_E_FORMAT, "%.400s has no \"weight_map\"", index_path);
+        goto done;
+    }
+    const char *tensor;
+    json_t *value;
+    json_object_foreach(map, tensor, value) {
+        const char *file = json_string_value(value);
+        if (!file || !file[0] || file[0] == '.' || strchr(file, '/')) {
+            rc = bl_fail(err, BL_E_FORMAT, "%.400s: tensor \"%.200s\" is not in a file of this folder",
+                         index_path, tensor);
+            goto done;
+        }
+        if (json_object_get(seen, file)) {
+            continue;
+        }
+        char path[PATH_ROOM];
+        rc = join(path, folder, file, err);
+        rc = rc ? rc : bl_add_file(c, path, err);
+        if (rc) {
+            goto done;
+        }
+        json_object_set_new(seen, file, json_true());
+    }
+done:
+    json_decref(seen);
+    json_decref(root);
+    return rc;
+}
+
+/* No tensor may be in two shards: which of them is meant? */
+static int check_shards(const bl_checkpoint *c, const bl_part *p, bl_error *err) {
+    for (int i = p->first_file + 1; i < p->first_file + p->file_count; i++) {
+        int count, other;
+        const bl_file_tensor *t = bl_safetensors_tensors(c->files[i], &count);
+        for (int j = 0; j < count; j++) {
+            if (bl_find_in_files(c, p->first_file, i - p->first_file, "", t[j].name, &other)) {
+                return bl_fail(err, BL_E_FORMAT, "tensor \"%.200s\" is in both %.300s and %.300s", t[j].name,
+                               bl_safetensors_path(c->files[other]), bl_safetensors_path(c->files[i]));
+            }
+        }
+    }
+    return 0;
+}
+
+/* Opens the weights in `folder`; *p gets their range, or stays absent if there are none. */
+static int open_weights(bl_checkpoint *c, bl_part *p, const char *folder, bl_error *err) {
+    /* Full precision first: what we compute in is decided elsewhere. */
+    static const char *const names[] = {"diffusion_pytorch_model.safetensors",
+                                        "model.safetensors",
+                                        "diffusion_pytorch_model.safetensors.index.json",
+                                        "model.safetensors.index.json",
+                                        "diffusion_pytorch_model.fp16.safetensors",
+                                        "model.fp16.safetensors",
+                                        "diffusion_pytorch_model.safetensors.index.fp16.json",
+                                        "model.safetensors.index.fp16.json",
+                                        "diffusion_pytorch_model.fp16.safetensors.index.json",
+                                        "model.fp16.safetensors.index.json"};
+    static const char *const pickles[] = {"diffusion_pytorch_model.bin", "pytorch_model.bin",
+                                          "diffusion_pytorch_model.fp16.bin", "pytorch_model.fp16.bin"};
+    char path[PATH_ROOM];
+    int first = c->file_count;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        int rc = join(path, folder, names[i], err);
+        if (rc) {
+            return rc;
+        }
+        if (!exists(path)) {
+            continue;
+        }
+        size_t n = strlen(names[i]);
+        rc = strcmp(names[i] + n - 5, ".json") == 0 ? open_shards(c, folder, path, err)
+                                                    : bl_add_file(c, path, err);
+        p->first_file = first;
+        p->file_count = c->file_count - first;
+        p->present = true;
+        return rc ? rc : check_shards(c, p, err);
+    }
+    for (size_t i = 0; i < sizeof pickles / sizeof *pickles; i++) {
+        if (join(path, folder, pickles[i], err) == 0 && exists(path)) {
+            return bl_fail(
+                err, BL_E_UNSUPPORTED,
+                "%.400s: PyTorch pickles are not read, as they can run any code; save the folder again with "
+                "diffusers' save_pretrained(FOLDER, safe_serialization=True)",
+                path);
+        }
+    }
+    return 0;
+}
+
+static int open_text_encoder(bl_checkpoint *c, bl_module module, const char *folder, bl_error *err) {
+    bl_part *p = &c->parts[module];
+    char path[PATH_ROOM];
+    int rc = open_weights(c, p, folder, err), file;
+    if (rc || !p->present) {
+        return rc;
+    }
+    p->naming =
+        bl_find_in_files(c, p->first_file, p->file_count, "", "embeddings.token_embedding.weight", &file)
+            ? BL_NAMES_CLIP_BARE
+            : BL_NAMES_DIFFUSERS;
+    rc = join(path, folder, "config.json", err);
+    return rc ? rc : load_json(&p->config, path, err);
+}
+
+/* *found: were there weights? */
+static int open_vae_parts(bl_checkpoint *c, const char *folder, bool *found, bl_error *err) {
+    static const char *const sides[] = {"encoder.", "decoder."};
+    bl_part files = {.present = false};
+    json_t *config = NULL;
+    char path[PATH_ROOM];
+    *found = false;
+    int rc = open_weights(c, &files, folder, err);
+    if (rc || !files.present) {
+        return rc;
+    }
+    rc = join(path, folder, "config.json", err);
+    rc = rc ? rc : load_json(&config, path, err);
+    for (int i = 0; i < 2 && !rc; i++) {
+        bl_part *p = &c->parts[i ? BL_VAE_DECODER : BL_VAE_ENCODER], half;
+        if (bl_find_vae(&half, c, files.first_file, files.file_count, "", sides[i])) {
+            json_decref(p->config);
+            *p = half;
+            p->config = json_incref(config);
+            *found = true;
+        }
+    }
+    json_decref(config);
+    return rc;
+}
+
+int bl_open_vae_folder(bl_checkpoint *c, const char *folder, bl_error *err) {
+    char inner[PATH_ROOM];
+    bool found;
+    int rc = open_vae_parts(c, folder, &found, err);
+    if (!rc && !found) { /* a whole pipeline's folder: its autoencoder is meant */
+        rc = join(inner, folder, "vae", err);
+        rc = rc ? rc : open_vae_parts(c, inner, &found, err);
+    }
+    if (!rc && !found) {
+        rc = bl_fail(err, BL_E_NOT_FOUND, "%.400s holds no autoencoder (VAE) as safetensors", folder);
+    }
+    return rc;
+}
+
+int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err) {
+    char path[PATH_ROOM];
+    bool found;
+    int rc = join(path, folder, "model_index.json", err);
+    rc = rc ? rc : load_json(&c->index, path, err);
+    rc = rc ? rc : join(path, folder, "scheduler/scheduler_config.json", err);
+    rc = rc ? rc : load_json(&c->scheduler, path, err);
+    rc = rc ? rc : join(path, folder, "unet", err);
+    rc = rc ? rc : open_weights(c, &c->parts[BL_UNET], path, err);
+    if (rc) {
+        return rc;
+    }
+    if (!c->index && !c->parts[BL_UNET].present) {
+        return bl_fail(
+            err, BL_E_NOT_FOUND,
+            "folder %.400s holds no diffusers model: neither model_index.json nor weights in unet/; to use a "
+            "single file, give the file's own path",
+            folder);
+    }
+    rc = join(path, folder, "unet/config.json", err);
+    rc = rc ? rc : load_json(&c->parts[BL_UNET].config, path, err);
+    rc = rc ? rc : join(path, folder, "text_encoder", err);
+    rc = rc ? rc : open_text_encoder(c, BL_TEXT_ENCODER, path, err);
+    rc = rc ? rc : join(path, folder, "text_encoder_2", err);
+    rc = rc ? rc : open_text_encoder(c, BL_TEXT_ENCODER_2, path, err);
+    rc = rc ? rc : join(path, folder, "vae", err);
+    return rc ? rc : open_vae_parts(c, path, &found, err);
+}

@@ -1,0 +1,62 @@
+#include "checkpoint/checkpoint.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int64_t bl_view_row_elements(const bl_view *view) {
+    int64_t n = 1;
+    for (int i = 1; i < view->rank; i++) {
+        n *= view->shape[i]; /* fits: the whole was checked against the file's size */
+    }
+    return n;
+}
+
+int64_t bl_view_rows(const bl_view *view) {
+    return view->rank ? view->shape[0] : 1;
+}
+
+/* A piece of a stored [columns, rows] matrix, and the view's rows [begin, end) of it: stored rows are read
+ * whole, some at a time, because the disk likes that better than single elements. */
+static int read_transposed(const bl_view *v, int64_t begin, int64_t end, char *dst, bl_error *err) {
+    const size_t size = bl_dtype_size(v->dtype);
+    const int64_t rows = v->shape[0], columns = bl_view_row_elements(v);
+    const size_t stored_row = (size_t)rows * size;
+    int64_t step = stored_row ? (1 << 20) / (int64_t)stored_row : 1;
+    step = step < 1 ? 1 : step > columns ? columns : step;
+    char *piece = malloc((size_t)step * stored_row + 1); /* [step][rows] elements */
+    if (!piece) {
+        return bl_fail_memory(err, "a matrix to transpose", (size_t)step * stored_row);
+    }
+    int rc = 0;
+    for (int64_t c = 0; c < columns && !rc; c += step) {
+        int64_t n = columns - c < step ? columns - c : step;
+        rc = bl_safetensors_read(v->file, v->offset + (uint64_t)c * stored_row, (uint64_t)n * stored_row,
+                                 piece, err);
+        for (int64_t i = 0; i < n && !rc; i++) {
+            for (int64_t r = begin; r < end; r++) {
+                memcpy(dst + (size_t)((r - begin) * columns + c + i) * size,
+                       piece + (size_t)(i * rows + r) * size, size);
+            }
+        }
+    }
+    free(piece);
+    return rc;
+}
+
+int bl_view_read(const bl_view *view, int64_t begin, int64_t end, void *dst, bl_error *err) {
+    if (begin < 0 || end < begin || end > bl_view_rows(view)) {
+        return bl_fail(err, BL_E_INTERNAL, "tensor \"%.200s\" has no rows %lld to %lld", view->stored->name,
+                       (long long)begin, (long long)end);
+    }
+    if (view->transposed) {
+        return read_transposed(view, begin, end, dst, err);
+    }
+    uint64_t row = (uint64_t)bl_view_row_elements(view) * bl_dtype_size(view->dtype);
+    return bl_safetensors_read(view->file, view->offset + (uint64_t)begin * row,
+                               (uint64_t)(end - begin) * row, dst, err);
+}
+
+void bl_view_forget(const bl_view *view) {
+    uint64_t bytes = (uint64_t)(bl_view_rows(view) * bl_view_row_elements(view)) * bl_dtype_size(view->dtype);
+    bl_safetensors_forget(view->file, view->offset, bytes);
+}
