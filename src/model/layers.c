@@ -67,18 +67,22 @@ bl_tensor_id bl_net_projections(bl_graph *g, bl_tensor_id x, const bl_path *name
     return bl_linear(g, x, w, b, BL_ACT_NONE, BL_NONE);
 }
 
+void bl_net_norm_weights(bl_graph *g, const char *name, int channels, bl_weight_id *scale,
+                         bl_weight_id *shift) {
+    *scale = vector(g, name, "weight", channels);
+    *shift = vector(g, name, "bias", channels);
+}
+
 bl_tensor_id bl_net_group_norm(bl_graph *g, bl_tensor_id x, const char *name, int groups, float eps,
                                bl_act act) {
-    int channels = bl_net_channels(g, x);
-    bl_weight_id scale = vector(g, name, "weight", channels);
-    bl_weight_id shift = vector(g, name, "bias", channels);
+    bl_weight_id scale, shift;
+    bl_net_norm_weights(g, name, bl_net_channels(g, x), &scale, &shift);
     return bl_group_norm(g, x, scale, shift, groups, eps, act);
 }
 
 bl_tensor_id bl_net_layer_norm(bl_graph *g, bl_tensor_id x, const char *name, float eps) {
-    int channels = bl_net_channels(g, x);
-    bl_weight_id scale = vector(g, name, "weight", channels);
-    bl_weight_id shift = vector(g, name, "bias", channels);
+    bl_weight_id scale, shift;
+    bl_net_norm_weights(g, name, bl_net_channels(g, x), &scale, &shift);
     return bl_layer_norm(g, x, scale, shift, eps);
 }
 
@@ -123,6 +127,17 @@ bl_tensor_id bl_net_upsampler(bl_graph *g, bl_tensor_id x, const char *name, int
     x = bl_upsample(g, x, h, w);
     return bl_net_conv(g, x, bl_path_make("%s.conv", name).s, bl_net_channels(g, x), 3,
                        (bl_conv_options){.residual = BL_NONE, .channels = BL_NONE});
+}
+
+bl_tensor_id bl_net_downsampler(bl_graph *g, bl_tensor_id x, const char *name) {
+    return bl_net_conv(g, x, bl_path_make("%s.conv", name).s, bl_net_channels(g, x), 3,
+                       (bl_conv_options){.stride = 2, .residual = BL_NONE, .channels = BL_NONE});
+}
+
+bl_tensor_id bl_net_downsampler_asymmetric(bl_graph *g, bl_tensor_id x, const char *name) {
+    return bl_net_conv(
+        g, x, bl_path_make("%s.conv", name).s, bl_net_channels(g, x), 3,
+        (bl_conv_options){.stride = 2, .bottom = 1, .right = 1, .residual = BL_NONE, .channels = BL_NONE});
 }
 
 bl_tensor_id bl_net_pixel_attention(bl_graph *g, bl_tensor_id x, const char *name, int groups, float eps) {

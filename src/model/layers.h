@@ -35,6 +35,10 @@ bl_tensor_id bl_net_linear(bl_graph *g, bl_tensor_id x, const char *name, int ou
 bl_tensor_id bl_net_projections(bl_graph *g, bl_tensor_id x, const bl_path *names, int parts,
                                 int out_channels, bool bias);
 
+/* Scale and shift of a norm over `channels`. */
+void bl_net_norm_weights(bl_graph *g, const char *name, int channels, bl_weight_id *scale,
+                         bl_weight_id *shift);
+
 bl_tensor_id bl_net_group_norm(bl_graph *g, bl_tensor_id x, const char *name, int groups, float eps,
                                bl_act act);
 bl_tensor_id bl_net_layer_norm(bl_graph *g, bl_tensor_id x, const char *name, float eps);
@@ -53,7 +57,14 @@ bl_tensor_id bl_net_resnet(bl_graph *g, bl_tensor_id x, bl_tensor_id temb, const
 /* Upsample2D: nearest to h x w, then a 3x3 convolution. */
 bl_tensor_id bl_net_upsampler(bl_graph *g, bl_tensor_id x, const char *name, int h, int w);
 
-/* Attention with a head of its own over the pixels of x, as the autoencoder's middle has it:
+/* Downsample2D with padding 1: 3x3, stride 2; an odd side rounds up. */
+bl_tensor_id bl_net_downsampler(bl_graph *g, bl_tensor_id x, const char *name);
+
+/* Downsample2D with padding 0, the autoencoder's: one row and column of zeros at the bottom and at the right
+ * only. */
+bl_tensor_id bl_net_downsampler_asymmetric(bl_graph *g, bl_tensor_id x, const char *name);
+
+/* Attention of one head over the pixels of x, as the autoencoder's middle has it:
  * x + to_out(attention(group_norm x)). */
 bl_tensor_id bl_net_pixel_attention(bl_graph *g, bl_tensor_id x, const char *name, int groups, float eps);
 
