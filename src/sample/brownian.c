@@ -1,0 +1,172 @@
+#include "sample/brownian.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define POOL 24          /* words of a SeedSequence's pool, as torchsde asks for */
+#define DECIMALS 1e6     /* times are rounded to this part of 1 */
+#define ENTROPY_WORDS 32 /* the pool, then up to two words each of key and depth */
+
+struct bl_brownian {
+    bl_rng_kind kind;
+    uint64_t seed;
+    size_t n;
+    double low, high; /* rounded */
+    int levels;
+    float *level; /* [levels, n]: increments of the intervals on the way down; level 0 is the whole */
+    float *noise; /* [n] */
+    bl_rng rng;
+};
+
+typedef struct interval {
+    double start, end;
+    uint64_t key; /* of numpy's spawn_key: 2 * parent's + (0 left, 1 right) */
+    int depth;
+} interval;
+
+static uint32_t hash_word(uint32_t value, uint32_t *constant, uint32_t multiplier) {
+    value ^= *constant;
+    *constant *= multiplier;
+    value *= *constant;
+    return value ^ value >> 16;
+}
+
+static uint32_t mix_words(uint32_t x, uint32_t y) {
+    uint32_t r = 0xca01f9ddu * x - 0x4973f715u * y;
+    return r ^ r >> 16;
+}
+
+static int put_words(uint32_t *words, int at, uint64_t value) {
+    words[at++] = (uint32_t)value;
+    if (value >> 32) {
+        words[at++] = (uint32_t)(value >> 32);
+    }
+    return at;
+}
+
+/* First word of numpy's SeedSequence(seed, spawn_key=(key, depth), pool_size=24); without spawn key when at <
+ * 0 (M. O'Neill's seed_seq design). */
+static uint32_t first_seed(uint64_t seed, const interval *at) {
+    uint32_t words[ENTROPY_WORDS] = {0}, pool[POOL], constant = 0x43b0d7e5u;
+    int count = put_words(words, 0, seed);
+    if (at) {
+        count = put_words(words, POOL, at->key);
+        count = put_words(words, count, (uint64_t)at->depth);
+    }
+    for (int i = 0; i < POOL; i++) {
+        pool[i] = hash_word(words[i], &constant, 0x931e8875u);
+    }
+    for (int from = 0; from < POOL; from++) {
+        for (int to = 0; to < POOL; to++) {
+            if (from != to) {
+                pool[to] = mix_words(pool[to], hash_word(pool[from], &constant, 0x931e8875u));
+            }
+        }
+    }
+    for (int from = POOL; from < count; from++) {
+        for (int to = 0; to < POOL; to++) {
+            pool[to] = mix_words(pool[to], hash_word(words[from], &constant, 0x931e8875u));
+        }
+    }
+    constant = 0x8b51f9ddu;
+    return hash_word(pool[0], &constant, 0x58f38dedu);
+}
+
+/* Nearest multiple of 1e-6, decided on the exact value of x (a product of two doubles is exact as p + rest).
+ */
+static double rounded(double x) {
+    double p = x * DECIMALS, rest = fma(x, DECIMALS, -p), whole = floor(p);
+    double above_half = (p - whole - 0.5) + rest;
+    if (above_half > 0 || (above_half == 0 && fmod(whole, 2) != 0)) {
+        whole += 1;
+    }
+    return whole / DECIMALS;
+}
+
+int bl_brownian_new(bl_brownian **out, bl_rng_kind kind, uint64_t seed, size_t n, double low, double high,
+                    bl_error *err) {
+    if (!(low >= 0 && low <= high && high < 1e9)) {
+        return bl_fail(err, BL_E_INTERNAL, "no Brownian path from sigma %g to %g", low, high);
+    }
+    /* The sampler's times reach torchsde as floats. */
+    double from = (double)(float)low, to = (double)(float)high;
+    int levels = 4 + (int)ceil(log2((to - from) * DECIMALS + 1));
+    bl_brownian *b = calloc(1, sizeof *b);
+    float *buffers =
+        n < SIZE_MAX / sizeof(float) / 64 ? malloc((size_t)(levels + 1) * n * sizeof(float) + 1) : NULL;
+    if (!b || !buffers) {
+        free(buffers);
+        free(b);
+        return bl_fail_memory(err, "the Brownian path", (unsigned long long)(levels + 1) * n * sizeof(float));
+    }
+    *b = (bl_brownian){.kind = kind,
+                       .seed = seed,
+                       .n = n,
+                       .low = rounded(from),
+                       .high = rounded(to),
+                       .levels = levels,
+                       .level = buffers,
+                       .noise = buffers + (size_t)levels * n};
+    bl_rng_seed(&b->rng, kind, first_seed(seed, NULL));
+    bl_rng_normal(&b->rng, b->level, n);
+    float scale = (float)sqrt(to - from);
+    for (size_t i = 0; i < n; i++) {
+        b->level[i] *= scale;
+    }
+    *out = b;
+    return 0;
+}
+
+/* Adds the increment over [from, to], which lies in `at`, whose own increment is in its level. */
+static void add(bl_brownian *b, interval at, double from, double to, float *out) {
+    float *own = b->level + (size_t)at.depth * b->n;
+    if ((from == at.start && to == at.end) || at.depth + 1 == b->levels) {
+        for (size_t i = 0; i < b->n; i++) {
+            out[i] += own[i];
+        }
+        return;
+    }
+    double middle = rounded(0.5 * (at.end + at.start));
+    interval left = {at.start, middle, 2 * at.key, at.depth + 1};
+    interval right = {middle, at.end, 2 * at.key + 1, at.depth + 1};
+    double before = middle - at.start, after = at.end - middle, part = 1 / (at.end - at.start);
+    float share = (float)before, reciprocal = (float)part, deviation = (float)sqrt(before * after * part);
+    float *child = b->level + (size_t)left.depth * b->n;
+    bl_rng_seed(&b->rng, b->kind, first_seed(b->seed, &at));
+    bl_rng_normal(&b->rng, b->noise, b->n);
+    for (size_t i = 0; i < b->n; i++) {
+        child[i] = share * own[i] * reciprocal + deviation * b->noise[i];
+    }
+    if (from < middle) {
+        add(b, left, from, fmin(to, middle), out);
+    }
+    if (to > middle) {
+        for (size_t i = 0; i < b->n; i++) {
+            child[i] = own[i] - child[i];
+        }
+        add(b, right, fmax(from, middle), to, out);
+    }
+}
+
+void bl_brownian_noise(bl_brownian *b, double sigma, double next, float *out) {
+    memset(out, 0, b->n * sizeof *out);
+    double high = (double)(float)sigma, low = (double)(float)next;
+    double from = rounded(fmin(fmax(low, b->low), b->high)), to = rounded(fmin(fmax(high, b->low), b->high));
+    if (!(from < to)) {
+        return;
+    }
+    add(b, (interval){b->low, b->high, 0, 0}, from, to, out);
+    float scale = (float)(-1 / sqrt(high - low));
+    for (size_t i = 0; i < b->n; i++) {
+        out[i] *= scale;
+    }
+}
+
+void bl_brownian_free(bl_brownian **b) {
+    if (*b) {
+        free((*b)->level);
+        free(*b);
+        *b = NULL;
+    }
+}

@@ -1,0 +1,72 @@
+/* One evaluation a step, no memory: Euler, Euler ancestral, DDIM, LCM. */
+#include "sample/run.h"
+
+#include <math.h>
+
+/* LCM's boundary scalings as diffusers applies them (to the variance-preserving sample). */
+#define LCM_SIGMA_DATA 0.5
+#define LCM_TIMESTEP_SCALE 10.0
+
+/* Step i ended on sigma `at` in variance-preserving space, where the sample is x / sqrt(at^2 + 1); the next
+ * step, or the decoder, takes that sample for one of sigmas[i + 1]. Only DDIM's schedules make the two
+ * differ. */
+static double reread(const bl_schedule *s, int i, double at) {
+    double next = s->sigmas[i + 1];
+    return next == at ? 1.0 : sqrt((next * next + 1) / (at * at + 1));
+}
+
+/* x' = (down/a) x + (1 - down/a) D + up * noise. With eta 0 that is Euler, and DDIM in sigma space; with eta
+ * 1 Euler ancestral, and DDIM with eta 1. */
+int bl_sample_euler(bl_run *run) {
+    const bl_schedule *s = run->schedule;
+    float *denoised = run->buffer[0], *noise = run->buffer[1];
+    double eta = run->id == BL_SAMPLER_EULER ? 0.0 : run->eta;
+    for (int i = 0; i < s->steps; i++) {
+        double a = s->sigmas[i], b = s->targets[i], down, up;
+        bl_ancestral(a, b, eta, &down, &up);
+        int rc = bl_run_denoise(run, i, denoised);
+        if (!rc && up > 0) {
+            rc = bl_run_noise(run, a, b, noise);
+        }
+        if (rc) {
+            return rc;
+        }
+        double scale = reread(s, i, b);
+        bl_term terms[] = {
+            {scale * (down / a), run->x}, {scale * (1 - down / a), denoised}, {scale * up, noise}};
+        bl_mix(run->n, run->x, terms, up > 0 ? 3 : 2);
+        rc = bl_run_step(run, i, denoised);
+        if (rc) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+/* x' = D + b * noise. */
+int bl_sample_lcm(bl_run *run) {
+    const bl_schedule *s = run->schedule;
+    float *denoised = run->buffer[0], *noise = run->buffer[1];
+    for (int i = 0; i < s->steps; i++) {
+        double a = s->sigmas[i], b = s->targets[i], out = 1.0, skip = 0.0;
+        int rc = bl_run_denoise(run, i, denoised);
+        if (!rc && b > 0) {
+            rc = bl_run_noise(run, a, b, noise);
+        }
+        if (rc) {
+            return rc;
+        }
+        if (s->compat == BL_COMPAT_DIFFUSERS) {
+            double k = LCM_TIMESTEP_SCALE * s->timesteps[i], k2 = k * k + LCM_SIGMA_DATA * LCM_SIGMA_DATA;
+            out = k / sqrt(k2);
+            skip = LCM_SIGMA_DATA * LCM_SIGMA_DATA / k2 / sqrt(a * a + 1);
+        }
+        bl_term terms[] = {{out, denoised}, {skip, run->x}, {b, noise}};
+        bl_mix(run->n, run->x, terms, b > 0 ? 3 : 2);
+        rc = bl_run_step(run, i, denoised);
+        if (rc) {
+            return rc;
+        }
+    }
+    return 0;
+}
