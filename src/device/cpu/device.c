@@ -1,0 +1,138 @@
+#include "device/cpu/internal.h"
+
+#include "core/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct bl_event {
+    double seconds;
+};
+
+static void device_close(bl_device *d) {
+    bl_cpu *c = (bl_cpu *)d;
+    bl_dnnl_close(&c->dnnl);
+    free(c);
+}
+
+static void device_caps(bl_device *d, bl_device_caps *out) {
+    const bl_cpu *c = (const bl_cpu *)d;
+    *out = (bl_device_caps){.f32 = true, .bf16 = true};
+    memcpy(out->name, c->name, sizeof out->name);
+    bl_cpu_memory(&out->free_bytes, &out->memory_bytes);
+    out->bf16_fast = c->isa >= BL_ISA_AVX512_BF16;
+}
+
+/* There are no asynchronous copies: every call ends when its work is done, so an event has happened when it
+ * is recorded and waiting for it is nothing. */
+static int event_open(bl_event **out, bl_device *d, bl_error *err) {
+    (void)d;
+    bl_event *e = calloc(1, sizeof *e);
+    if (!e) {
+        return bl_fail_memory(err, "an event", sizeof *e);
+    }
+    *out = e;
+    return 0;
+}
+
+static void event_close(bl_event *e) {
+    free(e);
+}
+
+static int event_record(bl_event *e, bl_stream stream, bl_error *err) {
+    (void)stream;
+    (void)err;
+    e->seconds = bl_now();
+    return 0;
+}
+
+static int stream_wait(bl_device *d, bl_stream stream, bl_event *e, bl_error *err) {
+    (void)d;
+    (void)stream;
+    (void)e;
+    (void)err;
+    return 0;
+}
+
+static int event_wait(bl_event *e, bl_error *err) {
+    (void)e;
+    (void)err;
+    return 0;
+}
+
+static double event_seconds(const bl_event *e) {
+    return e->seconds;
+}
+
+static double device_now(bl_device *d) {
+    (void)d;
+    return bl_now();
+}
+
+static const bl_device_ops cpu_ops = {
+    .version = BL_DEVICE_VERSION,
+    .name = "cpu",
+    .close = device_close,
+    .caps = device_caps,
+    .module_open = bl_cpu_module_open,
+    .module_close = bl_cpu_module_close,
+    .module_costs = bl_cpu_module_costs,
+    .prepare = bl_cpu_prepare,
+    .executable_close = bl_cpu_executable_close,
+    .executable_info = bl_cpu_executable_info,
+    .region_open = bl_cpu_region_open,
+    .region_close = bl_cpu_region_close,
+    .onload = bl_cpu_onload,
+    .run = bl_cpu_run,
+    .event_open = event_open,
+    .event_close = event_close,
+    .event_record = event_record,
+    .stream_wait = stream_wait,
+    .event_wait = event_wait,
+    .event_seconds = event_seconds,
+    .now = device_now,
+};
+
+/* "AMD EPYC 9354, avx512_bf16, 2 threads, oneDNN 2.6.3" */
+static void describe(bl_cpu *c) {
+    char model[64] = "CPU", line[256], library[32];
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    while (f && fgets(line, sizeof line, f)) {
+        if (!strncmp(line, "model name", 10) && sscanf(line, "%*[^:]: %63[^\n]", model) == 1) {
+            break;
+        }
+    }
+    if (f) {
+        fclose(f);
+    }
+    bl_dnnl_version(library, sizeof library);
+    snprintf(c->name, sizeof c->name, "%s, %s, %d thread%s, %s", model, c->kernels->name, c->threads,
+             c->threads == 1 ? "" : "s", library);
+}
+
+int bl_cpu_open(bl_device **out, const bl_cpu_options *options, bl_error *err) {
+    static const bl_cpu_options defaults;
+    options = options ? options : &defaults;
+    if (options->threads < 0 || options->threads > 1024) {
+        return bl_fail(err, BL_E_ARGUMENT, "the number of threads must be 0 to 1024, not %d",
+                       options->threads);
+    }
+    bl_cpu *c = calloc(1, sizeof *c);
+    if (!c) {
+        return bl_fail_memory(err, "the cpu device", sizeof *c);
+    }
+    c->head.ops = &cpu_ops;
+    c->head.log = options->log;
+    c->threads = options->threads ? options->threads : bl_usable_cores();
+    c->isa = bl_cpu_isa_find(options->isa_max);
+    c->kernels = bl_kernels_for(c->isa);
+    int rc = bl_dnnl_open(&c->dnnl, options->isa_max, err);
+    if (rc) {
+        free(c);
+        return rc;
+    }
+    describe(c);
+    *out = &c->head;
+    return 0;
+}

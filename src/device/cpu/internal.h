@@ -1,0 +1,135 @@
+/* What the files of the cpu device share. */
+#ifndef BALLAST_DEVICE_CPU_INTERNAL_H
+#define BALLAST_DEVICE_CPU_INTERNAL_H
+
+#include "core/parallel.h"
+#include "device/cpu/cpu.h"
+#include "device/cpu/dnnl_api.h"
+#include "device/cpu/kernels.h"
+#include "device/device.h"
+#include "graph/arena.h"
+
+#include <stddef.h>
+
+typedef struct bl_cpu {
+    bl_device head;
+    int threads;
+    bl_cpu_isa isa;
+    const bl_kernels *kernels;
+    bl_dnnl *dnnl;
+    char name[128];
+} bl_cpu;
+
+struct bl_region {
+    unsigned char *base; /* aligned to a page */
+    uint64_t bytes;
+};
+
+/* One weight of a module as it lies in its block's packed bytes. */
+typedef struct bl_packed {
+    bl_weight weight;       /* a copy */
+    bl_dtype dtype;         /* of packed elements: F32 for vectors, the graph's for all else */
+    bl_dnnl_layout *layout; /* of each half of a CONV or LINEAR; NULL: row-major */
+    int halves;             /* 2 for the weight of a GEGLU, whose output rows are two products; else 1 */
+    uint64_t offset;        /* inside its block */
+    uint64_t half_bytes;    /* from one half to the next, a multiple of BL_ALIGN */
+} bl_packed;
+
+struct bl_device_module {
+    bl_cpu *cpu;
+    bl_source source;
+    bl_dtype dtype;
+    bl_packed *weights;
+    int weight_count;
+    bl_block *blocks;
+    int block_count;
+    bl_block_cost *costs;   /* [block_count] */
+    unsigned char *staging; /* [threads] slices of source rows and of converted rows */
+    uint64_t staging_bytes; /* for each thread */
+};
+
+/* One op, ready to run. */
+typedef struct bl_step {
+    bl_dnnl_primitive *product; /* CONV, LINEAR */
+    bl_dnnl_primitive *gate;    /* LINEAR with GEGLU: the second half, run first */
+    bl_attention_job attention; /* its shape; pointers are filled in by the run */
+    uint64_t scratch_bytes;
+    uint64_t extra;  /* scratch behind oneDNN's own: see run_*.c */
+    bool each_image; /* CONV: `product` takes one picture of the batch */
+} bl_step;
+
+struct bl_executable {
+    bl_device_module *module;
+    const bl_graph *graph;
+    bl_step *steps; /* [op_count] */
+    bl_arena_plan plan;
+    double *flops; /* [block_count] */
+};
+
+/* An op while it runs: what its ids mean now. */
+typedef struct bl_running {
+    bl_executable *x;
+    const bl_op *op;
+    const bl_step *step;
+    const bl_cpu *cpu;
+    const bl_typed_kernels *k; /* of the graph's dtype */
+    const bl_binding *binding;
+    size_t element; /* bytes of one activation element */
+    unsigned char *scratch;
+    bool inplace;
+} bl_running;
+
+/* Tensors of an op and where they are. NULL for BL_NONE. */
+const bl_tensor *bl_running_tensor(const bl_running *r, bl_tensor_id id);
+void *bl_running_data(const bl_running *r, bl_tensor_id id);
+/* Packed weight and its description; NULL for BL_NONE. */
+const void *bl_running_weight(const bl_running *r, bl_weight_id id);
+const bl_packed *bl_running_packed(const bl_running *r, bl_weight_id id);
+
+/* region.c */
+int bl_cpu_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *err);
+void bl_cpu_region_close(bl_region *r);
+/* Bytes of memory that this process may still take, and all that it could ever have: the system's and its
+ * cgroup's. */
+void bl_cpu_memory(uint64_t *free_bytes, uint64_t *all_bytes);
+
+/* module.c */
+int bl_cpu_module_open(bl_device_module **out, bl_device *d, const bl_graph *graph, const bl_source *source,
+                       bl_error *err);
+void bl_cpu_module_close(bl_device_module *m);
+const bl_block_cost *bl_cpu_module_costs(const bl_device_module *m);
+
+/* pack.c */
+/* Bytes of staging that one thread needs to pack `p`. */
+uint64_t bl_cpu_staging_bytes(const bl_packed *p);
+int bl_cpu_onload(bl_device_module *m, int block, bl_region *r, uint64_t offset, bl_stream stream,
+                  bl_error *err);
+
+/* prepare.c */
+int bl_cpu_prepare(bl_executable **out, bl_device_module *m, const bl_graph *graph,
+                   const bl_prepare_options *options, bl_error *err);
+void bl_cpu_executable_close(bl_executable *x);
+void bl_cpu_executable_info(const bl_executable *x, bl_exec_info *out);
+/* Rows that one task of a group norm takes; a function of the shape alone, so that sums have one order. */
+int64_t bl_cpu_norm_rows(int c);
+
+/* run.c */
+int bl_cpu_run(bl_executable *x, int block, const bl_binding *b, bl_stream stream, bl_error *err);
+
+/* run_*.c: one op each */
+int bl_run_import(const bl_running *r, bl_error *err);
+int bl_run_export(const bl_running *r, bl_error *err);
+int bl_run_sinusoid(const bl_running *r, bl_error *err);
+int bl_run_embed(const bl_running *r, bl_error *err);
+int bl_run_take_row(const bl_running *r, bl_error *err);
+int bl_run_conv(const bl_running *r, bl_error *err);
+int bl_run_linear(const bl_running *r, bl_error *err);
+int bl_run_group_norm(const bl_running *r, bl_error *err);
+int bl_run_layer_norm(const bl_running *r, bl_error *err);
+int bl_run_attention(const bl_running *r, bl_error *err);
+int bl_run_act(const bl_running *r, bl_error *err);
+int bl_run_add(const bl_running *r, bl_error *err);
+int bl_run_concat(const bl_running *r, bl_error *err);
+int bl_run_upsample(const bl_running *r, bl_error *err);
+
+#endif

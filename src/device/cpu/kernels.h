@@ -1,0 +1,77 @@
+/* The kernels that are our own, as one table for each instruction set. All tables do the same; `plain` is C
+ * without vectors and stays as the reference of the others (tests/device/cpu/test_kernels.c).
+ *
+ * Rows are channels-last: `rows` x `c` elements, dense. Vectors (scale, shift, a, b) are F32 [c]. No kernel
+ * allocates or starts threads: callers cut the work. Outputs may be their first input where the comment says
+ * "in place". */
+#ifndef BALLAST_DEVICE_CPU_KERNELS_H
+#define BALLAST_DEVICE_CPU_KERNELS_H
+
+#include "device/cpu/cpu.h"
+#include "graph/graph.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Mean and sum of squared distances from it, of the values of one group in one block of rows. */
+typedef struct bl_moments {
+    double mean, square;
+} bl_moments;
+
+/* Attention of one picture of a batch: y[i] = sum over keys j of softmax(q[i] k[j] scale)_j v[j], for each
+ * head. */
+typedef struct bl_attention_job {
+    const void *q, *k, *v; /* first channel of the first head; rows `*_stride` elements apart */
+    void *y;
+    int64_t q_stride, k_stride, v_stride, y_stride;
+    int heads, head_dim;
+    int q_rows, k_rows;
+    float scale;
+    bool causal;  /* row i sees keys 0..i */
+    void *packed; /* attention_packed bytes: keys and values of all heads, in the kernel's order */
+} bl_attention_job;
+
+typedef struct bl_typed_kernels {
+    /* In place only when both types have the same size. */
+    void (*from_f32)(void *y, const float *x, int64_t n);
+    void (*to_f32)(float *y, const void *x, int64_t n);
+    void (*add)(void *y, const void *a, const void *b, int64_t n); /* in place of a or b */
+    void (*act)(void *y, const void *x, int64_t n, bl_act act);    /* in place */
+    void (*add_row)(void *y, const void *x, const float *row, int64_t rows,
+                    int c); /* y = x + row; in place */
+    void (*layer_norm)(void *y, const void *x, const float *scale, const float *shift, int64_t rows, int c,
+                       float eps); /* in place */
+    /* Moments of each of `groups` equal groups of channels over `rows` rows. */
+    void (*group_moments)(bl_moments *out, const void *x, int64_t rows, int c, int groups);
+    /* y = act(x a + b), act NONE or SILU; in place */
+    void (*scale_shift)(void *y, const void *x, const float *a, const float *b, int64_t rows, int c,
+                        bl_act act);
+
+    /* Attention in two loops: attention_pack over [0, attention_pack_items), and when that is done
+     * attention_run over [0, attention_items). `scratch`: attention_scratch bytes for each thread. Any cut
+     * gives the same bits. */
+    int64_t (*attention_pack_items)(const bl_attention_job *a);
+    int64_t (*attention_items)(const bl_attention_job *a);
+    uint64_t (*attention_packed)(const bl_attention_job *a);
+    uint64_t (*attention_scratch)(const bl_attention_job *a);
+    void (*attention_pack)(const bl_attention_job *a, int64_t begin, int64_t end);
+    void (*attention_run)(const bl_attention_job *a, int64_t begin, int64_t end, void *scratch);
+} bl_typed_kernels;
+
+typedef struct bl_kernels {
+    const char *name;
+    bl_typed_kernels f32, bf16;
+} bl_kernels;
+
+extern const bl_kernels bl_kernels_plain;
+extern const bl_kernels bl_kernels_avx2;
+extern const bl_kernels bl_kernels_avx512;
+extern const bl_kernels bl_kernels_avx512_bf16;
+
+/* Best instruction set of this CPU that is at most `max`. */
+bl_cpu_isa bl_cpu_isa_find(bl_cpu_isa max);
+/* Has matrix tiles for bf16, which only oneDNN uses. */
+bool bl_cpu_has_amx(void);
+const bl_kernels *bl_kernels_for(bl_cpu_isa isa);
+
+#endif

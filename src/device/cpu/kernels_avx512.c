@@ -1,0 +1,4 @@
+#include "device/cpu/vec_avx512.h"
+#include "device/cpu/kernels_impl.h"
+
+const bl_kernels bl_kernels_avx512 = {.name = "avx512", .f32 = TYPED(f32), .bf16 = TYPED(bf16)};

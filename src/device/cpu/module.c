@@ -1,0 +1,145 @@
+#include "device/cpu/internal.h"
+
+#include "core/checked.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Sizes that a layout is asked for with. Any real size would do; what counts is that it is always the same.
+ */
+#define CANONICAL_SIDE 64
+#define CANONICAL_ROWS 256
+
+static const bl_op *first_user(const bl_graph *g, bl_weight_id w) {
+    for (int i = 0; i < g->op_count; i++) {
+        if (g->ops[i].weight == w) {
+            return &g->ops[i];
+        }
+    }
+    return NULL;
+}
+
+static int conv_layout(bl_packed *p, bl_cpu *cpu, const bl_op *op, bl_error *err) {
+    bl_dnnl_conv c = {.dtype = p->dtype,
+                      .n = 1,
+                      .h = CANONICAL_SIDE,
+                      .w = CANONICAL_SIDE,
+                      .c = (int)p->weight.shape[1],
+                      .o = (int)p->weight.shape[0],
+                      .kh = op->u.conv.kh,
+                      .kw = op->u.conv.kw,
+                      .stride = op->u.conv.stride,
+                      .top = op->u.conv.top,
+                      .left = op->u.conv.left,
+                      .bottom = op->u.conv.bottom,
+                      .right = op->u.conv.right,
+                      .bias = true};
+    c.oh = (c.h + c.top + c.bottom - c.kh) / c.stride + 1;
+    c.ow = (c.w + c.left + c.right - c.kw) / c.stride + 1;
+    return bl_dnnl_conv_layout(&p->layout, cpu->dnnl, &c, err);
+}
+
+static int describe(bl_packed *p, bl_device_module *m, const bl_graph *g, bl_weight_id id, bl_error *err) {
+    p->weight = g->weights[id];
+    p->halves = 1;
+    p->dtype = p->weight.kind == BL_W_VECTOR ? BL_F32 : g->dtype;
+    const bl_op *op = first_user(g, id);
+    int rc = 0;
+    if (op && p->weight.kind == BL_W_CONV) {
+        rc = conv_layout(p, m->cpu, op, err);
+    } else if (op && p->weight.kind == BL_W_LINEAR) {
+        p->halves = op->act == BL_ACT_GEGLU ? 2 : 1;
+        bl_dnnl_linear l = {.dtype = p->dtype,
+                            .rows = CANONICAL_ROWS,
+                            .c = p->weight.shape[1],
+                            .o = p->weight.shape[0] / p->halves,
+                            .bias = true};
+        rc = bl_dnnl_linear_layout(&p->layout, m->cpu->dnnl, &l, err);
+    }
+    uint64_t bytes = p->layout ? bl_dnnl_layout_blocking(p->layout)->bytes
+                               : (uint64_t)bl_weight_elements(&p->weight) * bl_dtype_size(p->dtype);
+    p->half_bytes = bl_align_up(bytes, BL_ALIGN);
+    return rc;
+}
+
+/* Bytes in the store: the parts are equal shares, but may be stored in different types. */
+static uint64_t source_bytes(const bl_device_module *m, const bl_weight *w) {
+    uint64_t bytes = 0, part = (uint64_t)bl_weight_elements(w) / (uint64_t)w->parts;
+    for (int i = 0; i < w->parts; i++) {
+        bytes += part * bl_dtype_size(m->source.dtype(m->source.payload, w, i));
+    }
+    return bytes;
+}
+
+static int lay_out(bl_device_module *m, const bl_graph *g, bl_error *err) {
+    for (int b = 0; b < m->block_count; b++) {
+        const bl_block *block = &m->blocks[b];
+        uint64_t at = 0, stored = 0;
+        for (int i = block->first_weight; i < block->first_weight + block->weight_count; i++) {
+            bl_packed *p = &m->weights[i];
+            int rc = describe(p, m, g, i, err);
+            if (rc) {
+                return rc;
+            }
+            p->offset = at;
+            at += p->half_bytes * (uint64_t)p->halves;
+            stored += source_bytes(m, &p->weight);
+            uint64_t staging = bl_cpu_staging_bytes(p);
+            m->staging_bytes = staging > m->staging_bytes ? staging : m->staging_bytes;
+        }
+        m->costs[b] = (bl_block_cost){.packed_bytes = at, .source_bytes = stored};
+    }
+    m->staging = aligned_alloc(BL_ALIGN, (size_t)m->staging_bytes * (size_t)m->cpu->threads + BL_ALIGN);
+    return m->staging ? 0
+                      : bl_fail_memory(err, "packing weights", m->staging_bytes * (uint64_t)m->cpu->threads);
+}
+
+int bl_cpu_module_open(bl_device_module **out, bl_device *d, const bl_graph *graph, const bl_source *source,
+                       bl_error *err) {
+    bl_device_module *m = calloc(1, sizeof *m);
+    int rc;
+    if (!m) {
+        return bl_fail_memory(err, "a module", sizeof *m);
+    }
+    m->cpu = (bl_cpu *)d;
+    bl_set_threads(m->cpu->threads);
+    m->source = *source;
+    m->dtype = graph->dtype;
+    m->weight_count = graph->weight_count;
+    m->block_count = graph->block_count;
+    m->weights = calloc((size_t)m->weight_count + 1, sizeof *m->weights);
+    m->blocks = calloc((size_t)m->block_count + 1, sizeof *m->blocks);
+    m->costs = calloc((size_t)m->block_count + 1, sizeof *m->costs);
+    if (!m->weights || !m->blocks || !m->costs) {
+        rc = bl_fail_memory(err, "the list of weights", (uint64_t)m->weight_count * sizeof *m->weights);
+        goto fail;
+    }
+    memcpy(m->blocks, graph->blocks, (size_t)m->block_count * sizeof *m->blocks);
+    rc = lay_out(m, graph, err);
+    if (rc) {
+        goto fail;
+    }
+    *out = m;
+    return 0;
+fail:
+    bl_cpu_module_close(m);
+    return rc;
+}
+
+void bl_cpu_module_close(bl_device_module *m) {
+    if (!m) {
+        return;
+    }
+    for (int i = 0; m->weights && i < m->weight_count; i++) {
+        bl_dnnl_layout_close(&m->weights[i].layout);
+    }
+    free(m->staging);
+    free(m->costs);
+    free(m->blocks);
+    free(m->weights);
+    free(m);
+}
+
+const bl_block_cost *bl_cpu_module_costs(const bl_device_module *m) {
+    return m->costs;
+}

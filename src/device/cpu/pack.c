@@ -1,0 +1,211 @@
+/* Onload: rows from the store, converted and moved to their places in the packed layout, on all cores. */
+#include "device/cpu/internal.h"
+
+#include "core/checked.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SLICE_ROWS 16           /* output channels that one task takes: layouts keep so many together */
+#define SLICE_BYTES (256 << 10) /* of rows where there is no layout */
+#define INNER_MAX 128           /* input channels that a layout keeps together */
+
+static int64_t row_elements(const bl_packed *p) {
+    return bl_weight_elements(&p->weight) / p->weight.shape[0];
+}
+
+static int64_t slice_rows(const bl_packed *p) {
+    if (p->layout) {
+        return SLICE_ROWS;
+    }
+    int64_t rows = SLICE_BYTES / (row_elements(p) * 8);
+    return rows > 0 ? rows : 1;
+}
+
+static uint64_t raw_bytes(const bl_packed *p) {
+    return bl_align_up((uint64_t)(slice_rows(p) * row_elements(p)) * 8,
+                       BL_ALIGN); /* 8: the widest stored type */
+}
+
+uint64_t bl_cpu_staging_bytes(const bl_packed *p) {
+    return raw_bytes(p) + bl_align_up((uint64_t)(slice_rows(p) * row_elements(p)) * 4, BL_ALIGN);
+}
+
+static int64_t half_rows(const bl_packed *p) {
+    return p->weight.shape[0] / p->halves;
+}
+
+static int64_t slices(const bl_packed *p) {
+    int64_t rows = slice_rows(p);
+    return p->halves * ((half_rows(p) + rows - 1) / rows);
+}
+
+/* Reads rows [begin, end) of the whole weight and converts them. */
+static int read_rows(void *converted, void *raw, const bl_source *s, const bl_packed *p, int64_t begin,
+                     int64_t end, bl_error *err) {
+    int64_t share = p->weight.shape[0] / p->weight.parts, elements = row_elements(p);
+    unsigned char *to = converted;
+    while (begin < end) {
+        int part = (int)(begin / share);
+        int64_t stop = (part + 1) * share < end ? (part + 1) * share : end;
+        bl_dtype type = s->dtype(s->payload, &p->weight, part);
+        size_t n = (size_t)((stop - begin) * elements);
+        void *landing = type == p->dtype ? (void *)to : raw;
+        int rc =
+            s->read(s->payload, &p->weight, part, begin - part * share, stop - part * share, landing, err);
+        if (rc) {
+            return rc;
+        }
+        if (landing == raw && bl_convert(to, p->dtype, raw, type, n)) {
+            return bl_fail(err, BL_E_FORMAT, "%s is stored as %s, which is no type for weights",
+                           p->weight.name[part], bl_dtype_name(type));
+        }
+        to += n * bl_dtype_size(p->dtype);
+        begin = stop;
+    }
+    return 0;
+}
+
+/* Where the input channels and kernel positions of a layout lie. Input channel i is at
+ * i / inner * stride + place[i % inner]. */
+typedef struct in_places {
+    int64_t channels, positions, inner, stride;
+    int64_t place[INNER_MAX];
+    int64_t position[64];
+} in_places;
+
+static int find_places(in_places *f, const bl_packed *p, bl_error *err) {
+    const bl_dnnl_blocking *b = bl_dnnl_layout_blocking(p->layout);
+    bool conv = p->weight.kind == BL_W_CONV;
+    int dim = conv ? 1 : 0;
+    f->channels = b->dims[dim];
+    f->inner = 1;
+    for (int i = 0; i < b->inner; i++) {
+        f->inner *= b->inner_dim[i] == dim ? b->inner_size[i] : 1;
+    }
+    f->stride = b->strides[dim];
+    f->positions = conv ? b->dims[2] * b->dims[3] : 1;
+    if (f->inner > INNER_MAX || f->positions > 64) {
+        return bl_fail(err, BL_E_UNSUPPORTED, "%s: the layout that oneDNN asks for is not one we can pack",
+                       p->weight.name[0]);
+    }
+    for (int64_t i = 0; i < f->inner; i++) {
+        f->place[i] = bl_dnnl_place(b, dim, i);
+    }
+    for (int64_t k = 0; k < f->positions; k++) {
+        f->position[k] = conv ? bl_dnnl_place(b, 2, k / b->dims[3]) + bl_dnnl_place(b, 3, k % b->dims[3]) : 0;
+    }
+    return 0;
+}
+
+/* src [rows][channels][positions] -> packed. `out`: place of each row. Rows are the inner loop because
+ * layouts keep output channels side by side. */
+#define SCATTER(name, type)                                                                          \
+    static void name(type *dst, const type *src, const int64_t *out, int rows, const in_places *f) { \
+        int64_t k_count = f->positions, row = f->channels * k_count;                                 \
+        for (int64_t i = 0; i < f->channels; i++) {                                                  \
+            type *at = dst + i / f->inner * f->stride + f->place[i % f->inner];                      \
+            for (int64_t k = 0; k < k_count; k++) {                                                  \
+                const type *from = src + i * k_count + k;                                            \
+                type *to = at + f->position[k];                                                      \
+                for (int r = 0; r < rows; r++) {                                                     \
+                    to[out[r]] = from[r * row];                                                      \
+                }                                                                                    \
+            }                                                                                        \
+        }                                                                                            \
+    }
+SCATTER(scatter_16, uint16_t)
+SCATTER(scatter_32, uint32_t)
+
+/* One slice of one weight. `at`: where the weight's packed bytes begin. */
+static int pack_slice(bl_device_module *m, const bl_packed *p, unsigned char *at, int64_t slice,
+                      unsigned char *raw, bl_error *err) {
+    int64_t step = slice_rows(p), each = (half_rows(p) + step - 1) / step;
+    int64_t half = slice / each, begin = slice % each * step;
+    int64_t end = begin + step < half_rows(p) ? begin + step : half_rows(p);
+    unsigned char *converted =
+        p->layout ? raw + raw_bytes(p) : at + (size_t)(begin * row_elements(p)) * bl_dtype_size(p->dtype);
+    int64_t first = half * half_rows(p);
+    int rc = read_rows(converted, raw, &m->source, p, first + begin, first + end, err);
+    if (rc || !p->layout) {
+        return rc;
+    }
+    in_places f;
+    rc = find_places(&f, p, err);
+    if (rc) {
+        return rc;
+    }
+    int64_t out[SLICE_ROWS];
+    for (int64_t r = begin; r < end; r++) {
+        out[r - begin] =
+            bl_dnnl_place(bl_dnnl_layout_blocking(p->layout), p->weight.kind == BL_W_CONV ? 0 : 1, r);
+    }
+    unsigned char *dst = at + (uint64_t)half * p->half_bytes;
+    if (bl_dtype_size(p->dtype) == 2) {
+        scatter_16((uint16_t *)(void *)dst, (const uint16_t *)(const void *)converted, out,
+                   (int)(end - begin), &f);
+    } else {
+        scatter_32((uint32_t *)(void *)dst, (const uint32_t *)(const void *)converted, out,
+                   (int)(end - begin), &f);
+    }
+    return 0;
+}
+
+typedef struct onload_job {
+    bl_device_module *m;
+    const bl_block *block;
+    unsigned char *base;
+    bl_error *errors; /* [threads] */
+} onload_job;
+
+static void pack_range(void *context, int64_t begin, int64_t end, int thread) {
+    onload_job *job = context;
+    bl_device_module *m = job->m;
+    int64_t first = 0; /* slice number of the weight's first slice */
+    for (int i = 0; i < job->block->weight_count && first < end; i++) {
+        const bl_packed *p = &m->weights[job->block->first_weight + i];
+        int64_t count = slices(p);
+        int64_t from = begin > first ? begin - first : 0, to = end - first < count ? end - first : count;
+        for (int64_t s = from; s < to; s++) {
+            if (pack_slice(m, p, job->base + p->offset, s, m->staging + (uint64_t)thread * m->staging_bytes,
+                           &job->errors[thread])) {
+                return;
+            }
+        }
+        first += count;
+    }
+}
+
+int bl_cpu_onload(bl_device_module *m, int block, bl_region *r, uint64_t offset, bl_stream stream,
+                  bl_error *err) {
+    (void)stream;
+    if (block < 0 || block >= m->block_count || offset % BL_ALIGN || offset > r->bytes ||
+        m->costs[block].packed_bytes > r->bytes - offset) {
+        return bl_fail(err, BL_E_INTERNAL, "block %d does not fit at offset %llu of the region", block,
+                       (unsigned long long)offset);
+    }
+    bl_set_threads(m->cpu->threads);
+    onload_job job = {.m = m, .block = &m->blocks[block], .base = r->base + offset};
+    job.errors = calloc((size_t)m->cpu->threads, sizeof *job.errors);
+    if (!job.errors) {
+        return bl_fail_memory(err, "packing weights", (uint64_t)m->cpu->threads * sizeof *job.errors);
+    }
+    int64_t all = 0;
+    for (int i = 0; i < job.block->weight_count; i++) {
+        const bl_packed *p = &m->weights[job.block->first_weight + i];
+        all += slices(p);
+        if (p->layout && bl_dnnl_layout_blocking(p->layout)->padded) {
+            memset(job.base + p->offset, 0, (size_t)p->half_bytes * (size_t)p->halves);
+        }
+    }
+    bl_parallel_for(all, 1, pack_range, &job);
+    int rc = 0;
+    for (int t = 0; t < m->cpu->threads && !rc; t++) {
+        rc = job.errors[t].code;
+        if (rc && err) {
+            *err = job.errors[t];
+        }
+    }
+    free(job.errors);
+    return rc;
+}

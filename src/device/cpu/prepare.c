@@ -1,0 +1,211 @@
+#include "device/cpu/internal.h"
+
+#include "core/checked.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Where a batch needs another bias for each picture, large pictures are convolved one by one with the sum as
+ * bias; for small ones, whose cost is reading the weights, the batch is convolved at once and the rest added
+ * after. */
+#define EACH_IMAGE_PIXELS 1024
+
+int64_t bl_cpu_norm_rows(int c) {
+    int64_t rows = 65536 / c;
+    return rows < 8 ? 8 : rows;
+}
+
+static int64_t pixels(const bl_tensor *t) {
+    return (int64_t)t->h * t->w;
+}
+
+static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op, bl_error *err) {
+    const bl_graph *g = x->graph;
+    const bl_packed *p = &x->module->weights[op->weight];
+    const bl_tensor *in = &g->tensors[op->in[0]], *out = &g->tensors[op->out];
+    bool channels = op->in[2] != BL_NONE;
+    s->each_image = channels && (out->n == 1 || pixels(out) >= EACH_IMAGE_PIXELS);
+    bl_dnnl_conv c = {.dtype = p->dtype,
+                      .n = s->each_image ? 1 : in->n,
+                      .h = in->h,
+                      .w = in->w,
+                      .c = in->c,
+                      .oh = out->h,
+                      .ow = out->w,
+                      .o = out->c,
+                      .kh = op->u.conv.kh,
+                      .kw = op->u.conv.kw,
+                      .stride = op->u.conv.stride,
+                      .top = op->u.conv.top,
+                      .left = op->u.conv.left,
+                      .bottom = op->u.conv.bottom,
+                      .right = op->u.conv.right,
+                      .bias = op->weight2 != BL_NONE || s->each_image,
+                      .sum = op->in[1] != BL_NONE};
+    int rc = bl_dnnl_conv_open(&s->product, x->module->cpu->dnnl, &c, p->layout, err);
+    if (rc) {
+        return rc;
+    }
+    s->extra = bl_align_up(bl_dnnl_scratch(s->product), BL_ALIGN);
+    s->scratch_bytes = s->extra + (channels ? (uint64_t)out->c * sizeof(float) : 0); /* F32 [o] */
+    memory->inplace = op->in[1] != BL_NONE ? 1 : -1;
+    return 0;
+}
+
+static int prepare_linear(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op,
+                          bl_error *err) {
+    const bl_graph *g = x->graph;
+    const bl_packed *p = &x->module->weights[op->weight];
+    const bl_tensor *in = &g->tensors[op->in[0]], *out = &g->tensors[op->out];
+    bool gated = op->act == BL_ACT_GEGLU;
+    bl_dnnl_linear l = {.dtype = p->dtype,
+                        .rows = (int64_t)in->n * pixels(in),
+                        .c = in->c,
+                        .o = out->c,
+                        .bias = op->weight2 != BL_NONE,
+                        .act = gated ? BL_ACT_NONE : op->act,
+                        .multiply = gated,
+                        .sum = op->in[1] != BL_NONE};
+    int rc = bl_dnnl_linear_open(&s->product, x->module->cpu->dnnl, &l, p->layout, err);
+    if (rc) {
+        return rc;
+    }
+    uint64_t scratch = bl_dnnl_scratch(s->product);
+    if (gated) {
+        bl_dnnl_linear gate = l;
+        gate.act = BL_ACT_GELU;
+        gate.multiply = gate.sum = false;
+        rc = bl_dnnl_linear_open(&s->gate, x->module->cpu->dnnl, &gate, p->layout, err);
+        if (rc) {
+            return rc;
+        }
+        scratch = bl_dnnl_scratch(s->gate) > scratch ? bl_dnnl_scratch(s->gate) : scratch;
+    }
+    s->extra = bl_align_up(scratch, BL_ALIGN);
+    s->scratch_bytes = s->extra + (gated ? bl_tensor_bytes(out) : 0); /* gelu of the gate [rows, o] */
+    memory->inplace = op->in[1] != BL_NONE ? 1 : -1;
+    return 0;
+}
+
+static void prepare_norm(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op) {
+    const bl_tensor *t = &x->graph->tensors[op->in[0]];
+    uint64_t blocks = (uint64_t)((pixels(t) + bl_cpu_norm_rows(t->c) - 1) / bl_cpu_norm_rows(t->c));
+    /* factors and offsets F32 [n][2][c], then moments [n][blocks][groups] */
+    s->extra = bl_align_up((uint64_t)t->n * 2 * (uint64_t)t->c * sizeof(float), BL_ALIGN);
+    s->scratch_bytes = s->extra + (uint64_t)t->n * blocks * (uint64_t)op->u.norm.groups * sizeof(bl_moments);
+    memory->inplace = 0;
+}
+
+static void prepare_attention(bl_executable *x, bl_step *s, const bl_op *op, const bl_typed_kernels *k) {
+    const bl_tensor *q = &x->graph->tensors[op->in[0]], *keys = &x->graph->tensors[op->in[1]];
+    const bl_tensor *values = &x->graph->tensors[op->in[2]], *out = &x->graph->tensors[op->out];
+    s->attention = (bl_attention_job){.q_stride = q->c,
+                                      .k_stride = keys->c,
+                                      .v_stride = values->c,
+                                      .y_stride = out->c,
+                                      .heads = op->u.attention.heads,
+                                      .head_dim = op->u.attention.head_dim,
+                                      .q_rows = (int)pixels(q),
+                                      .k_rows = (int)pixels(keys),
+                                      .scale = op->u.attention.scale,
+                                      .causal = op->u.attention.causal};
+    s->extra = bl_align_up(k->attention_packed(&s->attention), BL_ALIGN);
+    s->scratch_bytes = s->extra + (uint64_t)x->module->cpu->threads *
+                                      bl_align_up(k->attention_scratch(&s->attention), BL_ALIGN);
+}
+
+static int prepare_op(bl_executable *x, int i, bl_op_memory *memory, const bl_typed_kernels *k,
+                      bl_error *err) {
+    const bl_op *op = &x->graph->ops[i];
+    bl_step *s = &x->steps[i];
+    int rc = 0;
+    memory->inplace = -1;
+    switch (op->kind) {
+    case BL_OP_CONV:
+        rc = prepare_conv(x, s, memory, op, err);
+        break;
+    case BL_OP_LINEAR:
+        rc = prepare_linear(x, s, memory, op, err);
+        break;
+    case BL_OP_GROUP_NORM:
+        prepare_norm(x, s, memory, op);
+        break;
+    case BL_OP_ATTENTION:
+        prepare_attention(x, s, op, k);
+        break;
+    case BL_OP_LAYER_NORM:
+    case BL_OP_ACT:
+    case BL_OP_ADD:
+        memory->inplace = 0;
+        break;
+    default:
+        break;
+    }
+    memory->scratch_bytes = s->scratch_bytes;
+    return rc;
+}
+
+static int prepare_all(bl_executable *x, bl_op_memory *memory, bl_error *err) {
+    const bl_kernels *k = x->module->cpu->kernels;
+    for (int i = 0; i < x->graph->op_count; i++) {
+        int rc = prepare_op(x, i, &memory[i], x->graph->dtype == BL_BF16 ? &k->bf16 : &k->f32, err);
+        if (rc) {
+            return rc;
+        }
+        x->flops[x->graph->ops[i].block] += bl_op_flops(x->graph, &x->graph->ops[i]);
+    }
+    return bl_arena_plan_make(&x->plan, x->graph, memory, err);
+}
+
+int bl_cpu_prepare(bl_executable **out, bl_device_module *m, const bl_graph *graph,
+                   const bl_prepare_options *options, bl_error *err) {
+    (void)options;
+    if (graph->weight_count != m->weight_count || graph->block_count != m->block_count ||
+        graph->dtype != m->dtype) {
+        return bl_fail(err, BL_E_INTERNAL, "the graph is not one of this module");
+    }
+    bl_set_threads(m->cpu->threads);
+    bl_executable *x = calloc(1, sizeof *x);
+    bl_op_memory *memory = calloc((size_t)graph->op_count + 1, sizeof *memory);
+    int rc;
+    if (!x || !memory) {
+        rc = bl_fail_memory(err, "preparing a graph", (uint64_t)graph->op_count * sizeof *memory);
+        goto done;
+    }
+    x->module = m;
+    x->graph = graph;
+    x->steps = calloc((size_t)graph->op_count + 1, sizeof *x->steps);
+    x->flops = calloc((size_t)graph->block_count + 1, sizeof *x->flops);
+    if (!x->steps || !x->flops) {
+        rc = bl_fail_memory(err, "preparing a graph", (uint64_t)graph->op_count * sizeof *x->steps);
+        goto done;
+    }
+    rc = prepare_all(x, memory, err);
+done:
+    free(memory);
+    if (rc) {
+        bl_cpu_executable_close(x);
+        return rc;
+    }
+    *out = x;
+    return 0;
+}
+
+void bl_cpu_executable_close(bl_executable *x) {
+    if (!x) {
+        return;
+    }
+    for (int i = 0; x->steps && i < x->graph->op_count; i++) {
+        bl_dnnl_primitive_close(&x->steps[i].product);
+        bl_dnnl_primitive_close(&x->steps[i].gate);
+    }
+    bl_arena_plan_free(&x->plan);
+    free(x->flops);
+    free(x->steps);
+    free(x);
+}
+
+void bl_cpu_executable_info(const bl_executable *x, bl_exec_info *out) {
+    *out = (bl_exec_info){
+        .arena_bytes = x->plan.bytes, .block_count = x->graph->block_count, .block_flops = x->flops};
+}

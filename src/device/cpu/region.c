@@ -1,0 +1,126 @@
+#include "device/cpu/internal.h"
+
+#include "core/checked.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define HUGE_PAGE (2u << 20)
+
+/* Value of a "Name:  123 kB" line of /proc/meminfo in bytes, or `otherwise`. */
+static uint64_t meminfo(const char *name, uint64_t otherwise) {
+    FILE *f = fopen("/proc/meminfo", "re");
+    if (!f) {
+        return otherwise;
+    }
+    char line[256];
+    unsigned long long kib;
+    size_t length = strlen(name);
+    while (fgets(line, sizeof line, f)) {
+        if (!strncmp(line, name, length) && line[length] == ':' &&
+            sscanf(line + length + 1, "%llu", &kib) == 1) {
+            otherwise = (uint64_t)kib * 1024;
+            break;
+        }
+    }
+    fclose(f);
+    return otherwise;
+}
+
+static uint64_t number_in(const char *path, uint64_t otherwise) {
+    FILE *f = fopen(path, "re");
+    unsigned long long v;
+    if (!f) {
+        return otherwise;
+    }
+    if (fscanf(f, "%llu", &v) == 1) {
+        otherwise = v;
+    }
+    fclose(f);
+    return otherwise;
+}
+
+/* Page cache that a cgroup would give up before it runs out. */
+static uint64_t reclaimable(const char *path) {
+    FILE *f = fopen(path, "re");
+    if (!f) {
+        return 0;
+    }
+    char name[64];
+    unsigned long long v, sum = 0;
+    while (fscanf(f, "%63s %llu", name, &v) == 2) {
+        if (!strcmp(name, "inactive_file") || !strcmp(name, "active_file")) {
+            sum += v;
+        }
+    }
+    fclose(f);
+    return sum;
+}
+
+void bl_cpu_memory(uint64_t *free_bytes, uint64_t *all_bytes) {
+    uint64_t all = meminfo("MemTotal", UINT64_MAX), left = meminfo("MemAvailable", all);
+    static const struct {
+        const char *limit, *used, *stat;
+    } groups[] = {
+        {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"},
+        {"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+         "/sys/fs/cgroup/memory/memory.stat"},
+    };
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
+        uint64_t limit = number_in(groups[i].limit, UINT64_MAX), used = number_in(groups[i].used, 0);
+        uint64_t cache = reclaimable(groups[i].stat);
+        used = used > cache ? used - cache : 0;
+        if (limit < all) {
+            all = limit;
+        }
+        if (limit != UINT64_MAX && (limit > used ? limit - used : 0) < left) {
+            left = limit > used ? limit - used : 0;
+        }
+    }
+    struct rlimit r;
+    if (!getrlimit(RLIMIT_AS, &r) && r.rlim_cur != RLIM_INFINITY && r.rlim_cur < all) {
+        all = r.rlim_cur;
+        left = left < all ? left : all;
+    }
+    *free_bytes = left;
+    *all_bytes = all;
+}
+
+int bl_cpu_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *err) {
+    (void)d;
+    uint64_t left, all, size = bl_align_up(bytes ? bytes : 1, BL_ALIGN);
+    bl_cpu_memory(&left, &all);
+    /* The system would rather kill us later than refuse now, so what is known is asked first. */
+    if (bytes > left || bytes > SIZE_MAX - HUGE_PAGE) {
+        return bl_fail(err, BL_E_MEMORY, "%.2f GB of memory are needed, but only %.2f GB are free",
+                       (double)bytes * 1e-9, (double)left * 1e-9);
+    }
+    bl_region *r = calloc(1, sizeof *r);
+    if (!r) {
+        return bl_fail_memory(err, "a region", sizeof *r);
+    }
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    r->bytes = bl_align_up(size, page);
+    void *p = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        free(r);
+        return bl_fail_memory(err, "weights and activations", bytes);
+    }
+    if (size >= HUGE_PAGE) {
+        (void)madvise(p, r->bytes, MADV_HUGEPAGE); /* a wish: fewer TLB misses where it is granted */
+    }
+    r->base = p;
+    *out = r;
+    return 0;
+}
+
+void bl_cpu_region_close(bl_region *r) {
+    if (r) {
+        munmap(r->base, r->bytes);
+        free(r);
+    }
+}

@@ -1,0 +1,76 @@
+#include "device/cpu/internal.h"
+
+typedef int run_fn(const bl_running *r, bl_error *err);
+
+static run_fn *const runs[BL_OP_KIND_COUNT] = {
+    [BL_OP_IMPORT] = bl_run_import,
+    [BL_OP_EXPORT] = bl_run_export,
+    [BL_OP_SINUSOID] = bl_run_sinusoid,
+    [BL_OP_EMBED] = bl_run_embed,
+    [BL_OP_TAKE_ROW] = bl_run_take_row,
+    [BL_OP_CONV] = bl_run_conv,
+    [BL_OP_LINEAR] = bl_run_linear,
+    [BL_OP_GROUP_NORM] = bl_run_group_norm,
+    [BL_OP_LAYER_NORM] = bl_run_layer_norm,
+    [BL_OP_ATTENTION] = bl_run_attention,
+    [BL_OP_ACT] = bl_run_act,
+    [BL_OP_ADD] = bl_run_add,
+    [BL_OP_CONCAT] = bl_run_concat,
+    [BL_OP_UPSAMPLE] = bl_run_upsample,
+};
+
+const bl_tensor *bl_running_tensor(const bl_running *r, bl_tensor_id id) {
+    return id == BL_NONE ? NULL : &r->x->graph->tensors[id];
+}
+
+void *bl_running_data(const bl_running *r, bl_tensor_id id) {
+    const bl_tensor *t = bl_running_tensor(r, id);
+    if (!t) {
+        return NULL;
+    }
+    if (t->place == BL_ARENA) {
+        return r->binding->region->base + r->binding->arena_offset + r->x->plan.tensor_offset[id];
+    }
+    if (t->place == BL_OUTPUT) {
+        return r->binding->outputs[t->port];
+    }
+    union {
+        const void *in;
+        void *out;
+    } u = {r->binding->inputs[t->port]}; /* inputs are only read */
+    return u.out;
+}
+
+const bl_packed *bl_running_packed(const bl_running *r, bl_weight_id id) {
+    return id == BL_NONE ? NULL : &r->x->module->weights[id];
+}
+
+const void *bl_running_weight(const bl_running *r, bl_weight_id id) {
+    const bl_packed *p = bl_running_packed(r, id);
+    return p ? r->binding->region->base + r->binding->block_offset[p->weight.block] + p->offset : NULL;
+}
+
+int bl_cpu_run(bl_executable *x, int block, const bl_binding *b, bl_stream stream, bl_error *err) {
+    (void)stream;
+    const bl_cpu *cpu = x->module->cpu;
+    const bl_block *range = &x->graph->blocks[block];
+    bl_set_threads(cpu->threads);
+    bl_running r = {.x = x,
+                    .cpu = cpu,
+                    .binding = b,
+                    .k = x->graph->dtype == BL_BF16 ? &cpu->kernels->bf16 : &cpu->kernels->f32,
+                    .element = bl_dtype_size(x->graph->dtype)};
+    for (int i = range->first_op; i < range->first_op + range->op_count; i++) {
+        r.op = &x->graph->ops[i];
+        r.step = &x->steps[i];
+        r.inplace = x->plan.inplace[i];
+        r.scratch = x->plan.scratch_offset[i] == UINT64_MAX
+                        ? NULL
+                        : b->region->base + b->arena_offset + x->plan.scratch_offset[i];
+        int rc = runs[r.op->kind](&r, err);
+        if (rc) {
+            return rc;
+        }
+    }
+    return 0;
+}

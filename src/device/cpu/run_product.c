@@ -1,0 +1,110 @@
+/* Convolutions and linear layers, by oneDNN. */
+#include "device/cpu/internal.h"
+
+#include <string.h>
+
+typedef struct copy_job {
+    unsigned char *dst;
+    const unsigned char *src;
+    uint64_t bytes;
+} copy_job;
+
+#define COPY_UNIT 65536
+
+static void copy_range(void *context, int64_t begin, int64_t end, int thread) {
+    const copy_job *j = context;
+    (void)thread;
+    uint64_t first = (uint64_t)begin * COPY_UNIT, last = (uint64_t)end * COPY_UNIT;
+    last = last < j->bytes ? last : j->bytes;
+    memcpy(j->dst + first, j->src + first, (size_t)(last - first));
+}
+
+/* oneDNN adds to its destination: puts the residual there, unless the arena plan already has it there. */
+static void place_residual(const bl_running *r, void *dst) {
+    if (r->op->in[1] == BL_NONE || r->inplace) {
+        return;
+    }
+    uint64_t bytes = bl_tensor_bytes(bl_running_tensor(r, r->op->out));
+    copy_job j = {dst, bl_running_data(r, r->op->in[1]), bytes};
+    bl_parallel_for((int64_t)((bytes + COPY_UNIT - 1) / COPY_UNIT), 1, copy_range, &j);
+}
+
+/* What picture `image` adds to each output channel, with the bias if `bias` is given. F32 [o] */
+static void channel_row(const bl_running *r, float *row, int image, const float *bias) {
+    int c = bl_running_tensor(r, r->op->out)->c;
+    const unsigned char *channels = bl_running_data(r, r->op->in[2]);
+    r->k->to_f32(row, channels + (size_t)image * (size_t)c * r->element, c);
+    if (bias) {
+        r->cpu->kernels->f32.add(row, row, bias, c);
+    }
+}
+
+typedef struct row_job {
+    const bl_running *r;
+    unsigned char *y;
+    const float *row;
+    int c;
+} row_job;
+
+static void add_rows(void *context, int64_t begin, int64_t end, int thread) {
+    const row_job *j = context;
+    (void)thread;
+    unsigned char *y = j->y + (size_t)begin * (size_t)j->c * j->r->element;
+    j->r->k->add_row(y, y, j->row, end - begin, j->c);
+}
+
+int bl_run_conv(const bl_running *r, bl_error *err) {
+    const bl_tensor *in = bl_running_tensor(r, r->op->in[0]), *out = bl_running_tensor(r, r->op->out);
+    size_t in_image = (size_t)in->h * (size_t)in->w * (size_t)in->c * r->element;
+    size_t out_image = (size_t)out->h * (size_t)out->w * (size_t)out->c * r->element;
+    unsigned char *x = bl_running_data(r, r->op->in[0]), *y = bl_running_data(r, r->op->out);
+    const float *bias = bl_running_weight(r, r->op->weight2);
+    float *row = r->op->in[2] == BL_NONE ? NULL : (float *)(void *)(r->scratch + r->step->extra);
+    bl_dnnl_args a = {.weights = bl_running_weight(r, r->op->weight), .scratch = r->scratch};
+    place_residual(r, y);
+    int times = r->step->each_image ? in->n : 1;
+    for (int i = 0; i < times; i++) {
+        a.src = x + (size_t)i * in_image;
+        a.dst = y + (size_t)i * out_image;
+        a.bias = bias;
+        if (r->step->each_image) {
+            channel_row(r, row, i, bias);
+            a.bias = row;
+        }
+        int rc = bl_dnnl_run(r->step->product, &a, err);
+        if (rc) {
+            return rc;
+        }
+    }
+    for (int i = 0; row && !r->step->each_image && i < in->n; i++) {
+        channel_row(r, row, i, NULL);
+        row_job j = {.r = r, .y = y + (size_t)i * out_image, .row = row, .c = out->c};
+        bl_parallel_for((int64_t)out->h * out->w, 16, add_rows, &j);
+    }
+    return 0;
+}
+
+int bl_run_linear(const bl_running *r, bl_error *err) {
+    const bl_packed *p = bl_running_packed(r, r->op->weight);
+    const unsigned char *weights = bl_running_weight(r, r->op->weight);
+    const float *bias = bl_running_weight(r, r->op->weight2);
+    void *y = bl_running_data(r, r->op->out);
+    bl_dnnl_args a = {.src = bl_running_data(r, r->op->in[0]),
+                      .weights = weights,
+                      .bias = bias,
+                      .dst = y,
+                      .scratch = r->scratch};
+    if (r->step->gate) { /* gelu of the second half of the output rows, then the first half times it */
+        bl_dnnl_args g = a;
+        g.weights = weights + p->half_bytes;
+        g.bias = bias ? bias + bl_running_tensor(r, r->op->out)->c : NULL;
+        g.dst = r->scratch + r->step->extra;
+        int rc = bl_dnnl_run(r->step->gate, &g, err);
+        if (rc) {
+            return rc;
+        }
+        a.other = g.dst;
+    }
+    place_residual(r, y);
+    return bl_dnnl_run(r->step->product, &a, err);
+}
