@@ -18,7 +18,7 @@ static void device_close(bl_device *d) {
 
 static void device_caps(bl_device *d, bl_device_caps *out) {
     const bl_cpu *c = (const bl_cpu *)d;
-    *out = (bl_device_caps){.f32 = true, .bf16 = true};
+    *out = (bl_device_caps){.f32 = true, .bf16 = c->bf16};
     memcpy(out->name, c->name, sizeof out->name);
     bl_cpu_memory(&out->free_bytes, &out->memory_bytes);
     out->bf16_fast = c->isa >= BL_ISA_AVX512_BF16;
@@ -111,6 +111,15 @@ static void describe(bl_cpu *c) {
              c->threads == 1 ? "" : "s", library);
 }
 
+/* oneDNN multiplies bf16 from AVX-512 on (slowly before AVX512_BF16) and not at all below it. */
+static bool has_bf16(bl_cpu *c) {
+    bl_dnnl_linear l = {.dtype = BL_BF16, .rows = 16, .c = 64, .o = 64, .bias = true};
+    bl_dnnl_layout *layout = NULL;
+    bool has = bl_dnnl_linear_layout(&layout, c->dnnl, &l, NULL) == 0;
+    bl_dnnl_layout_close(&layout);
+    return has;
+}
+
 int bl_cpu_open(bl_device **out, const bl_cpu_options *options, bl_error *err) {
     static const bl_cpu_options defaults;
     options = options ? options : &defaults;
@@ -132,6 +141,7 @@ int bl_cpu_open(bl_device **out, const bl_cpu_options *options, bl_error *err) {
         free(c);
         return rc;
     }
+    c->bf16 = has_bf16(c);
     describe(c);
     *out = &c->head;
     return 0;

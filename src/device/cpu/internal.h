@@ -15,6 +15,7 @@ typedef struct bl_cpu {
     bl_device head;
     int threads;
     bl_cpu_isa isa;
+    bool bf16; /* graphs may be BF16 */
     const bl_kernels *kernels;
     bl_dnnl *dnnl;
     char name[128];
