@@ -100,18 +100,16 @@ typedef void builder(bl_graph *g, const bl_vae_architecture *arch, bl_vae_shape 
 
 static int make(bl_graph **out, bl_module module, builder *build, const bl_vae_architecture *arch,
                 bl_vae_shape shape, bl_dtype dtype, const char *const *taps, bl_error *err) {
+    int rc = bl_net_check_shape(module, shape.batch, shape.height, shape.width, 1, err);
+    if (rc) {
+        return rc;
+    }
     bl_graph *g = bl_graph_new(module, dtype, taps);
     if (!g) {
         return bl_fail_memory(err, "a graph", sizeof *g);
     }
     build(g, arch, shape);
-    int rc = bl_graph_finish(g, err);
-    if (rc) {
-        bl_graph_free(&g);
-        return rc;
-    }
-    *out = g;
-    return 0;
+    return bl_net_finish(out, g, err);
 }
 
 int bl_vae_decoder_graph(bl_graph **out, const bl_vae_architecture *arch, bl_vae_shape shape, bl_dtype dtype,

@@ -17,8 +17,8 @@ typedef struct hidden_states {
     bl_tensor_id last, penultimate, context;
 } hidden_states;
 
-static int check(const bl_text_architecture *a, bl_module module, bl_clip_text_outputs want, int last,
-                 bl_error *err) {
+static int check(const bl_text_architecture *a, bl_module module, int tokens, bl_clip_text_outputs want,
+                 int last, bl_error *err) {
     const char *name = bl_module_name(module);
     bool any = want.context || want.last_hidden_state || want.penultimate || want.penultimate_ln ||
                want.pooled || want.text_embeds;
@@ -30,6 +30,10 @@ static int check(const bl_text_architecture *a, bl_module module, bl_clip_text_o
                        "%s: clip skip %d is not between 1 and %d, the layers of this encoder", name,
                        want.clip_skip, last);
     }
+    if (tokens > a->positions) {
+        return bl_fail(err, BL_E_ARGUMENT, "%s: %d tokens are more than its %d positions", name, tokens,
+                       a->positions);
+    }
     if (want.text_embeds && !a->projection) {
         return bl_fail(err, BL_E_UNSUPPORTED, "%s has no text projection", name);
     }
@@ -40,10 +44,10 @@ static int max(int a, int b) {
     return a > b ? a : b;
 }
 
-static int choose(layer_choice *out, const bl_text_architecture *a, bl_module module,
+static int choose(layer_choice *out, const bl_text_architecture *a, bl_module module, int tokens,
                   bl_clip_text_outputs want, bl_error *err) {
     layer_choice l = {.last = a->context_norm ? a->layers - a->context_skip : a->layers};
-    int rc = check(a, module, want, l.last, err);
+    int rc = check(a, module, tokens, want, l.last, err);
     if (rc) {
         return rc;
     }
@@ -130,7 +134,8 @@ int bl_clip_text_graph(bl_graph **out, bl_module module, const bl_text_architect
                        int tokens, bl_clip_text_outputs want, bl_dtype dtype, const char *const *taps,
                        bl_error *err) {
     layer_choice l;
-    int rc = choose(&l, arch, module, want, err);
+    int rc = bl_net_check_shape(module, batch, 1, 1, tokens, err);
+    rc = rc ? rc : choose(&l, arch, module, tokens, want, err);
     if (rc) {
         return rc;
     }
@@ -144,11 +149,5 @@ int bl_clip_text_graph(bl_graph **out, bl_module module, const bl_text_architect
     }
     hidden_states kept = layers(g, arch, &l, embeddings(g, arch, ids));
     outputs(g, arch, &l, want, kept, eos);
-    rc = bl_graph_finish(g, err);
-    if (rc) {
-        bl_graph_free(&g);
-        return rc;
-    }
-    *out = g;
-    return 0;
+    return bl_net_finish(out, g, err);
 }

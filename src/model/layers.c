@@ -21,6 +21,27 @@ int bl_net_channels(const bl_graph *g, bl_tensor_id x) {
     return x == BL_NONE ? 1 : g->tensors[x].c;
 }
 
+int bl_net_check_shape(bl_module module, int batch, int height, int width, int tokens, bl_error *err) {
+    const int most = 65536;
+    bool good = batch > 0 && height > 0 && width > 0 && tokens > 0;
+    if (!good || batch > most || height > most || width > most || tokens > most) {
+        return bl_fail(err, BL_E_ARGUMENT,
+                       "%s: a batch of %d, latents of %d x %d and %d tokens cannot be: each must be 1 to %d",
+                       bl_module_name(module), batch, height, width, tokens, most);
+    }
+    return 0;
+}
+
+int bl_net_finish(bl_graph **out, bl_graph *g, bl_error *err) {
+    int rc = bl_graph_finish(g, err);
+    if (rc) {
+        bl_graph_free(&g);
+        return rc;
+    }
+    *out = g;
+    return 0;
+}
+
 static bl_weight_id vector(bl_graph *g, const char *layer, const char *leaf, int channels) {
     bl_path path = bl_path_make("%s.%s", layer, leaf);
     const char *name = path.s;
@@ -104,23 +125,33 @@ bl_tensor_id bl_net_norm_out(bl_graph *g, bl_tensor_id x, const char *name, int 
     return bl_activation(g, x, BL_ACT_SILU);
 }
 
+static bl_tensor_id shortcut(bl_graph *g, bl_tensor_id x, const char *name, int out_channels) {
+    return bl_net_conv(g, x, bl_path_make("%s.conv_shortcut", name).s, out_channels, 1,
+                       (bl_conv_options){.residual = BL_NONE, .channels = BL_NONE});
+}
+
 bl_tensor_id bl_net_resnet(bl_graph *g, bl_tensor_id x, bl_tensor_id temb, const char *name, int out_channels,
                            int groups, float eps) {
+    int in_channels = bl_net_channels(g, x);
+    bl_tensor_id residual = x, channels = BL_NONE;
+    /* Of x and its shortcut the smaller one waits for the end: the arena's peak is often here, and where the
+     * shortcut was taken first, norm1 may overwrite x. */
+    if (in_channels > out_channels) {
+        residual = shortcut(g, x, name, out_channels);
+    }
     bl_tensor_id y = bl_net_group_norm(g, x, bl_path_make("%s.norm1", name).s, groups, eps, BL_ACT_SILU);
-    bl_tensor_id shift = BL_NONE;
     if (temb != BL_NONE) {
-        shift = bl_net_linear(g, temb, bl_path_make("%s.time_emb_proj", name).s, out_channels, BL_ACT_NONE,
-                              BL_NONE);
+        bl_path projection = bl_path_make("%s.time_emb_proj", name);
+        channels = bl_net_linear(g, temb, projection.s, out_channels, BL_ACT_NONE, BL_NONE);
     }
     y = bl_net_conv(g, y, bl_path_make("%s.conv1", name).s, out_channels, 3,
-                    (bl_conv_options){.residual = BL_NONE, .channels = shift});
+                    (bl_conv_options){.residual = BL_NONE, .channels = channels});
     y = bl_net_group_norm(g, y, bl_path_make("%s.norm2", name).s, groups, eps, BL_ACT_SILU);
-    if (bl_net_channels(g, x) != out_channels) {
-        x = bl_net_conv(g, x, bl_path_make("%s.conv_shortcut", name).s, out_channels, 1,
-                        (bl_conv_options){.residual = BL_NONE, .channels = BL_NONE});
+    if (in_channels < out_channels) {
+        residual = shortcut(g, x, name, out_channels);
     }
     return bl_net_conv(g, y, bl_path_make("%s.conv2", name).s, out_channels, 3,
-                       (bl_conv_options){.residual = x, .channels = BL_NONE});
+                       (bl_conv_options){.residual = residual, .channels = BL_NONE});
 }
 
 bl_tensor_id bl_net_upsampler(bl_graph *g, bl_tensor_id x, const char *name, int h, int w) {

@@ -20,6 +20,13 @@ bl_path bl_path_make(const char *format, ...) __attribute__((format(printf, 1, 2
 /* Channels, or width, of an activation; 1 after an error. */
 int bl_net_channels(const bl_graph *g, bl_tensor_id x);
 
+/* Refuses batches, sides of latents and numbers of tokens that are not 1 to 65536: what is larger no memory
+ * holds, and what is in this range overflows nothing on the way. BL_E_ARGUMENT. */
+int bl_net_check_shape(bl_module module, int batch, int height, int width, int tokens, bl_error *err);
+
+/* Ends building: *out is the graph, or g is freed and its first error returned. */
+int bl_net_finish(bl_graph **out, bl_graph *g, bl_error *err);
+
 /* ---- single weights */
 
 /* Square convolution with bias and zero padding of kernel/2 on all sides, unless `o` names a padding of its

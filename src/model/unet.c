@@ -143,17 +143,15 @@ static void build(unet *u, bl_unet_shape s) {
 
 int bl_unet_graph(bl_graph **out, const bl_unet_architecture *arch, bl_unet_shape shape, bl_dtype dtype,
                   const char *const *taps, bl_error *err) {
+    int rc = bl_net_check_shape(BL_UNET, shape.batch, shape.height, shape.width, shape.tokens, err);
+    if (rc) {
+        return rc;
+    }
     bl_graph *g = bl_graph_new(BL_UNET, dtype, taps);
     if (!g) {
         return bl_fail_memory(err, "a graph", sizeof *g);
     }
     unet u = {.g = g, .arch = arch};
     build(&u, shape);
-    int rc = bl_graph_finish(g, err);
-    if (rc) {
-        bl_graph_free(&g);
-        return rc;
-    }
-    *out = g;
-    return 0;
+    return bl_net_finish(out, g, err);
 }
