@@ -78,7 +78,7 @@ static float *make_tensor(const json_t *weights, const char *component, const js
     m.f16_exact = json_is_true(json_object_get(weights, "f16_exact"));
     m.out = malloc((size_t)n * sizeof(float));
     assert_non_null(m.out);
-    bl_parallel_for(n, 1 << 15, make_range, &m);
+    bl_parallel_for(n, 1 << 18, make_range, &m);
     size_t i;
     json_t *fixed;
     json_array_foreach(json_array_get(entry, 4), i, fixed) {
