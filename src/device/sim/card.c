@@ -1,0 +1,72 @@
+#include "device/sim/card.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A positive finite number below 2^63. */
+static int get_number(double *out, const json_t *o, const char *key, bool zero_is_fine, const char *origin,
+                      bl_error *err) {
+    const json_t *v = json_object_get(o, key);
+    double x = v ? json_number_value(v) : 0;
+    if (!json_is_number(v) || !isfinite(x) || x < 0 || (x == 0 && !zero_is_fine) || x > 9e18) {
+        return bl_fail(err, BL_E_FORMAT, "%s: \"%s\" must be a positive number", origin, key);
+    }
+    *out = x;
+    return 0;
+}
+
+static int read_fields(bl_sim_card *c, const json_t *o, const char *origin, bl_error *err) {
+    const json_t *name = json_object_get(o, "name"), *flops = json_object_get(o, "flops");
+    const json_t *shares = json_object_get(o, "shares_cores");
+    double memory = 0;
+    if (!json_is_string(name) || !json_is_object(flops) || (shares && !json_is_boolean(shares))) {
+        return bl_fail(err, BL_E_FORMAT, "%s: a card needs a \"name\" and \"flops\" by dtype", origin);
+    }
+    int rc = get_number(&memory, o, "memory_bytes", false, origin, err);
+    rc = rc ? rc : get_number(&c->copy_rate, o, "copy_rate", false, origin, err);
+    rc = rc ? rc : get_number(&c->copy_latency, o, "copy_latency", true, origin, err);
+    rc = rc ? rc : get_number(&c->memory_rate, o, "memory_rate", false, origin, err);
+    rc = rc ? rc : get_number(&c->flops_f32, flops, "f32", false, origin, err);
+    rc = rc ? rc : get_number(&c->flops_bf16, flops, "bf16", false, origin, err);
+    if (rc) {
+        return rc;
+    }
+    c->memory_bytes = (uint64_t)memory;
+    c->shares_cores = json_is_true(shares);
+    snprintf(c->name, sizeof c->name, "%s", json_string_value(name));
+    return 0;
+}
+
+static int from_json(bl_sim_card *out, json_t *root, const json_error_t *error, const char *origin,
+                     bl_error *err) {
+    if (!json_is_object(root)) {
+        json_decref(root);
+        return bl_fail(err, BL_E_FORMAT, "%s: not a card's description: %s (line %d)", origin,
+                       error->text[0] ? error->text : "not an object", error->line);
+    }
+    bl_sim_card card = {0};
+    int rc = read_fields(&card, root, origin, err);
+    json_decref(root);
+    if (!rc) {
+        *out = card;
+    }
+    return rc;
+}
+
+int bl_sim_card_parse(bl_sim_card *out, const char *text, size_t length, const char *origin, bl_error *err) {
+    json_error_t error = {0};
+    return from_json(out, json_loadb(text, length, 0, &error), &error, origin, err);
+}
+
+int bl_sim_card_load(bl_sim_card *out, const char *path, bl_error *err) {
+    json_error_t error = {0};
+    FILE *f = fopen(path, "rb");
+    if (!f) {
+        return bl_fail(err, BL_E_NOT_FOUND, "%s: cannot open this card's description", path);
+    }
+    json_t *root = json_loadf(f, 0, &error);
+    fclose(f);
+    return from_json(out, root, &error, path, err);
+}

@@ -1,0 +1,28 @@
+/* A described machine: what `sim` pretends to be. */
+#ifndef BALLAST_DEVICE_SIM_CARD_H
+#define BALLAST_DEVICE_SIM_CARD_H
+
+#include "core/dtype.h"
+#include "core/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct bl_sim_card {
+    char name[128];
+    uint64_t memory_bytes;
+    double copy_rate;    /* store to device, bytes a second */
+    double copy_latency; /* seconds each copy */
+    double memory_rate;  /* the device's own memory, bytes a second */
+    double flops_f32;    /* floating-point operations a second, as reached and not as advertised */
+    double flops_bf16;
+    bool shares_cores; /* copies and compute cannot run at the same time */
+} bl_sim_card;
+
+/* Reads a card's JSON text; `origin` is what messages call it. The fields are those of the struct, without
+ * shares_cores where it is false, with flops an object {"f32": ..., "bf16": ...}; "sources" says where each
+ * figure is from and is not read. BL_E_FORMAT names what is missing or makes no sense. */
+int bl_sim_card_parse(bl_sim_card *out, const char *text, size_t length, const char *origin, bl_error *err);
+int bl_sim_card_load(bl_sim_card *out, const char *path, bl_error *err);
+
+#endif

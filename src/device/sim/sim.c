@@ -1,0 +1,347 @@
+#include "device/sim/sim.h"
+
+#include "core/checked.h"
+#include "graph/arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct sim {
+    bl_device head;
+    bl_sim_card card;
+    bl_sim_faults faults;
+    bool vanished;                 /* a region was refused: caps show it from now on */
+    double host;                   /* the host's clock */
+    double clock[BL_STREAM_COUNT]; /* when each stream is done with what was put on it */
+    uint64_t open_bytes, peak_bytes;
+    int copies, runs;
+} sim;
+
+struct bl_device_module {
+    sim *s;
+    bl_block_cost *costs;
+    int count;
+};
+
+struct bl_executable {
+    bl_device_module *m;
+    uint64_t arena_bytes;
+    double *seconds, *flops; /* [m->count] each */
+};
+
+struct bl_region {
+    sim *s;
+    uint64_t bytes;
+};
+
+struct bl_event {
+    sim *s;
+    double time;
+};
+
+static void sim_close(bl_device *d) {
+    free(d);
+}
+
+static void sim_caps(bl_device *d, bl_device_caps *out) {
+    const sim *s = (const sim *)d;
+    memset(out, 0, sizeof *out);
+    memcpy(out->name, s->card.name, sizeof out->name);
+    out->memory_bytes = s->card.memory_bytes;
+    uint64_t taken = s->open_bytes + (s->vanished ? s->faults.vanished_bytes : 0);
+    out->free_bytes = taken < s->card.memory_bytes ? s->card.memory_bytes - taken : 0;
+    out->f32 = out->bf16 = out->bf16_fast = true;
+    out->async_copy = !s->card.shares_cores;
+}
+
+static uint64_t weight_bytes(const bl_weight *w, bl_dtype dtype) {
+    size_t element = w->kind == BL_W_VECTOR ? 4 : bl_dtype_size(dtype);
+    return bl_align_up((uint64_t)bl_weight_elements(w) * element, BL_ALIGN);
+}
+
+int bl_sim_module_describe(bl_device_module **out, bl_device *d, const bl_block_cost *costs, int count,
+                           bl_error *err) {
+    bl_device_module *m = calloc(1, sizeof *m);
+    if (!m || !(m->costs = malloc((size_t)count * sizeof *costs))) {
+        free(m);
+        return bl_fail_memory(err, "a simulated module", (size_t)count * sizeof *costs);
+    }
+    memcpy(m->costs, costs, (size_t)count * sizeof *costs);
+    m->count = count;
+    m->s = (sim *)d;
+    *out = m;
+    return 0;
+}
+
+static int sim_module_open(bl_device_module **out, bl_device *d, const bl_graph *g, const bl_source *source,
+                           bl_error *err) {
+    bl_block_cost *costs = calloc((size_t)g->block_count, sizeof *costs);
+    if (!costs) {
+        return bl_fail_memory(err, "a simulated module", (size_t)g->block_count * sizeof *costs);
+    }
+    for (int i = 0; i < g->weight_count; i++) {
+        const bl_weight *w = &g->weights[i];
+        costs[w->block].packed_bytes += weight_bytes(w, g->dtype);
+        bl_dtype stored = source && source->dtype ? source->dtype(source->payload, w, 0) : g->dtype;
+        costs[w->block].source_bytes += (uint64_t)bl_weight_elements(w) * bl_dtype_size(stored);
+    }
+    int rc = bl_sim_module_describe(out, d, costs, g->block_count, err);
+    free(costs);
+    return rc;
+}
+
+static void sim_module_close(bl_device_module *m) {
+    free(m->costs);
+    free(m);
+}
+
+static const bl_block_cost *sim_module_costs(const bl_device_module *m) {
+    return m->costs;
+}
+
+int bl_sim_executable_describe(bl_executable **out, bl_device_module *m, uint64_t arena_bytes,
+                               const double *block_seconds, bl_error *err) {
+    bl_executable *x = calloc(1, sizeof *x);
+    double *seconds = malloc((size_t)m->count * sizeof *seconds),
+           *flops = calloc((size_t)m->count, sizeof *flops);
+    if (!x || !seconds || !flops) {
+        free(x);
+        free(seconds);
+        free(flops);
+        return bl_fail_memory(err, "a simulated executable", (size_t)m->count * sizeof *seconds);
+    }
+    memcpy(seconds, block_seconds, (size_t)m->count * sizeof *seconds);
+    *x = (bl_executable){
+        .m = m, .arena_bytes = bl_align_up(arena_bytes, BL_ALIGN), .seconds = seconds, .flops = flops};
+    *out = x;
+    return 0;
+}
+
+/* Which input the output may overwrite: the plain memory model of a device whose kernels work element by
+ * element. */
+static int inplace_input(const bl_op *op) {
+    switch (op->kind) {
+    case BL_OP_ACT:
+    case BL_OP_ADD:
+    case BL_OP_GROUP_NORM:
+    case BL_OP_LAYER_NORM:
+        return 0;
+    case BL_OP_CONV:
+    case BL_OP_LINEAR:
+        return op->in[1] != BL_NONE ? 1 : -1;
+    default:
+        return -1;
+    }
+}
+
+static int sim_prepare(bl_executable **out, bl_device_module *m, const bl_graph *g,
+                       const bl_prepare_options *options, bl_error *err) {
+    (void)options; /* one level: a described machine has no slower kernels */
+    if (g->block_count != m->count) {
+        return bl_fail(err, BL_E_ARGUMENT, "a graph of %d blocks for a module of %d", g->block_count,
+                       m->count);
+    }
+    bl_op_memory *memory = malloc((size_t)(g->op_count > 0 ? g->op_count : 1) * sizeof *memory);
+    double *seconds = calloc((size_t)m->count, sizeof *seconds),
+           *flops = calloc((size_t)m->count, sizeof *flops);
+    bl_arena_plan arena = {0};
+    int rc;
+    if (!memory || !seconds || !flops) {
+        rc = bl_fail_memory(err, "a simulated executable", (size_t)g->op_count * sizeof *memory);
+        goto done;
+    }
+    for (int i = 0; i < g->op_count; i++) {
+        memory[i] = (bl_op_memory){.inplace = inplace_input(&g->ops[i])};
+        flops[g->ops[i].block] += bl_op_flops(g, &g->ops[i]);
+    }
+    const sim *s = m->s;
+    for (int b = 0; b < m->count; b++) {
+        double compute = flops[b] / (g->dtype == BL_BF16 ? s->card.flops_bf16 : s->card.flops_f32);
+        double reading = (double)m->costs[b].packed_bytes / s->card.memory_rate;
+        seconds[b] = compute > reading ? compute : reading;
+    }
+    rc = bl_arena_plan_make(&arena, g, memory, err);
+    if (rc) {
+        goto done;
+    }
+    rc = bl_sim_executable_describe(out, m, arena.bytes, seconds, err);
+    if (!rc) {
+        memcpy((*out)->flops, flops, (size_t)m->count * sizeof *flops);
+    }
+    bl_arena_plan_free(&arena);
+done:
+    free(memory);
+    free(seconds);
+    free(flops);
+    return rc;
+}
+
+static void sim_executable_close(bl_executable *x) {
+    free(x->seconds);
+    free(x->flops);
+    free(x);
+}
+
+static void sim_executable_info(const bl_executable *x, bl_exec_info *out) {
+    *out = (bl_exec_info){.arena_bytes = x->arena_bytes, .block_count = x->m->count, .block_flops = x->flops};
+}
+
+static int sim_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *err) {
+    sim *s = (sim *)d;
+    uint64_t taken = s->open_bytes + s->faults.vanished_bytes;
+    if (taken > s->card.memory_bytes || bytes > s->card.memory_bytes - taken) {
+        s->vanished = true;
+        return bl_fail_memory(err, "the device's region", bytes);
+    }
+    bl_region *r = malloc(sizeof *r);
+    if (!r) {
+        return bl_fail_memory(err, "a simulated region", sizeof *r);
+    }
+    *r = (bl_region){.s = s, .bytes = bytes};
+    s->open_bytes += bytes;
+    s->peak_bytes = s->open_bytes > s->peak_bytes ? s->open_bytes : s->peak_bytes;
+    *out = r;
+    return 0;
+}
+
+static void sim_region_close(bl_region *r) {
+    r->s->open_bytes -= r->bytes;
+    free(r);
+}
+
+/* Puts work on a stream: it begins when the stream is free, and not before the host asked for it. */
+static void work(sim *s, bl_stream stream, double seconds) {
+    if (s->card.shares_cores) {
+        s->host += seconds;
+        s->clock[BL_STREAM_COMPUTE] = s->clock[BL_STREAM_COPY] = s->host;
+        return;
+    }
+    double start = s->clock[stream] > s->host ? s->clock[stream] : s->host;
+    s->clock[stream] = start + seconds;
+}
+
+static int sim_onload(bl_device_module *m, int block, bl_region *r, uint64_t offset, bl_stream stream,
+                      bl_error *err) {
+    sim *s = m->s;
+    uint64_t bytes = m->costs[block].packed_bytes;
+    if (offset > r->bytes || bytes > r->bytes - offset) {
+        return bl_fail(err, BL_E_INTERNAL, "block %d is put outside the region", block);
+    }
+    if (++s->copies == s->faults.fail_copy) {
+        return bl_fail(err, BL_E_DEVICE, "copy %d of block %d failed, as scripted", s->copies, block);
+    }
+    work(s, stream, s->card.copy_latency + (double)bytes / s->card.copy_rate);
+    return 0;
+}
+
+static int sim_run(bl_executable *x, int block, const bl_binding *b, bl_stream stream, bl_error *err) {
+    sim *s = x->m->s;
+    uint64_t offset = b->block_offset[block], bytes = x->m->costs[block].packed_bytes;
+    if (x->arena_bytes > b->region->bytes || offset > b->region->bytes || bytes > b->region->bytes - offset ||
+        offset < b->arena_offset + x->arena_bytes) {
+        return bl_fail(err, BL_E_INTERNAL,
+                       "block %d runs with its weights in the arena or outside the region", block);
+    }
+    if (++s->runs == s->faults.fail_run) {
+        return bl_fail(err, BL_E_DEVICE, "run %d of block %d failed, as scripted", s->runs, block);
+    }
+    work(s, stream, x->seconds[block]);
+    return 0;
+}
+
+static int sim_event_open(bl_event **out, bl_device *d, bl_error *err) {
+    bl_event *e = calloc(1, sizeof *e);
+    if (!e) {
+        return bl_fail_memory(err, "an event", sizeof *e);
+    }
+    e->s = (sim *)d;
+    *out = e;
+    return 0;
+}
+
+static void sim_event_close(bl_event *e) {
+    free(e);
+}
+
+static int sim_event_record(bl_event *e, bl_stream stream, bl_error *err) {
+    (void)err;
+    e->time = e->s->clock[stream] > e->s->host ? e->s->clock[stream] : e->s->host;
+    return 0;
+}
+
+static int sim_stream_wait(bl_device *d, bl_stream stream, bl_event *e, bl_error *err) {
+    sim *s = (sim *)d;
+    (void)err;
+    if (e->time > s->clock[stream]) {
+        s->clock[stream] = e->time;
+    }
+    return 0;
+}
+
+static int sim_event_wait(bl_event *e, bl_error *err) {
+    (void)err;
+    if (e->time > e->s->host) {
+        e->s->host = e->time;
+    }
+    return 0;
+}
+
+static double sim_event_seconds(const bl_event *e) {
+    return e->time;
+}
+
+static double sim_now(bl_device *d) {
+    return ((sim *)d)->host;
+}
+
+static const bl_device_ops sim_ops = {
+    .version = BL_DEVICE_VERSION,
+    .name = "sim",
+    .close = sim_close,
+    .caps = sim_caps,
+    .module_open = sim_module_open,
+    .module_close = sim_module_close,
+    .module_costs = sim_module_costs,
+    .prepare = sim_prepare,
+    .executable_close = sim_executable_close,
+    .executable_info = sim_executable_info,
+    .region_open = sim_region_open,
+    .region_close = sim_region_close,
+    .onload = sim_onload,
+    .run = sim_run,
+    .event_open = sim_event_open,
+    .event_close = sim_event_close,
+    .event_record = sim_event_record,
+    .stream_wait = sim_stream_wait,
+    .event_wait = sim_event_wait,
+    .event_seconds = sim_event_seconds,
+    .now = sim_now,
+};
+
+int bl_sim_open(bl_device **out, const bl_sim_card *card, const bl_log *log, bl_error *err) {
+    sim *s = calloc(1, sizeof *s);
+    if (!s) {
+        return bl_fail_memory(err, "a simulated device", sizeof *s);
+    }
+    s->head.ops = &sim_ops;
+    s->head.log = log;
+    s->card = *card;
+    *out = &s->head;
+    return 0;
+}
+
+void bl_sim_set_faults(bl_device *d, const bl_sim_faults *faults) {
+    ((sim *)d)->faults = *faults;
+}
+
+const double *bl_sim_block_seconds(const bl_executable *x) {
+    return x->seconds;
+}
+
+uint64_t bl_sim_open_bytes(const bl_device *d) {
+    return ((const sim *)d)->open_bytes;
+}
+
+uint64_t bl_sim_peak_bytes(const bl_device *d) {
+    return ((const sim *)d)->peak_bytes;
+}

@@ -1,0 +1,22 @@
+#include "residency/move_debug.h"
+
+void bl_move_debug_decision(const bl_log *log, const bl_problem *p, const bl_plan *plan, const bl_decision *d,
+                            uint64_t memory_bytes) {
+    const bl_problem_module *m = &p->modules[d->module];
+    bl_log_line(log, BL_LOG_INFO,
+                "offload mode=%s op=%s why=%s gpu=%.3f/%.2f used=%.2f low=%.2f module=%s dtype=%s size=%.3f",
+                bl_offload_name(plan->mode), d->op, d->why, (double)d->used_bytes / 1e9,
+                (double)memory_bytes / 1e9, memory_bytes ? (double)d->used_bytes / (double)memory_bytes : 0.0,
+                d->low, m->name, m->dtype, (double)d->bytes / 1e9);
+}
+
+void bl_move_debug_block(const bl_log *log, const bl_problem *p, const bl_plan *plan, const bl_move *v,
+                         uint64_t used_bytes, uint64_t memory_bytes) {
+    const bl_problem_module *m = &p->modules[v->module];
+    bl_log_line(log, BL_LOG_INFO,
+                "offload mode=%s op=%s why=%s gpu=%.3f/%.2f used=%.2f module=%s block=%s dtype=%s size=%.3f",
+                bl_offload_name(plan->mode), v->drop ? "drop" : "onload", v->drop ? "room" : "needed",
+                (double)used_bytes / 1e9, (double)memory_bytes / 1e9,
+                memory_bytes ? (double)used_bytes / (double)memory_bytes : 0.0, m->name,
+                m->blocks[v->block].name, m->dtype, (double)m->blocks[v->block].bytes / 1e9);
+}

@@ -1,0 +1,111 @@
+/* The planner's problem: which blocks of weights there are, which phases run them and how long that takes,
+ * how much memory there is and how fast weights arrive. Bytes, seconds and names: nothing here knows what a
+ * module computes.
+ *
+ * Order of use: bl_problem_new -> bl_problem_add_module / bl_problem_add_phase ... -> set the plain fields ->
+ * bl_problem_finish -> plan it. A finished problem may be planned many times with other budgets. */
+#ifndef BALLAST_RESIDENCY_PROBLEM_H
+#define BALLAST_RESIDENCY_PROBLEM_H
+
+#include "core/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define BL_PROBLEM_NAME 64
+#define BL_PROBLEM_LEVELS 4 /* arena levels of a phase */
+#define BL_PROBLEM_MODULES 32
+#define BL_PROBLEM_PHASES 256
+#define BL_PROBLEM_BLOCKS 4096  /* in one module */
+#define BL_PROBLEM_RUNS 4000000 /* blocks run in one generation */
+#define BL_NOWHERE UINT64_MAX
+
+typedef struct bl_problem_block {
+    char name[BL_PROBLEM_NAME];
+    uint64_t bytes;        /* room in the region, a multiple of BL_ALIGN */
+    uint64_t source_bytes; /* read from the store to make it */
+    double copy_seconds;   /* to bring it in; below 0: bl_problem_finish takes it from the problem's rates */
+    uint64_t resident_at;  /* offset in the open region when the plan begins, or BL_NOWHERE */
+} bl_problem_block;
+
+typedef struct bl_problem_module {
+    char name[BL_PROBLEM_NAME];
+    char dtype[16];
+    bl_problem_block *blocks;
+    int block_count;
+    uint64_t bytes; /* sum over blocks */
+    uint64_t largest_block;
+    double copy_seconds; /* sum over blocks */
+} bl_problem_module;
+
+/* One way to run a phase. Level 0 is the fastest; higher ones have smaller arenas and give the same bits. */
+typedef struct bl_problem_level {
+    uint64_t arena_bytes;
+    double *block_seconds; /* [block_count] of the module, a pass */
+    double pass_seconds;   /* their sum */
+} bl_problem_level;
+
+typedef struct bl_problem_phase {
+    char name[BL_PROBLEM_NAME];  /* "denoise hires" */
+    char stage[BL_PROBLEM_NAME]; /* what the timing line calls it: "pipeline" */
+    int module;
+    int passes;
+    bl_problem_level levels[BL_PROBLEM_LEVELS];
+    int level_count;
+    int first_run; /* runs before it in the generation: set by bl_problem_finish */
+} bl_problem_phase;
+
+typedef struct bl_problem {
+    bl_problem_module *modules;
+    bl_problem_phase *phases;
+    int module_count, phase_count;
+    int run_count; /* sum of passes * blocks */
+
+    uint64_t memory_bytes; /* of the device: what watermarks are fractions of */
+    uint64_t budget_bytes; /* the region may be no larger */
+    uint64_t open_bytes;   /* of the region that is open and holds the resident blocks; 0: none */
+    double copy_rate;      /* bytes a second */
+    double copy_latency;   /* seconds each copy */
+    bool async_copy;       /* copies run beside compute; if not, they share its cores and time adds up */
+    bool cyclic;           /* the same phases will follow again: what stays is worth something */
+} bl_problem;
+
+/* An empty problem with no memory. Caller owns *out. */
+int bl_problem_new(bl_problem **out, bl_error *err);
+void bl_problem_free(bl_problem **p);
+
+/* An independent copy. */
+int bl_problem_copy(bl_problem **out, const bl_problem *from, bl_error *err);
+
+/* Adds a module of `count` blocks (copied; bytes rounded up to BL_ALIGN). Writes its number to *out. */
+int bl_problem_add_module(int *out, bl_problem *p, const char *name, const char *dtype,
+                          const bl_problem_block *blocks, int count, bl_error *err);
+
+/* Adds a phase that runs all blocks of `module` `passes` times, with level 0. `block_seconds` has one entry a
+ * block and is copied. Writes its number to *out. */
+int bl_problem_add_phase(int *out, bl_problem *p, const char *name, const char *stage, int module, int passes,
+                         uint64_t arena_bytes, const double *block_seconds, bl_error *err);
+/* Adds the next level to a phase; its arena must be smaller than the last level's. */
+int bl_problem_add_level(bl_problem *p, int phase, uint64_t arena_bytes, const double *block_seconds,
+                         bl_error *err);
+
+/* Checks everything and fills sums, copy seconds and first runs. BL_E_ARGUMENT names what is wrong. */
+int bl_problem_finish(bl_problem *p, bl_error *err);
+
+/* Forgets what is resident, and the open region. */
+void bl_problem_clear_resident(bl_problem *p);
+
+/* Seconds of one copy. */
+double bl_problem_copy_seconds(const bl_problem *p, uint64_t bytes);
+
+/* All weights that the phases use + the largest level-0 arena: with this budget nothing ever moves twice. */
+uint64_t bl_problem_working_set(const bl_problem *p);
+/* Largest over phases of smallest arena + largest block: below this no plan exists. */
+uint64_t bl_problem_min_budget(const bl_problem *p);
+/* The phase that bl_problem_min_budget comes from. */
+int bl_problem_hungriest(const bl_problem *p);
+
+/* Which phase run `run` belongs to. */
+int bl_problem_phase_of(const bl_problem *p, int run);
+
+#endif
