@@ -43,5 +43,8 @@ double bl_beta_quantile(double q, double a) {
     if (q >= 1) {
         return 1.0;
     }
-    return q <= 0.5 ? lower_half(q, a) : 1 - lower_half(1 - q, a);
+    if (q == 0.5) {
+        return 0.5; /* exactly: a half that is rounded afterwards hangs on it */
+    }
+    return q < 0.5 ? lower_half(q, a) : 1 - lower_half(1 - q, a);
 }
