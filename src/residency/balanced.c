@@ -14,7 +14,9 @@ typedef struct rule {
     bl_builder b;
     double low, high;
     uint64_t memory;
-    bool fits; /* the working set, largest arena included, under the high watermark */
+    bool fits;            /* the working set, largest arena included, under the high watermark */
+    uint64_t activations; /* what the present phase and the one before it hold: such runtimes ask the device
+                             how much is in use, and its allocator gives nothing back between phases */
     const char *never;
     int slot_blocks; /* blocks from this one on go through the slot in the present phase */
     uint64_t slot;
@@ -32,7 +34,7 @@ static int tell(rule *r, int run, const char *op, const char *why, int module, b
                                               .why = why,
                                               .module = module,
                                               .bytes = r->b.p->modules[module].bytes,
-                                              .used_bytes = r->b.used_bytes,
+                                              .used_bytes = r->b.used_bytes + r->activations,
                                               .low = r->low},
                                 err);
 }
@@ -40,7 +42,7 @@ static int tell(rule *r, int run, const char *op, const char *why, int module, b
 static int decide(rule *r, int run, int module, bl_error *err) {
     const char *why = NULL;
     bool evict = false;
-    double share = (double)r->b.used_bytes / (double)r->memory;
+    double share = (double)(r->b.used_bytes + r->activations) / (double)r->memory;
     if (is_never(r, module)) {
         why = "never";
     } else if (bl_offload_lists(r->s->always, r->b.p->modules[module].name)) {
@@ -182,7 +184,9 @@ static int before_phase(rule *r, int phase, bl_error *err) {
     int m = p->phases[phase].module, run = p->phases[phase].first_run;
     uint64_t arena = r->b.plan->phases[phase].arena_bytes;
     bool seen[BL_PROBLEM_MODULES] = {false};
-    int rc = 0;
+    int rc = 0, last = phase > 0 ? phase - 1 : p->cyclic ? p->phase_count - 1 : 0;
+    uint64_t before = r->b.plan->phases[last].arena_bytes;
+    r->activations = arena > before ? arena : before;
     /* The rule looks when a module begins, not when it is called again. */
     bool begins = phase == 0 || p->phases[phase - 1].module != m;
     for (int other; begins && !rc && (other = largest_other(r, m, seen)) >= 0;) {

@@ -1,5 +1,6 @@
 #include "residency/executor.h"
 
+#include "core/checked.h"
 #include "residency/move_debug.h"
 
 #include <stdlib.h>
@@ -169,11 +170,13 @@ static int tables_open(bl_executor *e, const bl_problem *p, bl_error *err) {
                            e->block_count[m], blocks);
         }
         for (int b = 0; b < blocks; b++) {
-            if (e->costs[m][b].packed_bytes != p->modules[m].blocks[b].bytes) {
+            uint64_t room =
+                e->costs[m][b].packed_bytes ? bl_align_up(e->costs[m][b].packed_bytes, BL_ALIGN) : BL_ALIGN;
+            if (room != p->modules[m].blocks[b].bytes) {
                 return bl_fail(err, BL_E_ARGUMENT,
                                "module %s, block %d: planned with %llu bytes, the device says %llu",
                                p->modules[m].name, b, (unsigned long long)p->modules[m].blocks[b].bytes,
-                               (unsigned long long)e->costs[m][b].packed_bytes);
+                               (unsigned long long)room);
             }
         }
         if (e->at[m]) {
@@ -302,7 +305,7 @@ static int onload(bl_executor *e, const bl_move *v, bl_error *err) {
             return rc;
         }
     }
-    uint64_t bytes = e->costs[v->module][v->block].packed_bytes;
+    uint64_t bytes = e->p->modules[v->module].blocks[v->block].bytes;
     pending item = {.before = v->before,
                     .entry = {.work = BL_WORK_ONLOAD,
                               .stage = e->onload_stage,
@@ -337,7 +340,7 @@ static int moves_until(bl_executor *e, int run, bl_error *err) {
         int rc = 0;
         if (v->drop) {
             e->at[v->module][v->block] = BL_NOWHERE;
-            e->used_bytes -= e->costs[v->module][v->block].packed_bytes;
+            e->used_bytes -= e->p->modules[v->module].blocks[v->block].bytes;
         } else {
             rc = onload(e, v, err);
         }

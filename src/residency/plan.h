@@ -37,7 +37,7 @@ typedef struct bl_decision {
     const char *why; /* "pressure", "fits", "never", "always", "low=0", "room", "needed". Static storage */
     int module;
     uint64_t bytes;      /* of the module, concerned */
-    uint64_t used_bytes; /* weights in the region before it */
+    uint64_t used_bytes; /* of the region before it, activations included */
     double low;          /* watermark, or below 0 where there is none */
 } bl_decision;
 

@@ -4,7 +4,8 @@
 
 /* The best of the modes that do not plan. */
 static int best_mode(bl_plan **out, const bl_problem *p, bl_error *err) {
-    static const bl_offload tried[] = {BL_OFFLOAD_NONE, BL_OFFLOAD_MODEL, BL_OFFLOAD_BALANCED, BL_OFFLOAD_SEQUENTIAL};
+    static const bl_offload tried[] = {BL_OFFLOAD_NONE, BL_OFFLOAD_MODEL, BL_OFFLOAD_BALANCED,
+                                       BL_OFFLOAD_SEQUENTIAL};
     bl_plan *best = NULL;
     int rc = 0;
     for (size_t i = 0; i < sizeof tried / sizeof *tried; i++) {

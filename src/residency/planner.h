@@ -4,8 +4,8 @@
 
 #include "residency/modes.h"
 
-/* Plans a finished problem in the mode that the settings ask for. BL_E_BUDGET: no plan of this mode keeps the budget;
- * the message holds the smallest that works. Caller owns *out. */
+/* Plans a finished problem in the mode that the settings ask for. BL_E_BUDGET: no plan of this mode keeps the
+ * budget; the message holds the smallest that works. Caller owns *out. */
 int bl_plan_make(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err);
 
 #endif

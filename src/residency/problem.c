@@ -164,11 +164,13 @@ static int finish_module(bl_problem *p, bl_problem_module *m, bl_error *err) {
     m->copy_seconds = 0;
     for (int b = 0; b < m->block_count; b++) {
         bl_problem_block *k = &m->blocks[b];
-        if (k->bytes > UINT64_MAX / 2 || !bl_add_u64(m->bytes, bl_align_up(k->bytes, BL_ALIGN), &m->bytes) ||
+        if (k->bytes > UINT64_MAX / 2 ||
+            !bl_add_u64(m->bytes, k->bytes ? bl_align_up(k->bytes, BL_ALIGN) : BL_ALIGN, &m->bytes) ||
             m->bytes > UINT64_MAX / 4) {
             return bl_fail(err, BL_E_ARGUMENT, "module %s: its blocks are too large to add up", m->name);
         }
-        k->bytes = bl_align_up(k->bytes, BL_ALIGN);
+        /* A block without weights still has a place, so that every block is somewhere. */
+        k->bytes = k->bytes ? bl_align_up(k->bytes, BL_ALIGN) : BL_ALIGN;
         if (!(k->copy_seconds >= 0)) {
             k->copy_seconds = bl_problem_copy_seconds(p, k->bytes);
         }

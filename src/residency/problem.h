@@ -22,7 +22,7 @@
 
 typedef struct bl_problem_block {
     char name[BL_PROBLEM_NAME];
-    uint64_t bytes;        /* room in the region, a multiple of BL_ALIGN */
+    uint64_t bytes;        /* room in the region; bl_problem_finish rounds it up to BL_ALIGN, also from 0 */
     uint64_t source_bytes; /* read from the store to make it */
     double copy_seconds;   /* to bring it in; below 0: bl_problem_finish takes it from the problem's rates */
     uint64_t resident_at;  /* offset in the open region when the plan begins, or BL_NOWHERE */

@@ -1,0 +1,161 @@
+/* The modes that do not plan, on described models: what they move, what they refuse, and that the ledger of a
+ * run says what the plan said. */
+#include "described.h"
+
+static bl_offload_settings mode(bl_offload m) {
+    bl_offload_settings s = bl_offload_defaults();
+    s.mode = m;
+    return s;
+}
+
+/* Plans and runs three generations, one after the other, and returns the last one's plan. */
+static bl_plan *run_three(bl_problem *p, const bl_sim_card *card, const bl_offload_settings *s) {
+    described_machine x;
+    bl_plan *plan = NULL;
+    machine_open(&x, p, card, NULL);
+    for (int i = 0; i < 3; i++) {
+        bl_plan_free(&plan);
+        bl_executor_resident(x.executor, p);
+        CHECK(bl_plan_make(&plan, p, s, &described_error));
+        CHECK(machine_run(&x, p, plan, &described_error));
+        ledger_matches(&x, plan);
+        assert_true(plan->peak_bytes == plan->region_bytes);
+        assert_true(bl_sim_peak_bytes(x.device) == plan->peak_bytes);
+    }
+    machine_close(&x);
+    bl_problem_clear_resident(p);
+    return plan;
+}
+
+static void every_mode_runs_as_planned(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    const char *models[] = {"sd15", "sdxl"};
+    for (int shares = 0; shares < 2; shares++) {
+        card.shares_cores = shares;
+        for (int i = 0; i < 2; i++) {
+            bl_problem *p = described_model(models[i], &card);
+            for (int m = 0; m <= BL_OFFLOAD_BALANCED; m++) {
+                bl_offload_settings s = mode((bl_offload)m);
+                bl_plan *plan = run_three(p, &card, &s);
+                if (m == BL_OFFLOAD_NONE) {
+                    assert_int_equal(plan->moved_bytes, 0);
+                }
+                bl_plan_free(&plan);
+            }
+            bl_problem_free(&p);
+        }
+    }
+}
+
+static void fit_check_moves_nothing_when_all_fits(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    bl_problem *p = described_model("sdxl", &card);
+    bl_offload_settings s = mode(BL_OFFLOAD_BALANCED);
+    s.never = "";
+    bl_plan *plan = run_three(p, &card, &s);
+    assert_int_equal(plan->moved_bytes, 0);
+    bl_plan_free(&plan);
+
+    /* The old rule throws the UNet out when the VAE begins, and again when the text encoders do. */
+    s.fit_check = false;
+    plan = run_three(p, &card, &s);
+    assert_true(plan->moved_bytes >= 2 * p->modules[2].bytes);
+    bl_plan_free(&plan);
+
+    /* What is never to go stays; a zero low watermark throws out all the rest. */
+    s.never = "unet, text_encoder,text_encoder_2,vae_decoder,vae_encoder";
+    plan = run_three(p, &card, &s);
+    assert_int_equal(plan->moved_bytes, 0);
+    s.fit_check = true;
+    s.low = 0;
+    s.never = "unet";
+    bl_plan_free(&plan);
+    plan = run_three(p, &card, &s);
+    assert_true(plan->moved_bytes > 0 && plan->moved_bytes < p->modules[2].bytes);
+    bl_plan_free(&plan);
+    s.never = "sdxl";
+    s.model_type = "sdxl";
+    plan = run_three(p, &card, &s);
+    assert_int_equal(plan->moved_bytes, 0);
+    bl_plan_free(&plan);
+    s.low = -1;
+    s.never = "";
+    s.always = "unet";
+    plan = run_three(p, &card, &s);
+    assert_true(plan->moved_bytes >= 2 * p->modules[2].bytes);
+    bl_plan_free(&plan);
+    bl_problem_free(&p);
+}
+
+static void small_budgets_are_refused_with_the_number(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    bl_problem *p = described_model("sdxl", &card);
+    bl_plan *plan;
+    bl_error err;
+    bl_offload_settings s = mode(BL_OFFLOAD_NONE);
+    p->budget_bytes = bl_problem_working_set(p);
+    CHECK(bl_plan_make(&plan, p, &s, &described_error));
+    assert_true(plan->peak_bytes == p->budget_bytes);
+    bl_plan_free(&plan);
+    p->budget_bytes--;
+    char number[32];
+    snprintf(number, sizeof number, "%llu", (unsigned long long)bl_problem_working_set(p));
+    assert_int_equal(bl_plan_make(&plan, p, &s, &err), BL_E_BUDGET);
+    assert_non_null(strstr(err.message, number));
+
+    s.mode = BL_OFFLOAD_SEQUENTIAL;
+    p->budget_bytes = bl_problem_min_budget(p);
+    CHECK(bl_plan_make(&plan, p, &s, &described_error));
+    assert_true(plan->peak_bytes == p->budget_bytes);
+    bl_plan_free(&plan);
+    p->budget_bytes--;
+    snprintf(number, sizeof number, "%llu", (unsigned long long)bl_problem_min_budget(p));
+    assert_int_equal(bl_plan_make(&plan, p, &s, &err), BL_E_BUDGET);
+    assert_non_null(strstr(err.message, number));
+    bl_problem_free(&p);
+}
+
+static void balanced_streams_what_does_not_fit(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    bl_problem *p = described_model("sdxl", &card);
+    bl_offload_settings s = mode(BL_OFFLOAD_BALANCED);
+    p->memory_bytes = p->budget_bytes = 4ull << 30;
+    bl_plan *plan = run_three(p, &card, &s);
+    assert_true(plan->phases[2].streamed_blocks > 0 && plan->phases[2].resident_bytes > 0);
+    assert_true(plan->peak_bytes <= p->budget_bytes);
+    bl_plan_free(&plan);
+    bl_problem_free(&p);
+}
+
+static void lists_and_watermarks(void **state) {
+    (void)state;
+    assert_true(bl_offload_lists(" unet , vae", "vae"));
+    assert_false(bl_offload_lists("unet,vae_decoder", "vae"));
+    assert_false(bl_offload_lists(NULL, "vae"));
+    bl_offload_settings s = bl_offload_defaults();
+    double low, high;
+    bl_offload_watermarks(&s, 12ull << 30, &low, &high);
+    assert_true(low == 0.0 && high == 0.6);
+    bl_offload_watermarks(&s, 16ull << 30, &low, &high);
+    assert_true(low == 0.2 && high == 0.6);
+    bl_offload_watermarks(&s, 24ull << 30, &low, &high);
+    assert_true(low == 0.2 && high == 0.8);
+    s.low = 0.5;
+    bl_offload_watermarks(&s, 24ull << 30, &low, &high);
+    assert_true(low == 0.5 && high == 0.8);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_mode_runs_as_planned),
+        cmocka_unit_test(fit_check_moves_nothing_when_all_fits),
+        cmocka_unit_test(small_budgets_are_refused_with_the_number),
+        cmocka_unit_test(balanced_streams_what_does_not_fit),
+        cmocka_unit_test(lists_and_watermarks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
