@@ -224,11 +224,11 @@ BALLAST_API int ballast_latents_write(const float *data, const int shape[4], con
                                       ballast_error *err);
 BALLAST_API void ballast_floats_free(float **data);
 
-/* Names for help texts: samplers, schedules, upscalers, as one line each separated by newlines. Static
- * storage. */
-BALLAST_API const char *ballast_sampler_names(void);
-BALLAST_API const char *ballast_schedule_names(void);
-BALLAST_API const char *ballast_upscaler_names(void);
+/* The names that samplers, schedules and upscalers are known by: number `index`, or NULL past the last.
+ * Static storage. */
+BALLAST_API const char *ballast_sampler_name(int index);
+BALLAST_API const char *ballast_schedule_name(int index);
+BALLAST_API const char *ballast_upscaler_name(int index);
 
 #ifdef __cplusplus
 }

@@ -65,17 +65,19 @@ static int usage(FILE *to) {
 }
 
 static int help(const char *topic) {
-    if (!strcmp(topic, "samplers")) {
-        puts(ballast_sampler_names());
-        return 0;
-    }
-    if (!strcmp(topic, "schedules")) {
-        puts(ballast_schedule_names());
-        return 0;
-    }
-    if (!strcmp(topic, "upscalers")) {
-        puts(ballast_upscaler_names());
-        return 0;
+    static const struct {
+        const char *topic;
+        const char *(*name)(int index);
+    } lists[] = {{"samplers", ballast_sampler_name},
+                 {"schedules", ballast_schedule_name},
+                 {"upscalers", ballast_upscaler_name}};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        if (!strcmp(topic, lists[i].topic)) {
+            for (int k = 0; lists[i].name(k); k++) {
+                puts(lists[i].name(k));
+            }
+            return 0;
+        }
     }
     for (size_t i = 0; i < COMMANDS; i++) {
         if (!strcmp(topic, commands[i].name)) {

@@ -1,0 +1,126 @@
+#include "api/api.h"
+
+#include "device/cpu/cpu.h"
+#include "pipeline/request.h"
+#include "sample/names.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *ballast_version(void) {
+    return BALLAST_VERSION;
+}
+
+void ballast_string_free(char **text) {
+    free(*text);
+    *text = NULL;
+}
+
+int bl_json_text(char **out, json_t *object, bl_error *err) {
+    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    json_decref(object);
+    if (!text) {
+        return bl_fail_memory(err, "the report", 0);
+    }
+    *out = text;
+    return 0;
+}
+
+static void pass_log(void *payload, bl_log_level level, const char *line) {
+    const ballast_context *c = payload;
+    c->log_fn(c->log_payload, (int)level, line);
+}
+
+static int find_isa(bl_cpu_isa *out, const char *name, bl_error *err) {
+    static const struct {
+        const char *name;
+        bl_cpu_isa isa;
+    } known[] = {
+        {"auto", BL_ISA_BEST}, {"plain", BL_ISA_PLAIN}, {"avx2", BL_ISA_AVX2}, {"avx512", BL_ISA_AVX512}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (!strcmp(name, known[i].name)) {
+            *out = known[i].isa;
+            return 0;
+        }
+    }
+    return bl_fail(err, BL_E_NOT_FOUND,
+                   "isa: no instruction set \"%.40s\"; there are auto, plain, avx2 and avx512", name);
+}
+
+/* $XDG_CACHE_HOME/ballast or ~/.cache/ballast; NULL where neither is known or nothing is to be kept. */
+static char *cache_dir(const char *given) {
+    char path[4096];
+    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (given) {
+        return *given ? strdup(given) : NULL;
+    }
+    if (xdg && *xdg) {
+        snprintf(path, sizeof path, "%s/ballast", xdg);
+    } else if (home && *home) {
+        snprintf(path, sizeof path, "%s/.cache/ballast", home);
+    } else {
+        return NULL;
+    }
+    return strdup(path);
+}
+
+int ballast_context_open(ballast_context **out, const ballast_context_options *options, ballast_error *err) {
+    ballast_context_options o = BALLAST_CONTEXT_OPTIONS_INIT;
+    if (options) {
+        if (options->struct_size != sizeof o) {
+            return bl_fail(err, BL_E_ARGUMENT,
+                           "context options of another version of the library (%zu bytes, not %zu)",
+                           options->struct_size, sizeof o);
+        }
+        o = *options;
+    }
+    if (o.threads < 0 || o.threads > 1024) {
+        return bl_fail(err, BL_E_ARGUMENT, "threads: %d is not between 0 and 1024", o.threads);
+    }
+    ballast_context *c = calloc(1, sizeof *c);
+    if (!c) {
+        return bl_fail_memory(err, "the context", sizeof *c);
+    }
+    c->log_fn = o.log;
+    c->log_payload = o.log_payload;
+    c->log = (bl_log){o.log ? pass_log : NULL, c};
+    c->cache_dir = cache_dir(o.cache_dir);
+    bl_cpu_options cpu = {.threads = o.threads, .log = &c->log};
+    int result = find_isa(&cpu.isa_max, o.isa ? o.isa : "auto", err);
+    if (!result) {
+        result = bl_cpu_open(&c->device, &cpu, err);
+    }
+    if (!result) {
+        result = bl_tokenizer_new(&c->tokenizer, err);
+    }
+    if (result) {
+        ballast_context_close(&c);
+        return result;
+    }
+    *out = c;
+    return 0;
+}
+
+void ballast_context_close(ballast_context **context) {
+    ballast_context *c = *context;
+    if (c) {
+        bl_tokenizer_free(&c->tokenizer);
+        bl_device_close(&c->device);
+        free(c->cache_dir);
+        free(c);
+        *context = NULL;
+    }
+}
+
+const char *ballast_sampler_name(int index) {
+    return index >= 0 && index < BL_SAMPLER_COUNT ? bl_sampler_name((bl_sampler_id)index) : NULL;
+}
+
+const char *ballast_schedule_name(int index) {
+    return index >= 0 && index < BL_SCHEDULE_COUNT ? bl_schedule_name((bl_schedule_id)index) : NULL;
+}
+
+const char *ballast_upscaler_name(int index) {
+    return bl_upscaler_name(index);
+}

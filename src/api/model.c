@@ -1,0 +1,125 @@
+#include "api/api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "sd_xl_base_1.0" of "/models/sd_xl_base_1.0.safetensors" and of "/models/sd_xl_base_1.0/". */
+static char *name_of(const char *path) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') {
+        end--;
+    }
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/') {
+        begin--;
+    }
+    static const char suffix[] = ".safetensors";
+    size_t length = end - begin, cut = sizeof suffix - 1;
+    if (length > cut && !strncmp(path + end - cut, suffix, cut)) {
+        length -= cut;
+    }
+    char *name = malloc(length + 1);
+    if (name) {
+        memcpy(name, path + begin, length);
+        name[length] = 0;
+    }
+    return name;
+}
+
+static int find_dtype(bl_dtype *out, const char *name, const char *what, const bl_device_caps *caps,
+                      bl_error *err) {
+    if (!strcmp(name, "auto")) {
+        *out = caps->bf16 && caps->bf16_fast ? BL_BF16 : BL_F32;
+        return 0;
+    }
+    if (!strcmp(name, "f32")) {
+        *out = BL_F32;
+        return 0;
+    }
+    if (strcmp(name, "bf16")) {
+        return bl_fail(err, BL_E_NOT_FOUND, "%s: no type \"%.40s\"; there are auto, f32 and bf16", what,
+                       name);
+    }
+    *out = BL_BF16;
+    return caps->bf16 ? 0 : bl_fail(err, BL_E_UNSUPPORTED, "%s: this device does not compute in bf16", what);
+}
+
+static int override_prediction(bl_architecture *arch, const char *name, bl_error *err) {
+    if (!name || !strcmp(name, "auto")) {
+        return 0;
+    }
+    if (!strcmp(name, "epsilon")) {
+        arch->prediction = BL_PREDICT_EPSILON;
+    } else if (!strcmp(name, "v") || !strcmp(name, "v_prediction")) {
+        arch->prediction = BL_PREDICT_V;
+    } else {
+        return bl_fail(err, BL_E_NOT_FOUND, "prediction: no \"%.40s\"; there are auto, epsilon and v", name);
+    }
+    arch->prediction_source = "the user";
+    return 0;
+}
+
+static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_error *err) {
+    bl_device_caps caps;
+    m->context->device->ops->caps(m->context->device, &caps);
+    int result = find_dtype(&m->dtype, o->dtype ? o->dtype : "auto", "dtype", &caps, err);
+    if (!result) {
+        m->vae_dtype = m->dtype;
+        result = o->vae_dtype ? find_dtype(&m->vae_dtype, o->vae_dtype, "vae-dtype", &caps, err) : 0;
+    }
+    if (!result) {
+        result = bl_checkpoint_open(&m->ckpt, o->path, o->vae_path, err);
+    }
+    if (!result) {
+        result = bl_architecture_detect(&m->arch, m->ckpt, err);
+    }
+    return result ? result : override_prediction(&m->arch, o->prediction, err);
+}
+
+int ballast_model_open(ballast_model **out, ballast_context *context, const ballast_model_options *options,
+                       ballast_error *err) {
+    if (options->struct_size != sizeof *options) {
+        return bl_fail(err, BL_E_ARGUMENT,
+                       "model options of another version of the library (%zu bytes, not %zu)",
+                       options->struct_size, sizeof *options);
+    }
+    if (!options->path || !*options->path) {
+        return bl_fail(err, BL_E_ARGUMENT, "model: no file was given");
+    }
+    ballast_model *m = calloc(1, sizeof *m);
+    if (!m) {
+        return bl_fail_memory(err, "the model", sizeof *m);
+    }
+    m->context = context;
+    m->name = name_of(options->path);
+    m->vae_name = options->vae_path ? name_of(options->vae_path) : NULL;
+    int result = m->name ? open_checkpoint(m, options, err) : bl_fail_memory(err, "the model's name", 0);
+    if (!result) {
+        bl_engine_options eo = {.device = context->device,
+                                .ckpt = m->ckpt,
+                                .arch = &m->arch,
+                                .dtype = m->dtype,
+                                .vae_dtype = m->vae_dtype,
+                                .log = &context->log};
+        result = bl_engine_open(&m->engine, &eo, err);
+    }
+    if (result) {
+        ballast_model_close(&m);
+        return result;
+    }
+    *out = m;
+    return 0;
+}
+
+void ballast_model_close(ballast_model **model) {
+    ballast_model *m = *model;
+    if (m) {
+        bl_engine_close(&m->engine);
+        bl_checkpoint_close(&m->ckpt);
+        free(m->name);
+        free(m->vae_name);
+        free(m);
+        *model = NULL;
+    }
+}

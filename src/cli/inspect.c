@@ -1,0 +1,86 @@
+#include "cli/cli.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <jansson.h>
+
+static void print_module(const char *name, const json_t *m) {
+    printf("%-16s %5" JSON_INTEGER_FORMAT " tensors  %9.1f MB  %s", name,
+           json_integer_value(json_object_get(m, "tensors")),
+           (double)json_integer_value(json_object_get(m, "bytes")) / 1e6,
+           json_string_value(json_object_get(m, "dtypes")));
+    const json_t *arena = json_object_get(m, "arena_bytes");
+    if (arena) {
+        printf("  arena %.1f MB", (double)json_integer_value(arena) / 1e6);
+    }
+    printf("\n");
+}
+
+static void print_blocks(const json_t *m) {
+    size_t i;
+    const json_t *b;
+    json_array_foreach(json_object_get(m, "blocks"), i, b) {
+        printf("    %-56s %9.2f MB\n", json_string_value(json_object_get(b, "name")),
+               (double)json_integer_value(json_object_get(b, "bytes")) / 1e6);
+    }
+}
+
+static void print_table(const char *text, int blocks) {
+    json_t *root = json_loads(text, 0, NULL);
+    const char *key;
+    json_t *value;
+    json_object_foreach(root, key, value) {
+        if (json_is_string(value)) {
+            printf("%-16s %s\n", key, json_string_value(value));
+        }
+    }
+    printf("\n");
+    json_object_foreach(json_object_get(root, "modules"), key, value) {
+        print_module(key, value);
+        if (blocks) {
+            print_blocks(value);
+        }
+    }
+    json_decref(root);
+}
+
+/* "1024x768". */
+static int read_size(int *width, int *height, const char *text) {
+    int used = 0;
+    if (sscanf(text, "%6dx%6d%n", width, height, &used) == 2 && !text[used] && *width > 0 && *height > 0) {
+        return 0;
+    }
+    fprintf(stderr, "ballast: --arena: \"%s\" is no size; write 1024x1024\n", text);
+    return EXIT_USAGE;
+}
+
+int command_inspect(int argc, char **argv) {
+    struct settings s;
+    ballast_context *context = NULL;
+    ballast_model *model = NULL;
+    char *json = NULL;
+    int width = 0, height = 0;
+    ballast_error err = {0};
+    int result = settings_load(&s, CMD_INSPECT, 1, argc, argv);
+    if (!result && setting_text(&s, S_ARENA)) {
+        result = read_size(&width, &height, setting_text(&s, S_ARENA));
+    }
+    if (!result) {
+        result = open_model(&context, &model, &s, s.positional_count ? s.positional[0] : NULL);
+    }
+    if (!result && ballast_model_inspect(&json, model, width, height, &err)) {
+        result = report_error(&err);
+    }
+    if (json && setting_on(&s, S_JSON)) {
+        printf("%s\n", json);
+    } else if (json) {
+        print_table(json, setting_on(&s, S_VERBOSE));
+    }
+    ballast_string_free(&json);
+    ballast_model_close(&model);
+    ballast_context_close(&context);
+    settings_free(&s);
+    return result;
+}

@@ -1,0 +1,183 @@
+#include "pipeline/denoise.h"
+
+#include "sample/sampler.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LATENT_CHANNELS 4
+
+/* What lives as long as one run of the sampler. n: floats of one picture's latents. */
+typedef struct state {
+    const bl_denoise_job *job;
+    int rows; /* 2 with guidance: all unconditional halves, then all conditional ones */
+    size_t n;
+    float *sample;   /* [rows * batch, 4, h, w] */
+    float *output;   /* [rows * batch, 4, h, w] */
+    float *timestep; /* [rows * batch] */
+    float *context;  /* [rows * batch, tokens, dim] */
+    float *pooled;   /* [rows * batch, pooled_dim] */
+    float *time_ids; /* [rows * batch, 6] */
+} state;
+
+static void *floats(size_t n, bl_error *err, int *result) {
+    float *p = calloc(n ? n : 1, sizeof *p);
+    if (!p && !*result) {
+        *result = bl_fail_memory(err, "a buffer of the denoiser", n * sizeof *p);
+    }
+    return p;
+}
+
+/* Repeats each row of the condition for every picture of the batch. */
+static void spread(float *to, const float *from, int rows, int batch, size_t row_floats) {
+    for (int i = 0; i < rows * batch; i++) {
+        memcpy(to + (size_t)i * row_floats, from + (size_t)(i / batch) * row_floats, row_floats * sizeof *to);
+    }
+}
+
+static int open_state(state *s, const bl_denoise_job *job, bl_error *err) {
+    const bl_condition *c = job->condition;
+    *s = (state){
+        .job = job, .rows = c->rows, .n = (size_t)LATENT_CHANNELS * (size_t)job->height * (size_t)job->width};
+    size_t all = (size_t)s->rows * (size_t)job->batch;
+    size_t context_row = (size_t)c->chunks * BL_CHUNK_TOKENS * (size_t)c->context_dim;
+    int result = 0;
+    s->sample = floats(all * s->n, err, &result);
+    s->output = floats(all * s->n, err, &result);
+    s->timestep = floats(all, err, &result);
+    s->context = floats(all * context_row, err, &result);
+    s->pooled = floats(all * (size_t)c->pooled_dim, err, &result);
+    s->time_ids = floats(all * BL_SIZE_VALUES, err, &result);
+    if (result) {
+        return result;
+    }
+    spread(s->context, c->context, s->rows, job->batch, context_row);
+    spread(s->pooled, c->pooled, s->rows, job->batch, (size_t)c->pooled_dim);
+    for (size_t i = 0; i < all; i++) { /* no crop: original and target size are the picture's */
+        float *t = s->time_ids + i * BL_SIZE_VALUES;
+        t[0] = t[4] = (float)(job->height * 8);
+        t[1] = t[5] = (float)(job->width * 8);
+    }
+    return 0;
+}
+
+static void close_state(state *s) {
+    free(s->sample);
+    free(s->output);
+    free(s->timestep);
+    free(s->context);
+    free(s->pooled);
+    free(s->time_ids);
+}
+
+static double deviation(const float *x, size_t n) {
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += x[i];
+        squares += (double)x[i] * x[i];
+    }
+    double mean = sum / (double)n;
+    return sqrt(fmax(squares / (double)n - mean * mean, 0));
+}
+
+/* out = uncond + cfg (cond - uncond), into the conditional half; with rescale its deviation is pulled back
+ * towards the conditional output's (Lin et al. 2023, section 3.4). */
+static void guide(const state *s) {
+    const ballast_generate_options *o = s->job->request->o;
+    float cfg = (float)o->cfg;
+    for (int b = 0; b < s->job->batch; b++) {
+        const float *uncond = s->output + (size_t)b * s->n;
+        float *cond = s->output + (size_t)(s->job->batch + b) * s->n;
+        double before = o->cfg_rescale > 0 ? deviation(cond, s->n) : 0;
+        for (size_t i = 0; i < s->n; i++) {
+            cond[i] = uncond[i] + cfg * (cond[i] - uncond[i]);
+        }
+        if (o->cfg_rescale > 0) {
+            double after = deviation(cond, s->n);
+            float f = after > 0 ? (float)(o->cfg_rescale * before / after + 1 - o->cfg_rescale) : 1;
+            for (size_t i = 0; i < s->n; i++) {
+                cond[i] *= f;
+            }
+        }
+    }
+}
+
+static int denoise(void *payload, const float *x, double sigma, double timestep, float *denoised,
+                   bl_error *err) {
+    state *s = payload;
+    const bl_denoise_job *job = s->job;
+    size_t batch = (size_t)job->batch, total = batch * s->n;
+    float scale = (float)(1 / sqrt(sigma * sigma + 1));
+    for (int row = 0; row < s->rows; row++) {
+        for (size_t i = 0; i < total; i++) {
+            s->sample[(size_t)row * total + i] = x[i] * scale;
+        }
+    }
+    for (size_t i = 0; i < batch * (size_t)s->rows; i++) {
+        s->timestep[i] = (float)timestep;
+    }
+    bool sdxl = job->condition->pooled_dim > 0;
+    bl_port inputs[] = {{"sample", s->sample},     {"timestep", s->timestep},
+                        {"context", s->context},   {sdxl ? "text_embeds" : NULL, s->pooled},
+                        {"time_ids", s->time_ids}, {NULL, NULL}};
+    bl_port outputs[] = {{"output", s->output}, {NULL, NULL}};
+    int result = bl_engine_pass(job->engine, job->phase, inputs, outputs, err);
+    if (result) {
+        return result;
+    }
+    if (!bl_all_finite(s->output, total * (size_t)s->rows)) {
+        return bl_fail(err, BL_E_NUMERIC, "unet: NaN at timestep %g; try --dtype f32, or another checkpoint",
+                       timestep);
+    }
+    if (s->rows == 2) {
+        guide(s);
+    }
+    const float *out = s->output + (s->rows == 2 ? total : 0);
+    if (job->arch->prediction == BL_PREDICT_V) {
+        float a = (float)(1 / (sigma * sigma + 1)), b = (float)(sigma / sqrt(sigma * sigma + 1));
+        for (size_t i = 0; i < total; i++) {
+            denoised[i] = x[i] * a - out[i] * b;
+        }
+    } else {
+        for (size_t i = 0; i < total; i++) {
+            denoised[i] = x[i] - (float)sigma * out[i];
+        }
+    }
+    return 0;
+}
+
+static int noise(void *payload, double sigma, double next, float *out, bl_error *err) {
+    state *s = payload;
+    (void)err;
+    for (int b = 0; b < s->job->batch; b++) {
+        bl_noise_step(s->job->noise[b], sigma, next, out + (size_t)b * s->n);
+    }
+    return 0;
+}
+
+static int step(void *payload, int number, int steps, const float *x, const float *denoised, bl_error *err) {
+    state *s = payload;
+    (void)x;
+    if (s->job->step && s->job->step(s->job->payload, number + 1, steps, denoised)) {
+        return bl_fail(err, BL_E_CANCELLED, "stopped after step %d of %d", number + 1, steps);
+    }
+    return 0;
+}
+
+int bl_denoise(float *x, const bl_denoise_job *job, bl_error *err) {
+    state s;
+    bl_sampler *sampler = NULL;
+    int result = open_state(&s, job, err);
+    if (!result) {
+        result = bl_sampler_new(&sampler, job->request->sampler, s.n * (size_t)job->batch, err);
+    }
+    if (!result) {
+        bl_sampler_calls calls = {&s, denoise, noise, step};
+        bl_sampler_options options = {.eta = job->request->o->eta};
+        result = bl_sampler_run(sampler, job->schedule, &options, x, &calls, err);
+    }
+    bl_sampler_free(&sampler);
+    close_state(&s);
+    return result;
+}

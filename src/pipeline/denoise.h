@@ -1,0 +1,30 @@
+/* The denoiser with guidance, and the sampler's loop over it. */
+#ifndef BALLAST_PIPELINE_DENOISE_H
+#define BALLAST_PIPELINE_DENOISE_H
+
+#include "pipeline/condition.h"
+#include "pipeline/engine.h"
+#include "pipeline/request.h"
+#include "sample/noise.h"
+
+/* After each step: latents as they would be if the picture were finished now, [batch, 4, h, w]. Non-zero
+ * stops. */
+typedef int bl_step_fn(void *payload, int step, int steps, const float *denoised);
+
+typedef struct bl_denoise_job {
+    bl_engine *engine;
+    const bl_request *request;
+    const bl_architecture *arch;
+    const bl_condition *condition;
+    const bl_schedule *schedule;
+    int phase;
+    int batch, height, width; /* of the latents */
+    bl_noise **noise;         /* [batch], one sequence a picture; moves on */
+    bl_step_fn *step;
+    void *payload;
+} bl_denoise_job;
+
+/* Takes x [batch, 4, height, width] from the schedule's first sigma to final latents, in place. */
+int bl_denoise(float *x, const bl_denoise_job *job, bl_error *err);
+
+#endif

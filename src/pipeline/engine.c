@@ -1,0 +1,245 @@
+#include "pipeline/engine_parts.h"
+
+#include "graph/arena.h"
+#include "model/autoencoder_kl.h"
+#include "model/clip_text.h"
+#include "model/unet.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bl_dtype dtype_of(const bl_engine *e, bl_module module) {
+    return module == BL_VAE_DECODER || module == BL_VAE_ENCODER ? e->o.vae_dtype : e->o.dtype;
+}
+
+static int text_graph(bl_graph **out, const bl_engine *e, bl_module module, bl_shape_key key,
+                      const char *const *taps, bl_error *err) {
+    const bl_text_architecture *t = &e->o.arch->text[module == BL_TEXT_ENCODER_2];
+    bool pooled = module == BL_TEXT_ENCODER_2 && t->projection;
+    bl_clip_text_outputs want = {.clip_skip = key.clip_skip,
+                                 .last_hidden_state = !key.clip_skip && !t->context_skip,
+                                 .penultimate = !key.clip_skip && t->context_skip && !t->context_norm,
+                                 .penultimate_ln = !key.clip_skip && t->context_skip && t->context_norm,
+                                 .text_embeds = pooled};
+    return bl_clip_text_graph(out, module, t, key.batch, t->positions, want, dtype_of(e, module), taps, err);
+}
+
+int bl_engine_graph(bl_graph **out, const bl_engine *e, bl_module module, bl_shape_key key,
+                    const char *const *taps, bl_error *err) {
+    const bl_architecture *arch = e->o.arch;
+    switch (module) {
+    case BL_UNET: {
+        bl_unet_shape shape = {key.batch, key.height, key.width, key.tokens};
+        return bl_unet_graph(out, &arch->unet, shape, dtype_of(e, module), taps, err);
+    }
+    case BL_VAE_DECODER:
+        return bl_vae_decoder_graph(out, &arch->vae, (bl_vae_shape){key.batch, key.height, key.width},
+                                    dtype_of(e, module), taps, err);
+    case BL_VAE_ENCODER:
+        return bl_vae_encoder_graph(out, &arch->vae, (bl_vae_shape){key.batch, key.height, key.width},
+                                    dtype_of(e, module), taps, err);
+    default:
+        return text_graph(out, e, module, key, taps, err);
+    }
+}
+
+/* ---- modules on the device */
+
+static void close_module(bl_engine *e, bl_module module) {
+    bl_engine_module *m = &e->modules[module];
+    for (int i = 0; i < BL_ENGINE_PREPARED; i++) {
+        bl_prepared *p = &e->prepared[i];
+        if (p->used && p->module == module) {
+            e->ops->executable_close(p->executable);
+            bl_graph_free(&p->graph);
+            memset(p, 0, sizeof *p);
+        }
+    }
+    if (m->device) {
+        e->ops->module_close(m->device);
+        m->device = NULL;
+    }
+    bl_graph_free(&m->reference);
+}
+
+static int open_module(bl_engine *e, bl_module module, int clip_skip, bl_error *err) {
+    bl_engine_module *m = &e->modules[module];
+    bl_shape_key key = {.batch = 1, .height = 8, .width = 8, .tokens = 77, .clip_skip = clip_skip};
+    m->weights = (bl_model_weights){e->o.ckpt, module};
+    int result = bl_engine_graph(&m->reference, e, module, key, NULL, err);
+    if (!result) {
+        result = bl_model_check(m->reference, e->o.ckpt, err);
+    }
+    if (!result) {
+        bl_source source = bl_model_source(&m->weights);
+        result = e->ops->module_open(&m->device, e->o.device, m->reference, &source, err);
+    }
+    return result;
+}
+
+static bool is_there(const bl_engine *e, bl_module module) {
+    const bl_architecture *arch = e->o.arch;
+    switch (module) {
+    case BL_TEXT_ENCODER:
+        return arch->text[0].present;
+    case BL_TEXT_ENCODER_2:
+        return arch->text[1].present;
+    case BL_VAE_ENCODER:
+        return arch->vae.has_encoder;
+    default:
+        return true;
+    }
+}
+
+static int poll_executor(void *payload) {
+    bl_engine *e = payload;
+    return e->poll ? e->poll(e->payload) : 0;
+}
+
+int bl_engine_open_modules(bl_engine *e, int clip_skip, bl_error *err) {
+    if (e->executor && clip_skip == e->clip_skip) {
+        return 0;
+    }
+    /* Another clip skip is another list of weights, and the executor knows a fixed list of modules. */
+    bl_executor_close(&e->executor);
+    close_module(e, BL_TEXT_ENCODER);
+    bl_device_module *devices[BL_MODULE_COUNT];
+    e->listed_count = 0;
+    for (int i = 0; i < BL_MODULE_COUNT; i++) {
+        bl_module module = (bl_module)i;
+        e->number[i] = -1;
+        if (!is_there(e, module)) {
+            continue;
+        }
+        int result =
+            e->modules[i].device ? 0 : open_module(e, module, module == BL_TEXT_ENCODER ? clip_skip : 0, err);
+        if (result) {
+            return result;
+        }
+        e->number[i] = e->listed_count;
+        e->listed[e->listed_count] = module;
+        devices[e->listed_count++] = e->modules[i].device;
+    }
+    const char *debug = getenv("BALLAST_MOVE_DEBUG");
+    bl_executor_options options = {.cancel = poll_executor,
+                                   .payload = e,
+                                   .log = e->o.log,
+                                   .move_debug = debug && *debug && strcmp(debug, "0") != 0};
+    e->clip_skip = clip_skip;
+    return bl_executor_open(&e->executor, e->o.device, devices, e->listed_count, &options, err);
+}
+
+int bl_engine_open(bl_engine **out, const bl_engine_options *options, bl_error *err) {
+    bl_engine *e = calloc(1, sizeof *e);
+    if (!e) {
+        return bl_fail_memory(err, "the engine", sizeof *e);
+    }
+    e->o = *options;
+    e->ops = options->device->ops;
+    e->current = -1;
+    e->ops->caps(options->device, &e->caps);
+    bl_ledger_init(&e->ledger);
+    int result = bl_engine_open_modules(e, 0, err);
+    if (result) {
+        bl_engine_close(&e);
+        return result;
+    }
+    *out = e;
+    return 0;
+}
+
+void bl_engine_close(bl_engine **engine) {
+    bl_engine *e = *engine;
+    if (!e) {
+        return;
+    }
+    bl_engine_end(e);
+    bl_executor_close(&e->executor);
+    for (int i = 0; i < BL_MODULE_COUNT; i++) {
+        close_module(e, (bl_module)i);
+    }
+    bl_plan_free(&e->plan);
+    bl_problem_free(&e->problem);
+    bl_ledger_free(&e->ledger);
+    free(e);
+    *engine = NULL;
+}
+
+uint64_t bl_engine_memory(const bl_engine *e) {
+    return e->caps.memory_bytes;
+}
+
+/* ---- graphs that are ready */
+
+/* Refuses a picture whose activations alone are more than the machine has, before any kernel is looked for.
+ */
+static int check_size(const bl_engine *e, const bl_graph *g, bl_error *err) {
+    bl_op_memory *none = calloc((size_t)g->op_count, sizeof *none);
+    bl_arena_plan plan;
+    int result =
+        none ? 0 : bl_fail_memory(err, "the arena plan", (unsigned long long)g->op_count * sizeof *none);
+    for (int i = 0; none && i < g->op_count; i++) {
+        none[i].inplace = -1;
+    }
+    if (!result) {
+        result = bl_arena_plan_make(&plan, g, none, err);
+    }
+    free(none);
+    if (result) {
+        return result;
+    }
+    uint64_t bytes = plan.live_bytes;
+    bl_arena_plan_free(&plan);
+    if (bytes > e->caps.memory_bytes) {
+        return bl_fail(err, BL_E_BUDGET,
+                       "%s: a picture of this size needs %.1f GB for activations alone; this machine has "
+                       "%.1f GB: take a "
+                       "smaller width, height or batch",
+                       bl_module_name(g->module), (double)bytes / 1e9, (double)e->caps.memory_bytes / 1e9);
+    }
+    return 0;
+}
+
+static bl_prepared *find_place(bl_engine *e) {
+    bl_prepared *oldest = &e->prepared[0];
+    for (int i = 0; i < BL_ENGINE_PREPARED; i++) {
+        if (e->prepared[i].used < oldest->used) {
+            oldest = &e->prepared[i];
+        }
+    }
+    return oldest;
+}
+
+int bl_engine_prepare(bl_prepared **out, bl_engine *e, bl_module module, bl_shape_key key, bl_error *err) {
+    for (int i = 0; i < BL_ENGINE_PREPARED; i++) {
+        bl_prepared *p = &e->prepared[i];
+        if (p->used && p->module == module && !memcmp(&p->key, &key, sizeof key)) {
+            p->used = ++e->clock;
+            *out = p;
+            return 0;
+        }
+    }
+    bl_graph *g = NULL;
+    bl_executable *x = NULL;
+    bl_prepare_options options = {.arena_level = 0};
+    int result = bl_engine_graph(&g, e, module, key, NULL, err);
+    if (!result) {
+        result = check_size(e, g, err);
+    }
+    if (!result) {
+        result = e->ops->prepare(&x, e->modules[module].device, g, &options, err);
+    }
+    if (result) {
+        bl_graph_free(&g);
+        return result;
+    }
+    bl_prepared *p = find_place(e);
+    if (p->used) {
+        e->ops->executable_close(p->executable);
+        bl_graph_free(&p->graph);
+    }
+    *p = (bl_prepared){.module = module, .key = key, .graph = g, .executable = x, .used = ++e->clock};
+    e->ops->executable_info(x, &p->info);
+    *out = p;
+    return 0;
+}

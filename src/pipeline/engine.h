@@ -1,0 +1,82 @@
+/* A model on a device: graphs made for the shapes that are asked for, and the phases of one generation
+ * planned by the residency room and run pass by pass.
+ *
+ * Order of use for each generation: bl_engine_begin, bl_engine_phase for every phase in the order in which
+ * they will run, bl_engine_plan, bl_engine_pass as often as each phase said, bl_engine_end. Weights stay
+ * where they are between generations. */
+#ifndef BALLAST_PIPELINE_ENGINE_H
+#define BALLAST_PIPELINE_ENGINE_H
+
+#include "checkpoint/architecture.h"
+#include "checkpoint/checkpoint.h"
+#include "core/log.h"
+#include "device/device.h"
+#include "pipeline/placement.h"
+
+#include <jansson.h>
+
+typedef struct bl_engine bl_engine;
+
+typedef struct bl_engine_options {
+    bl_device *device;           /* borrowed */
+    const bl_checkpoint *ckpt;   /* borrowed */
+    const bl_architecture *arch; /* borrowed */
+    bl_dtype dtype, vae_dtype;
+    const bl_log *log;      /* borrowed */
+    const char *cache_path; /* of the calibration file, or NULL */
+} bl_engine_options;
+
+int bl_engine_open(bl_engine **out, const bl_engine_options *options, bl_error *err);
+void bl_engine_close(bl_engine **engine);
+
+/* What tells one graph of a module from another. Unused fields are 0. */
+typedef struct bl_shape_key {
+    int batch, height, width; /* of latents */
+    int tokens;               /* rows of the UNet's context */
+    int clip_skip;            /* of text encoders */
+} bl_shape_key;
+
+/* Makes the graph of a module at one shape. `taps` as in the model room, or NULL. Owner: caller,
+ * bl_graph_free. */
+int bl_engine_graph(bl_graph **out, const bl_engine *engine, bl_module module, bl_shape_key key,
+                    const char *const *taps, bl_error *err);
+
+/* Bytes of the device's memory. */
+uint64_t bl_engine_memory(const bl_engine *engine);
+
+/* Starts declaring the phases of a generation. */
+void bl_engine_begin(bl_engine *engine);
+
+/* Declares `passes` passes of a module; `name` is what people read, `stage` what the timing line calls it.
+ * Returns the phase's number (>= 0) or an error. Checks all of the module's weights against the checkpoint
+ * first. */
+int bl_engine_phase(bl_engine *engine, const char *name, const char *stage, bl_module module,
+                    bl_shape_key key, int passes, bl_error *err);
+
+/* Asked between blocks; non-zero stops the work with BL_E_CANCELLED. */
+typedef int bl_engine_poll(void *payload);
+
+/* Plans the declared phases. BL_E_BUDGET, with the smallest budget that works, when they cannot be done. */
+int bl_engine_plan(bl_engine *engine, const bl_placement *placement, bl_engine_poll *poll, void *payload,
+                   bl_error *err);
+
+/* A host buffer for an input or output of a graph, by name. A list ends with a NULL name. */
+typedef struct bl_port {
+    const char *name;
+    void *data; /* inputs are only read */
+} bl_port;
+
+/* Runs one pass of a phase. Phases run in the order of their numbers; a phase begins with its first pass. All
+ * inputs and outputs of the graph must be there. */
+int bl_engine_pass(bl_engine *engine, int phase, const bl_port *inputs, const bl_port *outputs,
+                   bl_error *err);
+
+/* Ends the generation, however it went. */
+void bl_engine_end(bl_engine *engine);
+
+/* The last generation's plan and ledger, for reports; a new object or NULL. */
+json_t *bl_engine_report(const bl_engine *engine);
+/* The timing line of the last generation. */
+void bl_engine_timing_line(const bl_engine *engine, char *line, size_t room);
+
+#endif

@@ -1,0 +1,445 @@
+#include "pipeline/generate.h"
+
+#include "core/clock.h"
+#include "image/parameters.h"
+#include "pipeline/condition.h"
+#include "pipeline/denoise.h"
+#include "pipeline/pictures.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LATENT_CHANNELS 4
+
+/* Numbers of the phases of one batch; -1 where there is none. */
+typedef struct phases {
+    int encode_init, denoise, decode_base, encode_hires, denoise_hires, decode;
+} phases;
+
+typedef struct job {
+    const bl_pipeline *p;
+    bl_request r;
+    bl_condition condition;
+    float *init_latents; /* [4, h, w] of the init image; NULL until encoded */
+    phases at;
+    float *x;            /* [batch, 4, h, w], the latents now in work */
+    int height, width;   /* theirs */
+    int first_image;     /* of the batch */
+    bl_noise *noise[64]; /* of the batch's pictures */
+    ballast_progress progress;
+    double stage_began;
+} job;
+
+/* ---- telling */
+
+static int tell(job *j) {
+    const ballast_generate_options *o = j->r.o;
+    j->progress.seconds = bl_now() - j->stage_began;
+    return o->progress ? o->progress(o->payload, &j->progress) : 0;
+}
+
+static int poll_cancel(void *payload) {
+    return tell(payload);
+}
+
+static int enter(job *j, const char *stage, int steps, bl_error *err) {
+    j->progress =
+        (ballast_progress){.stage = stage, .steps = steps, .image = j->first_image, .images = j->r.images};
+    j->stage_began = bl_now();
+    return tell(j) ? bl_fail(err, BL_E_CANCELLED, "stopped before %s", stage) : 0;
+}
+
+static int after_step(void *payload, int step, int steps, const float *denoised) {
+    job *j = payload;
+    const ballast_generate_options *o = j->r.o;
+    j->progress.step = step;
+    j->progress.steps = steps;
+    size_t pixels = (size_t)j->height * (size_t)j->width;
+    uint8_t *rgb = o->preview ? malloc(pixels * 3) : NULL;
+    for (int b = 0; rgb && b < o->batch; b++) {
+        bl_latent_preview(rgb, j->p->arch, denoised + (size_t)b * LATENT_CHANNELS * pixels, j->height,
+                          j->width);
+        ballast_image image = {.width = j->width,
+                               .height = j->height,
+                               .rgb = rgb,
+                               .seed = o->seed + (uint64_t)(j->first_image + b),
+                               .index = j->first_image + b,
+                               .parameters = ""};
+        o->preview(o->payload, &image, step);
+    }
+    free(rgb);
+    return tell(j);
+}
+
+/* ---- the pieces of a batch */
+
+static int open_noise(job *j, const bl_schedule *schedule, bl_error *err) {
+    const ballast_generate_options *o = j->r.o;
+    int result = 0;
+    for (int b = 0; b < o->batch && !result; b++) {
+        bl_noise_free(&j->noise[b]);
+        bl_noise_options no = {.compat = j->r.compat,
+                               .rng = j->r.rng,
+                               .seed = o->seed + (uint64_t)(j->first_image + b),
+                               .variation_seed = o->variation_seed,
+                               .variation_strength = o->variation_strength,
+                               .channels = LATENT_CHANNELS,
+                               .height = j->height,
+                               .width = j->width,
+                               .use = bl_sampler_noise(j->r.sampler),
+                               .brownian_low = schedule->brownian_low,
+                               .brownian_high = schedule->brownian_high};
+        result = bl_noise_new(&j->noise[b], &no, err);
+    }
+    return result;
+}
+
+/* Unit noise of picture b: the caller's latents, or the seed's. */
+static int start_noise(job *j, float *out, int b, bool given, bl_error *err) {
+    const ballast_generate_options *o = j->r.o;
+    size_t n = (size_t)LATENT_CHANNELS * (size_t)j->height * (size_t)j->width;
+    int result = bl_noise_start(j->noise[b], out, err); /* also when given: later draws follow it */
+    if (!result && given) {
+        size_t which = o->latents_batch > 1 ? (size_t)(j->first_image + b) : 0;
+        memcpy(out, o->latents + which * n, n * sizeof *out);
+    }
+    return result;
+}
+
+/* One pass of the sampler. j->x holds the latents to start from if `has_latents`, and the result afterwards.
+ */
+static int denoise(job *j, int phase, const bl_schedule *schedule, bool has_latents, bl_error *err) {
+    const ballast_generate_options *o = j->r.o;
+    size_t n = (size_t)LATENT_CHANNELS * (size_t)j->height * (size_t)j->width;
+    float *noise = malloc(n * sizeof *noise);
+    int result = noise ? open_noise(j, schedule, err) : bl_fail_memory(err, "noise", n * sizeof *noise);
+    for (int b = 0; b < o->batch && !result; b++) {
+        float *x = j->x + (size_t)b * n;
+        result = start_noise(j, noise, b, o->latents && phase == j->at.denoise, err);
+        for (size_t i = 0; i < n && !result; i++) {
+            x[i] = (has_latents ? x[i] * (float)schedule->image_scale : 0) +
+                   noise[i] * (float)schedule->noise_scale;
+        }
+    }
+    free(noise);
+    if (result) {
+        return result;
+    }
+    bl_denoise_job d = {.engine = j->p->engine,
+                        .request = &j->r,
+                        .arch = j->p->arch,
+                        .condition = &j->condition,
+                        .schedule = schedule,
+                        .phase = phase,
+                        .batch = o->batch,
+                        .height = j->height,
+                        .width = j->width,
+                        .noise = j->noise,
+                        .step = after_step,
+                        .payload = j};
+    return bl_denoise(j->x, &d, err);
+}
+
+static int encode_init(job *j, bl_error *err) {
+    const ballast_generate_options *o = j->r.o;
+    size_t n = (size_t)LATENT_CHANNELS * (size_t)j->height * (size_t)j->width;
+    size_t bytes = (size_t)j->r.width * (size_t)j->r.height * 3;
+    uint8_t *rgb = malloc(bytes);
+    j->init_latents = malloc(n * sizeof *j->init_latents);
+    int result = rgb && j->init_latents ? 0 : bl_fail_memory(err, "the init image", bytes);
+    if (!result) {
+        result = bl_resize_rgb8(rgb, j->r.height, j->r.width, o->init_rgb, o->init_height, o->init_width,
+                                BL_RESIZE_LANCZOS, err);
+    }
+    if (!result) {
+        result = enter(j, "encode", 0, err);
+    }
+    if (!result) {
+        result = bl_encode(j->init_latents, j->p->engine, j->at.encode_init, j->p->arch, rgb, j->height,
+                           j->width, err);
+    }
+    free(rgb);
+    return result;
+}
+
+/* Latents of the batch through pictures: all decoded, resized, then all encoded, as the phases are planned.
+ */
+static int upscale_pictures(job *j, float *x, bl_error *err) {
+    const bl_request *r = &j->r;
+    int h = r->hires_height / 8, w = r->hires_width / 8, batch = r->o->batch;
+    size_t small = (size_t)LATENT_CHANNELS * (size_t)j->height * (size_t)j->width;
+    size_t large = (size_t)LATENT_CHANNELS * (size_t)h * (size_t)w;
+    size_t pixels = 64 * (size_t)h * (size_t)w;
+    uint8_t *before = malloc((size_t)r->width * (size_t)r->height * 3);
+    uint8_t *after = malloc((size_t)batch * pixels * 3);
+    int result =
+        before && after ? 0 : bl_fail_memory(err, "the upscaled pictures", (size_t)batch * pixels * 3);
+    for (int b = 0; b < batch && !result; b++) {
+        result = bl_decode(before, j->p->engine, j->at.decode_base, j->p->arch, r, j->x + (size_t)b * small,
+                           j->height, j->width, err);
+        if (!result) {
+            result = bl_resize_rgb8(after + (size_t)b * pixels * 3, r->hires_height, r->hires_width, before,
+                                    r->height, r->width, r->upscaler->filter, err);
+        }
+    }
+    for (int b = 0; b < batch && !result; b++) {
+        result = bl_encode(x + (size_t)b * large, j->p->engine, j->at.encode_hires, j->p->arch,
+                           after + (size_t)b * pixels * 3, h, w, err);
+    }
+    free(before);
+    free(after);
+    return result;
+}
+
+/* Replaces j->x by larger latents: interpolated, or through pictures. */
+static int upscale(job *j, bl_error *err) {
+    const bl_request *r = &j->r;
+    int h = r->hires_height / 8, w = r->hires_width / 8, batch = r->o->batch;
+    size_t large = (size_t)LATENT_CHANNELS * (size_t)h * (size_t)w;
+    float *x = malloc((size_t)batch * large * sizeof *x);
+    int result =
+        x ? enter(j, "upscale", 0, err) : bl_fail_memory(err, "the upscaled latents", large * sizeof *x);
+    if (!result) {
+        result = r->upscaler->latent ? bl_interpolate(x, h, w, j->x, batch * LATENT_CHANNELS, j->height,
+                                                      j->width, r->upscaler->interpolation, err)
+                                     : upscale_pictures(j, x, err);
+    }
+    if (result) {
+        free(x);
+        return result;
+    }
+    free(j->x);
+    j->x = x;
+    j->height = h;
+    j->width = w;
+    return 0;
+}
+
+static char *describe(const job *j, int index, bl_error *err) {
+    const bl_request *r = &j->r;
+    const ballast_generate_options *o = r->o;
+    bl_parameters p = {.prompt = o->prompt,
+                       .negative = o->negative_prompt,
+                       .steps = o->steps,
+                       .sampler = bl_sampler_name(r->sampler),
+                       .schedule = bl_schedule_name(r->base->schedule),
+                       .cfg = o->cfg,
+                       .seed = o->seed + (uint64_t)index,
+                       .width = j->width * 8,
+                       .height = j->height * 8,
+                       .model_hash = j->p->model_hash,
+                       .model = j->p->model_name,
+                       .vae = j->p->vae_name,
+                       .variation_seed = o->variation_seed,
+                       .variation_strength = o->variation_strength,
+                       .denoising_strength = r->second     ? o->hires_strength
+                                             : o->init_rgb ? o->strength
+                                                           : 0,
+                       .clip_skip = o->clip_skip,
+                       .rng = r->rng == BL_RNG_CPU ? "CPU" : NULL,
+                       .version = "Ballast " BALLAST_VERSION};
+    if (r->second) { /* A1111 gives the first pass's size and how it grew */
+        p.width = r->width;
+        p.height = r->height;
+        p.hires_upscale = o->hires_scale;
+        p.hires_steps = o->hires_steps;
+        p.hires_upscaler = r->upscaler->name;
+    }
+    char *text = NULL;
+    return bl_parameters_text(&text, &p, err) ? NULL : text;
+}
+
+static int deliver(job *j, bl_error *err) {
+    const ballast_generate_options *o = j->r.o;
+    size_t n = (size_t)LATENT_CHANNELS * (size_t)j->height * (size_t)j->width;
+    size_t bytes = 3 * 64 * (size_t)j->height * (size_t)j->width;
+    uint8_t *rgb = malloc(bytes);
+    int result = rgb ? 0 : bl_fail_memory(err, "the picture", bytes);
+    for (int b = 0; b < o->batch && !result; b++) {
+        int index = j->first_image + b;
+        const float *latents = j->x + (size_t)b * n;
+        if (o->save_latents) {
+            o->save_latents(o->payload, latents, index, j->height, j->width);
+        }
+        result = enter(j, "decode", 0, err);
+        if (!result) {
+            result = bl_decode(rgb, j->p->engine, j->at.decode, j->p->arch, &j->r, latents, j->height,
+                               j->width, err);
+        }
+        char *text = result ? NULL : describe(j, index, err);
+        if (!result && !text) {
+            result = err->code;
+        }
+        ballast_image image = {.width = j->width * 8,
+                               .height = j->height * 8,
+                               .rgb = rgb,
+                               .seed = o->seed + (uint64_t)index,
+                               .index = index,
+                               .parameters = text};
+        if (!result && o->image && o->image(o->payload, &image)) {
+            result = bl_fail(err, BL_E_CANCELLED, "stopped after picture %d", index);
+        }
+        free(text);
+    }
+    free(rgb);
+    return result;
+}
+
+/* ---- a batch */
+
+static int declare(job *j, bl_error *err) {
+    const bl_request *r = &j->r;
+    bl_engine *e = j->p->engine;
+    int h = r->height / 8, w = r->width / 8, batch = r->o->batch;
+    bl_shape_key key = {.batch = j->condition.rows * batch,
+                        .height = h,
+                        .width = w,
+                        .tokens = j->condition.chunks * BL_CHUNK_TOKENS};
+    j->at = (phases){-1, -1, -1, -1, -1, -1};
+    bl_engine_begin(e);
+    int result = j->condition.context ? 0 : bl_condition_phases(&j->condition, e, r, j->p->arch, err);
+    if (!result && r->o->init_rgb && !j->init_latents) {
+        result = j->at.encode_init = bl_encode_phase(e, "encode image", 1, h, w, err);
+    }
+    if (result >= 0) {
+        result = j->at.denoise = bl_engine_phase(e, r->second ? "denoise base" : "denoise", "pipeline",
+                                                 BL_UNET, key, bl_request_evaluations(r, false), err);
+    }
+    if (result >= 0 && r->second) {
+        if (!r->upscaler->latent) {
+            result = j->at.decode_base = bl_decode_phase(e, "decode base", batch, h, w, err);
+            if (result >= 0) {
+                result = j->at.encode_hires =
+                    bl_encode_phase(e, "encode hires", batch, r->hires_height / 8, r->hires_width / 8, err);
+            }
+        }
+        h = key.height = r->hires_height / 8;
+        w = key.width = r->hires_width / 8;
+        if (result >= 0) {
+            result = j->at.denoise_hires = bl_engine_phase(e, "denoise hires", "pipeline", BL_UNET, key,
+                                                           bl_request_evaluations(r, true), err);
+        }
+    }
+    if (result >= 0) {
+        result = j->at.decode = bl_decode_phase(e, "decode", batch, h, w, err);
+    }
+    return result < 0 ? result : 0;
+}
+
+static int run_batch(job *j, bl_error *err) {
+    const bl_request *r = &j->r;
+    j->height = r->height / 8;
+    j->width = r->width / 8;
+    size_t n = (size_t)LATENT_CHANNELS * (size_t)j->height * (size_t)j->width;
+    int result = 0;
+    if (!j->condition.context) {
+        result = enter(j, "prompt", 0, err);
+        if (!result) {
+            result = bl_condition_encode(&j->condition, j->p->engine, r, j->p->arch, err);
+        }
+    }
+    if (!result && j->at.encode_init >= 0) {
+        result = encode_init(j, err);
+    }
+    free(j->x);
+    j->x = calloc((size_t)r->o->batch * n, sizeof *j->x);
+    if (!result && !j->x) {
+        result = bl_fail_memory(err, "the latents", n * sizeof *j->x);
+    }
+    for (int b = 0; b < r->o->batch && !result && j->init_latents; b++) {
+        memcpy(j->x + (size_t)b * n, j->init_latents, n * sizeof *j->x);
+    }
+    if (!result) {
+        result = enter(j, "denoise", r->base->steps, err);
+    }
+    if (!result) {
+        result = denoise(j, j->at.denoise, r->base, j->init_latents != NULL, err);
+    }
+    if (!result && r->second) {
+        result = upscale(j, err);
+        if (!result) {
+            result = enter(j, "hires", r->second->steps, err);
+        }
+        if (!result) {
+            result = denoise(j, j->at.denoise_hires, r->second, true, err);
+        }
+    }
+    return result ? result : deliver(j, err);
+}
+
+static void close_job(job *j) {
+    for (int b = 0; b < 64; b++) {
+        bl_noise_free(&j->noise[b]);
+    }
+    free(j->x);
+    free(j->init_latents);
+    bl_condition_clear(&j->condition);
+    bl_request_clear(&j->r);
+}
+
+static int open_job(job *j, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
+    *j = (job){.p = p};
+    int result = bl_request_check(&j->r, o, p->arch, p->native_size, err);
+    if (!result) {
+        result = bl_condition_parse(&j->condition, &j->r, p->arch, p->tokenizer, err);
+    }
+    return result;
+}
+
+int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
+    job j;
+    bl_placement placement;
+    json_t *batches = report ? json_array() : NULL;
+    int result = open_job(&j, p, o, err);
+    if (!result) {
+        result = bl_placement_parse(&placement, o, bl_engine_memory(p->engine), err);
+    }
+    for (int i = 0; !result && i < o->count; i++) {
+        j.first_image = i * o->batch;
+        result = declare(&j, err);
+        if (!result) {
+            result = bl_engine_plan(p->engine, &placement, poll_cancel, &j, err);
+        }
+        if (!result) {
+            result = run_batch(&j, err);
+        }
+        bl_engine_end(p->engine);
+        if (batches && !result) {
+            json_array_append_new(batches, bl_engine_report(p->engine));
+        }
+    }
+    if (report && !result) {
+        *report = json_pack("{s:s, s:s, s:i, s:i, s:s, s:s, s:i, s:f, s:I, s:i, s:o}", "version",
+                            BALLAST_VERSION, "prompt", o->prompt, "width", j.width * 8, "height",
+                            j.height * 8, "sampler", bl_sampler_name(j.r.sampler), "schedule",
+                            bl_schedule_name(j.r.base->schedule), "steps", o->steps, "cfg", o->cfg, "seed",
+                            (json_int_t)o->seed, "images", j.r.images, "batches", batches);
+        batches = NULL;
+        result = *report ? 0 : bl_fail_memory(err, "the report", 0);
+    }
+    json_decref(batches);
+    close_job(&j);
+    return result;
+}
+
+int bl_generate_plan(json_t **plan, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
+    job j;
+    bl_placement placement;
+    int result = open_job(&j, p, o, err);
+    if (!result) {
+        result = bl_placement_parse(&placement, o, bl_engine_memory(p->engine), err);
+    }
+    if (!result) {
+        result = declare(&j, err);
+    }
+    if (!result) {
+        result = bl_engine_plan(p->engine, &placement, NULL, NULL, err);
+    }
+    if (!result) {
+        *plan = bl_engine_report(p->engine);
+    }
+    bl_engine_end(p->engine);
+    close_job(&j);
+    return result;
+}

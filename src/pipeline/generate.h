@@ -1,0 +1,26 @@
+/* Text to image, image to image and hires, as lists of phases. */
+#ifndef BALLAST_PIPELINE_GENERATE_H
+#define BALLAST_PIPELINE_GENERATE_H
+
+#include "pipeline/engine.h"
+#include "pipeline/request.h"
+#include "text/tokenizer.h"
+
+/* What a generation needs to know of its model. */
+typedef struct bl_pipeline {
+    bl_engine *engine;
+    const bl_architecture *arch;
+    const bl_tokenizer *tokenizer;
+    const char *model_name; /* for the picture's parameters: the file's name without folder and suffix */
+    const char *model_hash; /* first ten digits of the file's SHA-256, or NULL */
+    const char *vae_name;   /* of an overriding VAE file, or NULL */
+    int native_size;        /* pixels of a side that the model was trained for */
+} bl_pipeline;
+
+/* Runs the whole request. *report (may be NULL) becomes a new JSON object. */
+int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err);
+
+/* Plans it only. */
+int bl_generate_plan(json_t **plan, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err);
+
+#endif

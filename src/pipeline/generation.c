@@ -1,0 +1,225 @@
+/* One generation on the engine: declared phases become the planner's problem, the plan is walked pass by
+ * pass. */
+#include "pipeline/engine_parts.h"
+
+#include "core/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MOST_PORTS 64 /* a graph with every tap has the most */
+
+void bl_engine_begin(bl_engine *e) {
+    bl_engine_end(e);
+    e->declared_count = 0;
+    e->began = bl_now();
+}
+
+int bl_engine_phase(bl_engine *e, const char *name, const char *stage, bl_module module, bl_shape_key key,
+                    int passes, bl_error *err) {
+    if (e->declared_count == BL_PROBLEM_PHASES) {
+        return bl_fail(err, BL_E_ARGUMENT, "more than %d phases in one generation; take a smaller batch",
+                       BL_PROBLEM_PHASES);
+    }
+    if (module == BL_TEXT_ENCODER) {
+        int result = bl_engine_open_modules(e, key.clip_skip, err);
+        if (result) {
+            return result;
+        }
+    }
+    if (!e->modules[module].device) {
+        return bl_fail(err, BL_E_UNSUPPORTED, "%s: this checkpoint has none", bl_module_name(module));
+    }
+    bl_declared *d = &e->declared[e->declared_count];
+    snprintf(d->name, sizeof d->name, "%s", name);
+    snprintf(d->stage, sizeof d->stage, "%s", stage);
+    d->module = module;
+    d->passes = passes;
+    int result = bl_engine_prepare(&d->prepared, e, module, key, err);
+    return result ? result : e->declared_count++;
+}
+
+/* Multiplications and additions a second that a first guess takes the CPU for, until it has been measured. */
+static double guess_rate(const bl_engine *e, bl_module module) {
+    const bl_graph *g = e->modules[module].reference;
+    return g->dtype == BL_BF16 ? 2e11 : 1e11;
+}
+
+static int add_modules(bl_engine *e, bl_problem *p, bl_error *err) {
+    int result = 0;
+    for (int i = 0; i < e->listed_count && !result; i++) {
+        const bl_engine_module *m = &e->modules[e->listed[i]];
+        int count = m->reference->block_count, number;
+        const bl_block_cost *costs = e->ops->module_costs(m->device);
+        bl_problem_block *blocks = calloc((size_t)count, sizeof *blocks);
+        if (!blocks) {
+            return bl_fail_memory(err, "the plan", (unsigned long long)count * sizeof *blocks);
+        }
+        for (int b = 0; b < count; b++) {
+            snprintf(blocks[b].name, sizeof blocks[b].name, "%.63s", m->reference->blocks[b].name);
+            blocks[b].bytes = costs[b].packed_bytes;
+            blocks[b].source_bytes = costs[b].source_bytes;
+            blocks[b].copy_seconds = -1;
+            blocks[b].resident_at = BL_NOWHERE;
+        }
+        result = bl_problem_add_module(&number, p, bl_module_name(e->listed[i]),
+                                       bl_dtype_name(m->reference->dtype), blocks, count, err);
+        free(blocks);
+    }
+    return result;
+}
+
+static int add_phases(bl_engine *e, bl_problem *p, bl_error *err) {
+    int result = 0;
+    for (int i = 0; i < e->declared_count && !result; i++) {
+        const bl_declared *d = &e->declared[i];
+        int count = d->prepared->info.block_count, number;
+        double *seconds = calloc((size_t)count, sizeof *seconds);
+        if (!seconds) {
+            return bl_fail_memory(err, "the plan", (unsigned long long)count * sizeof *seconds);
+        }
+        for (int b = 0; b < count; b++) {
+            seconds[b] = d->prepared->info.block_flops[b] / guess_rate(e, d->module) + 1e-6;
+        }
+        result = bl_problem_add_phase(&number, p, d->name, d->stage, e->number[d->module], d->passes,
+                                      d->prepared->info.arena_bytes, seconds, err);
+        free(seconds);
+    }
+    return result;
+}
+
+static int make_problem(bl_engine *e, uint64_t budget, bl_error *err) {
+    bl_problem_free(&e->problem);
+    int result = bl_problem_new(&e->problem, err);
+    if (!result) {
+        result = add_modules(e, e->problem, err);
+    }
+    if (!result) {
+        result = add_phases(e, e->problem, err);
+    }
+    if (result) {
+        return result;
+    }
+    bl_problem *p = e->problem;
+    e->ops->caps(e->o.device, &e->caps);
+    bl_executor_resident(e->executor, p);
+    p->memory_bytes = e->caps.memory_bytes;
+    /* what our own region holds is ours to use again */
+    p->budget_bytes = budget ? budget : e->caps.free_bytes + p->open_bytes;
+    p->copy_rate = 2e9;
+    p->copy_latency = 1e-5;
+    p->async_copy = e->caps.async_copy;
+    return bl_problem_finish(p, err);
+}
+
+int bl_engine_plan(bl_engine *e, const bl_placement *placement, bl_engine_poll *poll, void *payload,
+                   bl_error *err) {
+    static const char *const types[] = {"sd1", "sd2", "sdxl"};
+    bl_offload_settings settings = placement->offload;
+    settings.model_type = types[e->o.arch->family];
+    if (settings.mode == BL_OFFLOAD_AUTO) {
+        settings.mode = BL_OFFLOAD_NONE;
+    }
+    e->poll = poll;
+    e->payload = payload;
+    int result = make_problem(e, placement->budget_bytes, err);
+    if (!result) {
+        bl_plan_free(&e->plan);
+        result = bl_mode_plan(&e->plan, e->problem, &settings, err);
+    }
+    for (int i = 0; i < e->declared_count; i++) {
+        e->executables[i] = e->declared[i].prepared->executable;
+    }
+    if (!result) {
+        result = bl_executor_start(e->executor, e->problem, e->plan, e->executables, &e->ledger, err);
+        e->running = !result;
+    }
+    return result;
+}
+
+/* Finds the caller's buffer for each of the graph's ports. */
+static int bind(void **bound, const bl_graph *g, bl_place place, int count, const bl_port *given,
+                bl_error *err) {
+    for (int i = 0; i < count; i++) {
+        const bl_tensor *t = bl_graph_port(g, place, i);
+        bound[i] = NULL;
+        for (int k = 0; given[k].name || given[k].data; k++) {
+            if (given[k].name && !strcmp(given[k].name, t->name)) {
+                bound[i] = given[k].data;
+            }
+        }
+        if (!bound[i]) {
+            return bl_fail(err, BL_E_INTERNAL, "%s: nothing is bound to \"%s\"", bl_module_name(g->module),
+                           t->name);
+        }
+    }
+    return 0;
+}
+
+int bl_engine_pass(bl_engine *e, int phase, const bl_port *inputs, const bl_port *outputs, bl_error *err) {
+    const bl_graph *g = e->declared[phase].prepared->graph;
+    void *in[MOST_PORTS], *out[MOST_PORTS];
+    int result = 0;
+    if (g->input_count > MOST_PORTS || g->output_count > MOST_PORTS) {
+        return bl_fail(err, BL_E_INTERNAL, "%s: too many inputs or outputs", bl_module_name(g->module));
+    }
+    if (phase != e->current) {
+        if (e->current >= 0) {
+            result = bl_executor_phase_end(e->executor, err);
+        }
+        e->current = phase;
+        if (!result) {
+            result = bl_executor_phase_begin(e->executor, phase, err);
+        }
+    }
+    if (!result) {
+        result = bind(in, g, BL_INPUT, g->input_count, inputs, err);
+    }
+    if (!result) {
+        result = bind(out, g, BL_OUTPUT, g->output_count, outputs, err);
+    }
+    return result ? result : bl_executor_pass(e->executor, (const void *const *)in, out, err);
+}
+
+void bl_engine_end(bl_engine *e) {
+    if (e->running) {
+        bl_error ignored = {0}; /* what went wrong has been told by the pass that failed */
+        bl_executor_finish(e->executor, &ignored);
+        e->running = false;
+        e->ended = bl_now();
+    }
+    e->current = -1;
+}
+
+void bl_ram_bytes(uint64_t *used, uint64_t *total) {
+    long page = sysconf(_SC_PAGESIZE), pages = sysconf(_SC_PHYS_PAGES), size = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f) {
+        if (fscanf(f, "%ld %ld", &size, &resident) != 2) {
+            resident = 0;
+        }
+        fclose(f);
+    }
+    *used = (uint64_t)resident * (uint64_t)page;
+    *total = (uint64_t)pages * (uint64_t)page;
+}
+
+void bl_engine_timing_line(const bl_engine *e, char *line, size_t room) {
+    uint64_t used, total;
+    bl_ram_bytes(&used, &total);
+    bl_ledger_line(&e->ledger, line, room, e->ended - e->began, "CPU", used, total);
+}
+
+json_t *bl_engine_report(const bl_engine *e) {
+    json_t *stages = json_object();
+    for (int i = 0; i < e->ledger.stage_count; i++) {
+        json_object_set_new(stages, e->ledger.stages[i].name, json_real(e->ledger.stages[i].seconds));
+    }
+    return json_pack("{s:{s:I, s:I, s:f}, s:{s:I, s:I, s:f, s:o}}", "plan", "peak_bytes",
+                     (json_int_t)e->plan->peak_bytes, "moved_bytes", (json_int_t)e->plan->moved_bytes,
+                     "seconds", e->plan->seconds, "ledger", "peak_bytes", (json_int_t)e->ledger.peak_bytes,
+                     "moved_bytes", (json_int_t)e->ledger.moved_bytes, "seconds",
+                     bl_ledger_device_seconds(&e->ledger), "stages", stages);
+}

@@ -1,0 +1,95 @@
+#include "pipeline/inspect.h"
+
+#include "pipeline/engine_parts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Types of the module's tensors as the file has them, each once: "F16", "F16, F32". */
+static void list_dtypes(char *text, size_t room, const bl_graph *g, const bl_checkpoint *ckpt, int *tensors,
+                        uint64_t *bytes) {
+    bool seen[BL_DTYPE_COUNT] = {false};
+    *tensors = 0;
+    *bytes = 0;
+    for (int i = 0; i < g->weight_count; i++) {
+        for (int part = 0; part < g->weights[i].parts; part++) {
+            bl_view view;
+            if (bl_checkpoint_find(&view, ckpt, g->module, g->weights[i].name[part])) {
+                (*tensors)++;
+                *bytes +=
+                    (uint64_t)(bl_view_rows(&view) * bl_view_row_elements(&view)) * bl_dtype_size(view.dtype);
+                seen[view.dtype] = true;
+            }
+        }
+    }
+    text[0] = 0;
+    for (int t = 0; t < BL_DTYPE_COUNT; t++) {
+        if (seen[t]) {
+            size_t used = strlen(text);
+            snprintf(text + used, room - used, "%s%s", used ? ", " : "", bl_dtype_name((bl_dtype)t));
+        }
+    }
+}
+
+static json_t *blocks_of(const bl_engine *e, const bl_engine_module *m, uint64_t *packed) {
+    const bl_block_cost *costs = e->ops->module_costs(m->device);
+    json_t *blocks = json_array();
+    *packed = 0;
+    for (int b = 0; b < m->reference->block_count; b++) {
+        *packed += costs[b].packed_bytes;
+        json_array_append_new(blocks, json_pack("{s:s, s:I, s:I}", "name", m->reference->blocks[b].name,
+                                                "bytes", (json_int_t)costs[b].packed_bytes, "source_bytes",
+                                                (json_int_t)costs[b].source_bytes));
+    }
+    return blocks;
+}
+
+/* The shape in which one picture with guidance runs through the module. */
+static bl_shape_key key_of(bl_module module, int width, int height) {
+    bl_shape_key key = {.batch = 1, .height = height / 8, .width = width / 8};
+    if (module == BL_UNET) {
+        key.batch = 2;
+        key.tokens = 77;
+    } else if (module == BL_TEXT_ENCODER || module == BL_TEXT_ENCODER_2) {
+        key = (bl_shape_key){.batch = 2};
+    }
+    return key;
+}
+
+int bl_inspect(json_t **out, bl_engine *e, const bl_checkpoint *ckpt, const bl_architecture *arch, int width,
+               int height, bl_error *err) {
+    if (width % 8 || height % 8 || width < 0 || height < 0 || width > 65535 || height > 65535) {
+        return bl_fail(err, BL_E_ARGUMENT,
+                       "a picture of %dx%d: width and height are multiples of 8, at most 65535", width,
+                       height);
+    }
+    json_t *modules = json_object();
+    for (int i = 0; i < e->listed_count; i++) {
+        bl_module module = e->listed[i];
+        const bl_engine_module *m = &e->modules[module];
+        char dtypes[128];
+        int tensors;
+        uint64_t bytes, packed;
+        list_dtypes(dtypes, sizeof dtypes, m->reference, ckpt, &tensors, &bytes);
+        json_t *blocks = blocks_of(e, m, &packed);
+        json_t *entry = json_pack("{s:i, s:s, s:I, s:s, s:I, s:o}", "tensors", tensors, "dtypes", dtypes,
+                                  "bytes", (json_int_t)bytes, "runs_in", bl_dtype_name(m->reference->dtype),
+                                  "packed_bytes", (json_int_t)packed, "blocks", blocks);
+        json_object_set_new(modules, bl_module_name(module), entry);
+        if (width && height) {
+            bl_prepared *prepared;
+            int result = bl_engine_prepare(&prepared, e, module, key_of(module, width, height), err);
+            if (result) {
+                json_decref(modules);
+                return result;
+            }
+            json_object_set_new(entry, "arena_bytes", json_integer((json_int_t)prepared->info.arena_bytes));
+        }
+    }
+    *out = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o}", "file", bl_checkpoint_path(ckpt), "architecture",
+                     bl_family_name(arch->family), "prediction", bl_prediction_name(arch->prediction),
+                     "prediction_from", arch->prediction_source ? arch->prediction_source : "",
+                     "zero_terminal_snr", arch->zero_snr, "modules", modules);
+    return *out ? 0 : bl_fail_memory(err, "the report", 0);
+}

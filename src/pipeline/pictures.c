@@ -1,0 +1,95 @@
+#include "pipeline/pictures.h"
+
+#include "image/pixels.h"
+#include "pipeline/condition.h"
+
+#include <stdlib.h>
+
+int bl_decode_phase(bl_engine *engine, const char *name, int batch, int height, int width, bl_error *err) {
+    bl_shape_key key = {.batch = 1, .height = height, .width = width};
+    return bl_engine_phase(engine, name, "decode", BL_VAE_DECODER, key, batch, err);
+}
+
+int bl_encode_phase(bl_engine *engine, const char *name, int batch, int height, int width, bl_error *err) {
+    bl_shape_key key = {.batch = 1, .height = height, .width = width};
+    return bl_engine_phase(engine, name, "encode", BL_VAE_ENCODER, key, batch, err);
+}
+
+int bl_decode(uint8_t *rgb, bl_engine *engine, int phase, const bl_architecture *arch, const bl_request *r,
+              const float *latents, int height, int width, bl_error *err) {
+    size_t channels = (size_t)arch->vae.latent_channels, n = channels * (size_t)height * (size_t)width;
+    size_t pixels = 64 * (size_t)height * (size_t)width;
+    float *z = malloc(n * sizeof *z), *image = malloc(3 * pixels * sizeof *image);
+    int result = 0;
+    if (!z || !image) {
+        result = bl_fail_memory(err, "the decoded picture", 3 * pixels * sizeof *image);
+        goto done;
+    }
+    for (size_t i = 0; i < n; i++) {
+        z[i] = latents[i] / (float)arch->vae.scaling_factor;
+    }
+    bl_port inputs[] = {{"z", z}, {NULL, NULL}}, outputs[] = {{"image", image}, {NULL, NULL}};
+    result = bl_engine_pass(engine, phase, inputs, outputs, err);
+    if (!result && !bl_all_finite(image, 3 * pixels)) {
+        result = bl_fail(err, BL_E_NUMERIC, "vae_decoder: NaN in the picture; try --vae-dtype f32");
+    }
+    if (!result) {
+        bl_pixels_from_float(rgb, image, height * 8, width * 8,
+                             r->compat == BL_COMPAT_DIFFUSERS ? BL_PIXELS_NEAREST : BL_PIXELS_TRUNCATE);
+    }
+done:
+    free(z);
+    free(image);
+    return result;
+}
+
+int bl_encode(float *latents, bl_engine *engine, int phase, const bl_architecture *arch, const uint8_t *rgb,
+              int height, int width, bl_error *err) {
+    size_t n = (size_t)arch->vae.latent_channels * (size_t)height * (size_t)width;
+    size_t pixels = 64 * (size_t)height * (size_t)width;
+    float *moments = malloc(2 * n * sizeof *moments), *image = malloc(3 * pixels * sizeof *image);
+    int result = 0;
+    if (!moments || !image) {
+        result = bl_fail_memory(err, "the picture to encode", 3 * pixels * sizeof *image);
+        goto done;
+    }
+    bl_pixels_to_float(image, rgb, height * 8, width * 8);
+    bl_port inputs[] = {{"image", image}, {NULL, NULL}}, outputs[] = {{"moments", moments}, {NULL, NULL}};
+    result = bl_engine_pass(engine, phase, inputs, outputs, err);
+    if (!result && !bl_all_finite(moments, 2 * n)) {
+        result = bl_fail(err, BL_E_NUMERIC, "vae_encoder: NaN in the latents; try --vae-dtype f32");
+    }
+    for (size_t i = 0; i < n && !result; i++) { /* the first half of the channels is the mean */
+        latents[i] = moments[i] * (float)arch->vae.scaling_factor;
+    }
+done:
+    free(moments);
+    free(image);
+    return result;
+}
+
+void bl_latent_preview(uint8_t *rgb, const bl_architecture *arch, const float *latents, int height,
+                       int width) {
+    static const float factors[2][4][3] = {
+        {{0.3512f, 0.2297f, 0.3227f},
+         {0.3250f, 0.4974f, 0.2350f},
+         {-0.2829f, 0.1762f, 0.2721f},
+         {-0.2120f, -0.2616f, -0.7177f}},
+        {{0.3920f, 0.4054f, 0.4549f},
+         {-0.2634f, -0.0196f, 0.0653f},
+         {0.0568f, 0.1687f, -0.0755f},
+         {-0.3112f, -0.2359f, -0.2076f}},
+    };
+    const float(*f)[3] = factors[arch->family == BL_SDXL];
+    size_t n = (size_t)height * (size_t)width;
+    for (size_t i = 0; i < n; i++) {
+        for (int c = 0; c < 3; c++) {
+            float v = 0;
+            for (size_t k = 0; k < 4; k++) {
+                v += latents[k * n + i] * f[k][c];
+            }
+            v = 127.5f * (v + 1);
+            rgb[i * 3 + (size_t)c] = (uint8_t)(v > 0 ? v < 255 ? v : 255 : 0);
+        }
+    }
+}

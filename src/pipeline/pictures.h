@@ -1,0 +1,28 @@
+/* Between latents and pictures: decoding, encoding, resizing, and handing pictures to the caller. */
+#ifndef BALLAST_PIPELINE_PICTURES_H
+#define BALLAST_PIPELINE_PICTURES_H
+
+#include "pipeline/engine.h"
+#include "pipeline/request.h"
+
+/* Declares `batch` passes of the decoder, a picture each, of latents height x width. A pass a picture keeps
+ * the arena small; the bits are those of one batch. */
+int bl_decode_phase(bl_engine *engine, const char *name, int batch, int height, int width, bl_error *err);
+
+/* Decodes latents [4, height, width] to rgb [8 height, 8 width, 3]. BL_E_NUMERIC if the decoder makes NaN. */
+int bl_decode(uint8_t *rgb, bl_engine *engine, int phase, const bl_architecture *arch, const bl_request *r,
+              const float *latents, int height, int width, bl_error *err);
+
+int bl_encode_phase(bl_engine *engine, const char *name, int batch, int height, int width, bl_error *err);
+
+/* Encodes rgb [8 height, 8 width, 3] to latents [4, height, width]: the mean of the distribution, times the
+ * scaling factor. */
+int bl_encode(float *latents, bl_engine *engine, int phase, const bl_architecture *arch, const uint8_t *rgb,
+              int height, int width, bl_error *err);
+
+/* A small picture of what latents [4, height, width] will become, [height, width, 3]: a linear map fitted to
+ * each family (the factors are those that ComfyUI publishes as latent_rgb_factors). */
+void bl_latent_preview(uint8_t *rgb, const bl_architecture *arch, const float *latents, int height,
+                       int width);
+
+#endif

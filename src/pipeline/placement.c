@@ -1,0 +1,83 @@
+#include "pipeline/placement.h"
+
+#include <ctype.h>
+#include <string.h>
+
+/* A decimal number without sign or exponent: strtod would follow the locale of the program that uses us. */
+static const char *read_decimal(const char *p, double *out) {
+    double value = 0, place = 1;
+    bool digits = false, fraction = false;
+    for (; isdigit((unsigned char)*p) || (*p == '.' && !fraction); p++) {
+        if (*p == '.') {
+            fraction = true;
+            continue;
+        }
+        digits = true;
+        place = fraction ? place / 10 : place;
+        value = fraction ? value + place * (*p - '0') : value * 10 + (*p - '0');
+    }
+    *out = value;
+    return digits ? p : NULL;
+}
+
+int bl_size_parse(uint64_t *out, const char *text, uint64_t memory_bytes, const char *what, bl_error *err) {
+    static const struct {
+        const char *suffix;
+        double factor;
+    } units[] = {{"", 1},       {"B", 1},           {"K", 1e3},           {"KB", 1e3}, {"M", 1e6},
+                 {"MB", 1e6},   {"G", 1e9},         {"GB", 1e9},          {"T", 1e12}, {"TB", 1e12},
+                 {"KIB", 1024}, {"MIB", 1048576.0}, {"GIB", 1073741824.0}};
+    double value;
+    const char *rest = read_decimal(text, &value);
+    char upper[8] = "";
+    for (size_t i = 0; rest && rest[i] && i + 1 < sizeof upper; i++) {
+        upper[i] = (char)toupper((unsigned char)rest[i]);
+    }
+    if (rest && !strcmp(rest, "%") && value <= 100) {
+        *out = (uint64_t)((double)memory_bytes * value / 100);
+        return 0;
+    }
+    for (size_t i = 0; rest && strlen(rest) < sizeof upper && i < sizeof units / sizeof *units; i++) {
+        if (!strcmp(upper, units[i].suffix) && value * units[i].factor < 1e18) {
+            *out = (uint64_t)(value * units[i].factor);
+            return 0;
+        }
+    }
+    return bl_fail(err, BL_E_ARGUMENT, "%s: \"%.40s\" is no size; write 6G, 800M, 512MiB or 80%%", what,
+                   text);
+}
+
+int bl_placement_parse(bl_placement *out, const ballast_generate_options *o, uint64_t memory_bytes,
+                       bl_error *err) {
+    bl_placement p = {.offload = bl_offload_defaults()};
+    uint64_t reserve = 0;
+    if (o->offload && !bl_offload_parse(o->offload, &p.offload.mode)) {
+        return bl_fail(err, BL_E_NOT_FOUND,
+                       "offload: no mode \"%.40s\"; there are auto, none, model, sequential and balanced",
+                       o->offload);
+    }
+    int result = o->budget ? bl_size_parse(&p.budget_bytes, o->budget, memory_bytes, "budget", err) : 0;
+    if (!result && o->reserve) {
+        result = bl_size_parse(&reserve, o->reserve, memory_bytes, "reserve", err);
+    }
+    if (result) {
+        return result;
+    }
+    if (o->budget && p.budget_bytes <= reserve) {
+        return bl_fail(err, BL_E_ARGUMENT, "budget: nothing is left of %llu bytes after a reserve of %llu",
+                       (unsigned long long)p.budget_bytes, (unsigned long long)reserve);
+    }
+    p.budget_bytes = o->budget ? p.budget_bytes - reserve : 0;
+    if ((o->low >= 0 && o->low > 1) || (o->high >= 0 && o->high > 1) || (o->high >= 0 && o->low > o->high)) {
+        return bl_fail(err, BL_E_ARGUMENT,
+                       "low, high: watermarks are fractions with low <= high <= 1, not %g and %g", o->low,
+                       o->high);
+    }
+    p.offload.low = o->low;
+    p.offload.high = o->high;
+    p.offload.never = o->never;
+    p.offload.always = o->always;
+    p.offload.fit_check = o->fit_check != 0;
+    *out = p;
+    return 0;
+}

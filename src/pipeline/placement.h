@@ -1,0 +1,21 @@
+/* What a user asks of placement ("--budget 6G", "--offload balanced"), in the residency room's words. */
+#ifndef BALLAST_PIPELINE_PLACEMENT_H
+#define BALLAST_PIPELINE_PLACEMENT_H
+
+#include "ballast.h"
+#include "core/error.h"
+#include "residency/modes.h"
+
+typedef struct bl_placement {
+    bl_offload_settings offload;
+    uint64_t budget_bytes; /* of weights and arena together; reserve taken off; 0: what is free */
+} bl_placement;
+
+/* BL_E_ARGUMENT or BL_E_NOT_FOUND name the option. Lists are borrowed from `o`. */
+int bl_placement_parse(bl_placement *out, const ballast_generate_options *o, uint64_t memory_bytes,
+                       bl_error *err);
+
+/* "6G", "800M", "6.5GB", "80%" (of memory_bytes), or plain bytes. `what` names the option. */
+int bl_size_parse(uint64_t *out, const char *text, uint64_t memory_bytes, const char *what, bl_error *err);
+
+#endif

@@ -1,0 +1,207 @@
+#include "pipeline/request.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <string.h>
+
+static const bl_upscaler upscalers[] = {
+    {"Latent", true, BL_INTERPOLATE_BILINEAR, BL_RESIZE_COUNT},
+    {"Latent (antialiased)", true, BL_INTERPOLATE_BILINEAR_ANTIALIAS, BL_RESIZE_COUNT},
+    {"Latent (bicubic)", true, BL_INTERPOLATE_BICUBIC, BL_RESIZE_COUNT},
+    {"Latent (bicubic antialiased)", true, BL_INTERPOLATE_BICUBIC_ANTIALIAS, BL_RESIZE_COUNT},
+    {"Latent (nearest)", true, BL_INTERPOLATE_NEAREST, BL_RESIZE_COUNT},
+    {"Latent (nearest-exact)", true, BL_INTERPOLATE_NEAREST_EXACT, BL_RESIZE_COUNT},
+    {"Lanczos", false, BL_INTERPOLATE_COUNT, BL_RESIZE_LANCZOS},
+    {"Bicubic", false, BL_INTERPOLATE_COUNT, BL_RESIZE_BICUBIC},
+    {"Bilinear", false, BL_INTERPOLATE_COUNT, BL_RESIZE_BILINEAR},
+    {"Box", false, BL_INTERPOLATE_COUNT, BL_RESIZE_BOX},
+    {"Nearest", false, BL_INTERPOLATE_COUNT, BL_RESIZE_NEAREST},
+};
+#define UPSCALERS (sizeof upscalers / sizeof *upscalers)
+
+const char *bl_upscaler_name(int index) {
+    return index >= 0 && (size_t)index < UPSCALERS ? upscalers[index].name : NULL;
+}
+
+/* Are the names equal but for case, blanks, brackets, '-' and '_'? "latent-bilinear" is "Latent" under its
+ * full name. */
+static bool same_name(const char *a, const char *b) {
+    for (;;) {
+        while (*a && !isalnum((unsigned char)*a)) {
+            a++;
+        }
+        while (*b && !isalnum((unsigned char)*b)) {
+            b++;
+        }
+        if (!*a || !*b) {
+            return *a == *b;
+        }
+        if (tolower((unsigned char)*a++) != tolower((unsigned char)*b++)) {
+            return false;
+        }
+    }
+}
+
+static int find_upscaler(const bl_upscaler **out, const char *name, bl_error *err) {
+    for (size_t i = 0; i < UPSCALERS; i++) {
+        if (same_name(name, upscalers[i].name)) {
+            *out = &upscalers[i];
+            return 0;
+        }
+    }
+    if (same_name(name, "latent bilinear")) {
+        *out = &upscalers[0];
+        return 0;
+    }
+    return bl_fail(
+        err, BL_E_NOT_FOUND,
+        "hires-upscaler: no upscaler \"%.60s\"; there are Latent, Latent (antialiased), Latent (bicubic), "
+        "Latent (bicubic antialiased), Latent (nearest), Latent (nearest-exact), Lanczos, Bicubic, Bilinear, "
+        "Box, Nearest",
+        name);
+}
+
+static int check_side(int side, const char *what, bl_error *err) {
+    if (side <= 0 || side % 8) {
+        int near = side < 8 ? 8 : side / 8 * 8;
+        return bl_fail(err, BL_E_ARGUMENT, "%s: %d is not a positive multiple of 8; the next below is %d",
+                       what, side, near);
+    }
+    if (side > BL_MAX_SIDE) {
+        return bl_fail(err, BL_E_ARGUMENT, "%s: %d is more than the %d pixels a side can have", what, side,
+                       BL_MAX_SIDE);
+    }
+    return 0;
+}
+
+static int check_between(double v, double low, double high, const char *what, bl_error *err) {
+    if (!(v >= low && v <= high)) {
+        return bl_fail(err, BL_E_ARGUMENT, "%s: %g is not between %g and %g", what, v, low, high);
+    }
+    return 0;
+}
+
+static int check_size(bl_request *r, const ballast_generate_options *o, int native_size, bl_error *err) {
+    r->width = o->width ? o->width : native_size;
+    r->height = o->height ? o->height : native_size;
+    int result = check_side(r->width, "width", err);
+    if (!result) {
+        result = check_side(r->height, "height", err);
+    }
+    if (!result && o->latents &&
+        (o->latents_height != r->height / 8 || o->latents_width != r->width / 8 ||
+         (o->latents_batch != 1 && o->latents_batch != r->images))) {
+        result =
+            bl_fail(err, BL_E_ARGUMENT,
+                    "latents: [%d, 4, %d, %d] does not fit a picture of %dx%d, which needs [%d, 4, %d, %d]",
+                    o->latents_batch, o->latents_height, o->latents_width, r->width, r->height, r->images,
+                    r->height / 8, r->width / 8);
+    }
+    return result;
+}
+
+static int check_counts(bl_request *r, const ballast_generate_options *o, bl_error *err) {
+    int result = check_between(o->batch, 1, 64, "batch", err);
+    if (!result) {
+        result = check_between(o->count, 1, 100000, "count", err);
+    }
+    if (!result) {
+        result = check_between(o->cfg, 0, 1000, "cfg", err);
+    }
+    if (!result) {
+        result = check_between(o->cfg_rescale, 0, 1, "cfg-rescale", err);
+    }
+    if (!result) {
+        result = check_between(o->variation_strength, 0, 1, "variation-strength", err);
+    }
+    if (!result) {
+        result = check_between(o->clip_skip, 0, 12, "clip-skip", err);
+    }
+    if (!result && o->eta != -1) {
+        result = check_between(o->eta, 0, 1, "eta", err);
+    }
+    if (!result) {
+        r->images = o->batch * o->count;
+        r->guided = o->cfg != 1;
+    }
+    return result;
+}
+
+static int make_schedule(bl_schedule **out, const bl_request *r, const bl_architecture *arch,
+                         bl_schedule_id schedule, bl_schedule_id spacing, bool second, bl_error *err) {
+    const ballast_generate_options *o = r->o;
+    bl_schedule_options so = {.compat = r->compat,
+                              .sampler = r->sampler,
+                              .schedule = schedule,
+                              .spacing = spacing,
+                              .steps = o->steps,
+                              .start = o->init_rgb ? BL_FROM_IMAGE : BL_FROM_NOISE,
+                              .strength = o->strength,
+                              .zero_snr = arch->zero_snr};
+    if (second) {
+        so.start = BL_FROM_SECOND_PASS;
+        so.strength = o->hires_strength;
+        so.steps = o->hires_steps ? o->hires_steps : o->steps;
+    }
+    return bl_schedule_new(out, &so, err);
+}
+
+static int check_sampling(bl_request *r, const bl_architecture *arch, bl_error *err) {
+    const ballast_generate_options *o = r->o;
+    bl_schedule_id schedule = BL_SCHEDULE_AUTOMATIC, spacing = BL_SCHEDULE_AUTOMATIC;
+    int result = bl_compat_find(&r->compat, o->compat ? o->compat : "a1111", err);
+    if (!result) {
+        result = bl_rng_find(&r->rng, o->rng ? o->rng : "cpu", err);
+    }
+    if (!result) {
+        result = bl_sampler_find(&r->sampler, &schedule, o->sampler ? o->sampler : "DPM++ 2M", err);
+    }
+    if (!result && o->schedule) {
+        result = bl_schedule_find(&schedule, &spacing, o->schedule, err);
+    }
+    if (!result && o->hires_scale != 0) {
+        result = check_between(o->hires_scale, 1, 8, "hires", err);
+        r->hires_width = (int)(r->width * o->hires_scale / 8) * 8;
+        r->hires_height = (int)(r->height * o->hires_scale / 8) * 8;
+        if (!result) {
+            result = find_upscaler(&r->upscaler, o->hires_upscaler ? o->hires_upscaler : "Latent", err);
+        }
+        if (!result) {
+            result = make_schedule(&r->second, r, arch, schedule, spacing, true, err);
+        }
+    }
+    return result ? result : make_schedule(&r->base, r, arch, schedule, spacing, false, err);
+}
+
+int bl_request_check(bl_request *out, const ballast_generate_options *o, const bl_architecture *arch,
+                     int native_size, bl_error *err) {
+    bl_request r = {.o = o};
+    int result = o->prompt ? 0 : bl_fail(err, BL_E_ARGUMENT, "prompt: there is none");
+    if (!result) {
+        result = check_counts(&r, o, err);
+    }
+    if (!result) {
+        result = check_size(&r, o, native_size, err);
+    }
+    if (!result && o->init_rgb && (o->init_width <= 0 || o->init_height <= 0)) {
+        result = bl_fail(err, BL_E_ARGUMENT, "init image: %dx%d is no size", o->init_width, o->init_height);
+    }
+    if (!result) {
+        result = check_sampling(&r, arch, err);
+    }
+    if (result) {
+        bl_request_clear(&r);
+        return result;
+    }
+    *out = r;
+    return 0;
+}
+
+void bl_request_clear(bl_request *r) {
+    bl_schedule_free(&r->base);
+    bl_schedule_free(&r->second);
+}
+
+int bl_request_evaluations(const bl_request *r, bool second) {
+    return bl_sampler_evaluations(r->sampler, second ? r->second->steps : r->base->steps);
+}

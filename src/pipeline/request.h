@@ -1,0 +1,51 @@
+/* A request that has been checked: what ballast_generate_options asks for, in the words of the rooms below.
+ */
+#ifndef BALLAST_PIPELINE_REQUEST_H
+#define BALLAST_PIPELINE_REQUEST_H
+
+#include "ballast.h"
+#include "checkpoint/architecture.h"
+#include "core/error.h"
+#include "image/resize.h"
+#include "sample/rng.h"
+#include "sample/schedule.h"
+
+#include <stdbool.h>
+
+#define BL_MAX_SIDE 65535 /* pixels: far above what machines hold, far below what overflows */
+
+/* How a second pass gets its start. */
+typedef struct bl_upscaler {
+    const char *name; /* as A1111 shows it, and as it is found (case, blanks and '-' do not count) */
+    bool latent;      /* interpolate latents; else decode, resize the picture, encode it */
+    bl_interpolation interpolation;
+    bl_resize_filter filter;
+} bl_upscaler;
+
+typedef struct bl_request {
+    const ballast_generate_options *o; /* borrowed: texts, pixels, callbacks */
+    int width, height;                 /* of the first pass, pixels */
+    int images;                        /* batch * count */
+    bl_compat compat;
+    bl_sampler_id sampler;
+    bl_schedule *base;   /* first pass */
+    bl_schedule *second; /* NULL without hires */
+    bl_rng_kind rng;
+    bool guided; /* cond and uncond both run */
+    const bl_upscaler *upscaler;
+    int hires_width, hires_height;
+} bl_request;
+
+/* Checks everything that can be checked without the device. BL_E_ARGUMENT and BL_E_NOT_FOUND name the option
+ * and say what it takes. Owner: caller, bl_request_clear. `o` is borrowed until then. */
+int bl_request_check(bl_request *out, const ballast_generate_options *o, const bl_architecture *arch,
+                     int native_size, bl_error *err);
+void bl_request_clear(bl_request *r);
+
+/* Evaluations of the denoiser in the first or in the second pass. */
+int bl_request_evaluations(const bl_request *r, bool second);
+
+/* Name of an upscaler, or NULL past the last. Static storage. */
+const char *bl_upscaler_name(int index);
+
+#endif
