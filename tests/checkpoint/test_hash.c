@@ -1,0 +1,101 @@
+/* SHA-256 of files, with a cache and a way to stop. */
+#include "checkpoint/hash.h"
+#include "support/files.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char folder[BL_TEST_PATH], path[BL_TEST_PATH];
+
+static int make_folder(void **state) {
+    (void)state;
+    bl_test_folder(folder);
+    bl_test_join(path, folder, "x");
+    return 0;
+}
+
+static int remove_folder(void **state) {
+    (void)state;
+    bl_test_folder_remove(folder);
+    return 0;
+}
+
+/* FIPS 180-4's examples: "abc", nothing, and a million times "a". */
+static const char hash_abc[] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+static const char hash_nothing[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+static const char hash_million[] = "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0";
+
+static void known_hashes_are_found(void **state) {
+    (void)state;
+    char out[BL_HASH_TEXT];
+    static char million[1000000];
+    bl_error err;
+    bl_test_write(path, "abc", 3);
+    assert_int_equal(bl_file_hash(out, path, NULL, &err), 0);
+    assert_string_equal(out, hash_abc);
+    bl_test_write(path, "", 0);
+    assert_int_equal(bl_file_hash(out, path, NULL, &err), 0);
+    assert_string_equal(out, hash_nothing);
+    memset(million, 'a', sizeof million);
+    bl_test_write(path, million, sizeof million);
+    atomic_bool cancel = false;
+    assert_int_equal(bl_file_hash(out, path, &cancel, &err), 0);
+    assert_string_equal(out, hash_million);
+}
+
+static void hashing_can_be_stopped(void **state) {
+    (void)state;
+    char out[BL_HASH_TEXT];
+    bl_error err;
+    atomic_bool cancel = true;
+    bl_test_write(path, "abc", 3);
+    assert_int_equal(bl_file_hash(out, path, &cancel, &err), BL_E_CANCELLED);
+}
+
+static void what_is_no_file_is_an_error(void **state) {
+    (void)state;
+    char out[BL_HASH_TEXT];
+    bl_error err;
+    assert_int_equal(bl_file_hash(out, path, NULL, &err), BL_E_NOT_FOUND);
+    assert_int_equal(bl_file_hash(out, folder, NULL, &err), BL_E_IO);
+}
+
+static void the_cache_follows_the_file(void **state) {
+    (void)state;
+    char out[BL_HASH_TEXT];
+    bl_error err;
+    bl_hash_cache *cache;
+    assert_int_equal(bl_hash_cache_new(&cache, &err), 0);
+    bl_test_write(path, "abc", 3);
+    assert_int_equal(bl_hash_cache_get(out, cache, path, NULL, &err), 0);
+    assert_string_equal(out, hash_abc);
+    /* Known: no reading, so that even a set flag stops nothing. */
+    atomic_bool cancel = true;
+    memset(out, 0, sizeof out);
+    assert_int_equal(bl_hash_cache_get(out, cache, path, &cancel, &err), 0);
+    assert_string_equal(out, hash_abc);
+    bl_test_write(path, "", 0);
+    assert_int_equal(bl_hash_cache_get(out, cache, path, &cancel, &err), BL_E_CANCELLED);
+    assert_int_equal(bl_hash_cache_get(out, cache, path, NULL, &err), 0);
+    assert_string_equal(out, hash_nothing);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(bl_hash_cache_get(out, cache, path, NULL, &err), BL_E_NOT_FOUND);
+    bl_hash_cache_free(&cache);
+    assert_null(cache);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(known_hashes_are_found),
+        TEST(hashing_can_be_stopped),
+        TEST(what_is_no_file_is_an_error),
+        TEST(the_cache_follows_the_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
