@@ -8,17 +8,29 @@
 #define DECIMALS 1e6     /* times are rounded to this part of 1 */
 #define ENTROPY_WORDS 32 /* the pool, then up to two words each of key and depth */
 
+#define REMEMBERED 3 /* DPM++ SDE asks for (a, m) and (a, b), then goes on from b */
+
+/* W at one sigma, less W at the low end. */
+typedef struct point {
+    double at;     /* rounded; negative: nothing here */
+    unsigned used; /* when, for the oldest to be replaced */
+    double *value; /* [n] */
+} point;
+
 struct bl_brownian {
     bl_rng_kind kind;
     uint64_t seed;
     size_t n;
     double low, high; /* rounded */
-    int levels;
-    float *level; /* [levels, n]: increments of the intervals on the way down; level 0 is the whole */
-    float *noise; /* [n] */
+    float *whole;     /* [n] increment from low to high */
+    float *current;   /* [n] increment of the interval that a search is in */
+    float *noise;     /* [n] */
+    unsigned asked;
+    point points[REMEMBERED];
     bl_rng rng;
 };
 
+/* A node of the tree of halved intervals. */
 typedef struct interval {
     double start, end;
     uint64_t key; /* of numpy's spawn_key: 2 * parent's + (0 left, 1 right) */
@@ -91,81 +103,92 @@ int bl_brownian_new(bl_brownian **out, bl_rng_kind kind, uint64_t seed, size_t n
     }
     /* The sampler's times reach torchsde as floats. */
     double from = (double)(float)low, to = (double)(float)high;
-    int levels = 4 + (int)ceil(log2((to - from) * DECIMALS + 1));
+    size_t each = REMEMBERED * sizeof(double) + 3 * sizeof(float);
     bl_brownian *b = calloc(1, sizeof *b);
-    float *buffers =
-        n < SIZE_MAX / sizeof(float) / 64 ? malloc((size_t)(levels + 1) * n * sizeof(float) + 1) : NULL;
+    double *buffers = n && n < SIZE_MAX / each ? malloc(n * each) : NULL;
     if (!b || !buffers) {
         free(buffers);
         free(b);
-        return bl_fail_memory(err, "the Brownian path", (unsigned long long)(levels + 1) * n * sizeof(float));
+        return bl_fail_memory(err, "the Brownian path", (unsigned long long)n * each);
     }
-    *b = (bl_brownian){.kind = kind,
-                       .seed = seed,
-                       .n = n,
-                       .low = rounded(from),
-                       .high = rounded(to),
-                       .levels = levels,
-                       .level = buffers,
-                       .noise = buffers + (size_t)levels * n};
+    *b = (bl_brownian){.kind = kind, .seed = seed, .n = n, .low = rounded(from), .high = rounded(to)};
+    for (int p = 0; p < REMEMBERED; p++) {
+        b->points[p] = (point){.at = -1, .value = buffers + (size_t)p * n};
+    }
+    b->whole = (float *)(buffers + REMEMBERED * n);
+    b->current = b->whole + n;
+    b->noise = b->current + n;
     bl_rng_seed(&b->rng, kind, first_seed(seed, NULL));
-    bl_rng_normal(&b->rng, b->level, n);
+    bl_rng_normal(&b->rng, b->whole, n);
     float scale = (float)sqrt(to - from);
     for (size_t i = 0; i < n; i++) {
-        b->level[i] *= scale;
+        b->whole[i] *= scale;
     }
     *out = b;
     return 0;
 }
 
-/* Adds the increment over [from, to], which lies in `at`, whose own increment is in its level. */
-static void add(bl_brownian *b, interval at, double from, double to, float *out) {
-    float *own = b->level + (size_t)at.depth * b->n;
-    if ((from == at.start && to == at.end) || at.depth + 1 == b->levels) {
+/* Goes down from `at`, whose increment is in b->current, to the interval that ends at t, adding to w what
+ * lies left of it. Ends there because t is a multiple of the smallest interval. */
+static void search(bl_brownian *b, interval at, double t, double *w) {
+    while (t < at.end) {
+        double middle = rounded(0.5 * (at.end + at.start));
+        double before = middle - at.start, after = at.end - middle, part = 1 / (at.end - at.start);
+        float share = (float)before, reciprocal = (float)part, deviation = (float)sqrt(before * after * part);
+        bool right = t > middle;
+        bl_rng_seed(&b->rng, b->kind, first_seed(b->seed, &at));
+        bl_rng_normal(&b->rng, b->noise, b->n);
         for (size_t i = 0; i < b->n; i++) {
-            out[i] += own[i];
+            float left = share * b->current[i] * reciprocal + deviation * b->noise[i];
+            w[i] += right ? (double)left : 0.0;
+            b->current[i] = right ? b->current[i] - left : left;
         }
-        return;
+        at = right ? (interval){middle, at.end, 2 * at.key + 1, at.depth + 1}
+                   : (interval){at.start, middle, 2 * at.key, at.depth + 1};
     }
-    double middle = rounded(0.5 * (at.end + at.start));
-    interval left = {at.start, middle, 2 * at.key, at.depth + 1};
-    interval right = {middle, at.end, 2 * at.key + 1, at.depth + 1};
-    double before = middle - at.start, after = at.end - middle, part = 1 / (at.end - at.start);
-    float share = (float)before, reciprocal = (float)part, deviation = (float)sqrt(before * after * part);
-    float *child = b->level + (size_t)left.depth * b->n;
-    bl_rng_seed(&b->rng, b->kind, first_seed(b->seed, &at));
-    bl_rng_normal(&b->rng, b->noise, b->n);
     for (size_t i = 0; i < b->n; i++) {
-        child[i] = share * own[i] * reciprocal + deviation * b->noise[i];
-    }
-    if (from < middle) {
-        add(b, left, from, fmin(to, middle), out);
-    }
-    if (to > middle) {
-        for (size_t i = 0; i < b->n; i++) {
-            child[i] = own[i] - child[i];
-        }
-        add(b, right, fmax(from, middle), to, out);
+        w[i] += (double)b->current[i];
     }
 }
 
+/* W(t) - W(low), remembered or found. */
+static const double *value_at(bl_brownian *b, double t) {
+    point *oldest = &b->points[0];
+    b->asked++;
+    for (int p = 0; p < REMEMBERED; p++) {
+        if (b->points[p].at == t) {
+            b->points[p].used = b->asked;
+            return b->points[p].value;
+        }
+        oldest = b->points[p].used < oldest->used ? &b->points[p] : oldest;
+    }
+    memset(oldest->value, 0, b->n * sizeof *oldest->value);
+    if (t > b->low) {
+        memcpy(b->current, b->whole, b->n * sizeof *b->current);
+        search(b, (interval){b->low, b->high, 0, 0}, t, oldest->value);
+    }
+    oldest->at = t;
+    oldest->used = b->asked;
+    return oldest->value;
+}
+
 void bl_brownian_noise(bl_brownian *b, double sigma, double next, float *out) {
-    memset(out, 0, b->n * sizeof *out);
     double high = (double)(float)sigma, low = (double)(float)next;
     double from = rounded(fmin(fmax(low, b->low), b->high)), to = rounded(fmin(fmax(high, b->low), b->high));
     if (!(from < to)) {
+        memset(out, 0, b->n * sizeof *out);
         return;
     }
-    add(b, (interval){b->low, b->high, 0, 0}, from, to, out);
-    float scale = (float)(-1 / sqrt(high - low));
+    const double *upper = value_at(b, to), *lower = value_at(b, from);
+    double scale = 1 / sqrt(high - low);
     for (size_t i = 0; i < b->n; i++) {
-        out[i] *= scale;
+        out[i] = (float)((lower[i] - upper[i]) * scale);
     }
 }
 
 void bl_brownian_free(bl_brownian **b) {
     if (*b) {
-        free((*b)->level);
+        free((*b)->points[0].value);
         free(*b);
         *b = NULL;
     }

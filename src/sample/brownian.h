@@ -17,7 +17,7 @@
 typedef struct bl_brownian bl_brownian;
 
 /* A path of n values over [low, high] (bl_schedule's brownian_low and brownian_high). Owner: the caller; free
- * with bl_brownian_free. Holds some 40 n floats: the chain of intervals it went down last. */
+ * with bl_brownian_free. Holds 9 n floats. */
 int bl_brownian_new(bl_brownian **out, bl_rng_kind kind, uint64_t seed, size_t n, double low, double high,
                     bl_error *err);
 

@@ -73,7 +73,11 @@ const char *bl_compat_name(bl_compat compat) {
     return compats[compat];
 }
 
-bl_noise_use bl_sampler_noise(bl_sampler_id id) {
+bl_noise_use bl_sampler_noise(bl_sampler_id id, bl_compat compat) {
+    bool multistep = samplers[id].evaluations == 1;
+    if (compat == BL_COMPAT_DIFFUSERS && multistep && samplers[id].noise == BL_NOISE_BROWNIAN) {
+        return BL_NOISE_SUCCESSIVE;
+    }
     return samplers[id].noise;
 }
 

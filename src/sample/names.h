@@ -61,8 +61,9 @@ const char *bl_sampler_name(bl_sampler_id id);
 const char *bl_schedule_name(bl_schedule_id id);
 const char *bl_compat_name(bl_compat compat);
 
-/* Which noise the sampler asks for between steps. */
-bl_noise_use bl_sampler_noise(bl_sampler_id id);
+/* Which noise the sampler asks for between steps. diffusers' multistep SDE solver draws successive noise,
+ * k-diffusion's walks a Brownian path. */
+bl_noise_use bl_sampler_noise(bl_sampler_id id, bl_compat compat);
 
 /* Evaluations of the denoiser that `steps` steps cost (a step whose target is 0 takes one in every sampler).
  */

@@ -1,13 +1,14 @@
 #include "sample/rng.h"
 
-#include "core/parallel.h"
+#include "sample/normal.h"
 
 #include <math.h>
+#include <string.h>
 #include <strings.h>
 
 #define WORDS 624
 #define SHIFT 397
-#define BLOCK 16
+#define BLOCK (2 * BL_PAIRS)
 #define TWO_PI 6.283185307179586476925286766559
 
 static void seed_words(uint32_t *state, uint32_t seed) {
@@ -24,8 +25,9 @@ void bl_rng_seed(bl_rng *rng, bl_rng_kind kind, uint64_t seed) {
 
 static void next_words(uint32_t *s) {
     for (int i = 0; i < WORDS; i++) {
-        uint32_t y = (s[i] & 0x80000000u) | (s[(i + 1) % WORDS] & 0x7fffffffu);
-        s[i] = s[(i + SHIFT) % WORDS] ^ y >> 1 ^ (y & 1 ? 0x9908b0dfu : 0u);
+        int next = i + 1 < WORDS ? i + 1 : 0, far = i + SHIFT < WORDS ? i + SHIFT : i + SHIFT - WORDS;
+        uint32_t y = (s[i] & 0x80000000u) | (s[next] & 0x7fffffffu);
+        s[i] = s[far] ^ y >> 1 ^ ((0u - (y & 1)) & 0x9908b0dfu);
     }
 }
 
@@ -54,39 +56,32 @@ static double uniform53(bl_rng *rng) {
 
 /* Sixteen uniforms become sixteen normals: 1 - u[j] the radius and u[j + 8] the angle of out[j] and out[j +
  * 8]. */
-static void box_muller_block(float *v, const double *u) {
-    for (int j = 0; j < BLOCK / 2; j++) {
-        double radius = sqrt(-2 * log(1 - u[j])), angle = TWO_PI * u[j + BLOCK / 2];
-        v[j] = (float)(radius * cos(angle));
-        v[j + BLOCK / 2] = (float)(radius * sin(angle));
+static void normal_block(float *out, const double *u) {
+    double radius[BL_PAIRS];
+    for (int j = 0; j < BL_PAIRS; j++) {
+        radius[j] = 1 - u[j];
     }
-}
-
-static void box_muller_range(void *context, int64_t begin, int64_t end, int thread) {
-    float *out = context;
-    (void)thread;
-    for (int64_t block = begin; block < end; block++) {
-        double u[BLOCK];
-        for (int j = 0; j < BLOCK; j++) {
-            u[j] = (double)out[block * BLOCK + j];
-        }
-        box_muller_block(out + block * BLOCK, u);
-    }
+    bl_box_muller(radius, u + BL_PAIRS, out, out + BL_PAIRS);
 }
 
 /* torch takes all n uniforms first, then turns blocks of 16; of an odd rest it draws the last 16 values
  * afresh. A float holds a uniform of 24 bits exactly, so the uniforms can wait in `out`. */
 static void normal_blocks(bl_rng *rng, float *out, size_t n) {
+    double u[BLOCK];
     for (size_t i = 0; i < n; i++) {
         out[i] = (float)uniform24(rng);
     }
-    bl_parallel_for((int64_t)(n / BLOCK), 64, box_muller_range, out);
+    for (size_t i = 0; i + BLOCK <= n; i += BLOCK) {
+        for (size_t j = 0; j < BLOCK; j++) {
+            u[j] = (double)out[i + j];
+        }
+        normal_block(out + i, u);
+    }
     if (n % BLOCK) {
-        double u[BLOCK];
         for (int j = 0; j < BLOCK; j++) {
             u[j] = uniform24(rng);
         }
-        box_muller_block(out + n - BLOCK, u);
+        normal_block(out + n - BLOCK, u);
     }
 }
 
@@ -118,13 +113,19 @@ static void philox(uint32_t draw, uint32_t index, uint64_t seed, uint32_t out[2]
     out[1] = c1;
 }
 
-/* Each value is one CUDA thread's first normal of this call. */
+/* Each value is one CUDA thread's first normal of this call: sqrt(-2 ln u) sin(2 pi v). */
 static void normal_philox(bl_rng *rng, float *out, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t w[2];
-        philox(rng->draws, (uint32_t)i, rng->seed, w);
-        double u = ((double)w[0] + 0.5) * 0x1p-32, v = ((double)w[1] + 0.5) * 0x1p-32;
-        out[i] = (float)(sqrt(-2 * log(u)) * sin(TWO_PI * v));
+    for (size_t i = 0; i < n; i += BL_PAIRS) {
+        double u[BL_PAIRS], v[BL_PAIRS];
+        float cosines[BL_PAIRS], sines[BL_PAIRS];
+        for (uint32_t j = 0; j < BL_PAIRS; j++) {
+            uint32_t w[2];
+            philox(rng->draws, (uint32_t)i + j, rng->seed, w);
+            u[j] = ((double)w[0] + 0.5) * 0x1p-32;
+            v[j] = ((double)w[1] + 0.5) * 0x1p-32;
+        }
+        bl_box_muller(u, v, cosines, sines);
+        memcpy(out + i, sines, (n - i < BL_PAIRS ? n - i : BL_PAIRS) * sizeof *sines);
     }
     rng->draws++;
 }

@@ -67,15 +67,15 @@ static void samplers(void **state) {
 
 static void unknown(void **state) {
     (void)state;
-    static const char *const names[] = {"",
-                                        "eule",
-                                        "Euler b",
-                                        "karras",
-                                        "DPM++ 2M Karros",
-                                        "DPM++ 2M \xff",
-                                        "  _ - ",
-                                        "a very long name that is longer than any key which any of our "
-                                        "samplers has or will ever have at all"};
+    static const char *const names[] = {
+        "",
+        "eule",
+        "Euler b",
+        "karras",
+        "DPM++ 2M Karros",
+        "DPM++ 2M \xff",
+        "  _ - ",
+        "a name that is longer than any key which our samplers have or will ever have"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         bl_sampler_id id = BL_SAMPLER_LCM;
         bl_schedule_id schedule = BL_SCHEDULE_BETA;
@@ -132,12 +132,19 @@ static void evaluations(void **state) {
     assert_int_equal(bl_sampler_evaluations(BL_SAMPLER_UNIPC, 0), 0);
 }
 
+static void noises(void **state) {
+    (void)state;
+    assert_int_equal(bl_sampler_noise(BL_SAMPLER_DPMPP_2M, BL_COMPAT_A1111), BL_NOISE_NONE);
+    assert_int_equal(bl_sampler_noise(BL_SAMPLER_EULER_A, BL_COMPAT_DIFFUSERS), BL_NOISE_SUCCESSIVE);
+    assert_int_equal(bl_sampler_noise(BL_SAMPLER_DPMPP_2M_SDE, BL_COMPAT_COMFYUI), BL_NOISE_BROWNIAN);
+    assert_int_equal(bl_sampler_noise(BL_SAMPLER_DPMPP_2M_SDE, BL_COMPAT_DIFFUSERS), BL_NOISE_SUCCESSIVE);
+    assert_int_equal(bl_sampler_noise(BL_SAMPLER_DPMPP_SDE, BL_COMPAT_DIFFUSERS), BL_NOISE_BROWNIAN);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(samplers),
-        cmocka_unit_test(unknown),
-        cmocka_unit_test(schedules),
-        cmocka_unit_test(evaluations),
+        cmocka_unit_test(samplers),    cmocka_unit_test(unknown), cmocka_unit_test(schedules),
+        cmocka_unit_test(evaluations), cmocka_unit_test(noises),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

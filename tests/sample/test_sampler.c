@@ -308,7 +308,8 @@ static void every_mode(void **state) {
                                  (double)x[i]);
                     }
                 }
-                assert_true((bl_sampler_noise(o.sampler) != BL_NOISE_NONE && s->steps > 1) == (t.noises > 0));
+                assert_true((bl_sampler_noise(o.sampler, o.compat) != BL_NOISE_NONE && s->steps > 1) ==
+                            (t.noises > 0));
                 bl_schedule_free(&s);
             }
         }
@@ -374,7 +375,7 @@ static void ends_early(void **state) {
         assert_int_equal(bl_sampler_run(sampler, s, NULL, x, &broken, &err), BL_E_DEVICE);
         t.calls = 0;
         int rc = bl_sampler_run(sampler, s, NULL, x, &silent, &err);
-        assert_int_equal(rc, bl_sampler_noise(o.sampler) == BL_NOISE_NONE ? 0 : BL_E_INTERNAL);
+        assert_int_equal(rc, bl_sampler_noise(o.sampler, o.compat) == BL_NOISE_NONE ? 0 : BL_E_INTERNAL);
         bl_sampler_options bad[] = {
             {.eta = 1.5}, {.eta = NAN}, {.eta = -1, .order = 4}, {.eta = -1, .order = -1}};
         for (int k = 0; k < 4; k++) {
