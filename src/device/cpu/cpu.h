@@ -26,4 +26,8 @@ typedef struct bl_cpu_options {
 /* Opens the device; `options` may be NULL. Owner: caller, bl_device_close. BL_E_DEVICE when oneDNN fails. */
 int bl_cpu_open(bl_device **out, const bl_cpu_options *options, bl_error *err);
 
+/* Seconds that each op of the graph has taken in all runs so far; [op_count] of its graph, borrowed from `x`,
+ * which must be of this device. */
+const double *bl_cpu_op_seconds(const bl_executable *x);
+
 #endif

@@ -142,6 +142,7 @@ int bl_cpu_open(bl_device **out, const bl_cpu_options *options, bl_error *err) {
         return rc;
     }
     c->bf16 = has_bf16(c);
+    c->amx = options->isa_max == BL_ISA_BEST && bl_cpu_has_amx();
     describe(c);
     *out = &c->head;
     return 0;

@@ -16,6 +16,7 @@ typedef struct bl_cpu {
     int threads;
     bl_cpu_isa isa;
     bool bf16; /* graphs may be BF16 */
+    bool amx;  /* oneDNN has matrix tiles for bf16 */
     const bl_kernels *kernels;
     bl_dnnl *dnnl;
     char name[128];
@@ -30,10 +31,13 @@ struct bl_region {
 typedef struct bl_packed {
     bl_weight weight;       /* a copy */
     bl_dtype dtype;         /* of packed elements: F32 for vectors, the graph's for all else */
-    bl_dnnl_layout *layout; /* of each half of a CONV or LINEAR; NULL: row-major */
-    int halves;             /* 2 for the weight of a GEGLU, whose output rows are two products; else 1 */
-    uint64_t offset;        /* inside its block */
-    uint64_t half_bytes;    /* from one half to the next, a multiple of BL_ALIGN */
+    bl_dnnl_layout *layout; /* of each half of a CONV or LINEAR that oneDNN runs; else NULL */
+    bool winograd;          /* a CONV of our own */
+    bool blocked;           /* `blocking` says where elements lie; else they are row-major */
+    bl_dnnl_blocking blocking;
+    int halves;          /* 2 for the weight of a GEGLU, whose output rows are two products; else 1 */
+    uint64_t offset;     /* inside its block */
+    uint64_t half_bytes; /* from one half to the next, a multiple of BL_ALIGN */
 } bl_packed;
 
 struct bl_device_module {
@@ -54,6 +58,7 @@ typedef struct bl_step {
     bl_dnnl_primitive *product; /* CONV, LINEAR */
     bl_dnnl_primitive *gate;    /* LINEAR with GEGLU: the second half, run first */
     bl_attention_job attention; /* its shape; pointers are filled in by the run */
+    bl_winograd_job winograd;   /* the same */
     uint64_t scratch_bytes;
     uint64_t extra;  /* scratch behind oneDNN's own: see run_*.c */
     bool each_image; /* CONV: `product` takes one picture of the batch */
@@ -64,7 +69,8 @@ struct bl_executable {
     const bl_graph *graph;
     bl_step *steps; /* [op_count] */
     bl_arena_plan plan;
-    double *flops; /* [block_count] */
+    double *flops;   /* [block_count] */
+    double *seconds; /* [op_count], of all runs */
 };
 
 /* An op while it runs: what its ids mean now. */
@@ -113,6 +119,12 @@ void bl_cpu_executable_close(bl_executable *x);
 void bl_cpu_executable_info(const bl_executable *x, bl_exec_info *out);
 /* Rows that one task of a group norm takes; a function of the shape alone, so that sums have one order. */
 int64_t bl_cpu_norm_rows(int c);
+
+/* run_winograd.c */
+/* Fills in how the work is cut; the shape must be there. */
+void bl_cpu_winograd_plan(bl_winograd_job *j, const bl_typed_kernels *k);
+uint64_t bl_cpu_winograd_scratch(const bl_winograd_job *j);
+void bl_cpu_winograd_run(const bl_winograd_job *job, const bl_typed_kernels *k, unsigned char *scratch);
 
 /* run.c */
 int bl_cpu_run(bl_executable *x, int block, const bl_binding *b, bl_stream stream, bl_error *err);

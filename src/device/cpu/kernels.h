@@ -31,6 +31,33 @@ typedef struct bl_attention_job {
     void *packed; /* attention_packed bytes: keys and values of all heads, in the kernel's order */
 } bl_attention_job;
 
+#define BL_WINOGRAD_LANES \
+    16                     /* output channels that packed weights keep together, for every instruction set */
+#define BL_WINOGRAD_TILE 4 /* side of the output that one tile makes; its input is 6 x 6 */
+
+/* A 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3), in F32 whatever the type of its tensors. The tiles
+ * are taken in batches, the output channels in groups and the input channels in slices, so that what is in
+ * flight stays in the caches; see run_winograd.c for the loop. None of these choices changes a result, except
+ * `depth`. */
+typedef struct bl_winograd_job {
+    const void *x;        /* [n, h, w, c] */
+    const void *weights;  /* [o / 16][c][3][3][16], of the same type as x; padding is zero */
+    const void *residual; /* [n, oh, ow, o] or NULL */
+    const float *bias;    /* F32 [o], bias_stride floats further for each picture; or NULL */
+    void *y;              /* [n, oh, ow, o]; may be the residual */
+    int n, h, w, c, oh, ow, o, top, left;
+    int64_t bias_stride;
+    int batch, group, depth; /* tiles, output channels (a multiple of 16) and input channels taken at once */
+    float *input;            /* [36][batch][c up to 16] and 16 floats after each of the 36 */
+    float *filter;           /* [36][group / lanes][depth][lanes] and 16 floats after each of the 36 */
+    float *output;           /* [36][batch][group] and 16 floats after each of the 36 */
+    const void *zeros;       /* [c] of the type of x */
+    /* where the loop is: first tile and number of tiles, first output channel and number, the same of input
+     */
+    int64_t tile;
+    int tiles, out, outs, in, ins;
+} bl_winograd_job;
+
 typedef struct bl_typed_kernels {
     /* In place only when both types have the same size. */
     void (*from_f32)(void *y, const float *x, int64_t n);
@@ -56,6 +83,13 @@ typedef struct bl_typed_kernels {
     uint64_t (*attention_scratch)(const bl_attention_job *a);
     void (*attention_pack)(const bl_attention_job *a, int64_t begin, int64_t end);
     void (*attention_run)(const bl_attention_job *a, int64_t begin, int64_t end, void *scratch);
+
+    /* Steps of a Winograd convolution. input: over [0, tiles); filter: over [0, outs up to 16 x ins / 16 up);
+     * product: over [0, winograd_rows(tiles)), it writes the output when `in` + `ins` is all. */
+    void (*winograd_input)(const bl_winograd_job *j, int64_t begin, int64_t end);
+    void (*winograd_filter)(const bl_winograd_job *j, int64_t begin, int64_t end);
+    void (*winograd_product)(const bl_winograd_job *j, int64_t begin, int64_t end);
+    int winograd_rows; /* tiles that `product` takes as one item */
 } bl_typed_kernels;
 
 typedef struct bl_kernels {

@@ -165,6 +165,7 @@ static inline float one_bf16(uint16_t x) {
 #define STORE_PART vf_store_part
 #include "device/cpu/kernels_rows.h"
 #include "device/cpu/kernels_attention.h"
+#include "device/cpu/kernels_winograd.h"
 #undef T
 #undef NAME
 #undef LOAD
@@ -180,6 +181,7 @@ static inline float one_bf16(uint16_t x) {
 #define STORE_PART vf_store_bf16_part
 #include "device/cpu/kernels_rows.h"
 #include "device/cpu/kernels_attention.h"
+#include "device/cpu/kernels_winograd.h"
 #undef T
 #undef NAME
 #undef LOAD
@@ -187,11 +189,25 @@ static inline float one_bf16(uint16_t x) {
 #undef STORE
 #undef STORE_PART
 
-#define TYPED(t)                                                                                        \
-    {                                                                                                   \
-        .from_f32 = from_f32_##t, .to_f32 = to_f32_##t, .add = add_##t, .act = act_##t,                 \
-        .add_row = add_row_##t, .layer_norm = layer_norm_##t, .group_moments = group_moments_##t,       \
-        .scale_shift = scale_shift_##t, .attention_pack_items = pack_items_##t,                         \
-        .attention_items = items_##t, .attention_packed = packed_##t, .attention_scratch = scratch_##t, \
-        .attention_pack = pack_##t, .attention_run = attention_##t                                      \
-    }
+/* clang-format off */
+#define TYPED(t) { \
+    .from_f32 = from_f32_##t, \
+    .to_f32 = to_f32_##t, \
+    .add = add_##t, \
+    .act = act_##t, \
+    .add_row = add_row_##t, \
+    .layer_norm = layer_norm_##t, \
+    .group_moments = group_moments_##t, \
+    .scale_shift = scale_shift_##t, \
+    .attention_pack_items = pack_items_##t, \
+    .attention_items = items_##t, \
+    .attention_packed = packed_##t, \
+    .attention_scratch = scratch_##t, \
+    .attention_pack = pack_##t, \
+    .attention_run = attention_##t, \
+    .winograd_input = winograd_input_##t, \
+    .winograd_filter = winograd_filter_##t, \
+    .winograd_product = winograd_product_##t, \
+    .winograd_rows = TILE_ROWS, \
+}
+/* clang-format on */

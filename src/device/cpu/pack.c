@@ -15,7 +15,7 @@ static int64_t row_elements(const bl_packed *p) {
 }
 
 static int64_t slice_rows(const bl_packed *p) {
-    if (p->layout) {
+    if (p->blocked) {
         return SLICE_ROWS;
     }
     int64_t rows = SLICE_BYTES / (row_elements(p) * 8);
@@ -75,7 +75,7 @@ typedef struct in_places {
 } in_places;
 
 static int find_places(in_places *f, const bl_packed *p, bl_error *err) {
-    const bl_dnnl_blocking *b = bl_dnnl_layout_blocking(p->layout);
+    const bl_dnnl_blocking *b = &p->blocking;
     bool conv = p->weight.kind == BL_W_CONV;
     int dim = conv ? 1 : 0;
     f->channels = b->dims[dim];
@@ -86,7 +86,7 @@ static int find_places(in_places *f, const bl_packed *p, bl_error *err) {
     f->stride = b->strides[dim];
     f->positions = conv ? b->dims[2] * b->dims[3] : 1;
     if (f->inner > INNER_MAX || f->positions > 64) {
-        return bl_fail(err, BL_E_UNSUPPORTED, "%s: the layout that oneDNN asks for is not one we can pack",
+        return bl_fail(err, BL_E_UNSUPPORTED, "%s: its packed layout is not one that we can write",
                        p->weight.name[0]);
     }
     for (int64_t i = 0; i < f->inner; i++) {
@@ -124,10 +124,10 @@ static int pack_slice(bl_device_module *m, const bl_packed *p, unsigned char *at
     int64_t half = slice / each, begin = slice % each * step;
     int64_t end = begin + step < half_rows(p) ? begin + step : half_rows(p);
     unsigned char *converted =
-        p->layout ? raw + raw_bytes(p) : at + (size_t)(begin * row_elements(p)) * bl_dtype_size(p->dtype);
+        p->blocked ? raw + raw_bytes(p) : at + (size_t)(begin * row_elements(p)) * bl_dtype_size(p->dtype);
     int64_t first = half * half_rows(p);
     int rc = read_rows(converted, raw, &m->source, p, first + begin, first + end, err);
-    if (rc || !p->layout) {
+    if (rc || !p->blocked) {
         return rc;
     }
     in_places f;
@@ -137,8 +137,7 @@ static int pack_slice(bl_device_module *m, const bl_packed *p, unsigned char *at
     }
     int64_t out[SLICE_ROWS];
     for (int64_t r = begin; r < end; r++) {
-        out[r - begin] =
-            bl_dnnl_place(bl_dnnl_layout_blocking(p->layout), p->weight.kind == BL_W_CONV ? 0 : 1, r);
+        out[r - begin] = bl_dnnl_place(&p->blocking, p->weight.kind == BL_W_CONV ? 0 : 1, r);
     }
     unsigned char *dst = at + (uint64_t)half * p->half_bytes;
     if (bl_dtype_size(p->dtype) == 2) {
@@ -194,7 +193,7 @@ int bl_cpu_onload(bl_device_module *m, int block, bl_region *r, uint64_t offset,
     for (int i = 0; i < job.block->weight_count; i++) {
         const bl_packed *p = &m->weights[job.block->first_weight + i];
         all += slices(p);
-        if (p->layout && bl_dnnl_layout_blocking(p->layout)->padded) {
+        if (p->blocked && p->blocking.padded) {
             memset(job.base + p->offset, 0, (size_t)p->half_bytes * (size_t)p->halves);
         }
     }

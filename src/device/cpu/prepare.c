@@ -19,9 +19,32 @@ static int64_t pixels(const bl_tensor *t) {
     return (int64_t)t->h * t->w;
 }
 
-static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op, bl_error *err) {
+static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op, const bl_typed_kernels *k) {
+    const bl_tensor *in = &x->graph->tensors[op->in[0]], *out = &x->graph->tensors[op->out];
+    s->winograd = (bl_winograd_job){.n = in->n,
+                                    .h = in->h,
+                                    .w = in->w,
+                                    .c = in->c,
+                                    .oh = out->h,
+                                    .ow = out->w,
+                                    .o = out->c,
+                                    .top = op->u.conv.top,
+                                    .left = op->u.conv.left};
+    bl_cpu_winograd_plan(&s->winograd, k);
+    s->extra = bl_cpu_winograd_scratch(&s->winograd);
+    s->scratch_bytes = s->extra + (op->in[2] != BL_NONE ? (uint64_t)out->n * (uint64_t)out->c * sizeof(float)
+                                                        : 0); /* F32 [n][o] */
+}
+
+static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op,
+                        const bl_typed_kernels *k, bl_error *err) {
     const bl_graph *g = x->graph;
     const bl_packed *p = &x->module->weights[op->weight];
+    memory->inplace = op->in[1] != BL_NONE ? 1 : -1;
+    if (p->winograd) {
+        prepare_winograd(x, s, op, k);
+        return 0;
+    }
     const bl_tensor *in = &g->tensors[op->in[0]], *out = &g->tensors[op->out];
     bool channels = op->in[2] != BL_NONE;
     s->each_image = channels && (out->n == 1 || pixels(out) >= EACH_IMAGE_PIXELS);
@@ -48,7 +71,6 @@ static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, cons
     }
     s->extra = bl_align_up(bl_dnnl_scratch(s->product), BL_ALIGN);
     s->scratch_bytes = s->extra + (channels ? (uint64_t)out->c * sizeof(float) : 0); /* F32 [o] */
-    memory->inplace = op->in[1] != BL_NONE ? 1 : -1;
     return 0;
 }
 
@@ -122,7 +144,7 @@ static int prepare_op(bl_executable *x, int i, bl_op_memory *memory, const bl_ty
     memory->inplace = -1;
     switch (op->kind) {
     case BL_OP_CONV:
-        rc = prepare_conv(x, s, memory, op, err);
+        rc = prepare_conv(x, s, memory, op, k, err);
         break;
     case BL_OP_LINEAR:
         rc = prepare_linear(x, s, memory, op, err);
@@ -176,7 +198,8 @@ int bl_cpu_prepare(bl_executable **out, bl_device_module *m, const bl_graph *gra
     x->graph = graph;
     x->steps = calloc((size_t)graph->op_count + 1, sizeof *x->steps);
     x->flops = calloc((size_t)graph->block_count + 1, sizeof *x->flops);
-    if (!x->steps || !x->flops) {
+    x->seconds = calloc((size_t)graph->op_count + 1, sizeof *x->seconds);
+    if (!x->steps || !x->flops || !x->seconds) {
         rc = bl_fail_memory(err, "preparing a graph", (uint64_t)graph->op_count * sizeof *x->steps);
         goto done;
     }
@@ -200,6 +223,7 @@ void bl_cpu_executable_close(bl_executable *x) {
         bl_dnnl_primitive_close(&x->steps[i].gate);
     }
     bl_arena_plan_free(&x->plan);
+    free(x->seconds);
     free(x->flops);
     free(x->steps);
     free(x);
@@ -208,4 +232,8 @@ void bl_cpu_executable_close(bl_executable *x) {
 void bl_cpu_executable_info(const bl_executable *x, bl_exec_info *out) {
     *out = (bl_exec_info){
         .arena_bytes = x->plan.bytes, .block_count = x->graph->block_count, .block_flops = x->flops};
+}
+
+const double *bl_cpu_op_seconds(const bl_executable *x) {
+    return x->seconds;
 }

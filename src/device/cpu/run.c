@@ -1,5 +1,7 @@
 #include "device/cpu/internal.h"
 
+#include "core/clock.h"
+
 typedef int run_fn(const bl_running *r, bl_error *err);
 
 static run_fn *const runs[BL_OP_KIND_COUNT] = {
@@ -67,10 +69,12 @@ int bl_cpu_run(bl_executable *x, int block, const bl_binding *b, bl_stream strea
         r.scratch = x->plan.scratch_offset[i] == UINT64_MAX
                         ? NULL
                         : b->region->base + b->arena_offset + x->plan.scratch_offset[i];
+        double start = bl_now();
         int rc = runs[r.op->kind](&r, err);
         if (rc) {
             return rc;
         }
+        x->seconds[i] += bl_now() - start;
     }
     return 0;
 }

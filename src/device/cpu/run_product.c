@@ -53,7 +53,29 @@ static void add_rows(void *context, int64_t begin, int64_t end, int thread) {
     j->r->k->add_row(y, y, j->row, end - begin, j->c);
 }
 
+static void run_winograd(const bl_running *r) {
+    bl_winograd_job j = r->step->winograd;
+    j.x = bl_running_data(r, r->op->in[0]);
+    j.y = bl_running_data(r, r->op->out);
+    j.residual = bl_running_data(r, r->op->in[1]);
+    j.weights = bl_running_weight(r, r->op->weight);
+    j.bias = bl_running_weight(r, r->op->weight2);
+    if (r->op->in[2] != BL_NONE) {
+        float *rows = (float *)(void *)(r->scratch + r->step->extra); /* [n][o] */
+        for (int i = 0; i < j.n; i++) {
+            channel_row(r, rows + (size_t)i * (size_t)j.o, i, j.bias);
+        }
+        j.bias = rows;
+        j.bias_stride = j.o;
+    }
+    bl_cpu_winograd_run(&j, r->k, r->scratch);
+}
+
 int bl_run_conv(const bl_running *r, bl_error *err) {
+    if (bl_running_packed(r, r->op->weight)->winograd) {
+        run_winograd(r);
+        return 0;
+    }
     const bl_tensor *in = bl_running_tensor(r, r->op->in[0]), *out = bl_running_tensor(r, r->op->out);
     size_t in_image = (size_t)in->h * (size_t)in->w * (size_t)in->c * r->element;
     size_t out_image = (size_t)out->h * (size_t)out->w * (size_t)out->c * r->element;

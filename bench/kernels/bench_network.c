@@ -1,0 +1,237 @@
+/* Seconds of one network at full size on made-up weights, and where they go:
+ *     bench_network unet|sdxl|vae f32|bf16 SIZE BATCH [RUNS [ISA [THREADS]]]
+ * ISA: 1 plain, 2 AVX2, 3 AVX-512, 4 AVX512_BF16, 0 the best. Prints the best run, and the ops by kind and
+ * shape. */
+#include "core/clock.h"
+#include "core/dtype.h"
+#include "device/cpu/cpu.h"
+#include "model/autoencoder_kl.h"
+#include "model/unet.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define TABLE 65536
+
+static uint16_t table[TABLE]; /* bf16 of -1 .. 1 */
+
+static bl_dtype source_dtype(void *payload, const bl_weight *w, int part) {
+    (void)payload;
+    (void)w;
+    (void)part;
+    return BL_BF16;
+}
+
+static int source_read(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end, void *dst,
+                       bl_error *err) {
+    (void)payload;
+    (void)part;
+    (void)err;
+    int64_t row = bl_weight_elements(w) / w->shape[0];
+    float scale = w->kind == BL_W_VECTOR ? 0.5f : 1.7f / sqrtf((float)row);
+    uint16_t scaled[TABLE / 16];
+    for (int i = 0; i < TABLE / 16; i++) {
+        scaled[i] = bl_f32_to_bf16(bl_bf16_to_f32(table[(i + begin * 7919) % TABLE]) * scale);
+    }
+    uint16_t *y = dst;
+    for (int64_t left = (end - begin) * row; left > 0; left -= TABLE / 16, y += TABLE / 16) {
+        memcpy(y, scaled, (size_t)(left < TABLE / 16 ? left : TABLE / 16) * 2);
+    }
+    return 0;
+}
+
+static int build(bl_graph **g, const char *what, bl_dtype dtype, int size, int batch, bl_error *err) {
+    static const bl_unet_architecture sd15 = {.in_channels = 4,
+                                              .out_channels = 4,
+                                              .levels = 4,
+                                              .channels = {320, 640, 1280, 1280},
+                                              .resnets = {2, 2, 2, 2},
+                                              .down_depth = {{1, 1}, {1, 1}, {1, 1}},
+                                              .mid_depth = 1,
+                                              .up_depth = {{0}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}},
+                                              .heads = {8, 8, 8, 8},
+                                              .context_dim = 768,
+                                              .time_dim = 1280,
+                                              .groups = 32,
+                                              .norm_eps = 1e-5f};
+    static const bl_unet_architecture sdxl = {.in_channels = 4,
+                                              .out_channels = 4,
+                                              .levels = 3,
+                                              .channels = {320, 640, 1280},
+                                              .resnets = {2, 2, 2},
+                                              .down_depth = {{0}, {2, 2}, {10, 10}},
+                                              .mid_depth = 10,
+                                              .up_depth = {{10, 10, 10}, {2, 2, 2}, {0}},
+                                              .heads = {5, 10, 20},
+                                              .linear_proj = true,
+                                              .context_dim = 2048,
+                                              .time_dim = 1280,
+                                              .adm_dim = 2816,
+                                              .groups = 32,
+                                              .norm_eps = 1e-5f};
+    static const bl_vae_architecture vae = {.levels = 4,
+                                            .channels = {128, 256, 512, 512},
+                                            .resnets = 2,
+                                            .latent_channels = 4,
+                                            .post_quant_conv = true,
+                                            .groups = 32,
+                                            .scaling_factor = 0.18215};
+    if (!strcmp(what, "vae")) {
+        return bl_vae_decoder_graph(g, &vae, (bl_vae_shape){batch, size / 8, size / 8}, dtype, NULL, err);
+    }
+    const bl_unet_architecture *a = strcmp(what, "sdxl") ? &sd15 : &sdxl;
+    return bl_unet_graph(g, a, (bl_unet_shape){batch, size / 8, size / 8, 77}, dtype, NULL, err);
+}
+
+typedef struct line {
+    char text[128];
+    double seconds, flops;
+    int count;
+} line;
+
+static int by_seconds(const void *a, const void *b) {
+    const line *p = a, *q = b;
+    return (p->seconds < q->seconds) - (p->seconds > q->seconds);
+}
+
+static void add_line(line *lines, int *count, const char *text, double seconds, double flops) {
+    int i = 0;
+    while (i < *count && strcmp(lines[i].text, text) != 0) {
+        i++;
+    }
+    if (i == *count) {
+        lines[(*count)++] = (line){.seconds = 0};
+        memcpy(lines[i].text, text, sizeof lines[i].text);
+    }
+    lines[i].seconds += seconds;
+    lines[i].flops += flops;
+    lines[i].count++;
+}
+
+static void report(const bl_graph *g, const double *seconds) {
+    line *lines = calloc((size_t)g->op_count + BL_OP_KIND_COUNT, sizeof *lines);
+    double total = 0;
+    for (int pass = 0; lines && pass < 2; pass++) {
+        int count = 0;
+        total = 0;
+        memset(lines, 0, ((size_t)g->op_count + BL_OP_KIND_COUNT) * sizeof *lines);
+        for (int i = 0; i < g->op_count; i++) {
+            const bl_op *op = &g->ops[i];
+            const bl_tensor *x = &g->tensors[op->in[0]], *y = &g->tensors[op->out];
+            char text[128] = {0};
+            if (pass == 0) {
+                snprintf(text, sizeof text, "%s", bl_op_name(op->kind));
+            } else {
+                snprintf(text, sizeof text, "%s %dx%dx%dx%d -> %dx%dx%d k%d act%d%s%s", bl_op_name(op->kind),
+                         x->n, x->h, x->w, x->c, y->h, y->w, y->c, op->kind == BL_OP_CONV ? op->u.conv.kh : 0,
+                         (int)op->act, op->in[1] != BL_NONE && op->kind != BL_OP_ATTENTION ? " +res" : "",
+                         op->kind == BL_OP_ATTENTION && g->tensors[op->in[1]].h != x->h ? " cross" : "");
+            }
+            add_line(lines, &count, text, seconds[i], bl_op_flops(g, op));
+            total += seconds[i];
+        }
+        qsort(lines, (size_t)count, sizeof *lines, by_seconds);
+        for (int i = 0; i < count && i < 30; i++) {
+            printf("%6.2f%% %9.2f ms %3dx %7.0f GF/s  %s\n", 100 * lines[i].seconds / total,
+                   lines[i].seconds * 1e3, lines[i].count, lines[i].flops / lines[i].seconds * 1e-9,
+                   lines[i].text);
+        }
+        puts("");
+    }
+    free(lines);
+}
+
+static void run_all(bl_device *d, bl_device_module *m, bl_graph *g, int runs, bl_error *err) {
+    bl_executable *x = NULL;
+    bl_region *region = NULL;
+    double t = bl_now();
+    if (d->ops->prepare(&x, m, g, &(bl_prepare_options){0}, err)) {
+        return;
+    }
+    bl_exec_info info;
+    d->ops->executable_info(x, &info);
+    uint64_t at = 0, source = 0, *offsets = calloc((size_t)g->block_count + 1, sizeof *offsets);
+    double prepare = bl_now() - t, flops = 0;
+    for (int b = 0; offsets && b < g->block_count; b++) {
+        offsets[b] = at;
+        at += d->ops->module_costs(m)[b].packed_bytes;
+        source += d->ops->module_costs(m)[b].source_bytes;
+        flops += info.block_flops[b];
+    }
+    if (offsets && !d->ops->region_open(&region, d, at + info.arena_bytes, err)) {
+        t = bl_now();
+        for (int b = 0; b < g->block_count; b++) {
+            d->ops->onload(m, b, region, offsets[b], BL_STREAM_COPY, err);
+        }
+        double load = bl_now() - t, best = 1e9;
+        void *inputs[8], *outputs[1] = {calloc(1, bl_tensor_bytes(bl_graph_port(g, BL_OUTPUT, 0)))};
+        for (int i = 0; i < g->input_count && i < 8; i++) {
+            int64_t n = bl_tensor_elements(bl_graph_port(g, BL_INPUT, i));
+            float *v = inputs[i] = malloc((size_t)n * sizeof *v);
+            for (int64_t k = 0; v && k < n; k++) {
+                v[k] = bl_bf16_to_f32(table[k % TABLE]);
+            }
+        }
+        bl_binding binding = {region, at, offsets, (const void *const *)inputs, outputs};
+        for (int r = 0; r < runs; r++) {
+            t = bl_now();
+            for (int b = 0; b < g->block_count; b++) {
+                if (d->ops->run(x, b, &binding, BL_STREAM_COMPUTE, err)) {
+                    return;
+                }
+            }
+            t = bl_now() - t;
+            best = t < best ? t : best;
+        }
+        report(g, bl_cpu_op_seconds(x));
+        struct rusage usage;
+        getrusage(RUSAGE_SELF, &usage);
+        printf("prepare %.2f s, onload %.2f s (%.2f GB/s of source), packed %.2f GB, arena %.0f MB, peak RSS "
+               "%.2f GB\n",
+               prepare, load, (double)source / load * 1e-9, (double)at * 1e-9,
+               (double)info.arena_bytes * 1e-6, (double)usage.ru_maxrss * 1024e-9);
+        printf("best of %d: %.3f s, %.0f GF/s, checksum %08x\n", runs, best, flops / best * 1e-9,
+               *(unsigned *)outputs[0]);
+        for (int i = 0; i < g->input_count && i < 8; i++) {
+            free(inputs[i]);
+        }
+        free(outputs[0]);
+        d->ops->region_close(region);
+    }
+    free(offsets);
+    d->ops->executable_close(x);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 5) {
+        fprintf(stderr, "usage: bench_network unet|sdxl|vae f32|bf16 SIZE BATCH [RUNS [ISA [THREADS]]]\n");
+        return 2;
+    }
+    for (int i = 0; i < TABLE; i++) {
+        table[i] = bl_f32_to_bf16((float)(((unsigned)i * 2654435761u >> 8) % 20011) / 10005.5f - 1.0f);
+    }
+    bl_error err = {0};
+    bl_device *d = NULL;
+    bl_graph *g = NULL;
+    bl_device_module *m = NULL;
+    bl_source source = {.dtype = source_dtype, .read = source_read};
+    bl_cpu_options options = {.isa_max = argc > 6 ? (bl_cpu_isa)atoi(argv[6]) : BL_ISA_BEST,
+                              .threads = argc > 7 ? atoi(argv[7]) : 0};
+    if (!bl_cpu_open(&d, &options, &err) &&
+        !build(&g, argv[1], strcmp(argv[2], "bf16") ? BL_F32 : BL_BF16, atoi(argv[3]), atoi(argv[4]), &err) &&
+        !d->ops->module_open(&m, d, g, &source, &err)) {
+        run_all(d, m, g, argc > 5 ? atoi(argv[5]) : 2, &err);
+    }
+    if (err.code) {
+        fprintf(stderr, "%s\n", err.message);
+    }
+    if (m) {
+        d->ops->module_close(m);
+    }
+    bl_graph_free(&g);
+    bl_device_close(&d);
+    return err.code ? 1 : 0;
+}
