@@ -4,7 +4,8 @@
  * The path is that of torchsde's BrownianTree with the seeds of numpy's SeedSequence, which A1111 and ComfyUI
  * use through k-diffusion's BrownianTreeNoiseSampler: a tree of halved intervals whose ends are rounded to 6
  * decimals; the increment of a left half is the bridge between its parent's ends. With the same rng kind it
- * gives their values, but for float roundings. */
+ * gives their values for the same sigmas, to float's roundings; but the path is so rough that a sigma which
+ * differs in the sixth decimal, as theirs in float may from ours in double, moves it by 1e-3. */
 #ifndef BALLAST_SAMPLE_BROWNIAN_H
 #define BALLAST_SAMPLE_BROWNIAN_H
 

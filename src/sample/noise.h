@@ -1,6 +1,6 @@
 /* All the noise of one picture: the one it starts from and those between the steps, from one seed, as A1111,
  * ComfyUI and diffusers draw them. A batch has one of these per picture, so that a picture does not depend on
- * its company. */
+ * its company; a second pass has new ones, with the same seed and its own size. */
 #ifndef BALLAST_SAMPLE_NOISE_H
 #define BALLAST_SAMPLE_NOISE_H
 

@@ -26,7 +26,8 @@ typedef struct bl_sampler_calls {
      * included. epsilon: D = x - sigma * out. v: D = x / (sigma^2 + 1) - out * sigma / sqrt(sigma^2 + 1). */
     int (*denoise)(void *payload, const float *x, double sigma, double timestep, float *denoised,
                    bl_error *err);
-    /* Unit noise for the way from `sigma` down to `next`; NULL will do where bl_sampler_noise() says NONE. */
+    /* Unit noise for the way from `sigma` down to `next`; NULL will do where bl_sampler_noise() says NONE
+     * and eta is the sampler's own. */
     int (*noise)(void *payload, double sigma, double next, float *noise, bl_error *err);
     /* After step `step` (0 .. steps - 1), for progress, preview and cancelling (BL_E_CANCELLED); may be NULL.
      * `denoised` is the step's first prediction. */
@@ -34,8 +35,8 @@ typedef struct bl_sampler_calls {
 } bl_sampler_calls;
 
 typedef struct bl_sampler_options {
-    double eta; /* share of fresh noise in ancestral and SDE samplers and DDIM, >= 0; negative: the sampler's
-                   own (1; DDIM 0) */
+    double eta; /* share of fresh noise in ancestral and SDE samplers and DDIM, 0 to 1; negative: the
+                   sampler's own (1; DDIM 0) */
     int order;  /* UniPC: 1 to 3; 0: that of the compatibility mode (diffusers 2, others 3) */
 } bl_sampler_options;
 
