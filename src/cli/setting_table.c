@@ -1,5 +1,7 @@
 #include "cli/settings.h"
 
+#include <stddef.h>
+
 #define PICTURE (CMD_GENERATE | CMD_PLAN)
 #define MODEL (CMD_GENERATE | CMD_PLAN | CMD_INSPECT | CMD_EVAL)
 
