@@ -87,7 +87,7 @@ static int open_noise(job *j, const bl_schedule *schedule, bl_error *err) {
                                .channels = LATENT_CHANNELS,
                                .height = j->height,
                                .width = j->width,
-                               .use = bl_sampler_noise(j->r.sampler, o->eta),
+                               .use = bl_sampler_noise(j->r.sampler, j->r.compat),
                                .brownian_low = schedule->brownian_low,
                                .brownian_high = schedule->brownian_high};
         result = bl_noise_new(&j->noise[b], &no, err);
