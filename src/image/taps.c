@@ -24,7 +24,8 @@ static double hamming(double x) {
         return 0.0;
     }
     x *= PI;
-    return sin(x) / x * (0.54 + 0.46 * cos(x));
+    /* Pillow's constants are floats, and that shows in some bytes. */
+    return sin(x) / x * ((double)0.54f + (double)0.46f * cos(x));
 }
 
 /* Keys' cubic convolution (1981) with the free parameter a. */
