@@ -40,6 +40,26 @@ bool bl_has_tensor(const bl_checkpoint *c, bl_module module, const char *format,
     return bl_checkpoint_find(&v, c, module, name);
 }
 
+/* How many parts are numbered from 0: one more than the last of which any of these tensors is there. Several
+ * are looked for, and small gaps are stepped over, so that a file that lacks one tensor does not pass for a
+ * smaller model. */
+static int count_parts(const bl_checkpoint *c, bl_module module, const char *before,
+                       const char *const behind[3], int limit) {
+    int count = 0;
+    for (int i = 0; i < limit && i < count + 3; i++) {
+        for (int k = 0; k < 3; k++) {
+            if (bl_has_tensor(c, module, "%s%d%s", before, i, behind[k])) {
+                count = i + 1;
+            }
+        }
+    }
+    return count;
+}
+
+static const char *const first_resnet[3] = {".resnets.0.conv1.weight", ".resnets.0.conv2.weight",
+                                            ".resnets.1.conv1.weight"};
+static const char *const resnet[3] = {".conv1.weight", ".conv2.weight", ".norm1.weight"};
+
 /* ---- text encoders */
 
 /* Whole number in a module's configuration, or `otherwise`. */
@@ -64,10 +84,8 @@ int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module 
     if (rc) {
         return rc;
     }
-    while (t.layers < 99 &&
-           bl_has_tensor(c, module, "text_model.encoder.layers.%d.layer_norm1.weight", t.layers)) {
-        t.layers++;
-    }
+    static const char *const layer[3] = {".layer_norm1.weight", ".mlp.fc1.weight", ".mlp.fc2.weight"};
+    t.layers = count_parts(c, module, "text_model.encoder.layers.", layer, 99);
     t.heads = config_int(c, module, "num_attention_heads", t.width % 64 ? t.width / 8 : t.width / 64);
     if (t.layers < 2 || t.heads < 1 || t.width % t.heads) {
         return bl_fail(err, BL_E_FORMAT,
@@ -108,23 +126,18 @@ int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, bl_error *er
                        "%.400s holds no autoencoder (VAE) that decodes; give one with --vae FILE", c->path);
     }
     int from_latent[BL_ARCH_LEVELS]; /* channels of up_blocks.i */
-    while (v.levels < BL_ARCH_LEVELS &&
-           bl_has_tensor(c, d, "decoder.up_blocks.%d.resnets.0.conv1.weight", v.levels)) {
-        int rc = bl_dimension(&from_latent[v.levels], c, d, 0, err,
-                              "decoder.up_blocks.%d.resnets.0.conv1.weight", v.levels);
+    v.levels = count_parts(c, d, "decoder.up_blocks.", first_resnet, BL_ARCH_LEVELS);
+    for (int i = 0; i < v.levels; i++) {
+        int rc =
+            bl_dimension(&from_latent[i], c, d, 0, err, "decoder.up_blocks.%d.resnets.0.conv1.weight", i);
         if (rc) {
             return rc;
         }
-        v.levels++;
     }
     for (int i = 0; i < v.levels; i++) {
         v.channels[i] = from_latent[v.levels - 1 - i];
     }
-    int resnets = 0;
-    while (resnets < BL_ARCH_BLOCKS &&
-           bl_has_tensor(c, d, "decoder.up_blocks.0.resnets.%d.conv1.weight", resnets)) {
-        resnets++;
-    }
+    int resnets = count_parts(c, d, "decoder.up_blocks.0.resnets.", resnet, BL_ARCH_BLOCKS);
     int rc = bl_dimension(&v.latent_channels, c, d, 1, err, "decoder.conv_in.weight");
     if (rc) {
         return rc;
@@ -141,8 +154,10 @@ int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, bl_error *er
             "%.400s: this autoencoder (VAE) has %d latent channels; those of SD 1.x, SD 2.x and SDXL have 4",
             bl_safetensors_path(bl_checkpoint_module_file(c, d)), v.latent_channels);
     }
-    v.quant_conv = v.has_encoder && bl_has_tensor(c, BL_VAE_ENCODER, "quant_conv.weight");
-    v.post_quant_conv = bl_has_tensor(c, d, "post_quant_conv.weight");
+    v.quant_conv = v.has_encoder && (bl_has_tensor(c, BL_VAE_ENCODER, "quant_conv.weight") ||
+                                     bl_has_tensor(c, BL_VAE_ENCODER, "quant_conv.bias"));
+    v.post_quant_conv =
+        bl_has_tensor(c, d, "post_quant_conv.weight") || bl_has_tensor(c, d, "post_quant_conv.bias");
     v.groups = config_int(c, d, "norm_num_groups", 32);
     json_t *scaling = json_object_get(c->parts[d].config, "scaling_factor");
     v.scaling_factor =
@@ -154,36 +169,34 @@ int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, bl_error *er
 /* ---- UNet */
 
 static int transformer_depth(const bl_checkpoint *c, const char *attention) {
-    int depth = 0;
-    while (depth < 99 &&
-           bl_has_tensor(c, BL_UNET, "%s.transformer_blocks.%d.norm1.weight", attention, depth)) {
-        depth++;
-    }
-    return depth;
+    static const char *const block[3] = {".norm1.weight", ".attn1.to_q.weight", ".ff.net.2.weight"};
+    char before[96];
+    snprintf(before, sizeof before, "%s.transformer_blocks.", attention);
+    return count_parts(c, BL_UNET, before, block, 99);
 }
 
 /* Levels: their channels, resnets and the depth of each transformer. */
 static int detect_levels(bl_unet_architecture *u, const bl_checkpoint *c, bl_error *err) {
     char at[64];
-    while (u->levels < BL_ARCH_LEVELS &&
-           bl_has_tensor(c, BL_UNET, "down_blocks.%d.resnets.0.conv1.weight", u->levels)) {
-        int l = u->levels++;
+    u->levels = count_parts(c, BL_UNET, "down_blocks.", first_resnet, BL_ARCH_LEVELS);
+    for (int l = 0; l < u->levels; l++) {
         int rc =
             bl_dimension(&u->channels[l], c, BL_UNET, 0, err, "down_blocks.%d.resnets.0.conv1.weight", l);
         if (rc) {
             return rc;
         }
-        /* On the way up there is one more, and room for it is needed. */
-        while (u->resnets[l] < BL_ARCH_BLOCKS - 1 &&
-               bl_has_tensor(c, BL_UNET, "down_blocks.%d.resnets.%d.conv1.weight", l, u->resnets[l])) {
-            snprintf(at, sizeof at, "down_blocks.%d.attentions.%d", l, u->resnets[l]);
-            u->down_depth[l][u->resnets[l]++] = transformer_depth(c, at);
+        snprintf(at, sizeof at, "down_blocks.%d.resnets.", l);
+        u->resnets[l] =
+            count_parts(c, BL_UNET, at, resnet, BL_ARCH_BLOCKS - 1); /* there is one more on the way up */
+        for (int j = 0; j < u->resnets[l]; j++) {
+            snprintf(at, sizeof at, "down_blocks.%d.attentions.%d", l, j);
+            u->down_depth[l][j] = transformer_depth(c, at);
         }
     }
     for (int i = 0; i < u->levels; i++) {
         int expected = u->resnets[u->levels - 1 - i] + 1;
-        if (!bl_has_tensor(c, BL_UNET, "up_blocks.%d.resnets.%d.conv1.weight", i, expected - 1) ||
-            bl_has_tensor(c, BL_UNET, "up_blocks.%d.resnets.%d.conv1.weight", i, expected)) {
+        snprintf(at, sizeof at, "up_blocks.%d.resnets.", i);
+        if (count_parts(c, BL_UNET, at, resnet, BL_ARCH_BLOCKS + 1) != expected) {
             return bl_fail(
                 err, BL_E_FORMAT,
                 "%.400s: the unet's level %d has %d resnets on the way down and not %d on the way up",
@@ -236,7 +249,8 @@ int bl_detect_unet(bl_unet_architecture *out, const bl_checkpoint *c, bl_error *
     if (rc) {
         return rc;
     }
-    if (bl_has_tensor(c, BL_UNET, "add_embedding.linear_1.weight")) {
+    if (bl_has_tensor(c, BL_UNET, "add_embedding.linear_1.weight") ||
+        bl_has_tensor(c, BL_UNET, "add_embedding.linear_2.weight")) {
         rc = bl_dimension(&u.adm_dim, c, BL_UNET, 1, err, "add_embedding.linear_1.weight");
     }
     if (!rc && (!u.levels || !first_attention(at, sizeof at, &u))) {
@@ -251,8 +265,13 @@ int bl_detect_unet(bl_unet_architecture *out, const bl_checkpoint *c, bl_error *
     if (rc) {
         return rc;
     }
+    int proj_width;
     bl_view proj;
     char name[96];
+    rc = bl_dimension(&proj_width, c, BL_UNET, 0, err, "%s.proj_in.weight", at);
+    if (rc) {
+        return rc;
+    }
     snprintf(name, sizeof name, "%s.proj_in.weight", at);
     u.linear_proj = bl_checkpoint_find(&proj, c, BL_UNET, name) && proj.rank == 2;
     for (int l = 0; l < u.levels; l++) {

@@ -40,8 +40,8 @@ typedef struct bl_stored {
     bool transposed;             /* the stored matrix has its axes exchanged */
 } bl_stored;
 
-/* Does the file hold a tensor of this name (under the module's prefix)? */
-typedef bool bl_has_fn(const void *payload, const char *name);
+/* Does the file hold a tensor whose name starts so (behind the module's prefix)? */
+typedef bool bl_has_fn(const void *payload, const char *start);
 
 /* Reads the numbers off the names. Leaves levels 0 if there is no such UNet, or one too large. */
 void bl_ldm_number(bl_ldm_numbers *out, bl_has_fn *has, const void *payload);

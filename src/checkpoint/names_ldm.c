@@ -24,10 +24,12 @@ static const bl_rename unet_resnet[] = {
 
 /* ---- UNet: numbers */
 
-static bool has(bl_has_fn *fn, const void *payload, const char *format, int a, int b) {
-    char name[96];
-    snprintf(name, sizeof name, format, a, b);
-    return fn(payload, name);
+/* `format` holds one %d. Starts of names are looked for, not whole ones: a file that lacks one tensor is
+ * numbered all the same, and the error can name that tensor. */
+static bool has(bl_has_fn *fn, const void *payload, const char *format, int number) {
+    char start[96];
+    snprintf(start, sizeof start, format, number);
+    return fn(payload, start);
 }
 
 void bl_ldm_number(bl_ldm_numbers *out, bl_has_fn *fn, const void *payload) {
@@ -35,14 +37,14 @@ void bl_ldm_number(bl_ldm_numbers *out, bl_has_fn *fn, const void *payload) {
     *out = n;
     int level = 0;
     for (int block = 1;; block++) {
-        if (has(fn, payload, "input_blocks.%d.0.in_layers.0.weight", block, 0)) {
+        if (has(fn, payload, "input_blocks.%d.0.in_layers.", block)) {
             if (n.resnets[level]++ == 0) {
                 n.first_input[level] = block;
             }
             if (n.resnets[level] >= BL_MAX_BLOCKS) {
                 return;
             }
-        } else if (has(fn, payload, "input_blocks.%d.0.op.weight", block, 0)) {
+        } else if (has(fn, payload, "input_blocks.%d.0.op.", block)) {
             n.downsampler[level++] = block;
             if (level >= BL_MAX_LEVELS) {
                 return;
@@ -60,9 +62,9 @@ void bl_ldm_number(bl_ldm_numbers *out, bl_has_fn *fn, const void *payload) {
         n.first_output[i] = block;
         block += n.resnets[n.levels - 1 - i] + 1;
         /* The upsampler comes behind the resnet, and behind the attention where the block has one. */
-        n.upsampler_place[i] = has(fn, payload, "output_blocks.%d.2.conv.weight", block - 1, 0) ? 2 : 1;
+        n.upsampler_place[i] = has(fn, payload, "output_blocks.%d.2.conv.", block - 1) ? 2 : 1;
     }
-    n.second_mid_resnet = fn(payload, "middle_block.2.in_layers.0.weight") ? 2 : 1;
+    n.second_mid_resnet = fn(payload, "middle_block.2.in_layers.") ? 2 : 1;
     *out = n;
 }
 

@@ -16,6 +16,7 @@ typedef struct known {
 static const known others[] = {
     {"lora_unet_", "a LoRA, not a whole model"},
     {"lora_te", "a LoRA, not a whole model"},
+    {"unet.down_blocks.", "a LoRA, not a whole model"},
     {"base_model.model.", "a LoRA, not a whole model"},
     {"control_model.", "a ControlNet, not a whole model"},
     {"controlnet_", "a ControlNet, not a whole model"},

@@ -6,34 +6,30 @@
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof(a)[0]))
 
-/* A module is there if prefix + probe is. The first row that fits a module wins. */
+/* A module is there if a name starts with prefix + probe. The first row that fits a module wins. */
 typedef struct layout {
     bl_module module;
     bl_naming naming;
     const char *prefix, *probe;
 } layout;
 
-static const char clip_probe[] = "text_model.embeddings.token_embedding.weight";
-static const char bare_probe[] = "embeddings.token_embedding.weight";
-static const char open_clip_probe[] = "token_embedding.weight";
-
 static const layout layouts[] = {
-    {BL_UNET, BL_NAMES_LDM_UNET, "model.diffusion_model.", "input_blocks.0.0.weight"},
-    {BL_UNET, BL_NAMES_LDM_UNET, "", "input_blocks.0.0.weight"},
-    {BL_UNET, BL_NAMES_DIFFUSERS, "unet.", "conv_in.weight"},
-    {BL_UNET, BL_NAMES_DIFFUSERS, "", "down_blocks.0.resnets.0.time_emb_proj.weight"},
-    {BL_TEXT_ENCODER, BL_NAMES_DIFFUSERS, "cond_stage_model.transformer.", clip_probe},
-    {BL_TEXT_ENCODER, BL_NAMES_CLIP_BARE, "cond_stage_model.transformer.", bare_probe},
-    {BL_TEXT_ENCODER, BL_NAMES_OPEN_CLIP, "cond_stage_model.model.", open_clip_probe},
-    {BL_TEXT_ENCODER, BL_NAMES_DIFFUSERS, "conditioner.embedders.0.transformer.", clip_probe},
-    {BL_TEXT_ENCODER, BL_NAMES_CLIP_BARE, "conditioner.embedders.0.transformer.", bare_probe},
-    {BL_TEXT_ENCODER, BL_NAMES_DIFFUSERS, "text_encoder.", clip_probe},
-    {BL_TEXT_ENCODER, BL_NAMES_CLIP_BARE, "text_encoder.", bare_probe},
-    {BL_TEXT_ENCODER_2, BL_NAMES_OPEN_CLIP, "conditioner.embedders.1.model.", open_clip_probe},
+    {BL_UNET, BL_NAMES_LDM_UNET, "model.diffusion_model.", "input_blocks."},
+    {BL_UNET, BL_NAMES_LDM_UNET, "", "input_blocks."},
+    {BL_UNET, BL_NAMES_DIFFUSERS, "unet.", "conv_in."},
+    {BL_UNET, BL_NAMES_DIFFUSERS, "", "up_blocks."},
+    {BL_TEXT_ENCODER, BL_NAMES_DIFFUSERS, "cond_stage_model.transformer.", "text_model."},
+    {BL_TEXT_ENCODER, BL_NAMES_CLIP_BARE, "cond_stage_model.transformer.", "encoder."},
+    {BL_TEXT_ENCODER, BL_NAMES_OPEN_CLIP, "cond_stage_model.model.", "transformer.resblocks."},
+    {BL_TEXT_ENCODER, BL_NAMES_DIFFUSERS, "conditioner.embedders.0.transformer.", "text_model."},
+    {BL_TEXT_ENCODER, BL_NAMES_CLIP_BARE, "conditioner.embedders.0.transformer.", "encoder."},
+    {BL_TEXT_ENCODER, BL_NAMES_DIFFUSERS, "text_encoder.", "text_model."},
+    {BL_TEXT_ENCODER, BL_NAMES_CLIP_BARE, "text_encoder.", "encoder."},
+    {BL_TEXT_ENCODER_2, BL_NAMES_OPEN_CLIP, "conditioner.embedders.1.model.", "transformer.resblocks."},
     {BL_TEXT_ENCODER_2, BL_NAMES_OPEN_CLIP, "conditioner.embedders.0.model.",
-     open_clip_probe}, /* SDXL's refiner */
-    {BL_TEXT_ENCODER_2, BL_NAMES_DIFFUSERS, "text_encoder_2.", clip_probe},
-    {BL_TEXT_ENCODER_2, BL_NAMES_CLIP_BARE, "text_encoder_2.", bare_probe},
+     "transformer.resblocks."}, /* SDXL's refiner */
+    {BL_TEXT_ENCODER_2, BL_NAMES_DIFFUSERS, "text_encoder_2.", "text_model."},
+    {BL_TEXT_ENCODER_2, BL_NAMES_CLIP_BARE, "text_encoder_2.", "encoder."},
 };
 
 typedef struct probe_context {
@@ -41,11 +37,16 @@ typedef struct probe_context {
     const bl_part *part;
 } probe_context;
 
-static bool has_name(const void *payload, const char *name) {
+static bool has_start(const void *payload, const char *start) {
     const probe_context *p = payload;
-    int file;
-    return bl_find_in_files(p->c, p->part->first_file, p->part->file_count, p->part->prefix, name, &file) !=
-           NULL;
+    char full[BL_PREFIX_BYTES + BL_STORED_BYTES];
+    snprintf(full, sizeof full, "%s%s", p->part->prefix, start);
+    for (int i = 0; i < p->part->file_count; i++) {
+        if (bl_safetensors_find_prefix(p->c->files[p->part->first_file + i], full)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool bl_find_vae(bl_part *out, const bl_checkpoint *c, int first_file, int file_count, const char *prefix,
@@ -53,16 +54,16 @@ bool bl_find_vae(bl_part *out, const bl_checkpoint *c, int first_file, int file_
     bl_part p = {.first_file = first_file, .file_count = file_count};
     snprintf(p.prefix, sizeof p.prefix, "%s", prefix);
     probe_context probe = {.c = c, .part = &p};
-    char name[64];
-    snprintf(name, sizeof name, "%smid.block_1.conv1.weight", side);
-    if (has_name(&probe, name)) {
+    char start[64];
+    snprintf(start, sizeof start, "%smid.", side);
+    if (has_start(&probe, start)) {
         p.naming = BL_NAMES_LDM_VAE;
         do {
-            snprintf(name, sizeof name, "decoder.up.%d.block.0.conv1.weight", p.vae_levels);
-        } while (has_name(&probe, name) && ++p.vae_levels < BL_MAX_LEVELS);
+            snprintf(start, sizeof start, "decoder.up.%d.", p.vae_levels);
+        } while (has_start(&probe, start) && ++p.vae_levels < BL_MAX_LEVELS);
     } else {
-        snprintf(name, sizeof name, "%smid_block.resnets.0.conv1.weight", side);
-        if (!has_name(&probe, name)) {
+        snprintf(start, sizeof start, "%smid_block.", side);
+        if (!has_start(&probe, start)) {
             return false;
         }
         p.naming = BL_NAMES_DIFFUSERS;
@@ -88,16 +89,16 @@ static void find_vae_halves(bl_part *encoder, bl_part *decoder, const bl_checkpo
 void bl_find_single_file_parts(bl_checkpoint *c, int file) {
     for (int i = 0; i < COUNT(layouts); i++) {
         const layout *l = &layouts[i];
-        bl_part *p = &c->parts[l->module];
-        int found;
-        if (p->present || !bl_find_in_files(c, file, 1, l->prefix, l->probe, &found)) {
+        bl_part p = {.present = true, .first_file = file, .file_count = 1, .naming = l->naming};
+        snprintf(p.prefix, sizeof p.prefix, "%s", l->prefix);
+        const probe_context probe = {.c = c, .part = &p};
+        if (c->parts[l->module].present || !has_start(&probe, l->probe)) {
             continue;
         }
-        *p = (bl_part){.present = true, .first_file = file, .file_count = 1, .naming = l->naming};
-        snprintf(p->prefix, sizeof p->prefix, "%s", l->prefix);
         if (l->naming == BL_NAMES_LDM_UNET) {
-            bl_ldm_number(&p->numbers, has_name, &(probe_context){.c = c, .part = p});
+            bl_ldm_number(&p.numbers, has_start, &probe);
         }
+        c->parts[l->module] = p;
     }
     static const char *const prefixes[] = {"first_stage_model.", "vae."};
     find_vae_halves(&c->parts[BL_VAE_ENCODER], &c->parts[BL_VAE_DECODER], c, file, prefixes, COUNT(prefixes));

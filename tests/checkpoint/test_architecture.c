@@ -371,7 +371,10 @@ static void known_relatives_are_refused(void **state) {
         {"sd15", {.without = "time_embed.0."}, BL_E_FORMAT, "time_embed.0.weight\" of the unet is missing"},
         {"sd15", {.without = UNET "output_blocks.11."}, BL_E_FORMAT, "on the way up"},
         {"sd15", {.without = "transformer_blocks"}, BL_E_UNSUPPORTED, "no attention"},
-        {"sd15", {.without = "text_model.encoder.layers.1."}, BL_E_FORMAT, "has 1 layers"},
+        {"sd15",
+         {.without = "text_model.encoder.layers."},
+         BL_E_FORMAT,
+         "layers.0.mlp.fc1.weight\" of the text_encoder is missing"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -382,7 +385,6 @@ static void known_relatives_are_refused(void **state) {
 
 static void parts_must_agree(void **state) {
     (void)state;
-    char from[BL_TEST_PATH];
     /* SDXL with the first encoder of other width: 80 values are expected, 40 + 48 are given */
     make_variant(
         "sdxl",
@@ -403,7 +405,6 @@ static void parts_must_agree(void **state) {
                  (variant){.reshaped = "first_stage_model.decoder.conv_in.weight", .axis = 1, .size = 16},
                  NULL, 0);
     expect_refusal(path, BL_E_UNSUPPORTED, "16 latent channels");
-    bl_synth_checkpoint(from, "sd15", BL_SYNTH_SINGLE);
 }
 
 static void other_files_are_named(void **state) {
