@@ -137,11 +137,32 @@ static int fail_format(const reader *r, const char *name, bl_error *err) {
     return bl_fail(err, r->code, "%s cannot be read as PNG: %s", name, r->message);
 }
 
+/* Whether every chunk lies inside the file, up to IEND. libpng makes room for a chunk before it reads it: a
+ * length that is a lie would cost up to 2 GB. */
+static bool chunks_fit(const uint8_t *data, size_t bytes) {
+    for (size_t at = 8; bytes - at >= 12;) {
+        const uint8_t *c = data + at;
+        size_t length = (size_t)c[0] << 24 | (size_t)c[1] << 16 | (size_t)c[2] << 8 | c[3];
+        if (length > bytes - at - 12) {
+            return false;
+        }
+        if (!memcmp(c + 4, "IEND", 4)) {
+            return true;
+        }
+        at += length + 12;
+    }
+    return false;
+}
+
 int bl_png_decode(bl_picture *out, const uint8_t *data, size_t bytes, const char *name, bl_error *err) {
     reader r = {.data = data, .bytes = bytes, .code = BL_E_FORMAT};
     if (bytes < 8 || png_sig_cmp(data, 0, 8)) {
         bool jpeg = bytes >= 3 && !memcmp(data, "\xff\xd8\xff", 3);
         strcpy(r.message, jpeg ? "it is a JPEG: convert it first" : "it is something else");
+        return fail_format(&r, name, err);
+    }
+    if (!chunks_fit(data, bytes)) {
+        strcpy(r.message, "it is cut short or damaged");
         return fail_format(&r, name, err);
     }
     int rc = BL_OK;
