@@ -21,6 +21,10 @@ static bool is_torch_zip(const unsigned char *start, size_t n) {
 }
 
 int bl_refuse_other_formats(const char *path, const unsigned char *start, size_t n, bl_error *err) {
+    /* A safetensors header of 1152 bytes (0x480) begins with a pickle's 80 04; the brace tells them apart. */
+    if (n > 8 && start[8] == '{') {
+        return 0;
+    }
     /* Pickle streams begin with PROTO (0x80) and the protocol's number. */
     if (is_torch_zip(start, n) || (n >= 2 && start[0] == 0x80 && start[1] >= 2 && start[1] <= 5)) {
         return bl_fail(
