@@ -46,7 +46,7 @@ static void build_decoder(bl_graph *g, const bl_vae_architecture *c, bl_vae_shap
     bl_graph_block(g, "decoder.conv_in");
     bl_tensor_id x = bl_import(g, z);
     if (c->post_quant_conv) {
-        x = bl_net_conv(g, x, "post_quant_conv", c->latent_channels, 1, plain);
+        x = bl_net_linear(g, x, "post_quant_conv", c->latent_channels, BL_ACT_NONE, BL_NONE);
         bl_tap(g, x, "post_quant_conv");
     }
     x = bl_net_conv(g, x, "decoder.conv_in", c->channels[c->levels - 1], 3, plain);
@@ -91,7 +91,7 @@ static void build_encoder(bl_graph *g, const bl_vae_architecture *c, bl_vae_shap
     x = bl_net_conv(g, x, "encoder.conv_out", 2 * c->latent_channels, 3, plain);
     bl_tap(g, x, "encoder.conv_out");
     if (c->quant_conv) {
-        x = bl_net_conv(g, x, "quant_conv", 2 * c->latent_channels, 1, plain);
+        x = bl_net_linear(g, x, "quant_conv", 2 * c->latent_channels, BL_ACT_NONE, BL_NONE);
     }
     bl_export(g, x, "moments", BL_NCHW);
 }

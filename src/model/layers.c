@@ -126,8 +126,7 @@ bl_tensor_id bl_net_norm_out(bl_graph *g, bl_tensor_id x, const char *name, int 
 }
 
 static bl_tensor_id shortcut(bl_graph *g, bl_tensor_id x, const char *name, int out_channels) {
-    return bl_net_conv(g, x, bl_path_make("%s.conv_shortcut", name).s, out_channels, 1,
-                       (bl_conv_options){.residual = BL_NONE, .channels = BL_NONE});
+    return bl_net_linear(g, x, bl_path_make("%s.conv_shortcut", name).s, out_channels, BL_ACT_NONE, BL_NONE);
 }
 
 bl_tensor_id bl_net_resnet(bl_graph *g, bl_tensor_id x, bl_tensor_id temb, const char *name, int out_channels,

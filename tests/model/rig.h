@@ -12,6 +12,7 @@
 
 #include "checkpoint/architecture.h"
 #include "device/cpu/cpu.h"
+#include "device/run_once.h"
 #include "model/weights.h"
 #include "support/goldens.h"
 #include "support/synth.h"
@@ -49,15 +50,18 @@ static inline void rig_ok(int rc, const bl_error *err) {
     }
 }
 
-/* `file`: the golden file's name without its ending, "unet". */
-static inline void rig_open(rig *r, const char *family, bl_synth_layout layout, const char *file) {
+/* `file`: the golden file's name without its ending, "unet". `threads`: 0 for all cores; tests mostly take
+ * one, because threads of several programs that wait for each other on busy cores make small work slow. */
+static inline void rig_open(rig *r, const char *family, bl_synth_layout layout, const char *file,
+                            int threads) {
     char path[BL_TEST_PATH], name[RIG_NAME];
     bl_error err = {0};
     *r = (rig){0};
     bl_synth_checkpoint(path, family, layout);
     rig_ok(bl_checkpoint_open(&r->ckpt, path, NULL, &err), &err);
     rig_ok(bl_architecture_detect(&r->arch, r->ckpt, &err), &err);
-    rig_ok(bl_cpu_open(&r->device, NULL, &err), &err);
+    bl_cpu_options options = {.threads = threads};
+    rig_ok(bl_cpu_open(&r->device, &options, &err), &err);
     rig_name(name, "%s/golden/%s.safetensors", family, file);
     bl_golden_open(&r->golden, name);
 }
@@ -74,40 +78,13 @@ static inline bool rig_has_bf16(const rig *r) {
     return caps.bf16;
 }
 
-/* One pass of the whole graph: all blocks resident, the arena behind them. */
+/* One pass of the whole graph, all blocks resident. */
 static inline void rig_run(const rig *r, const bl_graph *g, const void *const *inputs, void *const *outputs) {
-    const bl_device_ops *ops = r->device->ops;
     bl_error err = {0};
     bl_model_weights weights = {.ckpt = r->ckpt, .module = g->module};
     bl_source source = bl_model_source(&weights);
-    bl_device_module *module = NULL;
-    bl_executable *x = NULL;
-    bl_region *region = NULL;
-    bl_prepare_options options = {0};
-    bl_exec_info info;
     rig_ok(bl_model_check(g, r->ckpt, &err), &err);
-    rig_ok(ops->module_open(&module, r->device, g, &source, &err), &err);
-    rig_ok(ops->prepare(&x, module, g, &options, &err), &err);
-    ops->executable_info(x, &info);
-
-    uint64_t *offsets = test_calloc((size_t)g->block_count, sizeof *offsets), end = 0;
-    for (int i = 0; i < g->block_count; i++) {
-        offsets[i] = end;
-        end += ops->module_costs(module)[i].packed_bytes;
-    }
-    rig_ok(ops->region_open(&region, r->device, end + info.arena_bytes, &err), &err);
-    bl_binding binding = {
-        .region = region, .arena_offset = end, .block_offset = offsets, .inputs = inputs, .outputs = outputs};
-    for (int i = 0; i < g->block_count; i++) {
-        rig_ok(ops->onload(module, i, region, offsets[i], BL_STREAM_COMPUTE, &err), &err);
-    }
-    for (int i = 0; i < g->block_count; i++) {
-        rig_ok(ops->run(x, i, &binding, BL_STREAM_COMPUTE, &err), &err);
-    }
-    ops->region_close(region);
-    ops->executable_close(x);
-    ops->module_close(module);
-    test_free(offsets);
+    rig_ok(bl_run_once(r->device, g, &source, NULL, inputs, outputs, &err), &err);
 }
 
 /* The values of input `t` out of the golden "{which}.{t's name}"; one value is repeated for a batch. */

@@ -18,9 +18,9 @@ static bl_graph *graph_of(const rig *r, const char *which, bl_dtype dtype, const
 }
 
 /* All cases of one checkpoint; in F32 with the inner tensors of those that have them. */
-static void check_all(const char *family, bl_synth_layout layout, bl_dtype dtype) {
+static void check_all(const char *family, bl_synth_layout layout, bl_dtype dtype, int threads) {
     rig r;
-    rig_open(&r, family, layout, "unet");
+    rig_open(&r, family, layout, "unet", threads);
     int count, cases = 0, inner = 0;
     const bl_file_tensor *all = bl_safetensors_tensors(r.golden.file, &count);
     for (int i = 0; i < count && (dtype == BL_F32 || rig_has_bf16(&r)); i++) {
@@ -42,27 +42,27 @@ static void check_all(const char *family, bl_synth_layout layout, bl_dtype dtype
 static void test_single_file(void **state) {
     (void)state;
     for (int i = 0; i < RIG_FAMILIES; i++) {
-        check_all(rig_families[i], BL_SYNTH_SINGLE, BL_F32);
+        check_all(rig_families[i], BL_SYNTH_SINGLE, BL_F32, 1);
     }
 }
 
 static void test_folder(void **state) {
     (void)state;
     for (int i = 0; i < RIG_FAMILIES; i++) {
-        check_all(rig_families[i], BL_SYNTH_FOLDER, BL_F32);
+        check_all(rig_families[i], BL_SYNTH_FOLDER, BL_F32, 1);
     }
 }
 
-/* Weights stored in F16, work in F32. */
+/* Weights stored in F16, work in F32 on all cores. */
 static void test_f16_file(void **state) {
     (void)state;
-    check_all("sd15", BL_SYNTH_SINGLE_F16, BL_F32);
+    check_all("sd15", BL_SYNTH_SINGLE_F16, BL_F32, 0);
 }
 
 static void test_bf16(void **state) {
     (void)state;
     for (int i = 0; i < RIG_FAMILIES; i++) {
-        check_all(rig_families[i], BL_SYNTH_SINGLE, BL_BF16);
+        check_all(rig_families[i], BL_SYNTH_SINGLE, BL_BF16, 1);
     }
 }
 
