@@ -130,6 +130,24 @@ static void other_types_and_entries_are_no_error(void **state) {
     bl_safetensors_close(&f);
 }
 
+/* The first bytes of a length of 640, 896, 1152 or 1408 are those of a pickle. */
+static void lengths_that_look_like_pickles_are_read(void **state) {
+    (void)state;
+    for (size_t length = 0x280; length <= 0x580; length += 0x100) {
+        char header[0x600];
+        bl_safetensors *f;
+        bl_error err;
+        memset(header, ' ', length);
+        memcpy(header, "{}", 2);
+        header[length] = '\0';
+        bl_test_write_header(path, header, 0);
+        if (bl_safetensors_open(&f, path, &err)) {
+            fail_msg("%s", err.message);
+        }
+        bl_safetensors_close(&f);
+    }
+}
+
 /* ---- what is wrong with the header */
 
 static void bad_headers_are_refused(void **state) {
@@ -417,6 +435,7 @@ int main(void) {
         TEST(written_tensors_come_back),
         TEST(equal_contents_are_equal_bytes),
         TEST(other_types_and_entries_are_no_error),
+        TEST(lengths_that_look_like_pickles_are_read),
         TEST(bad_headers_are_refused),
         TEST(deep_nesting_is_refused),
         TEST(bad_lengths_are_refused),
