@@ -87,9 +87,30 @@ static inline void rig_run(const rig *r, const bl_graph *g, const void *const *i
     rig_ok(bl_run_once(r->device, g, &source, NULL, inputs, outputs, &err), &err);
 }
 
+#define RIG_END_TOKEN 49407
+
+/* Of each of the `batch` rows of "{which}.ids", where the first end token is. */
+static inline void rig_ends(const rig *r, const char *which, int batch, int32_t *ends) {
+    char name[RIG_NAME];
+    rig_name(name, "%s.ids", which);
+    int64_t *ids = bl_golden_i64(&r->golden, name), tokens = bl_golden_tensor(&r->golden, name)->shape[1];
+    for (int i = 0; i < batch; i++) {
+        for (ends[i] = 0; ends[i] < tokens && ids[i * tokens + ends[i]] != RIG_END_TOKEN; ends[i]++) {
+        }
+        assert_true(ends[i] < tokens);
+    }
+    free(ids);
+}
+
 /* The values of input `t` out of the golden "{which}.{t's name}"; one value is repeated for a batch. */
 static inline void *rig_input(const rig *r, const bl_tensor *t, const char *which) {
     char name[RIG_NAME];
+    if (!strcmp(t->name, "eos")) {
+        int32_t *ends = malloc((size_t)t->n * sizeof *ends);
+        assert_non_null(ends);
+        rig_ends(r, which, t->n, ends);
+        return ends;
+    }
     rig_name(name, "%s.%s", which, t->name);
     const bl_file_tensor *gold = bl_golden_tensor(&r->golden, name);
     int64_t count = bl_tensor_elements(t), given = (int64_t)gold->bytes / (t->dtype == BL_I32 ? 8 : 4);
