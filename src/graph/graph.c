@@ -235,22 +235,32 @@ bl_tensor_id bl_export(bl_graph *g, bl_tensor_id x, const char *name, bl_layout 
     return id;
 }
 
-void bl_tap(bl_graph *g, bl_tensor_id x, const char *format, ...) {
+static void tap(bl_graph *g, bl_tensor_id x, bl_layout layout, const char *format, va_list args) {
     if (g->error.code || !g->taps) {
         return;
     }
     char name[BL_NAME_BYTES];
-    va_list args;
-    va_start(args, format);
     vsnprintf(name, sizeof name, format, args);
-    va_end(args);
     for (int i = 0; g->taps[i]; i++) {
         if (!strcmp(g->taps[i], name)) {
-            bl_tensor t = tensor_of(g, x);
-            bl_export(g, x, name, t.w > 1 ? BL_NCHW : BL_CHANNELS_LAST);
+            bl_export(g, x, name, layout);
             return;
         }
     }
+}
+
+void bl_tap(bl_graph *g, bl_tensor_id x, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    tap(g, x, tensor_of(g, x).w > 1 ? BL_NCHW : BL_CHANNELS_LAST, format, args);
+    va_end(args);
+}
+
+void bl_tap_tokens(bl_graph *g, bl_tensor_id x, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    tap(g, x, BL_CHANNELS_LAST, format, args);
+    va_end(args);
 }
 
 bl_tensor_id bl_sinusoid(bl_graph *g, bl_tensor_id input, int dim) {

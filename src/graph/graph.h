@@ -176,6 +176,9 @@ bl_tensor_id bl_export(bl_graph *g, bl_tensor_id x, const char *name, bl_layout 
 /* Names an inner tensor; it becomes an output (spatial tensors NCHW, others channels-last) if `taps` asks for
  * it. */
 void bl_tap(bl_graph *g, bl_tensor_id x, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The same for what diffusers holds as tokens [n, h * w, c]. */
+void bl_tap_tokens(bl_graph *g, bl_tensor_id x, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 bl_tensor_id bl_sinusoid(bl_graph *g, bl_tensor_id input, int dim);
 bl_tensor_id bl_embed(bl_graph *g, bl_tensor_id ids, bl_weight_id tokens, bl_weight_id positions);

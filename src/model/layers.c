@@ -224,7 +224,7 @@ bl_tensor_id bl_net_transformer(bl_graph *g, bl_tensor_id x, bl_tensor_id contex
             y = bl_net_linear(g, y, bl_path_make("%s.proj_in", name).s, channels, BL_ACT_NONE, BL_NONE);
         }
         y = bl_net_transformer_block(g, y, context, block.s, heads);
-        bl_tap(g, y, "%s", block.s);
+        bl_tap_tokens(g, y, "%s", block.s);
     }
     y = bl_net_linear(g, y, bl_path_make("%s.proj_out", name).s, channels, BL_ACT_NONE, x);
     bl_tap(g, y, "%s", name);

@@ -64,9 +64,10 @@ void bl_condition_clear(bl_condition *c) {
 int bl_condition_phases(bl_condition *c, bl_engine *engine, const bl_request *r, const bl_architecture *arch,
                         bl_error *err) {
     static const char *const names[] = {"encode prompt", "encode prompt 2"};
+    /* 1 is the last layer, as 0; SDXL's context does not depend on it */
+    int clip_skip = arch->family == BL_SDXL || r->o->clip_skip == 1 ? 0 : r->o->clip_skip;
     for (int e = 0; e < encoders_of(arch); e++) {
-        bl_shape_key key = {.batch = c->rows * c->chunks,
-                            .clip_skip = arch->family == BL_SDXL ? 0 : r->o->clip_skip};
+        bl_shape_key key = {.batch = c->rows * c->chunks, .clip_skip = clip_skip};
         c->phase[e] =
             bl_engine_phase(engine, names[e], "prompt", e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER, key, 1, err);
         if (c->phase[e] < 0) {
@@ -74,17 +75,6 @@ int bl_condition_phases(bl_condition *c, bl_engine *engine, const bl_request *r,
         }
     }
     return 0;
-}
-
-/* The name that the model room gives to the hidden state that the context is made of. */
-static const char *hidden_name(const bl_text_architecture *t, int clip_skip) {
-    if (clip_skip) {
-        return "clip_skip";
-    }
-    if (!t->context_skip) {
-        return "last_hidden_state";
-    }
-    return t->context_norm ? "penultimate_ln" : "penultimate";
 }
 
 /* Runs one encoder on all chunks of both rows and puts its share of the channels into the context. */
@@ -109,9 +99,7 @@ static int encode(bl_condition *c, bl_engine *engine, const bl_request *r, const
     }
     bool wants_pooled = e == 1 && c->pooled_dim;
     bl_port inputs[] = {{"ids", ids}, {wants_pooled ? "eos" : NULL, eos}, {NULL, NULL}};
-    bl_port outputs[] = {{hidden_name(t, arch->family == BL_SDXL ? 0 : r->o->clip_skip), hidden},
-                         {wants_pooled ? "text_embeds" : NULL, pooled},
-                         {NULL, NULL}};
+    bl_port outputs[] = {{"context", hidden}, {wants_pooled ? "text_embeds" : NULL, pooled}, {NULL, NULL}};
     result = bl_engine_pass(engine, c->phase[e], inputs, outputs, err);
     if (!result && !bl_all_finite(hidden, tokens * width)) {
         result = bl_fail(err, BL_E_NUMERIC,

@@ -16,11 +16,7 @@ static int text_graph(bl_graph **out, const bl_engine *e, bl_module module, bl_s
                       const char *const *taps, bl_error *err) {
     const bl_text_architecture *t = &e->o.arch->text[module == BL_TEXT_ENCODER_2];
     bool pooled = module == BL_TEXT_ENCODER_2 && t->projection;
-    bl_clip_text_outputs want = {.clip_skip = key.clip_skip,
-                                 .last_hidden_state = !key.clip_skip && !t->context_skip,
-                                 .penultimate = !key.clip_skip && t->context_skip && !t->context_norm,
-                                 .penultimate_ln = !key.clip_skip && t->context_skip && t->context_norm,
-                                 .text_embeds = pooled};
+    bl_clip_text_outputs want = {.context = true, .clip_skip = key.clip_skip, .text_embeds = pooled};
     return bl_clip_text_graph(out, module, t, key.batch, t->positions, want, dtype_of(e, module), taps, err);
 }
 

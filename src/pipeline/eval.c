@@ -324,31 +324,27 @@ static int find_ends(int32_t **out, const work *w, int64_t prompts, int64_t toke
 
 static int eval_text(work *w, bl_error *err) {
     bool second = w->e->module == BL_TEXT_ENCODER_2;
-    bl_text_architecture t = w->e->arch->text[second];
+    const bl_text_architecture *t = &w->e->arch->text[second];
     int64_t s[4];
     int32_t *eos = NULL;
     bl_graph *g = NULL;
-    if (t.context_norm) { /* SD2's single files carry a last layer that nobody runs; diffusers does not keep
-                             it */
-        t.layers -= t.context_skip;
-    }
     int result = shape_of(s, w, "ids", 2, err);
-    if (!result && s[1] > t.positions) {
+    if (!result && s[1] > t->positions) {
         result = bl_fail(err, BL_E_FORMAT,
                          "%s: tensor \"%sids\" has %lld tokens a row; the encoder has %d positions",
-                         bl_safetensors_path(w->file), w->prefix, (long long)s[1], t.positions);
+                         bl_safetensors_path(w->file), w->prefix, (long long)s[1], t->positions);
     }
     if (!result) {
-        result = find_ends(&eos, w, s[0], s[1], t.vocab, err);
+        result = find_ends(&eos, w, s[0], s[1], t->vocab, err);
     }
     if (!result) {
         bl_clip_text_outputs want = {.last_hidden_state = true,
                                      .penultimate = true,
                                      .penultimate_ln = true,
                                      .pooled = true,
-                                     .text_embeds = second && t.projection};
+                                     .text_embeds = second && t->projection};
         result =
-            bl_clip_text_graph(&g, w->e->module, &t, (int)s[0], (int)s[1], want, w->e->dtype, w->taps, err);
+            bl_clip_text_graph(&g, w->e->module, t, (int)s[0], (int)s[1], want, w->e->dtype, w->taps, err);
     }
     if (!result) {
         result = run_graph(w, g, eos, err);
