@@ -1,4 +1,5 @@
 #include "device/cpu/vec_avx512.h"
+
 #include "device/cpu/kernels_impl.h"
 
-const bl_kernels bl_kernels_avx512 = {.name = "avx512", .f32 = TYPED(f32), .bf16 = TYPED(bf16)};
+const bl_kernels bl_kernels_avx512 = {.name = "avx512", .f32 = TYPED(f32, f32), .bf16 = TYPED(bf16, bf16)};

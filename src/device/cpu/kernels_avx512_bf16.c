@@ -1,4 +1,57 @@
 #include "device/cpu/vec_avx512.h"
+
 #include "device/cpu/kernels_impl.h"
 
-const bl_kernels bl_kernels_avx512_bf16 = {.name = "avx512_bf16", .f32 = TYPED(f32), .bf16 = TYPED(bf16)};
+/* Attention on pairs of bf16: twice the products of F32 for each instruction. */
+
+static inline uint32_t pair_of(const uint16_t *p, int n) {
+    return n > 1 ? (uint32_t)p[0] | (uint32_t)p[1] << 16 : p[0];
+}
+
+static inline __m512i pairs_load(const uint32_t *p) {
+    return _mm512_loadu_si512(p);
+}
+
+static inline __m512i pairs_set(uint32_t x) {
+    return _mm512_set1_epi32((int)x);
+}
+
+static inline vf pairs_mac(__m512i x, __m512i w, vf s) {
+    return _mm512_dpbf16_ps(s, (__m512bh)x, (__m512bh)w);
+}
+
+/* 2^x with a relative error of 1e-4, a twentieth of what rounding to bf16 does. */
+static inline vf exp2_coarse(vf x) {
+    x = vf_max(x, vf_set(-126.0f));
+    vf n = vf_round(x), f = vf_sub(x, n);
+    vf p = vf_fma(vf_set(5.5002462e-2f), f, vf_set(2.4219791e-1f));
+    p = vf_fma(p, f, vf_set(6.9328219e-1f));
+    return vf_scale2(vf_fma(p, f, vf_set(1.0f)), n);
+}
+
+/* Weights take half the room of scores, so a row is narrowed in place from its beginning. */
+static inline void weights_store(float *row, int i, vf x) {
+    _mm256_storeu_si256((__m256i *)(void *)(row + i / 2), (__m256i)_mm512_cvtneps_pbh(x));
+}
+
+#define OPERAND uint32_t
+#define TILES tiles_pairs
+#define TILE_VECTOR __m512i
+#define TILE_LOAD pairs_load
+#define TILE_SET pairs_set
+#define TILE_MAC pairs_mac
+#include "device/cpu/kernels_tiles.h"
+
+#define T uint16_t
+#define NAME(f) f##_bf16
+#define ATT(f) f##_pairs
+#define STORE vf_store_bf16
+#define STORE_PART vf_store_bf16_part
+#define PER 2
+#define OPERAND_OF pair_of
+#define EXP2 exp2_coarse
+#define STORE_WEIGHTS weights_store
+#include "device/cpu/kernels_attention.h"
+
+const bl_kernels bl_kernels_avx512_bf16 = {
+    .name = "avx512_bf16", .f32 = TYPED(f32, f32), .bf16 = TYPED(bf16, pairs)};

@@ -83,71 +83,22 @@ static void moments_join(bl_moments *m, double count, double n, double mean, dou
     m->square += square + delta * delta * count * n / all;
 }
 
-/* One product of a register tile: C[TILE_ROWS][vecs VW] (+)= A[TILE_ROWS][depth] B[depth][vecs VW].
- * Rows of A and C are a_stride and c_stride apart; row k, vector v of B is at b + k VW + v b_stride. */
-#define TILE(vecs)                                                                              \
-    static inline void tile_##vecs(int depth, const float *a, int64_t a_stride, const float *b, \
-                                   int64_t b_stride, float *c, int64_t c_stride, bool add) {    \
-        vf s[TILE_ROWS][vecs];                                                                  \
-        for (int r = 0; r < TILE_ROWS; r++) {                                                   \
-            for (int v = 0; v < vecs; v++) {                                                    \
-                s[r][v] = add ? vf_load(c + r * c_stride + v * VW) : vf_set(0.0f);              \
-            }                                                                                   \
-        }                                                                                       \
-        for (int k = 0; k < depth; k++) {                                                       \
-            vf w[vecs];                                                                         \
-            for (int v = 0; v < vecs; v++) {                                                    \
-                w[v] = vf_load(b + (int64_t)k * VW + v * b_stride);                             \
-            }                                                                                   \
-            for (int r = 0; r < TILE_ROWS; r++) {                                               \
-                vf x = vf_set(a[r * a_stride + k]);                                             \
-                for (int v = 0; v < vecs; v++) {                                                \
-                    s[r][v] = vf_fma(x, w[v], s[r][v]);                                         \
-                }                                                                               \
-            }                                                                                   \
-        }                                                                                       \
-        for (int r = 0; r < TILE_ROWS; r++) {                                                   \
-            for (int v = 0; v < vecs; v++) {                                                    \
-                vf_store(c + r * c_stride + v * VW, s[r][v]);                                   \
-            }                                                                                   \
-        }                                                                                       \
-    }
-TILE(1)
-TILE(2)
-#if TILE_VECS > 2
-TILE(3)
-#endif
-#if TILE_VECS > 3
-TILE(4)
-#endif
+#define TILES_NAME(name) name##_one
+#define TILES_ONE(name) TILES_NAME(name)
 
-/* The same for any number of vectors. */
-static void tiles_f32(int vecs, int depth, const float *a, int64_t a_stride, const float *b, int64_t b_stride,
-                      float *c, int64_t c_stride, bool add) {
-    while (vecs > 0) {
-        int take = vecs < TILE_VECS ? vecs : TILE_VECS;
-        switch (take) {
-#if TILE_VECS > 3
-        case 4:
-            tile_4(depth, a, a_stride, b, b_stride, c, c_stride, add);
-            break;
-#endif
-#if TILE_VECS > 2
-        case 3:
-            tile_3(depth, a, a_stride, b, b_stride, c, c_stride, add);
-            break;
-#endif
-        case 2:
-            tile_2(depth, a, a_stride, b, b_stride, c, c_stride, add);
-            break;
-        default:
-            tile_1(depth, a, a_stride, b, b_stride, c, c_stride, add);
-        }
-        vecs -= take;
-        b += take * b_stride;
-        c += take * VW;
-    }
-}
+#define OPERAND float
+#define TILES tiles_f32
+#define TILE_VECTOR vf
+#define TILE_LOAD vf_load
+#define TILE_SET vf_set
+#define TILE_MAC vf_fma
+#include "device/cpu/kernels_tiles.h"
+#undef OPERAND
+#undef TILES
+#undef TILE_VECTOR
+#undef TILE_LOAD
+#undef TILE_SET
+#undef TILE_MAC
 
 static inline float one_f32(float x) {
     return x;
@@ -157,8 +108,17 @@ static inline float one_bf16(uint16_t x) {
     return bl_bf16_to_f32(x);
 }
 
+/* Attention in F32, for both types. */
+#define OPERAND float
+#define PER 1
+#define OPERAND_OF(p, n) ((void)(n), NAME(one)((p)[0]))
+#define TILES tiles_f32
+#define EXP2 exp2_of
+#define STORE_WEIGHTS(row, i, x) vf_store((row) + (i), x)
+
 #define T float
 #define NAME(f) f##_f32
+#define ATT(f) f##_f32
 #define LOAD vf_load
 #define LOAD_PART vf_load_part
 #define STORE vf_store
@@ -168,6 +128,7 @@ static inline float one_bf16(uint16_t x) {
 #include "device/cpu/kernels_winograd.h"
 #undef T
 #undef NAME
+#undef ATT
 #undef LOAD
 #undef LOAD_PART
 #undef STORE
@@ -175,6 +136,7 @@ static inline float one_bf16(uint16_t x) {
 
 #define T uint16_t
 #define NAME(f) f##_bf16
+#define ATT(f) f##_bf16
 #define LOAD vf_load_bf16
 #define LOAD_PART vf_load_bf16_part
 #define STORE vf_store_bf16
@@ -184,13 +146,22 @@ static inline float one_bf16(uint16_t x) {
 #include "device/cpu/kernels_winograd.h"
 #undef T
 #undef NAME
+#undef ATT
 #undef LOAD
 #undef LOAD_PART
 #undef STORE
 #undef STORE_PART
 
+#undef OPERAND
+#undef PER
+#undef OPERAND_OF
+#undef TILES
+#undef EXP2
+#undef STORE_WEIGHTS
+
 /* clang-format off */
-#define TYPED(t) { \
+/* Table of type t; `att` is the way of its attention. */
+#define TYPED(t, att) { \
     .from_f32 = from_f32_##t, \
     .to_f32 = to_f32_##t, \
     .add = add_##t, \
@@ -199,12 +170,12 @@ static inline float one_bf16(uint16_t x) {
     .layer_norm = layer_norm_##t, \
     .group_moments = group_moments_##t, \
     .scale_shift = scale_shift_##t, \
-    .attention_pack_items = pack_items_##t, \
-    .attention_items = items_##t, \
-    .attention_packed = packed_##t, \
-    .attention_scratch = scratch_##t, \
-    .attention_pack = pack_##t, \
-    .attention_run = attention_##t, \
+    .attention_pack_items = pack_items_##att, \
+    .attention_items = items_##att, \
+    .attention_packed = packed_##att, \
+    .attention_scratch = scratch_##att, \
+    .attention_pack = pack_##att, \
+    .attention_run = attention_##att, \
     .winograd_input = winograd_input_##t, \
     .winograd_filter = winograd_filter_##t, \
     .winograd_product = winograd_product_##t, \

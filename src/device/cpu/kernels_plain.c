@@ -1,4 +1,5 @@
 #include "device/cpu/vec_plain.h"
+
 #include "device/cpu/kernels_impl.h"
 
-const bl_kernels bl_kernels_plain = {.name = "plain", .f32 = TYPED(f32), .bf16 = TYPED(bf16)};
+const bl_kernels bl_kernels_plain = {.name = "plain", .f32 = TYPED(f32, f32), .bf16 = TYPED(bf16, bf16)};
