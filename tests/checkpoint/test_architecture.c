@@ -30,7 +30,7 @@ static int remove_folder(void **state) {
 
 static bl_architecture detect(const char *file) {
     bl_checkpoint *c;
-    bl_architecture a;
+    bl_architecture a = {.family = BL_SD1};
     bl_error err;
     if (bl_checkpoint_open(&c, file, NULL, &err) || bl_architecture_detect(&a, c, &err)) {
         fail_msg("%s", err.message);

@@ -320,12 +320,18 @@ static void strange_configurations_do_no_harm(void **state) {
     }
     static const struct {
         const char *file, *text, *message;
-    } refused[] = {{"unet/config.json", "{\"attention_head_dim\":7}", "7 heads do not divide"},
-                   {"unet/config.json", "{\"norm_num_groups\":7}", "7 groups do not divide"},
-                   {"vae/config.json", "{\"norm_num_groups\":7}", "7 groups do not divide"},
-                   {"text_encoder/config.json", "{\"num_attention_heads\":5}", "with 5 heads"},
-                   {"text_encoder/config.json", "{\"hidden_act\":\"swish\"}", "\"swish\""},
-                   {"scheduler/scheduler_config.json", "{\"prediction_type\":\"sample\"}", "\"sample\""}};
+    } refused[] = {
+        {"unet/config.json", "{\"attention_head_dim\":7}", "7 heads do not divide"},
+        {"unet/config.json", "{\"norm_num_groups\":7}", "7 groups do not divide"},
+        {"vae/config.json", "{\"norm_num_groups\":7}", "7 groups do not divide"},
+        {"text_encoder/config.json", "{\"num_attention_heads\":5}", "with 5 heads"},
+        {"text_encoder/config.json", "{\"hidden_act\":\"swish\"}", "\"swish\""},
+        {"scheduler/scheduler_config.json", "{\"prediction_type\":\"sample\"}", "\"sample\""},
+        {"scheduler/scheduler_config.json", "{\"beta_end\":0.02}", "betas are not those"},
+        {"scheduler/scheduler_config.json", "{\"beta_schedule\":\"linear\"}", "betas are not those"},
+        {"scheduler/scheduler_config.json", "{\"trained_betas\":[0.1]}", "betas are not those"},
+        {"scheduler/scheduler_config.json", "{\"_class_name\":\"EDMEulerScheduler\"}",
+         "uses EDMEulerScheduler"}};
     put("unet/config.json", "{}");
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         put(refused[i].file, refused[i].text);

@@ -331,11 +331,12 @@ static void cache_folder(char path[BL_TEST_PATH]) {
     if (wanted) {
         snprintf(path, BL_TEST_PATH, "%s", wanted);
     } else { /* programs lie in <build>/bin */
-        ssize_t n = readlink("/proc/self/exe", path, BL_TEST_PATH - 64);
+        char self[BL_TEST_PATH];
+        ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
         assert_true(n > 0);
-        path[n] = '\0';
-        *strrchr(path, '/') = '\0';
-        strcat(path, "/../test-checkpoints");
+        self[n] = '\0';
+        n = snprintf(path, BL_TEST_PATH, "%.*s/../test-checkpoints", (int)(strrchr(self, '/') - self), self);
+        assert_true(n < BL_TEST_PATH);
     }
     make_folder(path);
 }
