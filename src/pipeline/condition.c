@@ -78,8 +78,8 @@ int bl_condition_phases(bl_condition *c, bl_engine *engine, const bl_request *r,
 }
 
 /* Runs one encoder on all chunks of both rows and puts its share of the channels into the context. */
-static int encode(bl_condition *c, bl_engine *engine, const bl_request *r, const bl_architecture *arch, int e,
-                  int channel, bl_error *err) {
+static int encode(bl_condition *c, bl_engine *engine, const bl_architecture *arch, int e, int channel,
+                  bl_error *err) {
     const bl_text_architecture *t = &arch->text[e];
     size_t chunks = (size_t)c->rows * (size_t)c->chunks, tokens = chunks * BL_CHUNK_TOKENS,
            width = (size_t)t->width;
@@ -128,8 +128,7 @@ done:
     return result;
 }
 
-int bl_condition_encode(bl_condition *c, bl_engine *engine, const bl_request *r, const bl_architecture *arch,
-                        bl_error *err) {
+int bl_condition_encode(bl_condition *c, bl_engine *engine, const bl_architecture *arch, bl_error *err) {
     size_t row = (size_t)c->chunks * BL_CHUNK_TOKENS * (size_t)c->context_dim;
     c->context = calloc((size_t)c->rows * row, sizeof *c->context);
     c->pooled = calloc((size_t)c->rows * (size_t)c->pooled_dim + 1, sizeof *c->pooled);
@@ -138,7 +137,7 @@ int bl_condition_encode(bl_condition *c, bl_engine *engine, const bl_request *r,
     }
     int result = 0;
     for (int e = 0, channel = 0; e < encoders_of(arch) && !result; e++) {
-        result = encode(c, engine, r, arch, e, channel, err);
+        result = encode(c, engine, arch, e, channel, err);
         channel += arch->text[e].width;
     }
     if (!result && c->zero_row) {

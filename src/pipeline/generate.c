@@ -336,7 +336,7 @@ static int run_batch(job *j, bl_error *err) {
     if (!j->condition.context) {
         result = enter(j, "prompt", 0, err);
         if (!result) {
-            result = bl_condition_encode(&j->condition, j->p->engine, r, j->p->arch, err);
+            result = bl_condition_encode(&j->condition, j->p->engine, j->p->arch, err);
         }
     }
     if (!result && j->at.encode_init >= 0) {
