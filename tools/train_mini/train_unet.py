@@ -1,0 +1,102 @@
+"""Trains UNet and text encoder together on cached latents: epsilon prediction, SD1.x's scaled-linear schedule, min-SNR weights.
+
+Captions, backgrounds, times and noise are drawn from generators seeded with the step's number, so that an interrupted run goes
+on exactly where it was. UNET_STEPS (environment) sets the length; a finished run goes on when it is raised.
+"""
+import os
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler
+
+from attention import FastAttention
+from captions import DROP, Captions, Vocabulary, prompts
+from config import BACKGROUNDS, SEED, WORK
+from nets import make_text, make_unet
+from train_vae import gain
+from training import Trainer, begin
+
+STEPS = int(os.environ.get("UNET_STEPS", 3600))
+PEAK, WARMUP, DECAY = float(os.environ.get("UNET_PEAK", 1e-3)), 100, 0.997
+BATCH = 16
+CORE_STEPS = int(os.environ.get("UNET_CORE_STEPS", 60000))  # until then only the emoji of prompts.txt are shown, then all
+GAMMA = 5.0                            # min-SNR: a time's weight is min(SNR, GAMMA) / SNR
+
+
+def schedule():
+    return DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000)
+
+
+def start_linear(unet):
+    """Residual branches begin with nothing to add, and the last channel of each group of two that carries the picture begins
+    constant: the reason is in train_vae.start_linear."""
+    for name, conv in unet.named_modules():
+        if not isinstance(conv, torch.nn.Conv2d):
+            continue
+        if name.endswith(("conv2", "proj_out", "conv_out")):
+            conv.weight.data.zero_()
+            conv.bias.data.zero_()
+        elif conv.out_channels == 64 and not name.endswith(("conv1", "proj_in")):
+            conv.weight.data.mul_(gain(name, conv))
+            conv.bias.data.zero_()
+            conv.weight.data[1::2] = 0
+            conv.bias.data[1::2] = 1
+
+
+class Batches:
+    """Draws batches: noised latents, times, noise, token rows and weights."""
+
+    def __init__(self, captions, vocabulary):
+        self.latent = torch.load(WORK / "latents.pt", weights_only=False)["latent"]
+        self.captions, self.vocabulary = captions, vocabulary
+        self.alphas = schedule().alphas_cumprod
+        self.backgrounds = list(BACKGROUNDS)
+        self.core = sorted({captions.names.index(name) for name, _ in prompts()})
+
+    def emoji(self, step):
+        """BATCH indices: every emoji once, in a new order each round, before any comes again."""
+        among = self.core if step < CORE_STEPS else range(self.latent.shape[1])
+        turns = range(step * BATCH, (step + 1) * BATCH)
+        orders = {r: np.random.default_rng([SEED, 1, r]).permutation(among) for r in {t // len(among) for t in turns}}
+        return np.array([orders[t // len(among)][t % len(among)] for t in turns])
+
+    def draw(self, step):
+        """-> noisy [B, 4, 16, 16], times [B], noise like noisy, rows [B, TOKENS], weights [B]"""
+        rng = np.random.default_rng([SEED, 0, step])
+        chosen = self.emoji(step)
+        rows, where = [], []
+        for index in chosen:
+            text, background = self.captions.draw(index, rng)
+            rows.append(self.vocabulary.rows("" if rng.random() < DROP else text, rng))
+            where.append(self.backgrounds.index(background))
+        latent = self.latent[where, chosen]
+        noise = torch.from_numpy(rng.standard_normal(latent.shape, np.float32))
+        # one time from each of B equal slices, so that a batch's loss does not depend on luck
+        times = torch.from_numpy(((rng.permutation(BATCH) + rng.random(BATCH)) * (1000 / BATCH)).astype(np.int64))
+        alpha = self.alphas[times]
+        snr = alpha / (1 - alpha)
+        noisy = alpha.sqrt().view(-1, 1, 1, 1) * latent + (1 - alpha).sqrt().view(-1, 1, 1, 1) * noise
+        return noisy, times, noise, torch.from_numpy(np.stack(rows)), snr.clamp(max=GAMMA) / snr
+
+
+def main():
+    begin()
+    captions = Captions()
+    vocabulary = Vocabulary(captions.everything())
+    batches = Batches(captions, vocabulary)
+    unet, text = make_unet(), make_text(len(vocabulary))
+    unet.set_attn_processor(FastAttention())
+    start_linear(unet)
+
+    def loss_at(step):
+        noisy, times, noise, rows, weights = batches.draw(step)
+        with torch.autocast("cpu", torch.bfloat16):
+            said = unet(noisy, times, text(rows).last_hidden_state).sample
+        loss = (weights * ((said.float() - noise) ** 2).mean((1, 2, 3))).mean()
+        return loss, loss.item()
+
+    Trainer("unet", torch.nn.ModuleList([unet, text]), STEPS, PEAK, WARMUP, DECAY, 150).run(loss_at)
+
+
+if __name__ == "__main__":
+    main()
