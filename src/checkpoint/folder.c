@@ -40,6 +40,8 @@ static int load_json(json_t **out, const char *path, bl_error *err) {
         json_t *root = json_loadfd(fd, 0, &why);
         if (json_is_object(root)) {
             *out = root;
+        } else if (!root && json_error_code(&why) == json_error_out_of_memory) {
+            rc = bl_fail_memory(err, "a configuration file", (unsigned long long)s.st_size);
         } else {
             rc = bl_fail(err, BL_E_FORMAT, "%.400s is damaged: line %d: %s", path, root ? 1 : why.line,
                          root ? "an object was expected" : why.text);

@@ -274,6 +274,10 @@ static int read_header(bl_safetensors *f, bl_error *err) {
         goto done;
     }
     root = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &why);
+    if (!root && json_error_code(&why) == json_error_out_of_memory) {
+        rc = bl_fail_memory(err, "the header", length);
+        goto done;
+    }
     if (!json_is_object(root)) {
         rc = bl_fail(err, BL_E_FORMAT, "%.400s is not a safetensors file, or damaged: header byte %d: %s",
                      f->path, root ? 0 : why.position, root ? "an object was expected" : why.text);
