@@ -1,0 +1,127 @@
+/* The planned arena is the memory that a run touches: nothing beyond it, and it up to its end. */
+#include "rig.h"
+
+#include "core/checked.h"
+#include "device/cpu/internal.h"
+#include "model/autoencoder_kl.h"
+#include "model/clip_text.h"
+#include "model/unet.h"
+
+#define GUARD 65536 /* bytes behind the arena that nothing may touch */
+#define MARK 0xc5
+
+/* Runs the graph in a region full of marks. Returns how many bytes from the arena's start to the last one
+ * that changed. */
+static uint64_t high_water(const rig *r, const bl_graph *g, uint64_t *planned) {
+    const bl_device_ops *ops = r->device->ops;
+    bl_error err = {0};
+    bl_model_weights weights = {.ckpt = r->ckpt, .module = g->module};
+    bl_source source = bl_model_source(&weights);
+    bl_device_module *module = NULL;
+    bl_executable *x = NULL;
+    bl_region *region = NULL;
+    bl_exec_info info;
+    bl_prepare_options options = {0};
+    rig_ok(ops->module_open(&module, r->device, g, &source, &err), &err);
+    rig_ok(ops->prepare(&x, module, g, &options, &err), &err);
+    ops->executable_info(x, &info);
+    uint64_t *offsets = test_calloc((size_t)g->block_count, sizeof *offsets), arena = 0;
+    for (int i = 0; i < g->block_count; i++) {
+        offsets[i] = arena;
+        arena += ops->module_costs(module)[i].packed_bytes;
+    }
+    rig_ok(ops->region_open(&region, r->device, arena + info.arena_bytes + GUARD, &err), &err);
+    memset(region->base, MARK, arena + info.arena_bytes + GUARD);
+    void *inputs[RIG_PORTS], *outputs[RIG_PORTS];
+    for (int i = 0; i < g->input_count; i++) {
+        inputs[i] = test_calloc((size_t)bl_tensor_elements(bl_graph_port(g, BL_INPUT, i)), sizeof(float));
+    }
+    for (int i = 0; i < g->output_count; i++) {
+        outputs[i] = test_calloc((size_t)bl_tensor_elements(bl_graph_port(g, BL_OUTPUT, i)), sizeof(float));
+    }
+    bl_binding binding = {region, arena, offsets, (const void *const *)inputs, outputs};
+    for (int i = 0; i < g->block_count; i++) {
+        rig_ok(ops->onload(module, i, region, offsets[i], BL_STREAM_COMPUTE, &err), &err);
+        rig_ok(ops->run(x, i, &binding, BL_STREAM_COMPUTE, &err), &err);
+    }
+    uint64_t end = info.arena_bytes + GUARD;
+    while (end && region->base[arena + end - 1] == MARK) {
+        end--;
+    }
+    for (int i = 0; i < g->input_count; i++) {
+        test_free(inputs[i]);
+    }
+    for (int i = 0; i < g->output_count; i++) {
+        test_free(outputs[i]);
+    }
+    *planned = info.arena_bytes;
+    ops->region_close(region);
+    ops->executable_close(x);
+    ops->module_close(module);
+    test_free(offsets);
+    return end;
+}
+
+/* Frees the graph. */
+static void check(const rig *r, bl_graph *g) {
+    uint64_t planned, measured = high_water(r, g, &planned);
+    /* The last tensor may end inside the last unit of alignment. */
+    if (bl_align_up(measured, BL_ALIGN) != planned) {
+        fail_msg("%s: planned %llu bytes, touched %llu", bl_module_name(g->module),
+                 (unsigned long long)planned, (unsigned long long)measured);
+    }
+    bl_graph_free(&g);
+}
+
+static void check_modules(const rig *r, bl_dtype dtype, int batch, int height, int width) {
+    bl_graph *g = NULL;
+    bl_error err = {0};
+    bl_unet_shape unet = {batch, height, width, 77};
+    bl_vae_shape vae = {batch, height, width};
+    bl_clip_text_outputs want = {.context = true, .text_embeds = r->arch.family == BL_SDXL};
+    rig_ok(bl_unet_graph(&g, &r->arch.unet, unet, dtype, NULL, &err), &err);
+    check(r, g);
+    rig_ok(bl_vae_decoder_graph(&g, &r->arch.vae, vae, dtype, NULL, &err), &err);
+    check(r, g);
+    rig_ok(bl_vae_encoder_graph(&g, &r->arch.vae, vae, dtype, NULL, &err), &err);
+    check(r, g);
+    for (int i = 0; i < 2 && r->arch.text[i].present; i++) {
+        want.text_embeds = i == 1;
+        rig_ok(bl_clip_text_graph(&g, i ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER, &r->arch.text[i], batch, 77,
+                                  want, dtype, NULL, &err),
+               &err);
+        check(r, g);
+    }
+}
+
+static void check_family(const char *family, int threads) {
+    rig r;
+    rig_open(&r, family, BL_SYNTH_SINGLE, "text", threads);
+    const bl_dtype dtypes[] = {BL_F32, BL_BF16};
+    for (int i = 0; i < (rig_has_bf16(&r) ? 2 : 1); i++) {
+        check_modules(&r, dtypes[i], 1, 16, 16);
+        check_modules(&r, dtypes[i], 2, 18, 11);
+        check_modules(&r, dtypes[i], 1, 8, 32);
+    }
+    rig_close(&r);
+}
+
+static void test_one_thread(void **state) {
+    (void)state;
+    for (int i = 0; i < RIG_FAMILIES; i++) {
+        check_family(rig_families[i], 1);
+    }
+}
+
+static void test_two_threads(void **state) {
+    (void)state;
+    check_family("sdxl", 2);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_thread),
+        cmocka_unit_test(test_two_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
