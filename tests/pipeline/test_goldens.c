@@ -1,0 +1,268 @@
+/* Whole pictures through the public functions, against diffusers and A1111: final latents at their
+ * tolerances, bytes of the picture with at most 0.5% off by one. Three families, both layouts, text to image,
+ * image to image and hires. */
+#include "ballast.h"
+
+#include "image/png.h"
+#include "support/goldens.h"
+#include "support/synth.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+/* What a generation gave. */
+typedef struct taken {
+    float *latents; /* [4, height, width] */
+    int height, width;
+    uint8_t *rgb; /* [8 height, 8 width, 3] */
+    char *parameters;
+} taken;
+
+static void take_latents(void *payload, const float *latents, int index, int height, int width) {
+    taken *t = payload;
+    size_t bytes = (size_t)(4 * height * width) * sizeof *latents;
+    assert_int_equal(index, 0);
+    t->height = height;
+    t->width = width;
+    t->latents = malloc(bytes);
+    assert_non_null(t->latents);
+    memcpy(t->latents, latents, bytes);
+}
+
+static int take_image(void *payload, const ballast_image *image) {
+    taken *t = payload;
+    size_t bytes = (size_t)image->width * (size_t)image->height * 3;
+    t->rgb = malloc(bytes);
+    t->parameters = strdup(image->parameters);
+    assert_non_null(t->rgb);
+    memcpy(t->rgb, image->rgb, bytes);
+    return 0;
+}
+
+static void release(taken *t) {
+    free(t->latents);
+    free(t->rgb);
+    free(t->parameters);
+}
+
+/* What all goldens' pictures share. */
+static ballast_generate_options common_options(taken *t, const char *sampler, const char *schedule,
+                                               const char *compat, int height, int width) {
+    ballast_generate_options o;
+    ballast_generate_options_init(&o);
+    *t = (taken){0};
+    o.prompt = "a photo of a red fox in the snow, highly detailed";
+    o.negative_prompt = "blurry, low quality";
+    o.cfg = 7;
+    o.steps = 8;
+    o.sampler = sampler;
+    o.schedule = schedule;
+    o.compat = compat;
+    o.height = height;
+    o.width = width;
+    o.save_latents = take_latents;
+    o.image = take_image;
+    o.payload = t;
+    return o;
+}
+
+static void start_from(ballast_generate_options *o, const float *noise) {
+    o->latents = noise;
+    o->latents_batch = 1;
+    o->latents_height = o->height / 8;
+    o->latents_width = o->width / 8;
+}
+
+static void generate(const char *family, bl_synth_layout layout, const ballast_generate_options *o) {
+    char checkpoint[BL_TEST_PATH];
+    ballast_error err = {0};
+    ballast_context *context = NULL;
+    ballast_model *model = NULL;
+    ballast_context_options co = BALLAST_CONTEXT_OPTIONS_INIT;
+    ballast_model_options mo = BALLAST_MODEL_OPTIONS_INIT;
+    bl_synth_checkpoint(checkpoint, family, layout);
+    co.cache_dir = "";
+    mo.path = checkpoint;
+    mo.dtype = "f32";
+    if (ballast_context_open(&context, &co, &err) || ballast_model_open(&model, context, &mo, &err) ||
+        ballast_generate(NULL, model, o, &err)) {
+        fail_msg("%s", err.message);
+    }
+    ballast_model_close(&model);
+    ballast_context_close(&context);
+    const taken *t = o->payload;
+    assert_non_null(t->latents);
+    assert_non_null(t->rgb);
+}
+
+/* `truncated`: the golden picture is rounded and ours is cut, as A1111 does: then ours is the golden byte or
+ * the one below. */
+static void check_picture(const taken *t, const char *name, bool truncated) {
+    char path[BL_TEST_PATH];
+    bl_picture gold;
+    bl_error err = {0};
+    bl_test_data(path, name);
+    if (bl_png_read(&gold, path, &err)) {
+        fail_msg("%s", err.message);
+    }
+    assert_int_equal(gold.width, t->width * 8);
+    assert_int_equal(gold.height, t->height * 8);
+    int64_t bytes = gold.width * gold.height * 3, off = 0;
+    for (int64_t i = 0; i < bytes; i++) {
+        int d = (int)gold.rgb[i] - (int)t->rgb[i];
+        if (d < -1 || d > 1) {
+            fail_msg("%s: byte %lld is %d, not %d", name, (long long)i, t->rgb[i], gold.rgb[i]);
+        }
+        off += truncated ? d < 0 : d != 0;
+    }
+    if (off * 200 > bytes) {
+        fail_msg("%s: %lld of %lld bytes differ", name, (long long)off, (long long)bytes);
+    }
+    bl_picture_clear(&gold);
+}
+
+typedef struct text_case {
+    const char *name, *sampler, *schedule, *compat;
+    int height, width;
+    bool no_negative;
+} text_case;
+
+static const text_case text_cases[] = {
+    {"euler_128", "Euler", NULL, "diffusers", 128, 128, false},
+    {"dpmpp2mk_128", "DPM++ 2M", "karras", "diffusers", 128, 128, false},
+    {"euler_192x128", "Euler", NULL, "diffusers", 192, 128, false},
+    {"dpmpp2mk_192x128", "DPM++ 2M", "karras", "diffusers", 192, 128, false},
+    {"euler_no_negative_128", "Euler", NULL, "diffusers", 128, 128, true},
+    {"k_euler_normal_128", "Euler", "normal", "a1111", 128, 128, false},
+    {"k_dpmpp2mk_128", "DPM++ 2M", "karras", "a1111", 128, 128, false},
+};
+
+static void check_text_case(const char *family, bl_synth_layout layout, const text_case *c) {
+    char name[256];
+    bl_golden golden;
+    taken t;
+    snprintf(name, sizeof name, "%s/golden/pipeline/txt2img.safetensors", family);
+    bl_golden_open(&golden, name);
+    snprintf(name, sizeof name, "%s.noise", c->name);
+    float *noise = bl_golden_f32(&golden, name);
+    ballast_generate_options o = common_options(&t, c->sampler, c->schedule, c->compat, c->height, c->width);
+    if (c->no_negative) {
+        o.negative_prompt = NULL;
+    }
+    start_from(&o, noise);
+    generate(family, layout, &o);
+    snprintf(name, sizeof name, "%s.final", c->name);
+    bl_golden_check(&golden, name, t.latents, (int64_t)4 * t.height * t.width, BL_F32);
+    snprintf(name, sizeof name, "%s/golden/pipeline/%s.png", family, c->name);
+    check_picture(&t, name, !strcmp(c->compat, "a1111"));
+    assert_non_null(strstr(t.parameters, "Steps: 8, Sampler: "));
+    release(&t);
+    free(noise);
+    bl_golden_close(&golden);
+}
+
+static void check_family(const char *family) {
+    for (size_t i = 0; i < sizeof text_cases / sizeof *text_cases; i++) {
+        check_text_case(family, BL_SYNTH_SINGLE, &text_cases[i]);
+    }
+    check_text_case(family, BL_SYNTH_FOLDER, &text_cases[1]);
+}
+
+static void test_sd15(void **state) {
+    (void)state;
+    check_family("sd15");
+    check_text_case("sd15", BL_SYNTH_SINGLE_F16, &text_cases[0]);
+}
+
+static void test_sd21v(void **state) {
+    (void)state;
+    check_family("sd21v");
+}
+
+static void test_sdxl(void **state) {
+    (void)state;
+    check_family("sdxl");
+}
+
+/* Second pass over interpolated latents of the first. */
+static void check_latent_hires(const char *family, const char *upscaler) {
+    char name[256];
+    bl_golden base, golden;
+    taken t;
+    snprintf(name, sizeof name, "%s/golden/pipeline/txt2img.safetensors", family);
+    bl_golden_open(&base, name);
+    snprintf(name, sizeof name, "%s/golden/pipeline/hires.safetensors", family);
+    bl_golden_open(&golden, name);
+    float *noise = bl_golden_f32(&base, "dpmpp2mk_128.noise");
+    ballast_generate_options o = common_options(&t, "DPM++ 2M", "karras", "diffusers", 128, 128);
+    start_from(&o, noise);
+    o.seed = 1234; /* of the second pass's noise */
+    o.hires_scale = 1.5;
+    o.hires_strength = 0.6;
+    snprintf(name, sizeof name, "latent %s", upscaler);
+    o.hires_upscaler = name;
+    generate(family, BL_SYNTH_SINGLE, &o);
+    char wanted[256];
+    snprintf(wanted, sizeof wanted, "latent_%s.final", upscaler);
+    bl_golden_check(&golden, wanted, t.latents, (int64_t)4 * 24 * 24, BL_F32);
+    snprintf(wanted, sizeof wanted, "%s/golden/pipeline/hires_latent_%s.png", family, upscaler);
+    check_picture(&t, wanted, false);
+    assert_non_null(strstr(t.parameters, "Hires upscale: 1.5"));
+    release(&t);
+    free(noise);
+    bl_golden_close(&base);
+    bl_golden_close(&golden);
+}
+
+/* Image to image from the enlarged first picture, which is what hires through pictures is. */
+static void check_image_to_image(const char *family) {
+    char path[BL_TEST_PATH], name[256];
+    bl_golden golden;
+    bl_picture init;
+    bl_error err = {0};
+    taken t;
+    snprintf(name, sizeof name, "%s/golden/pipeline/hires.safetensors", family);
+    bl_golden_open(&golden, name);
+    snprintf(name, sizeof name, "%s/golden/pipeline/hires_upscaled.png", family);
+    bl_test_data(path, name);
+    if (bl_png_read(&init, path, &err)) {
+        fail_msg("%s", err.message);
+    }
+    ballast_generate_options o = common_options(&t, "DPM++ 2M", "karras", "diffusers", 192, 192);
+    o.seed = 1234;
+    o.init_rgb = init.rgb;
+    o.init_width = o.init_height = 192;
+    o.strength = 0.6;
+    generate(family, BL_SYNTH_SINGLE, &o);
+    bl_golden_check(&golden, "image.final", t.latents, (int64_t)4 * 24 * 24, BL_F32);
+    snprintf(name, sizeof name, "%s/golden/pipeline/hires_image.png", family);
+    check_picture(&t, name, false);
+    release(&t);
+    bl_picture_clear(&init);
+    bl_golden_close(&golden);
+}
+
+static void test_second_passes(void **state) {
+    static const char *const families[] = {"sd15", "sd21v", "sdxl"};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        check_latent_hires(families[i], "bilinear");
+        check_latent_hires(families[i], "nearest-exact");
+        check_image_to_image(families[i]);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sd15),
+        cmocka_unit_test(test_sd21v),
+        cmocka_unit_test(test_sdxl),
+        cmocka_unit_test(test_second_passes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
