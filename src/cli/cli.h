@@ -5,10 +5,11 @@
 #include "ballast.h"
 #include "cli/settings.h"
 
-/* Exit codes. */
-#define EXIT_OURS 1      /* not the user's fault */
-#define EXIT_USAGE 2     /* something that was given is not usable */
-#define EXIT_STOPPED 130 /* Ctrl-C */
+#include <stdbool.h>
+
+/* Exit codes; after a signal 128 and its number: 130 for Ctrl-C. */
+#define EXIT_OURS 1  /* not the user's fault */
+#define EXIT_USAGE 2 /* something that was given is not usable */
 
 int command_generate(int argc, char **argv);
 int command_plan(int argc, char **argv);
@@ -19,42 +20,78 @@ int command_config(int argc, char **argv);
 /* Prints the error's line on stderr and returns the exit code that goes with it. */
 int report_error(const ballast_error *err);
 
-/* A context and a model as the settings ask. On failure prints the line and returns the exit code; else 0. */
-int open_model(ballast_context **context, ballast_model **model, const struct settings *s, const char *path);
-
-/* Fills generate options from settings; texts are borrowed from `s`. Pixels and latents are left alone. */
-void fill_generate_options(ballast_generate_options *o, const struct settings *s);
-
-/* True once Ctrl-C was pressed; catch_interrupt starts the watch. A second Ctrl-C ends the process at once.
- */
+/* Watches for Ctrl-C and SIGTERM. A second one ends the process at once. */
 void catch_interrupt(void);
-int interrupted(void);
-
-/* ---- output.c */
-
-/* Expands %s (seed), %i (number of the picture) and %% into path. Returns 0, or EXIT_USAGE with a line
- * printed. */
-int expand_pattern(char *path, size_t size, const char *pattern, uint64_t seed, int index);
-/* The pattern with "-%i" put before its suffix, if several pictures would get one name. Caller frees; NULL:
- * no memory. */
-char *distinct_pattern(const char *pattern, int pictures);
-/* Finds trouble before the work starts: no such folder, not writable, a file in the way. 0 or EXIT_USAGE. */
-int check_output(const char *path, int overwrite);
+/* True once one came. */
+bool interrupted(void);
 
 /* ---- terminal.c */
 
 /* A progress bar on a terminal, plain lines elsewhere; to stderr. */
 struct progress_bar {
-    int terminal, quiet;
-    char stage[32];
+    bool terminal, quiet;
+    char stage[32]; /* the one now shown; "" if the line is clear */
+    int image;      /* the picture now shown */
     int last_tenth;
 };
-void progress_bar_open(struct progress_bar *bar, int quiet);
+void progress_bar_open(struct progress_bar *bar, bool quiet);
 void progress_bar_show(struct progress_bar *bar, const ballast_progress *p);
+/* Clears the line, so that something else can be printed. */
 void progress_bar_clear(struct progress_bar *bar);
+
+/* ---- show.c */
 
 /* Shows a PNG file inline where the terminal understands kitty's or iTerm2's protocol; says so where it does
  * not. */
-void show_picture(const char *path);
+void show_picture(const char *path, bool quiet);
+
+/* ---- open.c */
+
+/* A context and a model, and where their messages go. */
+struct session {
+    ballast_context *context;
+    ballast_model *model;
+    int log_level; /* the least urgent level that is printed */
+    struct progress_bar *bar;
+};
+
+/* Opens what the settings ask for. `path`: a checkpoint, or NULL: the settings' own. `bar`: cleared before a
+ * message; may be NULL. Returns 0, or prints the line and returns the exit code. */
+int open_session(struct session *out, const struct settings *s, const char *path, struct progress_bar *bar);
+void close_session(struct session *session);
+
+/* ---- inputs.c */
+
+/* What the options point to beside texts. Begin with {0}. */
+struct inputs {
+    uint8_t *init;  /* pixels of --init-image, or NULL */
+    float *latents; /* of --latents, or NULL */
+};
+
+/* Fills generate options from settings and reads the files they name. Texts are borrowed from `s`, pixels and
+ * latents from `in`. Returns 0, or prints a line and returns the exit code. */
+int read_options(ballast_generate_options *o, struct inputs *in, const struct settings *s);
+void free_inputs(struct inputs *in);
+
+/* ---- output.c */
+
+/* Expands %s (seed), %i (number of the picture) and %% into path. Returns 0, or EXIT_USAGE with a line
+ * printed; `flag` is where the pattern came from. */
+int expand_pattern(char *path, size_t size, const char *pattern, const char *flag, uint64_t seed, int index);
+/* The pattern with "-%i" put before its suffix, if several pictures would get one name. Caller frees; NULL:
+ * no memory. */
+char *distinct_pattern(const char *pattern, int pictures);
+/* Finds trouble before the work starts: no such folder, not writable, a file in the way. 0 or EXIT_USAGE. */
+int check_output(const char *path, const char *flag, bool overwrite);
+/* Refuses the suffix of a picture format that is not PNG. 0 or EXIT_USAGE. */
+int check_suffix(const char *path, const char *flag);
+
+/* ---- suggest.c */
+
+/* How many letters have to be put in, left out, changed or swapped with a neighbour to get from one word to
+ * the other. Only the first 63 bytes count. */
+int letters_apart(const char *a, const char *b);
+/* Is the distance small enough for a slip of the finger? */
+bool looks_like(const char *typed, const char *meant);
 
 #endif

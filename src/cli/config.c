@@ -1,20 +1,80 @@
 #include "cli/cli.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+
+#include <jansson.h>
+
+static const char *const origins[] = {"default", "config file", "environment", "command line"};
+
+static json_t *typed(const struct settings *s, enum setting_id id) {
+    const char *text = setting_text(s, id);
+    if (!text) {
+        return json_null();
+    }
+    switch (setting_table[id].kind) {
+    case SET_INT:
+        return json_integer(setting_int(s, id));
+    case SET_NUMBER:
+        return json_real(setting_number(s, id));
+    case SET_SWITCH:
+        return json_boolean(setting_on(s, id));
+    default:
+        return json_string(text);
+    }
+}
+
+static int print_json(const struct settings *s) {
+    json_t *all = json_object();
+    for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
+        enum setting_origin origin = s->value[i].origin;
+        const char *from = s->value[i].text ? origins[origin] : "not set";
+        json_object_set_new(all, setting_table[i].name,
+                            json_pack("{s:o, s:s}", "value", typed(s, (enum setting_id)i), "from", from));
+    }
+    json_t *root = json_pack("{s:s?, s:o}", "config_file", s->config_path, "settings", all);
+    char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(root);
+    if (!text) {
+        fprintf(stderr, "ballast: out of memory, or a value that is not UTF-8\n");
+        return EXIT_OURS;
+    }
+    printf("%s\n", text);
+    free(text);
+    return 0;
+}
+
+/* What is printed can be used as a config file: where values come from stands in comments. */
+static void print_lines(const struct settings *s) {
+    printf("# config file: %s\n", s->config_path ? s->config_path : "none");
+    for (int origin = FROM_COMMAND_LINE; origin >= FROM_DEFAULT; origin--) {
+        bool any = false;
+        for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
+            if (!s->value[i].text || (int)s->value[i].origin != origin) {
+                continue;
+            }
+            if (!any) {
+                printf("\n# from the %s\n", origin == FROM_DEFAULT ? "defaults" : origins[origin]);
+            }
+            any = true;
+            printf("%s%s = %s\n", i == S_CONFIG ? "# " : "", setting_table[i].name, s->value[i].text);
+        }
+    }
+    printf("\n# not set\n");
+    for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
+        if (!s->value[i].text) {
+            printf("# %s =\n", setting_table[i].name);
+        }
+    }
+}
 
 int command_config(int argc, char **argv) {
-    static const char *const origins[] = {"default", "config file", "environment", "command line"};
     struct settings s;
     int result = settings_load(&s, CMD_CONFIG, 0, argc, argv);
-    if (!result) {
-        printf("# config file: %s\n", s.config_path ? s.config_path : "none");
-        for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
-            if (s.value[i].text) {
-                printf("%s = %s  # %s\n", setting_table[i].name, s.value[i].text, origins[s.value[i].origin]);
-            } else {
-                printf("# %s: not set\n", setting_table[i].name);
-            }
-        }
+    if (!result && setting_on(&s, S_JSON)) {
+        result = print_json(&s);
+    } else if (!result) {
+        print_lines(&s);
     }
     settings_free(&s);
     return result;

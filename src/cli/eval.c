@@ -4,29 +4,30 @@
 
 int command_eval(int argc, char **argv) {
     struct settings s;
-    ballast_context *context = NULL;
-    ballast_model *model = NULL;
+    struct session session = {0};
     ballast_error err = {0};
     int result = settings_load(&s, CMD_EVAL, 1, argc, argv);
-    if (!result && (!s.positional_count || !setting_text(&s, S_INPUTS) || !setting_text(&s, S_OUTPUT))) {
-        fprintf(
-            stderr,
-            "ballast: eval wants MODULE --inputs IN.safetensors -o OUT.safetensors; modules: text_encoder, "
-            "text_encoder_2, unet, vae_decoder, vae_encoder\n");
+    const char *inputs = result ? NULL : setting_text(&s, S_INPUTS);
+    const char *output = result ? NULL : setting_text(&s, S_OUTPUT);
+    bool overwrite = !result && setting_on(&s, S_OVERWRITE);
+    if (!result && (!s.positional_count || !inputs || !output)) {
+        fprintf(stderr, "ballast: eval wants MODULE --inputs IN.safetensors -o OUT.safetensors; modules: "
+                        "text_encoder, text_encoder_2, unet, vae_decoder, vae_encoder\n");
         result = EXIT_USAGE;
     }
     if (!result) {
-        result = check_output(setting_text(&s, S_OUTPUT), setting_on(&s, S_OVERWRITE));
+        result = check_output(output, "--output", overwrite);
     }
     if (!result) {
-        result = open_model(&context, &model, &s, NULL);
+        result = open_session(&session, &s, NULL, NULL);
     }
-    if (!result && ballast_eval(model, s.positional[0], setting_text(&s, S_INPUTS),
-                                setting_text(&s, S_OUTPUT), setting_on(&s, S_OVERWRITE), &err)) {
+    if (!result && ballast_eval(session.model, s.positional[0], inputs, output, overwrite, &err)) {
         result = report_error(&err);
     }
-    ballast_model_close(&model);
-    ballast_context_close(&context);
+    if (!result && !setting_on(&s, S_QUIET)) {
+        printf("%s\n", output);
+    }
+    close_session(&session);
     settings_free(&s);
     return result;
 }

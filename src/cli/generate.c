@@ -4,40 +4,54 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
 struct job {
     const struct settings *s;
     struct progress_bar bar;
-    char *pattern, *latents_pattern;
+    char *pattern, *latents_pattern; /* the second may be NULL */
     uint64_t seed;
-    int failed; /* exit code of a callback that could not write */
+    bool overwrite;
+    json_t *files; /* one object a picture */
+    int failed;    /* exit code of a callback that could not write */
 };
 
 static int on_progress(void *payload, const ballast_progress *p) {
     struct job *job = payload;
     progress_bar_show(&job->bar, p);
-    return interrupted();
+    return interrupted() || job->failed;
+}
+
+static int write_picture(struct job *job, const ballast_image *image) {
+    char path[4096];
+    ballast_error err = {0};
+    int result = expand_pattern(path, sizeof path, job->pattern, "--output", image->seed, image->index);
+    if (result) {
+        return result;
+    }
+    if (ballast_image_write_png(image, path, job->overwrite, &err)) {
+        return report_error(&err);
+    }
+    json_array_append_new(job->files, json_pack("{s:s, s:I, s:i, s:i, s:i}", "path", path, "seed",
+                                                (json_int_t)image->seed, "index", image->index, "width",
+                                                image->width, "height", image->height));
+    if (!setting_on(job->s, S_JSON) && !setting_on(job->s, S_QUIET)) {
+        printf("%s\n", path);
+        fflush(stdout);
+    }
+    if (!setting_on(job->s, S_JSON) && setting_on(job->s, S_SHOW)) {
+        show_picture(path, setting_on(job->s, S_QUIET));
+    }
+    return 0;
 }
 
 static int on_image(void *payload, const ballast_image *image) {
     struct job *job = payload;
-    char path[4096];
-    ballast_error err = {0};
     progress_bar_clear(&job->bar);
-    job->failed = expand_pattern(path, sizeof path, job->pattern, image->seed, image->index);
-    if (!job->failed && ballast_image_write_png(image, path, setting_on(job->s, S_OVERWRITE), &err)) {
-        job->failed = report_error(&err);
+    if (!job->failed) {
+        job->failed = write_picture(job, image);
     }
-    if (job->failed) {
-        return 1;
-    }
-    if (!setting_on(job->s, S_JSON)) {
-        printf("%s\n", path);
-        if (setting_on(job->s, S_SHOW)) {
-            show_picture(path);
-        }
-        fflush(stdout);
-    }
-    return interrupted();
+    return job->failed || interrupted();
 }
 
 static void on_latents(void *payload, const float *latents, int index, int height, int width) {
@@ -45,82 +59,79 @@ static void on_latents(void *payload, const float *latents, int index, int heigh
     char path[4096];
     ballast_error err = {0};
     const int shape[4] = {1, 4, height, width};
-    if (job->failed ||
-        expand_pattern(path, sizeof path, job->latents_pattern, job->seed + (uint64_t)index, index)) {
-        return;
+    progress_bar_clear(&job->bar);
+    if (!job->failed) {
+        job->failed = expand_pattern(path, sizeof path, job->latents_pattern, "--save-latents",
+                                     job->seed + (uint64_t)index, index);
     }
-    if (ballast_latents_write(latents, shape, path, setting_on(job->s, S_OVERWRITE), &err)) {
+    if (!job->failed && ballast_latents_write(latents, shape, path, job->overwrite, &err)) {
         job->failed = report_error(&err);
     }
 }
 
 /* Every file this request would write, looked at before the work starts. */
 static int check_outputs(const struct job *job, int pictures) {
-    for (int i = 0; i < pictures; i++) {
-        const char *const patterns[] = {job->pattern, job->latents_pattern};
-        for (int k = 0; k < 2; k++) {
-            char path[4096];
-            if (!patterns[k]) {
-                continue;
-            }
-            int result = expand_pattern(path, sizeof path, patterns[k], job->seed + (uint64_t)i, i);
-            if (!result) {
-                result = check_output(path, setting_on(job->s, S_OVERWRITE));
-            }
-            if (result) {
-                return result;
-            }
+    char path[4096], latents_path[4096];
+    int result = 0;
+    for (int i = 0; i < pictures && !result; i++) {
+        uint64_t seed = job->seed + (uint64_t)i;
+        result = expand_pattern(path, sizeof path, job->pattern, "--output", seed, i);
+        if (!result) {
+            result = check_output(path, "--output", job->overwrite);
         }
-    }
-    return 0;
-}
-
-/* FILE or FILE:TENSOR. */
-static int read_latents(ballast_generate_options *o, float **data, const char *text) {
-    int shape[4];
-    ballast_error err = {0};
-    char *copy = strdup(text);
-    if (!copy) {
-        return EXIT_OURS;
-    }
-    char *colon = strrchr(copy, ':');
-    const char *tensor = NULL;
-    if (colon && !strchr(colon, '/')) {
-        *colon = 0;
-        tensor = colon + 1;
-    }
-    int result = ballast_latents_read(data, shape, copy, tensor, &err) ? report_error(&err) : 0;
-    free(copy);
-    if (!result) {
-        o->latents = *data;
-        o->latents_batch = shape[0];
-        o->latents_height = shape[2];
-        o->latents_width = shape[3];
+        if (!result && i == 0) {
+            result = check_suffix(path, "--output");
+        }
+        if (result || !job->latents_pattern) {
+            continue;
+        }
+        result = expand_pattern(latents_path, sizeof latents_path, job->latents_pattern, "--save-latents",
+                                seed, i);
+        if (!result) {
+            result = check_output(latents_path, "--save-latents", job->overwrite);
+        }
+        if (!result && !strcmp(path, latents_path)) {
+            fprintf(stderr, "ballast: --save-latents: \"%s\" is also the picture's name\n", path);
+            result = EXIT_USAGE;
+        }
     }
     return result;
 }
 
+static int print_report(const char *text, json_t *files) {
+    json_t *report = json_loads(text, 0, NULL);
+    json_object_set(report, "files", files);
+    char *whole = report ? json_dumps(report, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(report);
+    if (!whole) {
+        fprintf(stderr, "ballast: out of memory\n");
+        return EXIT_OURS;
+    }
+    printf("%s\n", whole);
+    free(whole);
+    return 0;
+}
+
 static int run(struct job *job, ballast_generate_options *o) {
-    ballast_context *context = NULL;
-    ballast_model *model = NULL;
+    struct session session;
     char *report = NULL;
     ballast_error err = {0};
-    int result = open_model(&context, &model, job->s, NULL);
-    if (result) {
-        return result;
-    }
+    o->progress = on_progress;
+    o->image = on_image;
+    o->save_latents = job->latents_pattern ? on_latents : NULL;
+    o->payload = job;
     catch_interrupt();
-    if (ballast_generate(&report, model, o, &err)) {
+    int result = open_session(&session, job->s, NULL, &job->bar);
+    if (!result) {
+        int code = ballast_generate(&report, session.model, o, &err);
         progress_bar_clear(&job->bar);
-        result = job->failed ? job->failed : report_error(&err);
-    } else if (job->failed) {
-        result = job->failed;
-    } else if (setting_on(job->s, S_JSON)) {
-        printf("%s\n", report);
+        result = job->failed ? job->failed : code ? report_error(&err) : 0;
+    }
+    if (!result && setting_on(job->s, S_JSON)) {
+        result = print_report(report, job->files);
     }
     ballast_string_free(&report);
-    ballast_model_close(&model);
-    ballast_context_close(&context);
+    close_session(&session);
     return result;
 }
 
@@ -128,51 +139,38 @@ int command_generate(int argc, char **argv) {
     struct settings s;
     struct job job = {.s = &s};
     ballast_generate_options o;
-    uint8_t *init = NULL;
-    float *latents = NULL;
-    ballast_error err = {0};
+    struct inputs in = {0};
     int result = settings_load(&s, CMD_GENERATE, 0, argc, argv);
     if (!result && !setting_text(&s, S_PROMPT)) {
         fprintf(stderr, "ballast: --prompt is missing: say what to draw, e.g. --prompt \"a red fox\"\n");
         result = EXIT_USAGE;
     }
-    if (result) {
-        goto done;
-    }
-    fill_generate_options(&o, &s);
-    int pictures = o.batch * o.count;
-    const char *output = setting_text(&s, S_OUTPUT), *save = setting_text(&s, S_SAVE_LATENTS);
-    job.seed = o.seed;
-    job.pattern = distinct_pattern(output ? output : "ballast-%s.png", pictures);
-    job.latents_pattern = save ? distinct_pattern(save, pictures) : NULL;
-    progress_bar_open(&job.bar, setting_on(&s, S_QUIET));
-    if (!job.pattern || (save && !job.latents_pattern)) {
-        result = EXIT_OURS;
-        goto done;
-    }
-    result = check_outputs(&job, pictures);
-    if (!result && setting_text(&s, S_INIT_IMAGE)) {
-        if (ballast_image_read_png(&init, &o.init_width, &o.init_height, setting_text(&s, S_INIT_IMAGE),
-                                   &err)) {
-            result = report_error(&err);
-        }
-        o.init_rgb = init;
-    }
-    if (!result && setting_text(&s, S_LATENTS)) {
-        result = read_latents(&o, &latents, setting_text(&s, S_LATENTS));
+    if (!result) {
+        result = read_options(&o, &in, &s);
     }
     if (!result) {
-        o.progress = on_progress;
-        o.image = on_image;
-        o.save_latents = job.latents_pattern ? on_latents : NULL;
-        o.payload = &job;
+        int pictures = o.batch * o.count;
+        const char *output = setting_text(&s, S_OUTPUT), *save = setting_text(&s, S_SAVE_LATENTS);
+        job.seed = o.seed;
+        job.overwrite = setting_on(&s, S_OVERWRITE);
+        job.pattern = distinct_pattern(output ? output : "ballast-%s.png", pictures);
+        job.latents_pattern = save ? distinct_pattern(save, pictures) : NULL;
+        job.files = json_array();
+        progress_bar_open(&job.bar, setting_on(&s, S_QUIET));
+        if (!job.pattern || (save && !job.latents_pattern) || !job.files) {
+            fprintf(stderr, "ballast: out of memory\n");
+            result = EXIT_OURS;
+        } else {
+            result = check_outputs(&job, pictures);
+        }
+    }
+    if (!result) {
         result = run(&job, &o);
     }
-done:
-    ballast_pixels_free(&init);
-    ballast_floats_free(&latents);
+    free_inputs(&in);
     free(job.pattern);
     free(job.latents_pattern);
+    json_decref(job.files);
     settings_free(&s);
     return result;
 }

@@ -58,8 +58,7 @@ static int read_size(int *width, int *height, const char *text) {
 
 int command_inspect(int argc, char **argv) {
     struct settings s;
-    ballast_context *context = NULL;
-    ballast_model *model = NULL;
+    struct session session = {0};
     char *json = NULL;
     int width = 0, height = 0;
     ballast_error err = {0};
@@ -68,9 +67,9 @@ int command_inspect(int argc, char **argv) {
         result = read_size(&width, &height, setting_text(&s, S_ARENA));
     }
     if (!result) {
-        result = open_model(&context, &model, &s, s.positional_count ? s.positional[0] : NULL);
+        result = open_session(&session, &s, s.positional_count ? s.positional[0] : NULL, NULL);
     }
-    if (!result && ballast_model_inspect(&json, model, width, height, &err)) {
+    if (!result && ballast_model_inspect(&json, session.model, width, height, &err)) {
         result = report_error(&err);
     }
     if (json && setting_on(&s, S_JSON)) {
@@ -79,8 +78,7 @@ int command_inspect(int argc, char **argv) {
         print_table(json, setting_on(&s, S_VERBOSE));
     }
     ballast_string_free(&json);
-    ballast_model_close(&model);
-    ballast_context_close(&context);
+    close_session(&session);
     settings_free(&s);
     return result;
 }

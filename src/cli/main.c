@@ -15,30 +15,30 @@ static const struct {
     {"plan", command_plan, CMD_PLAN, "[flags]", "what a generation would cost, without running it"},
     {"inspect", command_inspect, CMD_INSPECT, "[FILE] [flags]", "what a checkpoint holds"},
     {"eval", command_eval, CMD_EVAL, "MODULE --inputs IN -o OUT [flags]", "run one module on given tensors"},
-    {"config", command_config, CMD_CONFIG, "", "the settings in force, and where each comes from"},
+    {"config", command_config, CMD_CONFIG, "[flags]", "the settings in force, and where each comes from"},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 
-static volatile sig_atomic_t stop_requested;
+static volatile sig_atomic_t signal_seen;
 
-static void on_interrupt(int number) {
-    stop_requested = 1;
+static void on_signal(int number) {
+    signal_seen = number;
     signal(number, SIG_DFL);
 }
 
 void catch_interrupt(void) {
-    signal(SIGINT, on_interrupt);
-    signal(SIGTERM, on_interrupt);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
 }
 
-int interrupted(void) {
-    return stop_requested;
+bool interrupted(void) {
+    return signal_seen != 0;
 }
 
 int report_error(const ballast_error *err) {
-    if (err->code == BALLAST_E_CANCELLED) {
+    if (err->code == BALLAST_E_CANCELLED && signal_seen) {
         fprintf(stderr, "ballast: stopped\n");
-        return EXIT_STOPPED;
+        return 128 + signal_seen;
     }
     fprintf(stderr, "ballast: %s\n", err->message);
     switch (err->code) {
@@ -57,9 +57,9 @@ static int usage(FILE *to) {
     fprintf(to, "ballast %s: text to image that keeps on the device every weight that fits\n\n",
             ballast_version());
     for (size_t i = 0; i < COMMANDS; i++) {
-        fprintf(to, "  ballast %-9s %-34s %s\n", commands[i].name, commands[i].usage, commands[i].summary);
+        fprintf(to, "  ballast %-9s %-39s %s\n", commands[i].name, commands[i].usage, commands[i].summary);
     }
-    fprintf(to, "  ballast %-9s %-34s %s\n", "help", "[COMMAND|samplers|schedules|upscalers]",
+    fprintf(to, "  ballast %-9s %-39s %s\n", "help", "[COMMAND|samplers|schedules|upscalers]",
             "this, or more");
     return to == stderr ? EXIT_USAGE : 0;
 }
@@ -81,16 +81,42 @@ static int help(const char *topic) {
     }
     for (size_t i = 0; i < COMMANDS; i++) {
         if (!strcmp(topic, commands[i].name)) {
-            printf("ballast %s %s\n%s\n\n", topic, commands[i].usage, commands[i].summary);
+            printf("ballast %s %s\n%s\n", topic, commands[i].usage, commands[i].summary);
             settings_help(commands[i].id);
             return 0;
         }
     }
-    fprintf(stderr, "ballast: help: no such topic \"%s\"\n", topic);
+    fprintf(stderr,
+            "ballast: help: no such topic \"%s\"; there are generate, plan, inspect, eval, config, "
+            "samplers, schedules and upscalers\n",
+            topic);
     return EXIT_USAGE;
 }
 
-int main(int argc, char **argv) {
+static bool asks_for_help(int argc, char **argv) {
+    for (int i = 0; i < argc; i++) {
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int unknown_command(const char *name) {
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (looks_like(name, commands[i].name)) {
+            fprintf(stderr, "ballast: no such command \"%s\"; did you mean %s?\n", name, commands[i].name);
+            return EXIT_USAGE;
+        }
+    }
+    fprintf(stderr,
+            "ballast: no such command \"%s\"; there are generate, plan, inspect, eval, config and "
+            "help\n",
+            name);
+    return EXIT_USAGE;
+}
+
+static int run(int argc, char **argv) {
     if (argc < 2) {
         return usage(stderr);
     }
@@ -103,14 +129,18 @@ int main(int argc, char **argv) {
     }
     for (size_t i = 0; i < COMMANDS; i++) {
         if (!strcmp(argv[1], commands[i].name)) {
-            for (int k = 2; k < argc; k++) {
-                if (!strcmp(argv[k], "--help") || !strcmp(argv[k], "-h")) {
-                    return help(commands[i].name);
-                }
-            }
-            return commands[i].run(argc - 2, argv + 2);
+            return asks_for_help(argc - 2, argv + 2) ? help(commands[i].name)
+                                                     : commands[i].run(argc - 2, argv + 2);
         }
     }
-    fprintf(stderr, "ballast: no such command \"%s\"\n", argv[1]);
-    return usage(stderr);
+    return unknown_command(argv[1]);
+}
+
+int main(int argc, char **argv) {
+    int result = run(argc, argv);
+    if ((fflush(stdout) || ferror(stdout)) && !result) {
+        perror("ballast: standard output");
+        result = EXIT_OURS;
+    }
+    return result;
 }

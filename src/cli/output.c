@@ -5,15 +5,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int too_long(const char *pattern) {
-    fprintf(stderr, "ballast: --output: the name is too long (\"%.60s...\")\n", pattern);
+static int too_long(const char *pattern, const char *flag) {
+    fprintf(stderr, "ballast: %s: the name is too long (\"%.60s...\")\n", flag, pattern);
     return EXIT_USAGE;
 }
 
-int expand_pattern(char *path, size_t size, const char *pattern, uint64_t seed, int index) {
+int expand_pattern(char *path, size_t size, const char *pattern, const char *flag, uint64_t seed, int index) {
     size_t n = 0;
     for (const char *p = pattern; *p; p++) {
         char piece[32] = {*p, 0};
@@ -24,15 +25,14 @@ int expand_pattern(char *path, size_t size, const char *pattern, uint64_t seed, 
             } else if (*p == 'i') {
                 snprintf(piece, sizeof piece, "%d", index);
             } else if (*p != '%') {
-                fprintf(stderr,
-                        "ballast: --output: %%%c means nothing; use %%s (seed), %%i (number) or %%%%\n",
-                        *p ? *p : ' ');
+                fprintf(stderr, "ballast: %s: %%%.1s means nothing; use %%s (seed), %%i (number) or %%%%\n",
+                        flag, p);
                 return EXIT_USAGE;
             }
         }
         size_t length = strlen(piece);
         if (n + length + 1 > size) {
-            return too_long(pattern);
+            return too_long(pattern, flag);
         }
         memcpy(path + n, piece, length);
         n += length;
@@ -51,8 +51,8 @@ char *distinct_pattern(const char *pattern, int pictures) {
         return strdup(pattern);
     }
     const char *slash = strrchr(pattern, '/'), *dot = strrchr(pattern, '.');
-    size_t stem =
-        dot && (!slash || dot > slash + 1) && dot != pattern ? (size_t)(dot - pattern) : strlen(pattern);
+    const char *name = slash ? slash + 1 : pattern;
+    size_t stem = dot && dot > name ? (size_t)(dot - pattern) : strlen(pattern);
     size_t size = strlen(pattern) + 4;
     char *out = malloc(size);
     if (out) {
@@ -61,19 +61,19 @@ char *distinct_pattern(const char *pattern, int pictures) {
     return out;
 }
 
-int check_output(const char *path, int overwrite) {
+int check_output(const char *path, const char *flag, bool overwrite) {
     struct stat st;
     if (!*path) {
-        fprintf(stderr, "ballast: --output: an empty name\n");
+        fprintf(stderr, "ballast: %s: an empty name\n", flag);
         return EXIT_USAGE;
     }
     if (!stat(path, &st)) {
         if (S_ISDIR(st.st_mode)) {
-            fprintf(stderr, "ballast: --output: \"%s\" is a folder; give a file name in it\n", path);
+            fprintf(stderr, "ballast: %s: \"%s\" is a folder; give a file name in it\n", flag, path);
             return EXIT_USAGE;
         }
         if (!overwrite) {
-            fprintf(stderr, "ballast: --output: \"%s\" exists; give another name or --overwrite\n", path);
+            fprintf(stderr, "ballast: %s: \"%s\" exists; give another name or --overwrite\n", flag, path);
             return EXIT_USAGE;
         }
     }
@@ -81,13 +81,29 @@ int check_output(const char *path, int overwrite) {
     const char *slash = strrchr(path, '/');
     size_t length = slash ? (size_t)(slash - path) + (slash == path) : 1;
     if (length >= sizeof folder) {
-        return too_long(path);
+        return too_long(path, flag);
     }
     memcpy(folder, slash ? path : ".", length);
     folder[length] = 0;
-    if (access(folder, W_OK | X_OK)) {
-        fprintf(stderr, "ballast: --output: cannot write into \"%s\": %s\n", folder, strerror(errno));
+    errno = ENOTDIR;
+    if (stat(folder, &st) || !S_ISDIR(st.st_mode) || access(folder, W_OK | X_OK)) {
+        fprintf(stderr, "ballast: %s: cannot write into \"%s\": %s\n", flag, folder, strerror(errno));
         return EXIT_USAGE;
+    }
+    return 0;
+}
+
+int check_suffix(const char *path, const char *flag) {
+    static const char *const others[] = {".jpg", ".jpeg", ".webp", ".gif",  ".bmp",
+                                         ".tif", ".tiff", ".avif", ".jxl",  ".heic",
+                                         ".ppm", ".exr",  ".svg",  ".jfif", ".safetensors"};
+    const char *dot = strrchr(path, '.');
+    for (size_t i = 0; dot && i < sizeof others / sizeof *others; i++) {
+        if (!strcasecmp(dot, others[i])) {
+            fprintf(stderr, "ballast: %s: pictures are written as PNG; end the name in .png, not in %s\n",
+                    flag, dot);
+            return EXIT_USAGE;
+        }
     }
     return 0;
 }

@@ -4,19 +4,21 @@
 
 int command_plan(int argc, char **argv) {
     struct settings s;
-    ballast_context *context = NULL;
-    ballast_model *model = NULL;
+    struct session session = {0};
+    struct inputs in = {0};
     char *json = NULL;
     ballast_error err = {0};
     ballast_generate_options o;
     int result = settings_load(&s, CMD_PLAN, 0, argc, argv);
     if (!result) {
-        result = open_model(&context, &model, &s, NULL);
+        result = read_options(&o, &in, &s);
     }
     if (!result) {
-        fill_generate_options(&o, &s);
+        result = open_session(&session, &s, NULL, NULL);
+    }
+    if (!result) {
         o.prompt = o.prompt ? o.prompt : "";
-        if (ballast_plan(&json, model, &o, &err)) {
+        if (ballast_plan(&json, session.model, &o, &err)) {
             result = report_error(&err);
         }
     }
@@ -24,8 +26,8 @@ int command_plan(int argc, char **argv) {
         printf("%s\n", json);
     }
     ballast_string_free(&json);
-    ballast_model_close(&model);
-    ballast_context_close(&context);
+    close_session(&session);
+    free_inputs(&in);
     settings_free(&s);
     return result;
 }

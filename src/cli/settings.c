@@ -1,5 +1,7 @@
 #include "cli/settings.h"
 
+#include "cli/cli.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -11,7 +13,7 @@
 static int complain(const char *where, const char *what, const char *value) {
     fprintf(stderr, "ballast: %s: %s%s%s%s\n", where, what, value ? " (\"" : "", value ? value : "",
             value ? "\")" : "");
-    return 2;
+    return EXIT_USAGE;
 }
 
 static bool parse_number(const char *text, double *out) {
@@ -109,7 +111,7 @@ static int read_environment(struct settings *s) {
         }
         name[n] = 0;
         const char *text = getenv(name);
-        int result = text ? set(s, i, text, FROM_ENVIRONMENT, name) : 0;
+        int result = text && *text ? set(s, i, text, FROM_ENVIRONMENT, name) : 0;
         if (result) {
             return result;
         }
@@ -140,65 +142,127 @@ static int read_config_line(struct settings *s, char *line, const char *where) {
     key = trim(line);
     int id = find_setting(key, strlen(key));
     if (id < 0 || id == S_CONFIG) {
-        return complain(where, "no such setting; see `ballast config`", key);
+        return complain(where, "no such setting; `ballast config` lists them", key);
     }
     return set(s, id, trim(equals + 1), FROM_CONFIG, where);
 }
 
-static int read_config(struct settings *s) {
-    char path[4096];
+/* Path of the config file; `given`: by the user, so it has to be there. False: none is known. */
+static bool config_path(char *path, size_t size, const struct settings *s) {
     const char *given = s->value[S_CONFIG].text, *xdg = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
     if (given) {
-        snprintf(path, sizeof path, "%s", given);
+        snprintf(path, size, "%s", given);
     } else if (xdg && *xdg) {
-        snprintf(path, sizeof path, "%s/ballast/config", xdg);
+        snprintf(path, size, "%s/ballast/config", xdg);
     } else if (home && *home) {
-        snprintf(path, sizeof path, "%s/.config/ballast/config", home);
-    } else {
+        snprintf(path, size, "%s/.config/ballast/config", home);
+    }
+    return given || (xdg && *xdg) || (home && *home);
+}
+
+static int unreadable(const char *path) {
+    fprintf(stderr, "ballast: %s: cannot read this config file: %s\n", path, strerror(errno));
+    return EXIT_USAGE;
+}
+
+static int read_config(struct settings *s) {
+    char path[4096], line[8192], where[4160];
+    if (!config_path(path, sizeof path, s)) {
         return 0;
     }
     FILE *f = fopen(path, "re");
     if (!f) {
-        return given ? complain(path, "cannot read this config file", strerror(errno)) : 0;
+        bool absent = (errno == ENOENT || errno == ENOTDIR) && !s->value[S_CONFIG].text;
+        return absent ? 0 : unreadable(path);
     }
-    char line[8192], where[4160];
     int result = 0;
     for (int number = 1; !result && fgets(line, sizeof line, f); number++) {
         snprintf(where, sizeof where, "%s:%d", path, number);
         result = strchr(line, '\n') || feof(f) ? read_config_line(s, line, where)
                                                : complain(where, "this line is too long", NULL);
     }
+    if (!result && ferror(f)) {
+        result = unreadable(path);
+    }
     fclose(f);
     s->config_path = strdup(path);
     return result;
 }
 
-static int unknown_flag(const char *flag, enum command command) {
-    int id = find_setting(flag + 2, strcspn(flag + 2, "="));
-    if (id >= 0) {
-        return complain(flag, "this command does not take this flag; see --help", NULL);
+static bool takes(enum command command, int id) {
+    return command == CMD_CONFIG || setting_table[id].commands & command;
+}
+
+static const char *command_name(enum command command) {
+    switch (command) {
+    case CMD_GENERATE:
+        return "generate";
+    case CMD_PLAN:
+        return "plan";
+    case CMD_INSPECT:
+        return "inspect";
+    case CMD_EVAL:
+        return "eval";
+    default:
+        return "config";
     }
-    (void)command;
-    return complain(flag, "no such flag; see --help", NULL);
+}
+
+/* The line for a flag that is none, or none of this command's. */
+static int unknown_flag(const char *flag, enum command command) {
+    char name[64] = "";
+    const char *near = NULL, *topic = command_name(command);
+    int id = -1, least = 99;
+    if (flag[1] == '-') {
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(flag + 2, "="), flag + 2);
+        id = find_setting(name, strlen(name));
+    }
+    for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
+        if (takes(command, i) && looks_like(name, setting_table[i].name) &&
+            letters_apart(name, setting_table[i].name) < least) {
+            near = setting_table[i].name;
+            least = letters_apart(name, near);
+        }
+    }
+    if (id >= 0) {
+        fprintf(stderr, "ballast: --%s: `ballast %s` does not take this flag; see `ballast help %s`\n", name,
+                topic, topic);
+    } else if (near) {
+        fprintf(stderr, "ballast: --%s: no such flag; did you mean --%s?\n", name, near);
+    } else {
+        fprintf(stderr, "ballast: %s: no such flag; see `ballast help %s`\n", flag, topic);
+    }
+    return EXIT_USAGE;
+}
+
+/* The setting of "--name", "--name=value", "--no-name", "-n" or "-nvalue", and the value if it is in there.
+ */
+static int find_flag(const char *arg, const char **value) {
+    if (arg[1] != '-') {
+        for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
+            if (setting_table[i].letter == arg[1]) {
+                *value = arg[2] ? arg + 2 : NULL;
+                return i;
+            }
+        }
+        return -1;
+    }
+    size_t length = strcspn(arg + 2, "=");
+    *value = arg[2 + length] ? arg + 2 + length + 1 : NULL;
+    int id = find_setting(arg + 2, length);
+    if (id < 0 && !*value && !strncmp(arg, "--no-", 5)) {
+        id = find_setting(arg + 5, length - 3);
+        *value = "off";
+        id = id >= 0 && setting_table[id].kind == SET_SWITCH ? id : -1;
+    }
+    return id;
 }
 
 /* One flag at argv[*at]; moves *at past what it used. */
 static int read_flag(struct settings *s, enum command command, int argc, char **argv, int *at) {
     const char *arg = argv[*at], *value = NULL;
-    int id = -1;
-    if (arg[1] == '-') {
-        const char *equals = strchr(arg, '=');
-        id = find_setting(arg + 2, equals ? (size_t)(equals - arg - 2) : strlen(arg + 2));
-        value = equals ? equals + 1 : NULL;
-    } else {
-        for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
-            if (setting_table[i].letter == arg[1]) {
-                id = i;
-                value = arg[2] ? arg + 2 : NULL;
-            }
-        }
-    }
-    if (id < 0 || !(setting_table[id].commands & command)) {
+    int id = find_flag(arg, &value);
+    if (id < 0 || !takes(command, id)) {
         return unknown_flag(arg, command);
     }
     if (!value && setting_table[id].kind == SET_SWITCH) {
@@ -279,20 +343,32 @@ uint64_t setting_seed(const struct settings *s, enum setting_id id) {
     return bits;
 }
 
+static void help_line(const struct setting *s) {
+    char flag[64], letter[8] = "    ";
+    snprintf(flag, sizeof flag, "--%s%s%s", s->name, s->placeholder ? " " : "",
+             s->placeholder ? s->placeholder : "");
+    if (s->letter) {
+        snprintf(letter, sizeof letter, "-%c, ", s->letter);
+    }
+    printf("  %s%-25s %s", letter, flag, s->help);
+    bool trivial = !s->fallback || !strcmp(s->fallback, "0") || !strcmp(s->fallback, "off");
+    printf(trivial ? "\n" : " (default: %s)\n", s->fallback);
+}
+
 void settings_help(enum command command) {
-    for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
-        const struct setting *s = &setting_table[i];
-        if (!(s->commands & command)) {
-            continue;
+    for (int group = 0; group < setting_group_count; group++) {
+        int first = (int)setting_groups[group].first;
+        int end =
+            group + 1 < setting_group_count ? (int)setting_groups[group + 1].first : S_COUNT_OF_SETTINGS;
+        bool titled = false;
+        for (int i = first; i < end; i++) {
+            if (setting_table[i].commands & command) {
+                if (!titled) {
+                    printf("\n%s\n", setting_groups[group].title);
+                }
+                titled = true;
+                help_line(&setting_table[i]);
+            }
         }
-        char flag[64];
-        snprintf(flag, sizeof flag, "--%s%s%s", s->name, s->placeholder ? " " : "",
-                 s->placeholder ? s->placeholder : "");
-        printf("  %s%c%s%-28s %s", s->letter ? "-" : " ", s->letter ? s->letter : ' ',
-               s->letter ? ", " : "  ", flag, s->help);
-        if (s->fallback && s->kind != SET_SWITCH && strcmp(s->fallback, "0") != 0) {
-            printf(" (%s)", s->fallback);
-        }
-        printf("\n");
     }
 }

@@ -10,11 +10,11 @@
 enum command { CMD_GENERATE = 1, CMD_PLAN = 2, CMD_INSPECT = 4, CMD_EVAL = 8, CMD_CONFIG = 16, CMD_ALL = 31 };
 
 enum setting_kind {
-    SET_TEXT,   /* any text without control characters, unless free_text */
+    SET_TEXT,
     SET_INT,    /* min..max */
     SET_NUMBER, /* min..max */
     SET_SEED,   /* 0..2^64-1, or -1: a random one */
-    SET_SWITCH, /* on/off; on the command line the bare flag means on */
+    SET_SWITCH, /* on/off; on the command line --name means on and --no-name off */
 };
 
 enum setting_origin { FROM_DEFAULT, FROM_CONFIG, FROM_ENVIRONMENT, FROM_COMMAND_LINE };
@@ -87,6 +87,14 @@ enum setting_id {
 
 extern const struct setting setting_table[S_COUNT_OF_SETTINGS];
 
+/* Headings of the help, each with the first setting that stands below it. */
+struct setting_group {
+    enum setting_id first;
+    const char *title;
+};
+extern const struct setting_group setting_groups[];
+extern const int setting_group_count;
+
 struct setting_value {
     char *text; /* NULL: not set */
     enum setting_origin origin;
@@ -99,7 +107,8 @@ struct settings {
     int positional_count, positional_most;
 };
 
-/* Gathers everything for `command`. On a mistake prints one line and returns the exit code 2; else 0. */
+/* Gathers everything for `command` (CMD_CONFIG takes the flags of all). On a mistake prints one line and
+ * returns the exit code 2; else 0. */
 int settings_load(struct settings *s, enum command command, int positional_most, int argc, char **argv);
 void settings_free(struct settings *s);
 

@@ -3,53 +3,86 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-void progress_bar_open(struct progress_bar *bar, int quiet) {
-    *bar = (struct progress_bar){.terminal = isatty(STDERR_FILENO), .quiet = quiet, .last_tenth = -1};
+#define MOST_CELLS 30
+
+void progress_bar_open(struct progress_bar *bar, bool quiet) {
+    const char *term = getenv("TERM");
+    *bar =
+        (struct progress_bar){.terminal = isatty(STDERR_FILENO) && term && *term && strcmp(term, "dumb") != 0,
+                              .quiet = quiet,
+                              .last_tenth = -1};
+}
+
+static int columns(void) {
+    struct winsize size = {0};
+    return !ioctl(STDERR_FILENO, TIOCGWINSZ, &size) && size.ws_col ? size.ws_col : 80;
 }
 
 static void format_seconds(char *out, size_t size, double s) {
-    if (s < 60) {
-        snprintf(out, size, "%.0fs", s);
+    long whole = (long)(s + 0.5);
+    if (whole < 60) {
+        snprintf(out, size, "%lds", whole);
+    } else if (whole < 3600) {
+        snprintf(out, size, "%ldm%02lds", whole / 60, whole % 60);
     } else {
-        snprintf(out, size, "%.0fm%02.0fs", (double)((long)s / 60), (double)((long)s % 60));
+        snprintf(out, size, "%ldh%02ldm", whole / 3600, whole / 60 % 60);
     }
 }
 
-static void show_bar(const ballast_progress *p) {
-    char eta[32] = "";
-    double each = p->step ? p->seconds / p->step : 0;
-    format_seconds(eta, sizeof eta, each * (p->steps - p->step));
-    char cells[31];
-    for (int i = 0; i < 30; i++) {
-        cells[i] = i < 30 * p->step / p->steps ? '=' : i == 30 * p->step / p->steps ? '>' : ' ';
+/* "picture 2 of 4, denoise 3/20, 1.23 s/it, 21s left". */
+static void format_state(char *out, size_t size, const ballast_progress *p) {
+    char picture[48] = "", speed[64] = "", left[32];
+    if (p->images > 1) {
+        snprintf(picture, sizeof picture, "picture %d of %d, ", p->image + 1, p->images);
     }
-    cells[30] = 0;
-    fprintf(stderr, "\r\033[K%-8s [%s] %d/%d  %.2f s/it  %s left", p->stage, cells, p->step, p->steps, each,
-            eta);
+    if (p->step > 0 && p->step < p->steps) {
+        double each = p->seconds / p->step;
+        format_seconds(left, sizeof left, each * (p->steps - p->step));
+        snprintf(speed, sizeof speed, ", %.2f s/it, %s left", each, left);
+    } else if (p->step > 0) {
+        snprintf(speed, sizeof speed, ", %.2f s/it", p->seconds / p->step);
+    }
+    if (p->steps) {
+        snprintf(out, size, "%s%s %d/%d%s", picture, p->stage, p->step, p->steps, speed);
+    } else {
+        snprintf(out, size, "%s%s", picture, p->stage);
+    }
+}
+
+static void show_bar(const ballast_progress *p, const char *state) {
+    int width = columns() - 1, room = width - (int)strlen(state) - 3;
+    int cells = room < MOST_CELLS ? room : MOST_CELLS;
+    char bar[MOST_CELLS + 1];
+    if (p->steps < 1 || cells < 8) { /* a line that wraps could not be cleared */
+        fprintf(stderr, "\r\033[K%.*s", width, state);
+        return;
+    }
+    int done = cells * p->step / p->steps;
+    for (int i = 0; i < cells; i++) {
+        bar[i] = i < done ? '=' : i == done ? '>' : ' ';
+    }
+    bar[cells] = 0;
+    fprintf(stderr, "\r\033[K[%s] %s", bar, state);
 }
 
 void progress_bar_show(struct progress_bar *bar, const ballast_progress *p) {
     if (bar->quiet) {
         return;
     }
+    char state[192];
     int tenth = p->steps ? 10 * p->step / p->steps : 0;
-    int new_stage = strcmp(bar->stage, p->stage) != 0;
+    bool fresh = strcmp(bar->stage, p->stage) != 0 || bar->image != p->image;
     snprintf(bar->stage, sizeof bar->stage, "%s", p->stage);
+    bar->image = p->image;
+    format_state(state, sizeof state, p);
     if (bar->terminal) {
-        if (p->steps) {
-            show_bar(p);
-        } else {
-            fprintf(stderr, "\r\033[K%s ...", p->stage);
-        }
+        show_bar(p, state);
         fflush(stderr);
-    } else if (new_stage || tenth != bar->last_tenth) {
-        if (p->steps) {
-            fprintf(stderr, "%s: step %d of %d\n", p->stage, p->step, p->steps);
-        } else {
-            fprintf(stderr, "%s\n", p->stage);
-        }
+    } else if (fresh || tenth != bar->last_tenth) {
+        fprintf(stderr, "%s\n", state);
     }
     bar->last_tenth = tenth;
 }
@@ -59,62 +92,7 @@ void progress_bar_clear(struct progress_bar *bar) {
         fprintf(stderr, "\r\033[K");
         fflush(stderr);
     }
-    bar->stage[0] = 0;
-}
-
-static char *read_base64(const char *path, size_t *raw_size) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    FILE *f = fopen(path, "rbe");
-    char *out = NULL;
-    size_t n = 0, room = 0;
-    unsigned char b[3];
-    *raw_size = 0;
-    for (size_t got; f && (got = fread(b, 1, 3, f)) > 0; *raw_size += got) {
-        if (n + 5 > room) {
-            room = room ? room * 2 : 1 << 16;
-            char *more = realloc(out, room);
-            if (!more) {
-                break;
-            }
-            out = more;
-        }
-        unsigned v = (unsigned)b[0] << 16 | (got > 1 ? (unsigned)b[1] << 8 : 0) | (got > 2 ? b[2] : 0);
-        out[n++] = digits[v >> 18];
-        out[n++] = digits[v >> 12 & 63];
-        out[n++] = got > 1 ? digits[v >> 6 & 63] : '=';
-        out[n++] = got > 2 ? digits[v & 63] : '=';
-        out[n] = 0;
+    if (bar->terminal) {
+        bar->stage[0] = 0;
     }
-    if (f) {
-        fclose(f);
-    }
-    return out;
-}
-
-void show_picture(const char *path) {
-    const char *term = getenv("TERM"), *program = getenv("TERM_PROGRAM");
-    int kitty =
-        getenv("KITTY_WINDOW_ID") || (term && strstr(term, "kitty")) || (term && strstr(term, "ghostty"));
-    int iterm = program && (!strcmp(program, "iTerm.app") || !strcmp(program, "WezTerm"));
-    if (!isatty(STDOUT_FILENO) || (!kitty && !iterm)) {
-        return;
-    }
-    size_t raw_size;
-    char *text = read_base64(path, &raw_size);
-    if (!text) {
-        return;
-    }
-    if (kitty) { /* the protocol takes at most 4096 characters at a time */
-        size_t left = strlen(text);
-        for (const char *p = text; left;) {
-            size_t n = left > 4096 ? 4096 : left;
-            left -= n;
-            printf("\033_G%sm=%d;%.*s\033\\", p == text ? "a=T,f=100," : "", left ? 1 : 0, (int)n, p);
-            p += n;
-        }
-    } else {
-        printf("\033]1337;File=inline=1;size=%zu:%s\a", raw_size, text);
-    }
-    printf("\n");
-    free(text);
 }
