@@ -44,6 +44,14 @@ static void read_views(const bl_checkpoint *c) {
         if (!bl_checkpoint_find(&v, c, names[i].module, names[i].name) || v.dtype == BL_DTYPE_COUNT) {
             continue;
         }
+        /* Asked for in its own shape it is given, in another one it is not. */
+        const int64_t other[2] = {v.rank ? v.shape[0] + 1 : 2, 3};
+        bl_view same;
+        int rc = bl_checkpoint_require(&same, c, names[i].module, names[i].name, v.shape, v.rank, NULL);
+        if ((rc && rc != BL_E_UNSUPPORTED) ||
+            bl_checkpoint_require(&same, c, names[i].module, names[i].name, other, 2, NULL) != BL_E_FORMAT) {
+            abort();
+        }
         int64_t rows = bl_view_rows(&v), row = bl_view_row_elements(&v);
         if (rows > 0 && row < 1 << 20) {
             void *out = malloc((size_t)row * bl_dtype_size(v.dtype) + 1);
@@ -74,6 +82,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         bl_checkpoint_close(&c);
     } else if (!err.message[0] || c) {
         abort();
+    }
+    if (bl_checkpoint_open(&c, path, path, &err) == 0) { /* its own autoencoder, given once more */
+        bl_checkpoint_close(&c);
     }
     close(fd);
     return 0;
