@@ -1,9 +1,11 @@
 #include "residency/modes.h"
 
+#include "core/checked.h"
 #include "residency/builder.h"
 #include "residency/replay.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 bl_offload_settings bl_offload_defaults(void) {
@@ -63,26 +65,35 @@ static uint64_t all_bytes(const bl_problem *p, int phase) {
 
 static const double gigabyte = 1e9;
 
-/* Says what the mode needs at least, with the arenas at their smallest. */
-static int refuse(const bl_problem *p, const bl_plan *plan, uint64_t (*need)(const bl_problem *p, int phase),
-                  bl_error *err) {
+typedef uint64_t need_fn(const bl_problem *p, int phase);
+
+/* What a mode must have on the device beside a phase's arena. */
+static need_fn *needed(bl_offload mode) {
+    return mode == BL_OFFLOAD_NONE ? all_bytes : mode == BL_OFFLOAD_MODEL ? module_bytes : largest_block;
+}
+
+int bl_mode_refuse(const bl_problem *p, bl_offload mode, bl_error *err) {
     uint64_t least = 0;
     int worst = 0;
     for (int i = 0; i < p->phase_count; i++) {
         const bl_problem_phase *f = &p->phases[i];
-        uint64_t bytes = f->levels[f->level_count - 1].arena_bytes + need(p, i);
+        uint64_t bytes = f->levels[f->level_count - 1].arena_bytes + needed(mode)(p, i);
         if (bytes > least) {
             least = bytes;
             worst = i;
         }
     }
+    char instead[128] = "";
+    if (mode != BL_OFFLOAD_AUTO && mode != BL_OFFLOAD_SEQUENTIAL) {
+        snprintf(instead, sizeof instead, "; with --offload auto %llu bytes (%.2f GB) are enough",
+                 (unsigned long long)bl_problem_min_budget(p), (double)bl_problem_min_budget(p) / gigabyte);
+    }
     return bl_fail(
         err, BL_E_BUDGET,
-        "a budget of %llu bytes (%.2f GB) is too small for --offload %s: phase %s needs %llu bytes "
-        "(%.2f GB); the smallest budget that works with --offload auto is %llu bytes (%.2f GB)",
-        (unsigned long long)p->budget_bytes, (double)p->budget_bytes / gigabyte, bl_offload_name(plan->mode),
-        p->phases[worst].name, (unsigned long long)least, (double)least / gigabyte,
-        (unsigned long long)plan->min_budget_bytes, (double)plan->min_budget_bytes / gigabyte);
+        "a budget of %llu bytes (%.2f GB) is too small for --offload %s: the smallest that works is %llu "
+        "bytes (%.2f GB), which phase %s needs%s",
+        (unsigned long long)p->budget_bytes, (double)p->budget_bytes / gigabyte, bl_offload_name(mode),
+        (unsigned long long)least, (double)least / gigabyte, p->phases[worst].name, instead);
 }
 
 static uint64_t largest_arena(const bl_plan *plan) {
@@ -183,12 +194,11 @@ static int sequential_plan(bool *fits, bl_plan *plan, const bl_problem *p, bl_er
 }
 
 /* The region that a mode opens when none is open. */
-static uint64_t fresh_region(const bl_plan *plan, const bl_problem *p,
-                             uint64_t (*need)(const bl_problem *p, int phase)) {
+static uint64_t fresh_region(const bl_plan *plan, const bl_problem *p, need_fn *need) {
     uint64_t bytes = 0;
     if (plan->mode == BL_OFFLOAD_BALANCED) {
         bytes = all_bytes(p, 0) + largest_arena(plan);
-        return bytes < p->budget_bytes ? bytes : p->budget_bytes / 64 * 64;
+        return bytes < p->budget_bytes ? bytes : p->budget_bytes / BL_ALIGN * BL_ALIGN;
     }
     for (int i = 0; i < p->phase_count; i++) {
         uint64_t phase = plan->phases[i].arena_bytes + need(p, i);
@@ -213,9 +223,7 @@ static int write_plan(bool *fits, bl_plan *plan, const bl_problem *p, const bl_o
 }
 
 int bl_mode_plan(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err) {
-    uint64_t (*need)(const bl_problem *, int) = s->mode == BL_OFFLOAD_NONE    ? all_bytes
-                                                : s->mode == BL_OFFLOAD_MODEL ? module_bytes
-                                                                              : largest_block;
+    need_fn *need = needed(s->mode);
     /* First with what lies in the open region, then, if its holes are too small, with a new one. */
     for (int fresh = p->open_bytes == 0 || p->open_bytes > p->budget_bytes;; fresh++) {
         bl_plan *plan;
@@ -224,7 +232,7 @@ int bl_mode_plan(bl_plan **out, const bl_problem *p, const bl_offload_settings *
             return rc;
         }
         if (!bl_builder_levels(plan, p, need)) {
-            rc = refuse(p, plan, need, err);
+            rc = bl_mode_refuse(p, s->mode, err);
             bl_plan_free(&plan);
             return rc;
         }

@@ -28,6 +28,9 @@ bool bl_offload_lists(const char *list, const char *name);
 /* BL_E_BUDGET with the smallest budget that would do. Modes other than auto. Caller owns *out. */
 int bl_mode_plan(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err);
 
+/* BL_E_BUDGET: what this mode needs at least, with the arenas at their smallest. */
+int bl_mode_refuse(const bl_problem *p, bl_offload mode, bl_error *err);
+
 /* balanced, written by modes' caller into an empty plan whose levels are chosen: see balanced.c. */
 int bl_balanced_plan(bl_plan *plan, const bl_problem *p, const bl_offload_settings *s, bl_error *err);
 

@@ -1,43 +1,289 @@
 #include "residency/planner.h"
 
+#include "core/checked.h"
 #include "core/clock.h"
+#include "residency/bound.h"
+#include "residency/builder.h"
+#include "residency/pager.h"
+#include "residency/replay.h"
+#include "residency/spread.h"
 
-/* The best of the modes that do not plan. */
-static int best_mode(bl_plan **out, const bl_problem *p, bl_error *err) {
-    static const bl_offload tried[] = {BL_OFFLOAD_NONE, BL_OFFLOAD_MODEL, BL_OFFLOAD_BALANCED,
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Windows for streamed blocks that are tried, in halves of the module's largest block; 0: no residents are
+ * fixed. */
+enum { windows = 7 };
+static const int window_halves[windows] = {0, 2, 4, 5, 6, 8, 12};
+
+/* Candidates cost about this much each: runs + moves. What the planner spends on one problem is counted and
+ * not timed, so that the same problem always gets the same plan. */
+static const int work_limit = 60000;
+
+typedef struct search {
+    const bl_problem *p;
+    const bl_plan *levels; /* the arena levels in force */
+    bool reopen;
+    uint64_t region_bytes;
+    bl_bound bound;
+    uint8_t *pins[windows];                /* the modules of all phases, one after the other */
+    const uint8_t *pin[BL_PROBLEM_PHASES]; /* of the candidate at hand */
+    int window[BL_PROBLEM_PHASES];
+    double best_seconds[BL_PROBLEM_PHASES]; /* over all candidates */
+    int best_window[BL_PROBLEM_PHASES];
+    int work;
+    bl_plan *best;
+} search;
+
+static uint64_t largest_block(const bl_problem *p, int phase) {
+    return p->modules[p->phases[phase].module].largest_block;
+}
+
+/* Seconds decide; within a ten-thousandth bytes do, then moves. */
+static bool better(const bl_plan *a, const bl_plan *b) {
+    if (fabs(a->seconds - b->seconds) > 1e-4 * b->seconds) {
+        return a->seconds < b->seconds;
+    }
+    return a->moved_bytes != b->moved_bytes ? a->moved_bytes < b->moved_bytes
+                                            : a->onload_count < b->onload_count;
+}
+
+static void offer(search *s, bl_plan *plan) {
+    if (!s->best || better(plan, s->best)) {
+        bl_plan_free(&s->best);
+        s->best = plan;
+    } else {
+        bl_plan_free(&plan);
+    }
+}
+
+static int candidate(search *s, const char *method, double margin, bool keep, bl_error *err) {
+    bl_plan *plan;
+    int rc = bl_plan_new(&plan, s->p, BL_OFFLOAD_AUTO, err);
+    if (rc) {
+        return rc;
+    }
+    size_t at = 0;
+    for (int i = 0; i < s->p->phase_count; i++) {
+        plan->phases[i].level = s->levels->phases[i].level;
+        plan->phases[i].arena_bytes = s->levels->phases[i].arena_bytes;
+        s->pin[i] = s->window[i] ? s->pins[s->window[i]] + at : NULL;
+        at += (size_t)s->p->modules[s->p->phases[i].module].block_count;
+    }
+    plan->reopen = s->reopen;
+    plan->region_bytes = s->region_bytes;
+    plan->method = method;
+    bl_pager_options o = {
+        .margin = margin, .distance = 1, .keep = keep ? s->bound.keep : NULL, .pin = s->pin};
+    rc = bl_pager_plan(plan, s->p, &o, err);
+    rc = rc ? rc : bl_replay(plan, s->p, err);
+    if (rc) {
+        bl_plan_free(&plan);
+        return rc;
+    }
+    s->work += plan->run_count + 4 * plan->move_count;
+    for (int i = 0; i < s->p->phase_count; i++) {
+        if (plan->phases[i].seconds < s->best_seconds[i]) {
+            s->best_seconds[i] = plan->phases[i].seconds;
+            s->best_window[i] = s->window[i];
+        }
+    }
+    offer(s, plan);
+    return 0;
+}
+
+static int make_pins(search *s, bl_error *err) {
+    const bl_problem *p = s->p;
+    size_t bytes = 0;
+    for (int i = 0; i < p->phase_count; i++) {
+        bytes += (size_t)p->modules[p->phases[i].module].block_count;
+    }
+    for (int w = 1; w < windows; w++) {
+        s->pins[w] = malloc(bytes);
+        if (!s->pins[w]) {
+            return bl_fail_memory(err, "the planner's residents", bytes);
+        }
+        size_t at = 0;
+        for (int i = 0; i < p->phase_count; i++) {
+            const bl_problem_phase *f = &p->phases[i];
+            const bl_problem_module *m = &p->modules[f->module];
+            bl_spread(s->pins[w] + at, m, f->levels[s->levels->phases[i].level].block_seconds,
+                      s->region_bytes - s->levels->phases[i].arena_bytes,
+                      m->largest_block * (uint64_t)window_halves[w] / 2);
+            at += (size_t)m->block_count;
+        }
+    }
+    return 0;
+}
+
+static bool near_bound(const search *s) {
+    return s->best->seconds <= s->bound.seconds * 1.004;
+}
+
+/* Fixed residents of several extents, then for each phase the one that did best there. */
+static int try_spread(search *s, bl_error *err) {
+    int rc = make_pins(s, err);
+    for (int w = 1; w < windows && !rc && !near_bound(s) && s->work < work_limit; w++) {
+        for (int i = 0; i < s->p->phase_count; i++) {
+            s->window[i] = w;
+        }
+        rc = candidate(s, "spread residents", 1.05, false, err);
+    }
+    if (!rc && !near_bound(s)) {
+        memcpy(s->window, s->best_window, sizeof s->window);
+        rc = candidate(s, "spread residents by phase", 1.05, false, err);
+    }
+    return rc;
+}
+
+/* The modes that do not plan, so that planning is never worse than not to. */
+static int try_modes(search *s, bl_error *err) {
+    static const bl_offload modes[] = {BL_OFFLOAD_NONE, BL_OFFLOAD_MODEL, BL_OFFLOAD_BALANCED,
                                        BL_OFFLOAD_SEQUENTIAL};
-    bl_plan *best = NULL;
-    int rc = 0;
-    for (size_t i = 0; i < sizeof tried / sizeof *tried; i++) {
-        bl_offload_settings s = bl_offload_defaults();
-        s.mode = tried[i];
+    double one_by_one = 0;
+    for (int i = 0; i < s->p->phase_count; i++) {
+        const bl_problem_phase *f = &s->p->phases[i];
+        one_by_one += f->passes * (f->levels[0].pass_seconds + s->p->modules[f->module].copy_seconds);
+    }
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        if (modes[i] == BL_OFFLOAD_SEQUENTIAL && one_by_one > s->best->seconds) {
+            continue;
+        }
+        bl_offload_settings settings = bl_offload_defaults();
+        settings.mode = modes[i];
         bl_plan *plan;
-        rc = bl_mode_plan(&plan, p, &s, err);
-        if (rc == BL_E_BUDGET && (best || tried[i] != BL_OFFLOAD_SEQUENTIAL)) {
+        int rc = bl_mode_plan(&plan, s->p, &settings, err);
+        if (rc == BL_E_BUDGET) {
             continue;
         }
         if (rc) {
-            bl_plan_free(&best);
             return rc;
         }
-        if (!best || plan->seconds < best->seconds) {
-            bl_plan_free(&best);
-            best = plan;
-        } else {
-            bl_plan_free(&plan);
+        plan->mode = BL_OFFLOAD_AUTO;
+        offer(s, plan);
+    }
+    return 0;
+}
+
+static int search_run(search *s, bl_error *err) {
+    for (int i = 0; i < s->p->phase_count; i++) {
+        s->best_seconds[i] = INFINITY;
+    }
+    int rc = candidate(s, "paged", 1.05, false, err);
+    if (rc || near_bound(s)) {
+        return rc ? rc : try_modes(s, err);
+    }
+    if (s->p->async_copy) {
+        /* The quick bound may be too low to be reached. */
+        bl_bound fine;
+        rc = bl_bound_find(&fine, s->p, s->p->cyclic && s->p->open_bytes, true, true, err);
+        if (rc) {
+            return rc;
+        }
+        free(s->bound.keep);
+        fine.moved_bytes = fine.moved_bytes > s->bound.moved_bytes ? fine.moved_bytes : s->bound.moved_bytes;
+        fine.seconds = fine.seconds > s->bound.seconds ? fine.seconds : s->bound.seconds;
+        s->bound = fine;
+    }
+    if (!near_bound(s)) {
+        rc = candidate(s, "paged, keeping what the bound keeps", 1.05, true, err);
+    }
+    rc = rc || near_bound(s) ? rc : try_spread(s, err);
+    return rc ? rc : try_modes(s, err);
+}
+
+/* The region that is open, or a new one. */
+static int auto_plan(bl_plan **out, const bl_problem *p, const bl_plan *levels, bool reopen, bl_error *err) {
+    search s = {.p = p, .levels = levels, .reopen = reopen};
+    uint64_t all = 0, arena = 0, budget = p->budget_bytes / BL_ALIGN * BL_ALIGN;
+    bool used[BL_PROBLEM_MODULES] = {false};
+    for (int i = 0; i < p->phase_count; i++) {
+        all += used[p->phases[i].module] ? 0 : p->modules[p->phases[i].module].bytes;
+        used[p->phases[i].module] = true;
+        arena = levels->phases[i].arena_bytes > arena ? levels->phases[i].arena_bytes : arena;
+    }
+    s.region_bytes = !reopen ? p->open_bytes : all + arena < budget ? all + arena : budget;
+    int rc = bl_bound_find(&s.bound, p, p->cyclic && p->open_bytes, false, true, err);
+    rc = rc ? rc : search_run(&s, err);
+    for (int w = 0; w < windows; w++) {
+        free(s.pins[w]);
+    }
+    free(s.bound.keep);
+    if (rc) {
+        bl_plan_free(&s.best);
+        return rc;
+    }
+    s.best->bound_seconds = s.bound.seconds;
+    s.best->bound_moved_bytes = s.bound.moved_bytes;
+    *out = s.best;
+    return 0;
+}
+
+/* Whether the region that is open can be worked in: every phase's arena at its level and one block fit. */
+static bool open_region_works(const bl_problem *p, const bl_plan *levels) {
+    if (!p->open_bytes || p->open_bytes > p->budget_bytes) {
+        return false;
+    }
+    for (int i = 0; i < p->phase_count; i++) {
+        if (levels->phases[i].arena_bytes + largest_block(p, i) > p->open_bytes) {
+            return false;
         }
     }
-    best->mode = BL_OFFLOAD_AUTO;
-    *out = best;
+    return true;
+}
+
+static int plan_auto(bl_plan **out, const bl_problem *p, bl_error *err) {
+    bl_plan *levels, *kept = NULL, *fresh = NULL;
+    int rc = bl_plan_new(&levels, p, BL_OFFLOAD_AUTO, err);
+    if (rc) {
+        return rc;
+    }
+    if (!bl_builder_levels(levels, p, largest_block)) {
+        rc = bl_mode_refuse(p, BL_OFFLOAD_AUTO, err);
+        goto done;
+    }
+    if (open_region_works(p, levels)) {
+        rc = auto_plan(&kept, p, levels, false, err);
+        /* A larger region is worth opening only if it saves more than the doubt. */
+        if (rc || p->open_bytes >= bl_problem_working_set(p) ||
+            p->open_bytes / BL_ALIGN >= p->budget_bytes / BL_ALIGN || kept->moved_bytes == 0) {
+            goto done;
+        }
+    }
+    rc = auto_plan(&fresh, p, levels, true, err);
+    if (!rc && kept && kept->seconds <= fresh->seconds) {
+        bl_plan_free(&fresh);
+    }
+done:
+    bl_plan_free(&levels);
+    if (rc) {
+        bl_plan_free(&kept);
+        return rc;
+    }
+    if (fresh) {
+        bl_plan_free(&kept);
+    }
+    *out = fresh ? fresh : kept;
     return 0;
 }
 
 int bl_plan_make(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err) {
     double began = bl_now();
     bl_plan *plan;
-    int rc = s->mode == BL_OFFLOAD_AUTO ? best_mode(&plan, p, err) : bl_mode_plan(&plan, p, s, err);
+    int rc = s->mode == BL_OFFLOAD_AUTO ? plan_auto(&plan, p, err) : bl_mode_plan(&plan, p, s, err);
     if (rc) {
         return rc;
+    }
+    if (s->mode != BL_OFFLOAD_AUTO) {
+        bl_bound bound;
+        rc = bl_bound_find(&bound, p, p->cyclic && p->open_bytes, false, false, err);
+        if (rc) {
+            bl_plan_free(&plan);
+            return rc;
+        }
+        plan->bound_seconds = bound.seconds;
+        plan->bound_moved_bytes = bound.moved_bytes;
     }
     plan->planning_seconds = bl_now() - began;
     *out = plan;

@@ -16,6 +16,7 @@ typedef struct place {
 typedef struct walk {
     const bl_problem *p;
     bl_plan *plan;
+    bool thorough;                 /* look for copies over blocks whose run has not ended: slow */
     place *places;                 /* of all modules, one after the other */
     int first[BL_PROBLEM_MODULES]; /* where a module's places begin */
     int place_count;
@@ -109,7 +110,7 @@ static int check_quiet(walk *w, const bl_move *v, uint64_t bytes, bl_error *err)
                            w->plan->method, block_name(w, v->module, v->block), p->phases[i].name);
         }
     }
-    for (int m = 0; m < p->module_count; m++) {
+    for (int m = 0; w->thorough && m < p->module_count; m++) {
         const bl_problem_module *mod = &p->modules[m];
         for (int b = 0; b < mod->block_count; b++) {
             const place *x = &w->places[w->first[m] + b];
@@ -225,12 +226,13 @@ static int phase_walk(walk *w, int i, int *next, bl_error *err) {
     return 0;
 }
 
-int bl_replay(bl_plan *plan, const bl_problem *p, bl_error *err) {
+static int replay(bl_plan *plan, const bl_problem *p, bool thorough, bl_error *err) {
     walk w;
     int rc = walk_open(&w, plan, p, err);
     if (rc) {
         return rc;
     }
+    w.thorough = thorough;
     plan->moved_bytes = 0;
     plan->onload_count = 0;
     plan->peak_bytes = 0;
@@ -265,6 +267,14 @@ int bl_replay(bl_plan *plan, const bl_problem *p, bl_error *err) {
     plan->seconds = w.compute;
     walk_close(&w);
     return rc;
+}
+
+int bl_replay(bl_plan *plan, const bl_problem *p, bl_error *err) {
+    return replay(plan, p, false, err);
+}
+
+int bl_replay_check(bl_plan *plan, const bl_problem *p, bl_error *err) {
+    return replay(plan, p, true, err);
 }
 
 void bl_replay_after(bl_problem *p, const bl_plan *plan) {

@@ -11,6 +11,8 @@
  * BL_E_INTERNAL, with the place, when a block is missing at its run, two things that are alive at the same
  * time overlap, or something lies outside the region. */
 int bl_replay(bl_plan *plan, const bl_problem *p, bl_error *err);
+/* The same, and looks at each copy for blocks that may still be read where it writes: slower. */
+int bl_replay_check(bl_plan *plan, const bl_problem *p, bl_error *err);
 
 /* Sets what is resident in `p`, and the size of the open region, to what they will be after the plan. */
 void bl_replay_after(bl_problem *p, const bl_plan *plan);

@@ -1,0 +1,435 @@
+#include "residency/pager.h"
+
+#include "residency/builder.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { never = INT32_MAX }; /* a run that does not come */
+
+typedef struct pager {
+    const bl_problem *p;
+    bl_plan *plan;
+    const bl_pager_options *o;
+    bl_builder b;
+    double *prefix;  /* [run_count + 1] compute seconds before each run */
+    double *gate;    /* [run_count + 1] when the last copy that a run waits for ends */
+    int *next_phase; /* [phase * modules + module] next phase after this one with the module, counting on into
+                        the next generation; -1: none */
+    uint64_t *arena_to; /* [phase * 2 phases + later] largest arena from phase to later */
+    uint64_t *first_bytes[BL_PROBLEM_MODULES]; /* [block_count] bytes of the blocks before this one */
+    int run;                                   /* runs ended so far = the run under way or due */
+    int phase, pass_first;                     /* of `run`: its phase, and its pass's first run */
+    int missing;                               /* first run whose block is neither there nor coming */
+    int missing_phase;
+    double compute, copy; /* clocks: end of the last run, end of the last copy */
+    bool quiet;           /* nothing has changed since it was found that no copy has to begin before ... */
+    double latest;        /* ... this many compute seconds from the generation's begin */
+    int *next_use;        /* [blocks] of each item, for the decision at hand */
+    double *price;
+} pager;
+
+/* A place for a block: the items [first, last) of the space make way. */
+typedef struct spot {
+    int first, last;
+    uint64_t low, high; /* the room that is there then */
+    bool at_low;        /* which end of it to take */
+    double price;
+} spot;
+
+static void pager_close(pager *g) {
+    bl_builder_close(&g->b);
+    free(g->prefix);
+    free(g->gate);
+    free(g->next_phase);
+    free(g->arena_to);
+    free(g->next_use);
+    free(g->price);
+    for (int m = 0; m < BL_PROBLEM_MODULES; m++) {
+        free(g->first_bytes[m]);
+    }
+}
+
+static void fill_tables(pager *g) {
+    const bl_problem *p = g->p;
+    int n = p->phase_count, run = 0;
+    double sum = 0;
+    for (int i = 0; i < n; i++) {
+        const bl_problem_phase *f = &p->phases[i];
+        const double *seconds = f->levels[g->plan->phases[i].level].block_seconds;
+        int blocks = p->modules[f->module].block_count;
+        for (int k = 0; k < f->passes * blocks; k++) {
+            g->prefix[run++] = sum;
+            sum += seconds[k % blocks];
+        }
+        for (int m = 0; m < p->module_count; m++) {
+            int next = -1;
+            for (int j = i + 1; j < (p->cyclic ? i + 1 + n : n) && next < 0; j++) {
+                next = p->phases[j % n].module == m ? j : -1;
+            }
+            g->next_phase[i * p->module_count + m] = next;
+        }
+        uint64_t largest = 0;
+        for (int j = i; j < 2 * n; j++) {
+            uint64_t arena = g->plan->phases[j % n].arena_bytes;
+            largest = arena > largest ? arena : largest;
+            g->arena_to[i * 2 * n + j] = largest;
+        }
+    }
+    g->prefix[run] = sum;
+    for (int m = 0; m < p->module_count; m++) {
+        uint64_t bytes = 0;
+        for (int b = 0; b < p->modules[m].block_count; b++) {
+            g->first_bytes[m][b] = bytes;
+            bytes += p->modules[m].blocks[b].bytes;
+        }
+    }
+}
+
+static int pager_open(pager *g, bl_plan *plan, const bl_problem *p, const bl_pager_options *o,
+                      bl_error *err) {
+    memset(g, 0, sizeof *g);
+    g->p = p;
+    g->plan = plan;
+    g->o = o;
+    int rc = bl_builder_open(&g->b, p, plan, err);
+    if (rc) {
+        return rc;
+    }
+    size_t runs = (size_t)p->run_count + 1, phases = (size_t)p->phase_count, blocks = (size_t)g->b.space.room;
+    g->prefix = malloc(runs * sizeof *g->prefix);
+    g->gate = calloc(runs, sizeof *g->gate);
+    g->next_phase = malloc(phases * (size_t)p->module_count * sizeof *g->next_phase);
+    g->arena_to = calloc(phases * phases * 2, sizeof *g->arena_to);
+    g->next_use = malloc((blocks + 1) * sizeof *g->next_use);
+    g->price = malloc((blocks + 1) * sizeof *g->price);
+    bool fine = g->prefix && g->gate && g->next_phase && g->arena_to && g->next_use && g->price;
+    for (int m = 0; m < p->module_count && fine; m++) {
+        g->first_bytes[m] = malloc((size_t)p->modules[m].block_count * sizeof *g->first_bytes[m]);
+        fine = g->first_bytes[m];
+    }
+    if (!fine) {
+        pager_close(g);
+        return bl_fail_memory(err, "the planner's tables", runs * sizeof *g->prefix);
+    }
+    fill_tables(g);
+    return 0;
+}
+
+/* First run >= the present one that uses the block; `never` if none. Runs of the next generation count on. */
+static int next_use(const pager *g, int module, int block, int *phase) {
+    const bl_problem_phase *f = &g->p->phases[g->phase];
+    int n = g->p->phase_count;
+    if (f->module == module && g->run < g->p->run_count) {
+        int blocks = g->p->modules[module].block_count, use = g->pass_first + block;
+        if (use < g->run) {
+            use += blocks;
+        }
+        if (use < f->first_run + f->passes * blocks) {
+            *phase = g->phase;
+            return use;
+        }
+    }
+    int next = g->next_phase[g->phase * g->p->module_count + module];
+    if (next < 0) {
+        return never;
+    }
+    *phase = next;
+    return g->p->phases[next % n].first_run + (next >= n ? g->p->run_count : 0) + block;
+}
+
+/* Compute seconds from the present run to a later one. */
+static double distance(const pager *g, int use) {
+    int n = g->p->run_count;
+    double at = use < n ? g->prefix[use] : g->prefix[n] + (use < 2 * n ? g->prefix[use - n] : g->prefix[n]);
+    return at - g->prefix[g->run < n ? g->run : n];
+}
+
+/* seconds ^ distance, which is a small whole number. */
+static double power(const pager *g, double seconds) {
+    double x = seconds > 1e-9 ? seconds : 1e-9, y = x;
+    for (int i = 1; i < g->o->distance; i++) {
+        y *= x;
+    }
+    return y;
+}
+
+/* What it costs to give up a place whose block is used next at `use` in `phase` and lies at `offset`. */
+static double price_of(const pager *g, uint64_t bytes, uint64_t offset, int use, int phase) {
+    int n = g->p->phase_count;
+    if (use == never ||
+        (phase > g->phase && phase < 2 * n && offset < g->arena_to[g->phase * 2 * n + phase])) {
+        return 0; /* an arena will take it before it is used */
+    }
+    return (double)bytes / power(g, distance(g, use));
+}
+
+/* Whether the options want the block to stay through the present phase. Not while another waits for its
+ * place. */
+static bool stays(const pager *g, const bl_space_item *x, int phase) {
+    const bl_pager_options *o = g->o;
+    if (g->missing == g->run) {
+        return false;
+    }
+    if (g->p->phases[g->phase].module == x->module) {
+        return o->pin && phase == g->phase && o->pin[phase] && o->pin[phase][x->block];
+    }
+    return o->keep &&
+           g->first_bytes[x->module][x->block] < o->keep[g->phase * g->p->module_count + x->module];
+}
+
+static void price_items(pager *g) {
+    for (int i = 0; i < g->b.space.count; i++) {
+        const bl_space_item *x = &g->b.space.items[i];
+        int phase = -1;
+        g->next_use[i] = next_use(g, x->module, x->block, &phase);
+        g->price[i] = price_of(g, x->bytes, x->offset, g->next_use[i], phase);
+        if (g->next_use[i] <= g->missing || stays(g, x, phase)) {
+            g->price[i] = INFINITY;
+        }
+    }
+}
+
+/* The cheapest place for `bytes` at or above `floor`; of equals the highest, or the lowest. False when there
+ * is none. */
+static bool find_spot(const pager *g, uint64_t bytes, uint64_t floor, double lost_price, uint64_t lost_below,
+                      bool lowest, spot *out) {
+    const bl_space *s = &g->b.space;
+    bool found = false;
+    int last = s->count;
+    for (int first = s->count; first >= 0; first--) {
+        /* The room begins where item first - 1 ends. */
+        uint64_t low = first > 0 ? s->items[first - 1].offset + s->items[first - 1].bytes : 0;
+        low = low > floor ? low : floor;
+        /* Shrink from above while the block still fits. */
+        while (last > first && s->items[last - 1].offset >= low + bytes) {
+            last--;
+        }
+        uint64_t high = last < s->count ? s->items[last].offset : g->plan->region_bytes;
+        if (high >= low + bytes) {
+            double price = 0;
+            for (int i = first; i < last; i++) {
+                price += g->price[i];
+            }
+            price += (lowest ? low : high - bytes) < lost_below ? lost_price : 0;
+            if (price < INFINITY && (!found || price < out->price || (lowest && price == out->price))) {
+                *out = (spot){first, last, low, high, lowest, price};
+                found = true;
+            }
+        }
+        if (first > 0 && s->items[first - 1].offset < floor &&
+            s->items[first - 1].offset + s->items[first - 1].bytes <= floor) {
+            break;
+        }
+    }
+    return found;
+}
+
+/* Moves on to the phase of the present run: what lies in its arena goes. */
+static int enter(pager *g, bl_error *err) {
+    const bl_problem *p = g->p;
+    if (g->run == p->run_count) {
+        return 0;
+    }
+    const bl_problem_phase *f = &p->phases[g->phase];
+    int blocks = p->modules[f->module].block_count;
+    if (g->run == g->pass_first + blocks) {
+        g->pass_first = g->run;
+    }
+    if (g->run == f->first_run + f->passes * blocks) {
+        g->phase++;
+    }
+    if (g->run == p->phases[g->phase].first_run) {
+        g->quiet = false;
+        return bl_builder_clear_below(&g->b, g->plan->phases[g->phase].arena_bytes, g->run - 1, err);
+    }
+    return 0;
+}
+
+/* Whether a block is there and will still be when `phase` runs: no arena takes its place before. */
+static bool present(const pager *g, int phase, int block) {
+    uint64_t at = g->b.at[g->p->phases[phase % g->p->phase_count].module][block];
+    return at != BL_NOWHERE && at >= g->arena_to[g->phase * 2 * g->p->phase_count + phase];
+}
+
+static double run_seconds(const pager *g) {
+    return g->prefix[g->run + 1] - g->prefix[g->run];
+}
+
+/* Lets compute go on up to `until`. */
+static int advance(pager *g, double until, bool one, bl_error *err) {
+    while (g->run < g->p->run_count && g->run < g->missing) {
+        double start = g->gate[g->run] > g->compute ? g->gate[g->run] : g->compute;
+        if (!one && start + run_seconds(g) > until) {
+            return 0;
+        }
+        g->compute = start + run_seconds(g);
+        g->run++;
+        int rc = enter(g, err);
+        if (rc || one) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+/* The block that the first missing run needs. */
+static int missing_block(const pager *g) {
+    const bl_problem_phase *f = &g->p->phases[g->missing_phase % g->p->phase_count];
+    int run = g->missing < g->p->run_count ? g->missing : g->missing - g->p->run_count;
+    return (run - f->first_run) % g->p->modules[f->module].block_count;
+}
+
+/* Runs to look at: this generation's, and the next one's when it is known. */
+static int last_run(const pager *g) {
+    return g->p->cyclic ? 2 * g->p->run_count : g->p->run_count;
+}
+
+/* First run of a phase; phases count on into the next generation. */
+static int first_run(const pager *g, int phase) {
+    int n = g->p->phase_count;
+    return g->p->phases[phase % n].first_run + (phase >= n ? g->p->run_count : 0);
+}
+
+static void find_missing(pager *g) {
+    const bl_problem *p = g->p;
+    while (g->missing < last_run(g)) {
+        const bl_problem_phase *f = &p->phases[g->missing_phase % p->phase_count];
+        if (g->missing == first_run(g, g->missing_phase) + f->passes * p->modules[f->module].block_count) {
+            g->missing_phase++;
+        }
+        if (!present(g, g->missing_phase, missing_block(g))) {
+            return;
+        }
+        g->missing++;
+    }
+}
+
+/* When the first of the copies ahead must begin so that none of those now missing makes compute wait, in
+ * compute seconds from the begin of the generation. Looks at the rest of this pass, one more, and the first
+ * passes of later phases. */
+static double latest_start(const pager *g) {
+    const bl_problem *p = g->p;
+    double copies = 0, latest = INFINITY;
+    int phases = p->cyclic ? 2 * p->phase_count : p->phase_count;
+    for (int i = g->missing_phase; i < phases && i < g->missing_phase + 3; i++) {
+        const bl_problem_phase *f = &p->phases[i % p->phase_count];
+        const bl_problem_module *m = &p->modules[f->module];
+        int first = first_run(g, i), from = g->missing > first ? g->missing : first;
+        int to = first + f->passes * m->block_count;
+        to = to < from + m->block_count ? to : from + m->block_count;
+        double base = i >= p->phase_count ? g->prefix[p->run_count] : 0;
+        const double *prefix = i >= p->phase_count ? g->prefix - p->run_count : g->prefix;
+        for (int r = from; r < to; r++) {
+            int b = (r - first) % m->block_count;
+            if (!present(g, i, b)) {
+                copies += m->blocks[b].copy_seconds * g->o->margin;
+                double start = base + prefix[r] - copies;
+                latest = start < latest ? start : latest;
+            }
+        }
+    }
+    return latest;
+}
+
+/* Copies the missing block to the spot. */
+static int fetch(pager *g, const spot *s, double start, bl_error *err) {
+    g->quiet = false;
+    const bl_problem_phase *f = &g->p->phases[g->missing_phase % g->p->phase_count];
+    const bl_problem_module *m = &g->p->modules[f->module];
+    int block = missing_block(g), rc = 0,
+        before = g->missing < g->p->run_count ? g->missing : g->p->run_count;
+    for (int i = s->first; i < s->last && !rc; i++) {
+        const bl_space_item *x = &g->b.space.items[s->first];
+        rc = bl_builder_drop(&g->b, x->module, x->block, g->run - 1, err);
+    }
+    if (!rc) {
+        /* It may lie where an arena will be. */
+        rc = bl_builder_drop(&g->b, f->module, block, g->run - 1, err);
+    }
+    if (!rc) {
+        rc = bl_builder_onload(&g->b, f->module, block, s->at_low ? s->low : s->high - m->blocks[block].bytes,
+                               g->run - 1, before, err);
+    }
+    if (g->p->async_copy) {
+        g->copy = start + m->blocks[block].copy_seconds;
+        g->gate[before] = g->copy;
+    } else {
+        g->compute += m->blocks[block].copy_seconds;
+    }
+    return rc;
+}
+
+/* One decision: begin a copy, or let compute end a run. */
+static int step(pager *g, bl_error *err) {
+    const bl_problem *p = g->p;
+    double now = p->async_copy && g->copy > g->compute ? g->copy : g->compute;
+    int rc = p->async_copy ? advance(g, now, false, err) : 0;
+    find_missing(g);
+    if (rc || g->run == p->run_count || g->missing == last_run(g)) {
+        return rc ? rc : advance(g, 0, true, err);
+    }
+    bool due = g->missing == g->run;
+    if (!p->async_copy && !due) {
+        return advance(g, 0, true, err);
+    }
+    if (g->quiet && !due && g->latest >= g->prefix[g->run + 1]) {
+        return advance(g, 0, true, err);
+    }
+    const bl_problem_phase *f = &p->phases[g->missing_phase % p->phase_count];
+    int block = missing_block(g), use_phase;
+    /* For the next generation only what has arrived when this one ends: nobody waits for it then. */
+    double left = g->prefix[p->run_count] - g->prefix[g->run];
+    if (g->missing >= p->run_count &&
+        now + p->modules[f->module].blocks[block].copy_seconds > (g->compute + left) * (1 - 1e-9)) {
+        return advance(g, 0, true, err);
+    }
+    if (g->b.at[f->module][block] != BL_NOWHERE && next_use(g, f->module, block, &use_phase) != g->missing) {
+        return advance(g, 0, true, err); /* still used where it lies */
+    }
+    uint64_t bytes = p->modules[f->module].blocks[block].bytes;
+    uint64_t floor = g->arena_to[g->phase * 2 * p->phase_count + g->missing_phase];
+    /* If it is used again in a later phase, a place that an arena takes before is worth less. */
+    double lost_price = 0;
+    uint64_t lost_below = 0;
+    int again = g->missing_phase < p->phase_count
+                    ? g->next_phase[g->missing_phase * p->module_count + f->module]
+                    : -1;
+    if (again >= 0 && again < 2 * p->phase_count) {
+        lost_below = g->arena_to[g->missing_phase * 2 * p->phase_count + again];
+        int use = p->phases[again % p->phase_count].first_run + (again >= p->phase_count ? p->run_count : 0) +
+                  block;
+        lost_price = (double)bytes / power(g, distance(g, use));
+    }
+    spot s = {0};
+    price_items(g);
+    bool lowest = g->o->pin && g->missing < p->run_count && g->o->pin[g->missing_phase] &&
+                  !g->o->pin[g->missing_phase][block];
+    bool found = find_spot(g, bytes, floor, lost_price, lost_below, lowest, &s);
+    bool free_room = found && s.price == ((lowest ? s.low : s.high - bytes) < lost_below ? lost_price : 0);
+    g->latest = latest_start(g);
+    /* A copy can only begin when a run ends: if the next end is too late, now is the time. */
+    if (found && (due || free_room || g->latest < g->prefix[g->run + 1])) {
+        return fetch(g, &s, now, err);
+    }
+    g->quiet = true;
+    if (due) {
+        return bl_fail(err, BL_E_INTERNAL, "the planner found no place for a block that is due");
+    }
+    return advance(g, 0, true, err);
+}
+
+int bl_pager_plan(bl_plan *plan, const bl_problem *p, const bl_pager_options *options, bl_error *err) {
+    pager g;
+    int rc = pager_open(&g, plan, p, options, err);
+    if (rc) {
+        return rc;
+    }
+    rc = bl_builder_clear_below(&g.b, plan->phases[0].arena_bytes, -1, err);
+    while (!rc && g.run < p->run_count) {
+        rc = step(&g, err);
+    }
+    pager_close(&g);
+    return rc;
+}
