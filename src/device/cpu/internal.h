@@ -122,8 +122,8 @@ int64_t bl_cpu_norm_rows(int c);
 
 /* run_winograd.c */
 /* Fills in how the work is cut; the shape must be there. */
-void bl_cpu_winograd_plan(bl_winograd_job *j, const bl_typed_kernels *k);
-uint64_t bl_cpu_winograd_scratch(const bl_winograd_job *j);
+void bl_cpu_winograd_plan(bl_winograd_job *j, int threads);
+uint64_t bl_cpu_winograd_scratch(const bl_winograd_job *j, int threads);
 void bl_cpu_winograd_run(const bl_winograd_job *job, const bl_typed_kernels *k, unsigned char *scratch);
 
 /* run.c */

@@ -35,10 +35,10 @@ typedef struct bl_attention_job {
     16                     /* output channels that packed weights keep together, for every instruction set */
 #define BL_WINOGRAD_TILE 4 /* side of the output that one tile makes; its input is 6 x 6 */
 
-/* A 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3), in F32 whatever the type of its tensors. The tiles
- * are taken in batches, the output channels in groups and the input channels in slices, so that what is in
- * flight stays in the caches; see run_winograd.c for the loop. None of these choices changes a result, except
- * `depth`. */
+/* A 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3), in F32 whatever the type of its tensors. Tiles are
+ * taken in batches, whose transformed input all threads share. A task is one group of output channels of one
+ * part of the batch; it takes the input channels in slices, so that the transformed filters of a group and
+ * slice stay in its core's cache. None of these choices changes a result, except `depth`. */
 typedef struct bl_winograd_job {
     const void *x;        /* [n, h, w, c] */
     const void *weights;  /* [o / 16][c][3][3][16], of the same type as x; padding is zero */
@@ -47,15 +47,16 @@ typedef struct bl_winograd_job {
     void *y;              /* [n, oh, ow, o]; may be the residual */
     int n, h, w, c, oh, ow, o, top, left;
     int64_t bias_stride;
-    int batch, group, depth; /* tiles, output channels (a multiple of 16) and input channels taken at once */
-    float *input;            /* [36][batch][c up to 16] and 16 floats after each of the 36 */
-    float *filter;           /* [36][group / lanes][depth][lanes] and 16 floats after each of the 36 */
-    float *output;           /* [36][batch][group] and 16 floats after each of the 36 */
-    const void *zeros;       /* [c] of the type of x */
-    /* where the loop is: first tile and number of tiles, first output channel and number, the same of input
-     */
-    int64_t tile;
-    int tiles, out, outs, in, ins;
+    int batch, part, parts; /* tiles of a batch and of a part (multiples of 12); parts of a batch */
+    int group, depth;       /* output channels of a group (a multiple of 16), input channels of a slice */
+    float *input;           /* [36][batch][c up to 16] and 16 floats after each of the 36 */
+    const void *zeros;      /* [c] of the type of x */
+    int64_t tile;           /* where the batch begins */
+    int tiles;              /* in the batch */
+    /* inside a task: */
+    float *filter;                 /* [36][group / lanes][depth][lanes] and 16 floats after each of the 36 */
+    float *output;                 /* [36][part][group] and 16 floats after each of the 36 */
+    int first, out, outs, in, ins; /* tile of the batch; output and input channels and how many */
 } bl_winograd_job;
 
 typedef struct bl_typed_kernels {
@@ -84,12 +85,10 @@ typedef struct bl_typed_kernels {
     void (*attention_pack)(const bl_attention_job *a, int64_t begin, int64_t end);
     void (*attention_run)(const bl_attention_job *a, int64_t begin, int64_t end, void *scratch);
 
-    /* Steps of a Winograd convolution. input: over [0, tiles); filter: over [0, outs up to 16 x ins / 16 up);
-     * product: over [0, winograd_rows(tiles)), it writes the output when `in` + `ins` is all. */
+    /* Winograd: input over [0, tiles); then run over [0, groups x parts). `scratch`: winograd_scratch of
+     * run_winograd.c for each thread. */
     void (*winograd_input)(const bl_winograd_job *j, int64_t begin, int64_t end);
-    void (*winograd_filter)(const bl_winograd_job *j, int64_t begin, int64_t end);
-    void (*winograd_product)(const bl_winograd_job *j, int64_t begin, int64_t end);
-    int winograd_rows; /* tiles that `product` takes as one item */
+    void (*winograd_run)(const bl_winograd_job *j, int64_t begin, int64_t end, void *scratch);
 } bl_typed_kernels;
 
 typedef struct bl_kernels {

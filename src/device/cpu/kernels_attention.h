@@ -131,7 +131,7 @@ static inline void ATT(block)(const bl_attention_job *a, int64_t head, int64_t f
     for (int v = 0; v < vecs; v += TILE_VECS) {
         int take = vecs - v < TILE_VECS ? vecs - v : TILE_VECS;
         for (int r = 0; r < rows; r += TILE_ROWS) {
-            TILES(take, depth, query + r * depth, depth, keys + (j / VW + v) * VW * depth,
+            TILES(TILE_ROWS, take, depth, query + r * depth, depth, keys + (j / VW + v) * VW * depth,
                   (int64_t)VW * depth, score + r * ATT_KEYS + v * VW, ATT_KEYS, false);
         }
     }
@@ -146,8 +146,9 @@ static inline void ATT(block)(const bl_attention_job *a, int64_t head, int64_t f
     for (int v = 0; v < wide / VW; v += TILE_VECS) {
         int take = wide / VW - v < TILE_VECS ? wide / VW - v : TILE_VECS;
         for (int r = 0; r < rows; r += TILE_ROWS) {
-            TILES(take, vecs * VW / PER, (const OPERAND *)(const void *)(score + r * ATT_KEYS), ATT_KEYS,
-                  values + (v * key_rows + j / PER) * VW, key_rows * VW, out + r * wide + v * VW, wide, true);
+            TILES(TILE_ROWS, take, vecs * VW / PER, (const OPERAND *)(const void *)(score + r * ATT_KEYS),
+                  ATT_KEYS, values + (v * key_rows + j / PER) * VW, key_rows * VW, out + r * wide + v * VW,
+                  wide, true);
         }
     }
 }

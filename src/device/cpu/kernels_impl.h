@@ -177,8 +177,6 @@ static inline float one_bf16(uint16_t x) {
     .attention_pack = pack_##att, \
     .attention_run = attention_##att, \
     .winograd_input = winograd_input_##t, \
-    .winograd_filter = winograd_filter_##t, \
-    .winograd_product = winograd_product_##t, \
-    .winograd_rows = TILE_ROWS, \
+    .winograd_run = winograd_run_##t, \
 }
 /* clang-format on */

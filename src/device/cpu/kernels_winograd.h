@@ -19,7 +19,7 @@ static inline int64_t wino_filter_step(const bl_winograd_job *j) {
     return (int64_t)j->group * j->depth + 16;
 }
 static inline int64_t wino_output_step(const bl_winograd_job *j) {
-    return (int64_t)j->batch * j->group + 16;
+    return (int64_t)j->part * j->group + 16;
 }
 
 /* t = B^T d */
@@ -107,15 +107,12 @@ static void NAME(winograd_input)(const bl_winograd_job *j, int64_t begin, int64_
     }
 }
 
-/* An item is 16 input channels of 16 output channels. */
-static void NAME(winograd_filter)(const bl_winograd_job *j, int64_t begin, int64_t end) {
+/* Transforms the filters of input channels [in, in + ins) of the group. */
+static inline void NAME(wino_filters)(const bl_winograd_job *j) {
     int64_t step = wino_filter_step(j);
-    int runs = (j->ins + 15) / 16;
-    for (int64_t item = begin; item < end; item++) {
-        int o = (int)(item / runs) * 16, first = (int)(item % runs) * 16;
-        int last = first + 16 < j->ins ? first + 16 : j->ins;
-        for (int i = first; i < last; i++) {
-            const T *w = (const T *)j->weights + ((int64_t)(j->out + o) / 16 * j->c + j->in + i) * 144;
+    for (int o = 0; o < j->outs; o += 16) {
+        const T *w = (const T *)j->weights + ((int64_t)(j->out + o) / 16 * j->c + j->in) * 144;
+        for (int i = 0; i < j->ins; i++, w += 144) {
             for (int lane = 0; lane < 16; lane += VW) {
                 float *to = j->filter + (int64_t)((o + lane) / VW) * j->depth * VW + (int64_t)i * VW;
                 vf columns[18], u[6];
@@ -136,10 +133,10 @@ static void NAME(winograd_filter)(const bl_winograd_job *j, int64_t begin, int64
 
 static inline void NAME(wino_write)(const bl_winograd_job *j, int64_t tile) {
     int64_t step = wino_output_step(j);
-    wino_place at = wino_where(j, j->tile + tile);
+    wino_place at = wino_where(j, j->tile + j->first + tile);
     int rows = j->oh - at.row < 4 ? j->oh - at.row : 4,
         columns = j->ow - at.column < 4 ? j->ow - at.column : 4;
-    int outs = j->o - j->out < j->outs ? j->o - j->out : j->outs;
+    int outs = j->outs;
     int64_t first = ((at.image * j->oh + at.row) * j->ow + at.column) * j->o + j->out;
     for (int o = 0; o < outs; o += VW) {
         int lanes = outs - o < VW ? outs - o : VW;
@@ -174,26 +171,44 @@ static inline void NAME(wino_write)(const bl_winograd_job *j, int64_t tile) {
     }
 }
 
-/* Items are TILE_ROWS tiles. */
-static void NAME(winograd_product)(const bl_winograd_job *j, int64_t begin, int64_t end) {
+/* One task: all input channels for one group of output channels of some tiles. */
+static void NAME(wino_task)(bl_winograd_job *j) {
     int64_t in_step = wino_input_step(j), filter_step = wino_filter_step(j), out_step = wino_output_step(j);
     int64_t row = up_to(j->c, 16);
     int vecs = (int)up_to(j->outs, 16) / VW;
-    for (int k = 0; k < 36; k++) {
-        const float *a = j->input + k * in_step + j->in, *b = j->filter + k * filter_step;
-        float *c = j->output + k * out_step;
-        for (int v = 0; v < vecs; v += TILE_VECS) {
-            int take = vecs - v < TILE_VECS ? vecs - v : TILE_VECS;
-            for (int64_t r = begin * TILE_ROWS; r < end * TILE_ROWS; r += TILE_ROWS) {
-                tiles_f32(take, j->ins, a + r * row, row, b + (int64_t)v * j->depth * VW,
-                          (int64_t)j->depth * VW, c + r * j->group + v * VW, j->group, j->in > 0);
+    for (j->in = 0; j->in < j->c; j->in += j->depth) {
+        j->ins = j->c - j->in < j->depth ? j->c - j->in : j->depth;
+        NAME(wino_filters)(j);
+        for (int k = 0; k < 36; k++) {
+            const float *a = j->input + k * in_step + j->first * row + j->in,
+                        *b = j->filter + k * filter_step;
+            float *c = j->output + k * out_step;
+            for (int v = 0; v < vecs; v += TILE_VECS) {
+                int take = vecs - v < TILE_VECS ? vecs - v : TILE_VECS;
+                for (int r = 0; r < j->tiles; r += TILE_ROWS) {
+                    tiles_f32(j->tiles - r, take, j->ins, a + r * row, row, b + (int64_t)v * j->depth * VW,
+                              (int64_t)j->depth * VW, c + (int64_t)r * j->group + v * VW, j->group,
+                              j->in > 0);
+                }
             }
         }
     }
-    if (j->in + j->ins == j->c) {
-        int64_t last = end * TILE_ROWS < j->tiles ? end * TILE_ROWS : j->tiles;
-        for (int64_t tile = begin * TILE_ROWS; tile < last; tile++) {
-            NAME(wino_write)(j, tile);
+    for (int tile = 0; tile < j->tiles; tile++) {
+        NAME(wino_write)(j, tile);
+    }
+}
+
+static void NAME(winograd_run)(const bl_winograd_job *job, int64_t begin, int64_t end, void *scratch) {
+    bl_winograd_job j = *job;
+    j.filter = scratch;
+    j.output = j.filter + 36 * wino_filter_step(&j);
+    for (int64_t task = begin; task < end; task++) {
+        j.out = (int)(task / j.parts) * j.group;
+        j.outs = j.o - j.out < j.group ? j.o - j.out : j.group;
+        j.first = (int)(task % j.parts) * j.part;
+        j.tiles = job->tiles - j.first < j.part ? job->tiles - j.first : j.part;
+        if (j.tiles > 0) {
+            NAME(wino_task)(&j);
         }
     }
 }

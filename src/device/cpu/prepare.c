@@ -19,7 +19,7 @@ static int64_t pixels(const bl_tensor *t) {
     return (int64_t)t->h * t->w;
 }
 
-static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op, const bl_typed_kernels *k) {
+static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op) {
     const bl_tensor *in = &x->graph->tensors[op->in[0]], *out = &x->graph->tensors[op->out];
     s->winograd = (bl_winograd_job){.n = in->n,
                                     .h = in->h,
@@ -30,19 +30,18 @@ static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op, cons
                                     .o = out->c,
                                     .top = op->u.conv.top,
                                     .left = op->u.conv.left};
-    bl_cpu_winograd_plan(&s->winograd, k);
-    s->extra = bl_cpu_winograd_scratch(&s->winograd);
+    bl_cpu_winograd_plan(&s->winograd, x->module->cpu->threads);
+    s->extra = bl_cpu_winograd_scratch(&s->winograd, x->module->cpu->threads);
     s->scratch_bytes = s->extra + (op->in[2] != BL_NONE ? (uint64_t)out->n * (uint64_t)out->c * sizeof(float)
                                                         : 0); /* F32 [n][o] */
 }
 
-static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op,
-                        const bl_typed_kernels *k, bl_error *err) {
+static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op, bl_error *err) {
     const bl_graph *g = x->graph;
     const bl_packed *p = &x->module->weights[op->weight];
     memory->inplace = op->in[1] != BL_NONE ? 1 : -1;
     if (p->winograd) {
-        prepare_winograd(x, s, op, k);
+        prepare_winograd(x, s, op);
         return 0;
     }
     const bl_tensor *in = &g->tensors[op->in[0]], *out = &g->tensors[op->out];
@@ -144,7 +143,7 @@ static int prepare_op(bl_executable *x, int i, bl_op_memory *memory, const bl_ty
     memory->inplace = -1;
     switch (op->kind) {
     case BL_OP_CONV:
-        rc = prepare_conv(x, s, memory, op, k, err);
+        rc = prepare_conv(x, s, memory, op, err);
         break;
     case BL_OP_LINEAR:
         rc = prepare_linear(x, s, memory, op, err);
