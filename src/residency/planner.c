@@ -58,7 +58,7 @@ static void offer(search *s, bl_plan *plan) {
     }
 }
 
-static int candidate(search *s, const char *method, double margin, bool keep, bl_error *err) {
+static int candidate(search *s, const char *method, double margin, int distance, bool keep, bl_error *err) {
     bl_plan *plan;
     int rc = bl_plan_new(&plan, s->p, BL_OFFLOAD_AUTO, err);
     if (rc) {
@@ -75,7 +75,7 @@ static int candidate(search *s, const char *method, double margin, bool keep, bl
     plan->region_bytes = s->region_bytes;
     plan->method = method;
     bl_pager_options o = {
-        .margin = margin, .distance = 1, .keep = keep ? s->bound.keep : NULL, .pin = s->pin};
+        .margin = margin, .distance = distance, .keep = keep ? s->bound.keep : NULL, .pin = s->pin};
     rc = bl_pager_plan(plan, s->p, &o, err);
     rc = rc ? rc : bl_replay(plan, s->p, err);
     if (rc) {
@@ -128,11 +128,21 @@ static int try_spread(search *s, bl_error *err) {
         for (int i = 0; i < s->p->phase_count; i++) {
             s->window[i] = w;
         }
-        rc = candidate(s, "spread residents", 1.05, false, err);
+        rc = candidate(s, "spread residents", 1.05, 1, false, err);
     }
-    if (!rc && !near_bound(s)) {
+    /* Other prices for places, other haste: each is best somewhere. */
+    static const struct {
+        double margin;
+        int distance;
+    } variants[] = {{1.05, 1}, {1.05, 2}, {1.05, 4}, {1, 1}, {1, 0}, {1.5, 2}, {1, 8}, {1.2, 3}};
+    for (size_t i = 0;
+         i < sizeof variants / sizeof *variants && !rc && !near_bound(s) && s->work < work_limit; i++) {
         memcpy(s->window, s->best_window, sizeof s->window);
-        rc = candidate(s, "spread residents by phase", 1.05, false, err);
+        rc = candidate(s, "spread residents by phase", variants[i].margin, variants[i].distance, false, err);
+        memset(s->window, 0, sizeof s->window);
+        if (!rc && i) {
+            rc = candidate(s, "paged", variants[i].margin, variants[i].distance, false, err);
+        }
     }
     return rc;
 }
@@ -170,7 +180,7 @@ static int search_run(search *s, bl_error *err) {
     for (int i = 0; i < s->p->phase_count; i++) {
         s->best_seconds[i] = INFINITY;
     }
-    int rc = candidate(s, "paged", 1.05, false, err);
+    int rc = candidate(s, "paged", 1.05, 1, false, err);
     if (rc || near_bound(s)) {
         return rc ? rc : try_modes(s, err);
     }
@@ -187,7 +197,7 @@ static int search_run(search *s, bl_error *err) {
         s->bound = fine;
     }
     if (!near_bound(s)) {
-        rc = candidate(s, "paged, keeping what the bound keeps", 1.05, true, err);
+        rc = candidate(s, "paged, keeping what the bound keeps", 1.05, 1, true, err);
     }
     rc = rc || near_bound(s) ? rc : try_spread(s, err);
     return rc ? rc : try_modes(s, err);
