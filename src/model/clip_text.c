@@ -2,8 +2,6 @@
 
 #include "model/layers.h"
 
-#define LAYER_NORM_EPS 1e-5f
-
 /* The layers whose hidden states outputs are made of. */
 typedef struct layer_choice {
     int last, penultimate, context;
@@ -102,23 +100,24 @@ static void outputs(bl_graph *g, const bl_text_architecture *a, const layer_choi
     }
     if (want.context) {
         bl_tensor_id y = kept.context;
-        y = a->context_norm ? bl_layer_norm(g, y, scale, shift, LAYER_NORM_EPS) : y;
+        y = a->context_norm ? bl_layer_norm(g, y, scale, shift, BL_NET_LAYER_NORM_EPS) : y;
         bl_export(g, y, "context", BL_CHANNELS_LAST);
     }
     if (want.last_hidden_state) {
-        bl_tensor_id y = bl_layer_norm(g, kept.last, scale, shift, LAYER_NORM_EPS);
+        bl_tensor_id y = bl_layer_norm(g, kept.last, scale, shift, BL_NET_LAYER_NORM_EPS);
         bl_export(g, y, "last_hidden_state", BL_CHANNELS_LAST);
     }
     if (want.penultimate) {
         bl_export(g, kept.penultimate, "penultimate", BL_CHANNELS_LAST);
     }
     if (want.penultimate_ln) {
-        bl_tensor_id y = bl_layer_norm(g, kept.penultimate, scale, shift, LAYER_NORM_EPS);
+        bl_tensor_id y = bl_layer_norm(g, kept.penultimate, scale, shift, BL_NET_LAYER_NORM_EPS);
         bl_export(g, y, "penultimate_ln", BL_CHANNELS_LAST);
     }
     if (want.pooled || want.text_embeds) {
         /* The norm works on each row alone: take the row first, norm only that. */
-        bl_tensor_id y = bl_layer_norm(g, bl_take_row(g, kept.last, eos), scale, shift, LAYER_NORM_EPS);
+        bl_tensor_id y =
+            bl_layer_norm(g, bl_take_row(g, kept.last, eos), scale, shift, BL_NET_LAYER_NORM_EPS);
         if (want.pooled) {
             bl_export(g, y, "pooled", BL_CHANNELS_LAST);
         }

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LAYER_NORM_EPS 1e-5f
 /* Transformer2DModel's own; the resnets around it have the network's norm_eps. */
 #define TRANSFORMER_NORM_EPS 1e-6f
 
@@ -187,7 +186,7 @@ bl_tensor_id bl_net_transformer_block(bl_graph *g, bl_tensor_id x, bl_tensor_id 
     int channels = bl_net_channels(g, x);
     bl_attention_options o = {.heads = heads, .head_dim = channels / heads};
 
-    bl_tensor_id y = bl_net_layer_norm(g, x, bl_path_make("%s.norm1", name).s, LAYER_NORM_EPS);
+    bl_tensor_id y = bl_net_layer_norm(g, x, bl_path_make("%s.norm1", name).s, BL_NET_LAYER_NORM_EPS);
     bl_path own[3] = {bl_path_make("%s.attn1.to_q", name), bl_path_make("%s.attn1.to_k", name),
                       bl_path_make("%s.attn1.to_v", name)};
     bl_tensor_id qkv = bl_net_projections(g, y, own, 3, channels, false);
@@ -196,7 +195,7 @@ bl_tensor_id bl_net_transformer_block(bl_graph *g, bl_tensor_id x, bl_tensor_id 
     y = bl_attention(g, qkv, qkv, qkv, o);
     x = bl_net_linear(g, y, bl_path_make("%s.attn1.to_out.0", name).s, channels, BL_ACT_NONE, x);
 
-    y = bl_net_layer_norm(g, x, bl_path_make("%s.norm2", name).s, LAYER_NORM_EPS);
+    y = bl_net_layer_norm(g, x, bl_path_make("%s.norm2", name).s, BL_NET_LAYER_NORM_EPS);
     bl_path query = bl_path_make("%s.attn2.to_q", name);
     bl_path other[2] = {bl_path_make("%s.attn2.to_k", name), bl_path_make("%s.attn2.to_v", name)};
     bl_tensor_id q = bl_net_projections(g, y, &query, 1, channels, false);
@@ -206,7 +205,7 @@ bl_tensor_id bl_net_transformer_block(bl_graph *g, bl_tensor_id x, bl_tensor_id 
     y = bl_attention(g, q, kv, kv, o);
     x = bl_net_linear(g, y, bl_path_make("%s.attn2.to_out.0", name).s, channels, BL_ACT_NONE, x);
 
-    y = bl_net_layer_norm(g, x, bl_path_make("%s.norm3", name).s, LAYER_NORM_EPS);
+    y = bl_net_layer_norm(g, x, bl_path_make("%s.norm3", name).s, BL_NET_LAYER_NORM_EPS);
     y = bl_net_linear(g, y, bl_path_make("%s.ff.net.0.proj", name).s, 8 * channels, BL_ACT_GEGLU, BL_NONE);
     return bl_net_linear(g, y, bl_path_make("%s.ff.net.2", name).s, channels, BL_ACT_NONE, x);
 }
@@ -236,7 +235,7 @@ bl_tensor_id bl_net_clip_layer(bl_graph *g, bl_tensor_id x, const char *name, in
     int channels = bl_net_channels(g, x);
     bl_path parts[3] = {bl_path_make("%s.self_attn.q_proj", name), bl_path_make("%s.self_attn.k_proj", name),
                         bl_path_make("%s.self_attn.v_proj", name)};
-    bl_tensor_id y = bl_net_layer_norm(g, x, bl_path_make("%s.layer_norm1", name).s, LAYER_NORM_EPS);
+    bl_tensor_id y = bl_net_layer_norm(g, x, bl_path_make("%s.layer_norm1", name).s, BL_NET_LAYER_NORM_EPS);
     y = bl_net_projections(g, y, parts, 3, channels, true);
     bl_attention_options o = {.heads = heads,
                               .head_dim = channels / heads,
@@ -245,7 +244,7 @@ bl_tensor_id bl_net_clip_layer(bl_graph *g, bl_tensor_id x, const char *name, in
                               .causal = true};
     y = bl_attention(g, y, y, y, o);
     x = bl_net_linear(g, y, bl_path_make("%s.self_attn.out_proj", name).s, channels, BL_ACT_NONE, x);
-    y = bl_net_layer_norm(g, x, bl_path_make("%s.layer_norm2", name).s, LAYER_NORM_EPS);
+    y = bl_net_layer_norm(g, x, bl_path_make("%s.layer_norm2", name).s, BL_NET_LAYER_NORM_EPS);
     y = bl_net_linear(g, y, bl_path_make("%s.mlp.fc1", name).s, intermediate, act, BL_NONE);
     return bl_net_linear(g, y, bl_path_make("%s.mlp.fc2", name).s, channels, BL_ACT_NONE, x);
 }

@@ -10,6 +10,9 @@
 
 #include <stdbool.h>
 
+/* eps of every LayerNorm in the text encoders and the transformers. */
+#define BL_NET_LAYER_NORM_EPS 1e-5f
+
 /* The name of a layer or a tensor. Passed by value, so that names can be made inside a call. */
 typedef struct bl_path {
     char s[BL_NAME_BYTES];
