@@ -157,6 +157,12 @@ void bl_executor_resident(const bl_executor *e, bl_problem *p) {
     p->open_bytes = e->region_bytes;
 }
 
+uint64_t bl_executor_free_bytes(const bl_executor *e) {
+    bl_device_caps caps;
+    e->ops->caps(e->device, &caps);
+    return caps.free_bytes;
+}
+
 /* The modules' tables, the first time that their block counts are known. */
 static int tables_open(bl_executor *e, const bl_problem *p, bl_error *err) {
     if (p->module_count != e->module_count) {

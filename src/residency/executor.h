@@ -33,6 +33,9 @@ void bl_executor_close(bl_executor **e);
  * call bl_problem_finish after it, or before and after. */
 void bl_executor_resident(const bl_executor *e, bl_problem *p);
 
+/* Bytes that the device says are free now, the open region not counted. */
+uint64_t bl_executor_free_bytes(const bl_executor *e);
+
 /* Begins a generation. `p` and `plan` are borrowed until bl_executor_finish. `executables`: [phase_count],
  * prepared at the level that the plan chose for the phase; borrowed likewise. `ledger` is cleared and filled.
  * BL_E_MEMORY: the device refused the region; nothing is resident and no region is open any more. Plan again
