@@ -239,7 +239,7 @@ static dnnl_data_type_t type_of(bl_dtype t) {
 
 /* The four tensors of a product; bias stays empty where there is none. */
 typedef struct operands {
-    md src, weights, bias, dst, other;
+    md src, weights, bias, dst;
 } operands;
 
 static void operands_free(operands *o) {
@@ -247,7 +247,6 @@ static void operands_free(operands *o) {
     md_free(&o->weights);
     md_free(&o->bias);
     md_free(&o->dst);
-    md_free(&o->other);
 }
 
 static dnnl_status_t conv_operands(operands *o, const bl_dnnl_conv *c, const bl_dnnl_layout *l) {
@@ -269,7 +268,6 @@ static dnnl_status_t linear_operands(operands *o, const bl_dnnl_linear *l, const
     memset(o, 0, sizeof *o);
     dnnl_status_t s = md_make(&o->src, 2, src, type, dnnl_ab);
     s = s ? s : md_make(&o->dst, 2, dst, type, dnnl_ab);
-    s = s ? s : md_make(&o->other, 2, dst, type, dnnl_ab);
     s = s        ? s
         : layout ? md_copy(&o->weights, md_of(&layout->weights))
                  : md_make(&o->weights, 2, weights, type, dnnl_format_tag_any);
@@ -289,7 +287,7 @@ static dnnl_status_t activation(dnnl_post_ops_t ops, bl_act act) {
     }
 }
 
-static dnnl_status_t attributes(dnnl_primitive_attr_t *out, bl_act act, const md *multiply, bool sum) {
+static dnnl_status_t attributes(dnnl_primitive_attr_t *out, bl_act act, bool sum) {
     dnnl_post_ops_t ops = NULL;
     dnnl_status_t s = dnnl_primitive_attr_create(out);
     if (s) {
@@ -298,9 +296,6 @@ static dnnl_status_t attributes(dnnl_primitive_attr_t *out, bl_act act, const md
     s = dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
     s = s ? s : dnnl_post_ops_create(&ops);
     s = s ? s : activation(ops, act);
-    if (!s && multiply) {
-        s = dnnl_post_ops_append_binary(ops, dnnl_binary_mul, md_of(multiply));
-    }
     s = s ? s : sum ? add_sum(ops) : dnnl_success;
     s = s ? s : dnnl_primitive_attr_set_post_ops(*out, ops);
     if (ops) {
@@ -316,7 +311,7 @@ static dnnl_status_t attributes(dnnl_primitive_attr_t *out, bl_act act, const md
 static dnnl_status_t conv_desc(dnnl_primitive_desc_t *out, bl_dnnl *d, const bl_dnnl_conv *c,
                                const operands *o) {
     dnnl_primitive_attr_t attr = NULL;
-    dnnl_status_t s = attributes(&attr, BL_ACT_NONE, NULL, c->sum);
+    dnnl_status_t s = attributes(&attr, BL_ACT_NONE, c->sum);
     if (s) {
         return s;
     }
@@ -329,7 +324,7 @@ static dnnl_status_t conv_desc(dnnl_primitive_desc_t *out, bl_dnnl *d, const bl_
 static dnnl_status_t linear_desc(dnnl_primitive_desc_t *out, bl_dnnl *d, const bl_dnnl_linear *l,
                                  const operands *o) {
     dnnl_primitive_attr_t attr = NULL;
-    dnnl_status_t s = attributes(&attr, l->act, l->multiply ? &o->other : NULL, l->sum);
+    dnnl_status_t s = attributes(&attr, l->act, l->sum);
     if (s) {
         return s;
     }
@@ -413,7 +408,7 @@ static dnnl_status_t add_memory(bl_dnnl_primitive *p, bl_dnnl *d, int arg, md_co
 
 /* Takes `desc` over, also when it fails. */
 static int open_primitive(bl_dnnl_primitive **out, bl_dnnl *d, dnnl_primitive_desc_t desc, const operands *o,
-                          bool bias, bool multiply, bl_error *err) {
+                          bool bias, bl_error *err) {
     bl_dnnl_primitive *p = calloc(1, sizeof *p);
     if (!p) {
         dnnl_primitive_desc_destroy(desc);
@@ -434,9 +429,6 @@ static int open_primitive(bl_dnnl_primitive **out, bl_dnnl *d, dnnl_primitive_de
     if (!s && p->scratch) {
         s = add_memory(p, d, DNNL_ARG_SCRATCHPAD, scratch);
     }
-    if (!s && multiply) { /* post-op 1 where there is an activation; a product alone has it at 0 */
-        s = add_memory(p, d, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, md_of(&o->other));
-    }
     if (s) {
         bl_dnnl_primitive_close(&p);
         return fail(err, "making an operation", s);
@@ -451,7 +443,7 @@ int bl_dnnl_conv_open(bl_dnnl_primitive **out, bl_dnnl *d, const bl_dnnl_conv *c
     dnnl_primitive_desc_t desc = NULL;
     dnnl_status_t s = conv_operands(&o, c, l);
     s = s ? s : conv_desc(&desc, d, c, &o);
-    int rc = s ? fail(err, "a convolution", s) : open_primitive(out, d, desc, &o, c->bias, false, err);
+    int rc = s ? fail(err, "a convolution", s) : open_primitive(out, d, desc, &o, c->bias, err);
     operands_free(&o);
     return rc;
 }
@@ -462,8 +454,7 @@ int bl_dnnl_linear_open(bl_dnnl_primitive **out, bl_dnnl *d, const bl_dnnl_linea
     dnnl_primitive_desc_t desc = NULL;
     dnnl_status_t s = linear_operands(&o, l, layout);
     s = s ? s : linear_desc(&desc, d, l, &o);
-    int rc =
-        s ? fail(err, "a matrix product", s) : open_primitive(out, d, desc, &o, l->bias, l->multiply, err);
+    int rc = s ? fail(err, "a matrix product", s) : open_primitive(out, d, desc, &o, l->bias, err);
     operands_free(&o);
     return rc;
 }
@@ -495,12 +486,11 @@ const char *bl_dnnl_implementation(const bl_dnnl_primitive *p) {
 
 /* oneDNN takes pointers without const for what it only reads. */
 static void *bound(int arg, const bl_dnnl_args *a) {
-    const void *p = arg == DNNL_ARG_SRC          ? a->src
-                    : arg == DNNL_ARG_WEIGHTS    ? a->weights
-                    : arg == DNNL_ARG_BIAS       ? (const void *)a->bias
-                    : arg == DNNL_ARG_DST        ? a->dst
-                    : arg == DNNL_ARG_SCRATCHPAD ? a->scratch
-                                                 : a->other;
+    const void *p = arg == DNNL_ARG_SRC       ? a->src
+                    : arg == DNNL_ARG_WEIGHTS ? a->weights
+                    : arg == DNNL_ARG_BIAS    ? (const void *)a->bias
+                    : arg == DNNL_ARG_DST     ? a->dst
+                                              : a->scratch;
     union {
         const void *in;
         void *out;

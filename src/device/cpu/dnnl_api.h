@@ -41,13 +41,12 @@ typedef struct bl_dnnl_linear {
     bl_dtype dtype; /* of src [rows, c], weights and dst [rows, o]; bias is F32 [o] */
     int64_t rows, c, o;
     bool bias;
-    bl_act act;    /* NONE, SILU, GELU, QUICK_GELU: of the product and bias */
-    bool multiply; /* then times `other` [rows, o] */
-    bool sum;      /* then dst is added */
+    bl_act act; /* NONE, SILU, GELU, QUICK_GELU: of the product and bias */
+    bool sum;   /* then dst is added */
 } bl_dnnl_linear;
 
 typedef struct bl_dnnl_args {
-    const void *src, *weights, *other;
+    const void *src, *weights;
     const float *bias;
     void *dst;
     void *scratch; /* bl_dnnl_scratch bytes, aligned to BL_ALIGN */

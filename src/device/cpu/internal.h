@@ -56,7 +56,6 @@ struct bl_device_module {
 /* One op, ready to run. */
 typedef struct bl_step {
     bl_dnnl_primitive *product; /* CONV, LINEAR */
-    bl_dnnl_primitive *gate;    /* LINEAR with GEGLU: the second half, run first */
     bl_attention_job attention; /* its shape; pointers are filled in by the run */
     bl_winograd_job winograd;   /* the same */
     uint64_t scratch_bytes;

@@ -63,8 +63,9 @@ typedef struct bl_typed_kernels {
     /* In place only when both types have the same size. */
     void (*from_f32)(void *y, const float *x, int64_t n);
     void (*to_f32)(float *y, const void *x, int64_t n);
-    void (*add)(void *y, const void *a, const void *b, int64_t n); /* in place of a or b */
-    void (*act)(void *y, const void *x, int64_t n, bl_act act);    /* in place */
+    void (*add)(void *y, const void *a, const void *b, int64_t n);  /* in place of a or b */
+    void (*act)(void *y, const void *x, int64_t n, bl_act act);     /* in place */
+    void (*gate)(void *y, const void *x, const void *g, int64_t n); /* y = x gelu(g); in place of x */
     void (*add_row)(void *y, const void *x, const float *row, int64_t rows,
                     int c); /* y = x + row; in place */
     void (*layer_norm)(void *y, const void *x, const float *scale, const float *shift, int64_t rows, int c,

@@ -84,11 +84,15 @@ static UNUSED void ATT(pack)(const bl_attention_job *a, int64_t begin, int64_t e
 static inline float ATT(softmax)(float *s, int keys, int limit, float scale, float *highest, float *sum) {
     limit = limit < 0 ? 0 : limit > keys ? keys : limit;
     int whole = limit / VW * VW;
-    vf top = vf_set(*highest);
-    for (int i = 0; i < whole; i += VW) {
-        top = vf_max(top, vf_load(s + i));
+    vf top = vf_set(*highest), top2 = top; /* two chains, because each step waits for the one before */
+    for (int i = 0; i + VW < whole; i += 2 * VW) {
+        top = vf_max(vf_load(s + i), top);
+        top2 = vf_max(vf_load(s + i + VW), top2);
     }
-    float most = vf_highest(top);
+    if (whole / VW % 2) {
+        top = vf_max(vf_load(s + whole - VW), top);
+    }
+    float most = vf_highest(vf_max(top, top2));
     for (int i = whole; i < limit; i++) {
         most = s[i] > most ? s[i] : most;
     }

@@ -166,6 +166,7 @@ static inline float one_bf16(uint16_t x) {
     .to_f32 = to_f32_##t, \
     .add = add_##t, \
     .act = act_##t, \
+    .gate = gate_##t, \
     .add_row = add_row_##t, \
     .layer_norm = layer_norm_##t, \
     .group_moments = group_moments_##t, \

@@ -48,6 +48,19 @@ static void NAME(act)(void *y, const void *x, int64_t n, bl_act act) {
     }
 }
 
+static void NAME(gate)(void *y, const void *x, const void *g, int64_t n) {
+    T *out = y;
+    const T *in = x, *gates = g;
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW) {
+        STORE(out + i, vf_mul(LOAD(in + i), gelu(LOAD(gates + i))));
+    }
+    if (i < n) {
+        int rest = (int)(n - i);
+        STORE_PART(out + i, vf_mul(LOAD_PART(in + i, rest), gelu(LOAD_PART(gates + i, rest))), rest);
+    }
+}
+
 static void NAME(add_row)(void *y, const void *x, const float *row, int64_t rows, int c) {
     for (int64_t r = 0; r < rows; r++) {
         T *out = (T *)y + r * c;

@@ -85,26 +85,15 @@ static int prepare_linear(bl_executable *x, bl_step *s, bl_op_memory *memory, co
                         .o = out->c,
                         .bias = op->weight2 != BL_NONE,
                         .act = gated ? BL_ACT_NONE : op->act,
-                        .multiply = gated,
-                        .sum = op->in[1] != BL_NONE};
+                        .sum = op->in[1] != BL_NONE && !gated};
     int rc = bl_dnnl_linear_open(&s->product, x->module->cpu->dnnl, &l, p->layout, err);
     if (rc) {
         return rc;
     }
     uint64_t scratch = bl_dnnl_scratch(s->product);
-    if (gated) {
-        bl_dnnl_linear gate = l;
-        gate.act = BL_ACT_GELU;
-        gate.multiply = gate.sum = false;
-        rc = bl_dnnl_linear_open(&s->gate, x->module->cpu->dnnl, &gate, p->layout, err);
-        if (rc) {
-            return rc;
-        }
-        scratch = bl_dnnl_scratch(s->gate) > scratch ? bl_dnnl_scratch(s->gate) : scratch;
-    }
     s->extra = bl_align_up(scratch, BL_ALIGN);
-    s->scratch_bytes = s->extra + (gated ? bl_tensor_bytes(out) : 0); /* gelu of the gate [rows, o] */
-    memory->inplace = op->in[1] != BL_NONE ? 1 : -1;
+    s->scratch_bytes = s->extra + (gated ? bl_tensor_bytes(out) : 0); /* the gate [rows, o] */
+    memory->inplace = op->in[1] != BL_NONE && !gated ? 1 : -1;
     return 0;
 }
 
@@ -219,7 +208,6 @@ void bl_cpu_executable_close(bl_executable *x) {
     }
     for (int i = 0; x->steps && i < x->graph->op_count; i++) {
         bl_dnnl_primitive_close(&x->steps[i].product);
-        bl_dnnl_primitive_close(&x->steps[i].gate);
     }
     bl_arena_plan_free(&x->plan);
     free(x->seconds);

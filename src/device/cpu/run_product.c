@@ -106,27 +106,52 @@ int bl_run_conv(const bl_running *r, bl_error *err) {
     return 0;
 }
 
-int bl_run_linear(const bl_running *r, bl_error *err) {
-    const bl_packed *p = bl_running_packed(r, r->op->weight);
-    const unsigned char *weights = bl_running_weight(r, r->op->weight);
-    const float *bias = bl_running_weight(r, r->op->weight2);
-    void *y = bl_running_data(r, r->op->out);
-    bl_dnnl_args a = {.src = bl_running_data(r, r->op->in[0]),
-                      .weights = weights,
-                      .bias = bias,
-                      .dst = y,
-                      .scratch = r->scratch};
-    if (r->step->gate) { /* gelu of the second half of the output rows, then the first half times it */
-        bl_dnnl_args g = a;
-        g.weights = weights + p->half_bytes;
-        g.bias = bias ? bias + bl_running_tensor(r, r->op->out)->c : NULL;
-        g.dst = r->scratch + r->step->extra;
-        int rc = bl_dnnl_run(r->step->gate, &g, err);
-        if (rc) {
-            return rc;
-        }
-        a.other = g.dst;
+typedef struct gate_job {
+    const bl_running *r;
+    unsigned char *y;
+    const unsigned char *gate, *residual; /* residual: or NULL */
+    int c;
+} gate_job;
+
+static void gate_rows(void *context, int64_t begin, int64_t end, int thread) {
+    const gate_job *j = context;
+    (void)thread;
+    size_t at = (size_t)begin * (size_t)j->c * j->r->element;
+    j->r->k->gate(j->y + at, j->y + at, j->gate + at, (end - begin) * j->c);
+    if (j->residual) {
+        j->r->k->add(j->y + at, j->y + at, j->residual + at, (end - begin) * j->c);
     }
-    place_residual(r, y);
-    return bl_dnnl_run(r->step->product, &a, err);
+}
+
+/* y times gelu of the product with the second half of the weight's rows. oneDNN can do both behind its
+ * products, but its gelu costs more than passing over y once more. */
+static int run_gate(const bl_running *r, bl_dnnl_args a, bl_error *err) {
+    const bl_tensor *out = bl_running_tensor(r, r->op->out);
+    gate_job j = {.r = r,
+                  .y = a.dst,
+                  .gate = r->scratch + r->step->extra,
+                  .residual = bl_running_data(r, r->op->in[1]),
+                  .c = out->c};
+    a.weights = (const unsigned char *)a.weights + bl_running_packed(r, r->op->weight)->half_bytes;
+    a.bias = a.bias ? a.bias + out->c : NULL;
+    a.dst = r->scratch + r->step->extra;
+    int rc = bl_dnnl_run(r->step->product, &a, err);
+    if (!rc) {
+        bl_parallel_for((int64_t)out->n * out->h * out->w, 1, gate_rows, &j);
+    }
+    return rc;
+}
+
+int bl_run_linear(const bl_running *r, bl_error *err) {
+    bool gated = r->op->act == BL_ACT_GEGLU;
+    bl_dnnl_args a = {.src = bl_running_data(r, r->op->in[0]),
+                      .weights = bl_running_weight(r, r->op->weight),
+                      .bias = bl_running_weight(r, r->op->weight2),
+                      .dst = bl_running_data(r, r->op->out),
+                      .scratch = r->scratch};
+    if (!gated) {
+        place_residual(r, a.dst);
+    }
+    int rc = bl_dnnl_run(r->step->product, &a, err);
+    return rc || !gated ? rc : run_gate(r, a, err);
 }

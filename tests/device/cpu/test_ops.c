@@ -195,7 +195,7 @@ static void linear_layers(void **state) {
         check_linear(&r, 2, 77, 64, 64, BL_ACT_NONE, true, true);
         check_linear(&r, 2, 13, 19, 7, BL_ACT_GELU, false, false);
         check_linear(&r, 2, 50, 48, 80, BL_ACT_GEGLU, false, true);
-        check_linear(&r, 1, 64, 40, 24, BL_ACT_GEGLU, false, true);
+        check_linear(&r, 1, 64, 40, 24, BL_ACT_GEGLU, true, true);
         check_linear(&r, 1, 300, 96, 100, BL_ACT_NONE, true, false);
     }
 }
