@@ -1,0 +1,257 @@
+/* What bad input gets: one clear line, the right exit code, and nothing half-written. */
+#include "rig.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char model[BL_TEST_PATH];
+
+static int setup(void **state) {
+    int result = rig_open(state);
+    bl_synth_checkpoint(model, "sd15", BL_SYNTH_SINGLE);
+    return result;
+}
+
+static void nothing_written(void) {
+    assert_int_equal(rig_files(".png"), 0);
+    assert_int_equal(rig_files("tmp"), 0);
+}
+
+/* `ballast inspect` and `ballast generate` say the same of a file that is no checkpoint. */
+#define EXPECT_REFUSED(path, ...) expect_refused(path, (const char *const[]){__VA_ARGS__, NULL})
+static void expect_refused(const char *path, const char *const *pieces) {
+    outcome o = {0};
+    BALLAST(&o, "inspect", path);
+    expect_failure(&o, 2, pieces);
+    BALLAST(&o, "generate", "-m", path, "-p", "fox", "-o", "out.png");
+    expect_failure(&o, 2, pieces);
+    nothing_written();
+    rig_free(&o);
+}
+
+static void test_no_checkpoint(void **state) {
+    static const char zip[] =
+        "PK\003\004\024\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\020\0\0\0archive/data.pkl";
+    (void)state;
+    EXPECT_REFUSED("absent.safetensors", "absent.safetensors", "No such file");
+    bl_test_write("text.safetensors", "not what it says it is, but words", 33);
+    EXPECT_REFUSED("text.safetensors", "text.safetensors", "not a safetensors file");
+    bl_test_write("empty.safetensors", "", 0);
+    EXPECT_REFUSED("empty.safetensors", "empty.safetensors", "0 bytes");
+    bl_test_write("old.ckpt", "\200\002}q\001(X\001\0\0\0aq\002K\001u.", 20);
+    EXPECT_REFUSED("old.ckpt", "old.ckpt", "pickle", "convert it", "safetensors");
+    bl_test_write("new.ckpt", zip, sizeof zip - 1);
+    EXPECT_REFUSED("new.ckpt", "new.ckpt", "pickle", "convert it", "safetensors");
+    assert_int_equal(mkdir("folder", 0700), 0);
+    EXPECT_REFUSED("folder", "folder", "model_index.json");
+    EXPECT_REFUSED("/dev/zero", "/dev/zero", "not a file");
+}
+
+static void test_other_architectures(void **state) {
+    (void)state;
+    bl_test_write_header("other.safetensors",
+                         "{\"tower.weight\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]}}",
+                         16);
+    EXPECT_REFUSED("other.safetensors", "unknown architecture", "tower");
+}
+
+static void test_cut_short(void **state) {
+    char command[2 * BL_TEST_PATH];
+    outcome o = {0};
+    (void)state;
+    snprintf(command, sizeof command, "head -c 9000000 '%s' >short.safetensors", model);
+    rig_run(&o, (const char *const[]){"sh", "-c", command, NULL});
+    assert_int_equal(o.code, 0);
+    EXPECT_REFUSED("short.safetensors", "short.safetensors", "cut short");
+    rig_free(&o);
+}
+
+/* Names and sizes that only a model or the library can judge. */
+static void test_bad_request(void **state) {
+    static const struct {
+        const char *flags[6];
+        const char *says[3];
+    } bad[] = {
+        {{"--width", "100"}, {"width", "100", "96"}},
+        {{"--width", "65528", "--height", "65528"}, {" GB", "this machine has"}},
+        {{"--sampler", "Eular"}, {"Eular", "DPM++ 2M SDE", "UniPC"}},
+        {{"--schedule", "karas"}, {"karas", "karras", "sgm_uniform"}},
+        {{"--compat", "fooocus"}, {"fooocus", "a1111", "diffusers"}},
+        {{"--rng", "tpu"}, {"tpu", "cpu", "gpu"}},
+        {{"--hires", "1.5", "--hires-upscaler", "Lancos"}, {"Lancos", "Lanczos", "Latent"}},
+        {{"--hires", "0.5"}, {"hires", "0.5"}},
+        {{"--offload", "some"}, {"some", "balanced", "auto"}},
+        {{"--budget", "lots"}, {"budget", "lots", "6G"}},
+        {{"--budget", "1K"}, {"budget", "1000 bytes", "smallest"}},
+        {{"--budget", "1G", "--reserve", "2G"}, {"budget", "reserve"}},
+        {{"--low", "0.9", "--high", "0.1"}, {"low", "high"}},
+        {{"--dtype", "f8"}, {"dtype", "f8", "bf16"}},
+        {{"--vae-dtype", "f8"}, {"vae-dtype", "f8"}},
+        {{"--isa", "sse9"}, {"isa", "sse9", "avx2"}},
+        {{"--prediction", "x"}, {"prediction", "epsilon"}},
+        {{"--vae", "absent.vae.safetensors"}, {"absent.vae", "No such file"}},
+        {{"--init-image", "absent.png"}, {"absent.png", "No such file"}},
+        {{"--init-image", "broken.png"}, {"broken.png", "PNG"}},
+    };
+    outcome o = {0};
+    (void)state;
+    bl_test_write("broken.png", "\x89PNG\r\n\x1a\n and no more", 20);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const char *argv[RIG_ARGUMENTS] = {"generate", "-m", model, "-p", "fox", "-o", "out/x.png",
+                                           "-W",       "64", "-H",  "64", "-s",  "2"};
+        memcpy(argv + 13, bad[i].flags, sizeof bad[i].flags);
+        mkdir("out", 0700);
+        rig_ballast(&o, argv);
+        EXPECT_FAILURE(&o, 2, bad[i].says[0], bad[i].says[1] ? bad[i].says[1] : "",
+                       bad[i].says[2] ? bad[i].says[2] : "");
+        assert_int_equal(rmdir("out"), 0); /* fails unless it is empty */
+    }
+    unlink("broken.png");
+    rig_free(&o);
+}
+
+static void test_bad_latents(void **state) {
+    char file[BL_TEST_PATH], given[BL_TEST_PATH + 64];
+    outcome o = {0};
+    (void)state;
+    bl_test_data(file, "sd15/golden/pipeline/txt2img.safetensors");
+    snprintf(given, sizeof given, "%s:euler_192x128.noise", file);
+    BALLAST(&o, "generate", "-m", model, "-p", "fox", "-W", "128", "-H", "128", "--latents", given);
+    EXPECT_FAILURE(&o, 2, "[1, 4, 24, 16]", "[1, 4, 16, 16]");
+    snprintf(given, sizeof given, "%s:nothing", file);
+    BALLAST(&o, "generate", "-m", model, "-p", "fox", "--latents", given);
+    EXPECT_FAILURE(&o, 2, "nothing", "txt2img.safetensors");
+    BALLAST(&o, "generate", "-m", model, "-p", "fox", "--latents", file);
+    EXPECT_FAILURE(&o, 2, "FILE:TENSOR");
+    snprintf(given, sizeof given, "%s:euler_128.latents", file);
+    BALLAST(&o, "generate", "-m", model, "-p", "fox", "-W", "128", "-H", "128", "--latents", given);
+    EXPECT_FAILURE(&o, 2, "[9, 4, 16, 16]");
+    nothing_written();
+    rig_free(&o);
+}
+
+/* Trouble with the output is found before the work starts: before the checkpoint is even looked for. */
+static void test_bad_output(void **state) {
+    outcome o = {0};
+    (void)state;
+#define TRY(...) BALLAST(&o, "generate", "-m", "absent", "-p", "fox", __VA_ARGS__)
+    bl_test_write("there.png", "mine", 4);
+    TRY("-o", "absent/x.png");
+    EXPECT_FAILURE(&o, 2, "--output", "\"absent\"", "No such file");
+    TRY("-o", "there.png/x.png");
+    EXPECT_FAILURE(&o, 2, "--output", "\"there.png\"", "Not a directory");
+    TRY("-o", ".");
+    EXPECT_FAILURE(&o, 2, "--output", "is a folder");
+    TRY("-o", "");
+    EXPECT_FAILURE(&o, 2, "--output", "empty");
+    TRY("-o", "there.png");
+    EXPECT_FAILURE(&o, 2, "--output", "there.png", "exists", "--overwrite");
+    TRY("-o", "x.jpg");
+    EXPECT_FAILURE(&o, 2, "--output", "PNG", ".jpg");
+    TRY("-o", "x-%d.png");
+    EXPECT_FAILURE(&o, 2, "--output", "%d means nothing", "%s (seed)");
+    TRY("-o", "x.png", "--save-latents", "absent/x.safetensors");
+    EXPECT_FAILURE(&o, 2, "--save-latents", "\"absent\"");
+    TRY("-o", "x.png", "--save-latents", "x.png");
+    EXPECT_FAILURE(&o, 2, "--save-latents", "also the picture's name");
+    bl_test_write("x-2.png", "mine", 4);
+    TRY("-o", "x.png", "--count", "3");
+    EXPECT_FAILURE(&o, 2, "x-2.png", "exists");
+    if (geteuid() != 0) { /* root may write anywhere */
+        assert_int_equal(mkdir("locked", 0500), 0);
+        TRY("-o", "locked/x.png");
+        EXPECT_FAILURE(&o, 2, "--output", "\"locked\"", "Permission denied");
+    }
+#undef TRY
+    char *kept = rig_read("there.png", NULL);
+    assert_string_equal(kept, "mine");
+    free(kept);
+    unlink("there.png");
+    unlink("x-2.png");
+    nothing_written();
+    rig_free(&o);
+}
+
+/* A copy of the checkpoint with NaN as the first element of one tensor. */
+static void poison(const char *to, const char *tensor) {
+    char command[2 * BL_TEST_PATH + 16];
+    outcome o = {0};
+    bl_safetensors *f;
+    bl_error err;
+    const float bad = NAN;
+    snprintf(command, sizeof command, "cp '%s' %s", model, to);
+    rig_run(&o, (const char *const[]){"sh", "-c", command, NULL});
+    assert_int_equal(o.code, 0);
+    assert_int_equal(bl_safetensors_open(&f, to, &err), 0);
+    const bl_file_tensor *t = bl_safetensors_find(f, tensor);
+    assert_non_null(t);
+    int fd = open(to, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, &bad, sizeof bad, (off_t)t->offset), sizeof bad);
+    close(fd);
+    bl_safetensors_close(&f);
+    rig_free(&o);
+}
+
+static void test_nan(void **state) {
+    static const struct {
+        const char *tensor, *module, *hint;
+    } poisoned[] = {
+        {"cond_stage_model.transformer.text_model.final_layer_norm.weight", "text_encoder", "--dtype f32"},
+        {"model.diffusion_model.out.2.bias", "unet", "--dtype f32"},
+        {"first_stage_model.decoder.conv_out.bias", "vae_decoder", "--vae-dtype f32"},
+    };
+    outcome o = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof poisoned / sizeof *poisoned; i++) {
+        poison("nan.safetensors", poisoned[i].tensor);
+        BALLAST(&o, "generate", "-m", "nan.safetensors", "-p", "fox", "-W", "64", "-H", "64", "-s", "1", "-o",
+                "out.png");
+        EXPECT_FAILURE(&o, 1, poisoned[i].module, "NaN", poisoned[i].hint);
+        nothing_written();
+    }
+    unlink("nan.safetensors");
+    rig_free(&o);
+}
+
+static void test_bad_eval(void **state) {
+    char inputs[BL_TEST_PATH];
+    outcome o = {0};
+    (void)state;
+    bl_test_data(inputs, "sd15/golden/unet.safetensors");
+    BALLAST(&o, "eval", "vae", "-m", model, "--inputs", inputs, "-o", "out.safetensors");
+    EXPECT_FAILURE(&o, 2, "vae", "vae_decoder");
+    BALLAST(&o, "eval", "text_encoder_2", "-m", model, "--inputs", inputs, "-o", "out.safetensors");
+    EXPECT_FAILURE(&o, 2, "text_encoder_2", "no");
+    BALLAST(&o, "eval", "unet", "-m", model, "--inputs", "absent", "-o", "out.safetensors");
+    EXPECT_FAILURE(&o, 2, "absent", "No such file");
+    BALLAST(&o, "eval", "unet", "-m", model, "--inputs", inputs, "-o", "absent/out.safetensors");
+    EXPECT_FAILURE(&o, 2, "--output", "\"absent\"");
+    bl_test_data(inputs, "sd15/golden/vae.safetensors");
+    BALLAST(&o, "eval", "unet", "-m", model, "--inputs", inputs, "-o", "out.safetensors");
+    EXPECT_FAILURE(&o, 2, "sample");
+    bl_test_write("out.safetensors", "mine", 4);
+    BALLAST(&o, "eval", "unet", "-m", model, "--inputs", inputs, "-o", "out.safetensors");
+    EXPECT_FAILURE(&o, 2, "out.safetensors", "exists");
+    unlink("out.safetensors");
+    assert_int_equal(rig_files("out."), 0);
+    rig_free(&o);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_checkpoint), cmocka_unit_test(test_other_architectures),
+        cmocka_unit_test(test_cut_short),     cmocka_unit_test(test_bad_request),
+        cmocka_unit_test(test_bad_latents),   cmocka_unit_test(test_bad_output),
+        cmocka_unit_test(test_nan),           cmocka_unit_test(test_bad_eval),
+    };
+    return cmocka_run_group_tests_name("cli.bad_input", tests, setup, rig_close);
+}

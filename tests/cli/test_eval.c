@@ -1,0 +1,84 @@
+/* `ballast eval`: each module on the goldens' own files, every output under the name it has there. */
+#include "rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Compares every output tensor with the golden of its name; returns how many. */
+static int compare(const char *outputs, const char *golden_name) {
+    bl_safetensors *f;
+    bl_golden golden;
+    bl_error err;
+    int count;
+    if (bl_safetensors_open(&f, outputs, &err)) {
+        fail_msg("%s", err.message);
+    }
+    bl_golden_open(&golden, golden_name);
+    const bl_file_tensor *all = bl_safetensors_tensors(f, &count);
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(all[i].dtype, BL_F32);
+        float *mine = malloc(all[i].bytes + 1);
+        assert_non_null(mine);
+        assert_int_equal(bl_safetensors_read(f, all[i].offset, all[i].bytes, mine, &err), 0);
+        bl_golden_check(&golden, all[i].name, mine, (int64_t)(all[i].bytes / sizeof *mine), BL_F32);
+        free(mine);
+    }
+    bl_golden_close(&golden);
+    bl_safetensors_close(&f);
+    return count;
+}
+
+static void eval(const char *family, bl_synth_layout layout, const char *module, const char *file,
+                 int least) {
+    char model[BL_TEST_PATH], inputs[BL_TEST_PATH], golden[128];
+    outcome o = {0};
+    bl_synth_checkpoint(model, family, layout);
+    snprintf(golden, sizeof golden, "%s/golden/%s.safetensors", family, file);
+    bl_test_data(inputs, golden);
+    BALLAST(&o, "eval", module, "-m", model, "--inputs", inputs, "-o", "out.safetensors", "--overwrite",
+            "--dtype", "f32");
+    expect_success(&o);
+    assert_string_equal(o.out, "out.safetensors\n");
+    int count = compare("out.safetensors", golden);
+    if (count < least) {
+        fail_msg("%s %s: %d outputs, at least %d are in the golden", family, module, count, least);
+    }
+    rig_free(&o);
+}
+
+static void family(const char *name, bl_synth_layout layout) {
+    eval(name, layout, "text_encoder", "text", 2);
+    eval(name, layout, "unet", "unet", 2);
+    eval(name, layout, "vae_decoder", "vae", 2);
+    eval(name, layout, "vae_encoder", "vae", 2);
+}
+
+static void test_sd15(void **state) {
+    (void)state;
+    family("sd15", BL_SYNTH_SINGLE);
+}
+
+static void test_sd21v(void **state) {
+    (void)state;
+    family("sd21v", BL_SYNTH_FOLDER);
+}
+
+static void test_sdxl(void **state) {
+    (void)state;
+    family("sdxl", BL_SYNTH_SINGLE);
+    eval("sdxl", BL_SYNTH_SINGLE, "text_encoder_2", "text", 2);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sd15),
+        cmocka_unit_test(test_sd21v),
+        cmocka_unit_test(test_sdxl),
+    };
+    return cmocka_run_group_tests_name("cli.eval", tests, rig_open, rig_close);
+}

@@ -1,0 +1,302 @@
+/* Pictures from the command line, from the checkpoints of tests/data in both layouts: against diffusers, the
+ * same twice, one by one and in batches, from pictures, in two passes, and what the PNG says about them. */
+#include "rig.h"
+
+#include "image/parameters.h"
+#include "image/png.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define PROMPT "a photo of a red fox in the snow, highly detailed"
+#define NEGATIVE "blurry, low quality"
+
+static char model[BL_TEST_PATH];
+
+static int setup(void **state) {
+    int result = rig_open(state);
+    bl_synth_checkpoint(model, "sd15", BL_SYNTH_SINGLE);
+    return result;
+}
+
+static void read_png(bl_picture *out, const char *path) {
+    bl_error err;
+    if (bl_png_read(out, path, &err)) {
+        fail_msg("%s", err.message);
+    }
+}
+
+/* At most 0.5% of the bytes are off, by 1. */
+static void expect_golden(const char *path, const char *golden_name) {
+    char golden_path[BL_TEST_PATH];
+    bl_picture mine, golden;
+    bl_test_data(golden_path, golden_name);
+    read_png(&mine, path);
+    read_png(&golden, golden_path);
+    assert_int_equal(mine.width, golden.width);
+    assert_int_equal(mine.height, golden.height);
+    int64_t bytes = mine.width * mine.height * 3, off = 0;
+    for (int64_t i = 0; i < bytes; i++) {
+        int apart = abs(mine.rgb[i] - golden.rgb[i]);
+        if (apart > 1) {
+            fail_msg("%s: byte %lld is %d instead of %d", golden_name, (long long)i, mine.rgb[i],
+                     golden.rgb[i]);
+        }
+        off += apart;
+    }
+    if (off * 200 > bytes) {
+        fail_msg("%s: %lld of %lld bytes are off", golden_name, (long long)off, (long long)bytes);
+    }
+    bl_picture_clear(&mine);
+    bl_picture_clear(&golden);
+}
+
+/* diffusers' own picture, in F32. */
+static void golden_picture(const char *family, bl_synth_layout layout) {
+    char path[BL_TEST_PATH], noise[BL_TEST_PATH + 32], name[128];
+    outcome o = {0};
+    bl_synth_checkpoint(path, family, layout);
+    snprintf(name, sizeof name, "%s/golden/pipeline/txt2img.safetensors", family);
+    bl_test_data(noise, name);
+    strcat(noise, ":euler_128.noise");
+    BALLAST(&o, "generate", "-m", path, "-p", PROMPT, "-n", NEGATIVE, "-W", "128", "-H", "128", "-s", "8",
+            "--sampler", "Euler", "--schedule", "leading", "--compat", "diffusers", "--dtype", "f32",
+            "--latents", noise, "-o", "golden.png", "--overwrite");
+    expect_success(&o);
+    assert_string_equal(o.out, "golden.png\n");
+    snprintf(name, sizeof name, "%s/golden/pipeline/euler_128.png", family);
+    expect_golden("golden.png", name);
+    rig_free(&o);
+}
+
+static void test_goldens(void **state) {
+    static const char *const families[] = {"sd15", "sd21v", "sdxl"};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        golden_picture(families[i], BL_SYNTH_SINGLE);
+        golden_picture(families[i], BL_SYNTH_FOLDER);
+    }
+    unlink("golden.png");
+}
+
+#define SMALL(o, ...)                                                                                    \
+    BALLAST(o, "generate", "-m", model, "-p", PROMPT, "-n", NEGATIVE, "-W", "64", "-H", "72", "-s", "3", \
+            __VA_ARGS__)
+
+static void test_same_seed(void **state) {
+    outcome o = {0};
+    (void)state;
+    SMALL(&o, "-S", "5", "-o", "a.png", "-q");
+    expect_success(&o);
+    assert_string_equal(o.out, "");
+    assert_string_equal(o.err, "");
+    SMALL(&o, "-S", "5", "-o", "b.png");
+    expect_same_file("a.png", "b.png");
+    SMALL(&o, "-S", "6", "-o", "b.png", "--overwrite");
+    expect_success(&o);
+    bl_picture a, b;
+    read_png(&a, "a.png");
+    read_png(&b, "b.png");
+    assert_memory_not_equal(a.rgb, b.rgb, (size_t)(a.width * a.height * 3));
+    bl_picture_clear(&a);
+    bl_picture_clear(&b);
+    rig_free(&o);
+}
+
+/* Pixels of two files are the same; their parameters may differ. */
+static void expect_same_pixels(const char *one, const char *other) {
+    bl_picture a, b;
+    read_png(&a, one);
+    read_png(&b, other);
+    assert_int_equal(a.width, b.width);
+    assert_int_equal(a.height, b.height);
+    if (memcmp(a.rgb, b.rgb, (size_t)(a.width * a.height * 3)) != 0) {
+        fail_msg("%s and %s are different pictures", one, other);
+    }
+    bl_picture_clear(&a);
+    bl_picture_clear(&b);
+}
+
+/* Seeds go up by one a picture; a picture of a batch is the one its seed gives alone. */
+static void test_several(void **state) {
+    outcome o = {0};
+    (void)state;
+    SMALL(&o, "-S", "10", "--batch", "3", "-o", "batch-%s.png");
+    expect_success(&o);
+    assert_string_equal(o.out, "batch-10.png\nbatch-11.png\nbatch-12.png\n");
+    SMALL(&o, "-S", "10", "--count", "3", "-o", "count.png");
+    expect_success(&o);
+    assert_string_equal(o.out, "count-0.png\ncount-1.png\ncount-2.png\n");
+    SMALL(&o, "-S", "12", "-o", "alone-100%%.png");
+    expect_success(&o);
+    assert_string_equal(o.out, "alone-100%.png\n");
+    expect_same_pixels("batch-10.png", "count-0.png");
+    expect_same_pixels("batch-11.png", "count-1.png");
+    expect_same_file("batch-12.png", "count-2.png");
+    expect_same_file("batch-12.png", "alone-100%.png");
+    SMALL(&o, "--count", "2", "--batch", "2", "-o", "random-%i-%s.png");
+    expect_success(&o);
+    assert_int_equal(rig_files("random-"), 4);
+    rig_free(&o);
+}
+
+static void test_parameters(void **state) {
+    outcome o = {0};
+    bl_picture picture;
+    bl_parameters p = {0};
+    bl_error err;
+    (void)state;
+    SMALL(&o, "-S", "77", "--cfg", "5.5", "--sampler", "DPM++ 2M Karras", "--hires", "1.5", "--hires-steps",
+          "2", "--hires-strength", "0.6", "--hires-upscaler", "latent-bicubic", "-o", "p.png");
+    expect_success(&o);
+    read_png(&picture, "p.png");
+    assert_int_equal(picture.width, 96);
+    assert_int_equal(picture.height, 104); /* 108, down to a multiple of 8 */
+    assert_non_null(picture.parameters);
+    assert_int_equal(bl_parameters_parse(&p, picture.parameters, &err), 0);
+    assert_string_equal(p.prompt, PROMPT);
+    assert_string_equal(p.negative, NEGATIVE);
+    assert_string_equal(p.sampler, "DPM++ 2M");
+    expect_contains("Karras karras", p.schedule);
+    assert_int_equal(p.steps, 3);
+    assert_int_equal(p.seed, 77);
+    assert_int_equal(p.width, 64);
+    assert_int_equal(p.height, 72);
+    assert_int_equal(p.hires_steps, 2);
+    assert_string_equal(p.hires_upscaler, "Latent (bicubic)");
+    assert_true(p.cfg == 5.5 && p.hires_upscale == 1.5 && p.denoising_strength == 0.6);
+    expect_contains(model, p.model);
+    bl_parameters_clear(&p);
+    bl_picture_clear(&picture);
+    rig_free(&o);
+}
+
+static void test_image_to_image(void **state) {
+    outcome o = {0};
+    (void)state;
+    SMALL(&o, "-S", "3", "-o", "first.png");
+    expect_success(&o);
+    SMALL(&o, "-S", "4", "-i", "first.png", "--strength", "0.5", "-o", "second.png");
+    expect_success(&o);
+    expect_contains(o.err, "encode");
+    SMALL(&o, "-S", "4", "-i", "first.png", "--strength", "0.5", "-o", "again.png");
+    expect_same_file("second.png", "again.png");
+    SMALL(&o, "-S", "4", "--hires", "2", "--hires-upscaler", "lanczos", "-o", "large.png");
+    expect_success(&o);
+    bl_picture large;
+    read_png(&large, "large.png");
+    assert_int_equal(large.width, 128);
+    assert_int_equal(large.height, 144);
+    bl_picture_clear(&large);
+    rig_free(&o);
+}
+
+/* Latents saved are those of the picture: unit noise in, final latents out, for each of a batch. */
+static void test_latents(void **state) {
+    char noise[BL_TEST_PATH + 32];
+    outcome o = {0};
+    bl_golden golden;
+    bl_safetensors *f;
+    bl_error err;
+    (void)state;
+    bl_test_data(noise, "sd15/golden/pipeline/txt2img.safetensors");
+    strcat(noise, ":k_euler_normal_128.noise");
+    BALLAST(&o, "generate", "-m", model, "-p", PROMPT, "-n", NEGATIVE, "-W", "128", "-H", "128", "-s", "8",
+            "--sampler", "Euler", "--schedule", "normal", "--dtype", "f32", "--latents", noise, "-o", "l.png",
+            "--save-latents", "final.safetensors");
+    expect_success(&o);
+    bl_golden_open(&golden, "sd15/golden/pipeline/txt2img.safetensors");
+    assert_int_equal(bl_safetensors_open(&f, "final.safetensors", &err), 0);
+    const bl_file_tensor *t = bl_safetensors_find(f, "latents");
+    assert_non_null(t);
+    float *mine = malloc(t->bytes);
+    assert_non_null(mine);
+    assert_int_equal(bl_safetensors_read(f, t->offset, t->bytes, mine, &err), 0);
+    bl_golden_check(&golden, "k_euler_normal_128.final", mine, (int64_t)(t->bytes / sizeof *mine), BL_F32);
+    free(mine);
+    bl_safetensors_close(&f);
+    bl_golden_close(&golden);
+    SMALL(&o, "--batch", "2", "-S", "1", "-o", "two-%s.png", "--save-latents", "two-%s.safetensors");
+    expect_success(&o);
+    assert_int_equal(rig_files("two-"), 4);
+    rig_free(&o);
+}
+
+/* With --json, stdout is one JSON value; the picture is the same as without. */
+static void test_json(void **state) {
+    outcome o = {0};
+    (void)state;
+    SMALL(&o, "-S", "5", "--batch", "2", "-o", "j-%s.png", "--json");
+    expect_success(&o);
+    json_t *report = json_loads(o.out, 0, NULL);
+    assert_non_null(report);
+    const json_t *files = json_object_get(report, "files"), *second = json_array_get(files, 1);
+    assert_int_equal(json_array_size(files), 2);
+    assert_string_equal(json_string_value(json_object_get(second, "path")), "j-6.png");
+    assert_int_equal(json_integer_value(json_object_get(second, "seed")), 6);
+    assert_int_equal(json_integer_value(json_object_get(report, "steps")), 3);
+    assert_non_null(json_object_get(report, "batches"));
+    json_decref(report);
+    BALLAST(&o, "inspect", model, "--json", "--arena", "128x64");
+    expect_success(&o);
+    report = json_loads(o.out, 0, NULL);
+    const json_t *unet = json_object_get(json_object_get(report, "modules"), "unet");
+    assert_true(json_integer_value(json_object_get(unet, "arena_bytes")) > 0);
+    assert_string_equal(json_string_value(json_object_get(report, "architecture")), "SD 1.x");
+    json_decref(report);
+    BALLAST(&o, "plan", "-m", model, "--json", "-W", "128", "-H", "128", "-i", "j-5.png");
+    expect_success(&o);
+    report = json_loads(o.out, 0, NULL);
+    assert_non_null(json_object_get(report, "plan"));
+    json_decref(report);
+    rig_free(&o);
+}
+
+/* Every sampler runs from its name, and from its name with a schedule behind it. */
+static void test_samplers(void **state) {
+    outcome o = {0};
+    outcome names = {0};
+    (void)state;
+    BALLAST(&names, "help", "samplers");
+    for (char *name = names.out, *end; (end = strchr(name, '\n')); name = end + 1) {
+        char both[80];
+        snprintf(both, sizeof both, "%.*s", (int)(end - name), name);
+        BALLAST(&o, "generate", "-m", model, "-p", "fox", "-W", "64", "-H", "64", "-s", "3", "--sampler",
+                both, "-S", "1", "-o", "sampler.png", "--overwrite");
+        expect_success(&o);
+    }
+    rig_free(&names);
+    rig_free(&o);
+}
+
+/* Settings reach the picture by flag, environment and file alike. */
+static void test_settings(void **state) {
+    outcome o = {0};
+    (void)state;
+    SMALL(&o, "-S", "9", "--cfg", "3", "--sampler", "Heun", "-o", "flags.png");
+    expect_success(&o);
+    bl_test_write("config", "sampler = Heun\ncfg = 3\nseed = 1\n", 32);
+    setenv("BALLAST_SEED", "9", 1);
+    SMALL(&o, "--config", "config", "-o", "settings.png");
+    unsetenv("BALLAST_SEED");
+    expect_success(&o);
+    expect_same_file("flags.png", "settings.png");
+    rig_free(&o);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_goldens),        cmocka_unit_test(test_same_seed),
+        cmocka_unit_test(test_several),        cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_image_to_image), cmocka_unit_test(test_latents),
+        cmocka_unit_test(test_json),           cmocka_unit_test(test_samplers),
+        cmocka_unit_test(test_settings),
+    };
+    return cmocka_run_group_tests_name("cli.pictures", tests, setup, rig_close);
+}

@@ -1,0 +1,268 @@
+/* Help, mistyped flags and commands, and where settings come from. None of this needs a checkpoint. */
+#include "rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const char *const commands[] = {"generate", "plan", "inspect", "eval", "config"};
+#define COMMANDS (sizeof commands / sizeof *commands)
+
+static void write_text(const char *path, const char *text) {
+    bl_test_write(path, text, strlen(text));
+}
+
+static void test_help(void **state) {
+    outcome o = {0};
+    (void)state;
+    BALLAST(&o, "help");
+    expect_success(&o);
+    for (size_t i = 0; i < COMMANDS; i++) {
+        expect_contains(o.out, commands[i]);
+    }
+    BALLAST(&o, "--version");
+    expect_success(&o);
+    expect_contains(o.out, "ballast 0.");
+    BALLAST(&o, "help", "samplers");
+    expect_success(&o);
+    expect_contains(o.out, "DPM++ 2M SDE\n");
+    BALLAST(&o, "help", "schedules");
+    expect_contains(o.out, "karras");
+    BALLAST(&o, "help", "upscalers");
+    expect_contains(o.out, "Lanczos\n");
+    BALLAST(&o, "generate", "--steps", "3", "--help");
+    expect_success(&o);
+    expect_contains(o.out, "--prompt TEXT");
+    BALLAST(&o, "help", "nothing");
+    EXPECT_FAILURE(&o, 2, "nothing", "samplers");
+    rig_ballast(&o, (const char *const[]){NULL});
+    assert_int_equal(o.code, 2);
+    expect_contains(o.err, "ballast generate");
+    rig_free(&o);
+}
+
+static void test_mistyped(void **state) {
+    outcome o = {0};
+    (void)state;
+    BALLAST(&o, "generte");
+    EXPECT_FAILURE(&o, 2, "generte", "did you mean generate?");
+    BALLAST(&o, "frobnicate");
+    EXPECT_FAILURE(&o, 2, "frobnicate", "there are generate");
+    BALLAST(&o, "generate", "--wdith", "64");
+    EXPECT_FAILURE(&o, 2, "--wdith", "did you mean --width?");
+    BALLAST(&o, "generate", "--zzzz=3");
+    EXPECT_FAILURE(&o, 2, "--zzzz=3", "ballast help generate");
+    BALLAST(&o, "generate", "-z");
+    EXPECT_FAILURE(&o, 2, "-z", "no such flag");
+    BALLAST(&o, "inspect", "--steps", "3");
+    EXPECT_FAILURE(&o, 2, "--steps", "`ballast inspect` does not take this flag");
+    BALLAST(&o, "generate", "a red fox");
+    EXPECT_FAILURE(&o, 2, "a red fox", "is a --flag missing");
+    BALLAST(&o, "generate", "--prompt");
+    EXPECT_FAILURE(&o, 2, "--prompt", "wants a value");
+    BALLAST(&o, "generate", "--steps", "5");
+    EXPECT_FAILURE(&o, 2, "--prompt is missing");
+    BALLAST(&o, "generate", "--no-prompt");
+    EXPECT_FAILURE(&o, 2, "--no-prompt", "no such flag");
+    BALLAST(&o, "eval");
+    EXPECT_FAILURE(&o, 2, "eval wants MODULE", "vae_decoder");
+    rig_free(&o);
+}
+
+/* Values that are wrong in themselves are refused before any file is looked at. */
+static void test_bad_values(void **state) {
+    static const struct {
+        const char *flag, *value, *says;
+    } bad[] = {
+        {"--width", "0", "from 8 to"},
+        {"--width", "-8", "from 8 to"},
+        {"--height", "1e6", "from 8 to"},
+        {"--width", "12.5", "whole number"},
+        {"--steps", "0", "from 1 to"},
+        {"--steps", "many", "from 1 to"},
+        {"--cfg", "x", "number"},
+        {"--cfg", "nan", "number"},
+        {"--seed", "-5", "whole number"},
+        {"--seed", "99999999999999999999", "whole number"},
+        {"--batch", "0", "from 1 to"},
+        {"--count", "0", "from 1 to"},
+        {"--strength", "1.5", "0 to 1"},
+        {"--eta", "-2", "0 to 1"},
+        {"--overwrite=maybe", NULL, "on or off"},
+        {"--clip-skip", "99", "0 to 12"},
+        {"--threads", "-1", "from 0 to"},
+        {"--low", "2", "0 to 1"},
+        {"--hires", "99", "from 0 to 8"},
+        {"--variation-strength", "7", "0 to 1"},
+    };
+    outcome o = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        BALLAST(&o, "generate", "--model", "absent", "--prompt", "fox", bad[i].flag, bad[i].value);
+        char flag[64];
+        snprintf(flag, sizeof flag, "%.*s", (int)strcspn(bad[i].flag, "="), bad[i].flag);
+        EXPECT_FAILURE(&o, 2, flag, bad[i].says);
+    }
+    BALLAST(&o, "inspect", "--arena", "64by64");
+    EXPECT_FAILURE(&o, 2, "--arena", "64by64", "1024x1024");
+    rig_free(&o);
+}
+
+/* The value of one setting as `ballast config --json ...` sees it, and where it came from. */
+static void expect_setting(const char *const *arguments, const char *name, const char *value,
+                           const char *from) {
+    outcome o = {0};
+    json_error_t why;
+    rig_ballast(&o, arguments);
+    expect_success(&o);
+    json_t *root = json_loads(o.out, 0, &why);
+    assert_non_null(root);
+    const json_t *entry = json_object_get(json_object_get(root, "settings"), name);
+    char *found = json_dumps(json_object_get(entry, "value"), JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+    assert_string_equal(found, value);
+    assert_string_equal(json_string_value(json_object_get(entry, "from")), from);
+    free(found);
+    json_decref(root);
+    rig_free(&o);
+}
+#define EXPECT_SETTING(name, value, from, ...) \
+    expect_setting((const char *const[]){"config", "--json", __VA_ARGS__, NULL}, name, value, from)
+
+static void test_precedence(void **state) {
+    char path[BL_TEST_PATH];
+    (void)state;
+    EXPECT_SETTING("steps", "20", "default", NULL);
+    EXPECT_SETTING("model", "null", "not set", NULL);
+    bl_test_join(path, ".", ".config/ballast/config");
+    write_text(path, "# mine\n\nsteps = 31\n  sampler =  DPM++ 2M Karras \r\nfit-check = off\ncfg=5.5");
+    EXPECT_SETTING("steps", "31", "config file", NULL);
+    EXPECT_SETTING("sampler", "\"DPM++ 2M Karras\"", "config file", NULL);
+    EXPECT_SETTING("cfg", "5.5", "config file", NULL);
+    EXPECT_SETTING("fit-check", "false", "config file", NULL);
+    EXPECT_SETTING("fit-check", "true", "command line", "--fit-check");
+    EXPECT_SETTING("overwrite", "false", "command line", "--overwrite", "--no-overwrite");
+    setenv("BALLAST_STEPS", "42", 1);
+    EXPECT_SETTING("steps", "42", "environment", NULL);
+    EXPECT_SETTING("steps", "7", "command line", "-s7");
+    EXPECT_SETTING("steps", "8", "command line", "--steps=3", "--steps", "8");
+    setenv("BALLAST_STEPS", "", 1);
+    EXPECT_SETTING("steps", "31", "config file", NULL);
+    unsetenv("BALLAST_STEPS");
+    write_text("other", "steps = 5\n");
+    EXPECT_SETTING("steps", "5", "config file", "--config", "other");
+    setenv("BALLAST_CONFIG", "other", 1);
+    EXPECT_SETTING("steps", "5", "config file", NULL);
+    unsetenv("BALLAST_CONFIG");
+    setenv("XDG_CONFIG_HOME", "elsewhere", 1);
+    EXPECT_SETTING("steps", "20", "default", NULL);
+    unsetenv("XDG_CONFIG_HOME");
+    unlink(path);
+}
+
+/* What `config` prints, read back as a config file, gives the same settings. */
+static void test_config_is_a_config(void **state) {
+    outcome o = {0};
+    (void)state;
+    BALLAST(&o, "config", "--prompt", "a #1 fox = \"best\"", "--steps", "9", "--no-fit-check");
+    expect_success(&o);
+    expect_contains(o.out, "# from the command line");
+    expect_contains(o.out, "# from the defaults");
+    write_text("copy", o.out);
+    EXPECT_SETTING("prompt", "\"a #1 fox = \\\"best\\\"\"", "config file", "--config", "copy");
+    EXPECT_SETTING("steps", "9", "config file", "--config", "copy");
+    EXPECT_SETTING("fit-check", "false", "config file", "--config", "copy");
+    rig_free(&o);
+}
+
+static void test_bad_config(void **state) {
+    outcome o = {0};
+    static char long_line[10000];
+    (void)state;
+    write_text("bad", "steps = 5\nstepz = 3\n");
+    BALLAST(&o, "config", "--config", "bad");
+    EXPECT_FAILURE(&o, 2, "bad:2", "stepz", "no such setting");
+    write_text("bad", "steps 5\n");
+    BALLAST(&o, "config", "--config", "bad");
+    EXPECT_FAILURE(&o, 2, "bad:1", "name = value");
+    write_text("bad", "steps = 0\n");
+    BALLAST(&o, "config", "--config", "bad");
+    EXPECT_FAILURE(&o, 2, "bad:1", "from 1 to 1000", "\"0\"");
+    write_text("bad", "config = other\n");
+    BALLAST(&o, "config", "--config", "bad");
+    EXPECT_FAILURE(&o, 2, "bad:1", "no such setting");
+    memset(long_line, 'x', sizeof long_line - 1);
+    write_text("bad", long_line);
+    BALLAST(&o, "config", "--config", "bad");
+    EXPECT_FAILURE(&o, 2, "bad:1", "too long");
+    BALLAST(&o, "config", "--config", "absent");
+    EXPECT_FAILURE(&o, 2, "absent", "No such file");
+    BALLAST(&o, "config", "--config", ".");
+    EXPECT_FAILURE(&o, 2, "Is a directory");
+    setenv("BALLAST_STEPS", "none", 1);
+    BALLAST(&o, "config");
+    EXPECT_FAILURE(&o, 2, "BALLAST_STEPS", "none");
+    BALLAST(&o, "config", "--steps", "4"); /* what is not used is not looked at */
+    expect_success(&o);
+    unsetenv("BALLAST_STEPS");
+    rig_free(&o);
+}
+
+static void test_full_disk(void **state) {
+    outcome o = {0};
+    (void)state;
+    rig_run(&o, (const char *const[]){"sh", "-c", "exec \"$0\" config >/dev/full", rig_program(), NULL});
+    EXPECT_FAILURE(&o, 1, "standard output", "No space left");
+    rig_free(&o);
+}
+
+/* The manual names every flag, and as roff: '-' of a flag is written "\-". */
+static void test_manual(void **state) {
+    outcome o = {0};
+    const char *path = getenv("BALLAST_TEST_MAN"), *name;
+    json_t *value;
+    assert_non_null(path);
+    char *manual = rig_read(path, NULL);
+    BALLAST(&o, "config", "--json");
+    json_t *root = json_loads(o.out, 0, NULL);
+    (void)state;
+    json_object_foreach(json_object_get(root, "settings"), name, value) {
+        char flag[128] = "\\-\\-";
+        for (const char *p = name; *p; p++) {
+            size_t n = strlen(flag);
+            snprintf(flag + n, sizeof flag - n, *p == '-' ? "\\-" : "%c", *p);
+        }
+        size_t n = strlen(flag), found = 0;
+        for (const char *p = manual; (p = strstr(p, flag)); p += n) {
+            found += p[n] != '\\' && p[n] != '_' && !(p[n] >= 'a' && p[n] <= 'z');
+        }
+        if (!found) {
+            fail_msg("docs/ballast.1 does not document %s", flag);
+        }
+    }
+    for (size_t i = 0; i < COMMANDS; i++) {
+        expect_contains(manual, commands[i]);
+    }
+    json_decref(root);
+    free(manual);
+    rig_free(&o);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_mistyped),
+        cmocka_unit_test(test_bad_values),
+        cmocka_unit_test(test_precedence),
+        cmocka_unit_test(test_config_is_a_config),
+        cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_manual),
+    };
+    return cmocka_run_group_tests_name("cli.usage", tests, rig_open, rig_close);
+}
