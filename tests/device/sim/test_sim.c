@@ -1,0 +1,212 @@
+/* The simulated device: cards from JSON, clocks of streams and events, faults by script, graphs prepared. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "device/sim/sim.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+static bl_error err;
+
+static const char card_text[] =
+    "{\"name\": \"test\", \"memory_bytes\": 1000000, \"copy_rate\": 1000, \"copy_latency\": 0.5,"
+    "\"memory_rate\": 1e6, \"flops\": {\"f32\": 1e6, \"bf16\": 2e6}}";
+
+static bl_device *open_sim(bool shares_cores) {
+    bl_sim_card card;
+    assert_int_equal(bl_sim_card_parse(&card, card_text, strlen(card_text), "test", &err), 0);
+    card.shares_cores = shares_cores;
+    bl_device *d;
+    assert_int_equal(bl_sim_open(&d, &card, NULL, &err), 0);
+    return d;
+}
+
+static void cards_are_checked(void **state) {
+    (void)state;
+    bl_sim_card card = {.name = "untouched"};
+    static const char *const bad[] = {
+        "",
+        "[]",
+        "{",
+        "{\"name\": \"x\"}",
+        "{\"name\": \"x\", \"memory_bytes\": -1, \"copy_rate\": 1, \"copy_latency\": 0, \"memory_rate\": 1, "
+        "\"flops\": "
+        "{\"f32\": 1, \"bf16\": 1}}",
+        "{\"name\": \"x\", \"memory_bytes\": 1, \"copy_rate\": 0, \"copy_latency\": 0, \"memory_rate\": 1, "
+        "\"flops\": "
+        "{\"f32\": 1, \"bf16\": 1}}",
+        "{\"name\": \"x\", \"memory_bytes\": 1, \"copy_rate\": \"1\", \"copy_latency\": 0, \"memory_rate\": "
+        "1, "
+        "\"flops\": {\"f32\": 1, \"bf16\": 1}}",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(bl_sim_card_parse(&card, bad[i], strlen(bad[i]), "a card", &err), BL_E_FORMAT);
+        assert_non_null(strstr(err.message, "a card"));
+        assert_string_equal(card.name, "untouched");
+    }
+    assert_int_equal(bl_sim_card_load(&card, "/nowhere/card.json", &err), BL_E_NOT_FOUND);
+}
+
+static void shipped_cards_load(void **state) {
+    (void)state;
+    static const char *const names[] = {"rtx5090",      "rtx4090",        "rtx3090",
+                                        "rtx3060-12gb", "rtx4060-laptop", "h200"};
+    const char *data = getenv("BALLAST_TEST_DATA");
+    assert_non_null(data);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[512];
+        bl_sim_card card;
+        snprintf(path, sizeof path, "%s/../../share/devices/%s.json", data, names[i]);
+        if (bl_sim_card_load(&card, path, &err)) {
+            fail_msg("%s", err.message);
+        }
+        assert_true(card.memory_bytes > 8000000000u && card.flops_bf16 > card.flops_f32 &&
+                    !card.shares_cores);
+    }
+}
+
+typedef struct parts {
+    bl_device *d;
+    bl_device_module *m;
+    bl_executable *x;
+    bl_region *r;
+    bl_event *a, *b;
+} parts;
+
+static parts open_parts(bool shares_cores) {
+    parts p = {.d = open_sim(shares_cores)};
+    bl_block_cost costs[2] = {{.packed_bytes = 1000}, {.packed_bytes = 2000}};
+    double seconds[2] = {3, 4};
+    assert_int_equal(bl_sim_module_describe(&p.m, p.d, costs, 2, &err), 0);
+    assert_int_equal(bl_sim_executable_describe(&p.x, p.m, 100, seconds, &err), 0);
+    assert_int_equal(p.d->ops->region_open(&p.r, p.d, 10000, &err), 0);
+    assert_int_equal(p.d->ops->event_open(&p.a, p.d, &err), 0);
+    assert_int_equal(p.d->ops->event_open(&p.b, p.d, &err), 0);
+    return p;
+}
+
+static void close_parts(parts *p) {
+    p->d->ops->event_close(p->a);
+    p->d->ops->event_close(p->b);
+    p->d->ops->region_close(p->r);
+    p->d->ops->executable_close(p->x);
+    p->d->ops->module_close(p->m);
+    bl_device_close(&p->d);
+}
+
+static void streams_run_beside_each_other(void **state) {
+    (void)state;
+    parts p = open_parts(false);
+    const bl_device_ops *ops = p.d->ops;
+    uint64_t at[2] = {1000, 2000};
+    bl_binding binding = {.region = p.r, .block_offset = at};
+    /* copy 0: 0 to 1.5; run 0 waits for it: 1.5 to 4.5; copy 1 beside it: 1.5 to 4; run 1: 4.5 to 8.5 */
+    assert_int_equal(ops->onload(p.m, 0, p.r, 1000, BL_STREAM_COPY, &err), 0);
+    ops->event_record(p.a, BL_STREAM_COPY, &err);
+    ops->stream_wait(p.d, BL_STREAM_COMPUTE, p.a, &err);
+    assert_int_equal(ops->run(p.x, 0, &binding, BL_STREAM_COMPUTE, &err), 0);
+    assert_int_equal(ops->onload(p.m, 1, p.r, 2000, BL_STREAM_COPY, &err), 0);
+    ops->event_record(p.b, BL_STREAM_COPY, &err);
+    assert_int_equal(ops->run(p.x, 1, &binding, BL_STREAM_COMPUTE, &err), 0);
+    assert_true(ops->event_seconds(p.a) == 1.5 && ops->event_seconds(p.b) == 4);
+    assert_true(ops->now(p.d) == 0);
+    ops->event_record(p.a, BL_STREAM_COMPUTE, &err);
+    ops->event_wait(p.a, &err);
+    assert_true(ops->now(p.d) == 8.5);
+    /* Nothing begins before the host asks for it. */
+    assert_int_equal(ops->onload(p.m, 0, p.r, 1000, BL_STREAM_COPY, &err), 0);
+    ops->event_record(p.b, BL_STREAM_COPY, &err);
+    assert_true(ops->event_seconds(p.b) == 10);
+    bl_device_caps caps;
+    ops->caps(p.d, &caps);
+    assert_true(caps.async_copy && caps.free_bytes == 990000);
+    assert_true(bl_sim_open_bytes(p.d) == 10000 && bl_sim_peak_bytes(p.d) == 10000);
+    close_parts(&p);
+}
+
+static void shared_cores_add_up(void **state) {
+    (void)state;
+    parts p = open_parts(true);
+    const bl_device_ops *ops = p.d->ops;
+    uint64_t at[2] = {1000, 2000};
+    bl_binding binding = {.region = p.r, .block_offset = at};
+    assert_int_equal(ops->onload(p.m, 0, p.r, 1000, BL_STREAM_COPY, &err), 0);
+    assert_int_equal(ops->run(p.x, 0, &binding, BL_STREAM_COMPUTE, &err), 0);
+    assert_int_equal(ops->onload(p.m, 1, p.r, 2000, BL_STREAM_COPY, &err), 0);
+    assert_true(ops->now(p.d) == 1.5 + 3 + 2.5);
+    bl_device_caps caps;
+    ops->caps(p.d, &caps);
+    assert_false(caps.async_copy);
+    close_parts(&p);
+}
+
+static void faults_happen_by_script(void **state) {
+    (void)state;
+    parts p = open_parts(false);
+    const bl_device_ops *ops = p.d->ops;
+    uint64_t at[2] = {1000, 2000};
+    bl_binding binding = {.region = p.r, .block_offset = at};
+    bl_sim_set_faults(p.d, &(bl_sim_faults){.vanished_bytes = 980000, .fail_copy = 2, .fail_run = 1});
+    bl_device_caps caps;
+    bl_region *r;
+    ops->caps(p.d, &caps);
+    assert_true(caps.free_bytes == 990000);
+    assert_int_equal(ops->region_open(&r, p.d, 20000, &err), BL_E_MEMORY);
+    ops->caps(p.d, &caps);
+    assert_true(caps.free_bytes == 10000);
+    assert_int_equal(ops->onload(p.m, 0, p.r, 1000, BL_STREAM_COPY, &err), 0);
+    assert_int_equal(ops->onload(p.m, 0, p.r, 1000, BL_STREAM_COPY, &err), BL_E_DEVICE);
+    assert_int_equal(ops->run(p.x, 0, &binding, BL_STREAM_COMPUTE, &err), BL_E_DEVICE);
+    /* Addresses outside the region, or weights in the arena, are a caller's mistake that is noticed. */
+    assert_int_equal(ops->onload(p.m, 1, p.r, 9000, BL_STREAM_COPY, &err), BL_E_INTERNAL);
+    at[0] = 64;
+    assert_int_equal(ops->run(p.x, 0, &binding, BL_STREAM_COMPUTE, &err), BL_E_INTERNAL);
+    close_parts(&p);
+}
+
+/* One linear layer of 64 x 32 on 16 rows: 2 * 16 * 64 * 32 operations, 64 * 32 f32 weights. */
+static void graphs_are_prepared(void **state) {
+    (void)state;
+    bl_graph *g = bl_graph_new(BL_UNET, BL_F32, NULL);
+    bl_graph_block(g, "only");
+    bl_tensor_id x = bl_import(g, bl_input(g, "x", BL_F32, BL_CHANNELS_LAST, 1, 16, 1, 32));
+    const char *name = "w";
+    bl_weight_id w = bl_weight_new(g, BL_W_LINEAR, (int64_t[]){64, 32}, 2, &name, 1);
+    bl_export(g, bl_linear(g, x, w, BL_NONE, BL_ACT_NONE, BL_NONE), "y", BL_CHANNELS_LAST);
+    assert_int_equal(bl_graph_finish(g, &err), 0);
+    bl_device *d = open_sim(false);
+    bl_device_module *m;
+    bl_executable *e;
+    bl_prepare_options options = {0};
+    assert_int_equal(d->ops->module_open(&m, d, g, NULL, &err), 0);
+    assert_true(d->ops->module_costs(m)[0].packed_bytes == 64 * 32 * 4);
+    assert_int_equal(d->ops->prepare(&e, m, g, &options, &err), 0);
+    bl_exec_info info;
+    d->ops->executable_info(e, &info);
+    assert_int_equal(info.block_count, 1);
+    assert_true(info.block_flops[0] == 2.0 * 16 * 64 * 32);
+    assert_true(info.arena_bytes >= (16 * 32 + 16 * 64) * 4 && info.arena_bytes % 64 == 0);
+    assert_true(fabs(bl_sim_block_seconds(e)[0] - 65536 / 1e6) < 1e-12);
+    d->ops->executable_close(e);
+    d->ops->module_close(m);
+    bl_device_close(&d);
+    bl_graph_free(&g);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cards_are_checked),
+        cmocka_unit_test(shipped_cards_load),
+        cmocka_unit_test(streams_run_beside_each_other),
+        cmocka_unit_test(shared_cores_add_up),
+        cmocka_unit_test(faults_happen_by_script),
+        cmocka_unit_test(graphs_are_prepared),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
