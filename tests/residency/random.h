@@ -26,9 +26,9 @@ static inline int random_int(random_state *r, int low, int high) {
     return low + (int)(random_unit(r) * (high - low + 1));
 }
 
-/* One to four modules of 8 to 48 blocks whose sizes differ by up to 4, in up to eight phases of up to 24 passes.
- * Compute takes from 0.3 to 8 times as long as copying the same blocks. The budget lies between the largest arena plus
- * four of the largest blocks and the working set. */
+/* One to four modules of 8 to 48 blocks whose sizes differ by up to 4, in up to eight phases of up to 24
+ * passes. Compute takes from 0.3 to 8 times as long as copying the same blocks. The budget lies between the
+ * largest arena plus four of the largest blocks and the working set. */
 static inline bl_problem *random_problem(random_state *r, bool async) {
     bl_problem *p;
     CHECK(bl_problem_new(&p, &described_error));
@@ -50,7 +50,7 @@ static inline bl_problem *random_problem(random_state *r, bool async) {
             total += (double)blocks[b].bytes;
         }
         density[m] = exp(random_between(r, log(0.3), log(8))) / p->copy_rate;
-        char name[8];
+        char name[16];
         int number;
         snprintf(name, sizeof name, "m%d", m);
         CHECK(bl_problem_add_module(&number, p, name, "bf16", blocks, n, &described_error));
@@ -61,7 +61,7 @@ static inline bl_problem *random_problem(random_state *r, bool async) {
         for (int b = 0; b < p->modules[m].block_count; b++) {
             seconds[b] = density[m] * (double)p->modules[m].blocks[b].bytes * random_between(r, 0.5, 1.5);
         }
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "p%d", i);
         int passes = random_unit(r) < 0.4 ? 1 : random_int(r, 2, 24);
         uint64_t arena = (uint64_t)(total * random_between(r, 0.01, 0.4));
@@ -82,7 +82,8 @@ static inline bl_problem *random_problem(random_state *r, bool async) {
     return p;
 }
 
-/* Plans three generations, each from what the one before left, and returns the last plan: the steady state. */
+/* Plans three generations, each from what the one before left, and returns the last plan: the steady state.
+ */
 static inline bl_plan *steady_plan(bl_problem *p, const bl_offload_settings *s) {
     bl_plan *plan = NULL;
     bl_problem_clear_resident(p);
