@@ -3,6 +3,7 @@
 #include "pipeline/engine_parts.h"
 
 #include "core/clock.h"
+#include "residency/planner.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,15 +120,12 @@ int bl_engine_plan(bl_engine *e, const bl_placement *placement, bl_engine_poll *
     static const char *const types[] = {"sd1", "sd2", "sdxl"};
     bl_offload_settings settings = placement->offload;
     settings.model_type = types[e->o.arch->family];
-    if (settings.mode == BL_OFFLOAD_AUTO) {
-        settings.mode = BL_OFFLOAD_NONE;
-    }
     e->poll = poll;
     e->payload = payload;
     int result = make_problem(e, placement->budget_bytes, err);
     if (!result) {
         bl_plan_free(&e->plan);
-        result = bl_mode_plan(&e->plan, e->problem, &settings, err);
+        result = bl_plan_make(&e->plan, e->problem, &settings, err);
     }
     for (int i = 0; i < e->declared_count; i++) {
         e->executables[i] = e->declared[i].prepared->executable;
