@@ -1,42 +1,54 @@
 # The front door. CMake does the work underneath; each target does its own set-up.
+#
+#     make                builds the library and the command into build/
+#     make demo           ... and makes a picture with the embedded model
+#     make test           ... and runs every check and test
+#     make sanitize       the tests once more under AddressSanitizer and UndefinedBehaviorSanitizer
+#     make install        into /usr/local, or PREFIX=/where/else (DESTDIR works too)
+#
+# BUILD=folder builds elsewhere; CMAKE_FLAGS="-D..." goes to CMake; CC=clang takes another compiler.
 BUILD ?= build
+PREFIX ?= /usr/local
 CMAKE_FLAGS ?=
 
-.PHONY: all demo test check sanitize bench install clean setup
+.PHONY: all demo test check sanitize bench install clean setup setup-tests
 .DEFAULT_GOAL := all
 
 setup:
 	@tools/setup.sh
 
+setup-tests:
+	@tools/setup.sh tests
+
+# CMake's chatter is shown only if it fails.
+configure = cmake -G Ninja -S . -B $(1) $(2) $(CMAKE_FLAGS) >$(1).log 2>&1 || { cat $(1).log; exit 1; }; rm -f $(1).log
+
 $(BUILD)/build.ninja: | setup
-	@cmake -G Ninja -S . -B $(BUILD) $(CMAKE_FLAGS) >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
-	@rm -f $(BUILD).log
+	@$(call configure,$(BUILD),)
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
 
 # A picture from the embedded model.
 demo: $(BUILD)/build.ninja
-	@ninja -C $(BUILD) --quiet ballast_cli
+	@ninja -C $(BUILD) ballast_cli
 	@tools/demo.sh $(BUILD)/bin/ballast
 
 # Builds everything, checks style limits, runs all tests.
-test: all check
+test: setup-tests all check
 	@ctest --test-dir $(BUILD) --output-on-failure -j 2
 
 # What a compiler does not hold: format, length of functions, words that must not be in the tree.
-check:
-	@tools/setup.sh checks
-	@python3 tools/check_source.py
+check: setup-tests
+	@python3 -B tools/check_source.py
 
-# The unit tests once more under AddressSanitizer and UndefinedBehaviorSanitizer.
-sanitize: setup
-	@cmake -G Ninja -S . -B $(BUILD)-sanitize -DBALLAST_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo >/dev/null
+sanitize: setup-tests
+	@$(call configure,$(BUILD)-sanitize,-DBALLAST_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo)
 	@ninja -C $(BUILD)-sanitize
 	@ctest --test-dir $(BUILD)-sanitize --output-on-failure -j 2 -LE slow
 
 install: all
-	@cmake --install $(BUILD)
+	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 clean:
-	@rm -rf $(BUILD) $(BUILD)-sanitize
+	@rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD).log $(BUILD)-sanitize.log

@@ -1,12 +1,16 @@
 #!/bin/sh
 # Installs what building and testing need and this machine lacks, from the distribution's own packages
-# (Debian 12 or newer, Ubuntu 22.04 or newer). Prints what it does; does nothing when all is there.
+# (Debian 12 or newer, Ubuntu 22.04 or newer). Prints what it does; does nothing, and needs no network, when all
+# is there.
+#
+#     setup.sh           to build
+#     setup.sh tests     to build and to run the tests
 set -eu
 
-packages="gcc make cmake ninja-build pkg-config libdnnl-dev libjansson-dev libpng-dev libutf8proc-dev
+packages="gcc libc6-dev make cmake ninja-build pkg-config libdnnl-dev libjansson-dev libpng-dev libutf8proc-dev
 coinor-libclp-dev libsqlite3-dev libssl-dev libcmocka-dev"
-if [ "${1-}" = checks ]; then
-    packages="$packages clang clang-format python3"
+if [ "${1-}" = tests ]; then
+    packages="$packages g++ binutils git python3"
 fi
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
@@ -14,11 +18,13 @@ if ! command -v dpkg-query >/dev/null 2>&1; then
     exit 0
 fi
 
+# Names as dpkg lists them, one a line, also of those that come from another architecture.
+installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null | sed -n 's/^installed //p')
 missing=
 for p in $packages; do
-    status=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true)
-    [ "$status" = installed ] || missing="$missing $p"
+    echo "$installed" | grep -qx "$p" || missing="$missing $p"
 done
+
 [ -n "$missing" ] || exit 0
 
 sudo=
@@ -29,6 +35,10 @@ if [ "$(id -u)" != 0 ]; then
     fi
     sudo=sudo
 fi
-echo "setup: installing$missing"
 $sudo apt-get update -q
+# The format of sources is checked with this version, where the distribution has it; else that check is left out.
+if [ "${1-}" = tests ] && apt-cache show clang-format-14 >/dev/null 2>&1; then
+    missing="$missing clang-format-14"
+fi
+echo "setup: installing$missing"
 $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing

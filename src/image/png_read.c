@@ -158,11 +158,12 @@ int bl_png_decode(bl_picture *out, const uint8_t *data, size_t bytes, const char
     reader r = {.data = data, .bytes = bytes, .code = BL_E_FORMAT};
     if (bytes < 8 || png_sig_cmp(data, 0, 8)) {
         bool jpeg = bytes >= 3 && !memcmp(data, "\xff\xd8\xff", 3);
-        strcpy(r.message, jpeg ? "it is a JPEG: convert it first" : "it is something else");
+        snprintf(r.message, sizeof r.message, "%s",
+                 jpeg ? "it is a JPEG: convert it first" : "it is something else");
         return fail_format(&r, name, err);
     }
     if (!chunks_fit(data, bytes)) {
-        strcpy(r.message, "it is cut short or damaged");
+        snprintf(r.message, sizeof r.message, "it is cut short or damaged");
         return fail_format(&r, name, err);
     }
     int rc = BL_OK;

@@ -122,7 +122,7 @@ static bool add_bytes(bl_bpe *bpe, symbol_table *t) {
     for (int end = 0; end < 2; end++) {
         for (int i = 0; i < BYTES; i++) {
             if (end) {
-                strcat(text[i], "</w>");
+                memcpy(text[i] + strlen(text[i]), "</w>", 5);
             }
             ok = ok && add_symbol(t, text[i], strlen(text[i]));
         }
