@@ -38,7 +38,9 @@ typedef struct bl_attention_job {
 /* A 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3), in F32 whatever the type of its tensors. Tiles are
  * taken in batches, whose transformed input all threads share. A task is one group of output channels of one
  * part of the batch; it takes the input channels in slices, so that the transformed filters of a group and
- * slice stay in its core's cache. None of these choices changes a result, except `depth`. */
+ * slice stay in its core's cache. Or, where there are many tiles and few channels, all filters are
+ * transformed once and kept; a task is then one block of tiles, input transform included. None of these
+ * choices changes a result, except `depth`. */
 typedef struct bl_winograd_job {
     const void *x;        /* [n, h, w, c] */
     const void *weights;  /* [o / 16][c][3][3][16], of the same type as x; padding is zero */
@@ -51,8 +53,10 @@ typedef struct bl_winograd_job {
     int group, depth;       /* output channels of a group (a multiple of 16), input channels of a slice */
     float *input;           /* [36][batch][c up to 16] and 16 floats after each of the 36 */
     const void *zeros;      /* [c] of the type of x */
+    float *kept;            /* filters of all groups, each as `filter` below, or NULL; then `depth` is c */
     int64_t tile;           /* where the batch begins */
     int tiles;              /* in the batch */
+    bool keep;              /* the plan: filters are kept */
     /* inside a task: */
     float *filter;                 /* [36][group / lanes][depth][lanes] and 16 floats after each of the 36 */
     float *output;                 /* [36][part][group] and 16 floats after each of the 36 */
@@ -86,10 +90,13 @@ typedef struct bl_typed_kernels {
     void (*attention_pack)(const bl_attention_job *a, int64_t begin, int64_t end);
     void (*attention_run)(const bl_attention_job *a, int64_t begin, int64_t end, void *scratch);
 
-    /* Winograd: input over [0, tiles); then run over [0, groups x parts). `scratch`: winograd_scratch of
-     * run_winograd.c for each thread. */
+    /* Winograd: input over [0, tiles), then run over [0, groups x parts). With kept filters: filters over
+     * [0, groups), then blocks over [0, tiles / part up), where `tiles` is all. `scratch`: for each thread.
+     */
     void (*winograd_input)(const bl_winograd_job *j, int64_t begin, int64_t end);
     void (*winograd_run)(const bl_winograd_job *j, int64_t begin, int64_t end, void *scratch);
+    void (*winograd_filters)(const bl_winograd_job *j, int64_t begin, int64_t end);
+    void (*winograd_blocks)(const bl_winograd_job *j, int64_t begin, int64_t end, void *scratch);
 } bl_typed_kernels;
 
 typedef struct bl_kernels {

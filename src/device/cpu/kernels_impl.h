@@ -179,5 +179,7 @@ static inline float one_bf16(uint16_t x) {
     .attention_run = attention_##att, \
     .winograd_input = winograd_input_##t, \
     .winograd_run = winograd_run_##t, \
+    .winograd_filters = winograd_filters_##t, \
+    .winograd_blocks = winograd_blocks_##t, \
 }
 /* clang-format on */

@@ -171,31 +171,27 @@ static inline void NAME(wino_write)(const bl_winograd_job *j, int64_t tile) {
     }
 }
 
-/* One task: all input channels for one group of output channels of some tiles. */
-static void NAME(wino_task)(bl_winograd_job *j) {
+/* Products of the 36 planes for the tiles, group and slice that j says. */
+static inline void NAME(wino_products)(const bl_winograd_job *j) {
     int64_t in_step = wino_input_step(j), filter_step = wino_filter_step(j), out_step = wino_output_step(j);
     int64_t row = up_to(j->c, 16);
     int vecs = (int)up_to(j->outs, 16) / VW;
-    for (j->in = 0; j->in < j->c; j->in += j->depth) {
-        j->ins = j->c - j->in < j->depth ? j->c - j->in : j->depth;
-        NAME(wino_filters)(j);
-        for (int k = 0; k < 36; k++) {
-            const float *a = j->input + k * in_step + j->first * row + j->in,
-                        *b = j->filter + k * filter_step;
-            float *c = j->output + k * out_step;
-            for (int v = 0; v < vecs; v += TILE_VECS) {
-                int take = vecs - v < TILE_VECS ? vecs - v : TILE_VECS;
-                for (int r = 0; r < j->tiles; r += TILE_ROWS) {
-                    tiles_f32(j->tiles - r, take, j->ins, a + r * row, row, b + (int64_t)v * j->depth * VW,
-                              (int64_t)j->depth * VW, c + (int64_t)r * j->group + v * VW, j->group,
-                              j->in > 0);
-                }
+    for (int k = 0; k < 36; k++) {
+        const float *a = j->input + k * in_step + j->first * row + j->in, *b = j->filter + k * filter_step;
+        float *c = j->output + k * out_step;
+        for (int v = 0; v < vecs; v += TILE_VECS) {
+            int take = vecs - v < TILE_VECS ? vecs - v : TILE_VECS;
+            for (int r = 0; r < j->tiles; r += TILE_ROWS) {
+                tiles_f32(j->tiles - r, take, j->ins, a + r * row, row, b + (int64_t)v * j->depth * VW,
+                          (int64_t)j->depth * VW, c + (int64_t)r * j->group + v * VW, j->group, j->in > 0);
             }
         }
     }
-    for (int tile = 0; tile < j->tiles; tile++) {
-        NAME(wino_write)(j, tile);
-    }
+}
+
+static inline void NAME(wino_enter_group)(bl_winograd_job *j, int group) {
+    j->out = group * j->group;
+    j->outs = j->o - j->out < j->group ? j->o - j->out : j->group;
 }
 
 static void NAME(winograd_run)(const bl_winograd_job *job, int64_t begin, int64_t end, void *scratch) {
@@ -203,12 +199,47 @@ static void NAME(winograd_run)(const bl_winograd_job *job, int64_t begin, int64_
     j.filter = scratch;
     j.output = j.filter + 36 * wino_filter_step(&j);
     for (int64_t task = begin; task < end; task++) {
-        j.out = (int)(task / j.parts) * j.group;
-        j.outs = j.o - j.out < j.group ? j.o - j.out : j.group;
+        NAME(wino_enter_group)(&j, (int)(task / j.parts));
         j.first = (int)(task % j.parts) * j.part;
         j.tiles = job->tiles - j.first < j.part ? job->tiles - j.first : j.part;
-        if (j.tiles > 0) {
-            NAME(wino_task)(&j);
+        for (j.in = 0; j.in < j.c && j.tiles > 0; j.in += j.depth) {
+            j.ins = j.c - j.in < j.depth ? j.c - j.in : j.depth;
+            NAME(wino_filters)(&j);
+            NAME(wino_products)(&j);
+        }
+        for (int tile = 0; tile < j.tiles; tile++) {
+            NAME(wino_write)(&j, tile);
+        }
+    }
+}
+
+static void NAME(winograd_filters)(const bl_winograd_job *job, int64_t begin, int64_t end) {
+    bl_winograd_job j = *job;
+    j.ins = j.c;
+    for (int64_t group = begin; group < end; group++) {
+        j.filter = j.kept + group * 36 * wino_filter_step(&j);
+        NAME(wino_enter_group)(&j, (int)group);
+        NAME(wino_filters)(&j);
+    }
+}
+
+static void NAME(winograd_blocks)(const bl_winograd_job *job, int64_t begin, int64_t end, void *scratch) {
+    bl_winograd_job j = *job;
+    j.batch = j.part;
+    j.ins = j.c;
+    j.input = scratch;
+    j.output = j.input + 36 * wino_input_step(&j);
+    for (int64_t block = begin; block < end; block++) {
+        j.tile = block * j.part;
+        j.tiles = job->tiles - j.tile < j.part ? (int)(job->tiles - j.tile) : j.part;
+        NAME(winograd_input)(&j, 0, j.tiles);
+        for (int group = 0; group * j.group < j.o; group++) {
+            j.filter = j.kept + (int64_t)group * 36 * wino_filter_step(&j);
+            NAME(wino_enter_group)(&j, group);
+            NAME(wino_products)(&j);
+            for (int tile = 0; tile < j.tiles; tile++) {
+                NAME(wino_write)(&j, tile);
+            }
         }
     }
 }

@@ -23,6 +23,13 @@
 #define DEPTH_SMALL 128
 #define MANY_TILES 64
 
+/* Filters are kept where all of them fit in a last-level cache beside what else is there, and a picture has
+ * so many tiles that transforming them once is nothing. Blocks of tiles are then small enough for a core's
+ * own cache. */
+#define KEPT_BYTES (12 << 20)
+#define KEPT_TILES 1024
+#define BLOCK_BYTES (448 << 10)
+
 #define FILTER_COST 3.0 /* of transforming a group's filters, in products of one tile with them */
 
 static int64_t tiles_of(const bl_winograd_job *j) {
@@ -59,8 +66,23 @@ static void choose_parts(bl_winograd_job *j, int threads) {
     }
 }
 
+static void plan_kept(bl_winograd_job *j, int64_t row) {
+    int wide = (int)bl_align_up((uint64_t)j->o, BL_WINOGRAD_LANES);
+    int64_t part = BLOCK_BYTES / (36 * row * (int64_t)sizeof(float)) / UNIT * UNIT;
+    j->keep = true;
+    j->depth = j->c;
+    j->group = wide < GROUP ? wide : GROUP;
+    j->part = j->batch = part < UNIT ? UNIT : (int)part;
+    j->tiles = (int)tiles_of(j);
+}
+
 void bl_cpu_winograd_plan(bl_winograd_job *j, int threads) {
     int64_t row = (int64_t)bl_align_up((uint64_t)j->c, 16), tiles = tiles_of(j);
+    int64_t all = 36 * row * (int64_t)bl_align_up((uint64_t)j->o, BL_WINOGRAD_LANES) * (int64_t)sizeof(float);
+    if (all <= KEPT_BYTES && tiles / j->n >= KEPT_TILES) {
+        plan_kept(j, row);
+        return;
+    }
     int64_t fit = INPUT_BYTES / (36 * row * (int64_t)sizeof(float));
     fit = fit < UNIT ? UNIT : fit;
     int64_t batches = (tiles + fit - 1) / fit;
@@ -79,8 +101,17 @@ static uint64_t input_bytes(const bl_winograd_job *j) {
     return planes(j->batch * (int64_t)bl_align_up((uint64_t)j->c, 16));
 }
 
+static uint64_t filter_bytes(const bl_winograd_job *j) {
+    return planes((int64_t)j->group * j->depth);
+}
+
+/* what all threads share: transformed input, or kept filters */
+static uint64_t shared_bytes(const bl_winograd_job *j) {
+    return j->keep ? filter_bytes(j) * (uint64_t)groups_of(j) : input_bytes(j);
+}
+
 static uint64_t thread_bytes(const bl_winograd_job *j) {
-    return planes((int64_t)j->group * j->depth) + planes((int64_t)j->part * j->group);
+    return (j->keep ? input_bytes(j) : filter_bytes(j)) + planes((int64_t)j->part * j->group);
 }
 
 static uint64_t zero_bytes(const bl_winograd_job *j) {
@@ -88,7 +119,7 @@ static uint64_t zero_bytes(const bl_winograd_job *j) {
 }
 
 uint64_t bl_cpu_winograd_scratch(const bl_winograd_job *j, int threads) {
-    return zero_bytes(j) + input_bytes(j) + thread_bytes(j) * (uint64_t)threads;
+    return zero_bytes(j) + shared_bytes(j) + thread_bytes(j) * (uint64_t)threads;
 }
 
 typedef struct winograd_loop {
@@ -108,13 +139,30 @@ static void task_range(void *context, int64_t begin, int64_t end, int thread) {
     l->k->winograd_run(&l->job, begin, end, l->scratch + thread_bytes(&l->job) * (uint64_t)thread);
 }
 
+static void filter_range(void *context, int64_t begin, int64_t end, int thread) {
+    const winograd_loop *l = context;
+    (void)thread;
+    l->k->winograd_filters(&l->job, begin, end);
+}
+
+static void block_range(void *context, int64_t begin, int64_t end, int thread) {
+    const winograd_loop *l = context;
+    l->k->winograd_blocks(&l->job, begin, end, l->scratch + thread_bytes(&l->job) * (uint64_t)thread);
+}
+
 void bl_cpu_winograd_run(const bl_winograd_job *job, const bl_typed_kernels *k, unsigned char *scratch) {
     winograd_loop l = {.k = k, .job = *job};
     bl_winograd_job *j = &l.job;
     memset(scratch, 0, zero_bytes(j));
     j->zeros = scratch;
+    l.scratch = scratch + zero_bytes(j) + shared_bytes(j);
+    if (j->keep) {
+        j->kept = (float *)(void *)(scratch + zero_bytes(j));
+        bl_parallel_for(groups_of(j), 1, filter_range, &l);
+        bl_parallel_for((j->tiles + j->part - 1) / j->part, 1, block_range, &l);
+        return;
+    }
     j->input = (float *)(void *)(scratch + zero_bytes(j));
-    l.scratch = scratch + zero_bytes(j) + input_bytes(j);
     for (j->tile = 0; j->tile < tiles_of(j); j->tile += j->batch) {
         int64_t left = tiles_of(j) - j->tile;
         j->tiles = (int)(left < j->batch ? left : j->batch);

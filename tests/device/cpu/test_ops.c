@@ -139,6 +139,8 @@ static void convolutions(void **state) {
         {1, 16, 16, 64, 4, 3, 1, 1, 1, 1, 1, false, false},
         {2, 32, 32, 20, 36, 3, 1, 1, 1, 1, 1, false, true},
         {1, 17, 30, 48, 64, 3, 1, 1, 1, 1, 1, true, false},
+        {1, 130, 126, 17, 35, 3, 1, 1, 1, 1, 1, true, true},
+        {1, 35, 33, 340, 40, 3, 1, 1, 1, 1, 1, false, true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         for (int t = 0; t < type_count; t++) {
