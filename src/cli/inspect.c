@@ -1,19 +1,25 @@
 #include "cli/cli.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include <jansson.h>
 
+static double megabytes(const json_t *object, const char *key) {
+    return (double)json_integer_value(json_object_get(object, key)) / 1e6;
+}
+
+static const char *string_of(const json_t *object, const char *key) {
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "?";
+}
+
 static void print_module(const char *name, const json_t *m) {
-    printf("%-16s %5" JSON_INTEGER_FORMAT " tensors  %9.1f MB  %s", name,
-           json_integer_value(json_object_get(m, "tensors")),
-           (double)json_integer_value(json_object_get(m, "bytes")) / 1e6,
-           json_string_value(json_object_get(m, "dtypes")));
-    const json_t *arena = json_object_get(m, "arena_bytes");
-    if (arena) {
-        printf("  arena %.1f MB", (double)json_integer_value(arena) / 1e6);
+    printf("%-16s %5" JSON_INTEGER_FORMAT " tensors %9.1f MB %-8s runs in %s, %.1f MB packed", name,
+           json_integer_value(json_object_get(m, "tensors")), megabytes(m, "bytes"), string_of(m, "dtypes"),
+           string_of(m, "runs_in"), megabytes(m, "packed_bytes"));
+    if (json_object_get(m, "arena_bytes")) {
+        printf(", arena %.1f MB", megabytes(m, "arena_bytes"));
     }
     printf("\n");
 }
@@ -22,8 +28,7 @@ static void print_blocks(const json_t *m) {
     size_t i;
     const json_t *b;
     json_array_foreach(json_object_get(m, "blocks"), i, b) {
-        printf("    %-56s %9.2f MB\n", json_string_value(json_object_get(b, "name")),
-               (double)json_integer_value(json_object_get(b, "bytes")) / 1e6);
+        printf("    %-56s %9.2f MB packed\n", string_of(b, "name"), megabytes(b, "bytes"));
     }
 }
 
@@ -34,6 +39,8 @@ static void print_table(const char *text, int blocks) {
     json_object_foreach(root, key, value) {
         if (json_is_string(value)) {
             printf("%-16s %s\n", key, json_string_value(value));
+        } else if (json_is_true(value)) {
+            printf("%-16s yes\n", key);
         }
     }
     printf("\n");
