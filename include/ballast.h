@@ -68,6 +68,8 @@ typedef struct ballast_context_options {
     size_t struct_size;
     int threads;     /* 0: the physical cores that this process may use */
     const char *isa; /* NULL or "auto": all the CPU has; "plain", "avx2", "avx512": nothing newer than that */
+    const char
+        *device; /* NULL or "cpu"; "sim:FILE": a described machine, which plans but makes no pictures */
     const char *cache_dir; /* calibration and file hashes; NULL: $XDG_CACHE_HOME/ballast or ~/.cache/ballast;
                               "": none */
     void (*log)(void *payload, int level, const char *line); /* NULL: silent */
@@ -75,7 +77,7 @@ typedef struct ballast_context_options {
 } ballast_context_options;
 
 #define BALLAST_CONTEXT_OPTIONS_INIT \
-    { sizeof(ballast_context_options), 0, NULL, NULL, NULL, NULL }
+    { sizeof(ballast_context_options), 0, NULL, NULL, NULL, NULL, NULL }
 
 /* options may be NULL. Close with ballast_context_close, after its models. */
 BALLAST_API int ballast_context_open(ballast_context **out, const ballast_context_options *options,
@@ -169,6 +171,9 @@ typedef struct ballast_generate_options {
     double low, high;           /* -1: by size; watermarks of "balanced", fractions of the budget */
     const char *never, *always; /* NULL; module names (and model types for `never`), separated by commas */
     int fit_check;              /* 1 */
+    int hints;                  /* 1: say what setting would have made it faster */
+    int verbose;                /* 0; 1: also hold the plan against what happened */
+    const char *trace_path;     /* NULL; where to write the last batch's ledger as Chrome trace events */
 
     /* callbacks; any may be NULL. Non-zero from `progress` stops the work with BALLAST_E_CANCELLED. */
     int (*progress)(void *payload, const ballast_progress *progress);
@@ -189,10 +194,27 @@ BALLAST_API void ballast_generate_options_init(ballast_generate_options *options
 BALLAST_API int ballast_generate(char **report, ballast_model *model, const ballast_generate_options *options,
                                  ballast_error *err);
 
-/* What this generation would cost, without running it or reading a weight: JSON with phases, residents, peak,
- * seconds and bounds. */
-BALLAST_API int ballast_plan(char **json, ballast_model *model, const ballast_generate_options *options,
+typedef struct ballast_plan_options {
+    size_t struct_size;
+    int compare;          /* 1: a row for each mode */
+    const char *sweep;    /* NULL; "2G:24G": seconds against budget; "2G:24G:45" in so many steps */
+    const char *svg_path; /* NULL; where to plot the sweep */
+} ballast_plan_options;
+
+#define BALLAST_PLAN_OPTIONS_INIT \
+    { sizeof(ballast_plan_options), 0, NULL, NULL }
+
+/* What this generation would cost, without running it or reading a weight: phases, residents, peak, seconds
+ * and their lower bounds. `plan` may be NULL. *json and *text (each may be NULL) say the same, for programs
+ * and for people; free both with ballast_string_free. */
+BALLAST_API int ballast_plan(char **json, char **text, ballast_model *model,
+                             const ballast_generate_options *options, const ballast_plan_options *plan,
                              ballast_error *err);
+
+/* Measures what plans are made of, copy rate and seconds of every block, by running this generation with two
+ * steps and throwing the picture away. Kept in the context's cache_dir. */
+BALLAST_API int ballast_calibrate(ballast_model *model, const ballast_generate_options *options,
+                                  ballast_error *err);
 
 /* ---- single modules, for those who port models */
 

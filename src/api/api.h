@@ -13,6 +13,7 @@
 
 struct ballast_context {
     bl_device *device;
+    bool simulated;
     bl_tokenizer *tokenizer;
     bl_log log;
     void (*log_fn)(void *payload, int level, const char *line);

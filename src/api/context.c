@@ -1,6 +1,7 @@
 #include "api/api.h"
 
 #include "device/cpu/cpu.h"
+#include "device/sim/sim.h"
 #include "pipeline/request.h"
 #include "sample/names.h"
 
@@ -65,6 +66,26 @@ static char *cache_dir(const char *given) {
     return strdup(path);
 }
 
+static int open_sim(ballast_context *c, const char *path, bl_error *err) {
+    bl_sim_card card;
+    c->simulated = true;
+    int result = bl_sim_card_load(&card, path, err);
+    return result ? result : bl_sim_open(&c->device, &card, &c->log, err);
+}
+
+static int open_device(ballast_context *c, const ballast_context_options *o, bl_error *err) {
+    bl_cpu_options cpu = {.threads = o->threads, .log = &c->log};
+    const char *name = o->device ? o->device : "cpu";
+    if (!strncmp(name, "sim:", 4)) {
+        return open_sim(c, name + 4, err);
+    }
+    if (strcmp(name, "cpu")) {
+        return bl_fail(err, BL_E_NOT_FOUND, "device: no \"%.60s\"; there are cpu and sim:FILE", name);
+    }
+    int result = find_isa(&cpu.isa_max, o->isa ? o->isa : "auto", err);
+    return result ? result : bl_cpu_open(&c->device, &cpu, err);
+}
+
 int ballast_context_open(ballast_context **out, const ballast_context_options *options, ballast_error *err) {
     ballast_context_options o = BALLAST_CONTEXT_OPTIONS_INIT;
     if (options) {
@@ -86,11 +107,7 @@ int ballast_context_open(ballast_context **out, const ballast_context_options *o
     c->log_payload = o.log_payload;
     c->log = (bl_log){o.log ? pass_log : NULL, c};
     c->cache_dir = cache_dir(o.cache_dir);
-    bl_cpu_options cpu = {.threads = o.threads, .log = &c->log};
-    int result = find_isa(&cpu.isa_max, o.isa ? o.isa : "auto", err);
-    if (!result) {
-        result = bl_cpu_open(&c->device, &cpu, err);
-    }
+    int result = open_device(c, &o, err);
     if (!result) {
         result = bl_tokenizer_new(&c->tokenizer, err);
     }

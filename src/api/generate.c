@@ -1,5 +1,6 @@
 #include "api/api.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,7 @@ void ballast_generate_options_init(ballast_generate_options *o) {
     o->low = -1;
     o->high = -1;
     o->fit_check = 1;
+    o->hints = 1;
 }
 
 static int check_version(const ballast_generate_options *o, bl_error *err) {
@@ -65,21 +67,79 @@ int ballast_generate(char **report, ballast_model *model, const ballast_generate
     err = err ? err : &own;
     int result = check_version(options, err);
     if (!result) {
+        result = model->context->simulated
+                     ? bl_fail(err, BL_E_UNSUPPORTED,
+                               "a simulated device makes no pictures; ask for a plan, or take the cpu")
+                     : 0;
+    }
+    if (!result) {
         bl_pipeline p = pipeline_of(model);
         result = bl_generate(report ? &object : NULL, &p, options, err);
     }
     return result || !report ? result : bl_json_text(report, object, err);
 }
 
-int ballast_plan(char **json, ballast_model *model, const ballast_generate_options *options,
-                 ballast_error *err) {
+/* "2G:24G" or "2G:24G:45". */
+static int read_sweep(bl_plan_wish *wish, const char *text, uint64_t memory_bytes, bl_error *err) {
+    char low[32], high[32];
+    int points = 23, used = 0;
+    int parts = sscanf(text, "%31[^:]:%31[^:]%n:%5d%n", low, high, &used, &points, &used);
+    if (parts < 2 || text[used] || points < 2 || points > 1000) {
+        return bl_fail(err, BL_E_ARGUMENT,
+                       "sweep: \"%.60s\" is no range; write 2G:24G, or 2G:24G:45 for 45 budgets", text);
+    }
+    int result = bl_size_parse(&wish->sweep_low, low, memory_bytes, "sweep", err);
+    if (!result) {
+        result = bl_size_parse(&wish->sweep_high, high, memory_bytes, "sweep", err);
+    }
+    if (!result && wish->sweep_low >= wish->sweep_high) {
+        result = bl_fail(err, BL_E_ARGUMENT, "sweep: %s is not below %s", low, high);
+    }
+    wish->sweep_points = points;
+    return result;
+}
+
+int ballast_plan(char **json, char **text, ballast_model *model, const ballast_generate_options *options,
+                 const ballast_plan_options *plan, ballast_error *err) {
     json_t *object = NULL;
+    char *words = NULL;
+    bl_plan_wish wish = {0};
     bl_error own = {0};
     err = err ? err : &own;
     int result = check_version(options, err);
+    if (!result && plan) {
+        wish.compare = plan->compare != 0;
+        wish.svg_path = plan->svg_path;
+        if (plan->sweep) {
+            result = read_sweep(&wish, plan->sweep, bl_engine_memory(model->engine), err);
+        } else if (plan->svg_path) {
+            result = bl_fail(err, BL_E_ARGUMENT, "svg: there is nothing to plot without a sweep");
+        }
+    }
     if (!result) {
         bl_pipeline p = pipeline_of(model);
-        result = bl_generate_plan(&object, &p, options, err);
+        result = bl_generate_plan(&object, &words, &p, options, &wish, err);
     }
-    return result ? result : bl_json_text(json, object, err);
+    if (!result && json) {
+        result = bl_json_text(json, object, err);
+    } else {
+        json_decref(object);
+    }
+    if (!result && text) {
+        *text = words;
+    } else {
+        free(words);
+    }
+    return result;
+}
+
+int ballast_calibrate(ballast_model *model, const ballast_generate_options *options, ballast_error *err) {
+    ballast_generate_options o = *options;
+    o.steps = o.hires_steps = 2;
+    o.count = 1;
+    o.strength = o.hires_strength = 1;
+    o.image = NULL;
+    o.save_latents = NULL;
+    o.hints = 0;
+    return ballast_generate(NULL, model, &o, err);
 }

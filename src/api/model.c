@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* "sd_xl_base_1.0" of "/models/sd_xl_base_1.0.safetensors" and of "/models/sd_xl_base_1.0/". */
 static char *name_of(const char *path) {
@@ -77,6 +78,23 @@ static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_
     return result ? result : override_prediction(&m->arch, o->prediction, err);
 }
 
+/* Where measurements are kept; makes the folder. False where nothing is kept: a described machine needs no
+ * measuring. */
+static bool calibration_path(char *path, size_t room, const ballast_context *c) {
+    if (c->simulated || !c->cache_dir) {
+        return false;
+    }
+    for (const char *p = c->cache_dir; *p; p++) { /* each folder on the way; those that exist are fine */
+        if (*p == '/' && p > c->cache_dir) {
+            snprintf(path, room, "%.*s", (int)(p - c->cache_dir), c->cache_dir);
+            mkdir(path, 0755);
+        }
+    }
+    mkdir(c->cache_dir, 0755);
+    int length = snprintf(path, room, "%s/calibration.db", c->cache_dir);
+    return length > 0 && (size_t)length < room;
+}
+
 int ballast_model_open(ballast_model **out, ballast_context *context, const ballast_model_options *options,
                        ballast_error *err) {
     if (options->struct_size != sizeof *options) {
@@ -96,7 +114,10 @@ int ballast_model_open(ballast_model **out, ballast_context *context, const ball
     m->vae_name = options->vae_path ? name_of(options->vae_path) : NULL;
     int result = m->name ? open_checkpoint(m, options, err) : bl_fail_memory(err, "the model's name", 0);
     if (!result) {
-        bl_engine_options eo = {.device = context->device,
+        char path[4096];
+        bool kept = calibration_path(path, sizeof path, context);
+        bl_engine_options eo = {.calibration_path = kept ? path : NULL,
+                                .device = context->device,
                                 .ckpt = m->ckpt,
                                 .arch = &m->arch,
                                 .dtype = m->dtype,

@@ -38,6 +38,9 @@ typedef struct bl_device_caps {
     bool f32, bf16;        /* dtypes that graphs may have */
     bool bf16_fast;        /* has instructions for it: what `auto` should take */
     bool async_copy;       /* BL_STREAM_COPY runs beside BL_STREAM_COMPUTE */
+    double copy_rate;      /* bytes a second from the store, and seconds each copy takes besides; 0: has to be
+                              measured */
+    double copy_latency;
 } bl_device_caps;
 
 typedef struct bl_block_cost {
@@ -48,7 +51,8 @@ typedef struct bl_block_cost {
 typedef struct bl_exec_info {
     uint64_t arena_bytes; /* exact; scratch included */
     int block_count;
-    const double *block_flops; /* [block_count]; borrowed from the executable */
+    const double *block_flops;   /* [block_count]; borrowed from the executable */
+    const double *block_seconds; /* [block_count] of a pass; NULL: has to be measured. Borrowed likewise */
 } bl_exec_info;
 
 /* Choices between graphs that give the same bits in a smaller arena. */

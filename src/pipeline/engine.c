@@ -5,6 +5,7 @@
 #include "model/clip_text.h"
 #include "model/unet.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,7 +136,13 @@ int bl_engine_open(bl_engine **out, const bl_engine_options *options, bl_error *
     e->current = -1;
     e->ops->caps(options->device, &e->caps);
     bl_ledger_init(&e->ledger);
-    int result = bl_engine_open_modules(e, 0, err);
+    snprintf(e->model_key, sizeof e->model_key, "%s, %d channels, context %d",
+             bl_family_name(options->arch->family), options->arch->unet.channels[0],
+             options->arch->unet.context_dim);
+    int result = bl_calibration_open(&e->calibration, options->calibration_path, options->log, err);
+    if (!result) {
+        result = bl_engine_open_modules(e, 0, err);
+    }
     if (result) {
         bl_engine_close(&e);
         return result;
@@ -149,7 +156,7 @@ void bl_engine_close(bl_engine **engine) {
     if (!e) {
         return;
     }
-    bl_engine_end(e);
+    bl_engine_end(e, false, NULL);
     bl_executor_close(&e->executor);
     for (int i = 0; i < BL_MODULE_COUNT; i++) {
         close_module(e, (bl_module)i);
@@ -157,6 +164,7 @@ void bl_engine_close(bl_engine **engine) {
     bl_plan_free(&e->plan);
     bl_problem_free(&e->problem);
     bl_ledger_free(&e->ledger);
+    bl_calibration_close(&e->calibration);
     free(e);
     *engine = NULL;
 }

@@ -22,8 +22,8 @@ typedef struct bl_engine_options {
     const bl_checkpoint *ckpt;   /* borrowed */
     const bl_architecture *arch; /* borrowed */
     bl_dtype dtype, vae_dtype;
-    const bl_log *log;      /* borrowed */
-    const char *cache_path; /* of the calibration file, or NULL */
+    const bl_log *log;            /* borrowed */
+    const char *calibration_path; /* SQLite file, or NULL: in memory */
 } bl_engine_options;
 
 int bl_engine_open(bl_engine **out, const bl_engine_options *options, bl_error *err);
@@ -71,12 +71,33 @@ typedef struct bl_port {
 int bl_engine_pass(bl_engine *engine, int phase, const bl_port *inputs, const bl_port *outputs,
                    bl_error *err);
 
-/* Ends the generation, however it went. */
-void bl_engine_end(bl_engine *engine);
+/* Ends the generation. `finished`: all went well, and what was measured is learned from; otherwise what is
+ * under way is waited for and nothing is told. */
+int bl_engine_end(bl_engine *engine, bool finished, bl_error *err);
 
-/* The last generation's plan and ledger, for reports; a new object or NULL. */
+/* ---- telling (report.c) */
+
+/* The last generation's plan and ledger: a new object {"plan", "ledger"}, or NULL. */
 json_t *bl_engine_report(const bl_engine *engine);
-/* The timing line of the last generation. */
-void bl_engine_timing_line(const bl_engine *engine, char *line, size_t room);
+
+/* The timing line of the last generation, then, if `hints` and if something could be better, a line with one
+ * hint; with `both` also a line that holds the plan against the ledger. Each goes to the log. */
+void bl_engine_tell(const bl_engine *engine, bool hints, bool both);
+
+/* Writes the last ledger as Chrome trace events. */
+int bl_engine_trace(const bl_engine *engine, const char *path, bl_error *err);
+
+/* What to plan without running it. */
+typedef struct bl_plan_wish {
+    bool compare;     /* a row a mode */
+    int sweep_points; /* 0: no curve; else budgets from low to high */
+    uint64_t sweep_low, sweep_high;
+    const char *svg_path; /* where to plot the curve, or NULL */
+} bl_plan_wish;
+
+/* Plans the declared phases without starting them: a new object as bl_plan_json makes it, with "compare" and
+ * "sweep" where wished for. *text is the same for people, freed with free(). */
+int bl_engine_explain(json_t **out, char **text, bl_engine *engine, const bl_placement *placement,
+                      const bl_plan_wish *wish, bl_error *err);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "model/weights.h"
 #include "pipeline/engine.h"
+#include "residency/calibration.h"
 #include "residency/executor.h"
 
 #define BL_ENGINE_PREPARED 24 /* graphs kept ready; the least recently used one gives way */
@@ -46,9 +47,15 @@ struct bl_engine {
     bl_executor *executor;
     bl_prepared prepared[BL_ENGINE_PREPARED];
     uint64_t clock; /* counts uses */
+    bl_calibration *calibration;
+    char model_key[64]; /* what the calibration calls the model */
     /* the generation now in work, or the last one */
     bl_declared declared[BL_PROBLEM_PHASES];
     bl_executable *executables[BL_PROBLEM_PHASES];
+    char shape_text[BL_PROBLEM_PHASES][64];
+    const char *shape_names[BL_PROBLEM_PHASES];
+    bl_offload_settings settings;
+    int phases_known; /* to the calibration */
     int declared_count;
     bl_problem *problem;
     bl_plan *plan;
@@ -66,7 +73,10 @@ int bl_engine_open_modules(bl_engine *e, int clip_skip, bl_error *err);
 /* The graph of this shape, prepared; made if it is not there. Borrowed until another 24 shapes were used. */
 int bl_engine_prepare(bl_prepared **out, bl_engine *e, bl_module module, bl_shape_key key, bl_error *err);
 
-/* Bytes of the process in RAM, and of the machine. */
-void bl_ram_bytes(uint64_t *used, uint64_t *total);
+/* Makes the planner's problem of the declared phases, with measured figures where there are some. */
+int bl_engine_problem(bl_engine *e, const bl_placement *placement, bl_error *err);
+
+/* What the calibration knows the last problem's figures by. Borrowed from the engine. */
+bl_calibration_key bl_engine_key(const bl_engine *e);
 
 #endif

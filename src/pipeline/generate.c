@@ -397,6 +397,7 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
     }
     for (int i = 0; !result && i < o->count; i++) {
         j.first_image = i * o->batch;
+        placement.repeats = i + 1 < o->count;
         result = declare(&j, err);
         if (!result) {
             result = bl_engine_plan(p->engine, &placement, poll_cancel, &j, err);
@@ -404,7 +405,14 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
         if (!result) {
             result = run_batch(&j, err);
         }
-        bl_engine_end(p->engine);
+        int ended = bl_engine_end(p->engine, !result, err);
+        result = result ? result : ended;
+        if (!result) {
+            bl_engine_tell(p->engine, o->hints != 0, o->verbose != 0);
+        }
+        if (!result && o->trace_path) {
+            result = bl_engine_trace(p->engine, o->trace_path, err);
+        }
         if (batches && !result) {
             json_array_append_new(batches, bl_engine_report(p->engine));
         }
@@ -423,7 +431,8 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
     return result;
 }
 
-int bl_generate_plan(json_t **plan, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
+int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const ballast_generate_options *o,
+                     const bl_plan_wish *wish, bl_error *err) {
     job j;
     bl_placement placement;
     int result = open_job(&j, p, o, err);
@@ -434,12 +443,8 @@ int bl_generate_plan(json_t **plan, const bl_pipeline *p, const ballast_generate
         result = declare(&j, err);
     }
     if (!result) {
-        result = bl_engine_plan(p->engine, &placement, NULL, NULL, err);
+        result = bl_engine_explain(plan, text, p->engine, &placement, wish, err);
     }
-    if (!result) {
-        *plan = bl_engine_report(p->engine);
-    }
-    bl_engine_end(p->engine);
     close_job(&j);
     return result;
 }

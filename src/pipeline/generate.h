@@ -20,7 +20,8 @@ typedef struct bl_pipeline {
 /* Runs the whole request. *report (may be NULL) becomes a new JSON object. */
 int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err);
 
-/* Plans it only. */
-int bl_generate_plan(json_t **plan, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err);
+/* Plans it only; see bl_engine_explain. */
+int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const ballast_generate_options *o,
+                     const bl_plan_wish *wish, bl_error *err);
 
 #endif

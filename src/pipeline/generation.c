@@ -3,17 +3,17 @@
 #include "pipeline/engine_parts.h"
 
 #include "core/clock.h"
-#include "residency/planner.h"
+#include "residency/start.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define MOST_PORTS 64 /* a graph with every tap has the most */
+#define GUESSED_COPY_RATE 2e9 /* bytes a second, until it has been measured */
+#define MOST_PORTS 64         /* a graph with every tap has the most */
 
 void bl_engine_begin(bl_engine *e) {
-    bl_engine_end(e);
+    bl_engine_end(e, false, NULL);
     e->declared_count = 0;
     e->began = bl_now();
 }
@@ -82,7 +82,9 @@ static int add_phases(bl_engine *e, bl_problem *p, bl_error *err) {
             return bl_fail_memory(err, "the plan", (unsigned long long)count * sizeof *seconds);
         }
         for (int b = 0; b < count; b++) {
-            seconds[b] = d->prepared->info.block_flops[b] / guess_rate(e, d->module) + 1e-6;
+            const bl_exec_info *info = &d->prepared->info;
+            seconds[b] = info->block_seconds ? info->block_seconds[b]
+                                             : info->block_flops[b] / guess_rate(e, d->module) + 1e-6;
         }
         result = bl_problem_add_phase(&number, p, d->name, d->stage, e->number[d->module], d->passes,
                                       d->prepared->info.arena_bytes, seconds, err);
@@ -91,7 +93,7 @@ static int add_phases(bl_engine *e, bl_problem *p, bl_error *err) {
     return result;
 }
 
-static int make_problem(bl_engine *e, uint64_t budget, bl_error *err) {
+static int make_problem(bl_engine *e, const bl_placement *placement, bl_error *err) {
     bl_problem_free(&e->problem);
     int result = bl_problem_new(&e->problem, err);
     if (!result) {
@@ -108,30 +110,65 @@ static int make_problem(bl_engine *e, uint64_t budget, bl_error *err) {
     bl_executor_resident(e->executor, p);
     p->memory_bytes = e->caps.memory_bytes;
     /* what our own region holds is ours to use again */
-    p->budget_bytes = budget ? budget : e->caps.free_bytes + p->open_bytes;
-    p->copy_rate = 2e9;
-    p->copy_latency = 1e-5;
+    p->budget_bytes = placement->budget_bytes ? placement->budget_bytes : e->caps.free_bytes + p->open_bytes;
+    p->copy_rate = e->caps.copy_rate > 0 ? e->caps.copy_rate : GUESSED_COPY_RATE;
+    p->copy_latency = e->caps.copy_latency;
     p->async_copy = e->caps.async_copy;
+    p->cyclic = placement->repeats;
     return bl_problem_finish(p, err);
+}
+
+/* Everything that a measurement of a phase depends on, besides model and type: "2x64x64x77". */
+static void name_shapes(bl_engine *e) {
+    for (int i = 0; i < e->declared_count; i++) {
+        const bl_shape_key *k = &e->declared[i].prepared->key;
+        snprintf(e->shape_text[i], sizeof e->shape_text[i], "%dx%dx%dx%dx%d", k->batch, k->height, k->width,
+                 k->tokens, k->clip_skip);
+        e->shape_names[i] = e->shape_text[i];
+    }
+}
+
+bl_calibration_key bl_engine_key(const bl_engine *e) {
+    return (bl_calibration_key){.device = e->caps.name,
+                                .model = e->model_key,
+                                .dtype = bl_dtype_name(e->o.dtype),
+                                .shapes = e->shape_names};
+}
+
+/* Hands the planner's choice of graphs to the executor. */
+static int prepare_phases(void *payload, bl_executable *const **out, const bl_plan *plan, bl_error *err) {
+    bl_engine *e = payload;
+    (void)plan;
+    (void)err;
+    for (int i = 0; i < e->declared_count; i++) {
+        e->executables[i] = e->declared[i].prepared->executable;
+    }
+    *out = e->executables;
+    return 0;
+}
+
+int bl_engine_problem(bl_engine *e, const bl_placement *placement, bl_error *err) {
+    static const char *const types[] = {"sd1", "sd2", "sdxl"};
+    e->settings = placement->offload;
+    e->settings.model_type = types[e->o.arch->family];
+    int result = make_problem(e, placement, err);
+    if (!result) {
+        name_shapes(e);
+        bl_calibration_key key = bl_engine_key(e);
+        result = bl_calibration_apply(e->calibration, &key, e->problem, &e->phases_known, err);
+    }
+    return result;
 }
 
 int bl_engine_plan(bl_engine *e, const bl_placement *placement, bl_engine_poll *poll, void *payload,
                    bl_error *err) {
-    static const char *const types[] = {"sd1", "sd2", "sdxl"};
-    bl_offload_settings settings = placement->offload;
-    settings.model_type = types[e->o.arch->family];
     e->poll = poll;
     e->payload = payload;
-    int result = make_problem(e, placement->budget_bytes, err);
+    int result = bl_engine_problem(e, placement, err);
     if (!result) {
         bl_plan_free(&e->plan);
-        result = bl_plan_make(&e->plan, e->problem, &settings, err);
-    }
-    for (int i = 0; i < e->declared_count; i++) {
-        e->executables[i] = e->declared[i].prepared->executable;
-    }
-    if (!result) {
-        result = bl_executor_start(e->executor, e->problem, e->plan, e->executables, &e->ledger, err);
+        result = bl_start(&e->plan, e->executor, e->problem, &e->settings, prepare_phases, e, &e->ledger,
+                          e->o.log, err);
         e->running = !result;
     }
     return result;
@@ -181,43 +218,22 @@ int bl_engine_pass(bl_engine *e, int phase, const bl_port *inputs, const bl_port
     return result ? result : bl_executor_pass(e->executor, (const void *const *)in, out, err);
 }
 
-void bl_engine_end(bl_engine *e) {
+int bl_engine_end(bl_engine *e, bool finished, bl_error *err) {
+    int result = 0;
     if (e->running) {
-        bl_error ignored = {0}; /* what went wrong has been told by the pass that failed */
-        bl_executor_finish(e->executor, &ignored);
+        bl_error own = {0};
+        if (finished && e->current >= 0) {
+            result = bl_executor_phase_end(e->executor, err);
+        }
+        int rc = bl_executor_finish(e->executor, &own); /* after a failure its own message says more */
+        result = result || !finished ? result : rc ? bl_fail(err, rc, "%s", own.message) : 0;
         e->running = false;
         e->ended = bl_now();
+        if (finished && !result) {
+            bl_calibration_key key = bl_engine_key(e);
+            bl_calibration_learn(e->calibration, &key, e->problem, e->plan, &e->ledger, &own);
+        }
     }
     e->current = -1;
-}
-
-void bl_ram_bytes(uint64_t *used, uint64_t *total) {
-    long page = sysconf(_SC_PAGESIZE), pages = sysconf(_SC_PHYS_PAGES), size = 0, resident = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f) {
-        if (fscanf(f, "%ld %ld", &size, &resident) != 2) {
-            resident = 0;
-        }
-        fclose(f);
-    }
-    *used = (uint64_t)resident * (uint64_t)page;
-    *total = (uint64_t)pages * (uint64_t)page;
-}
-
-void bl_engine_timing_line(const bl_engine *e, char *line, size_t room) {
-    uint64_t used, total;
-    bl_ram_bytes(&used, &total);
-    bl_ledger_line(&e->ledger, line, room, e->ended - e->began, "CPU", used, total);
-}
-
-json_t *bl_engine_report(const bl_engine *e) {
-    json_t *stages = json_object();
-    for (int i = 0; i < e->ledger.stage_count; i++) {
-        json_object_set_new(stages, e->ledger.stages[i].name, json_real(e->ledger.stages[i].seconds));
-    }
-    return json_pack("{s:{s:I, s:I, s:f}, s:{s:I, s:I, s:f, s:o}}", "plan", "peak_bytes",
-                     (json_int_t)e->plan->peak_bytes, "moved_bytes", (json_int_t)e->plan->moved_bytes,
-                     "seconds", e->plan->seconds, "ledger", "peak_bytes", (json_int_t)e->ledger.peak_bytes,
-                     "moved_bytes", (json_int_t)e->ledger.moved_bytes, "seconds",
-                     bl_ledger_device_seconds(&e->ledger), "stages", stages);
+    return result;
 }

@@ -52,6 +52,8 @@ static void sim_caps(bl_device *d, bl_device_caps *out) {
     out->free_bytes = taken < s->card.memory_bytes ? s->card.memory_bytes - taken : 0;
     out->f32 = out->bf16 = out->bf16_fast = true;
     out->async_copy = !s->card.shares_cores;
+    out->copy_rate = s->card.copy_rate;
+    out->copy_latency = s->card.copy_latency;
 }
 
 static uint64_t weight_bytes(const bl_weight *w, bl_dtype dtype) {
@@ -183,7 +185,10 @@ static void sim_executable_close(bl_executable *x) {
 }
 
 static void sim_executable_info(const bl_executable *x, bl_exec_info *out) {
-    *out = (bl_exec_info){.arena_bytes = x->arena_bytes, .block_count = x->m->count, .block_flops = x->flops};
+    *out = (bl_exec_info){.arena_bytes = x->arena_bytes,
+                          .block_count = x->m->count,
+                          .block_flops = x->flops,
+                          .block_seconds = x->seconds};
 }
 
 static int sim_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *err) {

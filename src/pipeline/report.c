@@ -1,0 +1,154 @@
+/* What a generation did, and what it would do: reports, the timing line, hints, traces, plans. */
+#include "pipeline/engine_parts.h"
+
+#include "residency/explain.h"
+#include "residency/hints.h"
+#include "residency/sweep.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void ram_bytes(uint64_t *used, uint64_t *total) {
+    long page = sysconf(_SC_PAGESIZE), pages = sysconf(_SC_PHYS_PAGES), size = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f) {
+        if (fscanf(f, "%ld %ld", &size, &resident) != 2) {
+            resident = 0;
+        }
+        fclose(f);
+    }
+    *used = (uint64_t)resident * (uint64_t)page;
+    *total = (uint64_t)pages * (uint64_t)page;
+}
+
+json_t *bl_engine_report(const bl_engine *e) {
+    return json_pack("{s:o, s:o}", "plan", bl_plan_json(e->plan, e->problem, false), "ledger",
+                     bl_ledger_json(&e->ledger));
+}
+
+void bl_engine_tell(const bl_engine *e, bool hints, bool both) {
+    char line[1024];
+    uint64_t used, total;
+    bl_error ignored = {0};
+    double wall = e->ended - e->began;
+    ram_bytes(&used, &total);
+    bl_ledger_line(&e->ledger, line, sizeof line, wall, "CPU", used, total);
+    bl_log_line(e->o.log, BL_LOG_INFO, "%s", line);
+    if (both) {
+        bl_plan_against_ledger(line, sizeof line, e->plan, &e->ledger);
+        bl_log_line(e->o.log, BL_LOG_INFO, "%s", line);
+    }
+    if (hints && !bl_hint(line, sizeof line, e->problem, e->plan, &e->settings, wall, &ignored) && line[0]) {
+        bl_log_line(e->o.log, BL_LOG_INFO, "Hint: %s", line);
+    }
+}
+
+int bl_engine_trace(const bl_engine *e, const char *path, bl_error *err) {
+    FILE *f = fopen(path, "we");
+    if (!f) {
+        return bl_fail(err, BL_E_IO, "trace: cannot write \"%s\": %s", path, strerror(errno));
+    }
+    int result = bl_ledger_trace(&e->ledger, e->problem, f, err);
+    if (fclose(f) && !result) {
+        result = bl_fail(err, BL_E_IO, "trace: writing \"%s\" failed: %s", path, strerror(errno));
+    }
+    return result;
+}
+
+/* ---- plans that are only looked at */
+
+static int plot(const bl_sweep_row *rows, int count, const char *path, const char *title, bl_error *err) {
+    FILE *f = fopen(path, "we");
+    if (!f) {
+        return bl_fail(err, BL_E_IO, "svg: cannot write \"%s\": %s", path, strerror(errno));
+    }
+    int result = bl_sweep_svg(f, rows, count, title, err);
+    if (fclose(f) && !result) {
+        result = bl_fail(err, BL_E_IO, "svg: writing \"%s\" failed: %s", path, strerror(errno));
+    }
+    if (result) {
+        unlink(path);
+    }
+    return result;
+}
+
+/* Adds the rows to the object under `key` and to the text. */
+static int add_rows(json_t *object, FILE *text, const char *key, const bl_sweep_row *rows, int count,
+                    bl_error *err) {
+    fprintf(text, "\n");
+    bl_sweep_print(text, rows, count);
+    return json_object_set_new(object, key, bl_sweep_json(rows, count)) ? bl_fail_memory(err, "the plan", 0)
+                                                                        : 0;
+}
+
+static int add_compare(bl_engine *e, json_t *object, FILE *text, bl_error *err) {
+    bl_sweep_row rows[BL_COMPARE_ROWS];
+    int result = bl_compare(rows, e->problem, &e->settings, err);
+    return result ? result : add_rows(object, text, "compare", rows, BL_COMPARE_ROWS, err);
+}
+
+static int add_sweep(bl_engine *e, json_t *object, FILE *text, const bl_plan_wish *wish, bl_error *err) {
+    bl_sweep_row *rows = calloc((size_t)wish->sweep_points, sizeof *rows);
+    if (!rows) {
+        return bl_fail_memory(err, "the sweep", (unsigned long long)wish->sweep_points * sizeof *rows);
+    }
+    int result =
+        bl_sweep(rows, wish->sweep_points, e->problem, &e->settings, wish->sweep_low, wish->sweep_high, err);
+    if (!result) {
+        result = add_rows(object, text, "sweep", rows, wish->sweep_points, err);
+    }
+    if (!result && wish->svg_path) {
+        char title[256];
+        snprintf(title, sizeof title, "%.64s, %.128s", e->model_key, e->caps.name);
+        result = plot(rows, wish->sweep_points, wish->svg_path, title, err);
+    }
+    free(rows);
+    return result;
+}
+
+int bl_engine_explain(json_t **out, char **text, bl_engine *e, const bl_placement *placement,
+                      const bl_plan_wish *wish, bl_error *err) {
+    bl_plan *plan = NULL;
+    char *head = NULL, *all = NULL;
+    size_t all_bytes = 0;
+    json_t *object = NULL;
+    int result = bl_engine_problem(e, placement, err);
+    if (!result) {
+        result = bl_plan_steady(&plan, e->problem, &e->settings, err);
+    }
+    if (!result) {
+        result = bl_plan_explain(&head, plan, e->problem, err);
+    }
+    FILE *f = result ? NULL : open_memstream(&all, &all_bytes);
+    object = f ? bl_plan_json(plan, e->problem, false) : NULL;
+    if (!result && (!f || !object)) {
+        result = bl_fail_memory(err, "the plan", 0);
+    }
+    if (!result) {
+        fputs(head, f);
+        json_object_set_new(object, "device", json_string(e->caps.name));
+        json_object_set_new(object, "phases_measured", json_integer(e->phases_known));
+    }
+    if (!result && wish->compare) {
+        result = add_compare(e, object, f, err);
+    }
+    if (!result && wish->sweep_points) {
+        result = add_sweep(e, object, f, wish, err);
+    }
+    if (f) {
+        fclose(f);
+    }
+    free(head);
+    bl_plan_free(&plan);
+    if (result) {
+        free(all);
+        json_decref(object);
+        return result;
+    }
+    *text = all;
+    *out = object;
+    return 0;
+}
