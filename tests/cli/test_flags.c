@@ -1,0 +1,178 @@
+/* Every other flag does something: those of placement never change the picture, those of sampling do. */
+#include "rig.h"
+
+#include "image/png.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char model[BL_TEST_PATH];
+
+static void picture(const char *name, const char *const *flags) {
+    const char *argv[RIG_ARGUMENTS] = {
+        "generate", "-m", model, "-p", "a red (fox:1.2)", "-n", "blurry", "-W", "64", "-H", "64", "-s", "3",
+        "-S",       "8",  "-o",  name, "--overwrite"};
+    outcome o = {0};
+    for (int i = 0; flags && flags[i]; i++) {
+        argv[18 + i] = flags[i];
+    }
+    rig_ballast(&o, argv);
+    expect_success(&o);
+    rig_free(&o);
+}
+
+static int setup(void **state) {
+    int result = rig_open(state);
+    bl_synth_checkpoint(model, "sd15", BL_SYNTH_SINGLE);
+    picture("plain.png", NULL);
+    return result;
+}
+
+static bool same_pixels(const char *one, const char *other) {
+    bl_picture a, b;
+    bl_error err;
+    assert_int_equal(bl_png_read(&a, one, &err), 0);
+    assert_int_equal(bl_png_read(&b, other, &err), 0);
+    bool same =
+        a.width == b.width && a.height == b.height && !memcmp(a.rgb, b.rgb, (size_t)(a.width * a.height * 3));
+    bl_picture_clear(&a);
+    bl_picture_clear(&b);
+    return same;
+}
+
+static void test_placement(void **state) {
+    static const char *const flags[][8] = {
+        {"--offload", "none"},
+        {"--offload", "model"},
+        {"--offload", "sequential"},
+        {"--offload", "balanced", "--low", "0"},
+        {"--offload", "balanced", "--high", "0.5", "--never", "unet"},
+        {"--offload", "balanced", "--always", "vae_decoder", "--no-fit-check"},
+        {"--budget", "1G", "--reserve", "200M"},
+        {"--budget", "50%"},
+        {"--budget", "40M"},
+        {"--threads", "2"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        picture("placed.png", flags[i]);
+        if (!same_pixels("plain.png", "placed.png")) {
+            fail_msg("%s %s changes the picture", flags[i][0], flags[i][1]);
+        }
+    }
+}
+
+static void test_sampling(void **state) {
+    static const char *const flags[][8] = {
+        {"--cfg", "1"},
+        {"--cfg-rescale", "0.7"},
+        {"--clip-skip", "2"},
+        {"--rng", "gpu"},
+        {"--schedule", "exponential"},
+        {"--sampler", "Euler a"},
+        {"--variation-seed", "3", "--variation-strength", "0.3"},
+        {"--prediction", "v"},
+        {"--compat", "diffusers"},
+        {"--negative", "sharp"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        picture("other.png", flags[i]);
+        if (same_pixels("plain.png", "other.png")) {
+            fail_msg("%s %s changes nothing", flags[i][0], flags[i][1]);
+        }
+    }
+    picture("fresh.png", (const char *const[]){"--sampler", "Euler a", NULL});
+    picture("other.png", (const char *const[]){"--sampler", "Euler a", "--eta", "0", NULL});
+    assert_false(same_pixels("fresh.png", "other.png"));
+}
+
+/* The largest difference of two pictures' bytes. */
+static int largest_difference(const char *one, const char *other) {
+    bl_picture a, b;
+    bl_error err;
+    int most = 0;
+    assert_int_equal(bl_png_read(&a, one, &err), 0);
+    assert_int_equal(bl_png_read(&b, other, &err), 0);
+    assert_int_equal(a.width * a.height, b.width * b.height);
+    for (int64_t i = 0; i < a.width * a.height * 3; i++) {
+        int apart = abs(a.rgb[i] - b.rgb[i]);
+        most = apart > most ? apart : most;
+    }
+    bl_picture_clear(&a);
+    bl_picture_clear(&b);
+    return most;
+}
+
+/* In F32 the instruction set changes roundings alone. */
+static void test_computing(void **state) {
+    static const char *const isas[] = {"plain", "avx2", "avx512"};
+    (void)state;
+    picture("f32.png", (const char *const[]){"--dtype", "f32", NULL});
+    picture("vae.png", (const char *const[]){"--vae-dtype", "f32", NULL});
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+        picture("isa.png", (const char *const[]){"--dtype", "f32", "--isa", isas[i], NULL});
+        assert_in_range(largest_difference("f32.png", "isa.png"), 0, 1);
+    }
+}
+
+static bool keep_vae(void *context, char *name, bl_tensor_data *t) {
+    (void)context;
+    (void)t;
+    return !strncmp(name, "first_stage_model.", 18);
+}
+
+/* --vae takes the VAE of another file, and the PNG says so. */
+static void test_vae(void **state) {
+    bl_picture p;
+    bl_error err;
+    char other[BL_TEST_PATH];
+    (void)state;
+    bl_test_rewrite("own.safetensors", model, keep_vae, NULL, NULL, 0);
+    picture("vae.png", (const char *const[]){"--vae", "own.safetensors", NULL});
+    assert_true(same_pixels("plain.png", "vae.png"));
+    bl_synth_checkpoint(other, "sd21v", BL_SYNTH_SINGLE);
+    bl_test_rewrite("other.vae.safetensors", other, keep_vae, NULL, NULL, 0);
+    picture("vae.png", (const char *const[]){"--vae", "other.vae.safetensors", NULL});
+    assert_false(same_pixels("plain.png", "vae.png"));
+    assert_int_equal(bl_png_read(&p, "vae.png", &err), 0);
+    expect_contains(p.parameters, "VAE: other.vae");
+    bl_picture_clear(&p);
+}
+
+static void test_telling(void **state) {
+    outcome o = {0};
+    (void)state;
+    BALLAST(&o, "generate", "-m", model, "-p", "fox", "-W", "64", "-H", "64", "-s", "1", "-o", "v.png", "-v",
+            "--show");
+    assert_int_equal(o.code, 0);
+    assert_string_equal(o.out, "v.png\n");
+    expect_contains(o.err, "--show: this is no terminal");
+    BALLAST(&o, "inspect", model);
+    expect_success(&o);
+    expect_contains(o.out, "SD 1.x");
+    expect_contains(o.out, "vae_decoder");
+    assert_null(strstr(o.out, "down_blocks"));
+    BALLAST(&o, "inspect", model, "--verbose");
+    expect_contains(o.out, "down_blocks");
+    setenv("BALLAST_MOVE_DEBUG", "1", 1);
+    BALLAST(&o, "generate", "-m", model, "-p", "fox", "-W", "64", "-H", "64", "-s", "1", "-o", "d.png", "-q");
+    unsetenv("BALLAST_MOVE_DEBUG");
+    expect_success(&o);
+    expect_contains(o.err, "offload mode=");
+    rig_free(&o);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_placement), cmocka_unit_test(test_sampling), cmocka_unit_test(test_computing),
+        cmocka_unit_test(test_vae),       cmocka_unit_test(test_telling),
+    };
+    return cmocka_run_group_tests_name("cli.flags", tests, setup, rig_close);
+}
