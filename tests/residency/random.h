@@ -26,7 +26,7 @@ static inline int random_int(random_state *r, int low, int high) {
     return low + (int)(random_unit(r) * (high - low + 1));
 }
 
-/* One to four modules of 8 to 48 blocks whose sizes differ by up to 4, in up to eight phases of up to 24
+/* One to four modules of 16 to 64 blocks whose sizes differ by up to 4, in up to eight phases of up to 24
  * passes. Compute takes from 0.3 to 8 times as long as copying the same blocks. The budget lies between the
  * largest arena plus four of the largest blocks and the working set. */
 static inline bl_problem *random_problem(random_state *r, bool async) {
@@ -41,7 +41,7 @@ static inline bl_problem *random_problem(random_state *r, bool async) {
     for (int m = 0; m < modules; m++) {
         bl_problem_block blocks[64];
         memset(blocks, 0, sizeof blocks);
-        int n = random_int(r, 8, 48);
+        int n = random_int(r, 16, 64);
         for (int b = 0; b < n; b++) {
             snprintf(blocks[b].name, sizeof blocks[b].name, "b%d", b);
             blocks[b].bytes = (uint64_t)(scale * random_between(r, 0.5, 2));

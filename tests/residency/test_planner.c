@@ -50,7 +50,7 @@ static void random_problems_come_near_the_bound(void **state) {
         }
         print_gaps(async ? "random, copies beside compute" : "random, copies share the cores", &g);
         assert_true(g.sum / g.count <= 0.03);
-        assert_true(g.above_tenth <= g.count / 30);
+        assert_true(g.above_tenth <= g.count / 20);
     }
 }
 
@@ -95,8 +95,11 @@ static void real_models_come_near_the_bound(void **state) {
             char name[64];
             snprintf(name, sizeof name, "%s on %s", models[i], machines[k].name);
             print_gaps(name, &g);
-            assert_true(g.sum / g.count <= 0.04);
-            assert_true(g.worst <= (i == 1 ? 0.03 : 0.2));
+            /* SD1.5's UNet has blocks of 2 to 98 MB: on a card that copies slower than it computes, room for
+             * four of the largest is too little for the bound's parts. */
+            bool hard = i == 0 && k == 0;
+            assert_true(g.sum / g.count <= (hard ? 0.05 : 0.03));
+            assert_true(g.worst <= (hard ? 0.2 : 0.1));
             bl_problem_free(&p);
         }
     }

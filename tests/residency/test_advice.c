@@ -1,0 +1,203 @@
+/* What other settings would do: sweeps, comparisons, hints; and what was measured before: calibration. */
+#include "described.h"
+
+#include "residency/calibration.h"
+#include "residency/hints.h"
+#include "residency/sweep.h"
+
+#include <unistd.h>
+
+static void sweeps_fall_and_are_plotted(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    bl_problem *p = described_model("sd15", &card);
+    bl_sweep_row rows[8];
+    bl_offload_settings s = bl_offload_defaults();
+    CHECK(bl_sweep(rows, 8, p, &s, 300000000, 2900000000, &described_error));
+    assert_false(rows[0].works);
+    assert_true(rows[7].works && rows[7].moved_bytes == 0);
+    for (int i = 1; i < 8; i++) {
+        if (rows[i - 1].works) {
+            assert_true(rows[i].seconds <= rows[i - 1].seconds * 1.02);
+            assert_true(rows[i].bound_seconds <= rows[i - 1].bound_seconds * 1.0001);
+        }
+    }
+    char *svg = NULL;
+    size_t size;
+    FILE *f = open_memstream(&svg, &size);
+    CHECK(bl_sweep_svg(f, rows, 8, "a <title> & more", &described_error));
+    fclose(f);
+    assert_non_null(strstr(svg, "a &lt;title&gt; &amp; more"));
+    assert_null(strstr(svg, "nan"));
+    assert_non_null(strstr(svg, "</svg>"));
+    free(svg);
+    json_t *j = bl_sweep_json(rows, 8);
+    assert_int_equal(json_array_size(j), 8);
+    json_decref(j);
+    bl_error err;
+    assert_int_equal(bl_sweep(rows, 1, p, &s, 1, 2, &err), BL_E_ARGUMENT);
+    rows[0].works = false;
+    f = open_memstream(&svg, &size);
+    assert_int_equal(bl_sweep_svg(f, rows, 1, "", &err), BL_E_ARGUMENT);
+    fclose(f);
+    free(svg);
+    bl_problem_free(&p);
+}
+
+static void comparisons_have_a_row_for_each_mode(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    bl_problem *p = described_model("sdxl", &card);
+    bl_offload_settings s = bl_offload_defaults();
+    bl_sweep_row rows[BL_COMPARE_ROWS];
+    s.never = "";
+    CHECK(bl_compare(rows, p, &s, &described_error));
+    assert_true(rows[0].works && rows[0].moved_bytes == 0);
+    assert_true(rows[3].moved_bytes > 0 && rows[4].moved_bytes == 0 && rows[5].moved_bytes == 0);
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    bl_sweep_print(f, rows, BL_COMPARE_ROWS);
+    fclose(f);
+    assert_non_null(strstr(text, "balanced, reactive"));
+    free(text);
+    bl_problem_free(&p);
+}
+
+static void hint_for(char *out, bl_problem *p, const bl_offload_settings *s) {
+    bl_plan *plan;
+    CHECK(bl_plan_steady(&plan, p, s, &described_error));
+    CHECK(bl_hint(out, 512, p, plan, s, plan->seconds, &described_error));
+    bl_plan_free(&plan);
+}
+
+static void hints_name_the_setting_and_the_number(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    card.copy_rate = 10e9; /* slow enough for moves to be worth a word */
+    bl_problem *p = described_model("sdxl", &card);
+    bl_offload_settings s = bl_offload_defaults();
+    char hint[512];
+    hint_for(hint, p, &s);
+    assert_string_equal(hint, "");
+    s.mode = BL_OFFLOAD_BALANCED;
+    s.never = "";
+    hint_for(hint, p, &s);
+    assert_string_equal(hint, "");
+    s.fit_check = false;
+    hint_for(hint, p, &s);
+    assert_non_null(
+        strstr(hint, "unet (5.1 GB) was loaded 2x although the working set (9.3 GB) fits the budget"));
+    assert_non_null(strstr(hint, "--fit-check on saves about 1."));
+    s.mode = BL_OFFLOAD_SEQUENTIAL;
+    hint_for(hint, p, &s);
+    assert_non_null(strstr(hint, "--offload auto saves about"));
+    s.mode = BL_OFFLOAD_AUTO;
+    p->budget_bytes = 2600000000;
+    hint_for(hint, p, &s);
+    assert_non_null(strstr(hint, "GB more budget"));
+    assert_non_null(strstr(hint, "becomes about"));
+    bl_problem_free(&p);
+}
+
+static bl_calibration_key key_for(const char *device) {
+    static const char *const shapes[] = {"77", "2x64x64", "64x64", "96x96", "2x96x96", "96x96"};
+    return (bl_calibration_key){.device = device, .model = "sd15", .dtype = "bf16", .shapes = shapes};
+}
+
+/* Plans with wrong figures on a machine that is twice as slow, learns, and plans again: within 15%. */
+static void learn_and_apply(const char *path) {
+    bl_sim_card slow = described_card(), wrong = slow;
+    slow.flops_bf16 /= 2;
+    slow.memory_rate /= 2;
+    slow.copy_rate /= 3;
+    bl_problem *truth = described_model("sd15", &slow), *p = described_model("sd15", &wrong);
+    truth->budget_bytes = p->budget_bytes = 1600000000;
+    bl_calibration *c;
+    bl_calibration_key key = key_for("slow machine");
+    CHECK(bl_calibration_open(&c, path, NULL, &described_error));
+    described_machine x;
+    machine_open(&x, truth, &slow, NULL);
+    bl_offload_settings s = bl_offload_defaults();
+    bl_plan *plan;
+    int known;
+    CHECK(bl_calibration_apply(c, &key, p, &known, &described_error));
+    assert_int_equal(known, 0);
+    CHECK(bl_plan_make(&plan, p, &s, &described_error));
+    CHECK(machine_run(&x, truth, plan, &described_error));
+    assert_true(bl_ledger_device_seconds(&x.ledger) > 1.5 * plan->seconds);
+    CHECK(bl_calibration_learn(c, &key, p, plan, &x.ledger, &described_error));
+    bl_plan_free(&plan);
+    bl_calibration_close(&c);
+
+    /* Another process, if there is a file. */
+    if (path) {
+        CHECK(bl_calibration_open(&c, path, NULL, &described_error));
+        bl_executor_resident(x.executor, p);
+        CHECK(bl_calibration_apply(c, &key, p, &known, &described_error));
+        assert_int_equal(known, p->phase_count);
+        assert_true(p->copy_rate > 0.9 * slow.copy_rate && p->copy_rate < 1.1 * slow.copy_rate);
+        CHECK(bl_plan_make(&plan, p, &s, &described_error));
+        CHECK(machine_run(&x, truth, plan, &described_error));
+        double ratio = bl_ledger_device_seconds(&x.ledger) / plan->seconds;
+        assert_true(ratio > 0.85 && ratio < 1.15);
+        bl_plan_free(&plan);
+        /* Another machine's figures are not ours. */
+        bl_calibration_key other = key_for("other machine");
+        CHECK(bl_calibration_apply(c, &other, p, &known, &described_error));
+        assert_int_equal(known, 0);
+        bl_calibration_close(&c);
+    }
+    machine_close(&x);
+    bl_problem_free(&p);
+    bl_problem_free(&truth);
+}
+
+static void calibration_makes_plans_true(void **state) {
+    (void)state;
+    char path[] = "/tmp/ballast-calibration-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    learn_and_apply(path);
+    learn_and_apply(NULL);
+    unlink(path);
+}
+
+static void damaged_calibrations_are_replaced(void **state) {
+    (void)state;
+    static const char *const bad[] = {
+        "this is no database at all, and longer than a header of one would be ........."
+        "..........................................................",
+        "SQLite format 3"};
+    for (size_t i = 0; i < 2; i++) {
+        char path[] = "/tmp/ballast-calibration-XXXXXX";
+        int fd = mkstemp(path);
+        assert_true(fd >= 0);
+        size_t length = strlen(bad[i]) + (i == 1);
+        for (int k = 0; k < (i == 1 ? 200 : 20); k++) {
+            assert_int_equal(write(fd, bad[i], length), length);
+        }
+        close(fd);
+        learn_and_apply(path);
+        unlink(path);
+    }
+    /* A path that cannot be a file: kept in memory, and the folder is left alone. */
+    bl_calibration *c;
+    CHECK(bl_calibration_open(&c, "/tmp", NULL, &described_error));
+    bl_calibration_close(&c);
+    CHECK(bl_calibration_open(&c, "/nowhere/at/all.db", NULL, &described_error));
+    bl_calibration_close(&c);
+    assert_int_equal(access("/tmp", R_OK), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sweeps_fall_and_are_plotted),
+        cmocka_unit_test(comparisons_have_a_row_for_each_mode),
+        cmocka_unit_test(hints_name_the_setting_and_the_number),
+        cmocka_unit_test(calibration_makes_plans_true),
+        cmocka_unit_test(damaged_calibrations_are_replaced),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

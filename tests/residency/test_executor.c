@@ -1,0 +1,336 @@
+/* Running plans: order of calls, faults by script, cancelling, memory that vanishes, what is told and traced.
+ */
+#include "described.h"
+
+#include "residency/explain.h"
+#include "residency/start.h"
+
+typedef struct lines {
+    int count;
+    char text[16384];
+} lines;
+
+static void collect(void *payload, bl_log_level level, const char *line) {
+    (void)level;
+    lines *l = payload;
+    size_t used = strlen(l->text);
+    snprintf(l->text + used, sizeof l->text - used, "%s\n", line);
+    l->count++;
+}
+
+static bl_problem *small_budget(const bl_sim_card *card, uint64_t budget) {
+    bl_problem *p = described_model("sd15", card);
+    p->budget_bytes = budget;
+    return p;
+}
+
+static void calls_out_of_turn_are_refused(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    bl_problem *p = small_budget(&card, 2000000000);
+    described_machine x;
+    bl_error err;
+    machine_open(&x, p, &card, NULL);
+    assert_int_equal(bl_executor_phase_begin(x.executor, 0, &err), BL_E_ARGUMENT);
+    assert_int_equal(bl_executor_pass(x.executor, NULL, NULL, &err), BL_E_ARGUMENT);
+    bl_offload_settings s = bl_offload_defaults();
+    bl_plan *plan;
+    CHECK(bl_plan_make(&plan, p, &s, &described_error));
+    bl_executable *e[16];
+    for (int i = 0; i < p->phase_count; i++) {
+        CHECK(bl_sim_executable_describe(&e[i], x.modules[p->phases[i].module],
+                                         p->phases[i].levels[0].arena_bytes,
+                                         p->phases[i].levels[0].block_seconds, &described_error));
+    }
+    CHECK(bl_executor_start(x.executor, p, plan, e, &x.ledger, &described_error));
+    assert_int_equal(bl_executor_start(x.executor, p, plan, e, &x.ledger, &err), BL_E_ARGUMENT);
+    assert_int_equal(bl_executor_phase_begin(x.executor, 1, &err), BL_E_ARGUMENT);
+    CHECK(bl_executor_phase_begin(x.executor, 0, &described_error));
+    assert_int_equal(bl_executor_phase_end(x.executor, &err), BL_E_ARGUMENT);
+    CHECK(bl_executor_pass(x.executor, NULL, NULL, &described_error));
+    assert_int_equal(bl_executor_pass(x.executor, NULL, NULL, &err), BL_E_ARGUMENT);
+    CHECK(bl_executor_phase_end(x.executor, &described_error));
+    CHECK(bl_executor_finish(x.executor, &described_error));
+    for (int i = 0; i < p->phase_count; i++) {
+        x.device->ops->executable_close(e[i]);
+    }
+    bl_plan_free(&plan);
+    machine_close(&x);
+    bl_problem_free(&p);
+}
+
+/* After any fault at any place the next generation, planned from what is left, runs as planned. */
+static void the_next_generation_survives_a_fault(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    for (int at = 1; at < 400; at += 57) {
+        for (int kind = 0; kind < 2; kind++) {
+            bl_problem *p = small_budget(&card, 1200000000);
+            described_machine x;
+            bl_error err;
+            bl_offload_settings s = bl_offload_defaults();
+            bl_plan *plan;
+            machine_open(&x, p, &card, NULL);
+            bl_sim_set_faults(x.device,
+                              &(bl_sim_faults){.fail_copy = kind ? at : 0, .fail_run = kind ? 0 : at});
+            CHECK(bl_plan_make(&plan, p, &s, &described_error));
+            assert_int_equal(machine_run(&x, p, plan, &err), BL_E_DEVICE);
+            assert_non_null(strstr(err.message, "as scripted"));
+            bl_plan_free(&plan);
+            bl_executor_resident(x.executor, p);
+            CHECK(bl_plan_make(&plan, p, &s, &described_error));
+            CHECK(bl_replay_check(plan, p, &described_error));
+            CHECK(machine_run(&x, p, plan, &described_error));
+            assert_true(x.ledger.moved_bytes == plan->moved_bytes);
+            bl_plan_free(&plan);
+            machine_close(&x);
+            bl_problem_free(&p);
+        }
+    }
+}
+
+static int stop_at(void *payload) {
+    int *left = payload;
+    return --*left <= 0;
+}
+
+static void cancelling_is_clean(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    for (int at = 1; at < 600; at += 83) {
+        bl_problem *p = small_budget(&card, 1000000000);
+        described_machine x;
+        bl_error err;
+        int left = at;
+        bl_executor_options o = {.cancel = stop_at, .payload = &left};
+        machine_open(&x, p, &card, &o);
+        bl_offload_settings s = bl_offload_defaults();
+        bl_plan *plan;
+        CHECK(bl_plan_make(&plan, p, &s, &described_error));
+        assert_int_equal(machine_run(&x, p, plan, &err), BL_E_CANCELLED);
+        bl_plan_free(&plan);
+        left = 1 << 30;
+        bl_executor_resident(x.executor, p);
+        CHECK(bl_plan_make(&plan, p, &s, &described_error));
+        CHECK(machine_run(&x, p, plan, &described_error));
+        bl_plan_free(&plan);
+        machine_close(&x);
+        bl_problem_free(&p);
+    }
+}
+
+typedef struct preparer {
+    described_machine *x;
+    const bl_problem *p;
+    bl_executable *e[16];
+    int calls;
+} preparer;
+
+static void forget(preparer *y) {
+    for (int i = 0; i < y->p->phase_count && y->calls; i++) {
+        y->x->device->ops->executable_close(y->e[i]);
+    }
+}
+
+static int prepare(void *payload, bl_executable *const **out, const bl_plan *plan, bl_error *err) {
+    preparer *y = payload;
+    forget(y);
+    for (int i = 0; i < y->p->phase_count; i++) {
+        const bl_problem_level *l = &y->p->phases[i].levels[plan->phases[i].level];
+        int rc = bl_sim_executable_describe(&y->e[i], y->x->modules[y->p->phases[i].module], l->arena_bytes,
+                                            l->block_seconds, err);
+        if (rc) {
+            return rc;
+        }
+    }
+    y->calls++;
+    *out = y->e;
+    return 0;
+}
+
+/* Another program takes memory between plan and run: planned again, finished, said in one line. */
+static void vanished_memory_is_planned_around(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    card.memory_bytes = 3000000000;
+    for (int m = 0; m < BL_OFFLOAD_COUNT; m++) {
+        bl_problem *p = small_budget(&card, 2900000000);
+        lines said = {0};
+        bl_log log = {.fn = collect, .payload = &said};
+        described_machine x;
+        machine_open(&x, p, &card, NULL);
+        bl_sim_set_faults(x.device, &(bl_sim_faults){.vanished_bytes = 1500000000});
+        preparer y = {.x = &x, .p = p};
+        bl_offload_settings s = bl_offload_defaults();
+        s.mode = (bl_offload)m;
+        bl_plan *plan;
+        CHECK(bl_start(&plan, x.executor, p, &s, prepare, &y, &x.ledger, &log, &described_error));
+        bool small = m == BL_OFFLOAD_SEQUENTIAL; /* asks for little from the start */
+        assert_int_equal(said.count, small ? 0 : 1);
+        assert_int_equal(y.calls, small ? 1 : 2);
+        assert_true(plan->region_bytes <= 1500000000);
+        for (int i = 0; i < p->phase_count; i++) {
+            CHECK(bl_executor_phase_begin(x.executor, i, &described_error));
+            for (int k = 0; k < p->phases[i].passes; k++) {
+                CHECK(bl_executor_pass(x.executor, NULL, NULL, &described_error));
+            }
+            CHECK(bl_executor_phase_end(x.executor, &described_error));
+        }
+        CHECK(bl_executor_finish(x.executor, &described_error));
+        ledger_matches(&x, plan);
+        bl_plan_free(&plan);
+        forget(&y);
+        machine_close(&x);
+        bl_problem_free(&p);
+    }
+    /* Nothing is left: refused with the smallest budget that works. */
+    bl_problem *p = small_budget(&card, 2900000000);
+    described_machine x;
+    bl_error err;
+    machine_open(&x, p, &card, NULL);
+    bl_sim_set_faults(x.device, &(bl_sim_faults){.vanished_bytes = 2950000000});
+    preparer y = {.x = &x, .p = p};
+    bl_offload_settings s = bl_offload_defaults();
+    bl_plan *plan;
+    assert_int_equal(bl_start(&plan, x.executor, p, &s, prepare, &y, &x.ledger, NULL, &err), BL_E_BUDGET);
+    char number[32];
+    snprintf(number, sizeof number, "%llu", (unsigned long long)bl_problem_min_budget(p));
+    assert_non_null(strstr(err.message, number));
+    forget(&y);
+    machine_close(&x);
+    bl_problem_free(&p);
+}
+
+static void decisions_are_told(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    bl_problem *p = described_model("sdxl", &card);
+    lines *said = calloc(1, sizeof *said);
+    bl_log log = {.fn = collect, .payload = said};
+    bl_executor_options o = {.log = &log, .move_debug = true};
+    described_machine x;
+    machine_open(&x, p, &card, &o);
+    bl_offload_settings s = bl_offload_defaults();
+    s.mode = BL_OFFLOAD_BALANCED;
+    s.never = "";
+    for (int i = 0; i < 2; i++) {
+        bl_plan *plan;
+        s.fit_check = i == 0;
+        bl_executor_resident(x.executor, p);
+        CHECK(bl_plan_make(&plan, p, &s, &described_error));
+        CHECK(machine_run(&x, p, plan, &described_error));
+        bl_plan_free(&plan);
+    }
+    assert_non_null(strstr(said->text, "offload mode=balanced op=keep why=fits gpu="));
+    assert_non_null(strstr(said->text,
+                           "offload mode=balanced op=evict why=pressure gpu=9.344/34.36 used=0.27 low=0.20 "
+                           "module=unet dtype=bf16 size=5.138"));
+    free(said);
+    machine_close(&x);
+    bl_problem_free(&p);
+}
+
+static void the_trace_is_json(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    bl_problem *p = small_budget(&card, 1500000000);
+    snprintf(p->modules[0].name, sizeof p->modules[0].name, "a \"quoted\"\\ name");
+    described_machine x;
+    machine_open(&x, p, &card, NULL);
+    bl_offload_settings s = bl_offload_defaults();
+    bl_plan *plan;
+    CHECK(bl_plan_make(&plan, p, &s, &described_error));
+    CHECK(machine_run(&x, p, plan, &described_error));
+    CHECK(bl_ledger_add_host(&x.ledger, "save", x.ledger.ended, 0.25, &described_error));
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    CHECK(bl_ledger_trace(&x.ledger, p, f, &described_error));
+    fclose(f);
+    json_error_t error;
+    json_t *root = json_loadb(text, size, 0, &error), *event;
+    assert_non_null(root);
+    size_t i;
+    int lanes = 0, computes = 0, copies = 0;
+    double computed = 0;
+    json_array_foreach(json_object_get(root, "traceEvents"), i, event) {
+        const char *name = json_string_value(json_object_get(event, "name"));
+        lanes += !strcmp(name, "thread_name");
+        if (!strcmp(json_string_value(json_object_get(event, "ph")), "X")) {
+            int lane = (int)json_integer_value(json_object_get(event, "tid"));
+            computes += lane == 1;
+            copies += lane == 2;
+            computed += lane == 1 ? json_real_value(json_object_get(event, "dur")) * 1e-6 : 0;
+            assert_true(json_real_value(json_object_get(event, "ts")) >= 0);
+        }
+    }
+    assert_int_equal(lanes, 4);
+    assert_int_equal(computes, p->run_count);
+    assert_int_equal(copies, plan->onload_count);
+    assert_true(computed > 0.999 * bl_ledger_seconds(&x.ledger, BL_WORK_COMPUTE));
+    char line[512];
+    bl_ledger_line(&x.ledger, line, sizeof line, 1.5, "GPU", 15730000000u, 64000000000u);
+    assert_non_null(strstr(line, "Time: 1.50s | total "));
+    assert_non_null(strstr(line, " pipeline "));
+    assert_non_null(strstr(line, " onload "));
+    assert_non_null(strstr(line, " save 0.25"));
+    assert_non_null(strstr(line, "| GPU 1500 MB 4% | RAM 15.73 GB 25%"));
+    char small[20];
+    bl_ledger_line(&x.ledger, small, sizeof small, 1.5, "GPU", 1, 2);
+    assert_int_equal(strlen(small), sizeof small - 1);
+    json_decref(root);
+    free(text);
+    bl_plan_free(&plan);
+    machine_close(&x);
+    bl_problem_free(&p);
+}
+
+static void ledger_and_plan_become_json(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    bl_problem *p = small_budget(&card, 1500000000);
+    described_machine x;
+    machine_open(&x, p, &card, NULL);
+    bl_offload_settings s = bl_offload_defaults();
+    bl_plan *plan;
+    CHECK(bl_plan_make(&plan, p, &s, &described_error));
+    CHECK(machine_run(&x, p, plan, &described_error));
+    json_t *j = bl_plan_json(plan, p, true), *l = bl_ledger_json(&x.ledger);
+    assert_non_null(j);
+    assert_non_null(l);
+    assert_true((uint64_t)json_integer_value(json_object_get(j, "peak_bytes")) == plan->peak_bytes);
+    assert_true(json_integer_value(json_object_get(j, "moved_bytes")) ==
+                json_integer_value(json_object_get(l, "moved_bytes")));
+    assert_int_equal(json_array_size(json_object_get(j, "phases")), p->phase_count);
+    assert_int_equal(json_array_size(json_object_get(j, "move_list")), plan->move_count);
+    assert_true(json_real_value(json_object_get(json_object_get(l, "stages"), "pipeline")) > 0);
+    double planned = json_real_value(json_object_get(j, "seconds")),
+           was = json_real_value(json_object_get(l, "seconds"));
+    assert_true(was > planned * (1 - 1e-9) && was < planned * (1 + 1e-9));
+    char *text;
+    CHECK(bl_plan_explain(&text, plan, p, &described_error));
+    assert_non_null(strstr(text, "denoise hires"));
+    assert_non_null(strstr(text, "smallest budget that works"));
+    char line[256];
+    bl_plan_against_ledger(line, sizeof line, plan, &x.ledger);
+    assert_non_null(strstr(line, "(+0.0%)"));
+    free(text);
+    json_decref(j);
+    json_decref(l);
+    bl_plan_free(&plan);
+    machine_close(&x);
+    bl_problem_free(&p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(calls_out_of_turn_are_refused),
+        cmocka_unit_test(the_next_generation_survives_a_fault),
+        cmocka_unit_test(cancelling_is_clean),
+        cmocka_unit_test(vanished_memory_is_planned_around),
+        cmocka_unit_test(decisions_are_told),
+        cmocka_unit_test(the_trace_is_json),
+        cmocka_unit_test(ledger_and_plan_become_json),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
