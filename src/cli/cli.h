@@ -15,6 +15,7 @@ int command_generate(int argc, char **argv);
 int command_plan(int argc, char **argv);
 int command_inspect(int argc, char **argv);
 int command_eval(int argc, char **argv);
+int command_calibrate(int argc, char **argv);
 int command_config(int argc, char **argv);
 
 /* Prints the error's line on stderr and returns the exit code that goes with it. */

@@ -13,6 +13,7 @@ static const struct {
 } commands[] = {
     {"generate", command_generate, CMD_GENERATE, "--prompt TEXT [flags]", "make pictures"},
     {"plan", command_plan, CMD_PLAN, "[flags]", "what a generation would cost, without running it"},
+    {"calibrate", command_calibrate, CMD_CALIBRATE, "[flags]", "measure what plans are made of, at once"},
     {"inspect", command_inspect, CMD_INSPECT, "[FILE] [flags]", "what a checkpoint holds"},
     {"eval", command_eval, CMD_EVAL, "MODULE --inputs IN -o OUT [flags]", "run one module on given tensors"},
     {"config", command_config, CMD_CONFIG, "[flags]", "the settings in force, and where each comes from"},

@@ -16,11 +16,9 @@ static void log_line(void *payload, int level, const char *line) {
     }
 }
 
-/* The embedded model: beside the program in a build tree, or where it was installed. */
-static int find_embedded(char *path, size_t size) {
-    static const char *const places[] = {"../models/ballast-mini.safetensors",
-                                         "../../models/ballast-mini.safetensors",
-                                         "../share/ballast/ballast-mini.safetensors"};
+/* A file that comes with Ballast: in the source tree beside the program's build folder, or where it was
+ * installed. `places`: from the program's folder. */
+static bool find_shipped(char *path, size_t size, const char *const *places, int count) {
     char program[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
     if (n > 0) {
@@ -29,16 +27,51 @@ static int find_embedded(char *path, size_t size) {
         if (slash) {
             *slash = 0;
         }
-        for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        for (int i = 0; i < count; i++) {
             int length = snprintf(path, size, "%s/%s", program, places[i]);
             if (length > 0 && (size_t)length < size && !access(path, R_OK)) {
-                return 0;
+                return true;
             }
         }
+    }
+    return false;
+}
+
+static int find_embedded(char *path, size_t size) {
+    static const char *const places[] = {"../models/ballast-mini.safetensors",
+                                         "../../models/ballast-mini.safetensors",
+                                         "../share/ballast/ballast-mini.safetensors"};
+    if (find_shipped(path, size, places, 3)) {
+        return 0;
     }
     fprintf(stderr,
             "ballast: --model: none given, and the embedded model (ballast-mini.safetensors) is not here; "
             "give a .safetensors file or a diffusers folder\n");
+    return EXIT_USAGE;
+}
+
+/* "cpu", "sim:FILE", or "sim:CARD" for one of the cards that come with Ballast, which becomes its file. */
+static int find_device(char *device, size_t size, const char *name) {
+    char names[3][128], path[PATH_MAX + 160];
+    const char *places[3];
+    static const char *const folders[] = {"../share/devices", "../../share/devices",
+                                          "../share/ballast/devices"};
+    bool card = !strncmp(name, "sim:", 4) && !strpbrk(name, "/.") && strlen(name) < 64;
+    for (int i = 0; i < 3; i++) {
+        snprintf(names[i], sizeof names[i], "%s/%s.json", folders[i], card ? name + 4 : "");
+        places[i] = names[i];
+    }
+    if (!card) {
+        return snprintf(device, size, "%s", name) < (int)size ? 0 : EXIT_USAGE;
+    }
+    if (find_shipped(path, sizeof path, places, 3)) {
+        return snprintf(device, size, "sim:%s", path) < (int)size ? 0 : EXIT_USAGE;
+    }
+    fprintf(stderr,
+            "ballast: --device: no card \"%s\"; there are h200, rtx3060-12gb, rtx3090, rtx4060-laptop, "
+            "rtx4090, rtx5090, "
+            "or sim:FILE.json of your own\n",
+            name + 4);
     return EXIT_USAGE;
 }
 
@@ -47,7 +80,7 @@ static int log_level_of(const struct settings *s) {
     if (debug && *debug && strcmp(debug, "0") != 0) {
         return BALLAST_LOG_DEBUG;
     }
-    return setting_on(s, S_QUIET) ? -1 : setting_on(s, S_VERBOSE) ? BALLAST_LOG_INFO : BALLAST_LOG_WARNING;
+    return setting_on(s, S_QUIET) ? -1 : BALLAST_LOG_INFO;
 }
 
 int open_session(struct session *out, const struct settings *s, const char *path, struct progress_bar *bar) {
@@ -62,7 +95,13 @@ int open_session(struct session *out, const struct settings *s, const char *path
         }
         path = embedded;
     }
+    char device[PATH_MAX + 200] = "cpu";
+    int found = setting_text(s, S_DEVICE) ? find_device(device, sizeof device, setting_text(s, S_DEVICE)) : 0;
+    if (found) {
+        return found;
+    }
     ballast_context_options co = BALLAST_CONTEXT_OPTIONS_INIT;
+    co.device = device;
     co.threads = setting_int(s, S_THREADS);
     co.isa = setting_text(s, S_ISA);
     co.log = log_line;

@@ -6,7 +6,8 @@ int command_plan(int argc, char **argv) {
     struct settings s;
     struct session session = {0};
     struct inputs in = {0};
-    char *json = NULL;
+    char *json = NULL, *text = NULL;
+    ballast_plan_options po = BALLAST_PLAN_OPTIONS_INIT;
     ballast_error err = {0};
     ballast_generate_options o;
     int result = settings_load(&s, CMD_PLAN, 0, argc, argv);
@@ -18,14 +19,18 @@ int command_plan(int argc, char **argv) {
     }
     if (!result) {
         o.prompt = o.prompt ? o.prompt : "";
-        if (ballast_plan(&json, session.model, &o, &err)) {
+        po.compare = setting_on(&s, S_COMPARE);
+        po.sweep = setting_text(&s, S_SWEEP);
+        po.svg_path = setting_text(&s, S_SVG);
+        if (ballast_plan(&json, &text, session.model, &o, &po, &err)) {
             result = report_error(&err);
         }
     }
     if (json) {
-        printf("%s\n", json);
+        printf("%s\n", setting_on(&s, S_JSON) ? json : text);
     }
     ballast_string_free(&json);
+    ballast_string_free(&text);
     close_session(&session);
     free_inputs(&in);
     settings_free(&s);

@@ -2,8 +2,8 @@
 
 #include <stddef.h>
 
-#define PICTURE (CMD_GENERATE | CMD_PLAN)
-#define MODEL (CMD_GENERATE | CMD_PLAN | CMD_INSPECT | CMD_EVAL)
+#define PICTURE (CMD_GENERATE | CMD_PLAN | CMD_CALIBRATE)
+#define MODEL (PICTURE | CMD_INSPECT | CMD_EVAL)
 
 const struct setting setting_table[S_COUNT_OF_SETTINGS] = {
     [S_MODEL] = {"model", 'm', SET_TEXT, MODEL, "FILE", NULL, 0, 0,
@@ -73,8 +73,18 @@ const struct setting setting_table[S_COUNT_OF_SETTINGS] = {
     [S_ALWAYS] = {"always", 0, SET_TEXT, PICTURE, "LIST", NULL, 0, 0, "balanced: modules always evicted"},
     [S_FIT_CHECK] = {"fit-check", 0, SET_SWITCH, PICTURE, NULL, "on", 0, 0,
                      "balanced: evict only if the working set does not fit"},
+    [S_DEVICE] = {"device", 0, SET_TEXT, CMD_PLAN, "cpu|sim:CARD", "cpu", 0, 0,
+                  "plan for this device: sim:rtx5090 and others, or sim:FILE.json (docs/offload.md)"},
+    [S_HINT] = {"hint", 0, SET_SWITCH, CMD_GENERATE, NULL, "on", 0, 0,
+                "say what setting would have made it faster"},
+    [S_TRACE] = {"trace", 0, SET_TEXT, CMD_GENERATE, "FILE", NULL, 0, 0,
+                 "write what happened as Chrome trace events, for Perfetto"},
     [S_ARENA] = {"arena", 0, SET_TEXT, CMD_INSPECT, "WxH", NULL, 0, 0,
                  "also print every module's arena at this size"},
+    [S_COMPARE] = {"compare", 0, SET_SWITCH, CMD_PLAN, NULL, "off", 0, 0, "a row for each mode of --offload"},
+    [S_SWEEP] = {"sweep", 0, SET_TEXT, CMD_PLAN, "LOW:HIGH[:N]", NULL, 0, 0,
+                 "seconds against budget, e.g. 2G:24G, in N steps"},
+    [S_SVG] = {"svg", 0, SET_TEXT, CMD_PLAN, "FILE", NULL, 0, 0, "plot the sweep"},
     [S_INPUTS] = {"inputs", 0, SET_TEXT, CMD_EVAL, "FILE", NULL, 0, 0,
                   "safetensors file with the input tensors"},
     [S_JSON] = {"json", 0, SET_SWITCH, CMD_ALL, NULL, "off", 0, 0, "print JSON, and only that, on stdout"},

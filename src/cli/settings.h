@@ -7,7 +7,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum command { CMD_GENERATE = 1, CMD_PLAN = 2, CMD_INSPECT = 4, CMD_EVAL = 8, CMD_CONFIG = 16, CMD_ALL = 31 };
+enum command {
+    CMD_GENERATE = 1,
+    CMD_PLAN = 2,
+    CMD_INSPECT = 4,
+    CMD_EVAL = 8,
+    CMD_CONFIG = 16,
+    CMD_CALIBRATE = 32,
+    CMD_ALL = 63
+};
 
 enum setting_kind {
     SET_TEXT,
@@ -75,7 +83,13 @@ enum setting_id {
     S_NEVER,
     S_ALWAYS,
     S_FIT_CHECK,
+    S_DEVICE,
+    S_HINT,
+    S_TRACE,
     S_ARENA,
+    S_COMPARE,
+    S_SWEEP,
+    S_SVG,
     S_INPUTS,
     S_JSON,
     S_VERBOSE,
