@@ -2,20 +2,23 @@
  * what belongs to it: ATT(f)        the names of this variant OPERAND, PER  what a factor of a product is: a
  * float (PER 1), or two bf16 side by side (PER 2) OPERAND_OF(p, n)  the operand made of the first n (1 ..
  * PER) elements at p TILES         the product of a register tile of such operands EXP2          2^x, as good
- * as the operands need it STORE_WEIGHTS(row, i, x)  puts the vector x of weights at operands i / PER .. of a
- * row
+ * as the operands need it PUT_WEIGHTS(p, e)  stores VW operands made of the PER vectors e[] at p
  *
- * Keys are packed into panels of VW keys, [panel][head_dim / PER][VW] operands, so that a vector holds one
- * channel (or two) of VW keys; values into panels of VW channels, [panel][key / PER][VW]. A task is ATT_ROWS
- * query rows of one head. It walks over the keys in blocks of ATT_KEYS, keeping the running maximum, the
- * running sum and the unscaled output of each row (the online softmax of Milakov and Gimelshein, blocked as
- * in FlashAttention), so no more than ATT_ROWS x ATT_KEYS scores exist. Rows and keys are padded with zeros
- * to whole tiles; padded keys get weight 0. */
+ * A task is COLS query rows of one head, one in each lane of TILE_VECS vectors. Scores are computed the other
+ * way round, [key][query], so that maximum, sum and weights of a query stay in its lane, and a block of
+ * weights is at once the right factor of the product with the values: out [channel][query] += values
+ * [channel][key] weights [key][query]. The task walks over the keys in blocks of ATT_KEYS, keeping for each
+ * query a base that the exponents are taken against, the running sum and the unscaled output (the online
+ * softmax of Milakov and Gimelshein, blocked as in FlashAttention); so no more than ATT_KEYS x COLS scores
+ * exist. The base is the running maximum, but as long as no score is more than SLACK powers of two above it,
+ * it stays, and the output need not be scaled. Keys are packed to [key][depth] operands, values to
+ * [channel][key / PER]; both are padded with zeros to whole tiles. */
 #ifndef ATT_KEYS
 #define UNUSED __attribute__((unused)) /* a table may have a better way for one of the types */
-#define ATT_KEYS 256
-#define ATT_ROWS (8 * TILE_ROWS)
-#define KEY_STEP (VW > 2 ? VW : 2) /* keys are padded to whole vectors and whole pairs */
+#define ATT_KEYS (16 * TILE_ROWS)
+#define KEY_STEP (2 * TILE_ROWS) /* keys are padded to whole tiles and whole pairs */
+#define COLS (TILE_VECS * VW)
+#define SLACK 8.0f
 
 static inline int64_t up_to(int64_t n, int64_t to) {
     return (n + to - 1) / to * to;
@@ -30,7 +33,7 @@ static inline int64_t ATT(keys_size)(const bl_attention_job *a) {
     return up_to(a->k_rows, KEY_STEP) * ATT(depth)(a);
 }
 static inline int64_t ATT(values_size)(const bl_attention_job *a) {
-    return up_to(a->k_rows, KEY_STEP) / PER * up_to(a->head_dim, VW);
+    return up_to(a->k_rows, KEY_STEP) / PER * up_to(a->head_dim, TILE_ROWS);
 }
 
 static UNUSED int64_t ATT(pack_items)(const bl_attention_job *a) {
@@ -38,7 +41,7 @@ static UNUSED int64_t ATT(pack_items)(const bl_attention_job *a) {
 }
 
 static UNUSED int64_t ATT(items)(const bl_attention_job *a) {
-    return a->heads * (up_to(a->q_rows, ATT_ROWS) / ATT_ROWS);
+    return a->heads * (up_to(a->q_rows, COLS) / COLS);
 }
 
 static UNUSED uint64_t ATT(packed)(const bl_attention_job *a) {
@@ -46,159 +49,163 @@ static UNUSED uint64_t ATT(packed)(const bl_attention_job *a) {
 }
 
 static UNUSED uint64_t ATT(scratch)(const bl_attention_job *a) {
-    return (uint64_t)(ATT_ROWS * (ATT(depth)(a) + ATT_KEYS + up_to(a->head_dim, VW))) * sizeof(float);
+    return (uint64_t)(COLS * (ATT(depth)(a) + ATT_KEYS + up_to(a->head_dim, TILE_ROWS))) * sizeof(float);
 }
 
 /* An item is KEY_STEP keys of a head. */
 static UNUSED void ATT(pack)(const bl_attention_job *a, int64_t begin, int64_t end) {
-    int64_t steps = up_to(a->k_rows, KEY_STEP) / KEY_STEP, rows = steps * KEY_STEP;
+    int64_t steps = up_to(a->k_rows, KEY_STEP) / KEY_STEP, rows = steps * KEY_STEP / PER;
     int dim = a->head_dim, depth = ATT(depth)(a);
     for (int64_t item = begin; item < end; item++) {
         int64_t head = item / steps, first = item % steps * KEY_STEP;
-        OPERAND *keys = (OPERAND *)a->packed + head * ATT(keys_size)(a);
+        OPERAND *keys = (OPERAND *)a->packed + head * ATT(keys_size)(a) + first * depth;
         OPERAND *values = (OPERAND *)a->packed + a->heads * ATT(keys_size)(a) + head * ATT(values_size)(a);
         for (int64_t j = first; j < first + KEY_STEP; j++) {
             const T *k = (const T *)a->k + j * a->k_stride + head * dim;
-            OPERAND *to = keys + j / VW * VW * depth + j % VW;
             for (int d = 0; d < depth; d++) {
                 int n = dim - d * PER < PER ? dim - d * PER : PER;
-                to[(int64_t)d * VW] = j < a->k_rows ? OPERAND_OF(k + d * PER, n) : 0;
+                *keys++ = j < a->k_rows ? OPERAND_OF(k + d * PER, n) : 0;
             }
         }
-        for (int64_t j = first; j < first + KEY_STEP; j += PER) {
-            const T *v = (const T *)a->v + j * a->v_stride + head * dim;
-            OPERAND *to = values + j / PER * VW;
-            for (int d = 0; d < (int)up_to(dim, VW); d++) {
+        for (int d = 0; d < (int)up_to(dim, TILE_ROWS); d++) {
+            for (int64_t j = first; j < first + KEY_STEP; j += PER) {
+                const T *v = (const T *)a->v + j * a->v_stride + head * dim + d;
                 T pair[2] = {0, 0};
                 for (int i = 0; i < PER && d < dim && j + i < a->k_rows; i++) {
-                    pair[i] = v[i * a->v_stride + d];
+                    pair[i] = v[i * a->v_stride];
                 }
-                to[d / VW * (rows / PER * VW) + d % VW] = OPERAND_OF(pair, PER);
+                values[d * rows + j / PER] = OPERAND_OF(pair, PER);
             }
         }
     }
 }
 
-/* Turns scores [keys] of a row into weights in place. `limit`: keys that the row may see. The running maximum
- * and sum are updated; returns what the output so far must be multiplied with. */
-static inline float ATT(softmax)(float *s, int keys, int limit, float scale, float *highest, float *sum) {
-    limit = limit < 0 ? 0 : limit > keys ? keys : limit;
-    int whole = limit / VW * VW;
-    vf top = vf_set(*highest), top2 = top; /* two chains, because each step waits for the one before */
-    for (int i = 0; i + VW < whole; i += 2 * VW) {
-        top = vf_max(vf_load(s + i), top);
-        top2 = vf_max(vf_load(s + i + VW), top2);
-    }
-    if (whole / VW % 2) {
-        top = vf_max(vf_load(s + whole - VW), top);
-    }
-    float most = vf_highest(vf_max(top, top2));
-    for (int i = whole; i < limit; i++) {
-        most = s[i] > most ? s[i] : most;
-    }
-    vf base = vf_set(-most * scale), factor = vf_set(scale), total = vf_set(0.0f);
-    for (int i = 0; i < whole; i += VW) {
-        vf e = EXP2(vf_fma(vf_load(s + i), factor, base));
-        total = vf_add(total, e);
-        STORE_WEIGHTS(s, i, e);
-    }
-    if (whole < limit) {
-        float part[VW];
-        vf_store(part, EXP2(vf_fma(vf_load_part(s + whole, limit - whole), factor, base)));
-        for (int i = limit - whole; i < VW; i++) {
-            part[i] = 0.0f;
+/* What a task works with. */
+typedef struct ATT(work) {
+    const bl_attention_job *a;
+    const OPERAND *keys, *values; /* of its head */
+    int64_t first;                /* query row in lane 0 */
+    OPERAND *query;               /* [TILE_VECS][depth][VW] */
+    float *score;                 /* [ATT_KEYS][COLS]; then weights, operands [ATT_KEYS / PER][COLS] */
+    float *out;                   /* [dim][COLS] */
+    vf base[TILE_VECS], sum[TILE_VECS];
+} ATT(work);
+
+/* Makes keys that a query must not see so low that their weight is 0. */
+static void ATT(hide)(ATT(work) * w, int64_t j, int count) {
+    for (int key = 0; key < count; key++) {
+        for (int64_t lane = 0; lane < COLS && w->first + lane < j + key; lane++) {
+            w->score[key * COLS + lane] = -1e30f;
         }
-        STORE_WEIGHTS(s, whole, vf_load(part));
-        total = vf_add(total, vf_load(part));
-        whole += VW;
     }
-    for (int i = whole; i < up_to(keys, KEY_STEP); i += VW) {
-        STORE_WEIGHTS(s, i, vf_set(0.0f));
-    }
-    float before[VW];
-    vf_store(before, exp2_of(vf_set((*highest - most) * scale)));
-    *sum = *sum * before[0] + vf_sum(total);
-    *highest = most;
-    return before[0];
 }
 
-/* Keys [j, j + count) for `rows` rows (whole tiles): scores, weights, and their part of the output. */
-static inline void ATT(block)(const bl_attention_job *a, int64_t head, int64_t first, int rows, int64_t j,
-                              int count, const OPERAND *query, float *score, float *out, float *highest,
-                              float *sum) {
-    int depth = ATT(depth)(a), wide = (int)up_to(a->head_dim, VW), vecs = (int)up_to(count, KEY_STEP) / VW;
+/* Raises the base of the queries of vector v, where it must be, and scales what was summed so far. */
+static inline void ATT(raise)(ATT(work) * w, int v, int count, float scale) {
+    vf top = w->base[v], top2 = top; /* two chains, because each step waits for the one before */
+    const float *s = w->score + v * VW;
+    for (int key = 0; key + 1 < count; key += 2) {
+        top = vf_max(vf_load(s + key * COLS), top);
+        top2 = vf_max(vf_load(s + (key + 1) * COLS), top2);
+    }
+    if (count % 2) {
+        top = vf_max(vf_load(s + (count - 1) * COLS), top);
+    }
+    top = vf_max(top, top2);
+    vf rise = vf_mul(vf_sub(top, w->base[v]), vf_set(scale));
+    if (!(vf_highest(rise) > SLACK)) {
+        return;
+    }
+    vf factor = exp2_of(vf_sub(vf_set(0.0f), rise));
+    w->base[v] = top;
+    w->sum[v] = vf_mul(w->sum[v], factor);
+    for (int d = 0; d < w->a->head_dim; d++) {
+        float *o = w->out + d * COLS + v * VW;
+        vf_store(o, vf_mul(vf_load(o), factor));
+    }
+}
+
+/* Turns the scores of vector v into weights in place. */
+static inline void ATT(weigh)(ATT(work) * w, int v, int count, float scale) {
+    vf factor = vf_set(scale), base = vf_mul(w->base[v], vf_set(-scale)), sum = w->sum[v];
+    for (int key = 0; key < (int)up_to(count, 2); key += PER) {
+        vf e[2];
+        for (int i = 0; i < PER; i++) {
+            const float *s = w->score + (key + i) * COLS + v * VW;
+            e[i] = key + i < count ? EXP2(vf_fma(vf_load(s), factor, base)) : vf_set(0.0f);
+            sum = vf_add(sum, e[i]);
+        }
+        PUT_WEIGHTS((OPERAND *)(void *)w->score + key / PER * COLS + v * VW, e);
+    }
+    w->sum[v] = sum;
+}
+
+/* Keys [j, j + count): scores, weights, and their part of the output. */
+static inline void ATT(block)(ATT(work) * w, int64_t j, int count) {
+    const bl_attention_job *a = w->a;
+    int depth = ATT(depth)(a);
     int64_t key_rows = up_to(a->k_rows, KEY_STEP) / PER;
-    const OPERAND *keys = (const OPERAND *)a->packed + head * ATT(keys_size)(a);
-    const OPERAND *values =
-        (const OPERAND *)a->packed + a->heads * ATT(keys_size)(a) + head * ATT(values_size)(a);
     float scale = a->scale * 1.44269504f;
-    for (int v = 0; v < vecs; v += TILE_VECS) {
-        int take = vecs - v < TILE_VECS ? vecs - v : TILE_VECS;
-        for (int r = 0; r < rows; r += TILE_ROWS) {
-            TILES(TILE_ROWS, take, depth, query + r * depth, depth, keys + (j / VW + v) * VW * depth,
-                  (int64_t)VW * depth, score + r * ATT_KEYS + v * VW, ATT_KEYS, false);
-        }
+    for (int key = 0; key < count; key += TILE_ROWS) {
+        TILES(count - key, TILE_VECS, depth, w->keys + (j + key) * depth, depth, w->query, VW,
+              (int64_t)depth * VW, w->score + key * COLS, COLS, false);
     }
-    for (int r = 0; r < rows; r++) {
-        int64_t seen = a->causal ? first + r + 1 - j : count;
-        float before = ATT(softmax)(score + r * ATT_KEYS, count, (int)(seen < count ? seen : count), scale,
-                                    &highest[r], &sum[r]);
-        for (int d = 0; d < wide && before != 1.0f; d += VW) {
-            vf_store(out + r * wide + d, vf_mul(vf_load(out + r * wide + d), vf_set(before)));
-        }
+    if (a->causal && j + count > w->first) {
+        ATT(hide)(w, j, count);
     }
-    for (int v = 0; v < wide / VW; v += TILE_VECS) {
-        int take = wide / VW - v < TILE_VECS ? wide / VW - v : TILE_VECS;
-        for (int r = 0; r < rows; r += TILE_ROWS) {
-            TILES(TILE_ROWS, take, vecs * VW / PER, (const OPERAND *)(const void *)(score + r * ATT_KEYS),
-                  ATT_KEYS, values + (v * key_rows + j / PER) * VW, key_rows * VW, out + r * wide + v * VW,
-                  wide, true);
-        }
+    for (int v = 0; v < TILE_VECS; v++) {
+        ATT(raise)(w, v, count, scale);
+        ATT(weigh)(w, v, count, scale);
+    }
+    for (int d = 0; d < a->head_dim; d += TILE_ROWS) {
+        TILES(a->head_dim - d, TILE_VECS, (count + PER - 1) / PER, w->values + d * key_rows + j / PER,
+              key_rows, (const OPERAND *)(const void *)w->score, COLS, VW, w->out + d * COLS, COLS, true);
     }
 }
 
-/* One task: rows [first, first + rows) of a head. scratch: query [ATT_ROWS][depth], scores
- * [ATT_ROWS][ATT_KEYS], output [ATT_ROWS][padded dim]. */
-static void ATT(task)(const bl_attention_job *a, int64_t head, int64_t first, int rows, float *scratch) {
-    int dim = a->head_dim, depth = ATT(depth)(a), wide = (int)up_to(dim, VW),
-        padded = (int)up_to(rows, TILE_ROWS);
-    OPERAND *query = (OPERAND *)(void *)scratch;
-    float *score = scratch + ATT_ROWS * depth, *out = score + ATT_ROWS * ATT_KEYS;
-    float highest[ATT_ROWS], sum[ATT_ROWS];
-    for (int r = 0; r < padded; r++) {
-        const T *q = (const T *)a->q + (first + r) * a->q_stride + head * dim;
+static void ATT(task)(const bl_attention_job *a, int64_t head, int64_t first, float *scratch) {
+    int dim = a->head_dim, depth = ATT(depth)(a);
+    int rows = (int)(a->q_rows - first < COLS ? a->q_rows - first : COLS);
+    ATT(work) w = {.a = a, .first = first};
+    w.keys = (const OPERAND *)a->packed + head * ATT(keys_size)(a);
+    w.values = (const OPERAND *)a->packed + a->heads * ATT(keys_size)(a) + head * ATT(values_size)(a);
+    w.query = (OPERAND *)(void *)scratch;
+    w.score = scratch + COLS * depth;
+    w.out = w.score + COLS * ATT_KEYS;
+    for (int lane = 0; lane < COLS; lane++) {
+        const T *q = (const T *)a->q + (first + lane) * a->q_stride + head * dim;
         for (int d = 0; d < depth; d++) {
             int n = dim - d * PER < PER ? dim - d * PER : PER;
-            query[r * depth + d] = r < rows ? OPERAND_OF(q + d * PER, n) : 0;
+            w.query[(lane / VW * depth + d) * VW + lane % VW] = lane < rows ? OPERAND_OF(q + d * PER, n) : 0;
         }
-        memset(out + r * wide, 0, (size_t)wide * sizeof *out);
-        highest[r] = -1e30f; /* below any score that means something; -inf would make inf - inf */
-        sum[r] = 0.0f;
+    }
+    memset(w.out, 0, (size_t)up_to(dim, TILE_ROWS) * COLS * sizeof *w.out);
+    for (int v = 0; v < TILE_VECS; v++) {
+        w.base[v] = vf_set(-1e30f); /* below any score that means something; -inf would make inf - inf */
+        w.sum[v] = vf_set(0.0f);
     }
     int64_t seen = a->causal && first + rows < a->k_rows ? first + rows : a->k_rows;
     for (int64_t j = 0; j < seen; j += ATT_KEYS) {
-        int count = (int)(seen - j < ATT_KEYS ? seen - j : ATT_KEYS);
-        ATT(block)(a, head, first, padded, j, count, query, score, out, highest, sum);
+        ATT(block)(&w, j, (int)(seen - j < ATT_KEYS ? seen - j : ATT_KEYS));
     }
-    for (int r = 0; r < rows; r++) {
-        T *y = (T *)a->y + (first + r) * a->y_stride + head * dim;
-        vf inverse = vf_set(1.0f / sum[r]);
-        for (int d = 0; d < dim; d += VW) {
-            vf x = vf_mul(vf_load(out + r * wide + d), inverse);
-            if (d + VW <= dim) {
-                STORE(y + d, x);
-            } else {
-                STORE_PART(y + d, x, dim - d);
+    for (int lane = 0; lane < rows; lane++) {
+        float sums[VW], row[64];
+        vf_store(sums, w.sum[lane / VW]);
+        float inverse = 1.0f / sums[lane % VW];
+        T *y = (T *)a->y + (first + lane) * a->y_stride + head * dim;
+        for (int d = 0; d < dim; d += 64) {
+            int n = dim - d < 64 ? dim - d : 64;
+            for (int i = 0; i < n; i++) {
+                row[i] = w.out[(d + i) * COLS + lane] * inverse;
             }
+            NAME(from_f32)(y + d, row, n);
         }
     }
 }
 
 static UNUSED void ATT(attention)(const bl_attention_job *a, int64_t begin, int64_t end, void *scratch) {
-    int64_t blocks = up_to(a->q_rows, ATT_ROWS) / ATT_ROWS;
+    int64_t blocks = up_to(a->q_rows, COLS) / COLS;
     for (int64_t item = begin; item < end; item++) {
-        int64_t first = item % blocks * ATT_ROWS;
-        int rows = (int)(a->q_rows - first < ATT_ROWS ? a->q_rows - first : ATT_ROWS);
-        ATT(task)(a, item / blocks, first, rows, scratch);
+        ATT(task)(a, item / blocks, item % blocks * COLS, scratch);
     }
 }

@@ -29,9 +29,11 @@ static inline vf exp2_coarse(vf x) {
     return vf_scale2(vf_fma(p, f, vf_set(1.0f)), n);
 }
 
-/* Weights take half the room of scores, so a row is narrowed in place from its beginning. */
-static inline void weights_store(float *row, int i, vf x) {
-    _mm256_storeu_si256((__m256i *)(void *)(row + i / 2), (__m256i)_mm512_cvtneps_pbh(x));
+/* In each lane the weight of one key, then that of the next. */
+static inline void pairs_put(uint32_t *p, const vf *e) {
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
+                                           7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    _mm512_storeu_si512(p, _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(e[1], e[0])));
 }
 
 #define OPERAND uint32_t
@@ -45,12 +47,10 @@ static inline void weights_store(float *row, int i, vf x) {
 #define T uint16_t
 #define NAME(f) f##_bf16
 #define ATT(f) f##_pairs
-#define STORE vf_store_bf16
-#define STORE_PART vf_store_bf16_part
 #define PER 2
 #define OPERAND_OF pair_of
 #define EXP2 exp2_coarse
-#define STORE_WEIGHTS weights_store
+#define PUT_WEIGHTS pairs_put
 #include "device/cpu/kernels_attention.h"
 
 const bl_kernels bl_kernels_avx512_bf16 = {

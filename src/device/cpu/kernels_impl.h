@@ -114,7 +114,7 @@ static inline float one_bf16(uint16_t x) {
 #define OPERAND_OF(p, n) ((void)(n), NAME(one)((p)[0]))
 #define TILES tiles_f32
 #define EXP2 exp2_of
-#define STORE_WEIGHTS(row, i, x) vf_store((row) + (i), x)
+#define PUT_WEIGHTS(p, e) vf_store(p, (e)[0])
 
 #define T float
 #define NAME(f) f##_f32
@@ -157,7 +157,7 @@ static inline float one_bf16(uint16_t x) {
 #undef OPERAND_OF
 #undef TILES
 #undef EXP2
-#undef STORE_WEIGHTS
+#undef PUT_WEIGHTS
 
 /* clang-format off */
 /* Table of type t; `att` is the way of its attention. */

@@ -182,7 +182,7 @@ static inline void NAME(wino_products)(const bl_winograd_job *j) {
         for (int v = 0; v < vecs; v += TILE_VECS) {
             int take = vecs - v < TILE_VECS ? vecs - v : TILE_VECS;
             for (int r = 0; r < j->tiles; r += TILE_ROWS) {
-                tiles_f32(j->tiles - r, take, j->ins, a + r * row, row, b + (int64_t)v * j->depth * VW,
+                tiles_f32(j->tiles - r, take, j->ins, a + r * row, row, b + (int64_t)v * j->depth * VW, VW,
                           (int64_t)j->depth * VW, c + (int64_t)r * j->group + v * VW, j->group, j->in > 0);
             }
         }
