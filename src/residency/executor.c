@@ -1,23 +1,11 @@
 #include "residency/executor.h"
 
 #include "core/checked.h"
+#include "residency/inflight.h"
 #include "residency/move_debug.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* Something put on a stream whose times are not known yet. */
-typedef struct pending {
-    bl_event *begin, *end;
-    bl_ledger_entry entry;
-    int before; /* of a copy: the run that waits for it */
-    bool gated; /* of a run: it waited for a copy */
-} pending;
-
-typedef struct pending_list {
-    pending *items;
-    int count, room;
-} pending_list;
 
 struct bl_executor {
     bl_device *device;
@@ -44,35 +32,9 @@ struct bl_executor {
     int first_run; /* of the pass under way */
     double pass_began;
 
-    pending_list runs, copies;
-    bl_event **idle; /* events not in use */
-    int idle_count, idle_room;
+    bl_flight runs, copies;
+    bl_event_pool pool;
 };
-
-static int event_take(bl_executor *e, bl_event **out, bl_error *err) {
-    if (e->idle_count) {
-        *out = e->idle[--e->idle_count];
-        return 0;
-    }
-    return e->ops->event_open(out, e->device, err);
-}
-
-static void event_give(bl_executor *e, bl_event *event) {
-    if (!event) {
-        return;
-    }
-    if (e->idle_count == e->idle_room) {
-        int room = e->idle_room ? e->idle_room * 2 : 256;
-        bl_event **idle = realloc(e->idle, (size_t)room * sizeof(bl_event *));
-        if (!idle) {
-            e->ops->event_close(event);
-            return;
-        }
-        e->idle = idle;
-        e->idle_room = room;
-    }
-    e->idle[e->idle_count++] = event;
-}
 
 int bl_executor_open(bl_executor **out, bl_device *d, bl_device_module *const *modules, int count,
                      const bl_executor_options *options, bl_error *err) {
@@ -86,6 +48,7 @@ int bl_executor_open(bl_executor **out, bl_device *d, bl_device_module *const *m
     }
     e->device = d;
     e->ops = d->ops;
+    e->pool.device = d;
     e->module_count = count;
     for (int m = 0; m < count; m++) {
         e->modules[m] = modules[m];
@@ -114,33 +77,18 @@ static void region_forget(bl_executor *e) {
     e->used_bytes = 0;
 }
 
-/* Waits without looking at what went wrong: afterwards the device touches no memory of ours. */
-static void drain(bl_executor *e, pending_list *list) {
-    for (int i = 0; i < list->count; i++) {
-        if (list->items[i].end) {
-            e->ops->event_wait(list->items[i].end, NULL);
-        }
-        event_give(e, list->items[i].begin);
-        event_give(e, list->items[i].end);
-    }
-    list->count = 0;
-}
-
 void bl_executor_close(bl_executor **ep) {
     bl_executor *e = *ep;
     if (!e) {
         return;
     }
-    drain(e, &e->runs);
-    drain(e, &e->copies);
+    bl_flight_drain(&e->runs, &e->pool);
+    bl_flight_drain(&e->copies, &e->pool);
     region_forget(e);
-    for (int i = 0; i < e->idle_count; i++) {
-        e->ops->event_close(e->idle[i]);
-    }
+    bl_event_pool_close(&e->pool);
     for (int m = 0; m < e->module_count; m++) {
         free(e->at[m]);
     }
-    free(e->idle);
     free(e->runs.items);
     free(e->copies.items);
     free(e);
@@ -253,55 +201,6 @@ int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
     return 0;
 }
 
-static int list_add(pending_list *list, pending item, bl_error *err) {
-    if (list->count == list->room) {
-        int room = list->room ? list->room * 2 : 256;
-        pending *items = realloc(list->items, (size_t)room * sizeof *items);
-        if (!items) {
-            return bl_fail_memory(err, "the list of work under way", (size_t)room * sizeof *items);
-        }
-        list->items = items;
-        list->room = room;
-    }
-    list->items[list->count++] = item;
-    return 0;
-}
-
-/* Takes two events, records the first, and leaves the item at the end of the list; `end` is recorded by
- * `close_item`. */
-static int open_item(bl_executor *e, pending_list *list, pending item, bl_stream stream, bl_error *err) {
-    int rc = event_take(e, &item.begin, err);
-    if (rc) {
-        return rc;
-    }
-    rc = event_take(e, &item.end, err);
-    if (!rc) {
-        rc = e->ops->event_record(item.begin, stream, err);
-    }
-    if (!rc) {
-        rc = list_add(list, item, err);
-    }
-    if (rc) {
-        event_give(e, item.begin);
-        event_give(e, item.end);
-    }
-    return rc;
-}
-
-/* After work was put on the stream, or failed to be: a failed item leaves the list. */
-static int close_item(bl_executor *e, pending_list *list, bl_stream stream, int rc, bl_error *err) {
-    pending *item = &list->items[list->count - 1];
-    if (!rc) {
-        rc = e->ops->event_record(item->end, stream, err);
-    }
-    if (rc) {
-        event_give(e, item->begin);
-        event_give(e, item->end);
-        list->count--;
-    }
-    return rc;
-}
-
 static int onload(bl_executor *e, const bl_move *v, bl_error *err) {
     /* Runs of earlier passes have ended: bl_executor_pass waits for them. */
     if (v->after >= e->first_run && v->after - e->first_run < e->runs.count) {
@@ -312,20 +211,20 @@ static int onload(bl_executor *e, const bl_move *v, bl_error *err) {
         }
     }
     uint64_t bytes = e->p->modules[v->module].blocks[v->block].bytes;
-    pending item = {.before = v->before,
-                    .entry = {.work = BL_WORK_ONLOAD,
-                              .stage = e->onload_stage,
-                              .phase = e->phase,
-                              .module = v->module,
-                              .block = v->block,
-                              .run = v->before,
-                              .bytes = bytes}};
-    int rc = open_item(e, &e->copies, item, BL_STREAM_COPY, err);
+    bl_flight_item item = {.before = v->before,
+                           .entry = {.work = BL_WORK_ONLOAD,
+                                     .stage = e->onload_stage,
+                                     .phase = e->phase,
+                                     .module = v->module,
+                                     .block = v->block,
+                                     .run = v->before,
+                                     .bytes = bytes}};
+    int rc = bl_flight_begin(&e->copies, &e->pool, item, BL_STREAM_COPY, err);
     if (rc) {
         return rc;
     }
     rc = e->ops->onload(e->modules[v->module], v->block, e->region, v->offset, BL_STREAM_COPY, err);
-    rc = close_item(e, &e->copies, BL_STREAM_COPY, rc, err);
+    rc = bl_flight_end(&e->copies, &e->pool, BL_STREAM_COPY, rc, err);
     if (!rc) {
         e->at[v->module][v->block] = v->offset;
         e->used_bytes += bytes;
@@ -400,23 +299,23 @@ static int run_block(bl_executor *e, int block, const bl_binding *binding, bl_er
         rc = bl_fail(err, BL_E_INTERNAL, "block %s is not on the device when it is due",
                      e->p->modules[f->module].blocks[block].name);
     }
-    pending item = {.entry = {.work = BL_WORK_COMPUTE,
-                              .stage = e->stage,
-                              .phase = e->phase,
-                              .module = f->module,
-                              .block = block,
-                              .run = run}};
+    bl_flight_item item = {.entry = {.work = BL_WORK_COMPUTE,
+                                     .stage = e->stage,
+                                     .phase = e->phase,
+                                     .module = f->module,
+                                     .block = block,
+                                     .run = run}};
     if (!rc) {
         rc = wait_for_copies(e, run, &item.gated, err);
     }
     if (!rc) {
-        rc = open_item(e, &e->runs, item, BL_STREAM_COMPUTE, err);
+        rc = bl_flight_begin(&e->runs, &e->pool, item, BL_STREAM_COMPUTE, err);
     }
     if (rc) {
         return rc;
     }
     rc = e->ops->run(e->executables[e->phase], block, binding, BL_STREAM_COMPUTE, err);
-    return close_item(e, &e->runs, BL_STREAM_COMPUTE, rc, err);
+    return bl_flight_end(&e->runs, &e->pool, BL_STREAM_COMPUTE, rc, err);
 }
 
 /* Waits for the items that come before `until` (all runs; copies that a run before it needed) and writes them
@@ -425,7 +324,7 @@ static int harvest_runs(bl_executor *e, bl_error *err) {
     double last = e->pass_began;
     int rc = 0;
     for (int i = 0; i < e->runs.count && !rc; i++) {
-        pending *x = &e->runs.items[i];
+        bl_flight_item *x = &e->runs.items[i];
         rc = e->ops->event_wait(x->end, err);
         if (rc) {
             break;
@@ -446,14 +345,14 @@ static int harvest_runs(bl_executor *e, bl_error *err) {
             rc = bl_ledger_add(e->ledger, x->entry, err);
         }
     }
-    drain(e, &e->runs);
+    bl_flight_drain(&e->runs, &e->pool);
     return rc;
 }
 
 static int harvest_copies(bl_executor *e, int until, bl_error *err) {
     int done = 0, rc = 0;
     while (done < e->copies.count && e->copies.items[done].before < until && !rc) {
-        pending *x = &e->copies.items[done++];
+        bl_flight_item *x = &e->copies.items[done++];
         rc = e->ops->event_wait(x->end, err);
         if (!rc) {
             double began = e->ops->event_seconds(x->begin);
@@ -461,11 +360,13 @@ static int harvest_copies(bl_executor *e, int until, bl_error *err) {
             x->entry.seconds = e->ops->event_seconds(x->end) - began;
             rc = bl_ledger_add(e->ledger, x->entry, err);
         }
-        event_give(e, x->begin);
-        event_give(e, x->end);
+        bl_event_give(&e->pool, x->begin);
+        bl_event_give(&e->pool, x->end);
     }
     e->copies.count -= done;
-    memmove(e->copies.items, e->copies.items + done, (size_t)e->copies.count * sizeof *e->copies.items);
+    if (e->copies.count) {
+        memmove(e->copies.items, e->copies.items + done, (size_t)e->copies.count * sizeof *e->copies.items);
+    }
     return rc;
 }
 
@@ -514,9 +415,9 @@ int bl_executor_finish(bl_executor *e, bl_error *err) {
     if (!e->p) {
         return 0;
     }
-    drain(e, &e->runs);
+    bl_flight_drain(&e->runs, &e->pool);
     int rc = harvest_copies(e, e->plan->run_count + 1, err);
-    drain(e, &e->copies);
+    bl_flight_drain(&e->copies, &e->pool);
     e->p = NULL;
     e->plan = NULL;
     e->phase = -1;

@@ -82,6 +82,9 @@ static int candidate(search *s, const char *method, double margin, int distance,
         bl_plan_free(&plan);
         return rc;
     }
+    if (plan->reopen) {
+        plan->region_bytes = plan->peak_bytes; /* nothing lies above: the region is opened no larger */
+    }
     s->work += plan->run_count + 4 * plan->move_count;
     for (int i = 0; i < s->p->phase_count; i++) {
         if (plan->phases[i].seconds < s->best_seconds[i]) {
