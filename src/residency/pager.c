@@ -320,14 +320,17 @@ static double latest_start(const pager *g) {
         int to = first + f->passes * m->block_count;
         to = to < from + m->block_count ? to : from + m->block_count;
         double base = i >= p->phase_count ? g->prefix[p->run_count] : 0;
-        const double *prefix = i >= p->phase_count ? g->prefix - p->run_count : g->prefix;
+        int shift = i >= p->phase_count ? p->run_count : 0;
+        const uint64_t *at = g->b.at[f->module];
+        uint64_t floor = g->arena_to[g->phase * 2 * p->phase_count + i];
+        int b = (from - first) % m->block_count;
         for (int r = from; r < to; r++) {
-            int b = (r - first) % m->block_count;
-            if (!present(g, i, b)) {
+            if (at[b] == BL_NOWHERE || at[b] < floor) {
                 copies += m->blocks[b].copy_seconds * g->o->margin;
-                double start = base + prefix[r] - copies;
+                double start = base + g->prefix[r - shift] - copies;
                 latest = start < latest ? start : latest;
             }
+            b = b + 1 < m->block_count ? b + 1 : 0;
         }
     }
     return latest;

@@ -120,8 +120,9 @@ static int make_pins(search *s, bl_error *err) {
     return 0;
 }
 
+/* Near enough not to look further. */
 static bool near_bound(const search *s) {
-    return s->best->seconds <= s->bound.seconds * 1.004;
+    return s->best->seconds <= s->bound.seconds * 1.01;
 }
 
 /* Fixed residents of several extents, then for each phase the one that did best there. */
@@ -187,18 +188,15 @@ static int search_run(search *s, bl_error *err) {
     if (rc || near_bound(s)) {
         return rc ? rc : try_modes(s, err);
     }
-    if (s->p->async_copy) {
-        /* The quick bound may be too low to be reached. */
-        bl_bound fine;
-        rc = bl_bound_find(&fine, s->p, s->p->cyclic && s->p->open_bytes, true, true, err);
-        if (rc) {
-            return rc;
-        }
-        free(s->bound.keep);
-        fine.moved_bytes = fine.moved_bytes > s->bound.moved_bytes ? fine.moved_bytes : s->bound.moved_bytes;
-        fine.seconds = fine.seconds > s->bound.seconds ? fine.seconds : s->bound.seconds;
-        s->bound = fine;
+    /* The quick bound may be too low to be reached, and it says nothing of what to keep. */
+    bl_bound fine;
+    rc = bl_bound_find(&fine, s->p, s->p->cyclic && s->p->open_bytes, true, true, err);
+    if (rc) {
+        return rc;
     }
+    fine.moved_bytes = fine.moved_bytes > s->bound.moved_bytes ? fine.moved_bytes : s->bound.moved_bytes;
+    fine.seconds = fine.seconds > s->bound.seconds ? fine.seconds : s->bound.seconds;
+    s->bound = fine;
     if (!near_bound(s)) {
         rc = candidate(s, "paged, keeping what the bound keeps", 1.05, 1, true, err);
     }
@@ -217,7 +215,7 @@ static int auto_plan(bl_plan **out, const bl_problem *p, const bl_plan *levels, 
         arena = levels->phases[i].arena_bytes > arena ? levels->phases[i].arena_bytes : arena;
     }
     s.region_bytes = !reopen ? p->open_bytes : all + arena < budget ? all + arena : budget;
-    int rc = bl_bound_find(&s.bound, p, p->cyclic && p->open_bytes, false, true, err);
+    int rc = bl_bound_find(&s.bound, p, p->cyclic && p->open_bytes, false, false, err);
     rc = rc ? rc : search_run(&s, err);
     for (int w = 0; w < windows; w++) {
         free(s.pins[w]);
