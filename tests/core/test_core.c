@@ -79,6 +79,35 @@ static void test_convert_pairs(void **state) {
     assert_int_equal(bl_convert(back, BL_I64, f, BL_F32, N), -1);
 }
 
+/* Every 16-bit pattern through arrays, which vectors convert, against the conversions of single values. */
+static void test_convert_every_pattern(void **state) {
+    (void)state;
+    enum { N = 65536 + 5 };
+    static uint16_t in[N], out[N];
+    static float wide[N], values[N];
+    for (unsigned i = 0; i < N; i++) {
+        in[i] = (uint16_t)i;
+        uint32_t bits = i * 65537u + (i & 7) * 0x1fff; /* low halves around the middle between two BF16 */
+        memcpy(&values[i], &bits, 4);
+    }
+    for (int type = 0; type < 2; type++) {
+        assert_int_equal(bl_convert(wide, BL_F32, in, type ? BL_BF16 : BL_F16, N), 0);
+        for (int i = 0; i < N; i++) {
+            float want = type ? bl_bf16_to_f32(in[i]) : bl_f16_to_f32(in[i]);
+            assert_true(isnan(want) ? isnan(wide[i]) != 0 : memcmp(&want, &wide[i], 4) == 0);
+        }
+    }
+    assert_int_equal(bl_convert(out, BL_BF16, values, BL_F32, N), 0);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(out[i], bl_f32_to_bf16(values[i]));
+    }
+    assert_int_equal(bl_convert(out, BL_BF16, in, BL_F16, N), 0);
+    for (int i = 0; i < N; i++) {
+        float value = bl_f16_to_f32(in[i]);
+        assert_true(isnan(value) ? isnan(bl_bf16_to_f32(out[i])) != 0 : out[i] == bl_f32_to_bf16(value));
+    }
+}
+
 static void test_messages(void **state) {
     (void)state;
     bl_error err = {0};
@@ -138,8 +167,9 @@ static void test_loops(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_half),    cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_convert_pairs), cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_checked),       cmocka_unit_test(test_loops),
+        cmocka_unit_test(test_convert_pairs), cmocka_unit_test(test_convert_every_pattern),
+        cmocka_unit_test(test_messages),      cmocka_unit_test(test_checked),
+        cmocka_unit_test(test_loops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
