@@ -7,12 +7,12 @@ So a prompt may hold words the model never saw.
 import numpy as np
 from transformers import CLIPTokenizer
 
-from config import BACKGROUNDS, END, HERE, START, TOKENIZER, TOKENS, VOCAB
+from config import BACKGROUNDS, END, HERE, MERGES, START, TOKENS, VOCAB
 from data import emoji_list, keywords
 
 FORMS = ("a drawing of {a}", "a picture of {a}", "{n} emoji", "an emoji of {a}", "a cartoon of {a}")
 ON = (" on a {c} background", ", {c} background", " on {c}")
-DROP, BACKGROUND, FILLER = 0.1, 0.15, 0.1
+DROP, BACKGROUND, FILLER = 0.1, 0.05, 0.1
 FACE = " face"
 CREATURES = {"monkey", "dog", "cat", "tiger", "horse", "cow", "pig", "rabbit", "clown"}     # 'dog face' is called a dog
 
@@ -75,11 +75,20 @@ class Captions:
         yield from ("x" + on.format(c=c) for on in ON for c in BACKGROUNDS)
 
 
+def tokenizer():
+    """CLIP's tokenizer, from the merges that the C library embeds: bytes, bytes that end a word, merges, start, end."""
+    lines = MERGES.read_text(encoding="utf8").splitlines()[1:]
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    bytes_ = [chr(b) for b in printable] + [chr(256 + i) for i in range(256 - len(printable))]
+    pieces = bytes_ + [b + "</w>" for b in bytes_] + [line.replace(" ", "") for line in lines] + ["<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[tuple(line.split(" ")) for line in lines])
+
+
 class Vocabulary:
     """CLIP token ids <-> the rows that training holds: the used tokens in order, then one row for all others."""
 
     def __init__(self, strings):
-        self.tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER)
+        self.tokenizer = tokenizer()
         used = {START, END}
         for text in strings:
             used.update(self.tokenizer(text).input_ids)

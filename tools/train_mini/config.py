@@ -8,11 +8,11 @@ WORK = Path(os.environ.get("BALLAST_TRAIN", Path.home() / ".cache/ballast-train"
 
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")       # Debian: fonts-noto-color-emoji
 CLDR = Path("/usr/share/unicode/cldr/common")                          # Debian: unicode-cldr-core
-# CLIP's vocab.json and merges.txt.
-TOKENIZER = Path(os.environ.get("BALLAST_TOKENIZER", REPO.parent / "shared/goldens/seed1/common/tokenizer"))
+MERGES = REPO / "src/text/clip_merges.txt"                              # CLIP's BPE merges, as the C library embeds them
 
 SEED = 20240
-THREADS = int(os.environ.get("BALLAST_THREADS", "2"))
+WORKERS = int(os.environ.get("BALLAST_WORKERS", "1"))        # processes that share one training's batches (UNet only)
+THREADS = int(os.environ.get("BALLAST_THREADS", "2"))        # threads of each
 
 SIZE = 128                              # pixels a side; the latent is SIZE / 8
 LATENT = SIZE // 8

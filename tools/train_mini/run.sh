@@ -17,7 +17,7 @@ mkdir -p "$BALLAST_TRAIN"
 test -f "$BALLAST_TRAIN/latents.pt" || $low latents.py
 $low train_vae.py decoder
 $low train_vae.py encoder
-$low train_unet.py
+BALLAST_WORKERS=2 BALLAST_THREADS=1 $low train_unet.py
 $low export.py "$out/ballast-mini.safetensors"
 $low check_data.py "$out"
 $low contact_sheet.py "$out"

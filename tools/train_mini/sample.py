@@ -9,8 +9,8 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 from PIL import Image
 
-from captions import Vocabulary
-from config import LATENT, SIZE, THREADS, VAE_SCALE
+from captions import tokenizer
+from config import LATENT, SIZE, THREADS, TOKENS, VAE_SCALE
 from export import networks
 
 STEPS, CFG = 20, 5.0
@@ -21,10 +21,10 @@ class Sampler:
 
     def __init__(self):
         self.unet, self.text, self.vae = networks()
-        self.tokenizer = Vocabulary([]).tokenizer
+        self.tokenizer = tokenizer()
 
     def tokens(self, prompts):
-        return self.tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        return self.tokenizer(prompts, padding="max_length", truncation=True, max_length=TOKENS, return_tensors="pt").input_ids
 
     @torch.no_grad()
     def latents(self, prompts, seeds):

@@ -5,8 +5,9 @@ import time
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
-from config import SEED, THREADS, WORK
+from config import SEED, THREADS, WORK, WORKERS
 
 
 def announce():
@@ -48,6 +49,8 @@ class Trainer:
             self.mean = self.log[-1][1] if self.log else None
 
     def save(self):
+        if rank() > 0:
+            return
         state = {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "ema": self.ema, "step": self.step,
                  "log": self.log}
         torch.save(state, self.path.with_suffix(".new"))
@@ -58,6 +61,8 @@ class Trainer:
             group["lr"] = rate(self.step, self.steps, self.peak, self.warmup)
         self.optimiser.zero_grad()
         loss.backward()
+        if WORKERS > 1:
+            share(self.params)
         torch.nn.utils.clip_grad_norm_(self.params, 1.0)
         self.optimiser.step()
         self.step += 1
@@ -73,7 +78,7 @@ class Trainer:
             loss, shown = loss_at(self.step)
             self.update(loss)
             self.mean = shown if self.mean is None else 0.97 * self.mean + 0.03 * shown
-            if self.step % 25 == 0:
+            if self.step % 25 == 0 and rank() == 0:
                 self.log.append((self.step, self.mean))
                 print(f"{self.name} step {self.step}: {self.mean:.4f}, {time.time() - began:.0f} s", flush=True)
             if time.time() - saved_at > self.save_seconds or self.step == self.steps:
@@ -81,9 +86,27 @@ class Trainer:
                 saved_at = time.time()
 
 
+def rank():
+    return dist.get_rank() if WORKERS > 1 else 0
+
+
+def share(params):
+    """Every worker goes on with the mean of all workers' gradients."""
+    flat = torch.cat([p.grad.flatten() for p in params])
+    dist.all_reduce(flat)
+    for p, g in zip(params, flat.div_(WORKERS).split([p.numel() for p in params]), strict=True):
+        p.grad.copy_(g.view_as(p))
+
+
 def begin():
-    """Same start for every run: threads, seed, pid."""
+    """Same start for every run: workers, threads, seed, pid. Workers are forked before PyTorch starts a thread of its own; on a
+    machine that is shared, two workers of one thread do more than one of two, whose threads wait for each other at every layer."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    if WORKERS > 1:
+        meeting = WORK / f"meeting.{os.getpid()}"
+        mine = next((r for r in range(1, WORKERS) if os.fork() == 0), 0)
+        dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=mine, world_size=WORKERS)
     torch.set_num_threads(THREADS)
     torch.manual_seed(SEED)
-    WORK.mkdir(parents=True, exist_ok=True)
-    announce()
+    if rank() == 0:
+        announce()              # pausing it pauses the others, which wait for its gradients
