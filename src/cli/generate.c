@@ -163,6 +163,9 @@ int command_generate(int argc, char **argv) {
         } else {
             result = check_outputs(&job, pictures);
         }
+        if (!result && setting_text(&s, S_TRACE)) {
+            result = check_output(setting_text(&s, S_TRACE), "--trace", job.overwrite);
+        }
     }
     if (!result) {
         result = run(&job, &o);

@@ -88,8 +88,8 @@ static int help(const char *topic) {
         }
     }
     fprintf(stderr,
-            "ballast: help: no such topic \"%s\"; there are generate, plan, inspect, eval, config, "
-            "samplers, schedules and upscalers\n",
+            "ballast: help: no such topic \"%s\"; there are generate, plan, calibrate, inspect, eval, "
+            "config, samplers, schedules and upscalers\n",
             topic);
     return EXIT_USAGE;
 }
@@ -111,8 +111,8 @@ static int unknown_command(const char *name) {
         }
     }
     fprintf(stderr,
-            "ballast: no such command \"%s\"; there are generate, plan, inspect, eval, config and "
-            "help\n",
+            "ballast: no such command \"%s\"; there are generate, plan, calibrate, inspect, eval, "
+            "config and help\n",
             name);
     return EXIT_USAGE;
 }

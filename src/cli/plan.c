@@ -14,6 +14,9 @@ int command_plan(int argc, char **argv) {
     if (!result) {
         result = read_options(&o, &in, &s);
     }
+    if (!result && setting_text(&s, S_SVG)) {
+        result = check_output(setting_text(&s, S_SVG), "--svg", setting_on(&s, S_OVERWRITE));
+    }
     if (!result) {
         result = open_session(&session, &s, NULL, NULL);
     }

@@ -14,7 +14,7 @@ const struct setting setting_table[S_COUNT_OF_SETTINGS] = {
     [S_NEGATIVE] = {"negative", 'n', SET_TEXT, PICTURE, "TEXT", NULL, 0, 0, "what to avoid"},
     [S_OUTPUT] = {"output", 'o', SET_TEXT, CMD_GENERATE | CMD_EVAL, "FILE", NULL, 0, 0,
                   "where to write; %s: the seed, %i: the picture's number (default: ballast-%s.png)"},
-    [S_OVERWRITE] = {"overwrite", 0, SET_SWITCH, CMD_GENERATE | CMD_EVAL, NULL, "off", 0, 0,
+    [S_OVERWRITE] = {"overwrite", 0, SET_SWITCH, CMD_GENERATE | CMD_EVAL | CMD_PLAN, NULL, "off", 0, 0,
                      "replace files that exist"},
     [S_WIDTH] = {"width", 'W', SET_INT, PICTURE, "N", NULL, 8, 65528,
                  "pixels, a multiple of 8 (default: the model's own size)"},

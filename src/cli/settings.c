@@ -203,6 +203,8 @@ static const char *command_name(enum command command) {
         return "inspect";
     case CMD_EVAL:
         return "eval";
+    case CMD_CALIBRATE:
+        return "calibrate";
     default:
         return "config";
     }

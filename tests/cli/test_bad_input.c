@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#define WRITE(path, literal) bl_test_write(path, literal, sizeof literal - 1)
+
 static char model[BL_TEST_PATH];
 
 static int setup(void **state) {
@@ -43,11 +45,11 @@ static void test_no_checkpoint(void **state) {
         "PK\003\004\024\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\020\0\0\0archive/data.pkl";
     (void)state;
     EXPECT_REFUSED("absent.safetensors", "absent.safetensors", "No such file");
-    bl_test_write("text.safetensors", "not what it says it is, but words", 33);
+    WRITE("text.safetensors", "not what it says it is, but words");
     EXPECT_REFUSED("text.safetensors", "text.safetensors", "not a safetensors file");
-    bl_test_write("empty.safetensors", "", 0);
+    WRITE("empty.safetensors", "");
     EXPECT_REFUSED("empty.safetensors", "empty.safetensors", "0 bytes");
-    bl_test_write("old.ckpt", "\200\002}q\001(X\001\0\0\0aq\002K\001u.", 20);
+    WRITE("old.ckpt", "\200\002}q\001(X\001\0\0\0aq\002K\001u.");
     EXPECT_REFUSED("old.ckpt", "old.ckpt", "pickle", "convert it", "safetensors");
     bl_test_write("new.ckpt", zip, sizeof zip - 1);
     EXPECT_REFUSED("new.ckpt", "new.ckpt", "pickle", "convert it", "safetensors");
@@ -104,7 +106,7 @@ static void test_bad_request(void **state) {
     };
     outcome o = {0};
     (void)state;
-    bl_test_write("broken.png", "\x89PNG\r\n\x1a\n and no more", 20);
+    WRITE("broken.png", "\x89PNG\r\n\x1a\n and no more");
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         const char *argv[RIG_ARGUMENTS] = {"generate", "-m", model, "-p", "fox", "-o", "out/x.png",
                                            "-W",       "64", "-H",  "64", "-s",  "2"};
@@ -144,7 +146,7 @@ static void test_bad_output(void **state) {
     outcome o = {0};
     (void)state;
 #define TRY(...) BALLAST(&o, "generate", "-m", "absent", "-p", "fox", __VA_ARGS__)
-    bl_test_write("there.png", "mine", 4);
+    WRITE("there.png", "mine");
     TRY("-o", "absent/x.png");
     EXPECT_FAILURE(&o, 2, "--output", "\"absent\"", "No such file");
     TRY("-o", "there.png/x.png");
@@ -163,7 +165,7 @@ static void test_bad_output(void **state) {
     EXPECT_FAILURE(&o, 2, "--save-latents", "\"absent\"");
     TRY("-o", "x.png", "--save-latents", "x.png");
     EXPECT_FAILURE(&o, 2, "--save-latents", "also the picture's name");
-    bl_test_write("x-2.png", "mine", 4);
+    WRITE("x-2.png", "mine");
     TRY("-o", "x.png", "--count", "3");
     EXPECT_FAILURE(&o, 2, "x-2.png", "exists");
     if (geteuid() != 0) { /* root may write anywhere */
@@ -238,7 +240,7 @@ static void test_bad_eval(void **state) {
     bl_test_data(inputs, "sd15/golden/vae.safetensors");
     BALLAST(&o, "eval", "unet", "-m", model, "--inputs", inputs, "-o", "out.safetensors");
     EXPECT_FAILURE(&o, 2, "sample");
-    bl_test_write("out.safetensors", "mine", 4);
+    WRITE("out.safetensors", "mine");
     BALLAST(&o, "eval", "unet", "-m", model, "--inputs", inputs, "-o", "out.safetensors");
     EXPECT_FAILURE(&o, 2, "out.safetensors", "exists");
     unlink("out.safetensors");

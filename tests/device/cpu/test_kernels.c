@@ -216,7 +216,7 @@ static void attention(void **state) {
  */
 static void cuts(void **state) {
     (void)state;
-    enum { rows = 150, keys = 40, dim = 24 };
+    enum { queries = 150, keys = 40, dim = 24 };
     variant all[8];
     static buffers b;
     for (int i = 0, n = variants(all); i < n; i++) {
@@ -232,7 +232,7 @@ static void cuts(void **state) {
                               .y_stride = dim,
                               .heads = 1,
                               .head_dim = dim,
-                              .q_rows = rows,
+                              .q_rows = queries,
                               .k_rows = keys,
                               .scale = 0.2f};
         memset(b.want, 0x55, sizeof b.want);
