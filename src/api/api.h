@@ -27,9 +27,9 @@ struct ballast_model {
     bl_architecture arch;
     bl_engine *engine;
     bl_dtype dtype, vae_dtype;
-    char *name;     /* the file's name without folder and suffix */
-    char *vae_name; /* of an overriding VAE, or NULL */
-    char hash[16];  /* first digits of the file's SHA-256, or "" until they are known */
+    char *name;          /* the file's name without folder and suffix */
+    char *vae_name;      /* of an overriding VAE, or NULL */
+    bl_model_hash *hash; /* of its file; NULL before the first picture, and for folders */
 };
 
 /* Hands over a JSON object as text; takes the object, also on failure. */

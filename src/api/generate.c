@@ -55,9 +55,16 @@ static bl_pipeline pipeline_of(const ballast_model *m) {
                          .arch = &m->arch,
                          .tokenizer = m->context->tokenizer,
                          .model_name = m->name,
-                         .model_hash = m->hash[0] ? m->hash : NULL,
+                         .hash = m->hash,
                          .vae_name = m->vae_name,
                          .native_size = native_size(m)};
+}
+
+/* Not before there are pictures to be made: who only plans or inspects does not want the file to be read. */
+static void start_hash(ballast_model *m) {
+    if (!m->hash && !bl_checkpoint_is_folder(m->ckpt)) {
+        m->hash = bl_model_hash_start(bl_checkpoint_path(m->ckpt), m->context->cache_dir);
+    }
 }
 
 int ballast_generate(char **report, ballast_model *model, const ballast_generate_options *options,
@@ -73,6 +80,7 @@ int ballast_generate(char **report, ballast_model *model, const ballast_generate
                      : 0;
     }
     if (!result) {
+        start_hash(model);
         bl_pipeline p = pipeline_of(model);
         result = bl_generate(report ? &object : NULL, &p, options, err);
     }
@@ -141,5 +149,9 @@ int ballast_calibrate(ballast_model *model, const ballast_generate_options *opti
     o.image = NULL;
     o.save_latents = NULL;
     o.hints = 0;
-    return ballast_generate(NULL, model, &o, err);
+    int result = ballast_generate(NULL, model, &o, err);
+    if (!result) {
+        bl_model_hash_get(model->hash, true);
+    }
+    return result;
 }

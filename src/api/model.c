@@ -136,6 +136,7 @@ int ballast_model_open(ballast_model **out, ballast_context *context, const ball
 void ballast_model_close(ballast_model **model) {
     ballast_model *m = *model;
     if (m) {
+        bl_model_hash_close(&m->hash);
         bl_engine_close(&m->engine);
         bl_checkpoint_close(&m->ckpt);
         free(m->name);

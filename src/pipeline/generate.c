@@ -228,7 +228,7 @@ static char *describe(const job *j, int index, bl_error *err) {
                        .seed = o->seed + (uint64_t)index,
                        .width = j->width * 8,
                        .height = j->height * 8,
-                       .model_hash = j->p->model_hash,
+                       .model_hash = bl_model_hash_get(j->p->hash, false),
                        .model = j->p->model_name,
                        .vae = j->p->vae_name,
                        .variation_seed = o->variation_seed,

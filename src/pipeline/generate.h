@@ -3,6 +3,7 @@
 #define BALLAST_PIPELINE_GENERATE_H
 
 #include "pipeline/engine.h"
+#include "pipeline/model_hash.h"
 #include "pipeline/request.h"
 #include "text/tokenizer.h"
 
@@ -12,7 +13,7 @@ typedef struct bl_pipeline {
     const bl_architecture *arch;
     const bl_tokenizer *tokenizer;
     const char *model_name; /* for the picture's parameters: the file's name without folder and suffix */
-    const char *model_hash; /* first ten digits of the file's SHA-256, or NULL */
+    bl_model_hash *hash;    /* of the model's file, or NULL */
     const char *vae_name;   /* of an overriding VAE file, or NULL */
     int native_size;        /* pixels of a side that the model was trained for */
 } bl_pipeline;

@@ -1,0 +1,181 @@
+#include "pipeline/model_hash.h"
+
+#include "checkpoint/hash.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    digits = 10,
+    list_bytes = 1 << 20 /* more than ten thousand models; a longer list is started afresh */
+};
+
+struct bl_model_hash {
+    char *path;      /* without links and dots */
+    char *list_path; /* NULL: nothing is remembered */
+    struct stat file;
+    bool small, running;
+    pthread_t thread;
+    atomic_bool stop, known;
+    char hash[BL_HASH_TEXT], first[digits + 1]; /* written before `known` is set, only read afterwards */
+};
+
+static bool same_file(const struct stat *a, const struct stat *b) {
+    return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* ---- the list: "HASH SIZE SECONDS.NANOSECONDS PATH", a line a file; of several the last counts */
+
+static int line_text(char *out, size_t room, const bl_model_hash *h, const char *hash) {
+    int length = snprintf(out, room, "%s %lld %lld.%09ld %s\n", hash, (long long)h->file.st_size,
+                          (long long)h->file.st_mtim.tv_sec, h->file.st_mtim.tv_nsec, h->path);
+    return length > 0 && (size_t)length < room ? length : 0;
+}
+
+/* One write, so that two processes' lines do not mix. What fails here is only done again the next time. */
+static void remember(const bl_model_hash *h) {
+    char line[8192];
+    struct stat list;
+    int length = line_text(line, sizeof line, h, h->hash);
+    if (!h->list_path || !length || strchr(h->path, '\n')) {
+        return;
+    }
+    int fd = open(h->list_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (fd < 0) {
+        return;
+    }
+    if (fstat(fd, &list) || (list.st_size > list_bytes && ftruncate(fd, 0)) ||
+        write(fd, line, (size_t)length) != length) {
+        unlink(h->list_path);
+    }
+    close(fd);
+}
+
+static bool recall(bl_model_hash *h) {
+    char wanted[8192], line[8192], hash[BL_HASH_TEXT];
+    bool found = false;
+    memset(hash, '0', sizeof hash - 1);
+    hash[sizeof hash - 1] = 0;
+    FILE *f = h->list_path && line_text(wanted, sizeof wanted, h, hash) ? fopen(h->list_path, "re") : NULL;
+    size_t head = sizeof hash - 1, read = 0;
+    while (f && read < 2 * (size_t)list_bytes && fgets(line, sizeof line, f)) {
+        read += strlen(line);
+        if (strlen(line) > head && strspn(line, "0123456789abcdef") == head &&
+            !strcmp(line + head, wanted + head)) {
+            memcpy(h->hash, line, head);
+            h->hash[head] = 0;
+            found = true;
+        }
+    }
+    if (f) {
+        fclose(f);
+    }
+    return found;
+}
+
+/* ---- hashing */
+
+static void publish(bl_model_hash *h) {
+    memcpy(h->first, h->hash, digits);
+    atomic_store(&h->known, true);
+}
+
+static void compute(bl_model_hash *h) {
+    char hash[BL_HASH_TEXT];
+    struct stat after;
+    if (!bl_file_hash(hash, h->path, &h->stop, NULL) && !stat(h->path, &after) &&
+        same_file(&h->file, &after)) {
+        memcpy(h->hash, hash, sizeof hash);
+        remember(h);
+        publish(h);
+    }
+}
+
+static void *work(void *payload) {
+    bl_model_hash *h = payload;
+    if (!h->small) { /* this thread alone: it gets what nobody else wants, of the disk too */
+        sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0});
+    }
+    compute(h);
+    return NULL;
+}
+
+static void start_thread(bl_model_hash *h) {
+    sigset_t all, before;
+    sigfillset(&all); /* Ctrl-C is for the thread that makes pictures */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    h->running = pthread_create(&h->thread, NULL, work, h) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+bl_model_hash *bl_model_hash_start(const char *path, const char *cache_dir) {
+    bl_model_hash *h = calloc(1, sizeof *h);
+    if (!h) {
+        return NULL;
+    }
+    h->path = realpath(path, NULL);
+    if (!h->path || stat(h->path, &h->file) || !S_ISREG(h->file.st_mode)) {
+        bl_model_hash_close(&h);
+        return NULL;
+    }
+    if (cache_dir) {
+        size_t room = strlen(cache_dir) + sizeof "/hashes";
+        h->list_path = malloc(room);
+        if (h->list_path) {
+            snprintf(h->list_path, room, "%s/hashes", cache_dir);
+        }
+    }
+    h->small = (long long)h->file.st_size < BL_HASH_WAIT_BYTES;
+    if (recall(h)) {
+        publish(h);
+    } else {
+        start_thread(h);
+    }
+    return h;
+}
+
+static void join(bl_model_hash *h) {
+    if (h->running) {
+        pthread_join(h->thread, NULL);
+        h->running = false;
+    }
+}
+
+const char *bl_model_hash_get(bl_model_hash *h, bool wait) {
+    if (!h) {
+        return NULL;
+    }
+    if (h->small) {
+        join(h);
+    } else if (wait &&
+               !atomic_load(&h->known)) { /* a thread may give its priority up, but not take it back */
+        atomic_store(&h->stop, true);
+        join(h);
+        atomic_store(&h->stop, false);
+        if (!atomic_load(&h->known)) {
+            compute(h);
+        }
+    }
+    return atomic_load(&h->known) ? h->first : NULL;
+}
+
+void bl_model_hash_close(bl_model_hash **out) {
+    bl_model_hash *h = *out;
+    if (h) {
+        atomic_store(&h->stop, true);
+        join(h);
+        free(h->path);
+        free(h->list_path);
+        free(h);
+        *out = NULL;
+    }
+}
