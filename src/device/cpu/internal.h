@@ -31,9 +31,9 @@ struct bl_region {
 typedef struct bl_packed {
     bl_weight weight;       /* a copy */
     bl_dtype dtype;         /* of packed elements: F32 for vectors, the graph's for all else */
-    bl_dnnl_layout *layout; /* of each half of a CONV or LINEAR that oneDNN runs; else NULL */
-    bool winograd;          /* a CONV of our own */
-    bool blocked;           /* `blocking` says where elements lie; else they are row-major */
+    bl_dnnl_layout *layout; /* of each half of a CONV or LINEAR that oneDNN can run; else NULL */
+    bool winograd; /* a CONV that Winograd's algorithm can run; where there is a layout, either may */
+    bool blocked;  /* `blocking` says where elements lie; else they are row-major */
     bl_dnnl_blocking blocking;
     int halves;          /* 2 for the weight of a GEGLU, whose output rows are two products; else 1 */
     uint64_t offset;     /* inside its block */

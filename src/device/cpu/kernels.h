@@ -42,8 +42,14 @@ typedef struct bl_attention_job {
  * transformed once and kept; a task is then one block of tiles, input transform included. None of these
  * choices changes a result, except `depth`. */
 typedef struct bl_winograd_job {
-    const void *x;        /* [n, h, w, c] */
-    const void *weights;  /* [o / 16][c][3][3][16], of the same type as x; padding is zero */
+    const void *x; /* [n, h, w, c] */
+    /* Of the same type as x; padding is zero. Output channel o, input channel i and tap k lie at
+     * o / outs * block + o % outs * width + i / width * in + i % width + k * tap (all of filter_*), where
+     * width is 2 if pairs, else 1. */
+    const void *weights;
+    int64_t filter_block, filter_in, filter_tap;
+    int filter_outs; /* a multiple of 16 */
+    bool filter_pairs;
     const void *residual; /* [n, oh, ow, o] or NULL */
     const float *bias;    /* F32 [o], bias_stride floats further for each picture; or NULL */
     void *y;              /* [n, oh, ow, o]; may be the residual */

@@ -1,9 +1,9 @@
 /* The kernels, written once over a vector type and compiled for each instruction set: kernels_<isa>.c
  * includes vec_<isa>.h and then this file. A vec_*.h has: VW floats in a vf; TILE_ROWS x TILE_VECS vectors
  * are the tile of a matrix product that its registers hold; loads and stores of F32 and BF16, whole or the
- * first 0 < n < VW lanes (then the others load as 0); vf_fma(a, b, c) = a b + c; vf_max(a, b) and vf_min(a,
- * b) give b where a is NaN; vf_scale2(a, n) = a 2^n for whole n; vf_below_zero(x, p, q) = p where x < 0, else
- * q.
+ * first 0 < n < VW lanes (then the others load as 0); vf_load_pair(p, i), element i of each of VW pairs of
+ * BF16; vf_fma(a, b, c) = a b + c; vf_max(a, b) and vf_min(a, b) give b where a is NaN; vf_scale2(a, n) = a
+ * 2^n for whole n; vf_below_zero(x, p, q) = p where x < 0, else q.
  *
  * No include guard is needed: each file includes it once. */
 #include "core/dtype.h"
@@ -120,6 +120,7 @@ static inline float one_bf16(uint16_t x) {
 #define NAME(f) f##_f32
 #define ATT(f) f##_f32
 #define LOAD vf_load
+#define LOAD_PAIR(p, which) vf_load((p) + (which))
 #define LOAD_PART vf_load_part
 #define STORE vf_store
 #define STORE_PART vf_store_part
@@ -130,6 +131,7 @@ static inline float one_bf16(uint16_t x) {
 #undef NAME
 #undef ATT
 #undef LOAD
+#undef LOAD_PAIR
 #undef LOAD_PART
 #undef STORE
 #undef STORE_PART
@@ -138,6 +140,7 @@ static inline float one_bf16(uint16_t x) {
 #define NAME(f) f##_bf16
 #define ATT(f) f##_bf16
 #define LOAD vf_load_bf16
+#define LOAD_PAIR vf_load_pair
 #define LOAD_PART vf_load_bf16_part
 #define STORE vf_store_bf16
 #define STORE_PART vf_store_bf16_part
@@ -148,6 +151,7 @@ static inline float one_bf16(uint16_t x) {
 #undef NAME
 #undef ATT
 #undef LOAD
+#undef LOAD_PAIR
 #undef LOAD_PART
 #undef STORE
 #undef STORE_PART

@@ -107,27 +107,45 @@ static void NAME(winograd_input)(const bl_winograd_job *j, int64_t begin, int64_
     }
 }
 
+/* VW output channels of one tap of the filter of an input channel; `odd`: it is the second of a pair. */
+static inline vf NAME(wino_tap)(const T *w, int64_t tap, bool pairs, int odd) {
+    return pairs ? LOAD_PAIR(w + tap, odd) : LOAD(w + tap);
+}
+
 /* Transforms the filters of input channels [in, in + ins) of the group. */
-static inline void NAME(wino_filters)(const bl_winograd_job *j) {
-    int64_t step = wino_filter_step(j);
-    for (int o = 0; o < j->outs; o += 16) {
-        const T *w = (const T *)j->weights + ((int64_t)(j->out + o) / 16 * j->c + j->in) * 144;
-        for (int i = 0; i < j->ins; i++, w += 144) {
-            for (int lane = 0; lane < 16; lane += VW) {
-                float *to = j->filter + (int64_t)((o + lane) / VW) * j->depth * VW + (int64_t)i * VW;
-                vf columns[18], u[6];
-                for (int x = 0; x < 3; x++) {
-                    wino_filter(columns + x * 6, LOAD(w + x * 16 + lane), LOAD(w + (3 + x) * 16 + lane),
-                                LOAD(w + (6 + x) * 16 + lane));
-                }
-                for (int y = 0; y < 6; y++) {
-                    wino_filter(u, columns[y], columns[6 + y], columns[12 + y]);
-                    for (int x = 0; x < 6; x++) {
-                        vf_store(to + (y * 6 + x) * step, u[x]);
-                    }
+static inline __attribute__((always_inline)) void NAME(wino_filters_of)(const bl_winograd_job *j,
+                                                                        bool pairs) {
+    int64_t step = wino_filter_step(j), tap = j->filter_tap;
+    int width = pairs ? 2 : 1; /* elements that lie together for one output channel */
+    for (int o = 0; o < j->outs; o += VW) {
+        int out = j->out + o;
+        const T *all =
+            (const T *)j->weights + out / j->filter_outs * j->filter_block + out % j->filter_outs * width;
+        float *to = j->filter + (int64_t)(o / VW) * j->depth * VW;
+        for (int i = j->in; i < j->in + j->ins; i++, to += VW) {
+            const T *w = all + i / width * j->filter_in;
+            int odd = i % width;
+            vf columns[18], u[6];
+            for (int x = 0; x < 3; x++) {
+                wino_filter(columns + x * 6, NAME(wino_tap)(w, x * tap, pairs, odd),
+                            NAME(wino_tap)(w, (3 + x) * tap, pairs, odd),
+                            NAME(wino_tap)(w, (6 + x) * tap, pairs, odd));
+            }
+            for (int y = 0; y < 6; y++) {
+                wino_filter(u, columns[y], columns[6 + y], columns[12 + y]);
+                for (int x = 0; x < 6; x++) {
+                    vf_store(to + (y * 6 + x) * step, u[x]);
                 }
             }
         }
+    }
+}
+
+static void NAME(wino_filters)(const bl_winograd_job *j) {
+    if (j->filter_pairs) {
+        NAME(wino_filters_of)(j, true);
+    } else {
+        NAME(wino_filters_of)(j, false);
     }
 }
 

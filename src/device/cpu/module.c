@@ -48,10 +48,18 @@ static bool wants_winograd(const bl_packed *p, const bl_cpu *cpu, const bl_op *o
            p->weight.shape[1] >= WINOGRAD_CHANNELS && !(p->dtype == BL_BF16 && cpu->amx);
 }
 
+/* oneDNN's layout for bf16 on AVX-512 is one that our transform of filters reads too: [o / outs][3][3][c /
+ * 2][outs][2]. Then both may run the convolution. */
+static bool winograd_reads(const bl_packed *p) {
+    const bl_dnnl_blocking *b = bl_dnnl_layout_blocking(p->layout);
+    return p->dtype == BL_BF16 && b->inner == 2 && b->inner_dim[0] == 0 && b->inner_dim[1] == 1 &&
+           b->inner_size[0] % BL_WINOGRAD_LANES == 0 && b->inner_size[1] == 2 &&
+           b->strides[2] == 3 * b->strides[3];
+}
+
 /* [o / 16][c][3][3][16] */
 static void winograd_layout(bl_packed *p) {
     int64_t o = p->weight.shape[0], c = p->weight.shape[1], lanes = BL_WINOGRAD_LANES;
-    p->winograd = true;
     p->blocked = true;
     p->blocking = (bl_dnnl_blocking){.rank = 4,
                                      .dims = {o, c, 3, 3},
@@ -70,10 +78,13 @@ static int describe(bl_packed *p, bl_device_module *m, const bl_graph *g, bl_wei
     p->dtype = p->weight.kind == BL_W_VECTOR ? BL_F32 : g->dtype;
     const bl_op *op = first_user(g, id);
     int rc = 0;
-    if (op && p->weight.kind == BL_W_CONV && wants_winograd(p, m->cpu, op)) {
-        winograd_layout(p);
-    } else if (op && p->weight.kind == BL_W_CONV) {
+    if (op && p->weight.kind == BL_W_CONV) {
         rc = conv_layout(p, m->cpu, op, err);
+        p->winograd = wants_winograd(p, m->cpu, op);
+        if (!rc && p->winograd && !winograd_reads(p)) {
+            bl_dnnl_layout_close(&p->layout);
+            winograd_layout(p);
+        }
     } else if (op && p->weight.kind == BL_W_LINEAR) {
         p->halves = op->act == BL_ACT_GEGLU ? 2 : 1;
         bl_dnnl_linear l = {.dtype = p->dtype,

@@ -19,6 +19,24 @@ static int64_t pixels(const bl_tensor *t) {
     return (int64_t)t->h * t->w;
 }
 
+/* Tiles of a picture below which transforming the filters costs more than Winograd's algorithm saves against
+ * oneDNN's bf16. A matter of the picture alone, so that a batch gives the bits of its pictures. */
+#define FEW_TILES 8
+
+static bool takes_winograd(const bl_packed *p, const bl_tensor *out) {
+    return p->winograd && !(p->layout && (out->h + 3) / 4 * ((out->w + 3) / 4) < FEW_TILES);
+}
+
+/* Where the job finds filters in the packed weight. */
+static void describe_filters(bl_winograd_job *j, const bl_packed *p) {
+    const bl_dnnl_blocking *b = &p->blocking;
+    j->filter_block = b->strides[0];
+    j->filter_in = b->strides[1];
+    j->filter_tap = b->strides[3];
+    j->filter_outs = (int)b->inner_size[0];
+    j->filter_pairs = b->inner == 2;
+}
+
 static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op) {
     const bl_tensor *in = &x->graph->tensors[op->in[0]], *out = &x->graph->tensors[op->out];
     s->winograd = (bl_winograd_job){.n = in->n,
@@ -30,6 +48,7 @@ static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op) {
                                     .o = out->c,
                                     .top = op->u.conv.top,
                                     .left = op->u.conv.left};
+    describe_filters(&s->winograd, &x->module->weights[op->weight]);
     bl_cpu_winograd_plan(&s->winograd, x->module->cpu->threads);
     s->extra = bl_cpu_winograd_scratch(&s->winograd, x->module->cpu->threads);
     s->scratch_bytes = s->extra + (op->in[2] != BL_NONE ? (uint64_t)out->n * (uint64_t)out->c * sizeof(float)
@@ -39,12 +58,12 @@ static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op) {
 static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op, bl_error *err) {
     const bl_graph *g = x->graph;
     const bl_packed *p = &x->module->weights[op->weight];
+    const bl_tensor *in = &g->tensors[op->in[0]], *out = &g->tensors[op->out];
     memory->inplace = op->in[1] != BL_NONE ? 1 : -1;
-    if (p->winograd) {
+    if (takes_winograd(p, out)) {
         prepare_winograd(x, s, op);
         return 0;
     }
-    const bl_tensor *in = &g->tensors[op->in[0]], *out = &g->tensors[op->out];
     bool channels = op->in[2] != BL_NONE;
     s->each_image = channels && (out->n == 1 || pixels(out) >= EACH_IMAGE_PIXELS);
     bl_dnnl_conv c = {.dtype = p->dtype,

@@ -72,7 +72,7 @@ static void run_winograd(const bl_running *r) {
 }
 
 int bl_run_conv(const bl_running *r, bl_error *err) {
-    if (bl_running_packed(r, r->op->weight)->winograd) {
+    if (!r->step->product) {
         run_winograd(r);
         return 0;
     }

@@ -33,6 +33,11 @@ static inline vf vf_load_bf16(const uint16_t *p) {
     __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
+static inline vf vf_load_pair(const uint16_t *p, int which) {
+    __m256i both = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    __m256i high = _mm256_and_si256(both, _mm256_set1_epi32((int)0xffff0000u));
+    return _mm256_castsi256_ps(which ? high : _mm256_slli_epi32(both, 16));
+}
 static inline void vf_store_bf16(uint16_t *p, vf x) {
     /* nearest even by adding 0x7fff and the last kept bit; NaN made quiet instead */
     __m256i u = _mm256_castps_si256(x);

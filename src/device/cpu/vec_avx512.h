@@ -37,6 +37,10 @@ static inline vf vf_load_bf16(const uint16_t *p) {
 static inline vf vf_load_bf16_part(const uint16_t *p, int n) {
     return vf_widen_bf16(_mm256_maskz_loadu_epi16(vf_lanes_below(n), p));
 }
+static inline vf vf_load_pair(const uint16_t *p, int which) {
+    __m512i both = _mm512_loadu_si512(p), high = _mm512_and_si512(both, _mm512_set1_epi32((int)0xffff0000u));
+    return _mm512_castsi512_ps(which ? high : _mm512_slli_epi32(both, 16));
+}
 static inline __m256i vf_narrow_bf16(vf x) {
     /* nearest even by adding 0x7fff and the last kept bit; NaN made quiet instead */
     __m512i u = _mm512_castps_si512(x), high = _mm512_srli_epi32(u, 16);

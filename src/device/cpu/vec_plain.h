@@ -36,6 +36,9 @@ static inline vf vf_load_bf16_part(const uint16_t *p, int n) {
     (void)n;
     return bl_bf16_to_f32(*p);
 }
+static inline vf vf_load_pair(const uint16_t *p, int which) {
+    return bl_bf16_to_f32(p[which]);
+}
 static inline void vf_store_bf16(uint16_t *p, vf x) {
     *p = bl_f32_to_bf16(x);
 }
