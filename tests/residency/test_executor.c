@@ -2,7 +2,6 @@
  */
 #include "described.h"
 
-#include "residency/assemble.h"
 #include "residency/explain.h"
 #include "residency/start.h"
 
@@ -323,78 +322,6 @@ static void ledger_and_plan_become_json(void **state) {
     bl_problem_free(&p);
 }
 
-/* A graph of three linear layers becomes a module and a phase, is planned and run. */
-static void graphs_become_problems(void **state) {
-    (void)state;
-    bl_sim_card card = described_card();
-    card.memory_bytes = 1 << 20;
-    bl_device *d;
-    CHECK(bl_sim_open(&d, &card, NULL, &described_error));
-    bl_graph *g = bl_graph_new(BL_UNET, BL_F32, NULL);
-    bl_tensor_id x = BL_NONE;
-    for (int i = 0; i < 3; i++) {
-        bl_graph_block(g, "layer %d", i);
-        if (i == 0) {
-            x = bl_import(g, bl_input(g, "x", BL_F32, BL_CHANNELS_LAST, 1, 16, 1, 64));
-        }
-        char name[16];
-        snprintf(name, sizeof name, "w%d", i);
-        const char *names[] = {name};
-        bl_weight_id w = bl_weight_new(g, BL_W_LINEAR, (int64_t[]){64, 64}, 2, names, 1);
-        x = bl_linear(g, x, w, BL_NONE, BL_ACT_NONE, BL_NONE);
-    }
-    bl_export(g, x, "y", BL_CHANNELS_LAST);
-    CHECK(bl_graph_finish(g, &described_error));
-    bl_device_module *m;
-    bl_executable *e[2];
-    bl_prepare_options options[2] = {{0}, {.arena_level = 1}};
-    CHECK(d->ops->module_open(&m, d, g, NULL, &described_error));
-    CHECK(d->ops->prepare(&e[0], m, g, &options[0], &described_error));
-    CHECK(d->ops->prepare(&e[1], m, g, &options[1], &described_error));
-
-    bl_problem *p;
-    bl_rates rates = {.flops = card.flops_f32, .memory_rate = card.memory_rate};
-    int module, phase, kept[BL_PROBLEM_LEVELS], levels;
-    CHECK(bl_problem_new(&p, &described_error));
-    CHECK(bl_assemble_module(&module, p, "unet", g, d, m, &described_error));
-    CHECK(bl_assemble_phase(&phase, kept, &levels, p, "denoise", "pipeline", module, 4, d, e, 2, &rates,
-                            &described_error));
-    assert_int_equal(levels, 1); /* the second level is no smaller */
-    assert_int_equal(kept[0], 0);
-    bl_assemble_memory(p, d, 0, 0, 1000);
-    p->copy_rate = card.copy_rate;
-    CHECK(bl_problem_finish(p, &described_error));
-    assert_true(p->budget_bytes == (1 << 20) - 1000 && p->async_copy);
-    assert_string_equal(p->modules[0].blocks[2].name, "layer 2");
-    for (int b = 0; b < 3; b++) {
-        assert_true(p->phases[0].levels[0].block_seconds[b] == bl_sim_block_seconds(e[0])[b]);
-    }
-    bl_executor *x2;
-    bl_ledger ledger;
-    bl_plan *plan;
-    bl_offload_settings s = bl_offload_defaults();
-    bl_ledger_init(&ledger);
-    CHECK(bl_executor_open(&x2, d, &m, 1, NULL, &described_error));
-    CHECK(bl_plan_make(&plan, p, &s, &described_error));
-    CHECK(bl_executor_start(x2, p, plan, e, &ledger, &described_error));
-    CHECK(bl_executor_phase_begin(x2, 0, &described_error));
-    for (int k = 0; k < 4; k++) {
-        CHECK(bl_executor_pass(x2, NULL, NULL, &described_error));
-    }
-    CHECK(bl_executor_phase_end(x2, &described_error));
-    CHECK(bl_executor_finish(x2, &described_error));
-    assert_true(ledger.moved_bytes == p->modules[0].bytes && ledger.peak_bytes == bl_problem_working_set(p));
-    bl_plan_free(&plan);
-    bl_executor_close(&x2);
-    bl_ledger_free(&ledger);
-    bl_problem_free(&p);
-    d->ops->executable_close(e[0]);
-    d->ops->executable_close(e[1]);
-    d->ops->module_close(m);
-    bl_graph_free(&g);
-    bl_device_close(&d);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_out_of_turn_are_refused),
@@ -404,7 +331,6 @@ int main(void) {
         cmocka_unit_test(decisions_are_told),
         cmocka_unit_test(the_trace_is_json),
         cmocka_unit_test(ledger_and_plan_become_json),
-        cmocka_unit_test(graphs_become_problems),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
