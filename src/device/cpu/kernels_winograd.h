@@ -7,6 +7,7 @@
 #ifndef WINO_A
 #define WINO_A 0.75f
 #define WINO_B 1.5f
+#define WINO_AHEAD 16 /* input channels, or pairs of them, that weights are fetched ahead */
 #define WINO_A2 (WINO_A * WINO_A)
 #define WINO_B2 (WINO_B * WINO_B)
 
@@ -125,6 +126,9 @@ static inline __attribute__((always_inline)) void NAME(wino_filters_of)(const bl
         for (int i = j->in; i < j->in + j->ins; i++, to += VW) {
             const T *w = all + i / width * j->filter_in;
             int odd = i % width;
+            for (int k = 0; k < 9; k++) { /* the weights come from memory, and each just once */
+                __builtin_prefetch(w + WINO_AHEAD * j->filter_in + k * tap);
+            }
             vf columns[18], u[6];
             for (int x = 0; x < 3; x++) {
                 wino_filter(columns + x * 6, NAME(wino_tap)(w, x * tap, pairs, odd),
