@@ -440,6 +440,7 @@ int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const bal
         result = bl_placement_parse(&placement, o, bl_engine_memory(p->engine), err);
     }
     if (!result) {
+        placement.repeats = o->count > 1;
         result = declare(&j, err);
     }
     if (!result) {
