@@ -4,6 +4,8 @@
 #     make demo           ... and makes a picture with the embedded model
 #     make test           ... and runs every check and test
 #     make sanitize       the tests once more under AddressSanitizer and UndefinedBehaviorSanitizer
+#     make bench          times networks and pictures of full size (PEER="command" beside another program)
+#     make bench-offload  what each way of placing weights costs
 #     make install        into /usr/local, or PREFIX=/where/else (DESTDIR works too)
 #
 # BUILD=folder builds elsewhere; CMAKE_FLAGS="-D..." goes to CMake; CC=clang takes another compiler.
@@ -11,7 +13,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 CMAKE_FLAGS ?=
 
-.PHONY: all demo test check sanitize bench install clean setup setup-tests
+.PHONY: all demo test check sanitize bench bench-offload install clean setup setup-tests
 .DEFAULT_GOAL := all
 
 setup:
@@ -46,6 +48,11 @@ sanitize: setup-tests
 	@$(call configure,$(BUILD)-sanitize,-DBALLAST_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo)
 	@ninja -C $(BUILD)-sanitize
 	@ctest --test-dir $(BUILD)-sanitize --output-on-failure -j 2 -LE slow
+
+# On made-up weights, which are written once into the cache folder or taken from BENCH_MODELS; see bench/run.py.
+bench bench-offload: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) bench
+	@python3 -B bench/run.py $(BUILD)/bin $(if $(findstring offload,$@),--offload,$(ROWS))
 
 install: all
 	@cmake --install $(BUILD) --prefix $(PREFIX)
