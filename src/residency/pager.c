@@ -8,6 +8,9 @@
 
 enum { never = INT32_MAX }; /* a run that does not come */
 
+/* Of a byte that nobody is known to need again: a later generation may. Far below all other prices. */
+static const double least_price = 1e-60;
+
 typedef struct pager {
     const bl_problem *p;
     bl_plan *plan;
@@ -158,8 +161,10 @@ static double power(const pager *g, double seconds) {
 /* What it costs to give up a place whose block is used next at `use` in `phase` and lies at `offset`. */
 static double price_of(const pager *g, uint64_t bytes, uint64_t offset, int use, int phase) {
     int n = g->p->phase_count;
-    if (use == never ||
-        (phase > g->phase && phase < 2 * n && offset < g->arena_to[g->phase * 2 * n + phase])) {
+    if (use == never) {
+        return (double)bytes * least_price; /* who knows: room that is free is better */
+    }
+    if (phase > g->phase && phase < 2 * n && offset < g->arena_to[g->phase * 2 * n + phase]) {
         return 0; /* an arena will take it before it is used */
     }
     return (double)bytes / power(g, distance(g, use));
@@ -410,7 +415,8 @@ static int step(pager *g, bl_error *err) {
     bool lowest = g->o->pin && g->missing < p->run_count && g->o->pin[g->missing_phase] &&
                   !g->o->pin[g->missing_phase][block];
     bool found = find_spot(g, bytes, floor, lost_price, lost_below, lowest, &s);
-    bool free_room = found && s.price == ((lowest ? s.low : s.high - bytes) < lost_below ? lost_price : 0);
+    double paid = found && (lowest ? s.low : s.high - bytes) < lost_below ? lost_price : 0;
+    bool free_room = found && s.price <= paid + (double)g->plan->region_bytes * least_price;
     g->latest = latest_start(g);
     /* A copy can only begin when a run ends: if the next end is too late, now is the time. */
     if (found && (due || free_room || g->latest < g->prefix[g->run + 1])) {
