@@ -151,8 +151,8 @@ static double distance(const pager *g, int use) {
 
 /* seconds ^ distance, which is a small whole number. */
 static double power(const pager *g, double seconds) {
-    double x = seconds > 1e-9 ? seconds : 1e-9, y = x;
-    for (int i = 1; i < g->o->distance; i++) {
+    double x = seconds > 1e-9 ? seconds : 1e-9, y = 1;
+    for (int i = 0; i < g->o->distance; i++) {
         y *= x;
     }
     return y;
