@@ -16,32 +16,25 @@ static void log_line(void *payload, int level, const char *line) {
     }
 }
 
-/* A file that comes with Ballast: in the source tree beside the program's build folder, or where it was
- * installed. `places`: from the program's folder. */
-static bool find_shipped(char *path, size_t size, const char *const *places, int count) {
+/* A file that comes with Ballast: in ../share/ballast seen from the program, which is where it is installed
+ * and what a build folder has links for. */
+static bool find_shipped(char *path, size_t size, const char *name) {
     char program[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (n > 0) {
-        program[n] = 0;
-        char *slash = strrchr(program, '/');
-        if (slash) {
-            *slash = 0;
-        }
-        for (int i = 0; i < count; i++) {
-            int length = snprintf(path, size, "%s/%s", program, places[i]);
-            if (length > 0 && (size_t)length < size && !access(path, R_OK)) {
-                return true;
-            }
-        }
+    if (n <= 0) {
+        return false;
     }
-    return false;
+    program[n] = 0;
+    char *slash = strrchr(program, '/');
+    if (slash) {
+        *slash = 0;
+    }
+    int length = snprintf(path, size, "%s/../share/ballast/%s", program, name);
+    return length > 0 && (size_t)length < size && !access(path, R_OK);
 }
 
 static int find_embedded(char *path, size_t size) {
-    static const char *const places[] = {"../models/ballast-mini.safetensors",
-                                         "../../models/ballast-mini.safetensors",
-                                         "../share/ballast/ballast-mini.safetensors"};
-    if (find_shipped(path, size, places, 3)) {
+    if (find_shipped(path, size, "ballast-mini.safetensors")) {
         return 0;
     }
     fprintf(stderr,
@@ -52,26 +45,19 @@ static int find_embedded(char *path, size_t size) {
 
 /* "cpu", "sim:FILE", or "sim:CARD" for one of the cards that come with Ballast, which becomes its file. */
 static int find_device(char *device, size_t size, const char *name) {
-    char names[3][128], path[PATH_MAX + 160];
-    const char *places[3];
-    static const char *const folders[] = {"../share/devices", "../../share/devices",
-                                          "../share/ballast/devices"};
-    bool card = !strncmp(name, "sim:", 4) && !strpbrk(name, "/.") && strlen(name) < 64;
-    for (int i = 0; i < 3; i++) {
-        snprintf(names[i], sizeof names[i], "%s/%s.json", folders[i], card ? name + 4 : "");
-        places[i] = names[i];
-    }
-    if (!card) {
+    char card[128], path[PATH_MAX + 160];
+    if (strncmp(name, "sim:", 4) || strpbrk(name, "/.")) {
         return snprintf(device, size, "%s", name) < (int)size ? 0 : EXIT_USAGE;
     }
-    if (find_shipped(path, sizeof path, places, 3)) {
+    snprintf(card, sizeof card, "devices/%.64s.json", name + 4);
+    if (find_shipped(path, sizeof path, card)) {
         return snprintf(device, size, "sim:%s", path) < (int)size ? 0 : EXIT_USAGE;
     }
-    fprintf(stderr,
-            "ballast: --device: no card \"%s\"; there are h200, rtx3060-12gb, rtx3090, rtx4060-laptop, "
-            "rtx4090, rtx5090, "
-            "or sim:FILE.json of your own\n",
-            name + 4);
+    fprintf(
+        stderr,
+        "ballast: --device: no card \"%s\"; there are h200, rtx3060-12gb, rtx3090, rtx4060-laptop, rtx4090, "
+        "rtx5090, or sim:FILE.json of your own\n",
+        name + 4);
     return EXIT_USAGE;
 }
 
