@@ -31,7 +31,7 @@ static bool parse_seed(const char *text, uint64_t *out, bool *random) {
     }
     errno = 0;
     *out = strtoull(text, &end, 10);
-    return isdigit((unsigned char)*text) && !*end && !errno;
+    return isdigit((unsigned char)*text) && !*end && !errno && *out <= INT64_MAX; /* JSON has no more */
 }
 
 static bool parse_switch(const char *text, bool *on) {

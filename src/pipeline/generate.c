@@ -216,6 +216,18 @@ static int upscale(job *j, bl_error *err) {
     return 0;
 }
 
+/* A1111's names for schedules, by which it finds them again in a picture. */
+static const char *schedule_label(bl_schedule_id id) {
+    static const char *const labels[BL_SCHEDULE_COUNT] = {[BL_SCHEDULE_NORMAL] = "Normal",
+                                                          [BL_SCHEDULE_KARRAS] = "Karras",
+                                                          [BL_SCHEDULE_EXPONENTIAL] = "Exponential",
+                                                          [BL_SCHEDULE_SGM_UNIFORM] = "SGM Uniform",
+                                                          [BL_SCHEDULE_SIMPLE] = "Simple",
+                                                          [BL_SCHEDULE_DDIM_UNIFORM] = "DDIM",
+                                                          [BL_SCHEDULE_BETA] = "Beta"};
+    return labels[id] ? labels[id] : bl_schedule_name(id);
+}
+
 static char *describe(const job *j, int index, bl_error *err) {
     const bl_request *r = &j->r;
     const ballast_generate_options *o = r->o;
@@ -223,12 +235,13 @@ static char *describe(const job *j, int index, bl_error *err) {
                        .negative = o->negative_prompt,
                        .steps = o->steps,
                        .sampler = bl_sampler_name(r->sampler),
-                       .schedule = bl_schedule_name(r->base->schedule),
+                       .schedule = schedule_label(r->base->schedule),
                        .cfg = o->cfg,
                        .seed = o->seed + (uint64_t)index,
                        .width = j->width * 8,
                        .height = j->height * 8,
-                       .model_hash = bl_model_hash_get(j->p->hash, false),
+                       /* waited for: whether a file has it must not be a race */
+                       .model_hash = bl_model_hash_get(j->p->hash, true),
                        .model = j->p->model_name,
                        .vae = j->p->vae_name,
                        .variation_seed = o->variation_seed,

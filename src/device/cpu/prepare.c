@@ -87,6 +87,13 @@ static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, cons
     if (rc) {
         return rc;
     }
+    if (p->winograd && !strncmp(bl_dnnl_implementation(s->product), "ref", 3)) {
+        /* this oneDNN has no kernel for so small a picture in the layout it chose for the usual ones */
+        bl_dnnl_primitive_close(&s->product);
+        s->each_image = false;
+        prepare_winograd(x, s, op);
+        return 0;
+    }
     s->extra = bl_align_up(bl_dnnl_scratch(s->product), BL_ALIGN);
     s->scratch_bytes = s->extra + (channels ? (uint64_t)out->c * sizeof(float) : 0); /* F32 [o] */
     return 0;
