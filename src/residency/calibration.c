@@ -118,6 +118,9 @@ static bool good_seconds(double x) {
     return isfinite(x) && x >= 0 && x < 1e6;
 }
 
+/* The same of what is stored: figures that cannot be are not averaged with, or they would never go. */
+#define GOOD_SECONDS "typeof(seconds) = 'real' AND seconds >= 0 AND seconds < 1e6"
+
 /* Reads all blocks of a phase at a level; false unless every one is known. */
 static bool read_blocks(sqlite3_stmt *s, const bl_calibration_key *key, const bl_problem_module *m,
                         const char *shape, double *seconds) {
@@ -302,13 +305,16 @@ int bl_calibration_learn(bl_calibration *c, const bl_calibration_key *key, const
         sqlite3_prepare_v2(
             c->db,
             "INSERT INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET seconds ="
-            " 0.75 * seconds + 0.25 * excluded.seconds",
+            " CASE WHEN " GOOD_SECONDS
+            " THEN 0.75 * seconds + 0.25 * excluded.seconds ELSE excluded.seconds END",
             -1, &blocks, NULL) == SQLITE_OK &&
-        sqlite3_prepare_v2(
-            c->db,
-            "INSERT INTO copies VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET bytes ="
-            " 0.75 * bytes + 0.25 * excluded.bytes, seconds = 0.75 * seconds + 0.25 * excluded.seconds",
-            -1, &copies, NULL) == SQLITE_OK &&
+        sqlite3_prepare_v2(c->db,
+                           "INSERT INTO copies VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET bytes ="
+                           " CASE WHEN bytes > 0 AND " GOOD_SECONDS
+                           " THEN 0.75 * bytes + 0.25 * excluded.bytes ELSE excluded.bytes END, seconds ="
+                           " CASE WHEN bytes > 0 AND " GOOD_SECONDS
+                           " THEN 0.75 * seconds + 0.25 * excluded.seconds ELSE excluded.seconds END",
+                           -1, &copies, NULL) == SQLITE_OK &&
         sqlite3_exec(c->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK;
     if (fine) {
         for (int i = 0; i < p->phase_count && fine; i++) {
