@@ -82,9 +82,12 @@ void bl_cpu_memory(uint64_t *free_bytes, uint64_t *all_bytes) {
         }
     }
     struct rlimit r;
-    if (!getrlimit(RLIMIT_AS, &r) && r.rlim_cur != RLIM_INFINITY && r.rlim_cur < all) {
-        all = r.rlim_cur;
-        left = left < all ? left : all;
+    if (!getrlimit(RLIMIT_AS, &r) && r.rlim_cur != RLIM_INFINITY) {
+        /* The first number is the size of the process, in pages. */
+        uint64_t taken = number_in("/proc/self/statm", 0) * (uint64_t)sysconf(_SC_PAGESIZE);
+        uint64_t rest = r.rlim_cur > taken ? r.rlim_cur - taken : 0;
+        all = r.rlim_cur < all ? r.rlim_cur : all;
+        left = rest < left ? rest : left;
     }
     *free_bytes = left;
     *all_bytes = all;
