@@ -212,8 +212,7 @@ BALLAST_API int ballast_plan(char **json, char **text, ballast_model *model,
                              ballast_error *err);
 
 /* Measures what plans are made of, copy rate and seconds of every block, by running this generation with two
- * steps and throwing the picture away; and finishes the file's hash, which pictures name the model by, and
- * otherwise go without until it is known. Kept in the context's cache_dir. */
+ * steps and throwing the picture away. Kept in the context's cache_dir. */
 BALLAST_API int ballast_calibrate(ballast_model *model, const ballast_generate_options *options,
                                   ballast_error *err);
 

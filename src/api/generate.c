@@ -149,9 +149,5 @@ int ballast_calibrate(ballast_model *model, const ballast_generate_options *opti
     o.image = NULL;
     o.save_latents = NULL;
     o.hints = 0;
-    int result = ballast_generate(NULL, model, &o, err);
-    if (!result) {
-        bl_model_hash_get(model->hash, true);
-    }
-    return result;
+    return ballast_generate(NULL, model, &o, err);
 }

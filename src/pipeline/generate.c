@@ -241,7 +241,7 @@ static char *describe(const job *j, int index, bl_error *err) {
                        .width = j->width * 8,
                        .height = j->height * 8,
                        /* waited for: whether a file has it must not be a race */
-                       .model_hash = bl_model_hash_get(j->p->hash, true),
+                       .model_hash = bl_model_hash_get(j->p->hash),
                        .model = j->p->model_name,
                        .vae = j->p->vae_name,
                        .variation_seed = o->variation_seed,

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@
 
 enum {
     digits = 10,
-    list_bytes = 1 << 20 /* more than ten thousand models; a longer list is started afresh */
+    small_bytes = 300 << 20, /* hashed at once: a fifth of a second */
+    list_bytes = 1 << 20     /* more than ten thousand models; a longer list is started afresh */
 };
 
 struct bl_model_hash {
@@ -134,7 +136,7 @@ bl_model_hash *bl_model_hash_start(const char *path, const char *cache_dir) {
             snprintf(h->list_path, room, "%s/hashes", cache_dir);
         }
     }
-    h->small = (long long)h->file.st_size < BL_HASH_WAIT_BYTES;
+    h->small = h->file.st_size < small_bytes;
     if (recall(h)) {
         publish(h);
     } else {
@@ -150,14 +152,12 @@ static void join(bl_model_hash *h) {
     }
 }
 
-const char *bl_model_hash_get(bl_model_hash *h, bool wait) {
+const char *bl_model_hash_get(bl_model_hash *h) {
     if (!h) {
         return NULL;
     }
-    if (h->small) {
-        join(h);
-    } else if (wait &&
-               !atomic_load(&h->known)) { /* a thread may give its priority up, but not take it back */
+    if (!h->small && !atomic_load(&h->known)) {
+        /* On a busy machine the thread might never end, and none takes back a priority that it gave up. */
         atomic_store(&h->stop, true);
         join(h);
         atomic_store(&h->stop, false);
@@ -165,6 +165,7 @@ const char *bl_model_hash_get(bl_model_hash *h, bool wait) {
             compute(h);
         }
     }
+    join(h);
     return atomic_load(&h->known) ? h->first : NULL;
 }
 

@@ -33,9 +33,9 @@ static int remove_folder(void **state) {
 /* FIPS 180-4's example. */
 static const char first_of_abc[] = "ba7816bf8f";
 
-static void expect(const char *digits, const char *cache_dir, bool wait) {
+static void expect(const char *digits, const char *cache_dir) {
     bl_model_hash *h = bl_model_hash_start(model, cache_dir);
-    const char *got = bl_model_hash_get(h, wait);
+    const char *got = bl_model_hash_get(h);
     if (digits) {
         assert_non_null(got);
         assert_string_equal(got, digits);
@@ -56,31 +56,31 @@ static void mark_list(void) {
 
 static void a_small_file_is_waited_for(void **state) {
     (void)state;
-    expect(first_of_abc, NULL, false);
+    expect(first_of_abc, NULL);
     assert_int_not_equal(access(list, F_OK), 0);
 }
 
 static void it_is_remembered_until_the_file_changes(void **state) {
     (void)state;
-    expect(first_of_abc, folder, false);
+    expect(first_of_abc, folder);
     mark_list();
-    expect("0123456789", folder, false);
+    expect("0123456789", folder);
     const struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
     assert_int_equal(utimensat(AT_FDCWD, model, times, 0), 0);
-    expect(first_of_abc, folder, false);
+    expect(first_of_abc, folder);
     bl_test_write(model, "", 0);
-    expect("e3b0c44298", folder, false);
+    expect("e3b0c44298", folder);
 }
 
 static void links_lead_to_the_same_entry(void **state) {
     (void)state;
     char link[BL_TEST_PATH];
     bl_test_join(link, folder, "link.safetensors");
-    expect(first_of_abc, folder, false);
+    expect(first_of_abc, folder);
     mark_list();
     assert_int_equal(symlink(model, link), 0);
     bl_model_hash *h = bl_model_hash_start(link, folder);
-    assert_string_equal(bl_model_hash_get(h, false), "0123456789");
+    assert_string_equal(bl_model_hash_get(h), "0123456789");
     bl_model_hash_close(&h);
 }
 
@@ -91,22 +91,22 @@ static void a_damaged_list_is_not_believed(void **state) {
     struct stat s;
     assert_int_equal(stat(model, &s), 0);
     bl_test_write(list, bad, sizeof bad - 1);
-    expect(first_of_abc, folder, false);
+    expect(first_of_abc, folder);
     /* right but for the digits: too few, or other characters */
     for (int i = 0; i < 2; i++) {
         snprintf(line, sizeof line, "%s %lld %lld.%09ld %s\n",
                  i ? "zz7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" : "0123456789",
                  (long long)s.st_size, (long long)s.st_mtim.tv_sec, s.st_mtim.tv_nsec, model);
         bl_test_write(list, line, strlen(line));
-        expect(first_of_abc, folder, false);
+        expect(first_of_abc, folder);
     }
 }
 
 static void a_list_that_cannot_be_written_does_no_harm(void **state) {
     (void)state;
-    expect(first_of_abc, "/nowhere/at/all", false);
+    expect(first_of_abc, "/nowhere/at/all");
     assert_int_equal(mkdir(list, 0755), 0);
-    expect(first_of_abc, folder, false);
+    expect(first_of_abc, folder);
     rmdir(list);
 }
 
@@ -115,40 +115,39 @@ static void a_list_does_not_grow_for_ever(void **state) {
     struct stat s;
     bl_test_write(list, "x\n", 2);
     assert_int_equal(truncate(list, (off_t)3 << 20), 0);
-    expect(first_of_abc, folder, false);
+    expect(first_of_abc, folder);
     assert_int_equal(stat(list, &s), 0);
     assert_true(s.st_size < 1000);
     mark_list();
-    expect("0123456789", folder, false);
+    expect("0123456789", folder);
 }
 
-static void a_large_file_is_not_waited_for_and_closing_stops_it(void **state) {
+static void closing_stops_a_large_file(void **state) {
     (void)state;
     assert_int_equal(truncate(model, (off_t)1 << 42), 0); /* sparse: hours of hashing */
     bl_model_hash *h = bl_model_hash_start(model, folder);
     assert_non_null(h);
-    assert_null(bl_model_hash_get(h, false));
     bl_model_hash_close(&h);
     assert_int_not_equal(access(list, F_OK), 0);
 }
 
-static void a_large_file_is_known_once_it_was_waited_for(void **state) {
+static void a_large_file_is_waited_for_and_remembered(void **state) {
     (void)state;
-    assert_int_equal(truncate(model, (off_t)BL_HASH_WAIT_BYTES), 0);
+    assert_int_equal(truncate(model, (off_t)400 << 20), 0);
     bl_model_hash *h = bl_model_hash_start(model, folder);
-    const char *got = bl_model_hash_get(h, true);
+    const char *got = bl_model_hash_get(h);
     assert_non_null(got);
     char digits[16];
     snprintf(digits, sizeof digits, "%s", got);
     bl_model_hash_close(&h);
-    expect(digits, folder, false);
+    expect(digits, folder);
 }
 
 static void no_file_has_no_hash(void **state) {
     (void)state;
     assert_null(bl_model_hash_start("/nowhere/at/all.safetensors", folder));
     assert_null(bl_model_hash_start(folder, folder));
-    assert_null(bl_model_hash_get(NULL, true));
+    assert_null(bl_model_hash_get(NULL));
     bl_model_hash *none = NULL;
     bl_model_hash_close(&none);
 }
@@ -161,8 +160,8 @@ int main(void) {
                                        CASE(a_damaged_list_is_not_believed),
                                        CASE(a_list_that_cannot_be_written_does_no_harm),
                                        CASE(a_list_does_not_grow_for_ever),
-                                       CASE(a_large_file_is_not_waited_for_and_closing_stops_it),
-                                       CASE(a_large_file_is_known_once_it_was_waited_for),
+                                       CASE(closing_stops_a_large_file),
+                                       CASE(a_large_file_is_waited_for_and_remembered),
                                        CASE(no_file_has_no_hash)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
