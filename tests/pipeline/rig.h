@@ -91,6 +91,7 @@ static inline ballast_generate_options rig_request(rig_pictures *p, int side) {
     o.negative_prompt = "blurry";
     o.width = o.height = side;
     o.steps = 2;
+    o.cfg = 1;
     o.seed = 7;
     o.hints = 0;
     o.image = rig_take;
@@ -101,7 +102,7 @@ static inline ballast_generate_options rig_request(rig_pictures *p, int side) {
 /* A second pass through pictures, so that decoding and encoding take turns with the UNet, and a second batch,
  * which begins with what the first one left on the device. */
 static inline void rig_add_hires(ballast_generate_options *o) {
-    o->hires_scale = 1.5;
+    o->hires_scale = 1.25;
     o->hires_upscaler = "Lanczos";
     o->count = 2;
 }
