@@ -22,8 +22,8 @@ def loss_curve(path):
     figure, plots = plt.subplots(1, 3, figsize=(12, 3.2), layout="constrained")
     titles = {"decoder": "decoder: L1", "encoder": "encoder: squared error of the latent", "unet": "UNet and text: weighted loss"}
     for plot, (name, title) in zip(plots, titles.items(), strict=True):
-        steps, values = zip(*torch.load(WORK / f"{name}.pt", weights_only=False)["log"], strict=True)
-        plot.semilogy(steps, values)
+        log = torch.load(WORK / f"{name}.pt", weights_only=False)["log"]
+        plot.semilogy([step for step, _ in log], [value for _, value in log])
         plot.set(title=title, xlabel="step")
         plot.grid(True, which="both", alpha=0.3)
     figure.savefig(path, dpi=80)
