@@ -34,7 +34,7 @@ all: $(BUILD)/build.ninja
 # A picture from the embedded model.
 demo: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) ballast_cli
-	@tools/demo.sh $(BUILD)/bin/ballast
+	@BALLAST_MODEL='$(BALLAST_MODEL)' tools/demo.sh $(BUILD)/bin/ballast
 
 # Builds everything, checks style limits, runs all tests.
 test: setup-tests all check
