@@ -54,6 +54,7 @@ typedef struct bl_winograd_job {
     const float *bias;    /* F32 [o], bias_stride floats further for each picture; or NULL */
     void *y;              /* [n, oh, ow, o]; may be the residual */
     int n, h, w, c, oh, ow, o, top, left;
+    int stride; /* 1; or 2: of oh x ow outputs only every other row and column is written, to a smaller y */
     int64_t bias_stride;
     int batch, part, parts; /* tiles of a batch and of a part (multiples of 12); parts of a batch */
     int group, depth;       /* output channels of a group (a multiple of 16), input channels of a slice */

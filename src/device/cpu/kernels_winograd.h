@@ -159,7 +159,8 @@ static inline void NAME(wino_write)(const bl_winograd_job *j, int64_t tile) {
     int rows = j->oh - at.row < 4 ? j->oh - at.row : 4,
         columns = j->ow - at.column < 4 ? j->ow - at.column : 4;
     int outs = j->outs;
-    int64_t first = ((at.image * j->oh + at.row) * j->ow + at.column) * j->o + j->out;
+    int64_t down = (j->oh - 1) / j->stride + 1, across = (j->ow - 1) / j->stride + 1;
+    int64_t first = ((at.image * down + at.row / j->stride) * across + at.column / j->stride) * j->o + j->out;
     for (int o = 0; o < outs; o += VW) {
         int lanes = outs - o < VW ? outs - o : VW;
         const float *from = j->output + tile * j->group + o;
@@ -174,9 +175,9 @@ static inline void NAME(wino_write)(const bl_winograd_job *j, int64_t tile) {
         }
         const float *b = j->bias ? j->bias + at.image * j->bias_stride + j->out + o : NULL;
         vf bias = !b ? vf_set(0.0f) : lanes == VW ? vf_load(b) : vf_load_part(b, lanes);
-        for (int r = 0; r < rows; r++) {
-            for (int c = 0; c < columns; c++) {
-                int64_t place = first + ((int64_t)r * j->ow + c) * j->o + o;
+        for (int r = 0; r < rows; r += j->stride) {
+            for (int c = 0; c < columns; c += j->stride) {
+                int64_t place = first + (r / j->stride * across + c / j->stride) * j->o + o;
                 T *to = (T *)j->y + place;
                 vf v = vf_add(y[r * 4 + c], bias);
                 if (j->residual) {

@@ -39,12 +39,13 @@ static int conv_layout(bl_packed *p, bl_cpu *cpu, const bl_op *op, bl_error *err
     return bl_dnnl_conv_layout(&p->layout, cpu->dnnl, &c, err);
 }
 
-/* Winograd's algorithm does a quarter of the multiplications. On tiles of bf16 oneDNN is faster all the same,
- * and with few input channels the transforms cost more than they save. */
+/* Winograd's algorithm does a quarter of the multiplications (with stride 2 none fewer: there it only stands
+ * in where oneDNN has no kernel). On tiles of bf16 oneDNN is faster all the same, and with few input channels
+ * the transforms cost more than they save. */
 #define WINOGRAD_CHANNELS 16
 
 static bool wants_winograd(const bl_packed *p, const bl_cpu *cpu, const bl_op *op) {
-    return op->u.conv.kh == 3 && op->u.conv.kw == 3 && op->u.conv.stride == 1 &&
+    return op->u.conv.kh == 3 && op->u.conv.kw == 3 && op->u.conv.stride <= 2 &&
            p->weight.shape[1] >= WINOGRAD_CHANNELS && !(p->dtype == BL_BF16 && cpu->amx);
 }
 
@@ -81,7 +82,9 @@ static int describe(bl_packed *p, bl_device_module *m, const bl_graph *g, bl_wei
     if (op && p->weight.kind == BL_W_CONV) {
         rc = conv_layout(p, m->cpu, op, err);
         p->winograd = wants_winograd(p, m->cpu, op);
-        if (!rc && p->winograd && !winograd_reads(p)) {
+        if (!rc && p->winograd && op->u.conv.stride == 2) {
+            p->winograd = winograd_reads(p);
+        } else if (!rc && p->winograd && !winograd_reads(p)) {
             bl_dnnl_layout_close(&p->layout);
             winograd_layout(p);
         }

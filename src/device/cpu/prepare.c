@@ -23,8 +23,9 @@ static int64_t pixels(const bl_tensor *t) {
  * oneDNN's bf16. A matter of the picture alone, so that a batch gives the bits of its pictures. */
 #define FEW_TILES 8
 
-static bool takes_winograd(const bl_packed *p, const bl_tensor *out) {
-    return p->winograd && !(p->layout && (out->h + 3) / 4 * ((out->w + 3) / 4) < FEW_TILES);
+static bool takes_winograd(const bl_packed *p, const bl_op *op, const bl_tensor *out) {
+    return p->winograd && op->u.conv.stride == 1 &&
+           !(p->layout && (out->h + 3) / 4 * ((out->w + 3) / 4) < FEW_TILES);
 }
 
 /* Where the job finds filters in the packed weight. */
@@ -43,8 +44,9 @@ static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op) {
                                     .h = in->h,
                                     .w = in->w,
                                     .c = in->c,
-                                    .oh = out->h,
-                                    .ow = out->w,
+                                    .oh = (out->h - 1) * op->u.conv.stride + 1,
+                                    .ow = (out->w - 1) * op->u.conv.stride + 1,
+                                    .stride = op->u.conv.stride,
                                     .o = out->c,
                                     .top = op->u.conv.top,
                                     .left = op->u.conv.left};
@@ -60,7 +62,7 @@ static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, cons
     const bl_packed *p = &x->module->weights[op->weight];
     const bl_tensor *in = &g->tensors[op->in[0]], *out = &g->tensors[op->out];
     memory->inplace = op->in[1] != BL_NONE ? 1 : -1;
-    if (takes_winograd(p, out)) {
+    if (takes_winograd(p, op, out)) {
         prepare_winograd(x, s, op);
         return 0;
     }

@@ -141,6 +141,8 @@ static void convolutions(void **state) {
         {1, 17, 30, 48, 64, 3, 1, 1, 1, 1, 1, true, false},
         {1, 130, 126, 17, 35, 3, 1, 1, 1, 1, 1, true, true},
         {1, 35, 33, 340, 40, 3, 1, 1, 1, 1, 1, false, true},
+        {2, 16, 16, 320, 320, 3, 2, 1, 1, 1, 1, false, false},
+        {1, 9, 7, 64, 48, 3, 2, 0, 0, 1, 1, true, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         for (int t = 0; t < type_count; t++) {
