@@ -201,6 +201,8 @@ int bl_dnnl_open(bl_dnnl **out, bl_cpu_isa isa_max, bl_error *err) {
         dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
     } else if (isa_max == BL_ISA_AVX512) {
         dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx512_core);
+    } else if (isa_max == BL_ISA_AVX512_BF16) {
+        dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx512_core_bf16);
     }
     dnnl_status_t s = dnnl_engine_create(&d->engine, dnnl_cpu, 0);
     if (!s) {
