@@ -121,7 +121,7 @@ typedef struct ballast_image {
 } ballast_image;
 
 typedef struct ballast_progress {
-    const char *stage; /* "prompt", "load", "denoise", "decode", "upscale", "encode", "hires" */
+    const char *stage; /* "prompt", "denoise", "decode", "upscale", "encode", "hires" */
     int step, steps;   /* within the stage; 0 of 0 where it has none */
     int image, images; /* first picture of the batch now in work, pictures of the request */
     double seconds;    /* since the stage began */
@@ -140,7 +140,8 @@ typedef struct ballast_generate_options {
     double eta;                  /* -1: the sampler's own (DDIM 0, ancestral 1) */
     uint64_t seed;               /* 0 */
     int batch;                   /* 1: pictures computed together */
-    int count;                   /* 1: batches, one after the other; seeds go up by one a picture */
+    int count;                   /* 1: batches, one after the other; seeds go up by one a picture: `seed`, or
+                                    with variation `variation_seed` instead */
     int clip_skip;               /* 0: the model's own; N: the text encoder's Nth hidden state from the end */
     const char *rng;             /* "cpu": torch's CPU generator; "gpu": torch's CUDA generator */
     const char *compat;          /* "a1111", "comfyui" or "diffusers": whose details of sampling to follow */
@@ -167,15 +168,16 @@ typedef struct ballast_generate_options {
     /* placement of weights: see docs/offload.md */
     const char *offload;        /* "auto"; "none", "model", "sequential", "balanced" */
     const char *budget;         /* NULL: what is free; "6G", "800M", "80%" */
-    const char *reserve;        /* NULL: nothing; kept free inside the budget */
+    const char *reserve;        /* NULL: nothing; kept free inside the budget, or of what is free */
     double low, high;           /* -1: by size; watermarks of "balanced", fractions of the budget */
     const char *never, *always; /* NULL; module names (and model types for `never`), separated by commas */
     int fit_check;              /* 1 */
-    int hints;                  /* 1: say what setting would have made it faster */
+    int hints;                  /* 1: say after the last batch what setting would have made it faster */
     int verbose;                /* 0; 1: also hold the plan against what happened */
     const char *trace_path;     /* NULL; where to write the last batch's ledger as Chrome trace events */
 
-    /* callbacks; any may be NULL. Non-zero from `progress` stops the work with BALLAST_E_CANCELLED. */
+    /* callbacks; any may be NULL. `progress` is called at the start of a stage, after each step, and between
+     * the blocks of the model, many times a second; non-zero stops the work with BALLAST_E_CANCELLED. */
     int (*progress)(void *payload, const ballast_progress *progress);
     /* a finished picture; non-zero stops the work */
     int (*image)(void *payload, const ballast_image *image);

@@ -28,7 +28,7 @@ struct ballast_model {
     bl_engine *engine;
     bl_dtype dtype, vae_dtype;
     char *name;          /* the file's name without folder and suffix */
-    char *vae_name;      /* of an overriding VAE, or NULL */
+    char *vae_name;      /* of another file's VAE, or NULL */
     bl_model_hash *hash; /* of its file; NULL before the first picture, and for folders */
 };
 

@@ -115,6 +115,11 @@ int ballast_plan(char **json, char **text, ballast_model *model, const ballast_g
     bl_error own = {0};
     err = err ? err : &own;
     int result = check_version(options, err);
+    if (!result && plan && plan->struct_size != sizeof *plan) {
+        result =
+            bl_fail(err, BL_E_ARGUMENT, "plan options of another version of the library (%zu bytes, not %zu)",
+                    plan->struct_size, sizeof *plan);
+    }
     if (!result && plan) {
         wish.compare = plan->compare != 0;
         wish.svg_path = plan->svg_path;
@@ -142,11 +147,19 @@ int ballast_plan(char **json, char **text, ballast_model *model, const ballast_g
 }
 
 int ballast_calibrate(ballast_model *model, const ballast_generate_options *options, ballast_error *err) {
+    bl_error own = {0};
+    err = err ? err : &own;
+    int result = check_version(options, err); /* before the copy, which may be larger than theirs */
+    if (result) {
+        return result;
+    }
     ballast_generate_options o = *options;
     o.steps = o.hires_steps = 2;
     o.count = 1;
     o.strength = o.hires_strength = 1;
+    o.latents = NULL; /* those of `count` batches would not fit one */
     o.image = NULL;
+    o.preview = NULL;
     o.save_latents = NULL;
     o.hints = 0;
     return ballast_generate(NULL, model, &o, err);

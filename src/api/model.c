@@ -1,5 +1,7 @@
 #include "api/api.h"
 
+#include "pipeline/utf8.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,12 +22,18 @@ static char *name_of(const char *path) {
     if (length > cut && !strncmp(path + end - cut, suffix, cut)) {
         length -= cut;
     }
-    char *name = malloc(length + 1);
+    char *name = bl_utf8_copy(path + begin);
     if (name) {
-        memcpy(name, path + begin, length);
         name[length] = 0;
     }
     return name;
+}
+
+/* Of the file whose decoder is used, if that is not the checkpoint's own: pictures name it. */
+static char *name_of_vae(const bl_checkpoint *ckpt, const char *given) {
+    const bl_safetensors *file = bl_checkpoint_module_file(ckpt, BL_VAE_DECODER);
+    bool beside = file && !bl_checkpoint_is_folder(ckpt) && file != bl_checkpoint_file(ckpt, 0);
+    return given ? name_of(given) : beside ? name_of(bl_safetensors_path(file)) : NULL;
 }
 
 static int find_dtype(bl_dtype *out, const char *name, const char *what, const bl_device_caps *caps,
@@ -111,9 +119,9 @@ int ballast_model_open(ballast_model **out, ballast_context *context, const ball
     }
     m->context = context;
     m->name = name_of(options->path);
-    m->vae_name = options->vae_path ? name_of(options->vae_path) : NULL;
     int result = m->name ? open_checkpoint(m, options, err) : bl_fail_memory(err, "the model's name", 0);
     if (!result) {
+        m->vae_name = name_of_vae(m->ckpt, options->vae_path);
         char path[4096];
         bool kept = calibration_path(path, sizeof path, context);
         bl_engine_options eo = {.calibration_path = kept ? path : NULL,

@@ -18,6 +18,9 @@ int ballast_eval(ballast_model *model, const char *module, const char *inputs_pa
                  .ckpt = model->ckpt,
                  .arch = &model->arch,
                  .module = BL_MODULE_COUNT};
+    if (model->context->simulated) {
+        return bl_fail(err, BL_E_UNSUPPORTED, "eval: a simulated device computes nothing; take the cpu");
+    }
     for (int i = 0; i < BL_MODULE_COUNT; i++) {
         if (!strcmp(module, bl_module_name((bl_module)i))) {
             e.module = (bl_module)i;

@@ -4,6 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
+void bl_tame(char *line) {
+    for (char *p = line; *p; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7f) {
+            *p = '?';
+        }
+    }
+}
+
 int bl_fail(bl_error *err, int code, const char *format, ...) {
     if (!err) {
         return code;
@@ -15,12 +23,7 @@ int bl_fail(bl_error *err, int code, const char *format, ...) {
     if (n >= (int)sizeof err->message) {
         memcpy(err->message + sizeof err->message - 4, "...", 4);
     }
-    /* Names from files and prompts end up in messages: nothing in them may move a terminal's cursor. */
-    for (char *p = err->message; *p; p++) {
-        if ((unsigned char)*p < 0x20 || *p == 0x7f) {
-            *p = '?';
-        }
-    }
+    bl_tame(err->message);
     err->code = code;
     return code;
 }

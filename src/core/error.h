@@ -30,7 +30,11 @@ typedef ballast_error bl_error;
  */
 int bl_fail(bl_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* The same for memory that could not be had; returns BL_E_MEMORY. `what` names the thing: "the token list".
+/* Puts '?' for control characters: names from files and prompts end up in lines for people, and nothing in
+ * them may move a terminal's cursor. */
+void bl_tame(char *line);
+
+/* bl_fail for memory that could not be had; returns BL_E_MEMORY. `what` names the thing: "the token list".
  */
 int bl_fail_memory(bl_error *err, const char *what, unsigned long long bytes);
 

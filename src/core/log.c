@@ -1,5 +1,7 @@
 #include "core/log.h"
 
+#include "core/error.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -12,5 +14,6 @@ void bl_log_line(const bl_log *log, bl_log_level level, const char *format, ...)
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    bl_tame(line);
     log->fn(log->payload, level, line);
 }

@@ -11,7 +11,7 @@ typedef struct bl_log {
     void *payload;
 } bl_log;
 
-/* `log` may be NULL. The line is made without a newline. */
+/* `log` may be NULL. The line is made without a newline, and tamed as messages of errors are. */
 void bl_log_line(const bl_log *log, bl_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

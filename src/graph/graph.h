@@ -152,8 +152,8 @@ typedef struct bl_graph {
  */
 bl_graph *bl_graph_new(bl_module module, bl_dtype dtype, const char *const *taps);
 
-/* Checks that every activation is written before it is read, fills first_op/last_op, and returns the first
- * error. */
+/* Fills first_op and last_op of every tensor and returns the first error. An activation is written before it
+ * is read because its id comes from the call that writes it. */
 int bl_graph_finish(bl_graph *g, bl_error *err);
 
 void bl_graph_free(bl_graph **g);

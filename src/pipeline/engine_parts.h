@@ -20,7 +20,6 @@ typedef struct bl_engine_module {
 typedef struct bl_prepared {
     bl_module module;
     bl_shape_key key;
-    int level; /* of the arena */
     bl_graph *graph;
     bl_executable *executable;
     bl_exec_info info;

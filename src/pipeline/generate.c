@@ -31,6 +31,12 @@ typedef struct job {
     double stage_began;
 } job;
 
+/* As A1111 counts: each picture has the next seed, or with variation the same seed and the next variation. */
+static uint64_t seed_of(const job *j, int index) {
+    const ballast_generate_options *o = j->r.o;
+    return o->variation_strength > 0 ? o->seed : o->seed + (uint64_t)index;
+}
+
 /* ---- telling */
 
 static int tell(job *j) {
@@ -63,7 +69,7 @@ static int after_step(void *payload, int step, int steps, const float *denoised)
         ballast_image image = {.width = j->width,
                                .height = j->height,
                                .rgb = rgb,
-                               .seed = o->seed + (uint64_t)(j->first_image + b),
+                               .seed = seed_of(j, j->first_image + b),
                                .index = j->first_image + b,
                                .parameters = ""};
         o->preview(o->payload, &image, step);
@@ -81,8 +87,8 @@ static int open_noise(job *j, const bl_schedule *schedule, bl_error *err) {
         bl_noise_free(&j->noise[b]);
         bl_noise_options no = {.compat = j->r.compat,
                                .rng = j->r.rng,
-                               .seed = o->seed + (uint64_t)(j->first_image + b),
-                               .variation_seed = o->variation_seed,
+                               .seed = seed_of(j, j->first_image + b),
+                               .variation_seed = o->variation_seed + (uint64_t)(j->first_image + b),
                                .variation_strength = o->variation_strength,
                                .channels = LATENT_CHANNELS,
                                .height = j->height,
@@ -228,7 +234,7 @@ static const char *schedule_label(bl_schedule_id id) {
     return labels[id] ? labels[id] : bl_schedule_name(id);
 }
 
-static char *describe(const job *j, int index, bl_error *err) {
+static int describe(char **out, const job *j, int index, bl_error *err) {
     const bl_request *r = &j->r;
     const ballast_generate_options *o = r->o;
     bl_parameters p = {.prompt = o->prompt,
@@ -237,14 +243,14 @@ static char *describe(const job *j, int index, bl_error *err) {
                        .sampler = bl_sampler_name(r->sampler),
                        .schedule = schedule_label(r->base->schedule),
                        .cfg = o->cfg,
-                       .seed = o->seed + (uint64_t)index,
+                       .seed = seed_of(j, index),
                        .width = j->width * 8,
                        .height = j->height * 8,
                        /* waited for: whether a file has it must not be a race */
                        .model_hash = bl_model_hash_get(j->p->hash),
                        .model = j->p->model_name,
                        .vae = j->p->vae_name,
-                       .variation_seed = o->variation_seed,
+                       .variation_seed = o->variation_seed + (uint64_t)index,
                        .variation_strength = o->variation_strength,
                        .denoising_strength = r->second     ? o->hires_strength
                                              : o->init_rgb ? o->strength
@@ -259,8 +265,28 @@ static char *describe(const job *j, int index, bl_error *err) {
         p.hires_steps = o->hires_steps;
         p.hires_upscaler = r->upscaler->name;
     }
+    return bl_parameters_text(out, &p, err);
+}
+
+/* Gives the finished picture to the caller. */
+static int show(const job *j, const uint8_t *rgb, int index, bl_error *err) {
+    const ballast_generate_options *o = j->r.o;
     char *text = NULL;
-    return bl_parameters_text(&text, &p, err) ? NULL : text;
+    int result = describe(&text, j, index, err);
+    if (result) {
+        return result;
+    }
+    ballast_image image = {.width = j->width * 8,
+                           .height = j->height * 8,
+                           .rgb = rgb,
+                           .seed = seed_of(j, index),
+                           .index = index,
+                           .parameters = text};
+    if (o->image(o->payload, &image)) {
+        result = bl_fail(err, BL_E_CANCELLED, "stopped after picture %d", index);
+    }
+    free(text);
+    return result;
 }
 
 static int deliver(job *j, bl_error *err) {
@@ -280,20 +306,9 @@ static int deliver(job *j, bl_error *err) {
             result = bl_decode(rgb, j->p->engine, j->at.decode, j->p->arch, &j->r, latents, j->height,
                                j->width, err);
         }
-        char *text = result ? NULL : describe(j, index, err);
-        if (!result && !text) {
-            result = err->code;
+        if (!result && o->image) {
+            result = show(j, rgb, index, err);
         }
-        ballast_image image = {.width = j->width * 8,
-                               .height = j->height * 8,
-                               .rgb = rgb,
-                               .seed = o->seed + (uint64_t)index,
-                               .index = index,
-                               .parameters = text};
-        if (!result && o->image && o->image(o->payload, &image)) {
-            result = bl_fail(err, BL_E_CANCELLED, "stopped after picture %d", index);
-        }
-        free(text);
     }
     free(rgb);
     return result;
@@ -421,7 +436,8 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
         int ended = bl_engine_end(p->engine, !result, err);
         result = result ? result : ended;
         if (!result) {
-            bl_engine_tell(p->engine, o->hints != 0, o->verbose != 0);
+            /* one hint a request: it would be the same after every batch */
+            bl_engine_tell(p->engine, o->hints && !placement.repeats, o->verbose != 0);
         }
         if (!result && o->trace_path) {
             result = bl_engine_trace(p->engine, o->trace_path, err);

@@ -93,6 +93,18 @@ static int add_phases(bl_engine *e, bl_problem *p, bl_error *err) {
     return result;
 }
 
+/* What the user allows, or what is free: what our own region holds is ours to use again. */
+static int choose_budget(bl_problem *p, const bl_placement *placement, uint64_t free_bytes, bl_error *err) {
+    uint64_t all = free_bytes + p->open_bytes;
+    if (placement->reserve_bytes && placement->reserve_bytes >= all) {
+        return bl_fail(err, BL_E_BUDGET,
+                       "reserve: of the %.2f GB that are free nothing is left after %.2f GB",
+                       (double)all / 1e9, (double)placement->reserve_bytes / 1e9);
+    }
+    p->budget_bytes = placement->budget_bytes ? placement->budget_bytes : all - placement->reserve_bytes;
+    return 0;
+}
+
 static int make_problem(bl_engine *e, const bl_placement *placement, bl_error *err) {
     bl_problem_free(&e->problem);
     int result = bl_problem_new(&e->problem, err);
@@ -109,8 +121,10 @@ static int make_problem(bl_engine *e, const bl_placement *placement, bl_error *e
     e->ops->caps(e->o.device, &e->caps);
     bl_executor_resident(e->executor, p);
     p->memory_bytes = e->caps.memory_bytes;
-    /* what our own region holds is ours to use again */
-    p->budget_bytes = placement->budget_bytes ? placement->budget_bytes : e->caps.free_bytes + p->open_bytes;
+    result = choose_budget(p, placement, e->caps.free_bytes, err);
+    if (result) {
+        return result;
+    }
     p->copy_rate = e->caps.copy_rate > 0 ? e->caps.copy_rate : GUESSED_COPY_RATE;
     p->copy_latency = e->caps.copy_latency;
     p->async_copy = e->caps.async_copy;

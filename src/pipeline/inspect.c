@@ -1,6 +1,7 @@
 #include "pipeline/inspect.h"
 
 #include "pipeline/engine_parts.h"
+#include "pipeline/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,13 +47,14 @@ static json_t *blocks_of(const bl_engine *e, const bl_engine_module *m, uint64_t
 }
 
 /* The shape in which one picture with guidance runs through the module. */
-static bl_shape_key key_of(bl_module module, int width, int height) {
+static bl_shape_key key_of(const bl_engine *e, bl_module module, int width, int height) {
     bl_shape_key key = {.batch = 1, .height = height / 8, .width = width / 8};
     if (module == BL_UNET) {
         key.batch = 2;
         key.tokens = 77;
     } else if (module == BL_TEXT_ENCODER || module == BL_TEXT_ENCODER_2) {
-        key = (bl_shape_key){.batch = 2};
+        /* the weights on the device are those of the last picture's clip skip */
+        key = (bl_shape_key){.batch = 2, .clip_skip = module == BL_TEXT_ENCODER ? e->clip_skip : 0};
     }
     return key;
 }
@@ -63,6 +65,10 @@ int bl_inspect(json_t **out, bl_engine *e, const bl_checkpoint *ckpt, const bl_a
         return bl_fail(err, BL_E_ARGUMENT,
                        "a picture of %dx%d: width and height are multiples of 8, at most 65535", width,
                        height);
+    }
+    int result = bl_engine_open_modules(e, e->clip_skip, err); /* closed after a clip skip that failed */
+    if (result) {
+        return result;
     }
     json_t *modules = json_object();
     for (int i = 0; i < e->listed_count; i++) {
@@ -79,7 +85,7 @@ int bl_inspect(json_t **out, bl_engine *e, const bl_checkpoint *ckpt, const bl_a
         json_object_set_new(modules, bl_module_name(module), entry);
         if (width && height) {
             bl_prepared *prepared;
-            int result = bl_engine_prepare(&prepared, e, module, key_of(module, width, height), err);
+            result = bl_engine_prepare(&prepared, e, module, key_of(e, module, width, height), err);
             if (result) {
                 json_decref(modules);
                 return result;
@@ -87,9 +93,11 @@ int bl_inspect(json_t **out, bl_engine *e, const bl_checkpoint *ckpt, const bl_a
             json_object_set_new(entry, "arena_bytes", json_integer((json_int_t)prepared->info.arena_bytes));
         }
     }
-    *out = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o}", "file", bl_checkpoint_path(ckpt), "architecture",
+    char *file = bl_utf8_copy(bl_checkpoint_path(ckpt));
+    *out = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o}", "file", file ? file : "", "architecture",
                      bl_family_name(arch->family), "prediction", bl_prediction_name(arch->prediction),
                      "prediction_from", arch->prediction_source ? arch->prediction_source : "",
                      "zero_terminal_snr", arch->zero_snr, "modules", modules);
+    free(file);
     return *out ? 0 : bl_fail_memory(err, "the report", 0);
 }

@@ -68,7 +68,9 @@ int bl_placement_parse(bl_placement *out, const ballast_generate_options *o, uin
                        (unsigned long long)p.budget_bytes, (unsigned long long)reserve);
     }
     p.budget_bytes = o->budget ? p.budget_bytes - reserve : 0;
-    if ((o->low >= 0 && o->low > 1) || (o->high >= 0 && o->high > 1) || (o->high >= 0 && o->low > o->high)) {
+    p.reserve_bytes = o->budget ? 0 : reserve;
+    /* turned round, so that NaN is refused */
+    if (!(o->low <= 1) || !(o->high <= 1) || (o->high >= 0 && o->low > o->high)) {
         return bl_fail(err, BL_E_ARGUMENT,
                        "low, high: watermarks are fractions with low <= high <= 1, not %g and %g", o->low,
                        o->high);

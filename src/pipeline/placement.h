@@ -8,8 +8,9 @@
 
 typedef struct bl_placement {
     bl_offload_settings offload;
-    uint64_t budget_bytes; /* of weights and arena together; reserve taken off; 0: what is free */
-    bool repeats;          /* another generation like it follows */
+    uint64_t budget_bytes;  /* of weights and arena together; reserve taken off; 0: what is free */
+    uint64_t reserve_bytes; /* to leave of what is free; 0 where there is a budget, which has it taken off */
+    bool repeats;           /* another generation like it follows */
 } bl_placement;
 
 /* BL_E_ARGUMENT or BL_E_NOT_FOUND name the option. Lists are borrowed from `o`. */

@@ -100,6 +100,16 @@ static int check_size(bl_request *r, const ballast_generate_options *o, int nati
     return result;
 }
 
+static int check_hires_size(bl_request *r, double scale, bl_error *err) {
+    int result = check_between(scale, 1, 8, "hires", err);
+    if (!result) {
+        r->hires_width = (int)(r->width * scale / 8) * 8;
+        r->hires_height = (int)(r->height * scale / 8) * 8;
+        result = check_side(r->hires_width, "hires width", err);
+    }
+    return result ? result : check_side(r->hires_height, "hires height", err);
+}
+
 static int check_counts(bl_request *r, const ballast_generate_options *o, bl_error *err) {
     int result = check_between(o->batch, 1, 64, "batch", err);
     if (!result) {
@@ -160,9 +170,7 @@ static int check_sampling(bl_request *r, const bl_architecture *arch, bl_error *
         result = bl_schedule_find(&schedule, &spacing, o->schedule, err);
     }
     if (!result && o->hires_scale != 0) {
-        result = check_between(o->hires_scale, 1, 8, "hires", err);
-        r->hires_width = (int)(r->width * o->hires_scale / 8) * 8;
-        r->hires_height = (int)(r->height * o->hires_scale / 8) * 8;
+        result = check_hires_size(r, o->hires_scale, err);
         if (!result) {
             result = find_upscaler(&r->upscaler, o->hires_upscaler ? o->hires_upscaler : "Latent", err);
         }

@@ -64,6 +64,13 @@ static void test_placement(void **state) {
     o.reserve = "16G";
     assert_int_equal(bl_placement_parse(&p, &o, MEMORY, &err), BL_E_ARGUMENT);
     assert_non_null(strstr(err.message, "reserve"));
+    o.budget = NULL; /* of what is free, which only the device knows */
+    o.high = -1;
+    assert_int_equal(bl_placement_parse(&p, &o, MEMORY, &err), 0);
+    assert_true(p.budget_bytes == 0 && p.reserve_bytes == 16000000000ull);
+    o.low = __builtin_nan("");
+    assert_int_equal(bl_placement_parse(&p, &o, MEMORY, &err), BL_E_ARGUMENT);
+    o.low = -1;
     o.reserve = NULL;
     o.offload = "lowvram";
     assert_int_equal(bl_placement_parse(&p, &o, MEMORY, &err), BL_E_NOT_FOUND);
@@ -120,6 +127,12 @@ static void test_refusals(void **state) {
     expect(&o, BL_E_ARGUMENT, "batch");
     o = good, o.hires_scale = 0.5;
     expect(&o, BL_E_ARGUMENT, "hires");
+    o = good, o.hires_scale = __builtin_nan("");
+    expect(&o, BL_E_ARGUMENT, "hires");
+    o = good, o.width = 65528, o.hires_scale = 1.5;
+    expect(&o, BL_E_ARGUMENT, "hires width");
+    o = good, o.height = 65528, o.hires_scale = 8;
+    expect(&o, BL_E_ARGUMENT, "hires height");
     o = good, o.hires_scale = 2, o.hires_upscaler = "ESRGAN";
     expect(&o, BL_E_NOT_FOUND, "Lanczos");
     o = good, o.hires_scale = 2, o.hires_strength = 0;

@@ -1,0 +1,243 @@
+/* What ballast.h promises to callers besides the picture: seeds, hints, reserves, versions, what a call
+ * leaves behind for the next one. */
+#include "pipeline/rig.h"
+
+#define SIDE 64
+
+typedef struct seen {
+    int count, hints;
+    uint64_t seeds[4];
+    char parameters[4][2048];
+} seen;
+
+static int take(void *payload, const ballast_image *image) {
+    seen *s = payload;
+    assert_true(s->count < 4 && image->index == s->count);
+    s->seeds[s->count] = image->seed;
+    snprintf(s->parameters[s->count++], sizeof s->parameters[0], "%s", image->parameters);
+    return 0;
+}
+
+static void count_hints(void *payload, int level, const char *line) {
+    seen *s = payload;
+    (void)level;
+    s->hints += !strncmp(line, "Hint: ", 6);
+}
+
+static void open_model(rig_studio *s, const char *path, const char *device, seen *log) {
+    ballast_error err = {0};
+    ballast_context_options co = BALLAST_CONTEXT_OPTIONS_INIT;
+    ballast_model_options mo = BALLAST_MODEL_OPTIONS_INIT;
+    co.cache_dir = "";
+    co.device = device;
+    co.log = log ? count_hints : NULL;
+    co.log_payload = log;
+    mo.path = path;
+    mo.dtype = "f32";
+    if (ballast_context_open(&s->context, &co, &err) ||
+        ballast_model_open(&s->model, s->context, &mo, &err)) {
+        fail_msg("%s", err.message);
+    }
+}
+
+static ballast_generate_options request(seen *got) {
+    ballast_generate_options o = rig_request(NULL, SIDE);
+    o.image = take;
+    o.payload = got;
+    return o;
+}
+
+static void make(rig_studio *s, const ballast_generate_options *o) {
+    ballast_error err = {0};
+    if (ballast_generate(NULL, s->model, o, &err)) {
+        fail_msg("%s", err.message);
+    }
+}
+
+/* A1111: with a variation the seed stays and the variation's goes up. */
+static void test_seeds(void **state) {
+    char checkpoint[BL_TEST_PATH];
+    rig_studio s = {0};
+    seen plain = {0}, varied = {0};
+    (void)state;
+    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
+    open_model(&s, checkpoint, NULL, NULL);
+    ballast_generate_options o = request(&plain);
+    o.batch = o.count = 2;
+    make(&s, &o);
+    o.payload = &varied;
+    o.variation_seed = 90;
+    o.variation_strength = 0.3;
+    make(&s, &o);
+    assert_int_equal(plain.count, 4);
+    assert_int_equal(varied.count, 4);
+    for (int i = 0; i < 4; i++) {
+        char seed[40], variation[40];
+        snprintf(seed, sizeof seed, "Seed: %d,", 7 + i);
+        snprintf(variation, sizeof variation, "Variation seed: %d,", 90 + i);
+        assert_int_equal(plain.seeds[i], 7 + i);
+        assert_non_null(strstr(plain.parameters[i], seed));
+        assert_int_equal(varied.seeds[i], 7);
+        assert_non_null(strstr(varied.parameters[i], "Seed: 7,"));
+        assert_non_null(strstr(varied.parameters[i], variation));
+    }
+    rig_close(&s);
+}
+
+static void test_one_hint(void **state) {
+    char checkpoint[BL_TEST_PATH];
+    rig_studio s = {0};
+    seen got = {0};
+    (void)state;
+    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
+    open_model(&s, checkpoint, NULL, &got);
+    ballast_generate_options o = request(&got);
+    o.count = 3;
+    o.hints = 1;
+    o.offload = "sequential";
+    make(&s, &o);
+    assert_int_equal(got.count, 3);
+    assert_in_range(got.hints, 0, 1);
+    rig_close(&s);
+}
+
+static uint64_t planned_budget(rig_studio *s, const ballast_generate_options *o) {
+    ballast_error err = {0};
+    char *text = NULL;
+    if (ballast_plan(&text, NULL, s->model, o, NULL, &err)) {
+        fail_msg("%s", err.message);
+    }
+    json_t *plan = json_loads(text, 0, NULL);
+    uint64_t budget = (uint64_t)json_integer_value(json_object_get(plan, "budget_bytes"));
+    json_decref(plan);
+    ballast_string_free(&text);
+    return budget;
+}
+
+/* A reserve without a budget is taken from what is free. A simulated card: nobody else uses its memory. */
+static void test_reserve(void **state) {
+    char checkpoint[BL_TEST_PATH];
+    const char *data = getenv("BALLAST_TEST_DATA");
+    char device[BL_TEST_PATH + 64];
+    rig_studio s = {0};
+    seen got = {0};
+    ballast_error err = {0};
+    (void)state;
+    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
+    assert_non_null(data);
+    snprintf(device, sizeof device, "sim:%s/../../share/devices/rtx4090.json", data);
+    open_model(&s, checkpoint, device, NULL);
+    ballast_generate_options o = request(&got);
+    uint64_t all = planned_budget(&s, &o);
+    assert_true(all > 2000000000);
+    o.reserve = "1G";
+    assert_true(planned_budget(&s, &o) == all - 1000000000);
+    o.reserve = "100%";
+    assert_int_equal(ballast_plan(NULL, NULL, s.model, &o, NULL, &err), BALLAST_E_BUDGET);
+    assert_non_null(strstr(err.message, "reserve"));
+    assert_int_equal(ballast_eval(s.model, "unet", "in", "out", 0, &err), BALLAST_E_UNSUPPORTED);
+    rig_close(&s);
+}
+
+/* A clip skip leaves other weights on the device, which inspecting finds there. */
+static void test_inspect_after_clip_skip(void **state) {
+    char checkpoint[BL_TEST_PATH], *text = NULL;
+    rig_studio s = {0};
+    seen got = {0};
+    ballast_error err = {0};
+    (void)state;
+    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
+    open_model(&s, checkpoint, NULL, NULL);
+    ballast_generate_options o = request(&got);
+    o.clip_skip = 2;
+    make(&s, &o);
+    if (ballast_model_inspect(&text, s.model, SIDE, SIDE, &err)) {
+        fail_msg("%s", err.message);
+    }
+    ballast_string_free(&text);
+    o.clip_skip = 0;
+    got.count = 0;
+    make(&s, &o);
+    rig_close(&s);
+}
+
+static void test_versions(void **state) {
+    char checkpoint[BL_TEST_PATH];
+    rig_studio s = {0};
+    seen got = {0};
+    ballast_error err = {0};
+    size_t older = 16;
+    (void)state;
+    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
+    open_model(&s, checkpoint, NULL, NULL);
+    ballast_generate_options o = request(&got);
+    ballast_plan_options plan = BALLAST_PLAN_OPTIONS_INIT;
+    plan.struct_size--;
+    assert_int_equal(ballast_plan(NULL, NULL, s.model, &o, &plan, &err), BALLAST_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "plan options"));
+    /* no byte behind an older struct is read */
+    size_t *small = malloc(sizeof *small);
+    assert_non_null(small);
+    *small = older;
+    assert_int_equal(ballast_calibrate(s.model, (void *)small, NULL), BALLAST_E_ARGUMENT);
+    free(small);
+    rig_close(&s);
+}
+
+/* Latents for each of two batches: measuring makes one batch only. */
+static void test_calibrate_with_latents(void **state) {
+    char checkpoint[BL_TEST_PATH];
+    rig_studio s = {0};
+    seen got = {0};
+    ballast_error err = {0};
+    float *latents = calloc(2 * 4 * (SIDE / 8) * (SIDE / 8), sizeof *latents);
+    (void)state;
+    assert_non_null(latents);
+    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
+    open_model(&s, checkpoint, NULL, NULL);
+    ballast_generate_options o = request(&got);
+    o.count = 2;
+    o.latents = latents;
+    o.latents_batch = 2;
+    o.latents_height = o.latents_width = SIDE / 8;
+    if (ballast_calibrate(s.model, &o, &err)) {
+        fail_msg("%s", err.message);
+    }
+    assert_int_equal(got.count, 0);
+    free(latents);
+    rig_close(&s);
+}
+
+/* A file's name may be any bytes; JSON and pictures take UTF-8. */
+static void test_name_in_latin1(void **state) {
+    char checkpoint[BL_TEST_PATH], folder[BL_TEST_PATH], path[BL_TEST_PATH], *text = NULL;
+    rig_studio s = {0};
+    seen got = {0};
+    ballast_error err = {0};
+    (void)state;
+    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
+    bl_test_folder(folder);
+    bl_test_join(path, folder, "caf\xe9.safetensors");
+    assert_int_equal(symlink(checkpoint, path), 0);
+    open_model(&s, path, NULL, NULL);
+    ballast_generate_options o = request(&got);
+    make(&s, &o);
+    assert_non_null(strstr(got.parameters[0], "Model: caf?"));
+    if (ballast_model_inspect(&text, s.model, 0, 0, &err)) {
+        fail_msg("%s", err.message);
+    }
+    assert_non_null(strstr(text, "caf?.safetensors"));
+    ballast_string_free(&text);
+    rig_close(&s);
+    bl_test_folder_remove(folder);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_seeds),          cmocka_unit_test(test_one_hint),
+        cmocka_unit_test(test_reserve),        cmocka_unit_test(test_inspect_after_clip_skip),
+        cmocka_unit_test(test_versions),       cmocka_unit_test(test_calibrate_with_latents),
+        cmocka_unit_test(test_name_in_latin1),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
