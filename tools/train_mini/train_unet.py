@@ -19,11 +19,11 @@ from nets import make_text, make_unet
 from train_vae import gain
 from training import Trainer, begin, rank
 
-STEPS = int(os.environ.get("UNET_STEPS", 8000))
+STEPS = int(os.environ.get("UNET_STEPS", 10000))
 PEAK, WARMUP, DECAY = float(os.environ.get("UNET_PEAK", 1e-3)), 100, 0.997
 BATCH = int(os.environ.get("UNET_BATCH", 16))
-CORE_STEPS = int(os.environ.get("UNET_CORE_STEPS", 6000))  # until then only the emoji of prompts.txt are shown, then all
-CAP = 25.0                             # a time's weight is min(1 / SNR, CAP) / 5: the error of the picture that epsilon implies
+CORE_STEPS, OTHERS = 2000, 6           # the first steps show only the emoji of prompts.txt, later ones OTHERS of all to a batch
+FLOOR, CAP = 0.3, 25.0                 # a time's weight is 1 / SNR between these, / 5: the error of the picture that epsilon implies
 LATE = 0.6                             # times are 1000 u^LATE, u uniform: more of them where a picture's plan is decided
 
 
@@ -47,6 +47,13 @@ def start_linear(unet):
             conv.bias.data[1::2] = 1
 
 
+def turns(among, step, count, stream):
+    """[count]: step's share of `among`, where every element comes once, in a new order each round, before any comes again."""
+    places = range(step * count, (step + 1) * count)
+    orders = {r: np.random.default_rng([SEED, stream, r]).permutation(among) for r in {t // len(among) for t in places}}
+    return [orders[t // len(among)][t % len(among)] for t in places]
+
+
 class Batches:
     """Draws batches: noised latents, times, noise, token rows and weights."""
 
@@ -58,11 +65,9 @@ class Batches:
         self.core = sorted({captions.names.index(name) for name, _ in prompts()})
 
     def emoji(self, step):
-        """BATCH indices: every emoji once, in a new order each round, before any comes again."""
-        among = self.core if step < CORE_STEPS else range(self.latent.shape[1])
-        turns = range(step * BATCH, (step + 1) * BATCH)
-        orders = {r: np.random.default_rng([SEED, 1, r]).permutation(among) for r in {t // len(among) for t in turns}}
-        return np.array([orders[t // len(among)][t % len(among)] for t in turns])
+        """BATCH indices: some of the core emoji, then some of all."""
+        others = 0 if step < CORE_STEPS * WORKERS else OTHERS
+        return np.array(turns(self.core, step, BATCH - others, 1) + turns(range(self.latent.shape[1]), step, others, 2))
 
     def draw(self, step):
         """-> noisy [B, 4, 16, 16], times [B], noise like noisy, rows [B, TOKENS], weights [B]"""
@@ -80,7 +85,7 @@ class Batches:
         alpha = self.alphas[times]
         snr = alpha / (1 - alpha)
         noisy = alpha.sqrt().view(-1, 1, 1, 1) * latent + (1 - alpha).sqrt().view(-1, 1, 1, 1) * noise
-        return noisy, times, noise, torch.from_numpy(np.stack(rows)), (1 / snr).clamp(max=CAP) / 5
+        return noisy, times, noise, torch.from_numpy(np.stack(rows)), (1 / snr).clamp(FLOOR, CAP) / 5
 
 
 def main():

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from config import BACKGROUNDS, SEED, SIZE, WORK
+from config import BACKGROUNDS, SEED, SIZE, WORK, WORKERS
 from data import all_rgba
 from latents import encode
 from nets import make_vae
-from training import Trainer, begin
+from training import Trainer, begin, rank
 
-STEPS = {"decoder": int(os.environ.get("DECODER_STEPS", 2600)), "encoder": int(os.environ.get("ENCODER_STEPS", 500))}
+STEPS = {"decoder": int(os.environ.get("DECODER_STEPS", 4000)), "encoder": int(os.environ.get("ENCODER_STEPS", 500))}
 WINDOW_STEPS = 300
 PEAK, WARMUP, DECAY = 1.5e-3, 50, 0.99
 NOISE = 0.12
@@ -98,7 +98,7 @@ def main(half):
     space = torch.load(WORK / "latents.pt", weights_only=False)
 
     def decoder_loss(step):
-        rng = np.random.default_rng([SEED, step])
+        rng = np.random.default_rng([SEED, step * WORKERS + rank()])
         x = pictures.draw(rng, *((4, 64) if step < WINDOW_STEPS else (2, SIZE)))
         z = encode(x, space["weight"], space["bias"])
         sigma = torch.from_numpy(rng.random((len(z), 1, 1, 1), np.float32)) * NOISE
@@ -110,7 +110,7 @@ def main(half):
         return l1 + d.square().mean() + 0.5 * edges(d), l1.item()
 
     def encoder_loss(step):
-        x = pictures.draw(np.random.default_rng([SEED, 2, step]), *((4, 64) if step < 0.7 * STEPS["encoder"] else (2, SIZE)))
+        x = pictures.draw(np.random.default_rng([SEED, 2, step * WORKERS + rank()]), *((4, 64) if step < 0.7 * STEPS["encoder"] else (2, SIZE)))
         z = encode(x, space["weight"], space["bias"])
         with torch.autocast("cpu", torch.bfloat16):
             said = vae.encode(x).latent_dist
