@@ -42,9 +42,16 @@ void progress_bar_clear(struct progress_bar *bar);
 
 /* ---- show.c */
 
-/* Shows a PNG file inline where the terminal understands kitty's or iTerm2's protocol; says so where it does
- * not. */
-void show_picture(const char *path, bool quiet);
+/* Shows a picture, which is also the PNG file `path`, where the terminal understands kitty's protocol,
+ * iTerm2's or sixel; says so where it does not. */
+void show_picture(const ballast_image *image, const char *path, bool quiet);
+
+/* ---- sixel.c */
+
+/* Asks the terminal; false where there is none. Type-ahead is lost. */
+bool terminal_has_sixel(void);
+/* Draws a picture on stdout in 256 colours; false when there is no memory. */
+bool send_sixel(const ballast_image *image);
 
 /* ---- open.c */
 

@@ -40,7 +40,7 @@ static int write_picture(struct job *job, const ballast_image *image) {
         fflush(stdout);
     }
     if (!setting_on(job->s, S_JSON) && setting_on(job->s, S_SHOW)) {
-        show_picture(path, setting_on(job->s, S_QUIET));
+        show_picture(image, path, setting_on(job->s, S_QUIET));
     }
     return 0;
 }

@@ -91,7 +91,7 @@ const struct setting setting_table[S_COUNT_OF_SETTINGS] = {
     [S_VERBOSE] = {"verbose", 'v', SET_SWITCH, CMD_ALL, NULL, "off", 0, 0, "say more"},
     [S_QUIET] = {"quiet", 'q', SET_SWITCH, CMD_ALL, NULL, "off", 0, 0, "print nothing but errors"},
     [S_SHOW] = {"show", 0, SET_SWITCH, CMD_GENERATE, NULL, "off", 0, 0,
-                "show the picture in terminals that can (kitty, Ghostty, iTerm2, WezTerm)"},
+                "show the picture in terminals that can (kitty, Ghostty, iTerm2, WezTerm, sixel)"},
     [S_CONFIG] = {"config", 0, SET_TEXT, CMD_ALL, "FILE", NULL, 0, 0,
                   "read settings from here (default: ~/.config/ballast/config)"},
 };

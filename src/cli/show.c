@@ -5,22 +5,28 @@
 #include <string.h>
 #include <unistd.h>
 
-enum protocol { SHOW_NOTHING, SHOW_KITTY, SHOW_ITERM };
+enum protocol { SHOW_NOTHING, SHOW_KITTY, SHOW_ITERM, SHOW_SIXEL };
 
 static bool contains(const char *text, const char *part) {
     return text && strstr(text, part);
 }
 
-/* A multiplexer between us and the terminal lets neither protocol through. */
+/* A multiplexer between us and the terminal lets the first two through in no case; sixel it is asked for
+ * itself. */
 static enum protocol find_protocol(void) {
     const char *term = getenv("TERM"), *program = getenv("TERM_PROGRAM");
-    if (getenv("TMUX") || contains(term, "screen")) {
+    if (!isatty(STDOUT_FILENO)) {
         return SHOW_NOTHING;
     }
-    if (getenv("KITTY_WINDOW_ID") || contains(term, "kitty") || contains(term, "ghostty")) {
-        return SHOW_KITTY;
+    if (!getenv("TMUX") && !contains(term, "screen")) {
+        if (getenv("KITTY_WINDOW_ID") || contains(term, "kitty") || contains(term, "ghostty")) {
+            return SHOW_KITTY;
+        }
+        if (contains(program, "iTerm") || contains(program, "WezTerm")) {
+            return SHOW_ITERM;
+        }
     }
-    return contains(program, "iTerm") || contains(program, "WezTerm") ? SHOW_ITERM : SHOW_NOTHING;
+    return terminal_has_sixel() ? SHOW_SIXEL : SHOW_NOTHING;
 }
 
 static char *read_base64(const char *path, size_t *raw_size) {
@@ -35,7 +41,9 @@ static char *read_base64(const char *path, size_t *raw_size) {
             room = room ? room * 2 : 1 << 16;
             char *more = realloc(out, room);
             if (!more) {
-                break;
+                free(out);
+                fclose(f);
+                return NULL;
             }
             out = more;
         }
@@ -63,16 +71,8 @@ static void send_kitty(const char *text) {
     }
 }
 
-void show_picture(const char *path, bool quiet) {
-    enum protocol protocol = find_protocol();
-    if (!isatty(STDOUT_FILENO) || protocol == SHOW_NOTHING) {
-        if (!quiet) {
-            fprintf(stderr,
-                    "ballast: --show: this is no terminal that shows pictures (kitty, Ghostty, iTerm2 "
-                    "and WezTerm do)\n");
-        }
-        return;
-    }
+/* Both take the PNG file as it is. */
+static bool send_file(enum protocol protocol, const char *path) {
     size_t raw_size;
     char *text = read_base64(path, &raw_size);
     if (text && protocol == SHOW_KITTY) {
@@ -80,7 +80,25 @@ void show_picture(const char *path, bool quiet) {
     } else if (text) {
         printf("\033]1337;File=inline=1;size=%zu:%s\a", raw_size, text);
     }
+    bool read = text;
+    free(text);
+    return read;
+}
+
+void show_picture(const ballast_image *image, const char *path, bool quiet) {
+    enum protocol protocol = find_protocol();
+    if (protocol == SHOW_NOTHING) {
+        if (!quiet) {
+            fprintf(stderr,
+                    "ballast: --show: this is no terminal that shows pictures (kitty, Ghostty, iTerm2, "
+                    "WezTerm and those with sixel do)\n");
+        }
+        return;
+    }
+    bool sent = protocol == SHOW_SIXEL ? send_sixel(image) : send_file(protocol, path);
     printf("\n");
     fflush(stdout);
-    free(text);
+    if (!sent && !quiet) {
+        fprintf(stderr, "ballast: --show: out of memory\n");
+    }
 }
