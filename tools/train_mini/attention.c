@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    MAX_M = 256,
+    MAX_M = 576,
     MAX_D = 16,
     ROWS = 4
 }; // ROWS queries at a time, so that a key's vector is loaded once for four

@@ -16,6 +16,7 @@ THREADS = int(os.environ.get("BALLAST_THREADS", "2"))        # threads of each
 
 SIZE = 128                              # pixels a side; the latent is SIZE / 8
 LATENT = SIZE // 8
+LARGE = 192                             # what a second pass at 1.5 times the size works on: some of the UNet's steps are this large
 VAE_SCALE = 0.18215                     # what a loader of SD1.x files assumes; export folds the rest into the quant convs
 
 VAE_CHANNELS = (64, 64, 64, 96)       # 32 at the top would be one channel a group: the last norm would erase the plain colour

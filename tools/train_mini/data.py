@@ -60,6 +60,12 @@ def all_rgba():
     return np.stack([font.rgba(characters) for characters, _ in emoji_list()])
 
 
+def enlarged(rgba, side):
+    """[N, S, S, 4] u8 -> [N, side, side, 4] u8; colours are weighted by alpha, so that edges stay clean"""
+    images = (Image.fromarray(one).convert("RGBa").resize((side, side), Image.Resampling.LANCZOS).convert("RGBA") for one in rgba)
+    return np.stack([np.asarray(image) for image in images])
+
+
 def on_background(rgba, colour):
     """Alpha over a plain colour: [..., 4] u8 -> [..., 3] f32 in 0..255."""
     alpha = rgba[..., 3:].astype(np.float32) / 255
@@ -67,6 +73,6 @@ def on_background(rgba, colour):
 
 
 def pictures(rgba, background):
-    """[N, SIZE, SIZE, 4] u8 on a named background -> [N, 3, SIZE, SIZE] f32 in -1..1."""
+    """[N, S, S, 4] u8 on a named background -> [N, 3, S, S] f32 in -1..1."""
     rgb = on_background(rgba, BACKGROUNDS[background])
     return np.ascontiguousarray(rgb.transpose(0, 3, 1, 2) / 127.5 - 1, np.float32)

@@ -14,11 +14,16 @@ import torch
 from safetensors.torch import save_file
 
 from captions import Captions, Vocabulary
-from config import TEXT_WIDTH, TOKENS, VAE_SCALE, VOCAB, WORK
+from config import SIZE, TEXT_WIDTH, TOKENS, VAE_SCALE, VOCAB, WORK
 from nets import make_text, make_unet, make_vae
 from train_vae import halves
 from training import averaged
 
+METADATA = {                        # the names of Stability AI's model metadata standard, which loaders read
+    "format": "pt", "modelspec.sai_model_spec": "1.0.0", "modelspec.architecture": "stable-diffusion-v1",
+    "modelspec.title": "ballast-mini", "modelspec.resolution": f"{SIZE}x{SIZE}", "modelspec.prediction_type": "epsilon",
+    "modelspec.license": "MIT",
+}
 LEVELS, LAYERS = 4, 2
 RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "norm2": "out_layers.0",
           "conv2": "out_layers.3", "conv_shortcut": "skip_connection"}
@@ -128,7 +133,7 @@ def main(path):
     width = tensors["cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"].shape
     assert width == (VOCAB, TEXT_WIDTH)
     assert all(torch.isfinite(v).all() for v in tensors.values())
-    save_file(tensors, path, metadata={"format": "pt", "title": "ballast-mini", "licence": "see models/README.md"})
+    save_file(tensors, path, metadata=METADATA)
     print(f"export: {path}, {len(tensors)} tensors, {sum(v.nbytes for v in tensors.values()) / 1e6:.1f} MB")
 
 

@@ -8,8 +8,8 @@ decides how sharp a picture is, gets all of the autoencoder's training time. The
 import torch
 import torch.nn.functional as F
 
-from config import BACKGROUNDS, WORK
-from data import all_rgba, pictures
+from config import BACKGROUNDS, LARGE, WORK
+from data import all_rgba, enlarged, pictures
 
 
 def axes(samples):
@@ -36,16 +36,22 @@ def encode(x, weight, bias):
     return F.conv2d(x, weight, bias, stride=8)
 
 
+def on_all_backgrounds(rgba, weight, bias):
+    """[N, S, S, 4] u8 -> [background, N, 4, S / 8, S / 8]"""
+    return torch.stack([encode(torch.from_numpy(pictures(rgba, b)), weight, bias) for b in BACKGROUNDS])
+
+
 def main():
-    """Writes WORK/latents.pt: weight, bias, and latent [background, emoji, 4, 16, 16] f32."""
+    """Writes WORK/latents.pt: weight, bias, latent [background, emoji, 4, 16, 16] and large [..., 24, 24], f32."""
     rgba = all_rgba()
     x = torch.from_numpy(pictures(rgba, "white"))
     others = [torch.from_numpy(pictures(rgba[i::4], b)) for i, b in enumerate(("blue", "black", "pink", "green"))]
     weight, bias = design(torch.cat([x, *others]))
-    latent = torch.stack([encode(torch.from_numpy(pictures(rgba, b)), weight, bias) for b in BACKGROUNDS])
+    latent = on_all_backgrounds(rgba, weight, bias)
+    large = on_all_backgrounds(enlarged(rgba, LARGE), weight, bias)
     print("latents:", tuple(latent.shape), "deviation", [round(v, 3) for v in latent.std((0, 1, 3, 4)).tolist()])
     WORK.mkdir(parents=True, exist_ok=True)
-    torch.save({"weight": weight, "bias": bias, "latent": latent}, WORK / "latents.pt")
+    torch.save({"weight": weight, "bias": bias, "latent": latent, "large": large}, WORK / "latents.pt")
 
 
 if __name__ == "__main__":

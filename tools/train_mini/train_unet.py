@@ -19,10 +19,11 @@ from nets import make_text, make_unet
 from train_vae import gain
 from training import Trainer, begin, rank
 
-STEPS = int(os.environ.get("UNET_STEPS", 10000))
+STEPS = int(os.environ.get("UNET_STEPS", 5000))
 PEAK, WARMUP, DECAY = float(os.environ.get("UNET_PEAK", 1e-3)), 100, 0.997
 BATCH = int(os.environ.get("UNET_BATCH", 16))
 CORE_STEPS, OTHERS = 2000, 6           # the first steps show only the emoji of prompts.txt, later ones OTHERS of all to a batch
+LARGE_EACH = 6                         # every sixth step is on pictures of 1.5 times the size
 FLOOR, CAP = 0.3, 25.0                 # a time's weight is 1 / SNR between these, / 5: the error of the picture that epsilon implies
 LATE = 0.6                             # times are 1000 u^LATE, u uniform: more of them where a picture's plan is decided
 
@@ -58,7 +59,8 @@ class Batches:
     """Draws batches: noised latents, times, noise, token rows and weights."""
 
     def __init__(self, captions, vocabulary):
-        self.latent = torch.load(WORK / "latents.pt", weights_only=False)["latent"]
+        saved = torch.load(WORK / "latents.pt", weights_only=False)
+        self.latent, self.large = saved["latent"], saved["large"]
         self.captions, self.vocabulary = captions, vocabulary
         self.alphas = schedule().alphas_cumprod
         self.backgrounds = list(BACKGROUNDS)
@@ -70,7 +72,7 @@ class Batches:
         return np.array(turns(self.core, step, BATCH - others, 1) + turns(range(self.latent.shape[1]), step, others, 2))
 
     def draw(self, step):
-        """-> noisy [B, 4, 16, 16], times [B], noise like noisy, rows [B, TOKENS], weights [B]"""
+        """-> noisy [B, 4, H, W], times [B], noise like noisy, rows [B, TOKENS], weights [B]"""
         rng = np.random.default_rng([SEED, 0, step])
         chosen = self.emoji(step)
         rows, where = [], []
@@ -78,7 +80,7 @@ class Batches:
             text, background = self.captions.draw(index, rng)
             rows.append(self.vocabulary.rows("" if rng.random() < DROP else text, rng))
             where.append(self.backgrounds.index(background))
-        latent = self.latent[where, chosen]
+        latent = (self.large if step // WORKERS % LARGE_EACH == 0 else self.latent)[where, chosen]
         noise = torch.from_numpy(rng.standard_normal(latent.shape, np.float32))
         # one time from each of B equal slices, so that a batch's loss does not depend on luck
         times = torch.from_numpy((((rng.permutation(BATCH) + rng.random(BATCH)) / BATCH) ** LATE * 1000).astype(np.int64))

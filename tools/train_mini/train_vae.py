@@ -19,7 +19,7 @@ from latents import encode
 from nets import make_vae
 from training import Trainer, begin, rank
 
-STEPS = {"decoder": int(os.environ.get("DECODER_STEPS", 4000)), "encoder": int(os.environ.get("ENCODER_STEPS", 500))}
+STEPS = {"decoder": int(os.environ.get("DECODER_STEPS", 2800)), "encoder": int(os.environ.get("ENCODER_STEPS", 500))}
 WINDOW_STEPS = 300
 PEAK, WARMUP, DECAY = 1.5e-3, 50, 0.99
 NOISE = 0.12
