@@ -31,10 +31,10 @@ $(BUILD)/build.ninja: | setup
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
 
-# A picture from the embedded model.
+# A picture from the embedded model, or from BALLAST_MODEL=FILE.
 demo: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) ballast_cli
-	@BALLAST_MODEL='$(BALLAST_MODEL)' tools/demo.sh $(BUILD)/bin/ballast
+	@tools/demo.sh $(BUILD)/bin/ballast
 
 # Builds everything, checks style limits, runs all tests.
 test: setup-tests all check

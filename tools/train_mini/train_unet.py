@@ -19,7 +19,7 @@ from nets import make_text, make_unet
 from train_vae import gain
 from training import Trainer, begin, rank
 
-STEPS = int(os.environ.get("UNET_STEPS", 5000))
+STEPS = int(os.environ.get("UNET_STEPS", 4400))
 PEAK, WARMUP, DECAY = float(os.environ.get("UNET_PEAK", 1e-3)), 100, 0.997
 BATCH = int(os.environ.get("UNET_BATCH", 16))
 CORE_STEPS, OTHERS = 2000, 6           # the first steps show only the emoji of prompts.txt, later ones OTHERS of all to a batch
