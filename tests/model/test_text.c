@@ -100,7 +100,7 @@ static void check_all(const char *family, bl_synth_layout layout, bl_dtype dtype
         }
         check_context(&r, dtype);
     }
-    rig_check_bf16(&r);
+    rig_check_bf16(&r, dtype);
     rig_close(&r);
 }
 

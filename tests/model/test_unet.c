@@ -36,7 +36,7 @@ static void check_all(const char *family, bl_synth_layout layout, bl_dtype dtype
         }
     }
     assert_true((cases >= 7 && inner) || dtype != BL_F32);
-    rig_check_bf16(&r);
+    rig_check_bf16(&r, dtype);
     rig_close(&r);
 }
 
