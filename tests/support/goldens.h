@@ -46,7 +46,7 @@ void bl_golden_check(const bl_golden *golden, const char *name, const float *min
                      bl_dtype precision);
 
 /* What a computation in BF16 errs against the golden tensor, in torch's own errors at that type (root mean
- * square over root mean square); 0 where torch's is not recorded. */
+ * square over root mean square). Fails the test if torch's is not recorded. */
 double bl_golden_bf16_share(const bl_golden *golden, const char *name, const float *mine);
 
 /* The comparison alone: the largest |gold - mine|, infinity if a value of mine is not finite. *where: its
