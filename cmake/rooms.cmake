@@ -36,6 +36,6 @@ function(ballast_tests room)
     add_test(NAME ${room}.${short} COMMAND ${target})
     # Tests run beside each other: a thread that spins while it waits takes the core that it waits for.
     set_tests_properties(${room}.${short} PROPERTIES ENVIRONMENT
-                         "BALLAST_TEST_DATA=${CMAKE_SOURCE_DIR}/tests/data;OMP_WAIT_POLICY=passive")
+                         "BALLAST_TEST_DATA=${BALLAST_TEST_DATA};OMP_WAIT_POLICY=passive")
   endforeach()
 endfunction()

@@ -33,7 +33,7 @@ DROP = [
 COMMON = ("samplers.safetensors", "diffusers_samplers.safetensors",
           "resize/resize.safetensors", "resize/source.png")
 LONG_SEQUENCES = r"\.1x4x128x128$|\.seed(1|42|123456789)\.1x4x64x64$"
-KEPT_TOLERANCES = ("peak", "tol_abs", "f16_abs", "bf16_abs")
+KEPT_TOLERANCES = ("peak", "tol_abs", "f16_abs", "bf16_abs", "bf16_rms")
 
 
 def read_tensors(path):

@@ -23,6 +23,7 @@
 
 #define RIG_PORTS 32
 #define RIG_NAME 256
+#define RIG_SHARES 128
 
 static const char *const rig_families[] = {"sd15", "sd21v", "sdxl"};
 #define RIG_FAMILIES 3
@@ -33,6 +34,12 @@ typedef struct rig {
     bl_architecture arch;
     bl_golden golden;
 } rig;
+
+/* Of every tensor that this program compared in BF16: its error in torch's errors. */
+static struct rig_shares {
+    double of[RIG_SHARES];
+    int count;
+} rig_shares;
 
 static inline void __attribute__((format(printf, 2, 3)))
 rig_name(char name[RIG_NAME], const char *format, ...) {
@@ -149,6 +156,26 @@ static inline void rig_compare(const rig *r, const bl_tensor *t, const char *nam
         free(rows);
     }
     bl_golden_check(&r->golden, name, values, count, precision);
+    if (precision == BL_BF16) {
+        assert_true(rig_shares.count < RIG_SHARES);
+        rig_shares.of[rig_shares.count++] = bl_golden_bf16_share(&r->golden, name, values);
+    }
+}
+
+static inline int rig_by_size(const void *a, const void *b) {
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* In BF16 we err no more than torch does: in the median, because rounding is chance, and in pictures of 8 x 8
+ * one digit can make three times the error, ours or torch's. */
+static inline void rig_check_bf16(void) {
+    qsort(rig_shares.of, (size_t)rig_shares.count, sizeof *rig_shares.of, rig_by_size);
+    double median = rig_shares.count ? rig_shares.of[rig_shares.count / 2] : 0;
+    if (median > 1) {
+        fail_msg("in bf16 the median of %d tensors errs %.3f times as much as torch's", rig_shares.count,
+                 median);
+    }
 }
 
 /* Runs the graph on the inputs "{which}.{input}" and compares every output with "{which}.{output}", or, if

@@ -128,6 +128,7 @@ static void test_bf16(void **state) {
     for (int i = 0; i < RIG_FAMILIES; i++) {
         check_all(rig_families[i], BL_SYNTH_SINGLE, BL_BF16, 1);
     }
+    rig_check_bf16();
 }
 
 /* All hidden states of one prompt, as taps. */

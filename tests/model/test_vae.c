@@ -72,6 +72,7 @@ static void test_bf16(void **state) {
     for (int i = 0; i < RIG_FAMILIES; i++) {
         check_all(rig_families[i], BL_SYNTH_SINGLE, BL_BF16, 1);
     }
+    rig_check_bf16();
 }
 
 int main(void) {

@@ -152,6 +152,19 @@ double bl_golden_tolerance(const bl_golden *golden, const char *name, bl_dtype p
                                         (half ? 2e-3 : 2e-2) * peak));
 }
 
+double bl_golden_bf16_share(const bl_golden *golden, const char *name, const float *mine) {
+    double torch = recorded(golden->tolerances, name, "bf16_rms", 0), sum = 0;
+    assert_true(torch > 0);
+    float *gold = bl_golden_f32(golden, name);
+    int64_t count = (int64_t)(bl_golden_tensor(golden, name)->bytes / 4);
+    for (int64_t i = 0; i < count; i++) {
+        double e = (double)mine[i] - (double)gold[i];
+        sum += e * e;
+    }
+    free(gold);
+    return sqrt(sum / (double)count) / torch;
+}
+
 void bl_golden_check(const bl_golden *golden, const char *name, const float *mine, int64_t count,
                      bl_dtype precision) {
     const bl_file_tensor *t = bl_golden_tensor(golden, name);

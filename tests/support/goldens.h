@@ -45,6 +45,10 @@ double bl_golden_tolerance(const bl_golden *golden, const char *name, bl_dtype p
 void bl_golden_check(const bl_golden *golden, const char *name, const float *mine, int64_t count,
                      bl_dtype precision);
 
+/* What a computation in BF16 errs against the golden tensor, in torch's own errors at that type (root mean
+ * square over root mean square). Fails the test if torch's is not recorded. */
+double bl_golden_bf16_share(const bl_golden *golden, const char *name, const float *mine);
+
 /* The comparison alone: the largest |gold - mine|, infinity if a value of mine is not finite. *where: its
  * index. */
 double bl_max_abs_error(const float *gold, const float *mine, int64_t count, int64_t *where);
