@@ -138,13 +138,14 @@ typedef struct ballast_generate_options {
     double cfg;                  /* 7; 1 skips the unconditional half */
     double cfg_rescale;          /* 0; 0..1, pulls guidance's contrast back (arXiv 2305.08891, section 3.4) */
     double eta;                  /* -1: the sampler's own (DDIM 0, ancestral 1) */
-    uint64_t seed;               /* 0 */
+    uint64_t seed;               /* 0; at most 2^63 - 1, as is that of the last picture */
     int batch;                   /* 1: pictures computed together */
     int count;                   /* 1: batches, one after the other; seeds go up by one a picture: `seed`, or
                                     with variation `variation_seed` instead */
-    int clip_skip;               /* 0: the model's own; N: the text encoder's Nth hidden state from the end */
-    const char *rng;             /* "cpu": torch's CPU generator; "gpu": torch's CUDA generator */
-    const char *compat;          /* "a1111", "comfyui" or "diffusers": whose details of sampling to follow */
+    int clip_skip;      /* 0: the model's own; N: the text encoder's Nth hidden state from the end, of
+                           those that it has; SDXL has its own and ignores it */
+    const char *rng;    /* "cpu": torch's CPU generator; "gpu": torch's CUDA generator */
+    const char *compat; /* "a1111", "comfyui" or "diffusers": whose details of sampling to follow */
     uint64_t variation_seed;
     double variation_strength; /* 0..1 */
 
@@ -222,8 +223,9 @@ BALLAST_API int ballast_calibrate(ballast_model *model, const ballast_generate_o
 
 /* Runs "text_encoder", "text_encoder_2", "unet", "vae_decoder" or "vae_encoder" on every case of a
  * safetensors file (tensors "CASE.sample", "CASE.timestep", "CASE.context", ... or the same without a case)
- * and writes the outputs under the names that go with them ("CASE.output", ...). An existing file is replaced
- * only if `overwrite` is not 0. */
+ * and writes the outputs under the names that go with them ("CASE.output", ...). A tensor "CASE.at.INNER",
+ * whose values do not matter, asks for the output of that inner module (named as diffusers does, "mid_block")
+ * too. An existing file is replaced only if `overwrite` is not 0. */
 BALLAST_API int ballast_eval(ballast_model *model, const char *module, const char *inputs_path,
                              const char *outputs_path, int overwrite, ballast_error *err);
 

@@ -138,8 +138,7 @@ int bl_file_read(uint8_t **data, size_t *bytes, const char *path, size_t most, b
     /* Not blocking: a FIFO without a writer would hold us before we can see that it is one. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        return bl_fail(err, errno == ENOENT || errno == ENOTDIR ? BL_E_NOT_FOUND : BL_E_IO,
-                       "cannot read %s: %s", path, strerror(errno));
+        return bl_fail_open(err, path, errno);
     }
     int rc = read_all(data, bytes, fd, path, most, err);
     close(fd);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bl_dtype dtype_of(const bl_engine *e, bl_module module) {
+bl_dtype bl_engine_dtype(const bl_engine *e, bl_module module) {
     return module == BL_VAE_DECODER || module == BL_VAE_ENCODER ? e->o.vae_dtype : e->o.dtype;
 }
 
@@ -18,7 +18,8 @@ static int text_graph(bl_graph **out, const bl_engine *e, bl_module module, bl_s
     const bl_text_architecture *t = &e->o.arch->text[module == BL_TEXT_ENCODER_2];
     bool pooled = module == BL_TEXT_ENCODER_2 && t->projection;
     bl_clip_text_outputs want = {.context = true, .clip_skip = key.clip_skip, .text_embeds = pooled};
-    return bl_clip_text_graph(out, module, t, key.batch, t->positions, want, dtype_of(e, module), taps, err);
+    return bl_clip_text_graph(out, module, t, key.batch, t->positions, want, bl_engine_dtype(e, module), taps,
+                              err);
 }
 
 int bl_engine_graph(bl_graph **out, const bl_engine *e, bl_module module, bl_shape_key key,
@@ -27,14 +28,14 @@ int bl_engine_graph(bl_graph **out, const bl_engine *e, bl_module module, bl_sha
     switch (module) {
     case BL_UNET: {
         bl_unet_shape shape = {key.batch, key.height, key.width, key.tokens};
-        return bl_unet_graph(out, &arch->unet, shape, dtype_of(e, module), taps, err);
+        return bl_unet_graph(out, &arch->unet, shape, bl_engine_dtype(e, module), taps, err);
     }
     case BL_VAE_DECODER:
         return bl_vae_decoder_graph(out, &arch->vae, (bl_vae_shape){key.batch, key.height, key.width},
-                                    dtype_of(e, module), taps, err);
+                                    bl_engine_dtype(e, module), taps, err);
     case BL_VAE_ENCODER:
         return bl_vae_encoder_graph(out, &arch->vae, (bl_vae_shape){key.batch, key.height, key.width},
-                                    dtype_of(e, module), taps, err);
+                                    bl_engine_dtype(e, module), taps, err);
     default:
         return text_graph(out, e, module, key, taps, err);
     }

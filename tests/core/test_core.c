@@ -4,6 +4,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 
+#include <errno.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -164,12 +165,23 @@ static void test_loops(void **state) {
     assert_true(bl_usable_cores() >= 1);
 }
 
+static void test_open_failures(void **state) {
+    bl_error err = {0};
+    (void)state;
+    assert_int_equal(bl_fail_open(&err, "a", ENOENT), BL_E_NOT_FOUND);
+    assert_int_equal(bl_fail_open(&err, "b", EACCES), BL_E_ARGUMENT);
+    assert_int_equal(bl_fail_open(&err, "c", ELOOP), BL_E_ARGUMENT);
+    assert_string_equal(err.message, "cannot open c: Too many levels of symbolic links");
+    assert_int_equal(bl_fail_open(&err, "d", EMFILE), BL_E_IO);
+    assert_int_equal(bl_fail_open(&err, "e", EIO), BL_E_IO);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_half),    cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_convert_pairs), cmocka_unit_test(test_convert_every_pattern),
         cmocka_unit_test(test_messages),      cmocka_unit_test(test_checked),
-        cmocka_unit_test(test_loops),
+        cmocka_unit_test(test_loops),         cmocka_unit_test(test_open_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
