@@ -214,6 +214,41 @@ static int check_passes(bl_request *r, const ballast_generate_options *o, bl_err
                   : find_upscaler(&r->upscaler, o->hires_upscaler ? o->hires_upscaler : "Latent", err);
 }
 
+static bool is_word(const char *word, size_t length, const char *known) {
+    return strlen(known) == length && !strncmp(word, known, length);
+}
+
+static bool is_listable(const char *word, size_t length, bool types) {
+    bool found = false;
+    for (int i = 0; i < BL_MODULE_COUNT; i++) {
+        found = found || is_word(word, length, bl_module_name((bl_module)i));
+    }
+    for (int i = BL_SD1; types && i <= BL_SDXL; i++) {
+        found = found || is_word(word, length, bl_family_type((bl_family)i));
+    }
+    return found;
+}
+
+/* A list of modules, with `types` also of model types, as bl_offload_lists reads it. */
+static int check_list(const char *list, bool types, const char *what, bl_error *err) {
+    const char *p = list ? list : "";
+    while (*(p += strspn(p, ", \t\r\n"))) {
+        size_t n = strcspn(p, ","), length = n;
+        while (isspace((unsigned char)p[length - 1])) {
+            length--;
+        }
+        if (!is_listable(p, length, types)) {
+            return bl_fail(
+                err, BL_E_NOT_FOUND,
+                "%s: no module \"%.*s\"; there are text_encoder, text_encoder_2, unet, vae_encoder, "
+                "vae_decoder%s",
+                what, length > 40 ? 40 : (int)length, p, types ? ", sd1, sd2, sdxl" : "");
+        }
+        p += n;
+    }
+    return 0;
+}
+
 int bl_request_check(bl_request *out, const ballast_generate_options *o, const bl_architecture *arch,
                      int native_size, bl_error *err) {
     bl_request r = {.o = o};
@@ -235,6 +270,12 @@ int bl_request_check(bl_request *out, const ballast_generate_options *o, const b
     }
     if (!result) {
         result = check_passes(&r, o, err);
+    }
+    if (!result) {
+        result = check_list(o->never, true, "never", err);
+    }
+    if (!result) {
+        result = check_list(o->always, false, "always", err);
     }
     if (!result) {
         result = check_sampling(&r, arch, err);

@@ -95,7 +95,7 @@ static void test_bad_values(void **state) {
         {"--strength", "1.5", "0 to 1"},
         {"--eta", "-2", "0 to 1"},
         {"--overwrite=maybe", NULL, "on or off"},
-        {"--clip-skip", "99", "0 to 12"},
+        {"--clip-skip", "99", "0 to 32"},
         {"--threads", "-1", "from 0 to"},
         {"--low", "2", "0 to 1"},
         {"--hires", "99", "from 0 to 8"},

@@ -167,6 +167,14 @@ static void test_unused_values(void **state) {
     expect(&o, BL_E_ARGUMENT, "eta");
     o = good, o.variation_seed = UINT64_MAX; /* of strength 0 */
     expect(&o, BL_E_ARGUMENT, "variation-seed");
+    o = good, o.never = "unet, sdxl,clip"; /* of offload "balanced" alone */
+    expect(&o, BL_E_NOT_FOUND, "never: no module \"clip\"");
+    o = good, o.always = "sdxl";
+    expect(&o, BL_E_NOT_FOUND, "always: no module \"sdxl\"");
+    o = good, o.never = "unet vae_decoder";
+    expect(&o, BL_E_NOT_FOUND, "unet vae_decoder");
+    o = good, o.never = " text_encoder ,sd2,, unet", o.always = "";
+    assert_int_equal(check(&o, &err), 0);
     o = good, o.strength = 0, o.hires_strength = 0; /* what a form sends for "not used" */
     assert_int_equal(check(&o, &err), 0);
 }
