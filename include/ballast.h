@@ -9,7 +9,9 @@
  * structs that callbacks get are borrowed for the call. The close and free functions set the pointer to NULL
  * and accept NULL inside. Options. Every options struct starts with `struct_size`; fill it with its _INIT
  * macro, which also sets the defaults that are given beside the fields. Later versions only append. Threads.
- * A context and its models are used by one thread at a time; different contexts are independent. */
+ * A context and its models are used by one thread at a time; different contexts are independent. Work is done
+ * by OpenMP's threads (libgomp), which spin for some 15 ms before they sleep; a program that shares its cores
+ * with others is started with GOMP_SPINCOUNT=1000 in its environment, as the command does by itself. */
 #ifndef BALLAST_H
 #define BALLAST_H
 

@@ -26,6 +26,12 @@ void catch_interrupt(void);
 /* True once one came. */
 bool interrupted(void);
 
+/* ---- spin.c */
+
+/* Unless the user has chosen (OMP_WAIT_POLICY, GOMP_SPINCOUNT), starts the program again with threads that
+ * soon sleep when they have nothing to do. Call first in main. */
+void limit_spinning(char **argv);
+
 /* ---- terminal.c */
 
 /* A progress bar on a terminal, plain lines elsewhere; to stderr. */

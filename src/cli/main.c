@@ -138,6 +138,7 @@ static int run(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    limit_spinning(argv);
     int result = run(argc, argv);
     if ((fflush(stdout) || ferror(stdout)) && !result) {
         perror("ballast: standard output");

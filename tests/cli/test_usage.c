@@ -253,6 +253,29 @@ static void test_manual(void **state) {
     rig_free(&o);
 }
 
+/* What libgomp says it goes by, which is not what it would do by itself. */
+static void test_spinning(void **state) {
+    outcome o = {0};
+    (void)state;
+    setenv("OMP_DISPLAY_ENV", "verbose", 1);
+    unsetenv("OMP_WAIT_POLICY");
+    BALLAST(&o, "--version");
+    assert_int_equal(o.code, 0);
+    expect_contains(o.err, "GOMP_SPINCOUNT = '1000'");
+    assert_string_equal(strstr(o.out, "ballast"), o.out); /* printed once */
+    setenv("GOMP_SPINCOUNT", "77", 1);
+    BALLAST(&o, "--version");
+    expect_contains(o.err, "GOMP_SPINCOUNT = '77'");
+    assert_null(strstr(o.err, "'1000'"));
+    unsetenv("GOMP_SPINCOUNT");
+    setenv("OMP_WAIT_POLICY", "passive", 1);
+    BALLAST(&o, "--version");
+    expect_contains(o.err, "GOMP_SPINCOUNT = '0'");
+    assert_null(strstr(o.err, "'1000'"));
+    unsetenv("OMP_DISPLAY_ENV");
+    rig_free(&o);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_help),
@@ -263,6 +286,7 @@ int main(void) {
         cmocka_unit_test(test_bad_config),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_manual),
+        cmocka_unit_test(test_spinning),
     };
     return cmocka_run_group_tests_name("cli.usage", tests, rig_open, rig_close);
 }
