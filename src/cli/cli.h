@@ -100,6 +100,10 @@ int check_output(const char *path, const char *flag, bool overwrite);
 /* Refuses the suffix of a picture format that is not PNG. 0 or EXIT_USAGE. */
 int check_suffix(const char *path, const char *flag);
 
+/* A JSON string of text that need not be UTF-8, as names of files: where it is not, '?' stands for each byte
+ * that is not ASCII. NULL: no memory. */
+struct json_t *json_name(const char *text);
+
 /* ---- suggest.c */
 
 /* How many letters have to be put in, left out, changed or swapped with a neighbour to get from one word to

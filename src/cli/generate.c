@@ -32,7 +32,7 @@ static int write_picture(struct job *job, const ballast_image *image) {
     if (ballast_image_write_png(image, path, job->overwrite, &err)) {
         return report_error(&err);
     }
-    json_array_append_new(job->files, json_pack("{s:s, s:I, s:i, s:i, s:i}", "path", path, "seed",
+    json_array_append_new(job->files, json_pack("{s:o, s:I, s:i, s:i, s:i}", "path", json_name(path), "seed",
                                                 (json_int_t)image->seed, "index", image->index, "width",
                                                 image->width, "height", image->height));
     if (!setting_on(job->s, S_JSON) && !setting_on(job->s, S_QUIET)) {
@@ -92,6 +92,24 @@ static int check_outputs(const struct job *job, int pictures) {
         }
         if (!result && !strcmp(path, latents_path)) {
             fprintf(stderr, "ballast: --save-latents: \"%s\" is also the picture's name\n", path);
+            result = EXIT_USAGE;
+        }
+    }
+    return result;
+}
+
+/* The trace's file, too; it may be none of the others. */
+static int check_trace(const struct job *job, const char *trace, int pictures) {
+    char path[4096];
+    int result = check_output(trace, "--trace", job->overwrite);
+    for (int i = 0; i < 2 * pictures && !result; i++) {
+        const char *pattern = i % 2 ? job->latents_pattern : job->pattern;
+        if (!pattern) {
+            continue;
+        }
+        result = expand_pattern(path, sizeof path, pattern, "--output", job->seed + (uint64_t)(i / 2), i / 2);
+        if (!result && !strcmp(path, trace)) {
+            fprintf(stderr, "ballast: --trace: \"%s\" is also the name of a picture or its latents\n", trace);
             result = EXIT_USAGE;
         }
     }
@@ -164,7 +182,7 @@ int command_generate(int argc, char **argv) {
             result = check_outputs(&job, pictures);
         }
         if (!result && setting_text(&s, S_TRACE)) {
-            result = check_output(setting_text(&s, S_TRACE), "--trace", job.overwrite);
+            result = check_trace(&job, setting_text(&s, S_TRACE), pictures);
         }
     }
     if (!result) {

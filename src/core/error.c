@@ -50,5 +50,5 @@ int bl_fail_open(bl_error *err, const char *path, int why) {
     default:
         break;
     }
-    return bl_fail(err, code, "cannot open %.400s: %s", path, strerror(why));
+    return bl_fail(err, code, "cannot open \"%.400s\": %s", path, strerror(why));
 }

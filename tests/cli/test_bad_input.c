@@ -170,6 +170,7 @@ static void test_bad_latents(void **state) {
 /* Trouble with the output is found before the work starts: before the checkpoint is even looked for. */
 static void test_bad_output(void **state) {
     outcome o = {0};
+    char long_name[301] = {0};
     (void)state;
 #define TRY(...) BALLAST(&o, "generate", "-m", "absent", "-p", "fox", __VA_ARGS__)
     WRITE("there.png", "mine");
@@ -191,6 +192,15 @@ static void test_bad_output(void **state) {
     EXPECT_FAILURE(&o, 2, "--save-latents", "\"absent\"");
     TRY("-o", "x.png", "--save-latents", "x.png");
     EXPECT_FAILURE(&o, 2, "--save-latents", "also the picture's name");
+    TRY("-o", "x.png", "--trace", "x.png");
+    EXPECT_FAILURE(&o, 2, "--trace", "also the name");
+    TRY("-o", "x.png", "-c", "3", "--save-latents", "x-%i.st", "--trace", "x-2.st");
+    EXPECT_FAILURE(&o, 2, "--trace", "also the name");
+    TRY("-o", "/dev/null", "--overwrite"); /* which root could replace */
+    EXPECT_FAILURE(&o, 2, "--output", "/dev/null", "no regular file");
+    memset(long_name, 'x', 300);
+    TRY("-o", long_name);
+    EXPECT_FAILURE(&o, 2, "--output", "too long");
     WRITE("x-2.png", "mine");
     TRY("-o", "x.png", "--count", "3");
     EXPECT_FAILURE(&o, 2, "x-2.png", "exists");
@@ -299,6 +309,44 @@ static void test_bad_eval(void **state) {
     rig_free(&o);
 }
 
+/* Room for the picture's first bytes, and none for what is remembered in the cache. */
+static void test_full_disk(void **state) {
+    outcome o = {0};
+    (void)state;
+    rig_run(&o, (const char *const[]){
+                    "sh", "-c",
+                    "trap '' XFSZ; ulimit -f 4; exec \"$0\" generate -m \"$1\" -p fox -W 64 -H 64 "
+                    "-s 1 -q -o out.png --trace t.json --save-latents l.safetensors",
+                    rig_program(), model, NULL});
+    EXPECT_FAILURE(&o, 1, "cannot write", "too large");
+    nothing_written();
+    assert_int_equal(rig_files("t.json"), 0);
+    rig_free(&o);
+}
+
+/* Nothing that is printed ends up in a file that got the number of a closed stream. */
+static void test_closed_streams(void **state) {
+    static const char command[] =
+        "exec \"$0\" generate -m \"$1\" -p fox -W 64 -H 64 -s 2 -S 1 -o closed.png --trace t.json ";
+    char closed[sizeof command + 16];
+    outcome o = {0};
+    (void)state;
+    BALLAST(&o, "generate", "-m", model, "-p", "fox", "-W", "64", "-H", "64", "-s", "2", "-S", "1", "-o",
+            "open.png");
+    expect_success(&o);
+    snprintf(closed, sizeof closed, "%s <&- >&- 2>&-", command);
+    rig_run(&o, (const char *const[]){"sh", "-c", closed, rig_program(), model, NULL});
+    assert_int_equal(o.code, 1);
+    expect_same_file("open.png", "closed.png");
+    unlink("open.png");
+    unlink("closed.png");
+    json_t *trace = json_load_file("t.json", 0, NULL);
+    assert_non_null(trace);
+    json_decref(trace);
+    unlink("t.json");
+    rig_free(&o);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_checkpoint),
@@ -310,6 +358,8 @@ int main(void) {
         cmocka_unit_test(test_bad_output),
         cmocka_unit_test(test_nan),
         cmocka_unit_test(test_bad_eval),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_closed_streams),
     };
     return cmocka_run_group_tests_name("cli.bad_input", tests, setup, rig_close);
 }

@@ -245,6 +245,13 @@ static void test_json(void **state) {
     assert_int_equal(json_integer_value(json_object_get(report, "steps")), 3);
     assert_non_null(json_object_get(report, "batches"));
     json_decref(report);
+    SMALL(&o, "-S", "5", "-o", "j\xff.png", "--json"); /* a name that JSON cannot hold */
+    expect_success(&o);
+    report = json_loads(o.out, 0, NULL);
+    const json_t *named = json_array_get(json_object_get(report, "files"), 0);
+    assert_string_equal(json_string_value(json_object_get(named, "path")), "j?.png");
+    assert_int_equal(rig_files("j\xff.png"), 1);
+    json_decref(report);
     BALLAST(&o, "inspect", model, "--json", "--arena", "128x64");
     expect_success(&o);
     report = json_loads(o.out, 0, NULL);

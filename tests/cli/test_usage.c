@@ -180,6 +180,13 @@ static void test_config_is_a_config(void **state) {
     rig_free(&o);
 }
 
+/* Names need not be UTF-8, JSON must. */
+static void test_other_bytes(void **state) {
+    (void)state;
+    EXPECT_SETTING("output", "\"caf?.png\"", "command line", "-o", "caf\xe9.png");
+    EXPECT_SETTING("output", "\"caf\xc3\xa9.png\"", "command line", "-o", "caf\xc3\xa9.png");
+}
+
 static void test_bad_config(void **state) {
     outcome o = {0};
     static char long_line[10000];
@@ -283,6 +290,7 @@ int main(void) {
         cmocka_unit_test(test_bad_values),
         cmocka_unit_test(test_precedence),
         cmocka_unit_test(test_config_is_a_config),
+        cmocka_unit_test(test_other_bytes),
         cmocka_unit_test(test_bad_config),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_manual),
