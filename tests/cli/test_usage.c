@@ -261,7 +261,7 @@ static void expect_known_flags(const char *text, const char *minus, json_t *sett
             p += letter ? 1 : strlen(minus);
         }
         const char *plain = !strncmp(name, "no-", 3) ? name + 3 : name;
-        bool known = !n || !strcmp(plain, "") || json_object_get(settings, plain);
+        bool known = !*plain || *plain == '-' || json_object_get(settings, plain); /* a rule of a table */
         for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
             known = known || !strcmp(name, others[i]);
         }
