@@ -184,7 +184,8 @@ typedef struct ballast_generate_options {
     int (*progress)(void *payload, const ballast_progress *progress);
     /* a finished picture; non-zero stops the work */
     int (*image)(void *payload, const ballast_image *image);
-    /* the picture as it may become, after each step, small: made from the latents by a fixed linear map */
+    /* the picture as it may become, after each step (1, 2, ..., again from 1 in the second pass), a pixel for
+     * 8x8 of its own: made from the latents by a fixed linear map; its `parameters` are "" */
     void (*preview)(void *payload, const ballast_image *image, int step);
     /* final latents of a picture, [4, height/8, width/8], before decoding */
     void (*save_latents)(void *payload, const float *latents, int index, int height, int width);

@@ -191,6 +191,15 @@ static void test_image_to_image(void **state) {
     expect_same_file("second.png", "again.png");
     SMALL(&o, "-S", "4", "--hires", "2", "--hires-upscaler", "lanczos", "-o", "large.png");
     expect_success(&o);
+    BALLAST(&o, "generate", "-m", model, "-p", "fox", "-i", "large.png", "--strength", "0.01", "-s", "50",
+            "-W", "40", "-H", "24", "-o",
+            "resized.png"); /* hardly changed, but smaller and of another shape */
+    expect_success(&o);
+    bl_picture resized;
+    read_png(&resized, "resized.png");
+    assert_int_equal(resized.width, 40);
+    assert_int_equal(resized.height, 24);
+    bl_picture_clear(&resized);
     bl_picture large;
     read_png(&large, "large.png");
     assert_int_equal(large.width, 128);
@@ -285,6 +294,31 @@ static void test_samplers(void **state) {
     rig_free(&o);
 }
 
+/* Every upscaler stands between the passes by the name that the help prints. */
+static void test_upscalers(void **state) {
+    outcome o = {0}, names = {0};
+    int count = 0;
+    (void)state;
+    BALLAST(&names, "help", "upscalers");
+    for (char *name = names.out, *end; (end = strchr(name, '\n')); name = end + 1, count++) {
+        char upscaler[80];
+        bl_picture large;
+        snprintf(upscaler, sizeof upscaler, "%.*s", (int)(end - name), name);
+        BALLAST(&o, "generate", "-m", model, "-p", "fox", "-W", "64", "-H", "72", "-s", "1", "--hires",
+                "1.25", "--hires-strength", "1", "--hires-upscaler", upscaler, "-o", "upscaled.png",
+                "--overwrite");
+        expect_success(&o);
+        read_png(&large, "upscaled.png");
+        assert_int_equal(large.width, 80);
+        assert_int_equal(large.height, 88); /* 90, down to a multiple of 8 */
+        expect_contains(large.parameters, upscaler);
+        bl_picture_clear(&large);
+    }
+    assert_int_equal(count, 11);
+    rig_free(&names);
+    rig_free(&o);
+}
+
 /* Settings reach the picture by flag, environment and file alike. */
 static void test_settings(void **state) {
     outcome o = {0};
@@ -307,7 +341,7 @@ int main(void) {
         cmocka_unit_test(test_several),        cmocka_unit_test(test_parameters),
         cmocka_unit_test(test_image_to_image), cmocka_unit_test(test_latents),
         cmocka_unit_test(test_json),           cmocka_unit_test(test_samplers),
-        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_settings),       cmocka_unit_test(test_upscalers),
     };
     return cmocka_run_group_tests_name("cli.pictures", tests, setup, rig_close);
 }
