@@ -1,6 +1,7 @@
 #include "pipeline/request.h"
 
 #include "model/clip_text.h"
+#include "pipeline/finite.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -98,6 +99,12 @@ static int check_size(bl_request *r, const ballast_generate_options *o, int nati
                     "latents: [%d, 4, %d, %d] does not fit a picture of %dx%d, which needs [%d, 4, %d, %d]",
                     o->latents_batch, o->latents_height, o->latents_width, r->width, r->height, r->images,
                     r->height / 8, r->width / 8);
+    }
+    if (!result && o->latents) {
+        size_t n = (size_t)o->latents_batch * 4 * (size_t)(r->height / 8) * (size_t)(r->width / 8);
+        result = bl_all_finite(o->latents, n)
+                     ? 0
+                     : bl_fail(err, BL_E_ARGUMENT, "latents: NaN or infinity in them");
     }
     return result;
 }

@@ -146,6 +146,10 @@ static void test_refusals(void **state) {
     float latents[4] = {0};
     o = good, o.latents = latents, o.latents_batch = 1, o.latents_height = 1, o.latents_width = 1;
     expect(&o, BL_E_ARGUMENT, "[1, 4, 64, 64]");
+    o.width = o.height = 8;
+    assert_int_equal(check(&o, &err), 0);
+    latents[3] = __builtin_inff();
+    expect(&o, BL_E_ARGUMENT, "latents: NaN or infinity");
 }
 
 /* What is wrong is refused also where nothing would use it. */
