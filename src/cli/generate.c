@@ -11,10 +11,15 @@ struct job {
     struct progress_bar bar;
     char *pattern, *latents_pattern; /* the second may be NULL */
     uint64_t seed;
+    bool one_seed; /* of all pictures: with a variation it is that seed that goes up */
     bool overwrite;
     json_t *files; /* one object a picture */
     int failed;    /* exit code of a callback that could not write */
 };
+
+static uint64_t seed_of(const struct job *job, int picture) {
+    return job->one_seed ? job->seed : job->seed + (uint64_t)picture;
+}
 
 static int on_progress(void *payload, const ballast_progress *p) {
     struct job *job = payload;
@@ -62,7 +67,7 @@ static void on_latents(void *payload, const float *latents, int index, int heigh
     progress_bar_clear(&job->bar);
     if (!job->failed) {
         job->failed = expand_pattern(path, sizeof path, job->latents_pattern, "--save-latents",
-                                     job->seed + (uint64_t)index, index);
+                                     seed_of(job, index), index);
     }
     if (!job->failed && ballast_latents_write(latents, shape, path, job->overwrite, &err)) {
         job->failed = report_error(&err);
@@ -74,7 +79,7 @@ static int check_outputs(const struct job *job, int pictures) {
     char path[4096], latents_path[4096];
     int result = 0;
     for (int i = 0; i < pictures && !result; i++) {
-        uint64_t seed = job->seed + (uint64_t)i;
+        uint64_t seed = seed_of(job, i);
         result = expand_pattern(path, sizeof path, job->pattern, "--output", seed, i);
         if (!result) {
             result = check_output(path, "--output", job->overwrite);
@@ -107,7 +112,7 @@ static int check_trace(const struct job *job, const char *trace, int pictures) {
         if (!pattern) {
             continue;
         }
-        result = expand_pattern(path, sizeof path, pattern, "--output", job->seed + (uint64_t)(i / 2), i / 2);
+        result = expand_pattern(path, sizeof path, pattern, "--output", seed_of(job, i / 2), i / 2);
         if (!result && !strcmp(path, trace)) {
             fprintf(stderr, "ballast: --trace: \"%s\" is also the name of a picture or its latents\n", trace);
             result = EXIT_USAGE;
@@ -170,9 +175,10 @@ int command_generate(int argc, char **argv) {
         int pictures = o.batch * o.count;
         const char *output = setting_text(&s, S_OUTPUT), *save = setting_text(&s, S_SAVE_LATENTS);
         job.seed = o.seed;
+        job.one_seed = o.variation_strength > 0;
         job.overwrite = setting_on(&s, S_OVERWRITE);
-        job.pattern = distinct_pattern(output ? output : "ballast-%s.png", pictures);
-        job.latents_pattern = save ? distinct_pattern(save, pictures) : NULL;
+        job.pattern = distinct_pattern(output ? output : "ballast-%s.png", pictures, job.one_seed);
+        job.latents_pattern = save ? distinct_pattern(save, pictures, job.one_seed) : NULL;
         job.files = json_array();
         progress_bar_open(&job.bar, setting_on(&s, S_QUIET));
         if (!job.pattern || (save && !job.latents_pattern) || !job.files) {

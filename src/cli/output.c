@@ -44,10 +44,10 @@ int expand_pattern(char *path, size_t size, const char *pattern, const char *fla
     return 0;
 }
 
-char *distinct_pattern(const char *pattern, int pictures) {
+char *distinct_pattern(const char *pattern, int pictures, bool one_seed) {
     bool distinct = pictures == 1;
     for (const char *p = pattern; *p && !distinct; p++) {
-        distinct = p[0] == '%' && (p[1] == 's' || p[1] == 'i');
+        distinct = p[0] == '%' && ((p[1] == 's' && !one_seed) || p[1] == 'i');
         p += p[0] == '%' && p[1];
     }
     if (distinct) {

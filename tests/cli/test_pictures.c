@@ -143,6 +143,12 @@ static void test_several(void **state) {
     SMALL(&o, "--count", "2", "--batch", "2", "-o", "random-%i-%s.png");
     expect_success(&o);
     assert_int_equal(rig_files("random-"), 4);
+    /* a variation has one seed for all, which tells them apart no more */
+    SMALL(&o, "-S", "5", "-c", "2", "--variation-strength", "0.5", "-o", "vary-%s.png", "--save-latents",
+          "vary-%s.safetensors");
+    expect_success(&o);
+    assert_string_equal(o.out, "vary-5-0.png\nvary-5-1.png\n");
+    assert_int_equal(rig_files("vary-5-1.safetensors"), 1);
     rig_free(&o);
 }
 
