@@ -9,7 +9,9 @@
  * structs that callbacks get are borrowed for the call. The close and free functions set the pointer to NULL
  * and accept NULL inside. Options. Every options struct starts with `struct_size`; fill it with its _INIT
  * macro, which also sets the defaults that are given beside the fields. Later versions only append. Threads.
- * A context and its models are used by one thread at a time; different contexts are independent. */
+ * A context and its models are used by one thread at a time; different contexts are independent. Work is done
+ * by OpenMP's threads (libgomp), which spin for some 15 ms before they sleep; a program that shares its cores
+ * with others is started with GOMP_SPINCOUNT=1000 in its environment, as the command does by itself. */
 #ifndef BALLAST_H
 #define BALLAST_H
 
@@ -138,13 +140,14 @@ typedef struct ballast_generate_options {
     double cfg;                  /* 7; 1 skips the unconditional half */
     double cfg_rescale;          /* 0; 0..1, pulls guidance's contrast back (arXiv 2305.08891, section 3.4) */
     double eta;                  /* -1: the sampler's own (DDIM 0, ancestral 1) */
-    uint64_t seed;               /* 0 */
+    uint64_t seed;               /* 0; at most 2^63 - 1, as is that of the last picture */
     int batch;                   /* 1: pictures computed together */
     int count;                   /* 1: batches, one after the other; seeds go up by one a picture: `seed`, or
                                     with variation `variation_seed` instead */
-    int clip_skip;               /* 0: the model's own; N: the text encoder's Nth hidden state from the end */
-    const char *rng;             /* "cpu": torch's CPU generator; "gpu": torch's CUDA generator */
-    const char *compat;          /* "a1111", "comfyui" or "diffusers": whose details of sampling to follow */
+    int clip_skip;      /* 0: the model's own; N: the text encoder's Nth hidden state from the end, of
+                           those that it has; SDXL has its own and ignores it */
+    const char *rng;    /* "cpu": torch's CPU generator; "gpu": torch's CUDA generator */
+    const char *compat; /* "a1111", "comfyui" or "diffusers": whose details of sampling to follow */
     uint64_t variation_seed;
     double variation_strength; /* 0..1 */
 
@@ -181,7 +184,8 @@ typedef struct ballast_generate_options {
     int (*progress)(void *payload, const ballast_progress *progress);
     /* a finished picture; non-zero stops the work */
     int (*image)(void *payload, const ballast_image *image);
-    /* the picture as it may become, after each step, small: made from the latents by a fixed linear map */
+    /* the picture as it may become, after each step (1, 2, ..., again from 1 in the second pass), a pixel for
+     * 8x8 of its own: made from the latents by a fixed linear map; its `parameters` are "" */
     void (*preview)(void *payload, const ballast_image *image, int step);
     /* final latents of a picture, [4, height/8, width/8], before decoding */
     void (*save_latents)(void *payload, const float *latents, int index, int height, int width);
@@ -222,8 +226,9 @@ BALLAST_API int ballast_calibrate(ballast_model *model, const ballast_generate_o
 
 /* Runs "text_encoder", "text_encoder_2", "unet", "vae_decoder" or "vae_encoder" on every case of a
  * safetensors file (tensors "CASE.sample", "CASE.timestep", "CASE.context", ... or the same without a case)
- * and writes the outputs under the names that go with them ("CASE.output", ...). An existing file is replaced
- * only if `overwrite` is not 0. */
+ * and writes the outputs under the names that go with them ("CASE.output", ...). A tensor "CASE.at.INNER",
+ * whose values do not matter, asks for the output of that inner module (named as diffusers does, "mid_block")
+ * too. An existing file is replaced only if `overwrite` is not 0. */
 BALLAST_API int ballast_eval(ballast_model *model, const char *module, const char *inputs_path,
                              const char *outputs_path, int overwrite, ballast_error *err);
 

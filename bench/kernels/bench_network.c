@@ -6,6 +6,7 @@
 #include "core/dtype.h"
 #include "device/cpu/cpu.h"
 #include "model/autoencoder_kl.h"
+#include "model/published.h"
 #include "model/unet.h"
 
 #include <math.h>
@@ -44,45 +45,11 @@ static int source_read(void *payload, const bl_weight *w, int part, int64_t begi
 }
 
 static int build(bl_graph **g, const char *what, bl_dtype dtype, int size, int batch, bl_error *err) {
-    static const bl_unet_architecture sd15 = {.in_channels = 4,
-                                              .out_channels = 4,
-                                              .levels = 4,
-                                              .channels = {320, 640, 1280, 1280},
-                                              .resnets = {2, 2, 2, 2},
-                                              .down_depth = {{1, 1}, {1, 1}, {1, 1}},
-                                              .mid_depth = 1,
-                                              .up_depth = {{0}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}},
-                                              .heads = {8, 8, 8, 8},
-                                              .context_dim = 768,
-                                              .time_dim = 1280,
-                                              .groups = 32,
-                                              .norm_eps = 1e-5f};
-    static const bl_unet_architecture sdxl = {.in_channels = 4,
-                                              .out_channels = 4,
-                                              .levels = 3,
-                                              .channels = {320, 640, 1280},
-                                              .resnets = {2, 2, 2},
-                                              .down_depth = {{0}, {2, 2}, {10, 10}},
-                                              .mid_depth = 10,
-                                              .up_depth = {{10, 10, 10}, {2, 2, 2}, {0}},
-                                              .heads = {5, 10, 20},
-                                              .linear_proj = true,
-                                              .context_dim = 2048,
-                                              .time_dim = 1280,
-                                              .adm_dim = 2816,
-                                              .groups = 32,
-                                              .norm_eps = 1e-5f};
-    static const bl_vae_architecture vae = {.levels = 4,
-                                            .channels = {128, 256, 512, 512},
-                                            .resnets = 2,
-                                            .latent_channels = 4,
-                                            .post_quant_conv = true,
-                                            .groups = 32,
-                                            .scaling_factor = 0.18215};
     if (!strcmp(what, "vae")) {
-        return bl_vae_decoder_graph(g, &vae, (bl_vae_shape){batch, size / 8, size / 8}, dtype, NULL, err);
+        return bl_vae_decoder_graph(g, &published_vae, (bl_vae_shape){batch, size / 8, size / 8}, dtype, NULL,
+                                    err);
     }
-    const bl_unet_architecture *a = strcmp(what, "sdxl") ? &sd15 : &sdxl;
+    const bl_unet_architecture *a = strcmp(what, "sdxl") ? &published_sd15_unet : &published_sdxl_unet;
     return bl_unet_graph(g, a, (bl_unet_shape){batch, size / 8, size / 8, 77}, dtype, NULL, err);
 }
 

@@ -76,14 +76,17 @@ static int open_sim(ballast_context *c, const char *path, bl_error *err) {
 static int open_device(ballast_context *c, const ballast_context_options *o, bl_error *err) {
     bl_cpu_options cpu = {.threads = o->threads, .log = &c->log};
     const char *name = o->device ? o->device : "cpu";
+    int result = find_isa(&cpu.isa_max, o->isa ? o->isa : "auto", err);
+    if (result) {
+        return result;
+    }
     if (!strncmp(name, "sim:", 4)) {
         return open_sim(c, name + 4, err);
     }
     if (strcmp(name, "cpu")) {
         return bl_fail(err, BL_E_NOT_FOUND, "device: no \"%.60s\"; there are cpu and sim:FILE", name);
     }
-    int result = find_isa(&cpu.isa_max, o->isa ? o->isa : "auto", err);
-    return result ? result : bl_cpu_open(&c->device, &cpu, err);
+    return bl_cpu_open(&c->device, &cpu, err);
 }
 
 int ballast_context_open(ballast_context **out, const ballast_context_options *options, ballast_error *err) {

@@ -150,9 +150,14 @@ int ballast_calibrate(ballast_model *model, const ballast_generate_options *opti
     bl_error own = {0};
     err = err ? err : &own;
     int result = check_version(options, err); /* before the copy, which may be larger than theirs */
+    bl_request theirs;
+    if (!result) { /* what is replaced below must be right, too */
+        result = bl_request_check(&theirs, options, &model->arch, native_size(model), err);
+    }
     if (result) {
         return result;
     }
+    bl_request_clear(&theirs);
     ballast_generate_options o = *options;
     o.steps = o.hires_steps = 2;
     o.count = 1;

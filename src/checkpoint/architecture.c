@@ -10,6 +10,10 @@ const char *bl_family_name(bl_family family) {
     return family == BL_SD1 ? "SD 1.x" : family == BL_SD2 ? "SD 2.x" : "SDXL base";
 }
 
+const char *bl_family_type(bl_family family) {
+    return family == BL_SD1 ? "sd1" : family == BL_SD2 ? "sd2" : "sdxl";
+}
+
 const char *bl_prediction_name(bl_prediction prediction) {
     return prediction == BL_PREDICT_V ? "v_prediction" : "epsilon";
 }

@@ -90,6 +90,8 @@ int bl_architecture_detect(bl_architecture *out, const bl_checkpoint *ckpt, bl_e
 
 /* "SD 1.x", "SD 2.x", "SDXL base". Static storage. */
 const char *bl_family_name(bl_family family);
+/* "sd1", "sd2", "sdxl": what users call them in lists. */
+const char *bl_family_type(bl_family family);
 
 /* "epsilon", "v_prediction". Static storage. */
 const char *bl_prediction_name(bl_prediction prediction);

@@ -27,9 +27,7 @@ static int load_json(json_t **out, const char *path, bl_error *err) {
     *out = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        return errno == ENOENT || errno == ENOTDIR
-                   ? 0
-                   : bl_fail(err, BL_E_IO, "cannot open %.400s: %s", path, strerror(errno));
+        return errno == ENOENT || errno == ENOTDIR ? 0 : bl_fail_open(err, path, errno);
     }
     struct stat s;
     int rc = 0;

@@ -57,8 +57,7 @@ done:
 static int open_file(int *fd, struct stat *s, const char *path, bl_error *err) {
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0) {
-        return bl_fail(err, errno == ENOENT ? BL_E_NOT_FOUND : BL_E_IO, "cannot open %.400s: %s", path,
-                       strerror(errno));
+        return bl_fail_open(err, path, errno);
     }
     if (fstat(*fd, s) || !S_ISREG(s->st_mode)) {
         close(*fd);

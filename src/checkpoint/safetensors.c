@@ -305,8 +305,7 @@ int bl_safetensors_open(bl_safetensors **out, const char *path, bl_error *err) {
     /* O_NONBLOCK: opening a pipe must not wait for a writer. */
     f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (f->fd < 0) {
-        rc = bl_fail(err, errno == ENOENT ? BL_E_NOT_FOUND : BL_E_IO, "cannot open %.400s: %s", path,
-                     strerror(errno));
+        rc = bl_fail_open(err, path, errno);
         goto fail;
     }
     if (fstat(f->fd, &f->opened)) {

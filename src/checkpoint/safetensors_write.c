@@ -1,13 +1,11 @@
 #include "checkpoint/safetensors.h"
 #include "core/checked.h"
+#include "core/new_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static int by_width_and_name(const void *a, const void *b) {
     const bl_tensor_data *x = *(const bl_tensor_data *const *)a, *y = *(const bl_tensor_data *const *)b;
@@ -82,83 +80,44 @@ done:
     return rc;
 }
 
-static int write_all(FILE *f, const char *header, size_t length, const bl_tensor_data *const *order,
-                     int count) {
+static void write_all(FILE *f, const char *header, size_t length, const bl_tensor_data *const *order,
+                      int count) {
     unsigned char size[8];
     for (int i = 0; i < 8; i++) {
         size[i] = (unsigned char)((uint64_t)length >> 8 * i);
     }
-    if (fwrite(size, 1, 8, f) != 8 || fwrite(header, 1, length, f) != length) {
-        return -1;
-    }
+    fwrite(size, 1, 8, f);
+    fwrite(header, 1, length, f);
     for (int i = 0; i < count; i++) {
         uint64_t bytes = 0;
-        if (data_bytes(&bytes, order[i], NULL) || fwrite(order[i]->data, 1, bytes, f) != bytes) {
-            return -1;
+        if (!data_bytes(&bytes, order[i], NULL)) { /* make_header has found that it can be told */
+            fwrite(order[i]->data, 1, bytes, f);
         }
     }
-    return fflush(f);
-}
-
-/* Opens a new file beside `path`; its name is written to `name`. */
-static FILE *open_beside(char *name, size_t room, const char *path) {
-    int fd = -1;
-    for (int i = 0; i < 100 && fd < 0; i++) {
-        snprintf(name, room, "%s.%ld-%d.part", path, (long)getpid(), i);
-        fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd < 0 && errno != EEXIST) {
-            return NULL;
-        }
-    }
-    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
-    if (!f && fd >= 0) {
-        close(fd);
-        unlink(name);
-    }
-    return f;
 }
 
 int bl_safetensors_write(const char *path, const bl_tensor_data *tensors, int count,
                          const char *const *metadata, int metadata_count, bl_error *err) {
     char *header = NULL;
-    size_t length = 0, room = strlen(path) + 40;
-    char *part = malloc(room);
+    size_t length = 0;
     const bl_tensor_data **order = malloc((size_t)(count + 1) * sizeof(bl_tensor_data *));
-    int rc;
-    if (!part || !order) {
-        rc = bl_fail_memory(err, "the list of tensors", (unsigned long long)count * sizeof *order);
-        goto done;
+    if (!order) {
+        return bl_fail_memory(err, "the list of tensors", (unsigned long long)count * sizeof *order);
     }
     for (int i = 0; i < count; i++) {
         order[i] = &tensors[i];
     }
     qsort(order, (size_t)count, sizeof *order, by_width_and_name);
-    rc = make_header(&header, &length, order, count, metadata, metadata_count, err);
-    if (rc) {
-        goto done;
+    bl_new_file file;
+    int rc = make_header(&header, &length, order, count, metadata, metadata_count, err);
+    if (!rc) {
+        rc = bl_new_file_begin(&file, path, err);
     }
-    FILE *f = open_beside(part, room, path);
-    if (!f) {
-        rc = bl_fail(err, BL_E_IO, "cannot write %.400s: %s", path, strerror(errno));
-        goto done;
+    if (!rc) {
+        write_all(file.f, header, length, order, count);
+        rc = bl_new_file_end(&file, 0, true, err);
     }
-    int failed = write_all(f, header, length, order, count);
-    int why = errno;
-    if (fclose(f) && !failed) {
-        failed = -1;
-        why = errno;
-    }
-    if (!failed && rename(part, path)) {
-        failed = -1;
-        why = errno;
-    }
-    if (failed) {
-        unlink(part);
-        rc = bl_fail(err, BL_E_IO, "cannot write %.400s: %s", path, strerror(why));
-    }
-done:
     free(header);
     free(order);
-    free(part);
     return rc;
 }

@@ -26,6 +26,12 @@ void catch_interrupt(void);
 /* True once one came. */
 bool interrupted(void);
 
+/* ---- spin.c */
+
+/* Unless the user has chosen (OMP_WAIT_POLICY, GOMP_SPINCOUNT), starts the program again with threads that
+ * soon sleep when they have nothing to do. Call first in main. */
+void limit_spinning(char **argv);
+
 /* ---- terminal.c */
 
 /* A progress bar on a terminal, plain lines elsewhere; to stderr. */
@@ -86,13 +92,17 @@ void free_inputs(struct inputs *in);
 /* Expands %s (seed), %i (number of the picture) and %% into path. Returns 0, or EXIT_USAGE with a line
  * printed; `flag` is where the pattern came from. */
 int expand_pattern(char *path, size_t size, const char *pattern, const char *flag, uint64_t seed, int index);
-/* The pattern with "-%i" put before its suffix, if several pictures would get one name. Caller frees; NULL:
- * no memory. */
-char *distinct_pattern(const char *pattern, int pictures);
+/* The pattern with "-%i" put before its suffix, if several pictures would get one name; `one_seed`: %s is
+ * the same for all. Caller frees; NULL: no memory. */
+char *distinct_pattern(const char *pattern, int pictures, bool one_seed);
 /* Finds trouble before the work starts: no such folder, not writable, a file in the way. 0 or EXIT_USAGE. */
 int check_output(const char *path, const char *flag, bool overwrite);
 /* Refuses the suffix of a picture format that is not PNG. 0 or EXIT_USAGE. */
 int check_suffix(const char *path, const char *flag);
+
+/* A JSON string of text that need not be UTF-8, as names of files: where it is not, '?' stands for each byte
+ * that is not ASCII. NULL: no memory. */
+struct json_t *json_name(const char *text);
 
 /* ---- suggest.c */
 

@@ -20,7 +20,7 @@ static json_t *typed(const struct settings *s, enum setting_id id) {
     case SET_SWITCH:
         return json_boolean(setting_on(s, id));
     default:
-        return json_string(text);
+        return json_name(text);
     }
 }
 
@@ -32,7 +32,8 @@ static int print_json(const struct settings *s) {
         json_object_set_new(all, setting_table[i].name,
                             json_pack("{s:o, s:s}", "value", typed(s, (enum setting_id)i), "from", from));
     }
-    json_t *root = json_pack("{s:s?, s:o}", "config_file", s->config_path, "settings", all);
+    json_t *root = json_pack("{s:o, s:o}", "config_file",
+                             s->config_path ? json_name(s->config_path) : json_null(), "settings", all);
     char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(root);
     if (!text) {

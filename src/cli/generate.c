@@ -11,10 +11,15 @@ struct job {
     struct progress_bar bar;
     char *pattern, *latents_pattern; /* the second may be NULL */
     uint64_t seed;
+    bool one_seed; /* of all pictures: with a variation it is that seed that goes up */
     bool overwrite;
     json_t *files; /* one object a picture */
     int failed;    /* exit code of a callback that could not write */
 };
+
+static uint64_t seed_of(const struct job *job, int picture) {
+    return job->one_seed ? job->seed : job->seed + (uint64_t)picture;
+}
 
 static int on_progress(void *payload, const ballast_progress *p) {
     struct job *job = payload;
@@ -32,7 +37,7 @@ static int write_picture(struct job *job, const ballast_image *image) {
     if (ballast_image_write_png(image, path, job->overwrite, &err)) {
         return report_error(&err);
     }
-    json_array_append_new(job->files, json_pack("{s:s, s:I, s:i, s:i, s:i}", "path", path, "seed",
+    json_array_append_new(job->files, json_pack("{s:o, s:I, s:i, s:i, s:i}", "path", json_name(path), "seed",
                                                 (json_int_t)image->seed, "index", image->index, "width",
                                                 image->width, "height", image->height));
     if (!setting_on(job->s, S_JSON) && !setting_on(job->s, S_QUIET)) {
@@ -62,7 +67,7 @@ static void on_latents(void *payload, const float *latents, int index, int heigh
     progress_bar_clear(&job->bar);
     if (!job->failed) {
         job->failed = expand_pattern(path, sizeof path, job->latents_pattern, "--save-latents",
-                                     job->seed + (uint64_t)index, index);
+                                     seed_of(job, index), index);
     }
     if (!job->failed && ballast_latents_write(latents, shape, path, job->overwrite, &err)) {
         job->failed = report_error(&err);
@@ -74,7 +79,7 @@ static int check_outputs(const struct job *job, int pictures) {
     char path[4096], latents_path[4096];
     int result = 0;
     for (int i = 0; i < pictures && !result; i++) {
-        uint64_t seed = job->seed + (uint64_t)i;
+        uint64_t seed = seed_of(job, i);
         result = expand_pattern(path, sizeof path, job->pattern, "--output", seed, i);
         if (!result) {
             result = check_output(path, "--output", job->overwrite);
@@ -92,6 +97,24 @@ static int check_outputs(const struct job *job, int pictures) {
         }
         if (!result && !strcmp(path, latents_path)) {
             fprintf(stderr, "ballast: --save-latents: \"%s\" is also the picture's name\n", path);
+            result = EXIT_USAGE;
+        }
+    }
+    return result;
+}
+
+/* The trace's file, too; it may be none of the others. */
+static int check_trace(const struct job *job, const char *trace, int pictures) {
+    char path[4096];
+    int result = check_output(trace, "--trace", job->overwrite);
+    for (int i = 0; i < 2 * pictures && !result; i++) {
+        const char *pattern = i % 2 ? job->latents_pattern : job->pattern;
+        if (!pattern) {
+            continue;
+        }
+        result = expand_pattern(path, sizeof path, pattern, "--output", seed_of(job, i / 2), i / 2);
+        if (!result && !strcmp(path, trace)) {
+            fprintf(stderr, "ballast: --trace: \"%s\" is also the name of a picture or its latents\n", trace);
             result = EXIT_USAGE;
         }
     }
@@ -152,9 +175,10 @@ int command_generate(int argc, char **argv) {
         int pictures = o.batch * o.count;
         const char *output = setting_text(&s, S_OUTPUT), *save = setting_text(&s, S_SAVE_LATENTS);
         job.seed = o.seed;
+        job.one_seed = o.variation_strength > 0;
         job.overwrite = setting_on(&s, S_OVERWRITE);
-        job.pattern = distinct_pattern(output ? output : "ballast-%s.png", pictures);
-        job.latents_pattern = save ? distinct_pattern(save, pictures) : NULL;
+        job.pattern = distinct_pattern(output ? output : "ballast-%s.png", pictures, job.one_seed);
+        job.latents_pattern = save ? distinct_pattern(save, pictures, job.one_seed) : NULL;
         job.files = json_array();
         progress_bar_open(&job.bar, setting_on(&s, S_QUIET));
         if (!job.pattern || (save && !job.latents_pattern) || !job.files) {
@@ -164,7 +188,7 @@ int command_generate(int argc, char **argv) {
             result = check_outputs(&job, pictures);
         }
         if (!result && setting_text(&s, S_TRACE)) {
-            result = check_output(setting_text(&s, S_TRACE), "--trace", job.overwrite);
+            result = check_trace(&job, setting_text(&s, S_TRACE), pictures);
         }
     }
     if (!result) {

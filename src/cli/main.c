@@ -1,9 +1,11 @@
 #include "cli/cli.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -137,7 +139,21 @@ static int run(int argc, char **argv) {
     return unknown_command(argv[1]);
 }
 
+/* A file that is opened while a standard stream is closed would get its number, and what is printed. Not for
+ * writing, so that printing still fails. */
+static void hold_standard_streams(void) {
+    int fd = 0;
+    while (fd >= 0 && fd <= STDERR_FILENO) {
+        fd = open("/dev/null", O_RDONLY);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 int main(int argc, char **argv) {
+    hold_standard_streams();
+    limit_spinning(argv);
     int result = run(argc, argv);
     if ((fflush(stdout) || ferror(stdout)) && !result) {
         perror("ballast: standard output");

@@ -2,12 +2,15 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <jansson.h>
 
 static int too_long(const char *pattern, const char *flag) {
     fprintf(stderr, "ballast: %s: the name is too long (\"%.60s...\")\n", flag, pattern);
@@ -41,10 +44,10 @@ int expand_pattern(char *path, size_t size, const char *pattern, const char *fla
     return 0;
 }
 
-char *distinct_pattern(const char *pattern, int pictures) {
+char *distinct_pattern(const char *pattern, int pictures, bool one_seed) {
     bool distinct = pictures == 1;
     for (const char *p = pattern; *p && !distinct; p++) {
-        distinct = p[0] == '%' && (p[1] == 's' || p[1] == 'i');
+        distinct = p[0] == '%' && ((p[1] == 's' && !one_seed) || p[1] == 'i');
         p += p[0] == '%' && p[1];
     }
     if (distinct) {
@@ -72,6 +75,11 @@ int check_output(const char *path, const char *flag, bool overwrite) {
             fprintf(stderr, "ballast: %s: \"%s\" is a folder; give a file name in it\n", flag, path);
             return EXIT_USAGE;
         }
+        if (!S_ISREG(st.st_mode)) {
+            fprintf(stderr, "ballast: %s: \"%s\" is no regular file, and will not be replaced by one\n", flag,
+                    path);
+            return EXIT_USAGE;
+        }
         if (!overwrite) {
             fprintf(stderr, "ballast: %s: \"%s\" exists; give another name or --overwrite\n", flag, path);
             return EXIT_USAGE;
@@ -80,7 +88,7 @@ int check_output(const char *path, const char *flag, bool overwrite) {
     char folder[4096];
     const char *slash = strrchr(path, '/');
     size_t length = slash ? (size_t)(slash - path) + (slash == path) : 1;
-    if (length >= sizeof folder) {
+    if (length >= sizeof folder || strlen(slash ? slash + 1 : path) > NAME_MAX) {
         return too_long(path, flag);
     }
     memcpy(folder, slash ? path : ".", length);
@@ -106,4 +114,15 @@ int check_suffix(const char *path, const char *flag) {
         }
     }
     return 0;
+}
+
+json_t *json_name(const char *text) {
+    json_t *value = json_string(text);
+    char *copy = value ? NULL : strdup(text);
+    for (char *p = copy; p && *p; p++) {
+        *p = (unsigned char)*p < 0x80 ? *p : '?';
+    }
+    value = value || !copy ? value : json_string(copy);
+    free(copy);
+    return value;
 }

@@ -32,7 +32,7 @@ const struct setting setting_table[S_COUNT_OF_SETTINGS] = {
     [S_SEED] = {"seed", 'S', SET_SEED, PICTURE, "N", "-1", 0, 0, "-1: a random one"},
     [S_BATCH] = {"batch", 0, SET_INT, PICTURE, "N", "1", 1, 64, "pictures computed together"},
     [S_COUNT] = {"count", 'c', SET_INT, PICTURE, "N", "1", 1, 100000, "batches, one after the other"},
-    [S_CLIP_SKIP] = {"clip-skip", 0, SET_INT, PICTURE, "N", "0", 0, 12,
+    [S_CLIP_SKIP] = {"clip-skip", 0, SET_INT, PICTURE, "N", "0", 0, 32,
                      "take the text encoder's Nth hidden state from the end (0: the model's own)"},
     [S_RNG] = {"rng", 0, SET_TEXT, PICTURE, "cpu|gpu", "cpu", 0, 0, "whose random numbers to reproduce"},
     [S_COMPAT] = {"compat", 0, SET_TEXT, PICTURE, "NAME", "a1111", 0, 0,

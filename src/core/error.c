@@ -1,5 +1,6 @@
 #include "core/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,4 +31,24 @@ int bl_fail(bl_error *err, int code, const char *format, ...) {
 
 int bl_fail_memory(bl_error *err, const char *what, unsigned long long bytes) {
     return bl_fail(err, BL_E_MEMORY, "out of memory: %s needs %llu bytes", what, bytes);
+}
+
+int bl_fail_open(bl_error *err, const char *path, int why) {
+    int code = BL_E_IO;
+    switch (why) {
+    case ENOENT:
+    case ENOTDIR:
+        code = BL_E_NOT_FOUND;
+        break;
+    case EACCES:
+    case EPERM:
+    case ELOOP:
+    case ENAMETOOLONG:
+    case ENXIO: /* a socket */
+        code = BL_E_ARGUMENT;
+        break;
+    default:
+        break;
+    }
+    return bl_fail(err, code, "cannot open \"%.400s\": %s", path, strerror(why));
 }

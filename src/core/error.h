@@ -38,4 +38,8 @@ void bl_tame(char *line);
  */
 int bl_fail_memory(bl_error *err, const char *what, unsigned long long bytes);
 
+/* bl_fail for a file that was to be read and cannot be opened, of which errno says `why`. BL_E_NOT_FOUND or
+ * BL_E_ARGUMENT where the name is to blame (no such file, no permission, a circle of links), else BL_E_IO. */
+int bl_fail_open(bl_error *err, const char *path, int why);
+
 #endif

@@ -8,9 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Writes `path` so that it appears complete or not at all: to a temporary name in the same folder, then
- * renamed. Without `overwrite` a file that is there, or that appears meanwhile, stays as it is. Errors:
- * BL_E_ARGUMENT (exists already), BL_E_IO. */
+/* Writes `path` as bl_new_file does, with the same errors. */
 int bl_file_write(const char *path, const uint8_t *data, size_t bytes, bool overwrite, bl_error *err);
 
 /* Reads a regular file of at most `most` bytes into *data, which the caller frees.

@@ -38,13 +38,17 @@ static int check(const bl_text_architecture *a, bl_module module, int tokens, bl
     return 0;
 }
 
+int bl_clip_text_layers(const bl_text_architecture *a) {
+    return a->context_norm ? a->layers - a->context_skip : a->layers;
+}
+
 static int max(int a, int b) {
     return a > b ? a : b;
 }
 
 static int choose(layer_choice *out, const bl_text_architecture *a, bl_module module, int tokens,
                   bl_clip_text_outputs want, bl_error *err) {
-    layer_choice l = {.last = a->context_norm ? a->layers - a->context_skip : a->layers};
+    layer_choice l = {.last = bl_clip_text_layers(a)};
     int rc = check(a, module, tokens, want, l.last, err);
     if (rc) {
         return rc;

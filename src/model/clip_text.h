@@ -25,6 +25,10 @@ typedef struct bl_clip_text_outputs {
     bool text_embeds;       /* "text_embeds": pooled times the text projection */
 } bl_clip_text_outputs;
 
+/* The layers that clip skip counts: those behind the embeddings, without a last one that nothing was trained
+ * to read. */
+int bl_clip_text_layers(const bl_text_architecture *arch);
+
 /* Inputs  "ids" I32 [batch, tokens, 1, 1]; tokens at most the positions of the model (77).
  *         "eos" I32 [batch, 1, 1, 1], the row of the first end token; only there for pooled and text_embeds.
  * Outputs F32: hidden states [batch, tokens, 1, C]; pooled [batch, 1, 1, C]; text_embeds [batch, 1, 1,

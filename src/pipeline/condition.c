@@ -1,19 +1,9 @@
 #include "pipeline/condition.h"
 
-#include <stdint.h>
+#include "pipeline/finite.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-bool bl_all_finite(const float *x, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], 4);
-        if ((bits & 0x7f800000u) == 0x7f800000u) {
-            return false;
-        }
-    }
-    return true;
-}
 
 static int encoders_of(const bl_architecture *arch) {
     return arch->text[1].present ? 2 : 1;
@@ -101,10 +91,9 @@ static int encode(bl_condition *c, bl_engine *engine, const bl_architecture *arc
     bl_port inputs[] = {{"ids", ids}, {wants_pooled ? "eos" : NULL, eos}, {NULL, NULL}};
     bl_port outputs[] = {{"context", hidden}, {wants_pooled ? "text_embeds" : NULL, pooled}, {NULL, NULL}};
     result = bl_engine_pass(engine, c->phase[e], inputs, outputs, err);
-    if (!result && !bl_all_finite(hidden, tokens * width)) {
-        result = bl_fail(err, BL_E_NUMERIC,
-                         "%s: NaN in the encoded prompt; try --dtype f32, or another checkpoint",
-                         bl_module_name(e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER));
+    size_t pooled_floats = wants_pooled ? chunks * (size_t)t->projection : 0;
+    if (!result && !(bl_all_finite(hidden, tokens * width) && bl_all_finite(pooled, pooled_floats))) {
+        result = bl_fail_nan(engine, e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER, "in the encoded prompt", err);
     }
     for (size_t k = 0; k < chunks && !result; k++) {
         int row = (int)(k / (size_t)c->chunks);

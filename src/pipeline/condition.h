@@ -29,7 +29,4 @@ int bl_condition_phases(bl_condition *c, bl_engine *engine, const bl_request *r,
 /* Runs them and fills context and pooled. BL_E_NUMERIC if an encoder makes NaN. */
 int bl_condition_encode(bl_condition *c, bl_engine *engine, const bl_architecture *arch, bl_error *err);
 
-/* True unless some value is NaN or infinite. */
-bool bl_all_finite(const float *x, size_t n);
-
 #endif

@@ -1,8 +1,10 @@
 #include "pipeline/denoise.h"
 
+#include "pipeline/finite.h"
 #include "sample/sampler.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,10 +128,6 @@ static int denoise(void *payload, const float *x, double sigma, double timestep,
     if (result) {
         return result;
     }
-    if (!bl_all_finite(s->output, total * (size_t)s->rows)) {
-        return bl_fail(err, BL_E_NUMERIC, "unet: NaN at timestep %g; try --dtype f32, or another checkpoint",
-                       timestep);
-    }
     if (s->rows == 2) {
         guide(s);
     }
@@ -143,6 +141,11 @@ static int denoise(void *payload, const float *x, double sigma, double timestep,
         for (size_t i = 0; i < total; i++) {
             denoised[i] = x[i] - (float)sigma * out[i];
         }
+    }
+    if (!bl_all_finite(denoised, total)) { /* NaN in either half ends up here */
+        char where[64];
+        snprintf(where, sizeof where, "at timestep %g", timestep);
+        return bl_fail_nan(job->engine, BL_UNET, where, err);
     }
     return 0;
 }

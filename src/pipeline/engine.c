@@ -4,12 +4,16 @@
 #include "model/autoencoder_kl.h"
 #include "model/clip_text.h"
 #include "model/unet.h"
+#include "text/prompt.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static bl_dtype dtype_of(const bl_engine *e, bl_module module) {
+#define CLIP_TOKENS 49408 /* those that the tokenizer knows */
+#define VAE_LEVELS 4      /* each but one halves the picture: a latent stands for 8x8 pixels */
+
+bl_dtype bl_engine_dtype(const bl_engine *e, bl_module module) {
     return module == BL_VAE_DECODER || module == BL_VAE_ENCODER ? e->o.vae_dtype : e->o.dtype;
 }
 
@@ -18,7 +22,8 @@ static int text_graph(bl_graph **out, const bl_engine *e, bl_module module, bl_s
     const bl_text_architecture *t = &e->o.arch->text[module == BL_TEXT_ENCODER_2];
     bool pooled = module == BL_TEXT_ENCODER_2 && t->projection;
     bl_clip_text_outputs want = {.context = true, .clip_skip = key.clip_skip, .text_embeds = pooled};
-    return bl_clip_text_graph(out, module, t, key.batch, t->positions, want, dtype_of(e, module), taps, err);
+    return bl_clip_text_graph(out, module, t, key.batch, BL_CHUNK_TOKENS, want, bl_engine_dtype(e, module),
+                              taps, err);
 }
 
 int bl_engine_graph(bl_graph **out, const bl_engine *e, bl_module module, bl_shape_key key,
@@ -27,14 +32,14 @@ int bl_engine_graph(bl_graph **out, const bl_engine *e, bl_module module, bl_sha
     switch (module) {
     case BL_UNET: {
         bl_unet_shape shape = {key.batch, key.height, key.width, key.tokens};
-        return bl_unet_graph(out, &arch->unet, shape, dtype_of(e, module), taps, err);
+        return bl_unet_graph(out, &arch->unet, shape, bl_engine_dtype(e, module), taps, err);
     }
     case BL_VAE_DECODER:
         return bl_vae_decoder_graph(out, &arch->vae, (bl_vae_shape){key.batch, key.height, key.width},
-                                    dtype_of(e, module), taps, err);
+                                    bl_engine_dtype(e, module), taps, err);
     case BL_VAE_ENCODER:
         return bl_vae_encoder_graph(out, &arch->vae, (bl_vae_shape){key.batch, key.height, key.width},
-                                    dtype_of(e, module), taps, err);
+                                    bl_engine_dtype(e, module), taps, err);
     default:
         return text_graph(out, e, module, key, taps, err);
     }
@@ -126,6 +131,31 @@ int bl_engine_open_modules(bl_engine *e, int clip_skip, bl_error *err) {
     return bl_executor_open(&e->executor, e->o.device, devices, e->listed_count, &options, err);
 }
 
+/* Sizes that the buffers between the modules are made for, whatever the file says. */
+static int check_sizes(const bl_checkpoint *ckpt, const bl_architecture *arch, bl_error *err) {
+    for (int e = 0; e < 2; e++) {
+        const bl_text_architecture *t = &arch->text[e];
+        if (t->present && (t->vocab < CLIP_TOKENS || t->positions < BL_CHUNK_TOKENS)) {
+            return bl_fail(
+                err, BL_E_UNSUPPORTED,
+                "%.400s: the %s has %d tokens and %d positions; CLIP, as SD and SDXL use it, has %d "
+                "and %d",
+                bl_checkpoint_path(ckpt), bl_module_name(e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER), t->vocab,
+                t->positions, CLIP_TOKENS, BL_CHUNK_TOKENS);
+        }
+    }
+    if (arch->vae.levels != VAE_LEVELS) {
+        int side = 1 << (arch->vae.levels - 1);
+        return bl_fail(
+            err, BL_E_UNSUPPORTED,
+            "%.400s: this autoencoder (VAE) has %d levels, so that its latents stand for %dx%d pixels; "
+            "those of SD 1.x, SD 2.x and SDXL stand for 8x8",
+            bl_safetensors_path(bl_checkpoint_module_file(ckpt, BL_VAE_DECODER)), arch->vae.levels, side,
+            side);
+    }
+    return 0;
+}
+
 int bl_engine_open(bl_engine **out, const bl_engine_options *options, bl_error *err) {
     bl_engine *e = calloc(1, sizeof *e);
     if (!e) {
@@ -139,7 +169,10 @@ int bl_engine_open(bl_engine **out, const bl_engine_options *options, bl_error *
     snprintf(e->model_key, sizeof e->model_key, "%s, %d channels, context %d",
              bl_family_name(options->arch->family), options->arch->unet.channels[0],
              options->arch->unet.context_dim);
-    int result = bl_calibration_open(&e->calibration, options->calibration_path, options->log, err);
+    int result = check_sizes(options->ckpt, options->arch, err);
+    if (!result) {
+        result = bl_calibration_open(&e->calibration, options->calibration_path, options->log, err);
+    }
     if (!result) {
         result = bl_engine_open_modules(e, 0, err);
     }

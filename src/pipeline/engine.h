@@ -41,6 +41,9 @@ typedef struct bl_shape_key {
 int bl_engine_graph(bl_graph **out, const bl_engine *engine, bl_module module, bl_shape_key key,
                     const char *const *taps, bl_error *err);
 
+/* What a module computes in. */
+bl_dtype bl_engine_dtype(const bl_engine *engine, bl_module module);
+
 /* Bytes of the device's memory. */
 uint64_t bl_engine_memory(const bl_engine *engine);
 

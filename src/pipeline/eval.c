@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_TAPS 48
-#define MOST_PORTS 64
 #define END_TOKEN 49407
 
 /* Everything written so far. */
@@ -26,8 +24,8 @@ typedef struct work {
     const bl_eval *e;
     const bl_safetensors *file;
     const char *prefix; /* "a." or "" */
-    char tap_names[MOST_TAPS][BL_NAME_BYTES];
-    const char *taps[MOST_TAPS + 1];
+    const char *
+        *taps; /* names of inner modules to keep the output of, ends with NULL; names are the file's */
     results *out;
 } work;
 
@@ -135,20 +133,19 @@ static int read_as(void **out, const work *w, const char *name, bl_dtype dtype, 
     return 0;
 }
 
-/* Names of inner modules that the input file has for this case. */
-static void find_taps(work *w) {
+/* Names of inner modules that the input file has for this case. Owner of the list: the caller, free. */
+static int find_taps(work *w, bl_error *err) {
     int count, taps = 0;
     char head[512];
-    snprintf(head, sizeof head, "%sat.", w->prefix);
+    size_t length = (size_t)snprintf(head, sizeof head, "%sat.", w->prefix);
     const bl_file_tensor *all = bl_safetensors_tensors(w->file, &count);
-    for (int i = 0; i < count && taps < MOST_TAPS; i++) {
-        if (!strncmp(all[i].name, head, strlen(head)) && strlen(all[i].name + strlen(head)) < BL_NAME_BYTES) {
-            snprintf(w->tap_names[taps], BL_NAME_BYTES, "%s", all[i].name + strlen(head));
-            w->taps[taps] = w->tap_names[taps];
-            taps++;
+    w->taps = calloc((size_t)count + 1, sizeof *w->taps);
+    for (int i = 0; w->taps && i < count; i++) {
+        if (!strncmp(all[i].name, head, length)) {
+            w->taps[taps++] = all[i].name + length;
         }
     }
-    w->taps[taps] = NULL;
+    return w->taps ? 0 : bl_fail_memory(err, "the inner modules", (size_t)count * sizeof *w->taps);
 }
 
 /* The shape that diffusers gives to an output: [n, c, h, w], [n, tokens, c] or [n, c]. */
@@ -178,12 +175,32 @@ static int keep(work *w, const bl_tensor *t, float *data, bl_error *err) {
     return add_result(w->out, w->prefix, name, data, rank, shape, err);
 }
 
+/* Each of the inner modules that the file asks for must have become an output of the graph. */
+static int check_taps(const work *w, const bl_graph *g, bl_error *err) {
+    for (int t = 0; w->taps[t]; t++) {
+        bool there = false;
+        for (int i = 0; i < g->output_count && !there; i++) {
+            there = !strcmp(bl_graph_port(g, BL_OUTPUT, i)->name, w->taps[t]);
+        }
+        if (!there) {
+            return bl_fail(err, BL_E_NOT_FOUND, "%s: \"%sat.%.200s\": %s has no inner module of this name",
+                           bl_safetensors_path(w->file), w->prefix, w->taps[t], bl_module_name(w->e->module));
+        }
+    }
+    return 0;
+}
+
 /* Runs the graph on inputs of the file and keeps all its outputs. `eos` is what the input of that name gets.
  */
 static int run_graph(work *w, bl_graph *g, int32_t *eos, bl_error *err) {
-    void *in[MOST_PORTS] = {0}, *out[MOST_PORTS] = {0};
+    int ports = g->input_count + g->output_count;
+    void **in = calloc((size_t)ports + 1, sizeof *in), **out = in ? in + g->input_count : NULL;
     bl_model_weights weights = {w->e->ckpt, w->e->module};
-    int result = bl_model_check(g, w->e->ckpt, err);
+    int result =
+        in ? check_taps(w, g, err) : bl_fail_memory(err, "inputs and outputs", (size_t)ports * sizeof *in);
+    if (!result) {
+        result = bl_model_check(g, w->e->ckpt, err);
+    }
     for (int i = 0; i < g->input_count && !result; i++) {
         const bl_tensor *t = bl_graph_port(g, BL_INPUT, i);
         if (!strcmp(t->name, "eos")) {
@@ -205,10 +222,10 @@ static int run_graph(work *w, bl_graph *g, int32_t *eos, bl_error *err) {
         result = keep(w, bl_graph_port(g, BL_OUTPUT, i), out[i], err);
         out[i] = NULL;
     }
-    for (int i = 0; i < MOST_PORTS; i++) {
+    for (int i = 0; in && i < ports; i++) {
         free(in[i] == eos ? NULL : in[i]);
-        free(out[i]);
     }
+    free(in);
     return result;
 }
 
@@ -395,8 +412,11 @@ static int run_cases(const bl_eval *e, const bl_safetensors *file, results *out,
         if (is_others(&w)) {
             continue;
         }
-        find_taps(&w);
-        result = kinds[e->module].run(&w, err);
+        result = find_taps(&w, err);
+        if (!result) {
+            result = kinds[e->module].run(&w, err);
+        }
+        free(w.taps);
         cases++;
     }
     if (!result && !cases) {

@@ -162,9 +162,8 @@ static int prepare_phases(void *payload, bl_executable *const **out, const bl_pl
 }
 
 int bl_engine_problem(bl_engine *e, const bl_placement *placement, bl_error *err) {
-    static const char *const types[] = {"sd1", "sd2", "sdxl"};
     e->settings = placement->offload;
-    e->settings.model_type = types[e->o.arch->family];
+    e->settings.model_type = bl_family_type(e->o.arch->family);
     int result = make_problem(e, placement, err);
     if (!result) {
         name_shapes(e);

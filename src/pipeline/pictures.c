@@ -1,7 +1,7 @@
 #include "pipeline/pictures.h"
 
 #include "image/pixels.h"
-#include "pipeline/condition.h"
+#include "pipeline/finite.h"
 
 #include <stdlib.h>
 
@@ -31,7 +31,7 @@ int bl_decode(uint8_t *rgb, bl_engine *engine, int phase, const bl_architecture 
     bl_port inputs[] = {{"z", z}, {NULL, NULL}}, outputs[] = {{"image", image}, {NULL, NULL}};
     result = bl_engine_pass(engine, phase, inputs, outputs, err);
     if (!result && !bl_all_finite(image, 3 * pixels)) {
-        result = bl_fail(err, BL_E_NUMERIC, "vae_decoder: NaN in the picture; try --vae-dtype f32");
+        result = bl_fail_nan(engine, BL_VAE_DECODER, "in the picture", err);
     }
     if (!result) {
         bl_pixels_from_float(rgb, image, height * 8, width * 8,
@@ -57,7 +57,7 @@ int bl_encode(float *latents, bl_engine *engine, int phase, const bl_architectur
     bl_port inputs[] = {{"image", image}, {NULL, NULL}}, outputs[] = {{"moments", moments}, {NULL, NULL}};
     result = bl_engine_pass(engine, phase, inputs, outputs, err);
     if (!result && !bl_all_finite(moments, 2 * n)) {
-        result = bl_fail(err, BL_E_NUMERIC, "vae_encoder: NaN in the latents; try --vae-dtype f32");
+        result = bl_fail_nan(engine, BL_VAE_ENCODER, "in the latents", err);
     }
     for (size_t i = 0; i < n && !result; i++) { /* the first half of the channels is the mean */
         latents[i] = moments[i] * (float)arch->vae.scaling_factor;

@@ -1,11 +1,11 @@
 /* What a generation did, and what it would do: reports, the timing line, hints, traces, plans. */
 #include "pipeline/engine_parts.h"
 
+#include "core/new_file.h"
 #include "residency/explain.h"
 #include "residency/hints.h"
 #include "residency/sweep.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,32 +47,18 @@ void bl_engine_tell(const bl_engine *e, bool hints, bool both) {
 }
 
 int bl_engine_trace(const bl_engine *e, const char *path, bl_error *err) {
-    FILE *f = fopen(path, "we");
-    if (!f) {
-        return bl_fail(err, BL_E_IO, "trace: cannot write \"%s\": %s", path, strerror(errno));
-    }
-    int result = bl_ledger_trace(&e->ledger, e->problem, f, err);
-    if (fclose(f) && !result) {
-        result = bl_fail(err, BL_E_IO, "trace: writing \"%s\" failed: %s", path, strerror(errno));
-    }
-    return result;
+    bl_new_file file;
+    int result = bl_new_file_begin(&file, path, err);
+    return result ? result
+                  : bl_new_file_end(&file, bl_ledger_trace(&e->ledger, e->problem, file.f, err), true, err);
 }
 
 /* ---- plans that are only looked at */
 
 static int plot(const bl_sweep_row *rows, int count, const char *path, const char *title, bl_error *err) {
-    FILE *f = fopen(path, "we");
-    if (!f) {
-        return bl_fail(err, BL_E_IO, "svg: cannot write \"%s\": %s", path, strerror(errno));
-    }
-    int result = bl_sweep_svg(f, rows, count, title, err);
-    if (fclose(f) && !result) {
-        result = bl_fail(err, BL_E_IO, "svg: writing \"%s\" failed: %s", path, strerror(errno));
-    }
-    if (result) {
-        unlink(path);
-    }
-    return result;
+    bl_new_file file;
+    int result = bl_new_file_begin(&file, path, err);
+    return result ? result : bl_new_file_end(&file, bl_sweep_svg(file.f, rows, count, title, err), true, err);
 }
 
 /* Adds the rows to the object under `key` and to the text. */

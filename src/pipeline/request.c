@@ -1,5 +1,8 @@
 #include "pipeline/request.h"
 
+#include "model/clip_text.h"
+#include "pipeline/finite.h"
+
 #include <ctype.h>
 #include <math.h>
 #include <string.h>
@@ -97,6 +100,12 @@ static int check_size(bl_request *r, const ballast_generate_options *o, int nati
                     o->latents_batch, o->latents_height, o->latents_width, r->width, r->height, r->images,
                     r->height / 8, r->width / 8);
     }
+    if (!result && o->latents) {
+        size_t n = (size_t)o->latents_batch * 4 * (size_t)(r->height / 8) * (size_t)(r->width / 8);
+        result = bl_all_finite(o->latents, n)
+                     ? 0
+                     : bl_fail(err, BL_E_ARGUMENT, "latents: NaN or infinity in them");
+    }
     return result;
 }
 
@@ -124,9 +133,6 @@ static int check_counts(bl_request *r, const ballast_generate_options *o, bl_err
     if (!result) {
         result = check_between(o->variation_strength, 0, 1, "variation-strength", err);
     }
-    if (!result) {
-        result = check_between(o->clip_skip, 0, 12, "clip-skip", err);
-    }
     if (!result && o->eta != -1) {
         result = check_between(o->eta, 0, 1, "eta", err);
     }
@@ -135,6 +141,29 @@ static int check_counts(bl_request *r, const ballast_generate_options *o, bl_err
         r->guided = o->cfg != 1;
     }
     return result;
+}
+
+/* Seeds end up as numbers in JSON, whose writer and many readers stop at 2^63 - 1. */
+static int check_seed(uint64_t seed, int images, const char *what, bl_error *err) {
+    if (seed > (uint64_t)INT64_MAX - (uint64_t)(images - 1)) {
+        return bl_fail(err, BL_E_ARGUMENT, "%s: %llu and the seeds of %d pictures go past %lld", what,
+                       (unsigned long long)seed, images, (long long)INT64_MAX);
+    }
+    return 0;
+}
+
+static int check_seeds(const bl_request *r, const ballast_generate_options *o, bl_error *err) {
+    int result = check_seed(o->seed, r->images, "seed", err);
+    return result ? result : check_seed(o->variation_seed, r->images, "variation-seed", err);
+}
+
+static int check_clip_skip(int skip, const bl_architecture *arch, bl_error *err) {
+    int layers = bl_clip_text_layers(&arch->text[0]);
+    if (skip < 0 || skip > layers) {
+        return bl_fail(err, BL_E_ARGUMENT, "clip-skip: %d is not between 0 and %d, the text encoder's layers",
+                       skip, layers);
+    }
+    return 0;
 }
 
 static int make_schedule(bl_schedule **out, const bl_request *r, const bl_architecture *arch,
@@ -172,13 +201,59 @@ static int check_sampling(bl_request *r, const bl_architecture *arch, bl_error *
     if (!result && o->hires_scale != 0) {
         result = check_hires_size(r, o->hires_scale, err);
         if (!result) {
-            result = find_upscaler(&r->upscaler, o->hires_upscaler ? o->hires_upscaler : "Latent", err);
-        }
-        if (!result) {
             result = make_schedule(&r->second, r, arch, schedule, spacing, true, err);
         }
     }
     return result ? result : make_schedule(&r->base, r, arch, schedule, spacing, false, err);
+}
+
+/* Also where there is no init image and no second pass: who mistypes a value that is not used yet learns of
+ * it now, not when it is. */
+static int check_passes(bl_request *r, const ballast_generate_options *o, bl_error *err) {
+    int result = check_between(o->strength, 0, 1, "strength", err);
+    if (!result) {
+        result = check_between(o->hires_strength, 0, 1, "hires-strength", err);
+    }
+    if (!result && o->hires_steps) {
+        result = check_between(o->hires_steps, 1, BL_MAX_STEPS, "hires-steps", err);
+    }
+    return result ? result
+                  : find_upscaler(&r->upscaler, o->hires_upscaler ? o->hires_upscaler : "Latent", err);
+}
+
+static bool is_word(const char *word, size_t length, const char *known) {
+    return strlen(known) == length && !strncmp(word, known, length);
+}
+
+static bool is_listable(const char *word, size_t length, bool types) {
+    bool found = false;
+    for (int i = 0; i < BL_MODULE_COUNT; i++) {
+        found = found || is_word(word, length, bl_module_name((bl_module)i));
+    }
+    for (int i = BL_SD1; types && i <= BL_SDXL; i++) {
+        found = found || is_word(word, length, bl_family_type((bl_family)i));
+    }
+    return found;
+}
+
+/* A list of modules, with `types` also of model types, as bl_offload_lists reads it. */
+static int check_list(const char *list, bool types, const char *what, bl_error *err) {
+    const char *p = list ? list : "";
+    while (*(p += strspn(p, ", \t\r\n"))) {
+        size_t n = strcspn(p, ","), length = n;
+        while (isspace((unsigned char)p[length - 1])) {
+            length--;
+        }
+        if (!is_listable(p, length, types)) {
+            return bl_fail(
+                err, BL_E_NOT_FOUND,
+                "%s: no module \"%.*s\"; there are text_encoder, text_encoder_2, unet, vae_encoder, "
+                "vae_decoder%s",
+                what, length > 40 ? 40 : (int)length, p, types ? ", sd1, sd2, sdxl" : "");
+        }
+        p += n;
+    }
+    return 0;
 }
 
 int bl_request_check(bl_request *out, const ballast_generate_options *o, const bl_architecture *arch,
@@ -189,10 +264,25 @@ int bl_request_check(bl_request *out, const ballast_generate_options *o, const b
         result = check_counts(&r, o, err);
     }
     if (!result) {
+        result = check_seeds(&r, o, err);
+    }
+    if (!result) {
+        result = check_clip_skip(o->clip_skip, arch, err);
+    }
+    if (!result) {
         result = check_size(&r, o, native_size, err);
     }
     if (!result && o->init_rgb && (o->init_width <= 0 || o->init_height <= 0)) {
         result = bl_fail(err, BL_E_ARGUMENT, "init image: %dx%d is no size", o->init_width, o->init_height);
+    }
+    if (!result) {
+        result = check_passes(&r, o, err);
+    }
+    if (!result) {
+        result = check_list(o->never, true, "never", err);
+    }
+    if (!result) {
+        result = check_list(o->always, false, "always", err);
     }
     if (!result) {
         result = check_sampling(&r, arch, err);

@@ -149,6 +149,25 @@ static int schedule_of(const char *key) {
     return -1;
 }
 
+static const char *name_of_sampler(int i) {
+    return samplers[i].name;
+}
+
+static const char *name_of_schedule(int i) {
+    return schedules[i].name;
+}
+
+/* The line for a name that is none of these. */
+static int unknown(const char *what, const char *name, const char *(*name_of)(int), int count,
+                   bl_error *err) {
+    char list[512] = "";
+    for (int i = 0; i < count; i++) {
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", name_of(i));
+    }
+    return bl_fail(err, BL_E_NOT_FOUND, "unknown %s '%.100s'; known are %s", what, name, list);
+}
+
 int bl_sampler_find(bl_sampler_id *out, bl_schedule_id *schedule, const char *name, bl_error *err) {
     char key[KEY_BYTES];
     reduce(key, name);
@@ -164,12 +183,7 @@ int bl_sampler_find(bl_sampler_id *out, bl_schedule_id *schedule, const char *na
         }
     }
     if (id < 0) {
-        char list[512] = "";
-        for (int i = 0; i < BL_SAMPLER_COUNT; i++) {
-            size_t used = strlen(list);
-            snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", samplers[i].name);
-        }
-        return bl_fail(err, BL_E_NOT_FOUND, "unknown sampler '%.100s'; known are %s", name, list);
+        return unknown("sampler", name, name_of_sampler, BL_SAMPLER_COUNT, err);
     }
     *out = (bl_sampler_id)id;
     return 0;
@@ -198,12 +212,7 @@ int bl_schedule_find(bl_schedule_id *out, bl_schedule_id *spacing, const char *n
         }
     }
     if (id < 0) {
-        char list[256] = "";
-        for (int i = 0; i < BL_SCHEDULE_COUNT; i++) {
-            size_t used = strlen(list);
-            snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", schedules[i].name);
-        }
-        return bl_fail(err, BL_E_NOT_FOUND, "unknown schedule '%.100s'; known are %s", name, list);
+        return unknown("schedule", name, name_of_schedule, BL_SCHEDULE_COUNT, err);
     }
     *out = (bl_schedule_id)id;
     return 0;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -56,6 +57,29 @@ static void test_no_checkpoint(void **state) {
     assert_int_equal(mkdir("folder", 0700), 0);
     EXPECT_REFUSED("folder", "folder", "model_index.json");
     EXPECT_REFUSED("/dev/zero", "/dev/zero", "not a file");
+    assert_int_equal(mkfifo("pipe.safetensors", 0600), 0);
+    EXPECT_REFUSED("pipe.safetensors", "pipe.safetensors", "not a file");
+    assert_int_equal(symlink("circle.safetensors", "circle.safetensors"), 0);
+    EXPECT_REFUSED("circle.safetensors", "circle.safetensors", "symbolic links");
+    EXPECT_REFUSED("text.safetensors/x", "text.safetensors/x", "Not a directory");
+}
+
+/* Nobody may read a file of ours with no bits set; root may, so that a test run by root becomes another. */
+static void test_no_permission(void **state) {
+    bl_error err = {0};
+    bl_safetensors *f = NULL;
+    int status;
+    (void)state;
+    WRITE("locked.safetensors", "whatever");
+    assert_int_equal(chmod("locked.safetensors", 0), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        _exit(geteuid() == 0 && setuid(65534) ? 99 : -bl_safetensors_open(&f, "locked.safetensors", &err));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), -BL_E_ARGUMENT);
 }
 
 static void test_other_architectures(void **state) {
@@ -90,6 +114,8 @@ static void test_bad_request(void **state) {
         {{"--compat", "fooocus"}, {"fooocus", "a1111", "diffusers"}},
         {{"--rng", "tpu"}, {"tpu", "cpu", "gpu"}},
         {{"--hires", "1.5", "--hires-upscaler", "Lancos"}, {"Lancos", "Lanczos", "Latent"}},
+        {{"--hires-upscaler", "Lancos"}, {"hires-upscaler", "Lancos", "Lanczos"}}, /* though it is not used */
+        {{"--clip-skip", "13"}, {"clip-skip", "13", "12"}},
         {{"--hires", "0.5"}, {"hires", "0.5"}},
         {{"--offload", "some"}, {"some", "balanced", "auto"}},
         {{"--budget", "lots"}, {"budget", "lots", "6G"}},
@@ -144,6 +170,7 @@ static void test_bad_latents(void **state) {
 /* Trouble with the output is found before the work starts: before the checkpoint is even looked for. */
 static void test_bad_output(void **state) {
     outcome o = {0};
+    char long_name[301] = {0};
     (void)state;
 #define TRY(...) BALLAST(&o, "generate", "-m", "absent", "-p", "fox", __VA_ARGS__)
     WRITE("there.png", "mine");
@@ -165,6 +192,15 @@ static void test_bad_output(void **state) {
     EXPECT_FAILURE(&o, 2, "--save-latents", "\"absent\"");
     TRY("-o", "x.png", "--save-latents", "x.png");
     EXPECT_FAILURE(&o, 2, "--save-latents", "also the picture's name");
+    TRY("-o", "x.png", "--trace", "x.png");
+    EXPECT_FAILURE(&o, 2, "--trace", "also the name");
+    TRY("-o", "x.png", "-c", "3", "--save-latents", "x-%i.st", "--trace", "x-2.st");
+    EXPECT_FAILURE(&o, 2, "--trace", "also the name");
+    TRY("-o", "/dev/null", "--overwrite"); /* which root could replace */
+    EXPECT_FAILURE(&o, 2, "--output", "/dev/null", "no regular file");
+    memset(long_name, 'x', 300);
+    TRY("-o", long_name);
+    EXPECT_FAILURE(&o, 2, "--output", "too long");
     WRITE("x-2.png", "mine");
     TRY("-o", "x.png", "--count", "3");
     EXPECT_FAILURE(&o, 2, "x-2.png", "exists");
@@ -203,21 +239,39 @@ static void poison(const char *to, const char *tensor) {
     rig_free(&o);
 }
 
+/* Does a module of this checkpoint run in bf16 if nobody says otherwise? */
+static bool runs_in_bf16(void) {
+    outcome o = {0};
+    BALLAST(&o, "inspect", model);
+    bool bf16 = strstr(o.out, "runs in BF16") != NULL;
+    rig_free(&o);
+    return bf16;
+}
+
 static void test_nan(void **state) {
     static const struct {
-        const char *tensor, *module, *hint;
+        const char *tensor, *module, *flag;
     } poisoned[] = {
-        {"cond_stage_model.transformer.text_model.final_layer_norm.weight", "text_encoder", "--dtype f32"},
-        {"model.diffusion_model.out.2.bias", "unet", "--dtype f32"},
-        {"first_stage_model.decoder.conv_out.bias", "vae_decoder", "--vae-dtype f32"},
+        {"cond_stage_model.transformer.text_model.final_layer_norm.weight", "text_encoder: NaN", "--dtype"},
+        {"model.diffusion_model.out.2.bias", "unet: NaN", "--dtype"},
+        {"first_stage_model.decoder.conv_out.bias", "vae_decoder: NaN", "--vae-dtype"},
     };
     outcome o = {0};
+    bool bf16 = runs_in_bf16();
     (void)state;
     for (size_t i = 0; i < sizeof poisoned / sizeof *poisoned; i++) {
+        char advice[64];
         poison("nan.safetensors", poisoned[i].tensor);
-        BALLAST(&o, "generate", "-m", "nan.safetensors", "-p", "fox", "-W", "64", "-H", "64", "-s", "1", "-o",
-                "out.png");
-        EXPECT_FAILURE(&o, 1, poisoned[i].module, "NaN", poisoned[i].hint);
+#define TRY(...)                                                                                           \
+    BALLAST(&o, "generate", "-m", "nan.safetensors", "-p", "fox", "-W", "64", "-H", "64", "-s", "1", "-o", \
+            "out.png", __VA_ARGS__)
+        TRY("--dtype", "auto");
+        snprintf(advice, sizeof advice, bf16 ? "try %s f32" : "runs in f32 already", poisoned[i].flag);
+        EXPECT_FAILURE(&o, 1, poisoned[i].module, advice);
+        TRY("--dtype", "f32"); /* no use in advising what is already so */
+        EXPECT_FAILURE(&o, 1, poisoned[i].module, "runs in f32 already");
+        assert_null(strstr(o.err, "dtype"));
+#undef TRY
         nothing_written();
     }
     unlink("nan.safetensors");
@@ -240,6 +294,13 @@ static void test_bad_eval(void **state) {
     bl_test_data(inputs, "sd15/golden/vae.safetensors");
     BALLAST(&o, "eval", "unet", "-m", model, "--inputs", inputs, "-o", "out.safetensors");
     EXPECT_FAILURE(&o, 2, "sample");
+    bl_test_write_header(
+        "in.safetensors",
+        "{\"a.z\":{\"dtype\":\"F32\",\"shape\":[1,4,8,8],\"data_offsets\":[0,1024]},"
+        "\"a.at.decoder.attic\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[1024,1028]}}",
+        1028);
+    BALLAST(&o, "eval", "vae_decoder", "-m", model, "--inputs", "in.safetensors", "-o", "out.safetensors");
+    EXPECT_FAILURE(&o, 2, "in.safetensors", "a.at.decoder.attic", "no inner module");
     WRITE("out.safetensors", "mine");
     BALLAST(&o, "eval", "unet", "-m", model, "--inputs", inputs, "-o", "out.safetensors");
     EXPECT_FAILURE(&o, 2, "out.safetensors", "exists");
@@ -248,12 +309,57 @@ static void test_bad_eval(void **state) {
     rig_free(&o);
 }
 
+/* Room for the picture's first bytes, and none for what is remembered in the cache. */
+static void test_full_disk(void **state) {
+    outcome o = {0};
+    (void)state;
+    rig_run(&o, (const char *const[]){
+                    "sh", "-c",
+                    "trap '' XFSZ; ulimit -f 4; exec \"$0\" generate -m \"$1\" -p fox -W 64 -H 64 "
+                    "-s 1 -q -o out.png --trace t.json --save-latents l.safetensors",
+                    rig_program(), model, NULL});
+    EXPECT_FAILURE(&o, 1, "cannot write", "too large");
+    nothing_written();
+    assert_int_equal(rig_files("t.json"), 0);
+    rig_free(&o);
+}
+
+/* Nothing that is printed ends up in a file that got the number of a closed stream. */
+static void test_closed_streams(void **state) {
+    static const char command[] =
+        "exec \"$0\" generate -m \"$1\" -p fox -W 64 -H 64 -s 2 -S 1 -o closed.png --trace t.json ";
+    char closed[sizeof command + 16];
+    outcome o = {0};
+    (void)state;
+    BALLAST(&o, "generate", "-m", model, "-p", "fox", "-W", "64", "-H", "64", "-s", "2", "-S", "1", "-o",
+            "open.png");
+    expect_success(&o);
+    snprintf(closed, sizeof closed, "%s <&- >&- 2>&-", command);
+    rig_run(&o, (const char *const[]){"sh", "-c", closed, rig_program(), model, NULL});
+    assert_int_equal(o.code, 1);
+    expect_same_file("open.png", "closed.png");
+    unlink("open.png");
+    unlink("closed.png");
+    json_t *trace = json_load_file("t.json", 0, NULL);
+    assert_non_null(trace);
+    json_decref(trace);
+    unlink("t.json");
+    rig_free(&o);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_checkpoint), cmocka_unit_test(test_other_architectures),
-        cmocka_unit_test(test_cut_short),     cmocka_unit_test(test_bad_request),
-        cmocka_unit_test(test_bad_latents),   cmocka_unit_test(test_bad_output),
-        cmocka_unit_test(test_nan),           cmocka_unit_test(test_bad_eval),
+        cmocka_unit_test(test_no_checkpoint),
+        cmocka_unit_test(test_no_permission),
+        cmocka_unit_test(test_other_architectures),
+        cmocka_unit_test(test_cut_short),
+        cmocka_unit_test(test_bad_request),
+        cmocka_unit_test(test_bad_latents),
+        cmocka_unit_test(test_bad_output),
+        cmocka_unit_test(test_nan),
+        cmocka_unit_test(test_bad_eval),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_closed_streams),
     };
     return cmocka_run_group_tests_name("cli.bad_input", tests, setup, rig_close);
 }

@@ -74,11 +74,51 @@ static void test_sdxl(void **state) {
     eval("sdxl", BL_SYNTH_SINGLE, "text_encoder_2", "text", 2);
 }
 
+/* The output of every inner module at once, of a file whose names have no case before them. */
+static void test_every_inner_module(void **state) {
+    static const float zeros[77 * 32];
+    static char names[96][64];
+    char model[BL_TEST_PATH];
+    bl_tensor_data in[96] = {{"sample", BL_F32, 4, {1, 4, 16, 16}, zeros},
+                             {"timestep", BL_F32, 1, {1}, zeros},
+                             {"context", BL_F32, 3, {1, 77, 32}, zeros}};
+    int taps = 0, written;
+    outcome o = {0};
+    bl_error err;
+    bl_safetensors *f;
+    (void)state;
+    for (int i = 0; i < 4 * 5;
+         i++) { /* four levels with two resnets on the way down and three on the way up */
+        int level = i / 5, down = i % 5 < 2, index = down ? i % 5 : i % 5 - 2;
+        bool attention = down ? level < 3 : level > 0;
+        for (int part = 0; part < (attention ? 3 : 1); part++, taps++) {
+            snprintf(names[taps], sizeof names[taps], "at.%s_blocks.%d.%s.%d%s", down ? "down" : "up", level,
+                     part ? "attentions" : "resnets", index, part == 2 ? ".transformer_blocks.0" : "");
+            in[3 + taps] = (bl_tensor_data){names[taps], BL_F32, 0, {0}, zeros};
+        }
+    }
+    assert_true(taps > 48);
+    assert_int_equal(bl_safetensors_write("in.safetensors", in, 3 + taps, NULL, 0, &err), 0);
+    bl_synth_checkpoint(model, "sd15", BL_SYNTH_SINGLE);
+    BALLAST(&o, "eval", "unet", "-m", model, "--inputs", "in.safetensors", "-o", "taps.safetensors");
+    expect_success(&o);
+    assert_int_equal(bl_safetensors_open(&f, "taps.safetensors", &err), 0);
+    bl_safetensors_tensors(f, &written);
+    assert_int_equal(written, taps + 1);
+    assert_non_null(bl_safetensors_find(f, "output"));
+    for (int i = 0; i < taps; i++) {
+        assert_non_null(bl_safetensors_find(f, names[i]));
+    }
+    bl_safetensors_close(&f);
+    rig_free(&o);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sd15),
         cmocka_unit_test(test_sd21v),
         cmocka_unit_test(test_sdxl),
+        cmocka_unit_test(test_every_inner_module),
     };
     return cmocka_run_group_tests_name("cli.eval", tests, rig_open, rig_close);
 }

@@ -143,6 +143,12 @@ static void test_several(void **state) {
     SMALL(&o, "--count", "2", "--batch", "2", "-o", "random-%i-%s.png");
     expect_success(&o);
     assert_int_equal(rig_files("random-"), 4);
+    /* a variation has one seed for all, which tells them apart no more */
+    SMALL(&o, "-S", "5", "-c", "2", "--variation-strength", "0.5", "-o", "vary-%s.png", "--save-latents",
+          "vary-%s.safetensors");
+    expect_success(&o);
+    assert_string_equal(o.out, "vary-5-0.png\nvary-5-1.png\n");
+    assert_int_equal(rig_files("vary-5-1.safetensors"), 1);
     rig_free(&o);
 }
 
@@ -191,6 +197,15 @@ static void test_image_to_image(void **state) {
     expect_same_file("second.png", "again.png");
     SMALL(&o, "-S", "4", "--hires", "2", "--hires-upscaler", "lanczos", "-o", "large.png");
     expect_success(&o);
+    BALLAST(&o, "generate", "-m", model, "-p", "fox", "-i", "large.png", "--strength", "0.01", "-s", "50",
+            "-W", "40", "-H", "24", "-o",
+            "resized.png"); /* hardly changed, but smaller and of another shape */
+    expect_success(&o);
+    bl_picture resized;
+    read_png(&resized, "resized.png");
+    assert_int_equal(resized.width, 40);
+    assert_int_equal(resized.height, 24);
+    bl_picture_clear(&resized);
     bl_picture large;
     read_png(&large, "large.png");
     assert_int_equal(large.width, 128);
@@ -245,6 +260,13 @@ static void test_json(void **state) {
     assert_int_equal(json_integer_value(json_object_get(report, "steps")), 3);
     assert_non_null(json_object_get(report, "batches"));
     json_decref(report);
+    SMALL(&o, "-S", "5", "-o", "j\xff.png", "--json"); /* a name that JSON cannot hold */
+    expect_success(&o);
+    report = json_loads(o.out, 0, NULL);
+    const json_t *named = json_array_get(json_object_get(report, "files"), 0);
+    assert_string_equal(json_string_value(json_object_get(named, "path")), "j?.png");
+    assert_int_equal(rig_files("j\xff.png"), 1);
+    json_decref(report);
     BALLAST(&o, "inspect", model, "--json", "--arena", "128x64");
     expect_success(&o);
     report = json_loads(o.out, 0, NULL);
@@ -278,6 +300,31 @@ static void test_samplers(void **state) {
     rig_free(&o);
 }
 
+/* Every upscaler stands between the passes by the name that the help prints. */
+static void test_upscalers(void **state) {
+    outcome o = {0}, names = {0};
+    int count = 0;
+    (void)state;
+    BALLAST(&names, "help", "upscalers");
+    for (char *name = names.out, *end; (end = strchr(name, '\n')); name = end + 1, count++) {
+        char upscaler[80];
+        bl_picture large;
+        snprintf(upscaler, sizeof upscaler, "%.*s", (int)(end - name), name);
+        BALLAST(&o, "generate", "-m", model, "-p", "fox", "-W", "64", "-H", "72", "-s", "1", "--hires",
+                "1.25", "--hires-strength", "1", "--hires-upscaler", upscaler, "-o", "upscaled.png",
+                "--overwrite");
+        expect_success(&o);
+        read_png(&large, "upscaled.png");
+        assert_int_equal(large.width, 80);
+        assert_int_equal(large.height, 88); /* 90, down to a multiple of 8 */
+        expect_contains(large.parameters, upscaler);
+        bl_picture_clear(&large);
+    }
+    assert_int_equal(count, 11);
+    rig_free(&names);
+    rig_free(&o);
+}
+
 /* Settings reach the picture by flag, environment and file alike. */
 static void test_settings(void **state) {
     outcome o = {0};
@@ -300,7 +347,7 @@ int main(void) {
         cmocka_unit_test(test_several),        cmocka_unit_test(test_parameters),
         cmocka_unit_test(test_image_to_image), cmocka_unit_test(test_latents),
         cmocka_unit_test(test_json),           cmocka_unit_test(test_samplers),
-        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_settings),       cmocka_unit_test(test_upscalers),
     };
     return cmocka_run_group_tests_name("cli.pictures", tests, setup, rig_close);
 }

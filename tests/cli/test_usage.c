@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-static const char *const commands[] = {"generate", "plan", "inspect", "eval", "config"};
+static const char *const commands[] = {"generate", "plan", "calibrate", "inspect", "eval", "config"};
 #define COMMANDS (sizeof commands / sizeof *commands)
 
 static void write_text(const char *path, const char *text) {
@@ -95,7 +95,7 @@ static void test_bad_values(void **state) {
         {"--strength", "1.5", "0 to 1"},
         {"--eta", "-2", "0 to 1"},
         {"--overwrite=maybe", NULL, "on or off"},
-        {"--clip-skip", "99", "0 to 12"},
+        {"--clip-skip", "99", "0 to 32"},
         {"--threads", "-1", "from 0 to"},
         {"--low", "2", "0 to 1"},
         {"--hires", "99", "from 0 to 8"},
@@ -180,6 +180,13 @@ static void test_config_is_a_config(void **state) {
     rig_free(&o);
 }
 
+/* Names need not be UTF-8, JSON must. */
+static void test_other_bytes(void **state) {
+    (void)state;
+    EXPECT_SETTING("output", "\"caf?.png\"", "command line", "-o", "caf\xe9.png");
+    EXPECT_SETTING("output", "\"caf\xc3\xa9.png\"", "command line", "-o", "caf\xc3\xa9.png");
+}
+
 static void test_bad_config(void **state) {
     outcome o = {0};
     static char long_line[10000];
@@ -221,35 +228,112 @@ static void test_full_disk(void **state) {
     rig_free(&o);
 }
 
-/* The manual names every flag, and as roff: '-' of a flag is written "\-". */
-static void test_manual(void **state) {
-    outcome o = {0};
-    const char *path = getenv("BALLAST_TEST_MAN"), *name;
-    json_t *value;
-    assert_non_null(path);
-    char *manual = rig_read(path, NULL);
-    BALLAST(&o, "config", "--json");
-    json_t *root = json_loads(o.out, 0, NULL);
-    (void)state;
-    json_object_foreach(json_object_get(root, "settings"), name, value) {
-        char flag[128] = "\\-\\-";
-        for (const char *p = name; *p; p++) {
-            size_t n = strlen(flag);
-            snprintf(flag + n, sizeof flag - n, *p == '-' ? "\\-" : "%c", *p);
-        }
-        size_t n = strlen(flag), found = 0;
-        for (const char *p = manual; (p = strstr(p, flag)); p += n) {
-            found += p[n] != '\\' && p[n] != '_' && !(p[n] >= 'a' && p[n] <= 'z');
-        }
-        if (!found) {
-            fail_msg("docs/ballast.1 does not document %s", flag);
+/* Does `text` hold `flag` as a whole word? `minus` is how it writes '-'. */
+static bool names_flag(const char *text, const char *flag, const char *minus) {
+    char written[128] = "";
+    for (const char *p = flag; *p; p++) {
+        size_t n = strlen(written);
+        snprintf(written + n, sizeof written - n, *p == '-' ? "%s" : "%.0s%c", minus, *p);
+    }
+    size_t n = strlen(written);
+    for (const char *p = text; (p = strstr(p, written)); p += n) {
+        const char *end = p + n;
+        if (*end != '-' && *end != '_' && !(*end >= 'a' && *end <= 'z') &&
+            strncmp(end, minus, strlen(minus)) != 0) {
+            return true;
         }
     }
+    return false;
+}
+
+/* Every "--name" of a text is a setting, or one of the words that stand for something else. */
+static void expect_known_flags(const char *text, const char *minus, json_t *settings, const char *where) {
+    static const char *const others[] = {"help", "version", "name", "cflags", "libs"};
+    char start[16];
+    snprintf(start, sizeof start, "%s%s", minus, minus);
+    for (const char *p = text; (p = strstr(p, start));) {
+        char name[64] = "";
+        size_t n = 0;
+        p += strlen(start);
+        while (n + 1 < sizeof name && ((*p >= 'a' && *p <= 'z') || !strncmp(p, minus, strlen(minus)))) {
+            bool letter = *p >= 'a' && *p <= 'z';
+            name[n++] = letter ? *p : '-';
+            p += letter ? 1 : strlen(minus);
+        }
+        const char *plain = !strncmp(name, "no-", 3) ? name + 3 : name;
+        bool known = !*plain || *plain == '-' || json_object_get(settings, plain); /* a rule of a table */
+        for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+            known = known || !strcmp(name, others[i]);
+        }
+        if (!known) {
+            fail_msg("%s names --%s, which is no flag", where, name);
+        }
+    }
+}
+
+/* The manual, the help texts, the README and the table of settings name the same flags: each is documented,
+ * and none is that is not there. */
+static void test_documents(void **state) {
+    outcome o = {0};
+    static const char *const documents[] = {"README.md", "docs/offload.md"};
+    const char *manual_path = getenv("BALLAST_TEST_MAN"), *name;
+    char flag[80], path[BL_TEST_PATH], *help = calloc(1, 1);
+    size_t length = 0;
+    json_t *value;
+    (void)state;
+    assert_non_null(manual_path);
+    char *manual = rig_read(manual_path, NULL);
+    BALLAST(&o, "config", "--json");
+    json_t *root = json_loads(o.out, 0, NULL), *settings = json_object_get(root, "settings");
     for (size_t i = 0; i < COMMANDS; i++) {
         expect_contains(manual, commands[i]);
+        BALLAST(&o, "help", commands[i]);
+        expect_success(&o);
+        expect_known_flags(o.out, "-", settings, commands[i]);
+        help = realloc(help, length + strlen(o.out) + 1);
+        assert_non_null(help);
+        strcpy(help + length, o.out);
+        length += strlen(o.out);
+    }
+    json_object_foreach(settings, name, value) {
+        snprintf(flag, sizeof flag, "--%s", name);
+        if (!names_flag(manual, flag, "\\-") || !names_flag(help, flag, "-")) {
+            fail_msg("the manual or the help does not document %s", flag);
+        }
+    }
+    expect_known_flags(manual, "\\-", settings, manual_path);
+    for (size_t i = 0; i < sizeof documents / sizeof *documents; i++) {
+        snprintf(path, sizeof path, "%s/../../%s", getenv("BALLAST_TEST_DATA"), documents[i]);
+        char *text = rig_read(path, NULL);
+        expect_known_flags(text, "-", settings, path);
+        free(text);
     }
     json_decref(root);
     free(manual);
+    free(help);
+    rig_free(&o);
+}
+
+/* What libgomp says it goes by, which is not what it would do by itself. */
+static void test_spinning(void **state) {
+    outcome o = {0};
+    (void)state;
+    setenv("OMP_DISPLAY_ENV", "verbose", 1);
+    unsetenv("OMP_WAIT_POLICY");
+    BALLAST(&o, "--version");
+    assert_int_equal(o.code, 0);
+    expect_contains(o.err, "GOMP_SPINCOUNT = '1000'");
+    assert_string_equal(strstr(o.out, "ballast"), o.out); /* printed once */
+    setenv("GOMP_SPINCOUNT", "77", 1);
+    BALLAST(&o, "--version");
+    expect_contains(o.err, "GOMP_SPINCOUNT = '77'");
+    assert_null(strstr(o.err, "'1000'"));
+    unsetenv("GOMP_SPINCOUNT");
+    setenv("OMP_WAIT_POLICY", "passive", 1);
+    BALLAST(&o, "--version");
+    expect_contains(o.err, "GOMP_SPINCOUNT = '0'");
+    assert_null(strstr(o.err, "'1000'"));
+    unsetenv("OMP_DISPLAY_ENV");
     rig_free(&o);
 }
 
@@ -260,9 +344,11 @@ int main(void) {
         cmocka_unit_test(test_bad_values),
         cmocka_unit_test(test_precedence),
         cmocka_unit_test(test_config_is_a_config),
+        cmocka_unit_test(test_other_bytes),
         cmocka_unit_test(test_bad_config),
         cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_manual),
+        cmocka_unit_test(test_documents),
+        cmocka_unit_test(test_spinning),
     };
     return cmocka_run_group_tests_name("cli.usage", tests, rig_open, rig_close);
 }

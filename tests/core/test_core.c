@@ -2,13 +2,20 @@
 #include "core/checked.h"
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/new_file.h"
 #include "core/parallel.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 /* IEEE 754 binary16 by its definition. */
@@ -164,12 +171,75 @@ static void test_loops(void **state) {
     assert_true(bl_usable_cores() >= 1);
 }
 
+static void test_open_failures(void **state) {
+    bl_error err = {0};
+    (void)state;
+    assert_int_equal(bl_fail_open(&err, "a", ENOENT), BL_E_NOT_FOUND);
+    assert_int_equal(bl_fail_open(&err, "b", EACCES), BL_E_ARGUMENT);
+    assert_int_equal(bl_fail_open(&err, "c", ELOOP), BL_E_ARGUMENT);
+    assert_string_equal(err.message, "cannot open \"c\": Too many levels of symbolic links");
+    assert_int_equal(bl_fail_open(&err, "d", EMFILE), BL_E_IO);
+    assert_int_equal(bl_fail_open(&err, "e", EIO), BL_E_IO);
+}
+
+static int entries(const char *folder) {
+    DIR *d = opendir(folder);
+    int count = -2; /* . and .. */
+    assert_non_null(d);
+    while (readdir(d)) {
+        count++;
+    }
+    closedir(d);
+    return count;
+}
+
+/* A file is there whole, or not at all: not when its writer failed, the disk is full, the name is taken. */
+static void test_new_file(void **state) {
+    char folder[] = "/tmp/ballast-core-XXXXXX", path[64], text[8] = "";
+    static const char much[1 << 16];
+    bl_new_file f;
+    bl_error err;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/x", folder);
+    assert_int_equal(bl_new_file_begin(&f, path, &err), 0);
+    fputs("one", f.f);
+    assert_int_equal(bl_new_file_end(&f, 0, false, &err), 0);
+    assert_int_equal(bl_new_file_begin(&f, path, &err), 0);
+    assert_int_equal(bl_new_file_end(&f, 0, false, &err), BL_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "exists"));
+    assert_int_equal(bl_new_file_begin(&f, path, &err), 0);
+    assert_int_equal(bl_new_file_end(&f, BL_E_NUMERIC, true, &err), BL_E_NUMERIC);
+    struct rlimit before, small = {.rlim_cur = 5000};
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small.rlim_max = before.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    assert_int_equal(bl_new_file_begin(&f, path, &err), 0);
+    fwrite(much, 1, sizeof much, f.f);
+    assert_int_equal(bl_new_file_end(&f, 0, true, &err), BL_E_IO);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_non_null(strstr(err.message, strerror(EFBIG)));
+    FILE *kept = fopen(path, "re");
+    assert_non_null(kept);
+    assert_non_null(fgets(text, sizeof text, kept));
+    fclose(kept);
+    assert_string_equal(text, "one");
+    assert_int_equal(entries(folder), 1);
+    assert_int_equal(bl_new_file_begin(&f, "/dev/null", &err), BL_E_ARGUMENT);
+    assert_int_equal(bl_new_file_begin(&f, folder, &err), BL_E_ARGUMENT);
+    unlink(path);
+    rmdir(folder);
+    assert_int_equal(bl_new_file_begin(&f, path, &err), BL_E_IO);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_half),    cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_convert_pairs), cmocka_unit_test(test_convert_every_pattern),
         cmocka_unit_test(test_messages),      cmocka_unit_test(test_checked),
-        cmocka_unit_test(test_loops),
+        cmocka_unit_test(test_loops),         cmocka_unit_test(test_open_failures),
+        cmocka_unit_test(test_new_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

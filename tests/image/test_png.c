@@ -119,7 +119,7 @@ static void files_that_cannot_be_used_are_named(void **state) {
     assert_int_equal(bl_png_write(path, picture, H, W, NULL, false, &err), BL_E_IO);
     assert_non_null(strstr(err.message, path));
     assert_int_equal(bl_png_read(&p, path, &err), BL_E_NOT_FOUND);
-    assert_int_equal(bl_png_write(folder, picture, H, W, NULL, true, &err), BL_E_IO);
+    assert_int_equal(bl_png_write(folder, picture, H, W, NULL, true, &err), BL_E_ARGUMENT);
     assert_int_equal(bl_png_read(&p, folder, &err), BL_E_ARGUMENT);
     assert_int_equal(bl_png_read(&p, "/dev/null", &err), BL_E_ARGUMENT);
     static const uint8_t jpeg[] = {0xff, 0xd8, 0xff, 0xe0, 0, 16, 'J', 'F', 'I', 'F'};

@@ -208,6 +208,83 @@ static void test_calibrate_with_latents(void **state) {
     rig_close(&s);
 }
 
+typedef struct previews {
+    int count, sides[16], steps[16], indices[16];
+    uint64_t seeds[16], sums[16];
+} previews;
+
+static void see_preview(void *payload, const ballast_image *image, int step) {
+    previews *p = payload;
+    assert_true(p->count < 16 && image->width == image->height);
+    assert_string_equal(image->parameters, "");
+    for (int i = 0; i < 3 * image->width * image->height; i++) {
+        p->sums[p->count] = p->sums[p->count] * 31 + image->rgb[i];
+    }
+    p->sides[p->count] = image->width;
+    p->steps[p->count] = step;
+    p->seeds[p->count] = image->seed;
+    p->indices[p->count++] = image->index;
+}
+
+/* Two pictures, three steps and two of the second pass: a small picture of each after each, the same again.
+ */
+static void test_previews(void **state) {
+    static const int steps[] = {1, 1, 2, 2, 3, 3, 1, 1, 2, 2};
+    char checkpoint[BL_TEST_PATH];
+    rig_studio s = {0};
+    previews first = {0}, second = {0};
+    (void)state;
+    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
+    open_model(&s, checkpoint, NULL, NULL);
+    ballast_generate_options o = request(NULL);
+    o.image = NULL;
+    o.batch = 2;
+    o.steps = 3;
+    o.hires_scale = 1.5;
+    o.hires_steps = 2;
+    o.hires_strength = 1;
+    o.preview = see_preview;
+    o.payload = &first;
+    make(&s, &o);
+    o.payload = &second;
+    make(&s, &o);
+    assert_int_equal(first.count, 10);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(first.steps[i], steps[i]);
+        assert_int_equal(first.sides[i], (i < 6 ? SIDE : SIDE * 3 / 2) / 8);
+        assert_int_equal(first.indices[i], i % 2);
+        assert_int_equal(first.seeds[i], 7 + i % 2);
+        assert_true(i < 2 || first.sums[i] != first.sums[i - 2]); /* it changes as it becomes */
+    }
+    assert_memory_equal(&first, &second, sizeof first);
+    rig_close(&s);
+}
+
+static int refuse_image(void *payload, const ballast_image *image) {
+    ++*(int *)payload;
+    return image->index == 1;
+}
+
+/* A callback that says no to the second of four pictures gets no third. */
+static void test_image_stops(void **state) {
+    char checkpoint[BL_TEST_PATH];
+    rig_studio s = {0};
+    ballast_error err = {0};
+    char *report = NULL;
+    int pictures = 0;
+    (void)state;
+    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
+    open_model(&s, checkpoint, NULL, NULL);
+    ballast_generate_options o = request(NULL);
+    o.count = 4;
+    o.image = refuse_image;
+    o.payload = &pictures;
+    assert_int_equal(ballast_generate(&report, s.model, &o, &err), BALLAST_E_CANCELLED);
+    assert_int_equal(pictures, 2);
+    assert_null(report);
+    rig_close(&s);
+}
+
 /* A file's name may be any bytes; JSON and pictures take UTF-8. */
 static void test_name_in_latin1(void **state) {
     char checkpoint[BL_TEST_PATH], folder[BL_TEST_PATH], path[BL_TEST_PATH], *text = NULL;
@@ -237,7 +314,8 @@ int main(void) {
         cmocka_unit_test(test_seeds),          cmocka_unit_test(test_one_hint),
         cmocka_unit_test(test_reserve),        cmocka_unit_test(test_inspect_after_clip_skip),
         cmocka_unit_test(test_versions),       cmocka_unit_test(test_calibrate_with_latents),
-        cmocka_unit_test(test_name_in_latin1),
+        cmocka_unit_test(test_name_in_latin1), cmocka_unit_test(test_previews),
+        cmocka_unit_test(test_image_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,7 +79,7 @@ static void test_placement(void **state) {
 
 /* Checks one request; on success releases it. */
 static int check(const ballast_generate_options *o, bl_error *err) {
-    bl_architecture arch = {.family = BL_SD1};
+    bl_architecture arch = {.family = BL_SD1, .text[0].layers = 12};
     bl_request r;
     int result = bl_request_check(&r, o, &arch, 512, err);
     if (!result) {
@@ -137,9 +137,69 @@ static void test_refusals(void **state) {
     expect(&o, BL_E_NOT_FOUND, "Lanczos");
     o = good, o.hires_scale = 2, o.hires_strength = 0;
     expect(&o, BL_E_ARGUMENT, "strength");
+    o = good, o.clip_skip = 13;
+    expect(&o, BL_E_ARGUMENT, "clip-skip: 13 is not between 0 and 12");
+    o = good, o.clip_skip = -1;
+    expect(&o, BL_E_ARGUMENT, "clip-skip");
+    o = good, o.clip_skip = 12;
+    assert_int_equal(check(&o, &err), 0);
     float latents[4] = {0};
     o = good, o.latents = latents, o.latents_batch = 1, o.latents_height = 1, o.latents_width = 1;
     expect(&o, BL_E_ARGUMENT, "[1, 4, 64, 64]");
+    o.width = o.height = 8;
+    assert_int_equal(check(&o, &err), 0);
+    latents[3] = __builtin_inff();
+    expect(&o, BL_E_ARGUMENT, "latents: NaN or infinity");
+}
+
+/* What is wrong is refused also where nothing would use it. */
+static void test_unused_values(void **state) {
+    ballast_generate_options good, o;
+    bl_error err = {0};
+    (void)state;
+    ballast_generate_options_init(&good);
+    good.prompt = "a fox";
+    o = good, o.hires_upscaler = "Lancos";
+    expect(&o, BL_E_NOT_FOUND, "Lanczos");
+    o = good, o.hires_strength = 1.5;
+    expect(&o, BL_E_ARGUMENT, "hires-strength");
+    o = good, o.hires_steps = -3;
+    expect(&o, BL_E_ARGUMENT, "hires-steps");
+    o = good, o.strength = __builtin_nan("");
+    expect(&o, BL_E_ARGUMENT, "strength");
+    o = good, o.eta = 7; /* DPM++ 2M takes none */
+    expect(&o, BL_E_ARGUMENT, "eta");
+    o = good, o.variation_seed = UINT64_MAX; /* of strength 0 */
+    expect(&o, BL_E_ARGUMENT, "variation-seed");
+    o = good, o.never = "unet, sdxl,clip"; /* of offload "balanced" alone */
+    expect(&o, BL_E_NOT_FOUND, "never: no module \"clip\"");
+    o = good, o.always = "sdxl";
+    expect(&o, BL_E_NOT_FOUND, "always: no module \"sdxl\"");
+    o = good, o.never = "unet vae_decoder";
+    expect(&o, BL_E_NOT_FOUND, "unet vae_decoder");
+    o = good, o.never = " text_encoder ,sd2,, unet", o.always = "";
+    assert_int_equal(check(&o, &err), 0);
+    o = good, o.strength = 0, o.hires_strength = 0; /* what a form sends for "not used" */
+    assert_int_equal(check(&o, &err), 0);
+}
+
+/* The last picture's seed is a number that JSON's readers understand, too. */
+static void test_large_seeds(void **state) {
+    ballast_generate_options good, o;
+    bl_error err = {0};
+    (void)state;
+    ballast_generate_options_init(&good);
+    good.prompt = "a fox";
+    good.seed = INT64_MAX;
+    assert_int_equal(check(&good, &err), 0);
+    o = good, o.seed++;
+    expect(&o, BL_E_ARGUMENT, "seed: 9223372036854775808");
+    o = good, o.count = 2;
+    expect(&o, BL_E_ARGUMENT, "seeds of 2 pictures");
+    o = good, o.batch = 2;
+    expect(&o, BL_E_ARGUMENT, "9223372036854775807");
+    o = good, o.batch = 2, o.seed--;
+    assert_int_equal(check(&o, &err), 0);
 }
 
 static void test_what_becomes_of_a_request(void **state) {
@@ -180,10 +240,9 @@ static void test_what_becomes_of_a_request(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes_of_memory),
-        cmocka_unit_test(test_placement),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_what_becomes_of_a_request),
+        cmocka_unit_test(test_sizes_of_memory), cmocka_unit_test(test_placement),
+        cmocka_unit_test(test_refusals),        cmocka_unit_test(test_unused_values),
+        cmocka_unit_test(test_large_seeds),     cmocka_unit_test(test_what_becomes_of_a_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 #include "device/sim/card.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -62,9 +63,9 @@ int bl_sim_card_parse(bl_sim_card *out, const char *text, size_t length, const c
 
 int bl_sim_card_load(bl_sim_card *out, const char *path, bl_error *err) {
     json_error_t error = {0};
-    FILE *f = fopen(path, "rb");
+    FILE *f = fopen(path, "rbe");
     if (!f) {
-        return bl_fail(err, BL_E_NOT_FOUND, "%s: cannot open this card's description", path);
+        return bl_fail_open(err, path, errno);
     }
     json_t *root = json_loadf(f, 0, &error);
     fclose(f);

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static bl_cpu_isa isa_max = BL_ISA_BEST;
+static bl_cpu_isa isa_max;
 static bl_device *device;
 
 static const struct {
@@ -494,11 +494,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(attention),    cmocka_unit_test(elementwise),   cmocka_unit_test(moves),
         cmocka_unit_test(text_ops),
     };
-    int failures = 0;
-    if (argc > 1) {
-        isa_max = (bl_cpu_isa)atoi(argv[1]);
-    } else {
-        failures += run_again(argv[0], "2") + run_again(argv[0], "3") + run_again(argv[0], "1");
-    }
+    int failures = argc > 1 ? 0 : run_again(argv[0], "2") + run_again(argv[0], "3") + run_again(argv[0], "1");
+    isa_max = argc > 1 ? (bl_cpu_isa)atoi(argv[1]) : BL_ISA_BEST;
     return failures + cmocka_run_group_tests(tests, open_device, close_device);
 }
