@@ -5,6 +5,6 @@ show=
 [ ! -t 1 ] || show=--show
 cfg=
 [ -n "${BALLAST_MODEL-}" ] || cfg="--cfg 5"
-"$1" generate --prompt "${2:-a castle on a blue background}" --steps 20 $cfg --seed 7 --overwrite $show \
+"$1" generate --prompt "${2:-a strawberry}" --steps 20 $cfg --seed 7 --overwrite $show \
     --output "$(pwd)/demo.png"
 echo "That file is the picture."
