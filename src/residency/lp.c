@@ -1,8 +1,12 @@
 #include "residency/lp.h"
 
 #include <coin/Clp_C_Interface.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Prices and costs are of the order of 1: this much is what sums of them lose. */
+static const double rounding = 1e-9;
 
 void bl_lp_free(bl_lp *l) {
     free(l->low);
@@ -96,11 +100,43 @@ void bl_lp_add(bl_lp *l, int column, double value) {
     l->starts[l->rows] = l->entries;
 }
 
+/* What the rows' prices prove, whatever tolerance or scale they were found with: no point that satisfies all
+ * rows costs less (weak duality). -INFINITY when they prove nothing. */
+static double proved_value(const bl_lp *l, const double *price, double *reduced) {
+    double value = 0;
+    memcpy(reduced, l->cost, (size_t)l->columns * sizeof *reduced);
+    for (int r = 0; r < l->rows; r++) {
+        if (price[r] == 0) {
+            continue;
+        }
+        double side = price[r] > 0 ? l->row_low[r] : l->row_high[r];
+        if (isinf(side)) {
+            if (fabs(price[r]) > rounding) {
+                return -INFINITY;
+            }
+            continue;
+        }
+        value += price[r] * side;
+        for (int e = l->starts[r]; e < l->starts[r + 1]; e++) {
+            reduced[l->index[e]] -= price[r] * l->values[e];
+        }
+    }
+    for (int c = 0; c < l->columns; c++) {
+        double side = reduced[c] > 0 ? l->low[c] : l->high[c];
+        if (isinf(side) && reduced[c] < -rounding) {
+            return -INFINITY;
+        }
+        value += isinf(side) ? 0 : reduced[c] * side;
+    }
+    return value;
+}
+
 int bl_lp_solve(bl_lp *l, double *value, bool *proved, const double **x, bl_error *err) {
     if (!l->no_memory && !l->clp) {
         l->clp = Clp_newModel();
         if (l->clp) {
             Clp_setLogLevel(l->clp, 0);
+            Clp_scaling(l->clp, 0); /* its scales end in optima that are none; ours are near 1 already */
             Clp_resize(l->clp, 0, l->columns);
             Clp_chgColumnLower(l->clp, l->low);
             Clp_chgColumnUpper(l->clp, l->high);
@@ -126,11 +162,16 @@ int bl_lp_solve(bl_lp *l, double *value, bool *proved, const double **x, bl_erro
     }
     Clp_chgObjCoefficients(l->clp, l->cost);
     int rc = Clp_dual(l->clp, 0);
-    if (rc) {
-        rc = Clp_primal(l->clp, 0);
+    if (rc || Clp_secondaryStatus(l->clp)) {
+        rc = Clp_primal(l->clp, 0); /* from where the other one left it */
     }
-    *proved = rc == 0 && Clp_status(l->clp) == 0;
-    *value = Clp_objectiveValue(l->clp);
+    double *reduced = malloc(((size_t)l->columns + 1) * sizeof *reduced);
+    if (!reduced) {
+        return bl_fail_memory(err, "a linear program", (unsigned long long)l->columns * sizeof *reduced);
+    }
+    *value = rc ? -INFINITY : proved_value(l, Clp_dualRowSolution(l->clp), reduced);
+    *proved = isfinite(*value);
+    free(reduced);
     if (x) {
         *x = Clp_getColSolution(l->clp);
     }
