@@ -22,7 +22,9 @@ enum { groups_most = 8 };
 
 typedef struct program {
     bl_lp lp;
-    const bl_problem *p;
+    const bl_problem *p;                    /* with long phases in parts, if so asked */
+    int phase_of[3 * BL_PROBLEM_PHASES];    /* the phase that a part belongs to */
+    int block_first[3 * BL_PROBLEM_PHASES]; /* first column of a part's blocks */
     bool steady;
 } program;
 
@@ -333,9 +335,215 @@ static void group_rows(program *l, int i) {
     }
 }
 
+/* Columns of one block of a part's module; behind those of all blocks the part's idle and other. */
+enum {
+    block_kept,   /* bytes kept from one pass to the next, summed */
+    block_entry,  /* there when the part begins, and kept until the first use */
+    block_exit,   /* kept from the last use to the end of the part */
+    block_copied, /* copied for uses in the part */
+    block_early,  /* copied in the part for uses after it */
+    block_after,  /* copied between the part and the next one, which runs the same module */
+    block_cover,  /* seconds of compute beside copies of the block */
+    block_kinds
+};
+
+/* Number of a block's first column. */
+static int block_column(const program *l, int part, int block) {
+    return l->block_first[part] + block * block_kinds;
+}
+
+/* Seconds of a part in which no copy is under way. */
+static int column_idle(const program *l, int part) {
+    return block_column(l, part, l->p->modules[l->p->phases[part].module].block_count);
+}
+
+/* Seconds of compute in a part beside copies of another module m. */
+static int column_other(const program *l, int part, int module) {
+    return column_idle(l, part) + 1 + module;
+}
+
+static double block_gb(const bl_problem_module *m, int block) {
+    return (double)m->blocks[block].bytes / unit;
+}
+
+/* Copy seconds of 10^9 bytes of the block. */
+static double block_rate(const bl_problem_module *m, int block) {
+    return m->blocks[block].copy_seconds / block_gb(m, block);
+}
+
+static double fastest_block(const bl_problem_phase *f, int block) {
+    double best = f->levels[0].block_seconds[block];
+    for (int v = 1; v < f->level_count; v++) {
+        best = fmin(best, f->levels[v].block_seconds[block]);
+    }
+    return best;
+}
+
+static void block_columns(program *l, int i) {
+    const bl_problem *p = l->p;
+    const bl_problem_module *m = &p->modules[p->phases[i].module];
+    bool again = following(l, i) >= 0 && p->phases[following(l, i)].module == p->phases[i].module;
+    l->block_first[i] =
+        bl_lp_columns(&l->lp, m->block_count * block_kinds + 1 + p->module_count, 0, INFINITY);
+    if (l->lp.no_memory) {
+        return;
+    }
+    double *high = l->lp.high;
+    for (int b = 0; b < m->block_count; b++) {
+        int at = block_column(l, i, b);
+        double bytes = block_gb(m, b);
+        high[at + block_kept] = (p->phases[i].passes - 1) * bytes;
+        high[at + block_entry] = high[at + block_exit] = high[at + block_early] = bytes;
+        high[at + block_after] = again ? bytes : 0;
+    }
+}
+
+/* Adds value x the sum of one kind of column over the blocks to the row. */
+static void add_blocks(program *l, int i, int kind, double value) {
+    for (int b = 0; b < l->p->modules[l->p->phases[i].module].block_count; b++) {
+        bl_lp_add(&l->lp, block_column(l, i, b) + kind, value);
+    }
+}
+
+/* What becomes of each block, and how that adds up to what becomes of the module. */
+static void block_rows(program *l, int i) {
+    const bl_problem *p = l->p;
+    const bl_problem_module *m = &p->modules[p->phases[i].module];
+    int own = p->phases[i].module, next = following(l, i);
+    bool again = next >= 0 && p->phases[next].module == own;
+    double passes = p->phases[i].passes, all = (double)m->bytes / unit, smallest = all;
+    for (int b = 0; b < m->block_count; b++) {
+        int at = block_column(l, i, b);
+        smallest = fmin(smallest, block_gb(m, b));
+        bl_lp_row(&l->lp, passes * block_gb(m, b), INFINITY); /* each use finds it */
+        bl_lp_add(&l->lp, at + block_kept, 1);
+        bl_lp_add(&l->lp, at + block_entry, 1);
+        bl_lp_add(&l->lp, at + block_copied, 1);
+        if (again) {
+            bl_lp_row(&l->lp, 0, INFINITY); /* there at the begin of the next part: from this one */
+            bl_lp_add(&l->lp, block_column(l, next, b) + block_entry, -1);
+            bl_lp_add(&l->lp, at + block_exit, 1);
+            bl_lp_add(&l->lp, at + block_early, 1);
+            bl_lp_add(&l->lp, at + block_after, 1);
+        }
+    }
+    bl_lp_row(&l->lp, 0, INFINITY);
+    bl_lp_add(&l->lp, column(l, col_start, i, own), 1);
+    add_blocks(l, i, block_entry, -1);
+    bl_lp_row(&l->lp, 0, INFINITY);
+    bl_lp_add(&l->lp, column(l, col_end, i, own), -1);
+    add_blocks(l, i, block_exit, 1);
+    add_blocks(l, i, block_early, 1);
+    bl_lp_row(&l->lp, 0, INFINITY);
+    bl_lp_add(&l->lp, column(l, col_during, i, own), 1);
+    add_blocks(l, i, block_copied, -1);
+    add_blocks(l, i, block_early, -1);
+    bl_lp_row(&l->lp, 0, INFINITY);
+    bl_lp_add(&l->lp, column(l, col_after, i, own), 1);
+    add_blocks(l, i, block_after, -1);
+    bl_lp_row(&l->lp, 0, INFINITY);
+    bl_lp_add(&l->lp, column_kept(l, i), -1);
+    add_blocks(l, i, block_kept, 1);
+    if (passes > 1 && all > phase_room(p, i)) { /* not all can stay: a whole block comes in each pass */
+        bl_lp_row(&l->lp, -INFINITY, (passes - 1) * (all - smallest));
+        add_blocks(l, i, block_kept, 1);
+    }
+}
+
+/* The room at each moment of compute, averaged over its time: beside what is kept lie, whole, the block that
+ * runs and the one that is copied. */
+static void whole_rows(program *l, int i) {
+    const bl_problem *p = l->p;
+    const bl_problem_phase *f = &p->phases[i];
+    const bl_problem_module *m = &p->modules[f->module];
+    bl_lp *lp = &l->lp;
+    double all = 0, running = 0, before = 0;
+    for (int b = 0; b < m->block_count; b++) {
+        all += fastest_block(f, b);
+        running += fastest_block(f, b) * block_gb(m, b);
+    }
+    if (all <= 0) {
+        return;
+    }
+    bl_lp_row(lp, -INFINITY, f->passes * (phase_room(p, i) - running / all));
+    for (int b = 0; b < m->block_count; b++) {
+        int at = block_column(l, i, b);
+        double share = fastest_block(f, b) / all;
+        bl_lp_add(lp, at + block_kept, 1 - share);
+        bl_lp_add(lp, at + block_entry, before);
+        bl_lp_add(lp, at + block_exit, fmax(0, 1 - share - before));
+        if (p->async_copy) {
+            bl_lp_add(lp, at + block_cover, block_gb(m, b) / all);
+        }
+        before += share;
+    }
+    for (int k = 0; k < p->module_count; k++) {
+        if (k == f->module) {
+            continue;
+        }
+        bl_lp_add(lp, column(l, col_stay, i, k), f->passes);
+        if (p->async_copy) {
+            double least = INFINITY;
+            for (int b = 0; b < p->modules[k].block_count; b++) {
+                least = fmin(least, block_gb(&p->modules[k], b));
+            }
+            bl_lp_add(lp, column_other(l, i, k), least / all);
+        }
+    }
+    if (!p->async_copy) {
+        return;
+    }
+    bl_lp_row(lp, f->passes * all, INFINITY); /* compute runs beside a copy, or none is under way */
+    bl_lp_add(lp, column_idle(l, i), 1);
+    add_blocks(l, i, block_cover, 1);
+    for (int k = 0; k < p->module_count; k++) {
+        bl_lp_add(lp, column_other(l, i, k), 1);
+    }
+}
+
+/* Seconds of copies: compute beside them cannot be longer, and with the idle ones they fill the part. */
+static void copy_rows(program *l, int i) {
+    const bl_problem *p = l->p;
+    const bl_problem_module *m = &p->modules[p->phases[i].module];
+    bl_lp *lp = &l->lp;
+    for (int b = 0; b < m->block_count; b++) {
+        int at = block_column(l, i, b);
+        bl_lp_row(lp, 0, INFINITY);
+        bl_lp_add(lp, at + block_copied, block_rate(m, b));
+        bl_lp_add(lp, at + block_early, block_rate(m, b));
+        bl_lp_add(lp, at + block_cover, -1);
+    }
+    for (int k = 0; k < p->module_count; k++) {
+        if (k == p->phases[i].module) {
+            lp->high[column_other(l, i, k)] = 0;
+            continue;
+        }
+        double dearest = 0;
+        for (int b = 0; b < p->modules[k].block_count; b++) {
+            dearest = fmax(dearest, block_rate(&p->modules[k], b));
+        }
+        bl_lp_row(lp, 0, INFINITY);
+        bl_lp_add(lp, column(l, col_during, i, k), dearest);
+        bl_lp_add(lp, column_other(l, i, k), -1);
+    }
+    bl_lp_row(lp, 0, INFINITY);
+    bl_lp_add(lp, column_seconds(l, i), 1);
+    bl_lp_add(lp, column_idle(l, i), -1);
+    for (int b = 0; b < m->block_count; b++) {
+        bl_lp_add(lp, block_column(l, i, b) + block_copied, -block_rate(m, b));
+        bl_lp_add(lp, block_column(l, i, b) + block_early, -block_rate(m, b));
+    }
+    for (int k = 0; k < p->module_count; k++) {
+        if (k != p->phases[i].module) {
+            bl_lp_add(lp, column(l, col_during, i, k), -cheapest(p, k));
+        }
+        bl_lp_add(lp, column(l, col_after, i, k), -cheapest(p, k));
+    }
+}
+
 static int find_keep(bl_bound *out, program *l, double seconds, bl_error *err) {
     const bl_problem *p = l->p;
-    size_t n = (size_t)p->phase_count * (size_t)p->module_count;
+    size_t n = ((size_t)l->phase_of[p->phase_count - 1] + 1) * (size_t)p->module_count;
     uint64_t *keep = calloc(n, sizeof *keep);
     if (!keep) {
         return bl_fail_memory(err, "the bound's residents", n * sizeof *keep);
@@ -351,8 +559,11 @@ static int find_keep(bl_bound *out, program *l, double seconds, bl_error *err) {
     int rc = bl_lp_solve(&l->lp, &value, &proved, &x, err);
     for (int i = 0; i < p->phase_count && !rc && proved; i++) {
         for (int m = 0; m < p->module_count; m++) {
-            double bytes = x[column(l, col_stay, i, m)] * unit;
-            keep[i * p->module_count + m] = bytes > 0 ? (uint64_t)bytes : 0;
+            /* What stays through all parts of a phase. */
+            double bytes = fmax(0, x[column(l, col_stay, i, m)] * unit);
+            uint64_t *at = &keep[l->phase_of[i] * p->module_count + m];
+            bool first = i == 0 || l->phase_of[i - 1] != l->phase_of[i];
+            *at = first || bytes < (double)*at ? (uint64_t)bytes : *at;
         }
     }
     if (rc) {
@@ -363,15 +574,53 @@ static int find_keep(bl_bound *out, program *l, double seconds, bl_error *err) {
     return 0;
 }
 
+/* First pass, middle, last pass: what comes or goes for a neighbour does so in a pass's time. */
+static int take_apart(program *l, bl_problem *parts, const bl_problem *p, bool apart, bl_error *err) {
+    *parts = *p;
+    l->p = parts;
+    parts->phases = malloc(3 * (size_t)p->phase_count * sizeof *parts->phases);
+    if (!parts->phases) {
+        return bl_fail_memory(err, "the planner's bound", 3 * (size_t)p->phase_count * sizeof *parts->phases);
+    }
+    parts->phase_count = 0;
+    for (int i = 0; i < p->phase_count; i++) {
+        int passes = p->phases[i].passes, edge = apart && passes > 1;
+        int part[3] = {edge, passes - 2 * edge, edge};
+        for (int k = 0; k < 3; k++) {
+            if (part[k] > 0) {
+                l->phase_of[parts->phase_count] = i;
+                parts->phases[parts->phase_count] = p->phases[i];
+                parts->phases[parts->phase_count++].passes = part[k];
+            }
+        }
+    }
+    return 0;
+}
+
 int bl_bound_find(bl_bound *out, const bl_problem *p, bool steady, bool fine, bool with_keep, bl_error *err) {
-    program l = {.p = p, .steady = steady};
+    program l = {.steady = steady};
+    bl_problem parts;
+    int rc = take_apart(&l, &parts, p, fine, err);
+    if (rc) {
+        return rc;
+    }
     limits(&l);
-    for (int i = 0; i < p->phase_count && !l.lp.no_memory; i++) {
+    for (int i = 0; i < parts.phase_count && !l.lp.no_memory && fine; i++) {
+        block_columns(&l, i);
+    }
+    for (int i = 0; i < parts.phase_count && !l.lp.no_memory; i++) {
         memory_rows(&l, i);
         pass_rows(&l, i);
         time_rows(&l, i);
-        if (fine && p->async_copy && p->phases[i].passes > 1) {
+        if (fine && p->async_copy && parts.phases[i].passes > 1) {
             group_rows(&l, i);
+        }
+        if (fine) {
+            block_rows(&l, i);
+            whole_rows(&l, i);
+        }
+        if (fine && p->async_copy) {
+            copy_rows(&l, i);
         }
     }
     if (!steady && !l.lp.no_memory) {
@@ -383,7 +632,7 @@ int bl_bound_find(bl_bound *out, const bl_problem *p, bool steady, bool fine, bo
     if (!l.lp.no_memory) {
         set_cost(&l, true);
     }
-    int rc = bl_lp_solve(&l.lp, &seconds, &proved, NULL, err);
+    rc = bl_lp_solve(&l.lp, &seconds, &proved, NULL, err);
     if (rc) {
         goto done;
     }
@@ -408,6 +657,7 @@ int bl_bound_find(bl_bound *out, const bl_problem *p, bool steady, bool fine, bo
         *out = bound;
     }
 done:
+    free(parts.phases);
     bl_lp_free(&l.lp);
     return rc;
 }
