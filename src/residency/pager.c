@@ -170,12 +170,27 @@ static double price_of(const pager *g, uint64_t bytes, uint64_t offset, int use,
     return (double)bytes / power(g, distance(g, use));
 }
 
+/* Whether the layout says where the blocks of a phase's module lie. */
+static bool has_homes(const pager *g, int phase) {
+    return g->o->layout && g->o->layout->pin[phase];
+}
+
+/* Whether it is streamed through the window anyway. */
+static bool passes_by(const pager *g, const bl_space_item *x, int phase) {
+    return has_homes(g, g->phase) && g->missing_phase == g->phase && phase == g->phase &&
+           !g->o->layout->pin[phase][x->block];
+}
+
 /* Whether the options want the block to stay through the present phase. Not while another waits for its
  * place. */
 static bool stays(const pager *g, const bl_space_item *x, int phase) {
     const bl_pager_options *o = g->o;
     if (g->missing == g->run) {
         return false;
+    }
+    if (has_homes(g, g->phase) && g->p->phases[g->phase].module == x->module) {
+        return phase == g->phase && o->layout->pin[phase][x->block] &&
+               x->offset == o->layout->home[x->module][x->block];
     }
     if (g->p->phases[g->phase].module == x->module) {
         return o->pin && phase == g->phase && o->pin[phase] && o->pin[phase][x->block];
@@ -192,14 +207,28 @@ static void price_items(pager *g) {
         g->price[i] = price_of(g, x->bytes, x->offset, g->next_use[i], phase);
         if (g->next_use[i] <= g->missing || stays(g, x, phase)) {
             g->price[i] = INFINITY;
+        } else if (passes_by(g, x, phase)) {
+            g->price[i] = 0;
         }
     }
 }
 
+/* The one place that a resident has in the layout. */
+static bool find_home(const pager *g, uint64_t bytes, uint64_t home, spot *out) {
+    const bl_space *s = &g->b.space;
+    int first = bl_space_find(s, home), last = first;
+    double price = 0;
+    for (; last < s->count && s->items[last].offset < home + bytes; last++) {
+        price += g->price[last];
+    }
+    *out = (spot){first, last, home, home + bytes, true, price};
+    return price < INFINITY;
+}
+
 /* The cheapest place for `bytes` at or above `floor`; of equals the highest, or the lowest. False when there
  * is none. */
-static bool find_spot(const pager *g, uint64_t bytes, uint64_t floor, double lost_price, uint64_t lost_below,
-                      bool lowest, spot *out) {
+static bool find_spot(const pager *g, uint64_t bytes, uint64_t floor, uint64_t ceiling, double lost_price,
+                      uint64_t lost_below, bool lowest, spot *out) {
     const bl_space *s = &g->b.space;
     bool found = false;
     int last = s->count;
@@ -211,7 +240,8 @@ static bool find_spot(const pager *g, uint64_t bytes, uint64_t floor, double los
         while (last > first && s->items[last - 1].offset >= low + bytes) {
             last--;
         }
-        uint64_t high = last < s->count ? s->items[last].offset : g->plan->region_bytes;
+        uint64_t high = last < s->count ? s->items[last].offset : ceiling;
+        high = high < ceiling ? high : ceiling;
         if (high >= low + bytes) {
             double price = 0;
             for (int i = first; i < last; i++) {
@@ -414,7 +444,22 @@ static int step(pager *g, bl_error *err) {
     price_items(g);
     bool lowest = g->o->pin && g->missing < p->run_count && g->o->pin[g->missing_phase] &&
                   !g->o->pin[g->missing_phase][block];
-    bool found = find_spot(g, bytes, floor, lost_price, lost_below, lowest, &s);
+    int turn = g->missing_phase % p->phase_count;
+    bool found;
+    if (has_homes(g, turn)) {
+        const bl_layout *l = g->o->layout;
+        lost_below = 0;
+        if (l->pin[turn][block]) {
+            uint64_t home = l->home[f->module][block];
+            found = home >= floor && find_home(g, bytes, home, &s);
+        } else {
+            found = find_spot(g, bytes, floor, l->window[turn], 0, 0, true, &s);
+            /* At the end of the window that is away from the one that runs. */
+            s.at_low = s.low == floor || s.high != l->window[turn];
+        }
+    } else {
+        found = find_spot(g, bytes, floor, g->plan->region_bytes, lost_price, lost_below, lowest, &s);
+    }
     double paid = found && (lowest ? s.low : s.high - bytes) < lost_below ? lost_price : 0;
     bool free_room = found && s.price <= paid + (double)g->plan->region_bytes * least_price;
     g->latest = latest_start(g);

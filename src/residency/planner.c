@@ -58,7 +58,8 @@ static void offer(search *s, bl_plan *plan) {
     }
 }
 
-static int candidate(search *s, const char *method, double margin, int distance, bool keep, bl_error *err) {
+static int candidate(search *s, const char *method, double margin, int distance, bool keep,
+                     const bl_layout *layout, bl_error *err) {
     bl_plan *plan;
     int rc = bl_plan_new(&plan, s->p, BL_OFFLOAD_AUTO, err);
     if (rc) {
@@ -74,8 +75,11 @@ static int candidate(search *s, const char *method, double margin, int distance,
     plan->reopen = s->reopen;
     plan->region_bytes = s->region_bytes;
     plan->method = method;
-    bl_pager_options o = {
-        .margin = margin, .distance = distance, .keep = keep ? s->bound.keep : NULL, .pin = s->pin};
+    bl_pager_options o = {.margin = margin,
+                          .distance = distance,
+                          .keep = keep ? s->bound.keep : NULL,
+                          .pin = s->pin,
+                          .layout = layout};
     rc = bl_pager_plan(plan, s->p, &o, err);
     rc = rc ? rc : bl_replay(plan, s->p, err);
     if (rc) {
@@ -86,7 +90,7 @@ static int candidate(search *s, const char *method, double margin, int distance,
         plan->region_bytes = plan->peak_bytes; /* nothing lies above: the region is opened no larger */
     }
     s->work += plan->run_count + 4 * plan->move_count;
-    for (int i = 0; i < s->p->phase_count; i++) {
+    for (int i = 0; i < s->p->phase_count && !layout; i++) {
         if (plan->phases[i].seconds < s->best_seconds[i]) {
             s->best_seconds[i] = plan->phases[i].seconds;
             s->best_window[i] = s->window[i];
@@ -132,7 +136,7 @@ static int try_spread(search *s, bl_error *err) {
         for (int i = 0; i < s->p->phase_count; i++) {
             s->window[i] = w;
         }
-        rc = candidate(s, "spread residents", 1.05, 1, false, err);
+        rc = candidate(s, "spread residents", 1.05, 1, false, NULL, err);
     }
     /* Other prices for places, other haste: each is best somewhere. */
     static const struct {
@@ -142,12 +146,29 @@ static int try_spread(search *s, bl_error *err) {
     for (size_t i = 0;
          i < sizeof variants / sizeof *variants && !rc && !near_bound(s) && s->work < work_limit; i++) {
         memcpy(s->window, s->best_window, sizeof s->window);
-        rc = candidate(s, "spread residents by phase", variants[i].margin, variants[i].distance, false, err);
+        rc = candidate(s, "spread residents by phase", variants[i].margin, variants[i].distance, false, NULL,
+                       err);
         memset(s->window, 0, sizeof s->window);
         if (!rc && i) {
-            rc = candidate(s, "paged", variants[i].margin, variants[i].distance, false, err);
+            rc = candidate(s, "paged", variants[i].margin, variants[i].distance, false, NULL, err);
         }
     }
+    return rc;
+}
+
+/* Residents chosen for each phase, at fixed addresses. */
+static int try_layout(search *s, bl_error *err) {
+    int levels[BL_PROBLEM_PHASES];
+    for (int i = 0; i < s->p->phase_count; i++) {
+        levels[i] = s->levels->phases[i].level;
+    }
+    bl_layout layout;
+    int rc = bl_layout_find(&layout, s->p, levels, s->region_bytes, err);
+    if (rc || !layout.any) {
+        return rc;
+    }
+    rc = candidate(s, "residents with homes", 1.05, 1, false, &layout, err);
+    bl_layout_free(&layout);
     return rc;
 }
 
@@ -184,7 +205,7 @@ static int search_run(search *s, bl_error *err) {
     for (int i = 0; i < s->p->phase_count; i++) {
         s->best_seconds[i] = INFINITY;
     }
-    int rc = candidate(s, "paged", 1.05, 1, false, err);
+    int rc = candidate(s, "paged", 1.05, 1, false, NULL, err);
     if (rc || near_bound(s)) {
         return rc ? rc : try_modes(s, err);
     }
@@ -198,8 +219,9 @@ static int search_run(search *s, bl_error *err) {
     fine.seconds = fine.seconds > s->bound.seconds ? fine.seconds : s->bound.seconds;
     s->bound = fine;
     if (!near_bound(s)) {
-        rc = candidate(s, "paged, keeping what the bound keeps", 1.05, 1, true, err);
+        rc = candidate(s, "paged, keeping what the bound keeps", 1.05, 1, true, NULL, err);
     }
+    rc = rc || near_bound(s) ? rc : try_layout(s, err);
     rc = rc || near_bound(s) ? rc : try_spread(s, err);
     return rc ? rc : try_modes(s, err);
 }

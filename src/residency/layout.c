@@ -1,0 +1,270 @@
+#include "residency/layout.h"
+
+#include "residency/spread.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What choosing the residents of one phase may cost, in blocks walked over. */
+static const long work_limit = 400000;
+
+typedef struct chooser {
+    const bl_problem *p;
+    const bl_problem_module *m;
+    const double *seconds; /* of each block */
+    const uint8_t *fixed;  /* 1: resident whatever the rest does */
+    uint8_t *pin, *best;
+    bl_problem_block *small; /* [block_count] of a start: the blocks that are left to choose from, ... */
+    double *share;           /* ... the seconds of each, ... */
+    uint8_t *small_pin;      /* ... and the choice */
+    double *end;             /* [block_count * passes] when the streamed runs end */
+    uint64_t room;
+    long work;
+} chooser;
+
+enum { passes_walked = 3 };
+
+/* Seconds of a pass, in the long run, with these residents: streamed blocks share what they leave of the
+ * room. INFINITY when one does not fit there. */
+static double pass_seconds(chooser *c) {
+    const bl_problem_module *m = c->m;
+    uint64_t pinned = 0, used = 0;
+    for (int b = 0; b < m->block_count; b++) {
+        pinned += c->pin[b] ? m->blocks[b].bytes : 0;
+    }
+    if (pinned > c->room) {
+        return INFINITY;
+    }
+    uint64_t window = c->room - pinned;
+    double compute = 0, copy = 0, before = 0;
+    int oldest_block = 0, oldest = 0, next = 0;
+    c->work += (long)m->block_count * passes_walked;
+    for (int pass = 0; pass < passes_walked; pass++) {
+        before = compute;
+        for (int b = 0; b < m->block_count; b++) {
+            const bl_problem_block *x = &m->blocks[b];
+            if (!c->pin[b]) {
+                if (x->bytes > window) {
+                    return INFINITY;
+                }
+                while (used + x->bytes > window) {
+                    while (c->pin[oldest_block]) {
+                        oldest_block = (oldest_block + 1) % m->block_count;
+                    }
+                    used -= m->blocks[oldest_block].bytes;
+                    oldest_block = (oldest_block + 1) % m->block_count;
+                    copy = fmax(copy, c->end[oldest++]);
+                }
+                used += x->bytes;
+                if (c->p->async_copy) {
+                    copy += x->copy_seconds;
+                    compute = fmax(compute, copy);
+                } else {
+                    compute += x->copy_seconds;
+                }
+            }
+            compute += c->seconds[b];
+            if (!c->pin[b]) {
+                c->end[next++] = compute;
+            }
+        }
+    }
+    return compute - before;
+}
+
+/* Fewest seconds; of equals the fewest streamed bytes count a little. */
+static double value(chooser *c) {
+    double streamed = 0, seconds = pass_seconds(c);
+    for (int b = 0; b < c->m->block_count; b++) {
+        streamed += c->pin[b] ? 0 : c->m->blocks[b].copy_seconds;
+    }
+    return seconds + 0.02 * streamed;
+}
+
+/* Changes one resident, or exchanges two, as long as that helps. */
+static void improve(chooser *c, double best) {
+    int n = c->m->block_count;
+    bool better = true;
+    while (better && c->work < work_limit) {
+        better = false;
+        for (int a = 0; a < n && c->work < work_limit; a++) {
+            if (c->fixed[a]) {
+                continue;
+            }
+            for (int b = a; b < n && c->work < work_limit; b++) {
+                if (c->fixed[b] || (b > a && c->pin[a] == c->pin[b])) {
+                    continue;
+                }
+                c->pin[a] ^= 1;
+                c->pin[b] ^= b > a;
+                double now = value(c);
+                if (now < best * (1 - 1e-9)) {
+                    best = now;
+                    better = true;
+                } else {
+                    c->pin[a] ^= 1;
+                    c->pin[b] ^= b > a;
+                }
+            }
+        }
+    }
+}
+
+/* A start: a window of `window` bytes; what is larger than half of it stays, so that any two that are
+ * streamed fit side by side, and of the rest those that streaming as evenly as possible leaves. False when
+ * that is no choice at all. */
+static bool start(chooser *c, uint64_t window, uint64_t half) {
+    const bl_problem_module *m = c->m;
+    bl_problem_module small = {.copy_seconds = 0};
+    uint64_t pinned = 0;
+    double skipped = 0;
+    for (int b = 0; b < m->block_count; b++) {
+        skipped += c->seconds[b];
+        c->pin[b] = c->fixed[b] || m->blocks[b].bytes > half;
+        if (c->pin[b]) {
+            pinned += m->blocks[b].bytes;
+            continue;
+        }
+        c->small[small.block_count] = m->blocks[b];
+        c->share[small.block_count++] = skipped; /* what runs since the last of them */
+        small.bytes += m->blocks[b].bytes;
+        small.copy_seconds += m->blocks[b].copy_seconds;
+        skipped = 0;
+    }
+    if (!small.block_count || pinned + window > c->room) {
+        return false;
+    }
+    small.blocks = c->small;
+    c->share[0] += skipped;
+    bl_spread(c->small_pin, &small, c->share, c->room - pinned, window);
+    for (int b = 0, k = 0; b < m->block_count; b++) {
+        if (!c->pin[b]) {
+            c->pin[b] = c->small_pin[k++];
+        }
+    }
+    return true;
+}
+
+/* The best start of several, then step by step. */
+static void choose(chooser *c) {
+    int n = c->m->block_count;
+    double least = INFINITY;
+    for (int w = 4; w <= 24; w++) {
+        for (int all = 0; all < 2; all++) {
+            uint64_t window = c->m->largest_block / 8 * (uint64_t)w * (all ? 2 : 1);
+            if (!start(c, window, all ? UINT64_MAX : c->p->async_copy ? window / 2 : window)) {
+                continue;
+            }
+            double now = value(c);
+            if (now < least) {
+                least = now;
+                memcpy(c->best, c->pin, (size_t)n);
+            }
+        }
+    }
+    memcpy(c->pin, isinf(least) ? c->fixed : c->best, (size_t)n);
+    improve(c, least);
+}
+
+void bl_layout_free(bl_layout *l) {
+    for (int m = 0; m < BL_PROBLEM_MODULES; m++) {
+        free(l->home[m]);
+    }
+    for (int i = 0; i < BL_PROBLEM_PHASES; i++) {
+        free(l->pin[i]);
+    }
+    memset(l, 0, sizeof *l);
+}
+
+/* The module's phase with the least room above `above`'s, or of those with as much a later one; -1: none. */
+static int next_tighter(const bl_problem *p, const int *levels, int module, int above) {
+    int found = -1;
+    for (int i = 0; i < p->phase_count; i++) {
+        uint64_t arena = p->phases[i].levels[levels[i]].arena_bytes;
+        if (p->phases[i].module != module) {
+            continue;
+        }
+        if (above >= 0) {
+            uint64_t last = p->phases[above].levels[levels[above]].arena_bytes;
+            if (arena > last || (arena == last && i <= above)) {
+                continue;
+            }
+        }
+        if (found < 0 || arena > p->phases[found].levels[levels[found]].arena_bytes) {
+            found = i;
+        }
+    }
+    return found;
+}
+
+/* From the phase with the least room on: its residents stay residents where there is more, and lie highest.
+ */
+static int lay_out(bl_layout *l, const bl_problem *p, const int *levels, int module, uint64_t region_bytes,
+                   bl_error *err) {
+    const bl_problem_module *m = &p->modules[module];
+    size_t n = (size_t)m->block_count;
+    chooser c = {.p = p, .m = m};
+    uint8_t *fixed = calloc(n, 1);
+    c.best = malloc(n);
+    c.end = malloc(n * passes_walked * sizeof *c.end);
+    c.small = malloc(n * sizeof *c.small);
+    c.share = malloc(n * sizeof *c.share);
+    c.small_pin = malloc(n);
+    l->home[module] = malloc(n * sizeof *l->home[module]);
+    if (!fixed || !c.best || !c.end || !l->home[module]) {
+        free(fixed);
+        free(c.best);
+        free(c.end);
+        return bl_fail_memory(err, "the planner's residents", n * sizeof *c.end);
+    }
+    c.fixed = fixed;
+    uint64_t top = region_bytes;
+    int rc = 0;
+    for (size_t b = 0; b < n; b++) {
+        l->home[module][b] = BL_NOWHERE;
+    }
+    for (int i = next_tighter(p, levels, module, -1); i >= 0 && !rc; i = next_tighter(p, levels, module, i)) {
+        const bl_problem_level *level = &p->phases[i].levels[levels[i]];
+        l->pin[i] = malloc(n);
+        if (!l->pin[i]) {
+            rc = bl_fail_memory(err, "the planner's residents", n);
+            break;
+        }
+        c.pin = l->pin[i];
+        c.seconds = level->block_seconds;
+        c.room = region_bytes - level->arena_bytes;
+        c.work = 0;
+        choose(&c);
+        for (size_t b = 0; b < n; b++) {
+            if (c.pin[b] && !fixed[b]) {
+                fixed[b] = 1;
+                top -= m->blocks[b].bytes;
+                l->home[module][b] = top;
+            }
+        }
+        l->window[i] = top;
+    }
+    free(fixed);
+    free(c.best);
+    free(c.end);
+    return rc;
+}
+
+int bl_layout_find(bl_layout *out, const bl_problem *p, const int *levels, uint64_t region_bytes,
+                   bl_error *err) {
+    memset(out, 0, sizeof *out);
+    for (int m = 0; m < p->module_count; m++) {
+        int i = next_tighter(p, levels, m, -1);
+        if (i < 0 || p->modules[m].bytes <= region_bytes - p->phases[i].levels[levels[i]].arena_bytes) {
+            continue;
+        }
+        out->any = true;
+        int rc = lay_out(out, p, levels, m, region_bytes, err);
+        if (rc) {
+            bl_layout_free(out);
+            return rc;
+        }
+    }
+    return 0;
+}
