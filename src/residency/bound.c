@@ -22,9 +22,10 @@ enum { groups_most = 8 };
 
 typedef struct program {
     bl_lp lp;
-    const bl_problem *p;                    /* with long phases in parts, if so asked */
-    int phase_of[3 * BL_PROBLEM_PHASES];    /* the phase that a part belongs to */
-    int block_first[3 * BL_PROBLEM_PHASES]; /* first column of a part's blocks */
+    const bl_problem *p;                      /* with phases in parts, where the finer bound is asked for */
+    int phase_of[3 * BL_PROBLEM_PHASES];      /* the phase that a part belongs to */
+    int cluster_count[3 * BL_PROBLEM_PHASES]; /* of a part; 0: its blocks are not looked at */
+    int block_first[3 * BL_PROBLEM_PHASES];   /* first column of a part's clusters */
     bool steady;
 } program;
 
@@ -184,10 +185,21 @@ static void initial_rows(program *l) {
     }
 }
 
+/* One copy for each use, one thing at a time: nobody has to take longer, nor to copy more. */
+static double longest(const bl_problem *p) {
+    double sum = 0;
+    for (int i = 0; i < p->phase_count; i++) {
+        const bl_problem_phase *f = &p->phases[i];
+        sum += f->passes * (f->levels[0].pass_seconds + p->modules[f->module].copy_seconds);
+    }
+    return 2 * sum;
+}
+
+/* Every column has a limit, so that a price that is wrong by rounding cannot spoil the proof. */
 static void limits(program *l) {
     const bl_problem *p = l->p;
     bl_lp_columns(&l->lp, p->phase_count * (col_kinds * p->module_count + 2) + 1 + p->module_count, 0,
-                  INFINITY);
+                  longest(p));
     double *low = l->lp.low, *high = l->lp.high;
     if (l->lp.no_memory) {
         return;
@@ -199,9 +211,8 @@ static void limits(program *l) {
             double bytes = (double)p->modules[m].bytes / unit;
             high[column(l, col_start, i, m)] = high[column(l, col_end, i, m)] = bytes;
             high[column(l, col_stay, i, m)] = m == f->module ? 0 : bytes;
-            if (following(l, i) < 0) {
-                high[column(l, col_after, i, m)] = 0;
-            }
+            high[column(l, col_during, i, m)] = m == f->module ? (f->passes + 1) * bytes : bytes;
+            high[column(l, col_after, i, m)] = following(l, i) < 0 ? 0 : bytes;
         }
         low[column(l, col_start, i, f->module)] = (double)own->blocks[0].bytes / unit;
         low[column(l, col_end, i, f->module)] = (double)own->blocks[own->block_count - 1].bytes / unit;
@@ -209,6 +220,9 @@ static void limits(program *l) {
     }
     if (l->steady) {
         high[column_initial(l)] = 0;
+    }
+    for (int m = 0; m < p->module_count; m++) {
+        high[column_before(l, m)] = (double)p->modules[m].bytes / unit;
     }
 }
 
@@ -258,8 +272,9 @@ static void group_rows(program *l, int i) {
     bl_lp *lp = &l->lp;
     /* bytes of group g on the device when group t begins, t = n: when the pass ends; copied while group t
      * runs; on the device when the phase begins; seconds of group t */
-    int there = bl_lp_columns(lp, n * (n + 1), 0, INFINITY), copied = bl_lp_columns(lp, n * n, 0, INFINITY);
-    int entry = bl_lp_columns(lp, n, 0, INFINITY), length = bl_lp_columns(lp, n, 0, INFINITY);
+    double most = (double)mod->bytes / unit;
+    int there = bl_lp_columns(lp, n * (n + 1), 0, most), copied = bl_lp_columns(lp, n * n, 0, 2 * most);
+    int entry = bl_lp_columns(lp, n, 0, most), length = bl_lp_columns(lp, n, 0, longest(p));
     if (lp->no_memory) {
         return;
     }
@@ -335,41 +350,17 @@ static void group_rows(program *l, int i) {
     }
 }
 
-/* Columns of one block of a part's module; behind those of all blocks the part's idle and other. */
-enum {
-    block_kept,   /* bytes kept from one pass to the next, summed */
-    block_entry,  /* there when the part begins, and kept until the first use */
-    block_exit,   /* kept from the last use to the end of the part */
-    block_copied, /* copied for uses in the part */
-    block_early,  /* copied in the part for uses after it */
-    block_after,  /* copied between the part and the next one, which runs the same module */
-    block_cover,  /* seconds of compute beside copies of the block */
-    block_kinds
-};
+enum { clusters_most = 64, clusters_in_all = 192 };
 
-/* Number of a block's first column. */
-static int block_column(const program *l, int part, int block) {
-    return l->block_first[part] + block * block_kinds;
-}
-
-/* Seconds of a part in which no copy is under way. */
-static int column_idle(const program *l, int part) {
-    return block_column(l, part, l->p->modules[l->p->phases[part].module].block_count);
-}
-
-/* Seconds of compute in a part beside copies of another module m. */
-static int column_other(const program *l, int part, int module) {
-    return column_idle(l, part) + 1 + module;
-}
-
-static double block_gb(const bl_problem_module *m, int block) {
-    return (double)m->blocks[block].bytes / unit;
-}
-
-/* Copy seconds of 10^9 bytes of the block. */
-static double block_rate(const bl_problem_module *m, int block) {
-    return m->blocks[block].copy_seconds / block_gb(m, block);
-}
+/* Consecutive blocks of one module that the program counts as one. */
+typedef struct cluster {
+    double bytes;             /* all, in units */
+    double smallest, largest; /* of one block */
+    double cheapest, dearest; /* copy seconds of one unit of a block */
+    double running;           /* sum of bytes x share over its blocks */
+    double before, after;     /* share of the pass's compute before its first block and after its last */
+    double largest_share;     /* of one of its blocks */
+} cluster;
 
 static double fastest_block(const bl_problem_phase *f, int block) {
     double best = f->levels[0].block_seconds[block];
@@ -379,49 +370,132 @@ static double fastest_block(const bl_problem_phase *f, int block) {
     return best;
 }
 
-static void block_columns(program *l, int i) {
+/* Ends of clusters whose sizes differ by no more than `spread`; returns how many. */
+static int cut_by_size(const bl_problem_module *m, double spread, int limit, int *end) {
+    int count = 0, most = (3 * m->block_count + limit - 1) / limit;
+    double low = 0, high = 0;
+    for (int b = 0, first = 0; b < m->block_count; b++) {
+        double bytes = (double)m->blocks[b].bytes;
+        if (b == first || (b - first < most && fmax(high, bytes) <= spread * fmin(low, bytes))) {
+            low = b == first ? bytes : fmin(low, bytes);
+            high = b == first ? bytes : fmax(high, bytes);
+        } else {
+            end[count++] = b;
+            first = b;
+            low = high = bytes;
+        }
+    }
+    end[count++] = m->block_count;
+    return count;
+}
+
+/* Fills out[]; returns how many. One block each where there are few. */
+static int make_clusters(const bl_problem_phase *f, const bl_problem_module *m, int limit, cluster *out) {
+    static const double spreads[] = {1.1, 1.25, 1.5, 2, 4, INFINITY};
+    int end[BL_PROBLEM_BLOCKS], count = 0;
+    if (m->block_count <= limit) {
+        for (; count < m->block_count; count++) {
+            end[count] = count + 1;
+        }
+    }
+    for (size_t i = 0; i < sizeof spreads / sizeof *spreads && (!count || count > limit); i++) {
+        count = cut_by_size(m, spreads[i], limit, end);
+    }
+    double all = 0, before = 0;
+    for (int b = 0; b < m->block_count; b++) {
+        all += fastest_block(f, b);
+    }
+    for (int c = 0, b = 0; c < count; c++) {
+        cluster x = {.smallest = INFINITY, .cheapest = INFINITY, .before = before};
+        for (; b < end[c]; b++) {
+            double bytes = (double)m->blocks[b].bytes / unit, rate = m->blocks[b].copy_seconds / bytes;
+            double share = all > 0 ? fastest_block(f, b) / all : 0;
+            x.bytes += bytes;
+            x.smallest = fmin(x.smallest, bytes);
+            x.largest = fmax(x.largest, bytes);
+            x.cheapest = fmin(x.cheapest, rate);
+            x.dearest = fmax(x.dearest, rate);
+            x.running += share * bytes;
+            x.largest_share = fmax(x.largest_share, share);
+            before += share;
+        }
+        x.after = fmax(0, 1 - before - 1e-12);
+        out[c] = x;
+    }
+    return count;
+}
+
+/* Columns of one cluster of a part's module; behind those of all clusters the part's idle and other. */
+enum {
+    block_kept,   /* bytes kept from one pass to the next, summed */
+    block_entry,  /* there when the part begins, and kept until the first use */
+    block_exit,   /* kept from the last use to the end of the part */
+    block_copied, /* copied for uses in the part */
+    block_early,  /* copied in the part for uses after it */
+    block_after,  /* copied between the part and the next one, which runs the same module */
+    block_cover,  /* seconds of compute beside copies of the cluster */
+    block_kinds
+};
+
+/* Number of a cluster's first column. */
+static int block_column(const program *l, int part, int c) {
+    return l->block_first[part] + c * block_kinds;
+}
+
+/* Seconds of a part in which no copy is under way. */
+static int column_idle(const program *l, int part) {
+    return block_column(l, part, l->cluster_count[part]);
+}
+
+/* Seconds of compute in a part beside copies of another module. */
+static int column_other(const program *l, int part, int module) {
+    return column_idle(l, part) + 1 + module;
+}
+
+/* The part whose blocks follow those of part i, or -1: the next one, if it runs the same module. */
+static int same_next(const program *l, int i) {
+    int next = following(l, i);
+    return next >= 0 && l->p->phases[next].module == l->p->phases[i].module && l->cluster_count[next] ? next
+                                                                                                      : -1;
+}
+
+static void block_columns(program *l, int i, const cluster *clusters) {
     const bl_problem *p = l->p;
-    const bl_problem_module *m = &p->modules[p->phases[i].module];
-    bool again = following(l, i) >= 0 && p->phases[following(l, i)].module == p->phases[i].module;
     l->block_first[i] =
-        bl_lp_columns(&l->lp, m->block_count * block_kinds + 1 + p->module_count, 0, INFINITY);
-    if (l->lp.no_memory) {
-        return;
-    }
-    double *high = l->lp.high;
-    for (int b = 0; b < m->block_count; b++) {
-        int at = block_column(l, i, b);
-        double bytes = block_gb(m, b);
-        high[at + block_kept] = (p->phases[i].passes - 1) * bytes;
-        high[at + block_entry] = high[at + block_exit] = high[at + block_early] = bytes;
-        high[at + block_after] = again ? bytes : 0;
+        bl_lp_columns(&l->lp, l->cluster_count[i] * block_kinds + 1 + p->module_count, 0, longest(p));
+    double *high = l->lp.high, passes = p->phases[i].passes;
+    for (int c = 0; c < l->cluster_count[i] && !l->lp.no_memory; c++) {
+        int at = block_column(l, i, c);
+        double bytes = clusters[c].bytes;
+        high[at + block_kept] = (passes - 1) * bytes;
+        high[at + block_entry] = high[at + block_exit] = high[at + block_early] = high[at + block_after] =
+            bytes;
+        high[at + block_copied] = passes * bytes;
     }
 }
 
-/* Adds value x the sum of one kind of column over the blocks to the row. */
+/* Adds value x the sum of one kind of column over the clusters to the row. */
 static void add_blocks(program *l, int i, int kind, double value) {
-    for (int b = 0; b < l->p->modules[l->p->phases[i].module].block_count; b++) {
-        bl_lp_add(&l->lp, block_column(l, i, b) + kind, value);
+    for (int c = 0; c < l->cluster_count[i]; c++) {
+        bl_lp_add(&l->lp, block_column(l, i, c) + kind, value);
     }
 }
 
-/* What becomes of each block, and how that adds up to what becomes of the module. */
-static void block_rows(program *l, int i) {
+/* What becomes of each cluster, and how that adds up to what becomes of the module. */
+static void block_rows(program *l, int i, const cluster *clusters) {
     const bl_problem *p = l->p;
-    const bl_problem_module *m = &p->modules[p->phases[i].module];
-    int own = p->phases[i].module, next = following(l, i);
-    bool again = next >= 0 && p->phases[next].module == own;
-    double passes = p->phases[i].passes, all = (double)m->bytes / unit, smallest = all;
-    for (int b = 0; b < m->block_count; b++) {
-        int at = block_column(l, i, b);
-        smallest = fmin(smallest, block_gb(m, b));
-        bl_lp_row(&l->lp, passes * block_gb(m, b), INFINITY); /* each use finds it */
+    int own = p->phases[i].module, next = same_next(l, i);
+    double passes = p->phases[i].passes, all = (double)p->modules[own].bytes / unit, smallest = all;
+    for (int c = 0; c < l->cluster_count[i]; c++) {
+        int at = block_column(l, i, c);
+        smallest = fmin(smallest, clusters[c].smallest);
+        bl_lp_row(&l->lp, passes * clusters[c].bytes, INFINITY); /* each use finds it */
         bl_lp_add(&l->lp, at + block_kept, 1);
         bl_lp_add(&l->lp, at + block_entry, 1);
         bl_lp_add(&l->lp, at + block_copied, 1);
-        if (again) {
+        if (next >= 0) {
             bl_lp_row(&l->lp, 0, INFINITY); /* there at the begin of the next part: from this one */
-            bl_lp_add(&l->lp, block_column(l, next, b) + block_entry, -1);
+            bl_lp_add(&l->lp, block_column(l, next, c) + block_entry, -1);
             bl_lp_add(&l->lp, at + block_exit, 1);
             bl_lp_add(&l->lp, at + block_early, 1);
             bl_lp_add(&l->lp, at + block_after, 1);
@@ -452,65 +526,59 @@ static void block_rows(program *l, int i) {
 
 /* The room at each moment of compute, averaged over its time: beside what is kept lie, whole, the block that
  * runs and the one that is copied. */
-static void whole_rows(program *l, int i) {
+static void whole_rows(program *l, int i, const cluster *clusters) {
     const bl_problem *p = l->p;
     const bl_problem_phase *f = &p->phases[i];
-    const bl_problem_module *m = &p->modules[f->module];
     bl_lp *lp = &l->lp;
-    double all = 0, running = 0, before = 0;
-    for (int b = 0; b < m->block_count; b++) {
-        all += fastest_block(f, b);
-        running += fastest_block(f, b) * block_gb(m, b);
+    double all = fastest_pass(f), running = 0;
+    for (int c = 0; c < l->cluster_count[i]; c++) {
+        running += clusters[c].running;
     }
     if (all <= 0) {
         return;
     }
-    bl_lp_row(lp, -INFINITY, f->passes * (phase_room(p, i) - running / all));
-    for (int b = 0; b < m->block_count; b++) {
-        int at = block_column(l, i, b);
-        double share = fastest_block(f, b) / all;
-        bl_lp_add(lp, at + block_kept, 1 - share);
-        bl_lp_add(lp, at + block_entry, before);
-        bl_lp_add(lp, at + block_exit, fmax(0, 1 - share - before));
+    bl_lp_row(lp, -INFINITY, f->passes * (phase_room(p, i) - running));
+    for (int c = 0; c < l->cluster_count[i]; c++) {
+        int at = block_column(l, i, c);
+        bl_lp_add(lp, at + block_kept, 1 - clusters[c].largest_share);
+        bl_lp_add(lp, at + block_entry, clusters[c].before);
+        bl_lp_add(lp, at + block_exit, clusters[c].after);
         if (p->async_copy) {
-            bl_lp_add(lp, at + block_cover, block_gb(m, b) / all);
+            bl_lp_add(lp, at + block_cover, clusters[c].smallest / all);
         }
-        before += share;
     }
     for (int k = 0; k < p->module_count; k++) {
         if (k == f->module) {
             continue;
         }
         bl_lp_add(lp, column(l, col_stay, i, k), f->passes);
+        double least = INFINITY;
+        for (int b = 0; b < p->modules[k].block_count; b++) {
+            least = fmin(least, (double)p->modules[k].blocks[b].bytes / unit);
+        }
         if (p->async_copy) {
-            double least = INFINITY;
-            for (int b = 0; b < p->modules[k].block_count; b++) {
-                least = fmin(least, block_gb(&p->modules[k], b));
-            }
             bl_lp_add(lp, column_other(l, i, k), least / all);
         }
     }
-    if (!p->async_copy) {
-        return;
-    }
-    bl_lp_row(lp, f->passes * all, INFINITY); /* compute runs beside a copy, or none is under way */
-    bl_lp_add(lp, column_idle(l, i), 1);
-    add_blocks(l, i, block_cover, 1);
-    for (int k = 0; k < p->module_count; k++) {
-        bl_lp_add(lp, column_other(l, i, k), 1);
+    if (p->async_copy) {
+        bl_lp_row(lp, f->passes * all, INFINITY); /* compute runs beside a copy, or none is under way */
+        bl_lp_add(lp, column_idle(l, i), 1);
+        add_blocks(l, i, block_cover, 1);
+        for (int k = 0; k < p->module_count; k++) {
+            bl_lp_add(lp, column_other(l, i, k), 1);
+        }
     }
 }
 
 /* Seconds of copies: compute beside them cannot be longer, and with the idle ones they fill the part. */
-static void copy_rows(program *l, int i) {
+static void copy_rows(program *l, int i, const cluster *clusters) {
     const bl_problem *p = l->p;
-    const bl_problem_module *m = &p->modules[p->phases[i].module];
     bl_lp *lp = &l->lp;
-    for (int b = 0; b < m->block_count; b++) {
-        int at = block_column(l, i, b);
+    for (int c = 0; c < l->cluster_count[i]; c++) {
+        int at = block_column(l, i, c);
         bl_lp_row(lp, 0, INFINITY);
-        bl_lp_add(lp, at + block_copied, block_rate(m, b));
-        bl_lp_add(lp, at + block_early, block_rate(m, b));
+        bl_lp_add(lp, at + block_copied, clusters[c].dearest);
+        bl_lp_add(lp, at + block_early, clusters[c].dearest);
         bl_lp_add(lp, at + block_cover, -1);
     }
     for (int k = 0; k < p->module_count; k++) {
@@ -520,7 +588,8 @@ static void copy_rows(program *l, int i) {
         }
         double dearest = 0;
         for (int b = 0; b < p->modules[k].block_count; b++) {
-            dearest = fmax(dearest, block_rate(&p->modules[k], b));
+            const bl_problem_block *x = &p->modules[k].blocks[b];
+            dearest = fmax(dearest, x->copy_seconds / ((double)x->bytes / unit));
         }
         bl_lp_row(lp, 0, INFINITY);
         bl_lp_add(lp, column(l, col_during, i, k), dearest);
@@ -529,9 +598,9 @@ static void copy_rows(program *l, int i) {
     bl_lp_row(lp, 0, INFINITY);
     bl_lp_add(lp, column_seconds(l, i), 1);
     bl_lp_add(lp, column_idle(l, i), -1);
-    for (int b = 0; b < m->block_count; b++) {
-        bl_lp_add(lp, block_column(l, i, b) + block_copied, -block_rate(m, b));
-        bl_lp_add(lp, block_column(l, i, b) + block_early, -block_rate(m, b));
+    for (int c = 0; c < l->cluster_count[i]; c++) {
+        bl_lp_add(lp, block_column(l, i, c) + block_copied, -clusters[c].cheapest);
+        bl_lp_add(lp, block_column(l, i, c) + block_early, -clusters[c].cheapest);
     }
     for (int k = 0; k < p->module_count; k++) {
         if (k != p->phases[i].module) {
@@ -541,14 +610,47 @@ static void copy_rows(program *l, int i) {
     }
 }
 
+static bool must_stream(const bl_problem *p, int part) {
+    return (double)p->modules[p->phases[part].module].bytes / unit > phase_room(p, part);
+}
+
+/* Whole blocks, where some must be streamed: the more such parts, the larger the clusters. */
+static void all_block_rows(program *l) {
+    const bl_problem *p = l->p;
+    cluster clusters[2 * clusters_most];
+    int parts = 0;
+    for (int i = 0; i < p->phase_count; i++) {
+        parts += must_stream(p, i);
+    }
+    int limit = parts * clusters_most > clusters_in_all ? clusters_in_all / parts : clusters_most;
+    limit = limit > 8 ? limit : 8;
+    for (int i = 0; i < p->phase_count && !l->lp.no_memory; i++) {
+        if (must_stream(p, i)) {
+            l->cluster_count[i] =
+                make_clusters(&p->phases[i], &p->modules[p->phases[i].module], limit, clusters);
+            block_columns(l, i, clusters);
+        }
+    }
+    for (int i = 0; i < p->phase_count && !l->lp.no_memory; i++) {
+        if (l->cluster_count[i]) {
+            make_clusters(&p->phases[i], &p->modules[p->phases[i].module], limit, clusters);
+            block_rows(l, i, clusters);
+            whole_rows(l, i, clusters);
+            if (p->async_copy) {
+                copy_rows(l, i, clusters);
+            }
+        }
+    }
+}
+
 static int find_keep(bl_bound *out, program *l, double seconds, bl_error *err) {
     const bl_problem *p = l->p;
-    size_t n = ((size_t)l->phase_of[p->phase_count - 1] + 1) * (size_t)p->module_count;
+    size_t n = (size_t)p->phase_count * (size_t)p->module_count;
     uint64_t *keep = calloc(n, sizeof *keep);
     if (!keep) {
         return bl_fail_memory(err, "the bound's residents", n * sizeof *keep);
     }
-    bl_lp_row(&l->lp, -INFINITY, seconds * (1 + 1e-6) + 1e-9);
+    bl_lp_row(&l->lp, -INFINITY, seconds * (1 + 1e-5) + 1e-9);
     bl_lp_add(&l->lp, column_initial(l), 1);
     for (int i = 0; i < p->phase_count; i++) {
         bl_lp_add(&l->lp, column_seconds(l, i), 1);
@@ -559,11 +661,8 @@ static int find_keep(bl_bound *out, program *l, double seconds, bl_error *err) {
     int rc = bl_lp_solve(&l->lp, &value, &proved, &x, err);
     for (int i = 0; i < p->phase_count && !rc && proved; i++) {
         for (int m = 0; m < p->module_count; m++) {
-            /* What stays through all parts of a phase. */
-            double bytes = fmax(0, x[column(l, col_stay, i, m)] * unit);
-            uint64_t *at = &keep[l->phase_of[i] * p->module_count + m];
-            bool first = i == 0 || l->phase_of[i - 1] != l->phase_of[i];
-            *at = first || bytes < (double)*at ? (uint64_t)bytes : *at;
+            double bytes = x[column(l, col_stay, i, m)] * unit;
+            keep[i * p->module_count + m] = bytes > 0 ? (uint64_t)bytes : 0;
         }
     }
     if (rc) {
@@ -575,7 +674,7 @@ static int find_keep(bl_bound *out, program *l, double seconds, bl_error *err) {
 }
 
 /* First pass, middle, last pass: what comes or goes for a neighbour does so in a pass's time. */
-static int take_apart(program *l, bl_problem *parts, const bl_problem *p, bool apart, bl_error *err) {
+static int take_apart(program *l, bl_problem *parts, const bl_problem *p, bl_error *err) {
     *parts = *p;
     l->p = parts;
     parts->phases = malloc(3 * (size_t)p->phase_count * sizeof *parts->phases);
@@ -584,11 +683,10 @@ static int take_apart(program *l, bl_problem *parts, const bl_problem *p, bool a
     }
     parts->phase_count = 0;
     for (int i = 0; i < p->phase_count; i++) {
-        int passes = p->phases[i].passes, edge = apart && passes > 1;
+        int passes = p->phases[i].passes, edge = passes > 1;
         int part[3] = {edge, passes - 2 * edge, edge};
         for (int k = 0; k < 3; k++) {
             if (part[k] > 0) {
-                l->phase_of[parts->phase_count] = i;
                 parts->phases[parts->phase_count] = p->phases[i];
                 parts->phases[parts->phase_count++].passes = part[k];
             }
@@ -597,52 +695,51 @@ static int take_apart(program *l, bl_problem *parts, const bl_problem *p, bool a
     return 0;
 }
 
-int bl_bound_find(bl_bound *out, const bl_problem *p, bool steady, bool fine, bool with_keep, bl_error *err) {
-    program l = {.steady = steady};
-    bl_problem parts;
-    int rc = take_apart(&l, &parts, p, fine, err);
-    if (rc) {
-        return rc;
-    }
-    limits(&l);
-    for (int i = 0; i < parts.phase_count && !l.lp.no_memory && fine; i++) {
-        block_columns(&l, i);
-    }
-    for (int i = 0; i < parts.phase_count && !l.lp.no_memory; i++) {
-        memory_rows(&l, i);
-        pass_rows(&l, i);
-        time_rows(&l, i);
-        if (fine && p->async_copy && parts.phases[i].passes > 1) {
-            group_rows(&l, i);
-        }
-        if (fine) {
-            block_rows(&l, i);
-            whole_rows(&l, i);
-        }
-        if (fine && p->async_copy) {
-            copy_rows(&l, i);
+/* The rows that hold for any schedule. */
+static void all_rows(program *l, bool fine) {
+    const bl_problem *p = l->p;
+    limits(l);
+    for (int i = 0; i < p->phase_count && !l->lp.no_memory; i++) {
+        memory_rows(l, i);
+        pass_rows(l, i);
+        time_rows(l, i);
+        if (fine && p->async_copy && p->phases[i].passes > 1) {
+            group_rows(l, i);
         }
     }
-    if (!steady && !l.lp.no_memory) {
-        initial_rows(&l);
+    if (fine) {
+        all_block_rows(l);
     }
-    bl_bound bound = {0};
-    double bytes = 0, seconds = 0;
+    if (!l->steady && !l->lp.no_memory) {
+        initial_rows(l);
+    }
+}
+
+/* Clp works to 1e-7. */
+static int least_seconds(double *out, program *l, bl_error *err) {
     bool proved = false;
-    if (!l.lp.no_memory) {
-        set_cost(&l, true);
+    if (!l->lp.no_memory) {
+        set_cost(l, true);
     }
-    rc = bl_lp_solve(&l.lp, &seconds, &proved, NULL, err);
+    int rc = bl_lp_solve(&l->lp, out, &proved, NULL, err);
+    *out -= 1e-6 * *out;
+    /* Without a proof there is no bound but the trivial one: the compute. */
+    for (int i = 0; i < l->p->phase_count && !proved; i++) {
+        *out = (i ? *out : 0) + fastest_pass(&l->p->phases[i]) * l->p->phases[i].passes;
+    }
+    return rc;
+}
+
+int bl_bound_find(bl_bound *out, const bl_problem *p, bool steady, bl_error *err) {
+    program l = {.p = p, .steady = steady};
+    bl_bound bound = {0};
+    double bytes = 0;
+    bool proved = false;
+    all_rows(&l, false);
+    int rc = least_seconds(&bound.seconds, &l, err);
     if (rc) {
         goto done;
     }
-    /* Without a proof there is no bound but the trivial one: the compute, and nothing moved. Clp works to
-     * 1e-7. */
-    seconds -= 1e-6 * seconds;
-    for (int i = 0; i < p->phase_count && !proved; i++) {
-        seconds = (i ? seconds : 0) + fastest_pass(&p->phases[i]) * p->phases[i].passes;
-    }
-    bound.seconds = seconds;
     set_cost(&l, false);
     rc = bl_lp_solve(&l.lp, &bytes, &proved, NULL, err);
     if (rc) {
@@ -650,13 +747,26 @@ int bl_bound_find(bl_bound *out, const bl_problem *p, bool steady, bool fine, bo
     }
     bytes -= 1e-6 * bytes + 1e-6;
     bound.moved_bytes = proved && bytes > 0 ? (uint64_t)(bytes * unit) : 0;
-    if (with_keep) {
-        rc = find_keep(&bound, &l, bound.seconds, err);
-    }
+    rc = find_keep(&bound, &l, bound.seconds, err);
     if (!rc) {
         *out = bound;
     }
 done:
+    bl_lp_free(&l.lp);
+    return rc;
+}
+
+int bl_bound_refine(double *seconds, const bl_problem *p, bool steady, bl_error *err) {
+    program l = {.steady = steady};
+    bl_problem parts;
+    int rc = take_apart(&l, &parts, p, err);
+    if (rc) {
+        return rc;
+    }
+    all_rows(&l, true);
+    double fine;
+    rc = least_seconds(&fine, &l, err);
+    *seconds = !rc && fine > *seconds ? fine : *seconds;
     free(parts.phases);
     bl_lp_free(&l.lp);
     return rc;

@@ -9,14 +9,16 @@ typedef struct bl_bound {
     double seconds;       /* no schedule under the budget is faster */
     uint64_t moved_bytes; /* no schedule under the budget moves fewer; not at the same time as `seconds` */
     /* [phase_count * module_count] bytes of each module that the fastest relaxed schedule (of those the one
-     * that moves least) keeps on the device through each phase. Caller frees; NULL unless asked for. */
+     * that moves least) keeps on the device through each phase. Caller frees. */
     uint64_t *keep;
 } bl_bound;
 
 /* `steady`: the average of generations without end, whatever is resident now. Otherwise one generation from
- * what is resident now. Arenas count at their smallest level and seconds at the fastest. `fine`: also looks
- * inside the passes, where copies and compute do not keep step: higher, and slower to find. `with_keep`: fill
- * keep. */
-int bl_bound_find(bl_bound *out, const bl_problem *p, bool steady, bool fine, bool with_keep, bl_error *err);
+ * what is resident now. Arenas count at their smallest level and seconds at the fastest. */
+int bl_bound_find(bl_bound *out, const bl_problem *p, bool steady, bl_error *err);
+
+/* Raises *seconds to what is found by looking at whole blocks, at where in a pass they are copied, and at the
+ * first and last pass of a phase by themselves: higher, and slower to find. */
+int bl_bound_refine(double *seconds, const bl_problem *p, bool steady, bl_error *err);
 
 #endif

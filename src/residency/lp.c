@@ -5,9 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Prices and costs are of the order of 1: this much is what sums of them lose. */
-static const double rounding = 1e-9;
-
 void bl_lp_free(bl_lp *l) {
     free(l->low);
     free(l->high);
@@ -101,19 +98,14 @@ void bl_lp_add(bl_lp *l, int column, double value) {
 }
 
 /* What the rows' prices prove, whatever tolerance or scale they were found with: no point that satisfies all
- * rows costs less (weak duality). -INFINITY when they prove nothing. */
+ * rows and limits costs less (weak duality, which holds for any prices; one for a side that a row does not
+ * have counts as 0). */
 static double proved_value(const bl_lp *l, const double *price, double *reduced) {
     double value = 0;
     memcpy(reduced, l->cost, (size_t)l->columns * sizeof *reduced);
     for (int r = 0; r < l->rows; r++) {
-        if (price[r] == 0) {
-            continue;
-        }
         double side = price[r] > 0 ? l->row_low[r] : l->row_high[r];
-        if (isinf(side)) {
-            if (fabs(price[r]) > rounding) {
-                return -INFINITY;
-            }
+        if (price[r] == 0 || isinf(side)) {
             continue;
         }
         value += price[r] * side;
@@ -122,11 +114,7 @@ static double proved_value(const bl_lp *l, const double *price, double *reduced)
         }
     }
     for (int c = 0; c < l->columns; c++) {
-        double side = reduced[c] > 0 ? l->low[c] : l->high[c];
-        if (isinf(side) && reduced[c] < -rounding) {
-            return -INFINITY;
-        }
-        value += isinf(side) ? 0 : reduced[c] * side;
+        value += reduced[c] * (reduced[c] > 0 ? l->low[c] : l->high[c]);
     }
     return value;
 }

@@ -23,13 +23,14 @@ typedef struct bl_lp {
 /* All zero is an empty program. */
 void bl_lp_free(bl_lp *l);
 
-/* Number of the new column, the first of `count` alike. `high` may be INFINITY. */
+/* Number of the new column, the first of `count` alike. Both limits are finite. */
 int bl_lp_columns(bl_lp *l, int count, double low, double high);
 /* Begins a row; bl_lp_add adds to it. */
 void bl_lp_row(bl_lp *l, double low, double high);
 void bl_lp_add(bl_lp *l, int column, double value);
 
-/* Minimises the present cost. *proved: Clp proved the optimum and *value is it; x (may be NULL) is borrowed
+/* Minimises the present cost. *value: nothing that satisfies all rows costs less; it is the least cost, to
+ * rounding, where Clp found that. *proved: it did. x (may be NULL) is borrowed
  * until the next call. Rows may be added between solves, columns may not. BL_E_MEMORY only. */
 int bl_lp_solve(bl_lp *l, double *value, bool *proved, const double **x, bl_error *err);
 

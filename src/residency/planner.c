@@ -209,16 +209,9 @@ static int search_run(search *s, bl_error *err) {
     if (rc || near_bound(s)) {
         return rc ? rc : try_modes(s, err);
     }
-    /* The quick bound may be too low to be reached, and it says nothing of what to keep. */
-    bl_bound fine;
-    rc = bl_bound_find(&fine, s->p, s->p->cyclic && s->p->open_bytes, true, true, err);
-    if (rc) {
-        return rc;
-    }
-    fine.moved_bytes = fine.moved_bytes > s->bound.moved_bytes ? fine.moved_bytes : s->bound.moved_bytes;
-    fine.seconds = fine.seconds > s->bound.seconds ? fine.seconds : s->bound.seconds;
-    s->bound = fine;
-    if (!near_bound(s)) {
+    /* The quick bound may be too low to be reached. */
+    rc = bl_bound_refine(&s->bound.seconds, s->p, s->p->cyclic && s->p->open_bytes, err);
+    if (!rc && !near_bound(s)) {
         rc = candidate(s, "paged, keeping what the bound keeps", 1.05, 1, true, NULL, err);
     }
     rc = rc || near_bound(s) ? rc : try_layout(s, err);
@@ -237,7 +230,7 @@ static int auto_plan(bl_plan **out, const bl_problem *p, const bl_plan *levels, 
         arena = levels->phases[i].arena_bytes > arena ? levels->phases[i].arena_bytes : arena;
     }
     s.region_bytes = !reopen ? p->open_bytes : all + arena < budget ? all + arena : budget;
-    int rc = bl_bound_find(&s.bound, p, p->cyclic && p->open_bytes, false, false, err);
+    int rc = bl_bound_find(&s.bound, p, p->cyclic && p->open_bytes, err);
     rc = rc ? rc : search_run(&s, err);
     for (int w = 0; w < windows; w++) {
         free(s.pins[w]);
@@ -310,13 +303,14 @@ int bl_plan_make(bl_plan **out, const bl_problem *p, const bl_offload_settings *
     }
     if (s->mode != BL_OFFLOAD_AUTO) {
         bl_bound bound;
-        rc = bl_bound_find(&bound, p, p->cyclic && p->open_bytes, false, false, err);
+        rc = bl_bound_find(&bound, p, p->cyclic && p->open_bytes, err);
         if (rc) {
             bl_plan_free(&plan);
             return rc;
         }
         plan->bound_seconds = bound.seconds;
         plan->bound_moved_bytes = bound.moved_bytes;
+        free(bound.keep);
     }
     plan->planning_seconds = bl_now() - began;
     *out = plan;

@@ -333,16 +333,20 @@ static void bounds_of_simple_cases(void **state) {
     bl_bound bound;
     p->cyclic = false;
     double copy = p->modules[0].copy_seconds, compute = p->phases[0].levels[0].pass_seconds;
-    CHECK(bl_bound_find(&bound, p, false, false, false, &described_error));
+    CHECK(bl_bound_find(&bound, p, false, &described_error));
+    free(bound.keep);
     assert_true(bound.moved_bytes <= p->modules[0].bytes &&
                 bound.moved_bytes > p->modules[0].bytes / 100 * 99);
     assert_true(bound.seconds <= copy * 21 / 20 * 1.0001 && bound.seconds >= fmax(copy, compute) * 0.9999);
     /* Everything fits: in the long run nothing moves and compute alone counts. */
-    CHECK(bl_bound_find(&bound, p, true, true, false, &described_error));
+    CHECK(bl_bound_find(&bound, p, true, &described_error));
+    CHECK(bl_bound_refine(&bound.seconds, p, true, &described_error));
+    free(bound.keep);
     assert_true(bound.moved_bytes == 0 && fabs(bound.seconds - compute) < 1e-4 * compute);
     /* Two blocks too many: at least their bytes in each of the passes. */
     p->budget_bytes = 1000000000 + 18 * p->modules[0].largest_block;
-    CHECK(bl_bound_find(&bound, p, true, false, false, &described_error));
+    CHECK(bl_bound_find(&bound, p, true, &described_error));
+    free(bound.keep);
     assert_true(bound.moved_bytes >= p->modules[0].largest_block * 199 / 100);
     bl_problem_free(&p);
 }
