@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What choosing the residents of one phase may cost, in blocks walked over. */
-static const long work_limit = 400000;
+/* What choosing the residents of all phases may cost, in blocks walked over. */
+static const long work_limit = 1000000;
 
 typedef struct chooser {
     const bl_problem *p;
@@ -18,25 +18,39 @@ typedef struct chooser {
     bl_problem_block *small; /* [block_count] of a start: the blocks that are left to choose from, ... */
     double *share;           /* ... the seconds of each, ... */
     uint8_t *small_pin;      /* ... and the choice */
-    double *end;             /* [block_count * passes] when the streamed runs end */
-    uint64_t room;
+    double *end;             /* [block_count * passes_walked] when the streamed runs end */
+    uint64_t room, pinned;   /* bytes; `pinned` of those that `pin` says */
+    double streamed;         /* copy seconds of the others */
+    uint64_t random;
     long work;
 } chooser;
 
-enum { passes_walked = 3 };
+enum { passes_walked = 2 };
+
+/* Bytes streamed beside compute cost nothing, but of two ways that are as fast the one that streams less
+ * leaves more for the neighbours. */
+static const double byte_weight = 0.02;
+
+static void count_pins(chooser *c) {
+    c->pinned = 0;
+    c->streamed = 0;
+    for (int b = 0; b < c->m->block_count; b++) {
+        c->pinned += c->pin[b] ? c->m->blocks[b].bytes : 0;
+        c->streamed += c->pin[b] ? 0 : c->m->blocks[b].copy_seconds;
+    }
+}
+
+static void flip(chooser *c, int block) {
+    c->pin[block] ^= 1;
+    c->pinned += c->pin[block] ? c->m->blocks[block].bytes : -c->m->blocks[block].bytes;
+    c->streamed += (c->pin[block] ? -1 : 1) * c->m->blocks[block].copy_seconds;
+}
 
 /* Seconds of a pass, in the long run, with these residents: streamed blocks share what they leave of the
  * room. INFINITY when one does not fit there. */
 static double pass_seconds(chooser *c) {
     const bl_problem_module *m = c->m;
-    uint64_t pinned = 0, used = 0;
-    for (int b = 0; b < m->block_count; b++) {
-        pinned += c->pin[b] ? m->blocks[b].bytes : 0;
-    }
-    if (pinned > c->room) {
-        return INFINITY;
-    }
-    uint64_t window = c->room - pinned;
+    uint64_t window = c->room - c->pinned, used = 0;
     double compute = 0, copy = 0, before = 0;
     int oldest_block = 0, oldest = 0, next = 0;
     c->work += (long)m->block_count * passes_walked;
@@ -44,69 +58,77 @@ static double pass_seconds(chooser *c) {
         before = compute;
         for (int b = 0; b < m->block_count; b++) {
             const bl_problem_block *x = &m->blocks[b];
-            if (!c->pin[b]) {
-                if (x->bytes > window) {
-                    return INFINITY;
-                }
-                while (used + x->bytes > window) {
-                    while (c->pin[oldest_block]) {
-                        oldest_block = (oldest_block + 1) % m->block_count;
-                    }
-                    used -= m->blocks[oldest_block].bytes;
-                    oldest_block = (oldest_block + 1) % m->block_count;
-                    copy = fmax(copy, c->end[oldest++]);
-                }
-                used += x->bytes;
-                if (c->p->async_copy) {
-                    copy += x->copy_seconds;
-                    compute = fmax(compute, copy);
-                } else {
-                    compute += x->copy_seconds;
-                }
+            if (c->pin[b]) {
+                compute += c->seconds[b];
+                continue;
             }
-            compute += c->seconds[b];
-            if (!c->pin[b]) {
-                c->end[next++] = compute;
+            if (x->bytes > window) {
+                return INFINITY;
             }
+            while (used + x->bytes > window) {
+                while (c->pin[oldest_block]) {
+                    oldest_block = oldest_block + 1 < m->block_count ? oldest_block + 1 : 0;
+                }
+                used -= m->blocks[oldest_block].bytes;
+                oldest_block = oldest_block + 1 < m->block_count ? oldest_block + 1 : 0;
+                copy = copy > c->end[oldest] ? copy : c->end[oldest];
+                oldest++;
+            }
+            used += x->bytes;
+            copy = (c->p->async_copy ? copy : compute) + x->copy_seconds;
+            compute = (compute > copy ? compute : copy) + c->seconds[b];
+            c->end[next++] = compute;
         }
     }
     return compute - before;
 }
 
-/* Fewest seconds; of equals the fewest streamed bytes count a little. */
-static double value(chooser *c) {
-    double streamed = 0, seconds = pass_seconds(c);
-    for (int b = 0; b < c->m->block_count; b++) {
-        streamed += c->pin[b] ? 0 : c->m->blocks[b].copy_seconds;
+/* INFINITY, too, where it is seen at once that it is not below `limit`. */
+static double value(chooser *c, double limit) {
+    if (c->pinned > c->room || c->streamed * (1 + byte_weight) >= limit) {
+        return INFINITY;
     }
-    return seconds + 0.02 * streamed;
+    return pass_seconds(c) + byte_weight * c->streamed;
 }
 
-/* Changes one resident, or exchanges two, as long as that helps. */
-static void improve(chooser *c, double best) {
+/* splitmix64 (Steele, Lea, Flood 2014), as a number in [0, 1): the same problem gets the same plan. */
+static double unit_random(chooser *c) {
+    uint64_t z = c->random += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
+}
+
+/* Simulated annealing (Kirkpatrick, Gelatt, Vecchi 1983): changes one resident or exchanges two; what is
+ * worse is taken less and less. Leaves the best in `best`. */
+static void anneal(chooser *c, double least, long work) {
     int n = c->m->block_count;
-    bool better = true;
-    while (better && c->work < work_limit) {
-        better = false;
-        for (int a = 0; a < n && c->work < work_limit; a++) {
-            if (c->fixed[a]) {
-                continue;
+    double now = least;
+    long end = c->work + work;
+    while (c->work < end) {
+        double heat = 0.01 * least * pow(0.003, 1 - (double)(end - c->work) / (double)work);
+        int a = (int)(unit_random(c) * n), b = (int)(unit_random(c) * n);
+        c->work++;
+        bool two = a != b && unit_random(c) < 0.9;
+        if (c->fixed[a] || (two && c->fixed[b])) {
+            continue;
+        }
+        flip(c, a);
+        if (two) {
+            flip(c, b);
+        }
+        double limit = now - heat * log(1 - unit_random(c)), then = value(c, limit);
+        if (then >= limit) {
+            flip(c, a);
+            if (two) {
+                flip(c, b);
             }
-            for (int b = a; b < n && c->work < work_limit; b++) {
-                if (c->fixed[b] || (b > a && c->pin[a] == c->pin[b])) {
-                    continue;
-                }
-                c->pin[a] ^= 1;
-                c->pin[b] ^= b > a;
-                double now = value(c);
-                if (now < best * (1 - 1e-9)) {
-                    best = now;
-                    better = true;
-                } else {
-                    c->pin[a] ^= 1;
-                    c->pin[b] ^= b > a;
-                }
-            }
+            continue;
+        }
+        now = then;
+        if (now < least) {
+            least = now;
+            memcpy(c->best, c->pin, (size_t)n);
         }
     }
 }
@@ -147,24 +169,28 @@ static bool start(chooser *c, uint64_t window, uint64_t half) {
 }
 
 /* The best start of several, then step by step. */
-static void choose(chooser *c) {
-    int n = c->m->block_count;
+static void choose(chooser *c, long work) {
+    size_t n = (size_t)c->m->block_count;
     double least = INFINITY;
+    memcpy(c->best, c->fixed, n);
     for (int w = 4; w <= 24; w++) {
         for (int all = 0; all < 2; all++) {
             uint64_t window = c->m->largest_block / 8 * (uint64_t)w * (all ? 2 : 1);
             if (!start(c, window, all ? UINT64_MAX : c->p->async_copy ? window / 2 : window)) {
                 continue;
             }
-            double now = value(c);
+            count_pins(c);
+            double now = value(c, least);
             if (now < least) {
                 least = now;
-                memcpy(c->best, c->pin, (size_t)n);
+                memcpy(c->best, c->pin, n);
             }
         }
     }
-    memcpy(c->pin, isinf(least) ? c->fixed : c->best, (size_t)n);
-    improve(c, least);
+    memcpy(c->pin, c->best, n);
+    count_pins(c);
+    anneal(c, value(c, INFINITY), work);
+    memcpy(c->pin, c->best, n);
 }
 
 void bl_layout_free(bl_layout *l) {
@@ -201,10 +227,10 @@ static int next_tighter(const bl_problem *p, const int *levels, int module, int 
 /* From the phase with the least room on: its residents stay residents where there is more, and lie highest.
  */
 static int lay_out(bl_layout *l, const bl_problem *p, const int *levels, int module, uint64_t region_bytes,
-                   bl_error *err) {
+                   long work, bl_error *err) {
     const bl_problem_module *m = &p->modules[module];
     size_t n = (size_t)m->block_count;
-    chooser c = {.p = p, .m = m};
+    chooser c = {.p = p, .m = m, .random = 1};
     uint8_t *fixed = calloc(n, 1);
     c.best = malloc(n);
     c.end = malloc(n * passes_walked * sizeof *c.end);
@@ -212,19 +238,15 @@ static int lay_out(bl_layout *l, const bl_problem *p, const int *levels, int mod
     c.share = malloc(n * sizeof *c.share);
     c.small_pin = malloc(n);
     l->home[module] = malloc(n * sizeof *l->home[module]);
-    if (!fixed || !c.best || !c.end || !l->home[module]) {
-        free(fixed);
-        free(c.best);
-        free(c.end);
-        return bl_fail_memory(err, "the planner's residents", n * sizeof *c.end);
-    }
     c.fixed = fixed;
     uint64_t top = region_bytes;
-    int rc = 0;
-    for (size_t b = 0; b < n; b++) {
+    int rc = fixed && c.best && c.end && c.small && c.share && c.small_pin && l->home[module]
+                 ? 0
+                 : bl_fail_memory(err, "the planner's residents", n * sizeof *c.end);
+    for (size_t b = 0; b < n && !rc; b++) {
         l->home[module][b] = BL_NOWHERE;
     }
-    for (int i = next_tighter(p, levels, module, -1); i >= 0 && !rc; i = next_tighter(p, levels, module, i)) {
+    for (int i = rc ? -1 : next_tighter(p, levels, module, -1); i >= 0 && !rc; i = next_tighter(p, levels, module, i)) {
         const bl_problem_level *level = &p->phases[i].levels[levels[i]];
         l->pin[i] = malloc(n);
         if (!l->pin[i]) {
@@ -234,8 +256,7 @@ static int lay_out(bl_layout *l, const bl_problem *p, const int *levels, int mod
         c.pin = l->pin[i];
         c.seconds = level->block_seconds;
         c.room = region_bytes - level->arena_bytes;
-        c.work = 0;
-        choose(&c);
+        choose(&c, work);
         for (size_t b = 0; b < n; b++) {
             if (c.pin[b] && !fixed[b]) {
                 fixed[b] = 1;
@@ -248,6 +269,9 @@ static int lay_out(bl_layout *l, const bl_problem *p, const int *levels, int mod
     free(fixed);
     free(c.best);
     free(c.end);
+    free(c.small);
+    free(c.share);
+    free(c.small_pin);
     return rc;
 }
 
@@ -260,7 +284,7 @@ int bl_layout_find(bl_layout *out, const bl_problem *p, const int *levels, uint6
             continue;
         }
         out->any = true;
-        int rc = lay_out(out, p, levels, m, region_bytes, err);
+        int rc = lay_out(out, p, levels, m, region_bytes, work_limit / p->phase_count, err);
         if (rc) {
             bl_layout_free(out);
             return rc;

@@ -34,6 +34,8 @@ typedef struct search {
     int best_window[BL_PROBLEM_PHASES];
     int work;
     bl_plan *best;
+    bl_layout layout; /* residents with homes, ... */
+    bl_plan *homes;   /* ... and the plan that they make; NULL: not tried, or nothing to choose */
 } search;
 
 static uint64_t largest_block(const bl_problem *p, int phase) {
@@ -125,8 +127,10 @@ static int make_pins(search *s, bl_error *err) {
 }
 
 /* Near enough not to look further. */
+static const double near = 1.01;
+
 static bool near_bound(const search *s) {
-    return s->best->seconds <= s->bound.seconds * 1.01;
+    return s->best->seconds <= s->bound.seconds * near;
 }
 
 /* Fixed residents of several extents, then for each phase the one that did best there. */
@@ -156,20 +160,78 @@ static int try_spread(search *s, bl_error *err) {
     return rc;
 }
 
-/* Residents chosen for each phase, at fixed addresses. */
+/* Seconds of the generation after the plan's. */
+static int next_seconds(search *s, const bl_plan *plan, const bl_layout *layout, double *seconds,
+                        bl_error *err) {
+    bl_problem *after;
+    int rc = bl_problem_copy(&after, s->p, err);
+    if (rc) {
+        return rc;
+    }
+    bl_replay_after(after, plan);
+    search next = {.p = after, .levels = s->levels, .region_bytes = after->open_bytes};
+    rc = candidate(&next, "", 1.05, 1, false, layout, err);
+    if (!rc) {
+        *seconds = next.best->seconds;
+    }
+    bl_plan_free(&next.best);
+    bl_problem_free(&after);
+    return rc;
+}
+
+/* Residents chosen for each phase, at fixed addresses: apart from the other candidates. */
 static int try_layout(search *s, bl_error *err) {
     int levels[BL_PROBLEM_PHASES];
     for (int i = 0; i < s->p->phase_count; i++) {
         levels[i] = s->levels->phases[i].level;
     }
-    bl_layout layout;
-    int rc = bl_layout_find(&layout, s->p, levels, s->region_bytes, err);
-    if (rc || !layout.any) {
+    int rc = bl_layout_find(&s->layout, s->p, levels, s->region_bytes, err);
+    if (rc || !s->layout.any) {
         return rc;
     }
-    rc = candidate(s, "residents with homes", 1.05, 1, false, &layout, err);
-    bl_layout_free(&layout);
+    bl_plan *others = s->best;
+    s->best = NULL;
+    rc = candidate(s, "residents with homes", 1.05, 1, false, &s->layout, err);
+    s->homes = s->best;
+    s->best = others;
     return rc;
+}
+
+/* Takes the residents with homes if they are faster; where the same comes again, counting the generation after
+ * too: what the first one spends on order comes back. */
+static int settle(search *s, bl_error *err) {
+    double here = s->best->seconds, homes = s->homes ? s->homes->seconds : 0;
+    if (s->p->cyclic) {
+        double later;
+        bl_bound steady;
+        int rc = next_seconds(s, s->best, NULL, &later, err);
+        if (rc) {
+            return rc;
+        }
+        here += later;
+        if (!s->homes) {
+            rc = bl_bound_find(&steady, s->p, true, err);
+            if (rc) {
+                return rc;
+            }
+            free(steady.keep);
+            if (later <= steady.seconds * near) {
+                return 0;
+            }
+            rc = try_layout(s, err);
+        }
+        rc = rc || !s->homes ? rc : next_seconds(s, s->homes, &s->layout, &later, err);
+        if (rc || !s->homes) {
+            return rc;
+        }
+        homes = s->homes->seconds + later;
+    }
+    if (s->homes && homes < here) {
+        bl_plan *best = s->best;
+        s->best = s->homes;
+        s->homes = best;
+    }
+    return 0;
 }
 
 /* The modes that do not plan, so that planning is never worse than not to. */
@@ -207,7 +269,8 @@ static int search_run(search *s, bl_error *err) {
     }
     int rc = candidate(s, "paged", 1.05, 1, false, NULL, err);
     if (rc || near_bound(s)) {
-        return rc ? rc : try_modes(s, err);
+        rc = rc ? rc : try_modes(s, err);
+        return rc || s->p->open_bytes ? rc : settle(s, err);
     }
     /* The quick bound may be too low to be reached. */
     rc = bl_bound_refine(&s->bound.seconds, s->p, s->p->cyclic && s->p->open_bytes, err);
@@ -216,7 +279,8 @@ static int search_run(search *s, bl_error *err) {
     }
     rc = rc || near_bound(s) ? rc : try_layout(s, err);
     rc = rc || near_bound(s) ? rc : try_spread(s, err);
-    return rc ? rc : try_modes(s, err);
+    rc = rc ? rc : try_modes(s, err);
+    return rc ? rc : settle(s, err);
 }
 
 /* The region that is open, or a new one. */
@@ -236,6 +300,8 @@ static int auto_plan(bl_plan **out, const bl_problem *p, const bl_plan *levels, 
         free(s.pins[w]);
     }
     free(s.bound.keep);
+    bl_layout_free(&s.layout);
+    bl_plan_free(&s.homes);
     if (rc) {
         bl_plan_free(&s.best);
         return rc;
