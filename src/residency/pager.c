@@ -447,7 +447,7 @@ static int step(pager *g, bl_error *err) {
     int turn = g->missing_phase % p->phase_count;
     bool found;
     if (has_homes(g, turn)) {
-        const bl_layout *l = g->o->layout;
+        const bl_homes *l = g->o->layout;
         lost_below = 0;
         if (l->pin[turn][block]) {
             uint64_t home = l->home[f->module][block];

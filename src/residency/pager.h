@@ -3,7 +3,7 @@
 #ifndef BALLAST_RESIDENCY_PAGER_H
 #define BALLAST_RESIDENCY_PAGER_H
 
-#include "residency/layout.h"
+#include "residency/homes.h"
 #include "residency/plan.h"
 
 typedef struct bl_pager_options {
@@ -13,7 +13,7 @@ typedef struct bl_pager_options {
     const uint64_t *keep;
     /* NULL, or [phase_count] of [block_count]: 1 for blocks of the phase's module that stay through it */
     const uint8_t *const *pin;
-    const bl_layout *layout; /* NULL, or where residents lie and others pass by: instead of `pin` there */
+    const bl_homes *layout; /* NULL, or where residents lie and others pass by: instead of `pin` there */
 } bl_pager_options;
 
 /* Fills a plan whose region_bytes, reopen and levels are set with moves. The region must hold each phase's

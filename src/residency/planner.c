@@ -19,7 +19,10 @@ static const int window_halves[windows] = {0, 2, 4, 5, 6, 8, 12};
 
 /* Candidates cost about this much each: runs + moves. What the planner spends on one problem is counted and
  * not timed, so that the same problem always gets the same plan. */
-static const int work_limit = 60000;
+static const int work_limit = 30000;
+/* Of residents with homes, counted as bl_homes_find counts; a candidate's run or move costs so many of that.
+ */
+static const long homes_work_limit = 4500000, homes_candidate_weight = 60;
 
 typedef struct search {
     const bl_problem *p;
@@ -34,8 +37,6 @@ typedef struct search {
     int best_window[BL_PROBLEM_PHASES];
     int work;
     bl_plan *best;
-    bl_layout layout; /* residents with homes, ... */
-    bl_plan *homes;   /* ... and the plan that they make; NULL: not tried, or nothing to choose */
 } search;
 
 static uint64_t largest_block(const bl_problem *p, int phase) {
@@ -61,7 +62,7 @@ static void offer(search *s, bl_plan *plan) {
 }
 
 static int candidate(search *s, const char *method, double margin, int distance, bool keep,
-                     const bl_layout *layout, bl_error *err) {
+                     const bl_homes *layout, bl_error *err) {
     bl_plan *plan;
     int rc = bl_plan_new(&plan, s->p, BL_OFFLOAD_AUTO, err);
     if (rc) {
@@ -126,8 +127,8 @@ static int make_pins(search *s, bl_error *err) {
     return 0;
 }
 
-/* Near enough not to look further. */
-static const double near = 1.01;
+/* Near enough not to look further, and not to look for an order that pays off later. */
+static const double near = 1.01, good = 1.02;
 
 static bool near_bound(const search *s) {
     return s->best->seconds <= s->bound.seconds * near;
@@ -161,7 +162,7 @@ static int try_spread(search *s, bl_error *err) {
 }
 
 /* Seconds of the generation after the plan's. */
-static int next_seconds(search *s, const bl_plan *plan, const bl_layout *layout, double *seconds,
+static int next_seconds(search *s, const bl_plan *plan, const bl_homes *layout, double *seconds,
                         bl_error *err) {
     bl_problem *after;
     int rc = bl_problem_copy(&after, s->p, err);
@@ -179,57 +180,77 @@ static int next_seconds(search *s, const bl_plan *plan, const bl_layout *layout,
     return rc;
 }
 
-/* Residents chosen for each phase, at fixed addresses: apart from the other candidates. */
-static int try_layout(search *s, bl_error *err) {
+/* What a plan with homes, or any other, is worth: its seconds and, where the same comes again, those of the
+ * generation after: what the first one spends on order comes back. */
+static int both_seconds(search *s, const bl_plan *plan, const bl_homes *homes, double *seconds,
+                        bl_error *err) {
+    double later = 0;
+    int rc = s->p->cyclic ? next_seconds(s, plan, homes, &later, err) : 0;
+    *seconds = plan->seconds + later;
+    return rc;
+}
+
+/* Residents chosen for each phase, at fixed addresses, if they are better than the best so far. *worth: what
+ * that is worth, below 0 if not known; *work grows by what was spent, or stays where there is nothing to
+ * choose. */
+static int try_homes(search *s, int seed, double *worth, long *work, bl_error *err) {
     int levels[BL_PROBLEM_PHASES];
     for (int i = 0; i < s->p->phase_count; i++) {
         levels[i] = s->levels->phases[i].level;
     }
-    int rc = bl_layout_find(&s->layout, s->p, levels, s->region_bytes, err);
-    if (rc || !s->layout.any) {
+    bl_homes homes;
+    int rc = bl_homes_find(&homes, s->p, levels, s->region_bytes, seed, err);
+    if (rc || !homes.any) {
         return rc;
     }
     bl_plan *others = s->best;
     s->best = NULL;
-    rc = candidate(s, "residents with homes", 1.05, 1, false, &s->layout, err);
-    s->homes = s->best;
-    s->best = others;
-    return rc;
+    double here = 0;
+    rc = candidate(s, "residents with homes", 1.05, 1, false, &homes, err);
+    bool better = false;
+    if (!rc && s->p->open_bytes && s->best->seconds < others->seconds) {
+        better = true; /* in order already: it stays as it is */
+        here = 2 * s->best->seconds;
+    } else if (!rc) {
+        rc = *worth < 0 ? both_seconds(s, others, NULL, worth, err) : 0;
+        rc = rc ? rc : both_seconds(s, s->best, &homes, &here, err);
+        better = !rc && here < *worth;
+    }
+    if (!rc) {
+        *work += homes.work + 2 * homes_candidate_weight * (s->p->run_count + 4L * s->best->move_count);
+    }
+    bl_homes_free(&homes);
+    if (!better) {
+        bl_plan_free(&s->best);
+        s->best = others;
+        return rc;
+    }
+    bl_plan_free(&others);
+    *worth = here;
+    return 0;
 }
 
-/* Takes the residents with homes if they are faster; where the same comes again, counting the generation after
- * too: what the first one spends on order comes back. */
+/* Looks at residents with homes where there is something to gain. */
 static int settle(search *s, bl_error *err) {
-    double here = s->best->seconds, homes = s->homes ? s->homes->seconds : 0;
-    if (s->p->cyclic) {
-        double later;
+    double worth = -1;
+    bool well = s->best->seconds <= s->bound.seconds * good;
+    if (well && s->p->cyclic && !s->p->open_bytes) {
         bl_bound steady;
-        int rc = next_seconds(s, s->best, NULL, &later, err);
+        int rc = both_seconds(s, s->best, NULL, &worth, err);
+        rc = rc ? rc : bl_bound_find(&steady, s->p, true, err);
         if (rc) {
             return rc;
         }
-        here += later;
-        if (!s->homes) {
-            rc = bl_bound_find(&steady, s->p, true, err);
-            if (rc) {
-                return rc;
-            }
-            free(steady.keep);
-            if (later <= steady.seconds * near) {
-                return 0;
-            }
-            rc = try_layout(s, err);
-        }
-        rc = rc || !s->homes ? rc : next_seconds(s, s->homes, &s->layout, &later, err);
-        if (rc || !s->homes) {
+        free(steady.keep);
+        well = worth - s->best->seconds <= steady.seconds * good;
+    }
+    long work = 0, before = 0;
+    for (int seed = 1; !well && work + (work - before) <= homes_work_limit; seed++) {
+        before = work;
+        int rc = try_homes(s, seed, &worth, &work, err);
+        if (rc || work == before) {
             return rc;
         }
-        homes = s->homes->seconds + later;
-    }
-    if (s->homes && homes < here) {
-        bl_plan *best = s->best;
-        s->best = s->homes;
-        s->homes = best;
     }
     return 0;
 }
@@ -277,7 +298,6 @@ static int search_run(search *s, bl_error *err) {
     if (!rc && !near_bound(s)) {
         rc = candidate(s, "paged, keeping what the bound keeps", 1.05, 1, true, NULL, err);
     }
-    rc = rc || near_bound(s) ? rc : try_layout(s, err);
     rc = rc || near_bound(s) ? rc : try_spread(s, err);
     rc = rc ? rc : try_modes(s, err);
     return rc ? rc : settle(s, err);
@@ -300,8 +320,6 @@ static int auto_plan(bl_plan **out, const bl_problem *p, const bl_plan *levels, 
         free(s.pins[w]);
     }
     free(s.bound.keep);
-    bl_layout_free(&s.layout);
-    bl_plan_free(&s.homes);
     if (rc) {
         bl_plan_free(&s.best);
         return rc;

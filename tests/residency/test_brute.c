@@ -197,6 +197,12 @@ static void compare(bool async) {
             fail_msg("instance %d: plan %.3f, bound %.3f, but the best of all schedules takes %d", i,
                      plan->seconds, plan->bound_seconds, best);
         }
+        double fine = 0;
+        CHECK(bl_bound_refine(&fine, p, false, &described_error));
+        if (fine > best + 1e-6) {
+            fail_msg("instance %d: the finer bound is %.3f, but the best of all schedules takes %d", i, fine,
+                     best);
+        }
         equal += plan->seconds < best + 1e-6;
         bl_plan_free(&plan);
         bl_problem_free(&p);

@@ -30,9 +30,9 @@ static void print_gaps(const char *name, const gaps *g) {
                   g->count, 100 * g->sum / g->count, 100 * g->worst, g->above_tenth);
 }
 
-/* 500 random problems; the last generations of each run on the simulated device too. A few problems have so
- * few and so unequal blocks that whole blocks cannot come near a bound that counts parts: one in thirty is
- * allowed beyond 10%. */
+/* 500 random problems. One is allowed beyond 10%: number 78 of those beside compute, two phases of a single
+ * pass over 25 blocks of 6 to 24 MB in room for half of them, where compute and the least copies take equally
+ * long, so that every gap between whole blocks shows (docs/planner.md). */
 static void random_problems_come_near_the_bound(void **state) {
     (void)state;
     for (int async = 0; async < 2; async++) {
@@ -49,8 +49,9 @@ static void random_problems_come_near_the_bound(void **state) {
             bl_problem_free(&p);
         }
         print_gaps(async ? "random, copies beside compute" : "random, copies share the cores", &g);
-        assert_true(g.sum / g.count <= 0.03);
-        assert_true(g.above_tenth <= g.count / 20);
+        assert_true(g.sum / g.count <= 0.01);
+        assert_true(g.above_tenth <= async);
+        assert_true(g.worst <= (async ? 0.25 : 0.1));
     }
 }
 
@@ -95,11 +96,8 @@ static void real_models_come_near_the_bound(void **state) {
             char name[64];
             snprintf(name, sizeof name, "%s on %s", models[i], machines[k].name);
             print_gaps(name, &g);
-            /* SD1.5's UNet has blocks of 2 to 98 MB: on a card that copies slower than it computes, room for
-             * four of the largest is too little for the bound's parts. */
-            bool hard = i == 0 && k == 0;
-            assert_true(g.sum / g.count <= (hard ? 0.05 : 0.03));
-            assert_true(g.worst <= (hard ? 0.2 : 0.1));
+            assert_true(g.sum / g.count <= 0.03);
+            assert_true(g.worst <= 0.1);
             bl_problem_free(&p);
         }
     }

@@ -1,4 +1,4 @@
-#include "residency/layout.h"
+#include "residency/homes.h"
 
 #include "residency/spread.h"
 
@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What choosing the residents of all phases may cost, in blocks walked over. */
-static const long work_limit = 1000000;
+/* What choosing the residents of one phase may cost: changes that are looked into, blocks walked over. */
+static const long changes_most = 3000, work_most = 240000;
 
 typedef struct chooser {
     const bl_problem *p;
@@ -18,7 +18,6 @@ typedef struct chooser {
     bl_problem_block *small; /* [block_count] of a start: the blocks that are left to choose from, ... */
     double *share;           /* ... the seconds of each, ... */
     uint8_t *small_pin;      /* ... and the choice */
-    double *end;             /* [block_count * passes_walked] when the streamed runs end */
     uint64_t room, pinned;   /* bytes; `pinned` of those that `pin` says */
     double streamed;         /* copy seconds of the others */
     uint64_t random;
@@ -29,7 +28,7 @@ enum { passes_walked = 2 };
 
 /* Bytes streamed beside compute cost nothing, but of two ways that are as fast the one that streams less
  * leaves more for the neighbours. */
-static const double byte_weight = 0.02;
+static const double byte_weight = 0.1;
 
 static void count_pins(chooser *c) {
     c->pinned = 0;
@@ -46,13 +45,58 @@ static void flip(chooser *c, int block) {
     c->streamed += (c->pin[block] ? -1 : 1) * c->m->blocks[block].copy_seconds;
 }
 
+/* A streamed block in the window, from its copy to the end of its run. */
+typedef struct passing {
+    uint64_t low, high;
+    double end; /* of its run */
+} passing;
+
+enum { passing_most = 24 };
+
+/* The window and the blocks in it, by address. */
+typedef struct passage {
+    uint64_t bytes;
+    passing in[passing_most];
+    int count;
+} passage;
+
+static void leave(passage *w, double now) {
+    int left = 0;
+    for (int i = 0; i < w->count; i++) {
+        if (w->in[i].end > now) {
+            w->in[left++] = w->in[i];
+        }
+    }
+    w->count = left;
+}
+
+/* The lowest place, at its upper end if that is the window's: as the pager does. Returns the item's number,
+ * -1 if there is no place. */
+static int enter(passage *w, uint64_t bytes) {
+    uint64_t low = 0;
+    if (w->count == passing_most) {
+        return -1;
+    }
+    for (int i = 0; i <= w->count; i++) {
+        uint64_t high = i < w->count ? w->in[i].low : w->bytes;
+        if (high - low >= bytes) {
+            low = i == w->count && low > 0 ? high - bytes : low;
+            memmove(w->in + i + 1, w->in + i, (size_t)(w->count - i) * sizeof *w->in);
+            w->in[i] = (passing){low, low + bytes, INFINITY};
+            w->count++;
+            return i;
+        }
+        low = i < w->count ? w->in[i].high : low;
+    }
+    return -1;
+}
+
 /* Seconds of a pass, in the long run, with these residents: streamed blocks share what they leave of the
  * room. INFINITY when one does not fit there. */
 static double pass_seconds(chooser *c) {
     const bl_problem_module *m = c->m;
-    uint64_t window = c->room - c->pinned, used = 0;
+    passage w = {.bytes = c->room - c->pinned};
     double compute = 0, copy = 0, before = 0;
-    int oldest_block = 0, oldest = 0, next = 0;
     c->work += (long)m->block_count * passes_walked;
     for (int pass = 0; pass < passes_walked; pass++) {
         before = compute;
@@ -62,22 +106,23 @@ static double pass_seconds(chooser *c) {
                 compute += c->seconds[b];
                 continue;
             }
-            if (x->bytes > window) {
+            if (x->bytes > w.bytes) {
                 return INFINITY;
             }
-            while (used + x->bytes > window) {
-                while (c->pin[oldest_block]) {
-                    oldest_block = oldest_block + 1 < m->block_count ? oldest_block + 1 : 0;
+            leave(&w, copy);
+            int at = enter(&w, x->bytes);
+            while (at < 0) { /* once the next of them has run */
+                copy = INFINITY;
+                for (int i = 0; i < w.count; i++) {
+                    copy = w.in[i].end < copy ? w.in[i].end : copy;
                 }
-                used -= m->blocks[oldest_block].bytes;
-                oldest_block = oldest_block + 1 < m->block_count ? oldest_block + 1 : 0;
-                copy = copy > c->end[oldest] ? copy : c->end[oldest];
-                oldest++;
+                leave(&w, copy);
+                at = enter(&w, x->bytes);
+                c->work++;
             }
-            used += x->bytes;
             copy = (c->p->async_copy ? copy : compute) + x->copy_seconds;
             compute = (compute > copy ? compute : copy) + c->seconds[b];
-            c->end[next++] = compute;
+            w.in[at].end = compute;
         }
     }
     return compute - before;
@@ -106,7 +151,7 @@ static void anneal(chooser *c, double least, long work) {
     double now = least;
     long end = c->work + work;
     while (c->work < end) {
-        double heat = 0.01 * least * pow(0.003, 1 - (double)(end - c->work) / (double)work);
+        double heat = 0.02 * least * pow(0.03, 1 - (double)(end - c->work) / (double)work);
         int a = (int)(unit_random(c) * n), b = (int)(unit_random(c) * n);
         c->work++;
         bool two = a != b && unit_random(c) < 0.9;
@@ -193,7 +238,7 @@ static void choose(chooser *c, long work) {
     memcpy(c->pin, c->best, n);
 }
 
-void bl_layout_free(bl_layout *l) {
+void bl_homes_free(bl_homes *l) {
     for (int m = 0; m < BL_PROBLEM_MODULES; m++) {
         free(l->home[m]);
     }
@@ -226,27 +271,27 @@ static int next_tighter(const bl_problem *p, const int *levels, int module, int 
 
 /* From the phase with the least room on: its residents stay residents where there is more, and lie highest.
  */
-static int lay_out(bl_layout *l, const bl_problem *p, const int *levels, int module, uint64_t region_bytes,
-                   long work, bl_error *err) {
+static int lay_out(bl_homes *l, const bl_problem *p, const int *levels, int module, uint64_t region_bytes,
+                   int seed, bl_error *err) {
     const bl_problem_module *m = &p->modules[module];
     size_t n = (size_t)m->block_count;
-    chooser c = {.p = p, .m = m, .random = 1};
+    chooser c = {.p = p, .m = m, .random = (uint64_t)seed};
     uint8_t *fixed = calloc(n, 1);
     c.best = malloc(n);
-    c.end = malloc(n * passes_walked * sizeof *c.end);
     c.small = malloc(n * sizeof *c.small);
     c.share = malloc(n * sizeof *c.share);
     c.small_pin = malloc(n);
     l->home[module] = malloc(n * sizeof *l->home[module]);
     c.fixed = fixed;
     uint64_t top = region_bytes;
-    int rc = fixed && c.best && c.end && c.small && c.share && c.small_pin && l->home[module]
+    int rc = fixed && c.best && c.small && c.share && c.small_pin && l->home[module]
                  ? 0
-                 : bl_fail_memory(err, "the planner's residents", n * sizeof *c.end);
+                 : bl_fail_memory(err, "the planner's residents", n * sizeof *c.small);
     for (size_t b = 0; b < n && !rc; b++) {
         l->home[module][b] = BL_NOWHERE;
     }
-    for (int i = rc ? -1 : next_tighter(p, levels, module, -1); i >= 0 && !rc; i = next_tighter(p, levels, module, i)) {
+    for (int i = rc ? -1 : next_tighter(p, levels, module, -1); i >= 0 && !rc;
+         i = next_tighter(p, levels, module, i)) {
         const bl_problem_level *level = &p->phases[i].levels[levels[i]];
         l->pin[i] = malloc(n);
         if (!l->pin[i]) {
@@ -256,7 +301,10 @@ static int lay_out(bl_layout *l, const bl_problem *p, const int *levels, int mod
         c.pin = l->pin[i];
         c.seconds = level->block_seconds;
         c.room = region_bytes - level->arena_bytes;
-        choose(&c, work);
+        long work = changes_most * m->block_count * passes_walked;
+        choose(&c, work < work_most ? work : work_most);
+        l->work += c.work;
+        c.work = 0;
         for (size_t b = 0; b < n; b++) {
             if (c.pin[b] && !fixed[b]) {
                 fixed[b] = 1;
@@ -268,15 +316,14 @@ static int lay_out(bl_layout *l, const bl_problem *p, const int *levels, int mod
     }
     free(fixed);
     free(c.best);
-    free(c.end);
     free(c.small);
     free(c.share);
     free(c.small_pin);
     return rc;
 }
 
-int bl_layout_find(bl_layout *out, const bl_problem *p, const int *levels, uint64_t region_bytes,
-                   bl_error *err) {
+int bl_homes_find(bl_homes *out, const bl_problem *p, const int *levels, uint64_t region_bytes, int seed,
+                  bl_error *err) {
     memset(out, 0, sizeof *out);
     for (int m = 0; m < p->module_count; m++) {
         int i = next_tighter(p, levels, m, -1);
@@ -284,9 +331,9 @@ int bl_layout_find(bl_layout *out, const bl_problem *p, const int *levels, uint6
             continue;
         }
         out->any = true;
-        int rc = lay_out(out, p, levels, m, region_bytes, work_limit / p->phase_count, err);
+        int rc = lay_out(out, p, levels, m, region_bytes, seed, err);
         if (rc) {
-            bl_layout_free(out);
+            bl_homes_free(out);
             return rc;
         }
     }
