@@ -66,7 +66,7 @@ const struct setting setting_table[S_COUNT_OF_SETTINGS] = {
                   "6G, 800M or 80%: memory for weights and arena"},
     [S_RESERVE] = {"reserve", 0, SET_TEXT, PICTURE, "SIZE", NULL, 0, 0, "part of it to keep free"},
     [S_LOW] = {"low", 0, SET_NUMBER, PICTURE, "X", NULL, 0, 1,
-               "balanced: low watermark, a fraction of the budget"},
+               "balanced: low watermark, a fraction of the device's memory"},
     [S_HIGH] = {"high", 0, SET_NUMBER, PICTURE, "X", NULL, 0, 1, "balanced: high watermark"},
     [S_NEVER] = {"never", 0, SET_TEXT, PICTURE, "LIST", NULL, 0, 0,
                  "balanced: modules or model types never evicted"},

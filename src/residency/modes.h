@@ -8,7 +8,7 @@
 typedef struct bl_offload_settings {
     bl_offload mode;
     double low, high;       /* watermarks of `balanced`, fractions of memory_bytes; below 0: by its size */
-    const char *never;      /* NULL, or module names, model types and globs are not: a comma-separated list */
+    const char *never;      /* NULL, or module names and model types, separated by commas */
     const char *always;     /* NULL, or module names */
     const char *model_type; /* NULL, or what `never` may also name: "sdxl" */
     bool fit_check;

@@ -222,6 +222,12 @@ int bl_sweep_svg(FILE *file, const bl_sweep_row *rows, int count, const char *ti
     axes(&g, title);
     curve(&g, rows, count, true);
     curve(&g, rows, count, false);
+    fprintf(
+        file,
+        "<path d=\"M%d 310h24\" stroke=\"#06c\" stroke-width=\"2\"/><text x=\"%d\" y=\"314\">planned</text>\n"
+        "<path d=\"M%d 330h24\" stroke=\"#888\" stroke-dasharray=\"4 3\"/><text x=\"%d\" y=\"334\">no "
+        "schedule is faster</text>\n",
+        plot_left + 12, plot_left + 42, plot_left + 12, plot_left + 42);
     fputs("</svg>\n", file);
     if (fflush(file) || ferror(file)) {
         return bl_fail(err, BL_E_IO, "writing the plot failed: %s", strerror(errno));

@@ -29,6 +29,7 @@ static void sweeps_fall_and_are_plotted(void **state) {
     fclose(f);
     assert_non_null(strstr(svg, "a &lt;title&gt; &amp; more"));
     assert_null(strstr(svg, "nan"));
+    assert_non_null(strstr(svg, ">no schedule is faster<")); /* both curves have a name */
     assert_non_null(strstr(svg, "</svg>"));
     free(svg);
     json_t *j = bl_sweep_json(rows, 8);
