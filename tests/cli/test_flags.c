@@ -162,10 +162,13 @@ static void test_telling(void **state) {
     BALLAST(&o, "inspect", model, "--verbose");
     expect_contains(o.out, "down_blocks");
     setenv("BALLAST_MOVE_DEBUG", "1", 1);
-    BALLAST(&o, "generate", "-m", model, "-p", "fox", "-W", "64", "-H", "64", "-s", "1", "-o", "d.png", "-q");
+    BALLAST(&o, "generate", "-m", model, "-p", "fox", "-W", "64", "-H", "64", "-s", "1", "-o", "d.png", "-q",
+            "--dtype", "f32");
     unsetenv("BALLAST_MOVE_DEBUG");
     expect_success(&o);
-    expect_contains(o.err, "offload mode=");
+    expect_contains(o.err, "offload mode=auto op=onload why=needed gpu=");
+    expect_contains(o.err, " module=unet block=");
+    expect_contains(o.err, " dtype=f32 size=");
     rig_free(&o);
 }
 

@@ -2,6 +2,7 @@
 #include "described.h"
 
 #include "residency/calibration.h"
+#include "residency/explain.h"
 #include "residency/hints.h"
 #include "residency/sweep.h"
 
@@ -62,6 +63,29 @@ static void comparisons_have_a_row_for_each_mode(void **state) {
     fclose(f);
     assert_non_null(strstr(text, "balanced, reactive"));
     free(text);
+    bl_problem_free(&p);
+}
+
+/* A plan that is not near its bound says where and why; so does a mode that does not plan. */
+static void gaps_are_explained(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    card.flops_bf16 = 600e12;
+    bl_problem *p = described_model("sd15", &card);
+    bl_offload_settings s = bl_offload_defaults();
+    p->budget_bytes = 1100000000;
+    for (int m = 0; m < 2; m++) {
+        bl_plan *plan;
+        char *text;
+        s.mode = m ? BL_OFFLOAD_SEQUENTIAL : BL_OFFLOAD_AUTO;
+        CHECK(bl_plan_steady(&plan, p, &s, &described_error));
+        CHECK(bl_plan_explain(&text, plan, p, &described_error));
+        assert_true(plan->seconds > 1.03 * plan->bound_seconds);
+        assert_non_null(strstr(text, "over the bound, most of it waits for copies in phase denoise"));
+        assert_non_null(strstr(text, m ? "--offload auto plans ahead" : "counts blocks in parts"));
+        free(text);
+        bl_plan_free(&plan);
+    }
     bl_problem_free(&p);
 }
 
@@ -196,6 +220,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sweeps_fall_and_are_plotted),
         cmocka_unit_test(comparisons_have_a_row_for_each_mode),
+        cmocka_unit_test(gaps_are_explained),
         cmocka_unit_test(hints_name_the_setting_and_the_number),
         cmocka_unit_test(calibration_makes_plans_true),
         cmocka_unit_test(damaged_calibrations_are_replaced),
