@@ -229,13 +229,20 @@ static void check_stops(const char *offload, bool ample, const rig_pictures *wan
     rig_same(&s.pictures, wanted, offload);
     s.calls = 0; /* now with what is resident */
     rig_make(&studio, &o);
-    int calls = s.calls;
+    int calls = s.calls, stopped = 0;
     assert_true(calls > 50); /* it is asked before each block */
     for (int i = 0; i < places; i++) {
         rig_release(&s.pictures);
         s.calls = 0;
         s.stop_at = 1 + (calls - 1) * (2 * i + 1) / (2 * places);
-        assert_int_equal(ballast_generate(NULL, studio.model, &o, &err), BALLAST_E_CANCELLED);
+        int result = ballast_generate(NULL, studio.model, &o, &err);
+        if (s.calls < s.stop_at) { /* planned anew from measured times, with fewer moves to ask at */
+            assert_int_equal(result, 0);
+            rig_same(&s.pictures, wanted, "ended before the stop");
+            continue;
+        }
+        stopped++;
+        assert_int_equal(result, BALLAST_E_CANCELLED);
         assert_int_equal(s.calls, s.stop_at); /* nobody asks again */
         assert_int_equal(s.pictures.count, 0);
         if (i % 3 == 0) { /* else the next one is stopped too, on top of what this one left */
@@ -244,6 +251,7 @@ static void check_stops(const char *offload, bool ample, const rig_pictures *wan
             rig_same(&s.pictures, wanted, "after a stop");
         }
     }
+    assert_true(stopped >= places - 2);
     s.stop_at = 0;
     rig_release(&s.pictures);
     rig_make(&studio, &o);
