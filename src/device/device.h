@@ -38,6 +38,7 @@ typedef struct bl_device_caps {
     bool f32, bf16;        /* dtypes that graphs may have */
     bool bf16_fast;        /* has instructions for it: what `auto` should take */
     bool async_copy;       /* BL_STREAM_COPY runs beside BL_STREAM_COMPUTE */
+    int arena_levels;      /* that graphs may have, see bl_prepare_options; at least 1 */
     double copy_rate;      /* bytes a second from the store, and seconds each copy takes besides; 0: has to be
                               measured */
     double copy_latency;
@@ -57,8 +58,8 @@ typedef struct bl_exec_info {
 
 /* Choices between graphs that give the same bits in a smaller arena. */
 typedef struct bl_prepare_options {
-    int arena_level; /* 0: fastest; each higher level trades time for a smaller arena, up to the device's last
-                      */
+    int arena_level; /* 0: fastest; each higher level trades time for a smaller arena, up to the device's
+                        last. Where a level gains nothing the arena is no smaller: nobody should run it */
 } bl_prepare_options;
 
 /* What a run needs to know about addresses. */

@@ -5,11 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Something that needs bytes from its first op to its last. */
+/* Something that needs bytes from its first op to its last. Items that follow each other at one address are a
+ * chain, led by the item that was there first. */
 typedef struct item {
     uint64_t bytes, offset;
     int first, last;
-    int owner; /* the item whose place it shares, or itself */
+    int owner; /* the item that leads its chain, or itself */
+    int next;  /* the item that takes over its address, or BL_NONE */
+    /* of a whole chain, kept by its leader: */
+    uint64_t most; /* bytes of its largest item */
+    int end;       /* last op of its last item */
 } item;
 
 /* Items 0 .. tensor_count-1 are tensors, then one for each op's scratch. */
@@ -21,50 +26,51 @@ typedef struct planner {
     int count, order_count;
 } planner;
 
-static int owner_of(const planner *p, int i) {
-    while (p->items[i].owner != i) {
-        i = p->items[i].owner;
-    }
-    return i;
-}
-
 /* Lets op i's output lie where one of its inputs was, if that one dies here and is as large. */
-static bool share_place(planner *p, int i, int which) {
+static bool share_place(planner *p, int i, const bl_op_memory *memory) {
     const bl_op *op = &p->g->ops[i];
     const bl_tensor *out = &p->g->tensors[op->out];
+    int which = memory->inplace;
     if (which < 0 || out->place != BL_ARENA || op->in[which] == BL_NONE ||
         p->g->tensors[op->in[which]].place != BL_ARENA) {
         return false;
     }
     for (int j = 0; j < BL_OP_INPUTS; j++) { /* the same tensor under another name must not be overwritten */
-        if (j != which && op->in[j] == op->in[which]) {
+        if (j != which && op->in[j] == op->in[which] && !memory->resizes) {
             return false;
         }
     }
-    int owner = owner_of(p, op->in[which]);
-    item *place = &p->items[owner], *new = &p->items[op->out];
-    if (p->g->tensors[op->in[which]].last_op != i || place->last != i || place->bytes != new->bytes) {
+    item *before = &p->items[op->in[which]], *leader = &p->items[before->owner], *new = &p->items[op->out];
+    if (before->last != i || before->next != BL_NONE || (before->bytes != new->bytes && !memory->resizes)) {
         return false;
     }
-    new->owner = owner;
-    place->last = out->last_op;
+    new->owner = before->owner;
+    before->next = op->out;
+    leader->end = new->last;
+    leader->most = new->bytes > leader->most ? new->bytes : leader->most;
     return true;
 }
 
 static void make_items(planner *p, const bl_op_memory *memory, bool *inplace) {
-    for (int i = 0; i < p->g->tensor_count; i++) {
-        const bl_tensor *t = &p->g->tensors[i];
-        bool used = t->place == BL_ARENA && t->first_op >= 0;
-        p->items[i] = (item){.bytes = used ? bl_align_up(bl_tensor_bytes(t), BL_ALIGN) : 0,
-                             .first = t->first_op,
-                             .last = t->last_op,
-                             .owner = i};
+    for (int i = 0; i < p->count; i++) {
+        item *it = &p->items[i];
+        if (i < p->g->tensor_count) {
+            const bl_tensor *t = &p->g->tensors[i];
+            bool used = t->place == BL_ARENA && t->first_op >= 0;
+            it->bytes = used ? bl_align_up(bl_tensor_bytes(t), BL_ALIGN) : 0;
+            it->first = t->first_op;
+            it->last = t->last_op;
+        } else {
+            it->first = it->last = i - p->g->tensor_count;
+            it->bytes = bl_align_up(memory[it->first].scratch_bytes, BL_ALIGN);
+        }
+        it->owner = i;
+        it->next = BL_NONE;
+        it->most = it->bytes;
+        it->end = it->last;
     }
     for (int i = 0; i < p->g->op_count; i++) {
-        int k = p->g->tensor_count + i;
-        p->items[k] = (item){
-            .bytes = bl_align_up(memory[i].scratch_bytes, BL_ALIGN), .first = i, .last = i, .owner = k};
-        inplace[i] = share_place(p, i, memory[i].inplace);
+        inplace[i] = share_place(p, i, &memory[i]);
     }
     for (int i = 0; i < p->count; i++) {
         if (p->items[i].bytes && p->items[i].owner == i) {
@@ -73,22 +79,35 @@ static void make_items(planner *p, const bl_op_memory *memory, bool *inplace) {
     }
 }
 
-/* Puts one item at the smallest gap that takes it among those alive with it; the lowest wins a tie. */
+/* Bytes of the largest of a chain's items that are alive at any op from `first` to `last`; 0: none is. */
+static uint64_t bytes_between(const planner *p, int leader, int first, int last) {
+    uint64_t most = 0;
+    for (int i = leader; i != BL_NONE; i = p->items[i].next) {
+        const item *it = &p->items[i];
+        if (it->first <= last && first <= it->last && it->bytes > most) {
+            most = it->bytes;
+        }
+    }
+    return most;
+}
+
+/* Puts one chain at the smallest gap that takes it among those alive with it; the lowest wins a tie. */
 static uint64_t place(planner *p, int i, int placed_count) {
     item *it = &p->items[i];
     uint64_t end = 0, best = UINT64_MAX, best_gap = UINT64_MAX;
     int k = 0;
     for (; k < placed_count; k++) {
         const item *other = &p->items[p->placed[k]];
-        if (other->last < it->first || it->last < other->first) {
+        if (other->end < it->first || it->end < other->first) {
             continue;
         }
-        if (other->offset >= end && other->offset - end >= it->bytes && other->offset - end < best_gap) {
+        if (other->offset >= end && other->offset - end >= it->most && other->offset - end < best_gap) {
             best = end;
             best_gap = other->offset - end;
         }
-        if (other->offset + other->bytes > end) {
-            end = other->offset + other->bytes;
+        uint64_t bytes = bytes_between(p, p->placed[k], it->first, it->end);
+        if (other->offset + bytes > end) {
+            end = other->offset + bytes;
         }
     }
     it->offset = best == UINT64_MAX ? end : best;
@@ -96,7 +115,7 @@ static uint64_t place(planner *p, int i, int placed_count) {
         p->placed[k] = p->placed[k - 1];
     }
     p->placed[k] = i;
-    return it->offset + it->bytes;
+    return it->offset + it->most;
 }
 
 static uint64_t place_all(planner *p) {
@@ -110,12 +129,12 @@ static uint64_t place_all(planner *p) {
 
 /* Orders of placing. No one is best for every graph; the planner tries each and keeps the smallest arena. */
 static double rank_of(const item *it, int rule) {
-    double span = it->last - it->first + 1;
+    double span = it->end - it->first + 1;
     switch (rule) {
     case 0:
-        return (double)it->bytes;
+        return (double)it->most;
     case 1:
-        return (double)it->bytes * span;
+        return (double)it->most * span;
     case 2:
         return span;
     default:
@@ -140,8 +159,7 @@ static void find_live_peak(const planner *p, bl_arena_plan *out) {
     for (int op = 0; op < p->g->op_count; op++) {
         uint64_t sum = 0;
         for (int i = 0; i < p->order_count; i++) {
-            const item *it = &p->items[p->order[i]];
-            sum += it->first <= op && op <= it->last ? it->bytes : 0;
+            sum += bytes_between(p, p->order[i], op, op);
         }
         if (sum > out->live_bytes) {
             out->live_bytes = sum;
@@ -152,7 +170,7 @@ static void find_live_peak(const planner *p, bl_arena_plan *out) {
 
 static void read_offsets(const planner *p, bl_arena_plan *out) {
     for (int i = 0; i < p->count; i++) {
-        const item *it = &p->items[owner_of(p, i)];
+        const item *it = &p->items[p->items[i].owner];
         uint64_t offset = p->items[i].bytes ? it->offset : UINT64_MAX;
         if (i < p->g->tensor_count) {
             out->tensor_offset[i] = offset;

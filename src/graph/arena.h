@@ -9,6 +9,8 @@
 typedef struct bl_op_memory {
     uint64_t scratch_bytes; /* live during this op only */
     int inplace;            /* which of op.in[] the output may overwrite when it dies here, or -1 */
+    bool resizes; /* also if that one is of another size, or another of op.in[] too: both begin at one
+                     address, and the op takes care not to overwrite what it has yet to read */
 } bl_op_memory;
 
 typedef struct bl_arena_plan {

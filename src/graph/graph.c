@@ -142,8 +142,12 @@ bl_weight_id bl_weight_new(bl_graph *g, bl_weight_kind kind, const int64_t *shap
 
 /* ---- ops */
 
-static const bl_op empty_op = {
-    .in = {BL_NONE, BL_NONE, BL_NONE, BL_NONE}, .out = BL_NONE, .weight = BL_NONE, .weight2 = BL_NONE};
+static const bl_op empty_op = {.in = {BL_NONE, BL_NONE, BL_NONE, BL_NONE},
+                               .out = BL_NONE,
+                               .weight = BL_NONE,
+                               .weight2 = BL_NONE,
+                               .weight3 = BL_NONE,
+                               .weight4 = BL_NONE};
 
 /* Adds the op with an output like `out`, and returns the output's id. */
 static bl_tensor_id add_op(bl_graph *g, bl_op op, bl_tensor out) {

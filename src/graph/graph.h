@@ -91,6 +91,10 @@ typedef enum bl_op_kind {
     BL_OP_ADD,        /* in: a, b, same shape */
     BL_OP_CONCAT,     /* in: a, b, joined along channels */
     BL_OP_UPSAMPLE,   /* in: x -> [n, h', w', c], nearest: source row = floor(y * h / h') */
+    /* Only in graphs of bl_graph_fold, and described there: */
+    BL_OP_NORM_FACTORS,
+    BL_OP_FOLDED_CONV,
+    BL_OP_FEED_FORWARD,
     BL_OP_KIND_COUNT
 } bl_op_kind;
 
@@ -108,6 +112,7 @@ typedef struct bl_op {
     bl_tensor_id in[BL_OP_INPUTS];
     bl_tensor_id out;
     bl_weight_id weight, weight2;
+    bl_weight_id weight3, weight4; /* only of folded ops */
     bl_act act;
     union {
         struct {

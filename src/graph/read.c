@@ -21,8 +21,9 @@ int64_t bl_weight_elements(const bl_weight *w) {
 
 const char *bl_op_name(bl_op_kind kind) {
     static const char *const names[BL_OP_KIND_COUNT] = {
-        "IMPORT",     "EXPORT",     "SINUSOID",  "EMBED", "TAKE_ROW", "CONV",   "LINEAR",
-        "GROUP_NORM", "LAYER_NORM", "ATTENTION", "ACT",   "ADD",      "CONCAT", "UPSAMPLE",
+        "IMPORT", "EXPORT",     "SINUSOID",     "EMBED",       "TAKE_ROW",     "CONV",
+        "LINEAR", "GROUP_NORM", "LAYER_NORM",   "ATTENTION",   "ACT",          "ADD",
+        "CONCAT", "UPSAMPLE",   "NORM_FACTORS", "FOLDED_CONV", "FEED_FORWARD",
     };
     return names[kind];
 }

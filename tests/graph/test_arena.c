@@ -125,7 +125,7 @@ static void test_inplace_needs_a_dying_input(void **state) {
     bl_export(g, bl_add(g, x, twice), "y", BL_NCHW);
     bl_error err = {0};
     assert_int_equal(bl_graph_finish(g, &err), 0);
-    bl_op_memory memory[8] = {{0, -1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, -1}};
+    bl_op_memory memory[8] = {[0] = {.inplace = -1}, [5] = {.inplace = -1}};
     bl_arena_plan p;
     assert_int_equal(bl_arena_plan_make(&p, g, memory, &err), 0);
     assert_false(p.inplace[1]);
@@ -137,10 +137,45 @@ static void test_inplace_needs_a_dying_input(void **state) {
     bl_graph_free(&g);
 }
 
+/* An output of another size takes over its input's address, and what it leaves free or does not need yet
+ * others may use. */
+static void test_resized_in_place(void **state) {
+    (void)state;
+    bl_graph *g = bl_graph_new(BL_UNET, BL_F32, NULL);
+    bl_graph_block(g, "only");
+    bl_tensor_id x = bl_import(g, bl_input(g, "x", BL_F32, BL_NCHW, 1, 8, 8, 32));
+    bl_tensor_id large = bl_upsample(g, x, 16, 16);
+    bl_conv_options o = {
+        .top = 1, .left = 1, .bottom = 1, .right = 1, .residual = BL_NONE, .channels = BL_NONE};
+    bl_tensor_id small = bl_conv(g, large, conv_weight(g, 16, 32), vector(g, 16), o);
+    bl_tensor_id beside = bl_activation(g, small, BL_ACT_SILU);
+    bl_export(g, bl_add(g, small, beside), "y", BL_NCHW);
+    bl_error err = {0};
+    assert_int_equal(bl_graph_finish(g, &err), 0);
+    bl_op_memory memory[6] = {{.inplace = -1}, {.resizes = true}, {.resizes = true},
+                              {.inplace = -1}, {.inplace = 0},    {.inplace = -1}};
+    bl_arena_plan p;
+    assert_int_equal(bl_arena_plan_make(&p, g, memory, &err), 0);
+    check_plan(g, memory, &p);
+    assert_true(p.inplace[1] && p.inplace[2] && p.inplace[4]);
+    assert_int_equal(p.tensor_offset[x], p.tensor_offset[large]);
+    assert_int_equal(p.tensor_offset[large], p.tensor_offset[small]);
+    assert_int_equal(p.bytes, bl_tensor_bytes(&g->tensors[large])); /* `beside` lies where `large` ended */
+    assert_int_equal(p.live_bytes, p.bytes);
+    bl_arena_plan_free(&p);
+    memory[1].resizes = memory[2].resizes = false;
+    assert_int_equal(bl_arena_plan_make(&p, g, memory, &err), 0);
+    check_plan(g, memory, &p);
+    assert_true(!p.inplace[1] && !p.inplace[2]);
+    bl_arena_plan_free(&p);
+    bl_graph_free(&g);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_overlaps),
         cmocka_unit_test(test_inplace_needs_a_dying_input),
+        cmocka_unit_test(test_resized_in_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,9 +10,9 @@
 #define GUARD 65536 /* bytes behind the arena that nothing may touch */
 #define MARK 0xc5
 
-/* Runs the graph in a region full of marks. Returns how many bytes from the arena's start to the last one
- * that changed. */
-static uint64_t high_water(const rig *r, const bl_graph *g, uint64_t *planned) {
+/* Runs the graph at a level in a region full of marks. Returns how many bytes from the arena's start to the
+ * last one that changed. */
+static uint64_t high_water(const rig *r, const bl_graph *g, int level, uint64_t *planned) {
     const bl_device_ops *ops = r->device->ops;
     bl_error err = {0};
     bl_model_weights weights = {.ckpt = r->ckpt, .module = g->module};
@@ -21,7 +21,7 @@ static uint64_t high_water(const rig *r, const bl_graph *g, uint64_t *planned) {
     bl_executable *x = NULL;
     bl_region *region = NULL;
     bl_exec_info info;
-    bl_prepare_options options = {0};
+    bl_prepare_options options = {.arena_level = level};
     rig_ok(ops->module_open(&module, r->device, g, &source, &err), &err);
     rig_ok(ops->prepare(&x, module, g, &options, &err), &err);
     ops->executable_info(x, &info);
@@ -64,11 +64,15 @@ static uint64_t high_water(const rig *r, const bl_graph *g, uint64_t *planned) {
 
 /* Frees the graph. */
 static void check(const rig *r, bl_graph *g) {
-    uint64_t planned, measured = high_water(r, g, &planned);
-    /* The last tensor may end inside the last unit of alignment. */
-    if (bl_align_up(measured, BL_ALIGN) != planned) {
-        fail_msg("%s: planned %llu bytes, touched %llu", bl_module_name(g->module),
-                 (unsigned long long)planned, (unsigned long long)measured);
+    bl_device_caps caps;
+    r->device->ops->caps(r->device, &caps);
+    for (int level = 0; level < caps.arena_levels; level++) {
+        uint64_t planned, measured = high_water(r, g, level, &planned);
+        /* The last tensor may end inside the last unit of alignment. */
+        if (bl_align_up(measured, BL_ALIGN) != planned) {
+            fail_msg("%s, level %d: planned %llu bytes, touched %llu", bl_module_name(g->module), level,
+                     (unsigned long long)planned, (unsigned long long)measured);
+        }
     }
     bl_graph_free(&g);
 }

@@ -53,9 +53,19 @@ struct bl_device_module {
     uint64_t staging_bytes; /* for each thread */
 };
 
+/* A FOLDED_CONV goes over each picture in bands of rows, each with the rows that it reads above and below. */
+typedef struct bl_bands {
+    int rows;         /* of the output, in a band */
+    uint64_t row;     /* offsets in the scratch: bias and per-channel input F32 [o], */
+    uint64_t in, out; /* the band's input [rows + 2, w, c] and output [rows, w, o], */
+    uint64_t side;    /* and the shortcut's output [rows, w, o], where it has one */
+} bl_bands;
+
 /* One op, ready to run. */
 typedef struct bl_step {
-    bl_dnnl_primitive *product; /* CONV, LINEAR */
+    bl_dnnl_primitive *product; /* CONV, LINEAR; of a FOLDED_CONV for one band */
+    bl_dnnl_primitive *side;    /* FOLDED_CONV: its shortcut for one band */
+    bl_bands bands;
     bl_attention_job attention; /* its shape; pointers are filled in by the run */
     bl_winograd_job winograd;   /* the same */
     uint64_t scratch_bytes;
@@ -66,7 +76,8 @@ typedef struct bl_step {
 struct bl_executable {
     bl_device_module *module;
     const bl_graph *graph;
-    bl_step *steps; /* [op_count] */
+    bl_graph *folded; /* NULL, or what `graph` points to */
+    bl_step *steps;   /* [op_count] */
     bl_arena_plan plan;
     double *flops;   /* [block_count] */
     double *seconds; /* [op_count], of all runs */
@@ -119,9 +130,25 @@ void bl_cpu_executable_info(const bl_executable *x, bl_exec_info *out);
 /* Rows that one task of a group norm takes; a function of the shape alone, so that sums have one order. */
 int64_t bl_cpu_norm_rows(int c);
 
+/* Is this convolution, whose output is a picture like `out`, done by Winograd's algorithm? */
+bool bl_cpu_takes_winograd(const bl_packed *p, const bl_op *op, const bl_tensor *out);
+/* Where a job finds filters in the packed weight. */
+void bl_cpu_winograd_filters(bl_winograd_job *j, const bl_packed *p);
+/* Is a batch convolved picture by picture, with the per-channel input as part of the bias? */
+bool bl_cpu_each_image(const bl_op *op, const bl_tensor *out);
+/* oneDNN's convolution of `n` pictures. */
+bl_dnnl_conv bl_cpu_dnnl_conv(const bl_packed *p, const bl_op *op, const bl_tensor *in, const bl_tensor *out,
+                              int n);
+
+/* bands.c */
+/* *sure: every part of the op in bands gives the bits of the whole; if not, it must not be folded. */
+int bl_cpu_bands_prepare(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op, bool *sure,
+                         bl_error *err);
+
 /* run_winograd.c */
-/* Fills in how the work is cut; the shape must be there. */
-void bl_cpu_winograd_plan(bl_winograd_job *j, int threads);
+/* Fills in how the work is cut; the shape must be there. `picture`: tiles of one whole picture, of which the
+ * job may do a part. */
+void bl_cpu_winograd_plan(bl_winograd_job *j, int64_t picture, int threads);
 uint64_t bl_cpu_winograd_scratch(const bl_winograd_job *j, int threads);
 void bl_cpu_winograd_run(const bl_winograd_job *job, const bl_typed_kernels *k, unsigned char *scratch);
 
@@ -136,6 +163,13 @@ int bl_run_embed(const bl_running *r, bl_error *err);
 int bl_run_take_row(const bl_running *r, bl_error *err);
 int bl_run_conv(const bl_running *r, bl_error *err);
 int bl_run_linear(const bl_running *r, bl_error *err);
+/* What picture `image` adds to each output channel, with the bias if `bias` is given. F32 [o] */
+void bl_cpu_channel_row(const bl_running *r, float *row, int image, const float *bias);
+/* Adds a row F32 [c] to each of `rows` rows of y. */
+void bl_cpu_add_row(const bl_running *r, void *y, const float *row, int64_t rows, int c);
+
+int bl_run_folded_conv(const bl_running *r, bl_error *err);
+int bl_run_norm_factors(const bl_running *r, bl_error *err);
 int bl_run_group_norm(const bl_running *r, bl_error *err);
 int bl_run_layer_norm(const bl_running *r, bl_error *err);
 int bl_run_attention(const bl_running *r, bl_error *err);

@@ -1,6 +1,7 @@
 #include "device/cpu/internal.h"
 
 #include "core/checked.h"
+#include "graph/fold.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,13 +24,12 @@ static int64_t pixels(const bl_tensor *t) {
  * oneDNN's bf16. A matter of the picture alone, so that a batch gives the bits of its pictures. */
 #define FEW_TILES 8
 
-static bool takes_winograd(const bl_packed *p, const bl_op *op, const bl_tensor *out) {
+bool bl_cpu_takes_winograd(const bl_packed *p, const bl_op *op, const bl_tensor *out) {
     return p->winograd && op->u.conv.stride == 1 &&
            !(p->layout && (out->h + 3) / 4 * ((out->w + 3) / 4) < FEW_TILES);
 }
 
-/* Where the job finds filters in the packed weight. */
-static void describe_filters(bl_winograd_job *j, const bl_packed *p) {
+void bl_cpu_winograd_filters(bl_winograd_job *j, const bl_packed *p) {
     const bl_dnnl_blocking *b = &p->blocking;
     j->filter_block = b->strides[0];
     j->filter_in = b->strides[1];
@@ -40,21 +40,47 @@ static void describe_filters(bl_winograd_job *j, const bl_packed *p) {
 
 static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op) {
     const bl_tensor *in = &x->graph->tensors[op->in[0]], *out = &x->graph->tensors[op->out];
-    s->winograd = (bl_winograd_job){.n = in->n,
-                                    .h = in->h,
-                                    .w = in->w,
-                                    .c = in->c,
-                                    .oh = (out->h - 1) * op->u.conv.stride + 1,
-                                    .ow = (out->w - 1) * op->u.conv.stride + 1,
-                                    .stride = op->u.conv.stride,
-                                    .o = out->c,
-                                    .top = op->u.conv.top,
-                                    .left = op->u.conv.left};
-    describe_filters(&s->winograd, &x->module->weights[op->weight]);
-    bl_cpu_winograd_plan(&s->winograd, x->module->cpu->threads);
-    s->extra = bl_cpu_winograd_scratch(&s->winograd, x->module->cpu->threads);
+    bl_winograd_job *j = &s->winograd;
+    *j = (bl_winograd_job){.n = in->n,
+                           .h = in->h,
+                           .w = in->w,
+                           .c = in->c,
+                           .oh = (out->h - 1) * op->u.conv.stride + 1,
+                           .ow = (out->w - 1) * op->u.conv.stride + 1,
+                           .stride = op->u.conv.stride,
+                           .o = out->c,
+                           .top = op->u.conv.top,
+                           .left = op->u.conv.left};
+    bl_cpu_winograd_filters(j, &x->module->weights[op->weight]);
+    bl_cpu_winograd_plan(j, (int64_t)((j->oh + 3) / 4) * ((j->ow + 3) / 4), x->module->cpu->threads);
+    s->extra = bl_cpu_winograd_scratch(j, x->module->cpu->threads);
     s->scratch_bytes = s->extra + (op->in[2] != BL_NONE ? (uint64_t)out->n * (uint64_t)out->c * sizeof(float)
                                                         : 0); /* F32 [n][o] */
+}
+
+bool bl_cpu_each_image(const bl_op *op, const bl_tensor *out) {
+    return op->in[2] != BL_NONE && (out->n == 1 || pixels(out) >= EACH_IMAGE_PIXELS);
+}
+
+bl_dnnl_conv bl_cpu_dnnl_conv(const bl_packed *p, const bl_op *op, const bl_tensor *in, const bl_tensor *out,
+                              int n) {
+    return (bl_dnnl_conv){.dtype = p->dtype,
+                          .n = n,
+                          .h = in->h,
+                          .w = in->w,
+                          .c = (int)p->weight.shape[1],
+                          .oh = out->h,
+                          .ow = out->w,
+                          .o = (int)p->weight.shape[0],
+                          .kh = op->u.conv.kh,
+                          .kw = op->u.conv.kw,
+                          .stride = op->u.conv.stride,
+                          .top = op->u.conv.top,
+                          .left = op->u.conv.left,
+                          .bottom = op->u.conv.bottom,
+                          .right = op->u.conv.right,
+                          .bias = true,
+                          .sum = op->in[1] != BL_NONE};
 }
 
 static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op, bl_error *err) {
@@ -62,29 +88,12 @@ static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, cons
     const bl_packed *p = &x->module->weights[op->weight];
     const bl_tensor *in = &g->tensors[op->in[0]], *out = &g->tensors[op->out];
     memory->inplace = op->in[1] != BL_NONE ? 1 : -1;
-    if (takes_winograd(p, op, out)) {
+    if (bl_cpu_takes_winograd(p, op, out)) {
         prepare_winograd(x, s, op);
         return 0;
     }
-    bool channels = op->in[2] != BL_NONE;
-    s->each_image = channels && (out->n == 1 || pixels(out) >= EACH_IMAGE_PIXELS);
-    bl_dnnl_conv c = {.dtype = p->dtype,
-                      .n = s->each_image ? 1 : in->n,
-                      .h = in->h,
-                      .w = in->w,
-                      .c = in->c,
-                      .oh = out->h,
-                      .ow = out->w,
-                      .o = out->c,
-                      .kh = op->u.conv.kh,
-                      .kw = op->u.conv.kw,
-                      .stride = op->u.conv.stride,
-                      .top = op->u.conv.top,
-                      .left = op->u.conv.left,
-                      .bottom = op->u.conv.bottom,
-                      .right = op->u.conv.right,
-                      .bias = op->weight2 != BL_NONE || s->each_image,
-                      .sum = op->in[1] != BL_NONE};
+    s->each_image = bl_cpu_each_image(op, out);
+    bl_dnnl_conv c = bl_cpu_dnnl_conv(p, op, in, out, s->each_image ? 1 : in->n);
     int rc = bl_dnnl_conv_open(&s->product, x->module->cpu->dnnl, &c, p->layout, err);
     if (rc) {
         return rc;
@@ -97,7 +106,7 @@ static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, cons
         return 0;
     }
     s->extra = bl_align_up(bl_dnnl_scratch(s->product), BL_ALIGN);
-    s->scratch_bytes = s->extra + (channels ? (uint64_t)out->c * sizeof(float) : 0); /* F32 [o] */
+    s->scratch_bytes = s->extra + (op->in[2] != BL_NONE ? (uint64_t)out->c * sizeof(float) : 0); /* F32 [o] */
     return 0;
 }
 
@@ -123,6 +132,16 @@ static int prepare_linear(bl_executable *x, bl_step *s, bl_op_memory *memory, co
     s->scratch_bytes = s->extra + (gated ? bl_tensor_bytes(out) : 0); /* the gate [rows, o] */
     memory->inplace = op->in[1] != BL_NONE && !gated ? 1 : -1;
     return 0;
+}
+
+static void prepare_factors(bl_executable *x, bl_step *s, const bl_op *op) {
+    const bl_tensor *t = &x->graph->tensors[op->in[0]], *out = &x->graph->tensors[op->out];
+    uint64_t rows = (uint64_t)bl_cpu_norm_rows(out->c), blocks = ((uint64_t)pixels(t) + rows - 1) / rows;
+    /* where only some channels are measured, those rows [threads][rows, c]; then moments [n][blocks][groups]
+     */
+    uint64_t dense = rows * (uint64_t)out->c * bl_dtype_size(x->graph->dtype);
+    s->extra = t->c == out->c ? 0 : bl_align_up(dense * (uint64_t)x->module->cpu->threads, BL_ALIGN);
+    s->scratch_bytes = s->extra + (uint64_t)t->n * blocks * (uint64_t)op->u.norm.groups * sizeof(bl_moments);
 }
 
 static void prepare_norm(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op) {
@@ -152,7 +171,7 @@ static void prepare_attention(bl_executable *x, bl_step *s, const bl_op *op, con
                                       bl_align_up(k->attention_scratch(&s->attention), BL_ALIGN);
 }
 
-static int prepare_op(bl_executable *x, int i, bl_op_memory *memory, const bl_typed_kernels *k,
+static int prepare_op(bl_executable *x, int i, bl_op_memory *memory, const bl_typed_kernels *k, bool *sure,
                       bl_error *err) {
     const bl_op *op = &x->graph->ops[i];
     bl_step *s = &x->steps[i];
@@ -167,6 +186,12 @@ static int prepare_op(bl_executable *x, int i, bl_op_memory *memory, const bl_ty
         break;
     case BL_OP_GROUP_NORM:
         prepare_norm(x, s, memory, op);
+        break;
+    case BL_OP_NORM_FACTORS:
+        prepare_factors(x, s, op);
+        break;
+    case BL_OP_FOLDED_CONV:
+        rc = bl_cpu_bands_prepare(x, s, memory, op, sure, err);
         break;
     case BL_OP_ATTENTION:
         prepare_attention(x, s, op, k);
@@ -183,35 +208,36 @@ static int prepare_op(bl_executable *x, int i, bl_op_memory *memory, const bl_ty
     return rc;
 }
 
-static int prepare_all(bl_executable *x, bl_op_memory *memory, bl_error *err) {
+static int prepare_all(bl_executable *x, bl_op_memory *memory, bool *sure, bl_error *err) {
     const bl_kernels *k = x->module->cpu->kernels;
     for (int i = 0; i < x->graph->op_count; i++) {
-        int rc = prepare_op(x, i, &memory[i], x->graph->dtype == BL_BF16 ? &k->bf16 : &k->f32, err);
+        int rc = prepare_op(x, i, &memory[i], x->graph->dtype == BL_BF16 ? &k->bf16 : &k->f32, sure, err);
         if (rc) {
             return rc;
         }
-        x->flops[x->graph->ops[i].block] += bl_op_flops(x->graph, &x->graph->ops[i]);
     }
     return bl_arena_plan_make(&x->plan, x->graph, memory, err);
 }
 
-int bl_cpu_prepare(bl_executable **out, bl_device_module *m, const bl_graph *graph,
-                   const bl_prepare_options *options, bl_error *err) {
-    (void)options;
-    if (graph->weight_count != m->weight_count || graph->block_count != m->block_count ||
-        graph->dtype != m->dtype) {
-        return bl_fail(err, BL_E_INTERNAL, "the graph is not one of this module");
-    }
-    bl_set_threads(m->cpu->threads);
+/* The graph itself, or (then the executable owns it) folded. Folding that would give other bits gives *sure =
+ * false. */
+static int make_executable(bl_executable **out, bl_device_module *m, const bl_graph *graph, int level,
+                           bool *sure, bl_error *err) {
     bl_executable *x = calloc(1, sizeof *x);
     bl_op_memory *memory = calloc((size_t)graph->op_count + 1, sizeof *memory);
-    int rc;
+    int rc = 0;
     if (!x || !memory) {
         rc = bl_fail_memory(err, "preparing a graph", (uint64_t)graph->op_count * sizeof *memory);
         goto done;
     }
+    if (level) {
+        rc = bl_graph_fold(&x->folded, graph, level == 1 ? BL_FOLD_INPUTS : BL_FOLD_PRODUCTS, err);
+    }
+    if (rc) {
+        goto done;
+    }
     x->module = m;
-    x->graph = graph;
+    x->graph = level ? x->folded : graph;
     x->steps = calloc((size_t)graph->op_count + 1, sizeof *x->steps);
     x->flops = calloc((size_t)graph->block_count + 1, sizeof *x->flops);
     x->seconds = calloc((size_t)graph->op_count + 1, sizeof *x->seconds);
@@ -219,7 +245,10 @@ int bl_cpu_prepare(bl_executable **out, bl_device_module *m, const bl_graph *gra
         rc = bl_fail_memory(err, "preparing a graph", (uint64_t)graph->op_count * sizeof *x->steps);
         goto done;
     }
-    rc = prepare_all(x, memory, err);
+    for (int i = 0; i < graph->op_count; i++) {
+        x->flops[graph->ops[i].block] += bl_op_flops(graph, &graph->ops[i]);
+    }
+    rc = prepare_all(x, memory, sure, err);
 done:
     free(memory);
     if (rc) {
@@ -230,13 +259,31 @@ done:
     return 0;
 }
 
+int bl_cpu_prepare(bl_executable **out, bl_device_module *m, const bl_graph *graph,
+                   const bl_prepare_options *options, bl_error *err) {
+    bool sure = true;
+    if (graph->weight_count != m->weight_count || graph->block_count != m->block_count ||
+        graph->dtype != m->dtype) {
+        return bl_fail(err, BL_E_INTERNAL, "the graph is not one of this module");
+    }
+    bl_set_threads(m->cpu->threads);
+    int rc = make_executable(out, m, graph, options ? options->arena_level : 0, &sure, err);
+    if (!rc && !sure) {
+        bl_cpu_executable_close(*out);
+        rc = make_executable(out, m, graph, 0, &sure, err);
+    }
+    return rc;
+}
+
 void bl_cpu_executable_close(bl_executable *x) {
     if (!x) {
         return;
     }
     for (int i = 0; x->steps && i < x->graph->op_count; i++) {
         bl_dnnl_primitive_close(&x->steps[i].product);
+        bl_dnnl_primitive_close(&x->steps[i].side);
     }
+    bl_graph_free(&x->folded);
     bl_arena_plan_free(&x->plan);
     free(x->seconds);
     free(x->flops);

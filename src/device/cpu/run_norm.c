@@ -4,6 +4,7 @@
 #include "core/checked.h"
 
 #include <math.h>
+#include <string.h>
 
 typedef struct norm_job {
     const bl_running *r;
@@ -12,8 +13,10 @@ typedef struct norm_job {
     const float *scale, *shift; /* [c] */
     float *factors;             /* [n][2][c]: y = x factors[0] + factors[1] */
     bl_moments *moments;        /* [n][blocks][groups] */
+    unsigned char *dense; /* [threads][step, c]: a task's rows, where x has more channels than the norm */
     int64_t rows, step, blocks; /* of one picture; of one task; tasks of one picture */
     int n, c, groups;
+    int stride; /* channels of x */
     float eps;
 } norm_job;
 
@@ -24,15 +27,28 @@ static int64_t rows_of(const norm_job *j, int64_t block) {
 
 static size_t place_of(const norm_job *j, int64_t item) {
     int64_t row = item / j->blocks * j->rows + item % j->blocks * j->step;
-    return (size_t)row * (size_t)j->c * j->r->element;
+    return (size_t)row * (size_t)j->stride * j->r->element;
+}
+
+/* The first c channels of a task's rows, one row behind the other. */
+static const unsigned char *dense_rows(const norm_job *j, int64_t item, int thread) {
+    const unsigned char *x = j->x + place_of(j, item);
+    if (j->stride == j->c) {
+        return x;
+    }
+    size_t bytes = (size_t)j->c * j->r->element, step = (size_t)j->stride * j->r->element;
+    unsigned char *to = j->dense + (size_t)thread * (size_t)j->step * bytes;
+    for (int64_t k = 0; k < rows_of(j, item % j->blocks); k++) {
+        memcpy(to + (size_t)k * bytes, x + (size_t)k * step, bytes);
+    }
+    return to;
 }
 
 static void measure(void *context, int64_t begin, int64_t end, int thread) {
     const norm_job *j = context;
-    (void)thread;
     for (int64_t i = begin; i < end; i++) {
-        j->r->k->group_moments(j->moments + i * j->groups, j->x + place_of(j, i), rows_of(j, i % j->blocks),
-                               j->c, j->groups);
+        j->r->k->group_moments(j->moments + i * j->groups, dense_rows(j, i, thread),
+                               rows_of(j, i % j->blocks), j->c, j->groups);
     }
 }
 
@@ -72,26 +88,41 @@ static void apply(void *context, int64_t begin, int64_t end, int thread) {
     }
 }
 
-int bl_run_group_norm(const bl_running *r, bl_error *err) {
-    (void)err;
+/* Measures the groups and writes the factors. */
+static norm_job find_factors(const bl_running *r, float *factors, unsigned char *moments) {
     const bl_tensor *t = bl_running_tensor(r, r->op->in[0]);
+    int c = (int)bl_running_packed(r, r->op->weight)->weight.shape[0];
     norm_job j = {.r = r,
                   .x = bl_running_data(r, r->op->in[0]),
                   .y = bl_running_data(r, r->op->out),
                   .scale = bl_running_weight(r, r->op->weight),
                   .shift = bl_running_weight(r, r->op->weight2),
-                  .factors = (float *)(void *)r->scratch,
-                  .moments = (bl_moments *)(void *)(r->scratch + r->step->extra),
+                  .factors = factors,
+                  .moments = (bl_moments *)(void *)moments,
+                  .dense = r->scratch,
                   .rows = (int64_t)t->h * t->w,
-                  .step = bl_cpu_norm_rows(t->c),
+                  .step = bl_cpu_norm_rows(c),
                   .n = t->n,
-                  .c = t->c,
+                  .c = c,
+                  .stride = t->c,
                   .groups = r->op->u.norm.groups,
                   .eps = r->op->u.norm.eps};
     j.blocks = (j.rows + j.step - 1) / j.step;
     bl_parallel_for(j.n * j.blocks, 1, measure, &j);
     bl_parallel_for((int64_t)j.n * j.groups, 1, join, &j);
+    return j;
+}
+
+int bl_run_group_norm(const bl_running *r, bl_error *err) {
+    (void)err;
+    norm_job j = find_factors(r, (float *)(void *)r->scratch, r->scratch + r->step->extra);
     bl_parallel_for(j.n * j.blocks, 1, apply, &j);
+    return 0;
+}
+
+int bl_run_norm_factors(const bl_running *r, bl_error *err) {
+    (void)err;
+    find_factors(r, bl_running_data(r, r->op->out), r->scratch + r->step->extra);
     return 0;
 }
 

@@ -29,9 +29,8 @@ static void place_residual(const bl_running *r, void *dst) {
     bl_parallel_for((int64_t)((bytes + COPY_UNIT - 1) / COPY_UNIT), 1, copy_range, &j);
 }
 
-/* What picture `image` adds to each output channel, with the bias if `bias` is given. F32 [o] */
-static void channel_row(const bl_running *r, float *row, int image, const float *bias) {
-    int c = bl_running_tensor(r, r->op->out)->c;
+void bl_cpu_channel_row(const bl_running *r, float *row, int image, const float *bias) {
+    int c = bl_running_tensor(r, r->op->in[2])->c;
     const unsigned char *channels = bl_running_data(r, r->op->in[2]);
     r->k->to_f32(row, channels + (size_t)image * (size_t)c * r->element, c);
     if (bias) {
@@ -53,6 +52,11 @@ static void add_rows(void *context, int64_t begin, int64_t end, int thread) {
     j->r->k->add_row(y, y, j->row, end - begin, j->c);
 }
 
+void bl_cpu_add_row(const bl_running *r, void *y, const float *row, int64_t rows, int c) {
+    row_job j = {.r = r, .y = y, .row = row, .c = c};
+    bl_parallel_for(rows, 16, add_rows, &j);
+}
+
 static void run_winograd(const bl_running *r) {
     bl_winograd_job j = r->step->winograd;
     j.x = bl_running_data(r, r->op->in[0]);
@@ -63,7 +67,7 @@ static void run_winograd(const bl_running *r) {
     if (r->op->in[2] != BL_NONE) {
         float *rows = (float *)(void *)(r->scratch + r->step->extra); /* [n][o] */
         for (int i = 0; i < j.n; i++) {
-            channel_row(r, rows + (size_t)i * (size_t)j.o, i, j.bias);
+            bl_cpu_channel_row(r, rows + (size_t)i * (size_t)j.o, i, j.bias);
         }
         j.bias = rows;
         j.bias_stride = j.o;
@@ -90,7 +94,7 @@ int bl_run_conv(const bl_running *r, bl_error *err) {
         a.dst = y + (size_t)i * out_image;
         a.bias = bias;
         if (r->step->each_image) {
-            channel_row(r, row, i, bias);
+            bl_cpu_channel_row(r, row, i, bias);
             a.bias = row;
         }
         int rc = bl_dnnl_run(r->step->product, &a, err);
@@ -99,9 +103,8 @@ int bl_run_conv(const bl_running *r, bl_error *err) {
         }
     }
     for (int i = 0; row && !r->step->each_image && i < in->n; i++) {
-        channel_row(r, row, i, NULL);
-        row_job j = {.r = r, .y = y + (size_t)i * out_image, .row = row, .c = out->c};
-        bl_parallel_for((int64_t)out->h * out->w, 16, add_rows, &j);
+        bl_cpu_channel_row(r, row, i, NULL);
+        bl_cpu_add_row(r, y + (size_t)i * out_image, row, (int64_t)out->h * out->w, out->c);
     }
     return 0;
 }

@@ -76,10 +76,10 @@ static void plan_kept(bl_winograd_job *j, int64_t row) {
     j->tiles = (int)tiles_of(j);
 }
 
-void bl_cpu_winograd_plan(bl_winograd_job *j, int threads) {
+void bl_cpu_winograd_plan(bl_winograd_job *j, int64_t picture, int threads) {
     int64_t row = (int64_t)bl_align_up((uint64_t)j->c, 16), tiles = tiles_of(j);
     int64_t all = 36 * row * (int64_t)bl_align_up((uint64_t)j->o, BL_WINOGRAD_LANES) * (int64_t)sizeof(float);
-    if (all <= KEPT_BYTES && tiles / j->n >= KEPT_TILES) {
+    if (all <= KEPT_BYTES && picture >= KEPT_TILES) {
         plan_kept(j, row);
         return;
     }
@@ -87,7 +87,7 @@ void bl_cpu_winograd_plan(bl_winograd_job *j, int threads) {
     fit = fit < UNIT ? UNIT : fit;
     int64_t batches = (tiles + fit - 1) / fit;
     j->batch = (int)whole_units((tiles + batches - 1) / batches);
-    int deepest = tiles / j->n < MANY_TILES ? DEPTH_SMALL : DEPTH, slices = (j->c + deepest - 1) / deepest;
+    int deepest = picture < MANY_TILES ? DEPTH_SMALL : DEPTH, slices = (j->c + deepest - 1) / deepest;
     j->depth = (int)bl_align_up((uint64_t)((j->c + slices - 1) / slices), 16);
     choose_parts(j, threads);
 }

@@ -83,23 +83,24 @@ static inline int source_read(void *payload, const bl_weight *w, int part, int64
     return 0;
 }
 
-/* Runs a finished graph of one or more blocks. `inputs` as declared; outputs are written. Checks that nothing
- * outside the arena is touched and that the arena's old bytes do not matter. Frees the graph. */
-static inline void run_graph(rig *r, bl_graph *g, const void *const *inputs, void *const *outputs) {
+/* Runs a finished graph at an arena level. `inputs` as declared; outputs are written. Checks that nothing
+ * outside the arena is touched and that the arena's old bytes do not matter. Returns the arena's bytes. */
+static inline uint64_t run_level(rig *r, const bl_graph *g, int level, const void *const *inputs,
+                                 void *const *outputs) {
     bl_error err = {0};
     bl_device_module *m = NULL;
     bl_executable *x = NULL;
     bl_region *region = NULL;
     bl_source source = {.payload = r, .dtype = source_dtype, .read = source_read};
     const bl_device_ops *ops = r->device->ops;
-    if (bl_graph_finish(g, &err) || ops->module_open(&m, r->device, g, &source, &err) ||
-        ops->prepare(&x, m, g, &(bl_prepare_options){0}, &err)) {
+    if (ops->module_open(&m, r->device, g, &source, &err) ||
+        ops->prepare(&x, m, g, &(bl_prepare_options){.arena_level = level}, &err)) {
         fail_msg("%s", err.message);
     }
     bl_exec_info info;
     ops->executable_info(x, &info);
-    uint64_t offsets[16], at = 0;
-    assert_true(g->block_count <= 16);
+    uint64_t offsets[64], at = 0;
+    assert_true(g->block_count <= 64);
     for (int b = 0; b < g->block_count; b++) {
         offsets[b] = at;
         at += ops->module_costs(m)[b].packed_bytes;
@@ -128,6 +129,16 @@ static inline void run_graph(rig *r, bl_graph *g, const void *const *inputs, voi
     ops->region_close(region);
     ops->executable_close(x);
     ops->module_close(m);
+    return info.arena_bytes;
+}
+
+/* Finishes a graph, runs it as it is and frees it. */
+static inline void run_graph(rig *r, bl_graph *g, const void *const *inputs, void *const *outputs) {
+    bl_error err = {0};
+    if (bl_graph_finish(g, &err)) {
+        fail_msg("%s", err.message);
+    }
+    run_level(r, g, 0, inputs, outputs);
     bl_graph_free(&g);
 }
 
