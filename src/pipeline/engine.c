@@ -47,14 +47,20 @@ int bl_engine_graph(bl_graph **out, const bl_engine *e, bl_module module, bl_sha
 
 /* ---- modules on the device */
 
+static void close_prepared(bl_engine *e, bl_prepared *p) {
+    for (int l = 0; l < p->level_count; l++) {
+        e->ops->executable_close(p->executable[l]);
+    }
+    bl_graph_free(&p->graph);
+    memset(p, 0, sizeof *p);
+}
+
 static void close_module(bl_engine *e, bl_module module) {
     bl_engine_module *m = &e->modules[module];
     for (int i = 0; i < BL_ENGINE_PREPARED; i++) {
         bl_prepared *p = &e->prepared[i];
         if (p->used && p->module == module) {
-            e->ops->executable_close(p->executable);
-            bl_graph_free(&p->graph);
-            memset(p, 0, sizeof *p);
+            close_prepared(e, p);
         }
     }
     if (m->device) {
@@ -247,6 +253,28 @@ static bl_prepared *find_place(bl_engine *e) {
     return oldest;
 }
 
+/* Prepares the graph at every level that has a smaller arena than the one before. */
+static int prepare_levels(bl_prepared *p, bl_engine *e, bl_error *err) {
+    int most = e->caps.arena_levels < BL_PROBLEM_LEVELS ? e->caps.arena_levels : BL_PROBLEM_LEVELS;
+    for (int l = 0; l < most; l++) {
+        bl_prepare_options options = {.arena_level = l};
+        bl_executable *x = NULL;
+        int result = e->ops->prepare(&x, e->modules[p->module].device, p->graph, &options, err);
+        if (result) {
+            return result;
+        }
+        bl_exec_info info;
+        e->ops->executable_info(x, &info);
+        if (p->level_count && info.arena_bytes >= p->info[p->level_count - 1].arena_bytes) {
+            e->ops->executable_close(x);
+            continue;
+        }
+        p->executable[p->level_count] = x;
+        p->info[p->level_count++] = info;
+    }
+    return 0;
+}
+
 int bl_engine_prepare(bl_prepared **out, bl_engine *e, bl_module module, bl_shape_key key, bl_error *err) {
     for (int i = 0; i < BL_ENGINE_PREPARED; i++) {
         bl_prepared *p = &e->prepared[i];
@@ -256,27 +284,24 @@ int bl_engine_prepare(bl_prepared **out, bl_engine *e, bl_module module, bl_shap
             return 0;
         }
     }
-    bl_graph *g = NULL;
-    bl_executable *x = NULL;
-    bl_prepare_options options = {.arena_level = 0};
-    int result = bl_engine_graph(&g, e, module, key, NULL, err);
+    bl_prepared made = {.module = module, .key = key};
+    int result = bl_engine_graph(&made.graph, e, module, key, NULL, err);
     if (!result) {
-        result = check_size(e, g, err);
+        result = check_size(e, made.graph, err);
     }
     if (!result) {
-        result = e->ops->prepare(&x, e->modules[module].device, g, &options, err);
+        result = prepare_levels(&made, e, err);
     }
     if (result) {
-        bl_graph_free(&g);
+        close_prepared(e, &made);
         return result;
     }
     bl_prepared *p = find_place(e);
     if (p->used) {
-        e->ops->executable_close(p->executable);
-        bl_graph_free(&p->graph);
+        close_prepared(e, p);
     }
-    *p = (bl_prepared){.module = module, .key = key, .graph = g, .executable = x, .used = ++e->clock};
-    e->ops->executable_info(x, &p->info);
+    made.used = ++e->clock;
+    *p = made;
     *out = p;
     return 0;
 }

@@ -16,13 +16,14 @@ typedef struct bl_engine_module {
     bl_device_module *device;
 } bl_engine_module;
 
-/* A graph at one shape, ready to run. */
+/* A graph at one shape, ready to run at each of its arena levels. */
 typedef struct bl_prepared {
     bl_module module;
     bl_shape_key key;
     bl_graph *graph;
-    bl_executable *executable;
-    bl_exec_info info;
+    bl_executable *executable[BL_PROBLEM_LEVELS];
+    bl_exec_info info[BL_PROBLEM_LEVELS];
+    int level_count;
     uint64_t used; /* when last; 0: this place is empty */
 } bl_prepared;
 

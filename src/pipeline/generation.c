@@ -72,23 +72,31 @@ static int add_modules(bl_engine *e, bl_problem *p, bl_error *err) {
     return result;
 }
 
+/* One level of a declared phase; level 0 makes the phase. */
+static int add_level(bl_engine *e, bl_problem *p, int phase, int level, bl_error *err) {
+    const bl_declared *d = &e->declared[phase];
+    const bl_exec_info *info = &d->prepared->info[level];
+    double *seconds = calloc((size_t)info->block_count, sizeof *seconds);
+    if (!seconds) {
+        return bl_fail_memory(err, "the plan", (unsigned long long)info->block_count * sizeof *seconds);
+    }
+    for (int b = 0; b < info->block_count; b++) {
+        seconds[b] = info->block_seconds ? info->block_seconds[b]
+                                         : info->block_flops[b] / guess_rate(e, d->module) + 1e-6;
+    }
+    int result = level ? bl_problem_add_level(p, phase, info->arena_bytes, seconds, err)
+                       : bl_problem_add_phase(&phase, p, d->name, d->stage, e->number[d->module], d->passes,
+                                              info->arena_bytes, seconds, err);
+    free(seconds);
+    return result;
+}
+
 static int add_phases(bl_engine *e, bl_problem *p, bl_error *err) {
     int result = 0;
-    for (int i = 0; i < e->declared_count && !result; i++) {
-        const bl_declared *d = &e->declared[i];
-        int count = d->prepared->info.block_count, number;
-        double *seconds = calloc((size_t)count, sizeof *seconds);
-        if (!seconds) {
-            return bl_fail_memory(err, "the plan", (unsigned long long)count * sizeof *seconds);
+    for (int i = 0; i < e->declared_count; i++) {
+        for (int l = 0; l < e->declared[i].prepared->level_count && !result; l++) {
+            result = add_level(e, p, i, l, err);
         }
-        for (int b = 0; b < count; b++) {
-            const bl_exec_info *info = &d->prepared->info;
-            seconds[b] = info->block_seconds ? info->block_seconds[b]
-                                             : info->block_flops[b] / guess_rate(e, d->module) + 1e-6;
-        }
-        result = bl_problem_add_phase(&number, p, d->name, d->stage, e->number[d->module], d->passes,
-                                      d->prepared->info.arena_bytes, seconds, err);
-        free(seconds);
     }
     return result;
 }
@@ -152,10 +160,9 @@ bl_calibration_key bl_engine_key(const bl_engine *e) {
 /* Hands the planner's choice of graphs to the executor. */
 static int prepare_phases(void *payload, bl_executable *const **out, const bl_plan *plan, bl_error *err) {
     bl_engine *e = payload;
-    (void)plan;
     (void)err;
     for (int i = 0; i < e->declared_count; i++) {
-        e->executables[i] = e->declared[i].prepared->executable;
+        e->executables[i] = e->declared[i].prepared->executable[plan->phases[i].level];
     }
     *out = e->executables;
     return 0;
@@ -173,6 +180,31 @@ int bl_engine_problem(bl_engine *e, const bl_placement *placement, bl_error *err
     return result;
 }
 
+/* Says in one line that phases run with a smaller arena, and why. */
+static void tell_levels(const bl_engine *e) {
+    const bl_plan *plan = e->plan;
+    int count = 0, worst = 0;
+    for (int i = 0; i < plan->phase_count; i++) {
+        if (plan->phases[i].level) {
+            worst = !count || plan->phases[i].arena_bytes > plan->phases[worst].arena_bytes ? i : worst;
+            count++;
+        }
+    }
+    if (count) {
+        char more[64] = "";
+        if (count > 1) {
+            snprintf(more, sizeof more, ", and %d more phases likewise", count - 1);
+        }
+        bl_log_line(
+            e->o.log, BL_LOG_INFO,
+            "Phase %s works in %.2f GB instead of %.2f GB, a little slower, for the same picture%s: the "
+            "budget of %.2f GB has no room for more",
+            e->problem->phases[worst].name, (double)plan->phases[worst].arena_bytes / 1e9,
+            (double)e->problem->phases[worst].levels[0].arena_bytes / 1e9, more,
+            (double)e->problem->budget_bytes / 1e9);
+    }
+}
+
 int bl_engine_plan(bl_engine *e, const bl_placement *placement, bl_engine_poll *poll, void *payload,
                    bl_error *err) {
     e->poll = poll;
@@ -183,6 +215,9 @@ int bl_engine_plan(bl_engine *e, const bl_placement *placement, bl_engine_poll *
         result = bl_start(&e->plan, e->executor, e->problem, &e->settings, prepare_phases, e, &e->ledger,
                           e->o.log, err);
         e->running = !result;
+    }
+    if (!result) {
+        tell_levels(e);
     }
     return result;
 }

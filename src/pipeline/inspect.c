@@ -90,7 +90,10 @@ int bl_inspect(json_t **out, bl_engine *e, const bl_checkpoint *ckpt, const bl_a
                 json_decref(modules);
                 return result;
             }
-            json_object_set_new(entry, "arena_bytes", json_integer((json_int_t)prepared->info.arena_bytes));
+            json_object_set_new(entry, "arena_bytes",
+                                json_integer((json_int_t)prepared->info[0].arena_bytes));
+            const bl_exec_info *least = &prepared->info[prepared->level_count - 1];
+            json_object_set_new(entry, "smallest_arena_bytes", json_integer((json_int_t)least->arena_bytes));
         }
     }
     char *file = bl_utf8_copy(bl_checkpoint_path(ckpt));

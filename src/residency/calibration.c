@@ -186,6 +186,28 @@ static bool fit_copies(const bl_calibration *c, const bl_calibration_key *key, d
     return isfinite(*rate) && isfinite(*latency);
 }
 
+static int nearest_level(unsigned measured, int level) {
+    for (int away = 0;; away++) {
+        if (level >= away && measured >> (level - away) & 1) {
+            return level - away;
+        }
+        if (measured >> (level + away) & 1) {
+            return level + away;
+        }
+    }
+}
+
+/* A level that was never run takes about as long as its nearest neighbour that was: better than a guess
+ * beside measured figures. */
+static void fill_levels(bl_problem_phase *f, unsigned measured, size_t bytes) {
+    for (int l = 0; l < f->level_count && measured; l++) {
+        int from = nearest_level(measured, l);
+        if (from != l) {
+            memcpy(f->levels[l].block_seconds, f->levels[from].block_seconds, bytes);
+        }
+    }
+}
+
 int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key, bl_problem *p, int *phases,
                          bl_error *err) {
     sqlite3_stmt *s = NULL;
@@ -199,19 +221,23 @@ int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key,
         for (int i = 0; i < p->phase_count; i++) {
             bl_problem_phase *f = &p->phases[i];
             const bl_problem_module *m = &p->modules[f->module];
-            double *seconds = malloc((size_t)m->block_count * sizeof *seconds);
+            unsigned measured = 0; /* bits of levels */
+            size_t bytes = (size_t)m->block_count * sizeof(double);
+            double *seconds = malloc(bytes);
             if (!seconds) {
                 sqlite3_finalize(s);
-                return bl_fail_memory(err, "measured times", (size_t)m->block_count * sizeof *seconds);
+                return bl_fail_memory(err, "measured times", bytes);
             }
             for (int l = 0; l < f->level_count && key->shapes[i]; l++) {
                 char shape[256];
                 shape_text(shape, sizeof shape, key->shapes[i], l);
                 if (read_blocks(s, key, m, shape, seconds)) {
-                    memcpy(f->levels[l].block_seconds, seconds, (size_t)m->block_count * sizeof *seconds);
-                    known += l == 0;
+                    memcpy(f->levels[l].block_seconds, seconds, bytes);
+                    measured |= 1u << l;
                 }
             }
+            fill_levels(f, measured, bytes);
+            known += measured != 0;
             free(seconds);
         }
     }

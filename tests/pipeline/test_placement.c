@@ -55,6 +55,19 @@ static void check_figures(json_t *report, int batches, uint64_t budget, const ch
     }
 }
 
+/* How many phases of a batch ran with a smaller arena than the first. */
+static int smaller_arenas(json_t *report, int batch) {
+    json_t *b = json_array_get(json_object_get(report, "batches"), (size_t)batch);
+    json_t *phases = json_object_get(json_object_get(b, "plan"), "phases"), *phase;
+    size_t i;
+    int count = 0;
+    assert_true(json_array_size(phases) > 0);
+    json_array_foreach(phases, i, phase) {
+        count += json_integer_value(json_object_get(phase, "arena_level")) > 0;
+    }
+    return count;
+}
+
 /* The smallest budget that a refusal speaks of. */
 static uint64_t smallest_of(const char *message) {
     static const char mark[] = "the smallest that works is ";
@@ -68,7 +81,9 @@ static uint64_t smallest_of(const char *message) {
 /* What is asked for again and again, and what must come of it. */
 typedef struct task {
     bool hires;
-    rig_pictures wanted;         /* two batches */
+    rig_pictures wanted;         /* two batches, of phases with the largest arenas */
+    uint64_t least;              /* budget that works */
+    int smaller;                 /* phases that ran with smaller arenas */
     uint64_t refused_with[WAYS]; /* the budget that refusals of this way asked for; 0: none */
 } task;
 
@@ -114,6 +129,11 @@ static bool check_run(rig_studio *s, task *t, int number, uint64_t budget, int b
     first.bytes = t->wanted.bytes / 2 * (size_t)batches;
     rig_same(&got, &first, what);
     check_figures(report, batches, budget, what);
+    int smaller = smaller_arenas(report, 0);
+    t->smaller += smaller;
+    if (budget == t->least && !smaller) {
+        fail_msg("%s: the smallest budget, but every phase has its largest arena", what);
+    }
     /* Everything fits, and the mode is one that keeps what fits: the second batch moves nothing. */
     bool keeps = !strcmp(w->offload, "none") || !strcmp(w->offload, "auto") ||
                  (!strcmp(w->offload, "balanced") && w->fit_check && w->low != 0 && w->never);
@@ -144,7 +164,10 @@ static void check_family(int family) {
         o.count = 2;
         least = rig_planned(&kept, &o, "min_budget_bytes"); /* of the hungrier task, the second */
         full = rig_planned(&kept, &o, "working_set_bytes");
-        rig_make(&kept, &o);
+        tasks[i].least = least;
+        json_t *report = rig_generate(&kept, &o);
+        assert_int_equal(smaller_arenas(report, 0) + smaller_arenas(report, 1), 0);
+        json_decref(report);
         assert_int_equal(tasks[i].wanted.count, 2);
     }
     assert_true(least < full / 2);
@@ -166,7 +189,9 @@ static void check_family(int family) {
         assert_true(whole || (!tasks[0].refused_with[i] && !tasks[1].refused_with[i]));
         assert_true(tasks[1].refused_with[i] <= full);
     }
-    assert_int_equal(tasks[1].refused_with[0], full); /* none: all of it */
+    /* none: all weights and the smallest of arenas */
+    assert_true(tasks[1].refused_with[0] > least && tasks[1].refused_with[0] < full);
+    assert_true(tasks[1].smaller > 0);
     assert_true(ran >= BUDGETS * (WAYS - 2) + 4);
     assert_int_equal(kept.warnings, 0);
     rig_close(&kept);

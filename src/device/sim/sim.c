@@ -52,6 +52,7 @@ static void sim_caps(bl_device *d, bl_device_caps *out) {
     out->free_bytes = taken < s->card.memory_bytes ? s->card.memory_bytes - taken : 0;
     out->f32 = out->bf16 = out->bf16_fast = true;
     out->async_copy = !s->card.shares_cores;
+    out->arena_levels = 1;
     out->copy_rate = s->card.copy_rate;
     out->copy_latency = s->card.copy_latency;
 }
