@@ -151,6 +151,30 @@ static void fold_shortcuts(folding *f) {
     }
 }
 
+/* A GEGLU layer that one linear layer reads becomes part of it. */
+static void fold_feed_forward(folding *f) {
+    bl_graph *g = f->g;
+    for (int i = 0; i < g->op_count; i++) {
+        bl_op *gated = &g->ops[i];
+        if (gated->kind != BL_OP_LINEAR || gated->act != BL_ACT_GEGLU || gated->in[1] != BL_NONE ||
+            f->reads[gated->out] != 1 || !is_large(f, gated->out)) {
+            continue;
+        }
+        bl_op *line = &g->ops[f->reader[gated->out]];
+        if (line->kind != BL_OP_LINEAR || line->in[0] != gated->out || line->act != BL_ACT_NONE ||
+            line->block != gated->block) {
+            continue;
+        }
+        line->kind = BL_OP_FEED_FORWARD;
+        line->in[0] = gated->in[0];
+        line->weight3 = line->weight;
+        line->weight4 = line->weight2;
+        line->weight = gated->weight;
+        line->weight2 = gated->weight2;
+        gated->kind = DROPPED;
+    }
+}
+
 /* Takes the dropped ops out, and counts those of each block anew. */
 static void close_ranks(bl_graph *g) {
     int count = 0;
@@ -196,6 +220,7 @@ int bl_graph_fold(bl_graph **out, const bl_graph *g, bl_folds what, bl_error *er
         if (what == BL_FOLD_PRODUCTS) {
             count_reads(&f);
             fold_shortcuts(&f);
+            fold_feed_forward(&f);
         }
         close_ranks(f.g);
         rc = bl_graph_finish(f.g, err);

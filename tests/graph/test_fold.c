@@ -1,5 +1,6 @@
-/* Folding: a resnet, its shortcut and an upsampler become two and one convolutions; what others read as well,
- * what is small and what is no 3x3 convolution stays; weights, blocks and ports are those of the graph. */
+/* Folding: a resnet, its shortcut and an upsampler become two and one convolutions, feed-forward layers one
+ * op; what others read as well, what is small and what is no 3x3 convolution stays; weights, blocks and ports
+ * are those of the graph. */
 #include "graph/fold.h"
 
 #include <setjmp.h>
@@ -99,6 +100,32 @@ static void test_resnet_and_upsampler(void **state) {
     bl_graph_free(&g);
 }
 
+static void test_feed_forward(void **state) {
+    (void)state;
+    bl_graph *g = bl_graph_new(BL_UNET, BL_F32, NULL);
+    bl_error err = {0};
+    bl_graph_block(g, "all");
+    bl_tensor_id x = bl_import(g, bl_input(g, "x", BL_F32, BL_CHANNELS_LAST, 1, 64, 1, 16));
+    bl_tensor_id hidden = bl_linear(g, x, weight(g, BL_W_LINEAR, 128, 16), BL_NONE, BL_ACT_GEGLU, BL_NONE);
+    bl_tensor_id y = bl_linear(g, hidden, weight(g, BL_W_LINEAR, 16, 64), BL_NONE, BL_ACT_NONE, x);
+    bl_export(g, y, "y", BL_CHANNELS_LAST);
+    assert_int_equal(bl_graph_finish(g, &err), 0);
+    bl_graph *f = folded(g, BL_FOLD_INPUTS);
+    assert_int_equal(count(f, BL_OP_LINEAR), 2);
+    bl_graph_free(&f);
+    f = folded(g, BL_FOLD_PRODUCTS);
+    assert_int_equal(count(f, BL_OP_LINEAR), 0);
+    assert_int_equal(f->op_count, 3);
+    const bl_op *op = &f->ops[1];
+    assert_int_equal(op->kind, BL_OP_FEED_FORWARD);
+    assert_int_equal(op->in[0], x);
+    assert_int_equal(op->in[1], x);
+    assert_int_equal(f->weights[op->weight].shape[0], 128);
+    assert_int_equal(f->weights[op->weight3].shape[1], 64);
+    bl_graph_free(&f);
+    bl_graph_free(&g);
+}
+
 static void test_what_stays(void **state) {
     (void)state;
     bl_graph *g = bl_graph_new(BL_VAE_DECODER, BL_F32, NULL);
@@ -129,6 +156,7 @@ static void test_what_stays(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resnet_and_upsampler),
+        cmocka_unit_test(test_feed_forward),
         cmocka_unit_test(test_what_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

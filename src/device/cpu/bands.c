@@ -21,10 +21,7 @@ static int band_rows(uint64_t row_bytes, int height) {
     return rows < BAND_STEP ? BAND_STEP : (int)rows;
 }
 
-/* Does the part of a product give the bits that the whole has there? The same implementation adds up in the
- * same order, except those that hand the product to a general matrix product, whose way depends on the shape.
- */
-static bool alike(const bl_dnnl_primitive *whole, const bl_dnnl_primitive *part) {
+bool bl_cpu_alike(const bl_dnnl_primitive *whole, const bl_dnnl_primitive *part) {
     const char *name = bl_dnnl_implementation(whole);
     return !strcmp(name, bl_dnnl_implementation(part)) && strncmp(name, "gemm", 4) != 0;
 }
@@ -49,7 +46,7 @@ static int prepare_product(bl_executable *x, bl_step *s, const bl_op *op, bool *
     rc = rc ? rc : bl_dnnl_conv_open(&s->product, x->module->cpu->dnnl, &band, p->layout, err);
     /* the reference is there for pictures too small for the packed layout, which Winograd's algorithm takes
      * over */
-    *sure = *sure && !rc && alike(like, s->product) && !(p->winograd && is_reference(like));
+    *sure = *sure && !rc && bl_cpu_alike(like, s->product) && !(p->winograd && is_reference(like));
     bl_dnnl_primitive_close(&like);
     return rc;
 }
@@ -66,7 +63,7 @@ static int prepare_side(bl_executable *x, bl_step *s, const bl_op *op, bool *sur
     int rc = bl_dnnl_linear_open(&like, x->module->cpu->dnnl, &l, p->layout, err);
     l.rows = (int64_t)s->bands.rows * in->w;
     rc = rc ? rc : bl_dnnl_linear_open(&s->side, x->module->cpu->dnnl, &l, p->layout, err);
-    *sure = *sure && !rc && alike(like, s->side);
+    *sure = *sure && !rc && bl_cpu_alike(like, s->side);
     bl_dnnl_primitive_close(&like);
     return rc;
 }

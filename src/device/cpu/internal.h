@@ -63,9 +63,11 @@ typedef struct bl_bands {
 
 /* One op, ready to run. */
 typedef struct bl_step {
-    bl_dnnl_primitive *product; /* CONV, LINEAR; of a FOLDED_CONV for one band */
-    bl_dnnl_primitive *side;    /* FOLDED_CONV: its shortcut for one band */
-    bl_bands bands;
+    bl_dnnl_primitive *product; /* CONV, LINEAR; of a FOLDED_CONV for one band, of a
+                                   FEED_FORWARD the first for one slice */
+    bl_dnnl_primitive *side;    /* FOLDED_CONV: its shortcut for one band; FEED_FORWARD: the second product */
+    bl_bands bands;             /* FOLDED_CONV */
+    int64_t slice;              /* FEED_FORWARD: rows at once */
     bl_attention_job attention; /* its shape; pointers are filled in by the run */
     bl_winograd_job winograd;   /* the same */
     uint64_t scratch_bytes;
@@ -140,6 +142,16 @@ bool bl_cpu_each_image(const bl_op *op, const bl_tensor *out);
 bl_dnnl_conv bl_cpu_dnnl_conv(const bl_packed *p, const bl_op *op, const bl_tensor *in, const bl_tensor *out,
                               int n);
 
+/* Does the part of a product give the bits that the whole has there? The same implementation adds up in the
+ * same order, except those that hand the product to a general matrix product, whose way depends on the shape.
+ */
+bool bl_cpu_alike(const bl_dnnl_primitive *whole, const bl_dnnl_primitive *part);
+
+/* feed_forward.c */
+/* *sure as in bl_cpu_bands_prepare. */
+int bl_cpu_feed_forward_prepare(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op,
+                                bool *sure, bl_error *err);
+
 /* bands.c */
 /* *sure: every part of the op in bands gives the bits of the whole; if not, it must not be folded. */
 int bl_cpu_bands_prepare(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op, bool *sure,
@@ -168,6 +180,10 @@ void bl_cpu_channel_row(const bl_running *r, float *row, int image, const float 
 /* Adds a row F32 [c] to each of `rows` rows of y. */
 void bl_cpu_add_row(const bl_running *r, void *y, const float *row, int64_t rows, int c);
 
+/* oneDNN adds to its destination: puts the residual there, unless the arena plan already has it there. */
+void bl_cpu_place_residual(const bl_running *r, void *dst);
+
+int bl_run_feed_forward(const bl_running *r, bl_error *err);
 int bl_run_folded_conv(const bl_running *r, bl_error *err);
 int bl_run_norm_factors(const bl_running *r, bl_error *err);
 int bl_run_group_norm(const bl_running *r, bl_error *err);

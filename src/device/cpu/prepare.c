@@ -193,6 +193,9 @@ static int prepare_op(bl_executable *x, int i, bl_op_memory *memory, const bl_ty
     case BL_OP_FOLDED_CONV:
         rc = bl_cpu_bands_prepare(x, s, memory, op, sure, err);
         break;
+    case BL_OP_FEED_FORWARD:
+        rc = bl_cpu_feed_forward_prepare(x, s, memory, op, sure, err);
+        break;
     case BL_OP_ATTENTION:
         prepare_attention(x, s, op, k);
         break;

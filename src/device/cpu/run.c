@@ -21,6 +21,7 @@ static run_fn *const runs[BL_OP_KIND_COUNT] = {
     [BL_OP_UPSAMPLE] = bl_run_upsample,
     [BL_OP_NORM_FACTORS] = bl_run_norm_factors,
     [BL_OP_FOLDED_CONV] = bl_run_folded_conv,
+    [BL_OP_FEED_FORWARD] = bl_run_feed_forward,
 };
 
 const bl_tensor *bl_running_tensor(const bl_running *r, bl_tensor_id id) {

@@ -19,8 +19,7 @@ static void copy_range(void *context, int64_t begin, int64_t end, int thread) {
     memcpy(j->dst + first, j->src + first, (size_t)(last - first));
 }
 
-/* oneDNN adds to its destination: puts the residual there, unless the arena plan already has it there. */
-static void place_residual(const bl_running *r, void *dst) {
+void bl_cpu_place_residual(const bl_running *r, void *dst) {
     if (r->op->in[1] == BL_NONE || r->inplace) {
         return;
     }
@@ -87,7 +86,7 @@ int bl_run_conv(const bl_running *r, bl_error *err) {
     const float *bias = bl_running_weight(r, r->op->weight2);
     float *row = r->op->in[2] == BL_NONE ? NULL : (float *)(void *)(r->scratch + r->step->extra);
     bl_dnnl_args a = {.weights = bl_running_weight(r, r->op->weight), .scratch = r->scratch};
-    place_residual(r, y);
+    bl_cpu_place_residual(r, y);
     int times = r->step->each_image ? in->n : 1;
     for (int i = 0; i < times; i++) {
         a.src = x + (size_t)i * in_image;
@@ -153,7 +152,7 @@ int bl_run_linear(const bl_running *r, bl_error *err) {
                       .dst = bl_running_data(r, r->op->out),
                       .scratch = r->scratch};
     if (!gated) {
-        place_residual(r, a.dst);
+        bl_cpu_place_residual(r, a.dst);
     }
     int rc = bl_dnnl_run(r->step->product, &a, err);
     return rc || !gated ? rc : run_gate(r, a, err);

@@ -1,0 +1,104 @@
+/* A transformer's feed-forward layers in slices of rows: the hidden layer, four times as wide as what it
+ * comes from and goes to, and its gate exist for one slice only. */
+#include "device/cpu/internal.h"
+
+#include "core/checked.h"
+
+#define SLICES 16 /* at least; then a slice is small against the rest and large against a kernel's tiles */
+#define SLICES_MOST 64
+
+/* Rows of a slice: all slices are alike, so that one primitive does them all. */
+static int64_t slice_rows(int64_t rows) {
+    for (int64_t k = SLICES; k <= SLICES_MOST; k++) {
+        if (rows % k == 0) {
+            return rows / k;
+        }
+    }
+    return rows;
+}
+
+static int open_product(bl_dnnl_primitive **out, bl_executable *x, const bl_packed *p, bl_dnnl_linear l,
+                        int64_t slice, bool *sure, bl_error *err) {
+    bl_dnnl_primitive *like = NULL;
+    l.dtype = p->dtype;
+    int rc = bl_dnnl_linear_open(&like, x->module->cpu->dnnl, &l, p->layout, err);
+    l.rows = slice;
+    rc = rc ? rc : bl_dnnl_linear_open(out, x->module->cpu->dnnl, &l, p->layout, err);
+    *sure = *sure && !rc && bl_cpu_alike(like, *out);
+    bl_dnnl_primitive_close(&like);
+    return rc;
+}
+
+int bl_cpu_feed_forward_prepare(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op,
+                                bool *sure, bl_error *err) {
+    const bl_packed *p = &x->module->weights[op->weight], *q = &x->module->weights[op->weight3];
+    const bl_tensor *in = &x->graph->tensors[op->in[0]], *out = &x->graph->tensors[op->out];
+    int64_t rows = (int64_t)in->n * in->h * in->w, hidden = q->weight.shape[1];
+    bl_dnnl_linear first = {.rows = rows, .c = in->c, .o = hidden, .bias = op->weight2 != BL_NONE};
+    bl_dnnl_linear second = {
+        .rows = rows, .c = hidden, .o = out->c, .bias = op->weight4 != BL_NONE, .sum = op->in[1] != BL_NONE};
+    s->slice = slice_rows(rows);
+    int rc = open_product(&s->product, x, p, first, s->slice, sure, err);
+    rc = rc ? rc : open_product(&s->side, x, q, second, s->slice, sure, err);
+    if (rc) {
+        return rc;
+    }
+    uint64_t a = bl_dnnl_scratch(s->product), b = bl_dnnl_scratch(s->side);
+    s->extra = bl_align_up(a > b ? a : b, BL_ALIGN);
+    /* hidden layer and gate, each [slice, hidden] */
+    s->scratch_bytes = s->extra + 2 * (uint64_t)(s->slice * hidden) * bl_dtype_size(x->graph->dtype);
+    memory->inplace = op->in[1] != BL_NONE ? 1 : -1;
+    return 0;
+}
+
+typedef struct gate_job {
+    const bl_running *r;
+    unsigned char *hidden;
+    const unsigned char *gate;
+    int64_t c;
+} gate_job;
+
+static void gate_rows(void *context, int64_t begin, int64_t end, int thread) {
+    const gate_job *j = context;
+    size_t at = (size_t)(begin * j->c) * j->r->element;
+    (void)thread;
+    j->r->k->gate(j->hidden + at, j->hidden + at, j->gate + at, (end - begin) * j->c);
+}
+
+static int run_slice(const bl_running *r, const unsigned char *x, unsigned char *y, bl_error *err) {
+    const bl_packed *p = bl_running_packed(r, r->op->weight), *q = bl_running_packed(r, r->op->weight3);
+    int64_t c = q->weight.shape[1], slice = r->step->slice;
+    unsigned char *hidden = r->scratch + r->step->extra, *gate = hidden + (size_t)(slice * c) * r->element;
+    const unsigned char *weights = bl_running_weight(r, r->op->weight);
+    const float *bias = bl_running_weight(r, r->op->weight2);
+    bl_dnnl_args a = {.src = x, .weights = weights, .bias = bias, .dst = hidden, .scratch = r->scratch};
+    int rc = bl_dnnl_run(r->step->product, &a, err);
+    a.weights = weights + p->half_bytes;
+    a.bias = bias ? bias + c : NULL;
+    a.dst = gate;
+    rc = rc ? rc : bl_dnnl_run(r->step->product, &a, err);
+    if (rc) {
+        return rc;
+    }
+    gate_job j = {.r = r, .hidden = hidden, .gate = gate, .c = c};
+    bl_parallel_for(slice, 1, gate_rows, &j);
+    a = (bl_dnnl_args){.src = hidden,
+                       .weights = bl_running_weight(r, r->op->weight3),
+                       .bias = bl_running_weight(r, r->op->weight4),
+                       .dst = y,
+                       .scratch = r->scratch};
+    return bl_dnnl_run(r->step->side, &a, err);
+}
+
+int bl_run_feed_forward(const bl_running *r, bl_error *err) {
+    const bl_tensor *in = bl_running_tensor(r, r->op->in[0]), *out = bl_running_tensor(r, r->op->out);
+    const unsigned char *x = bl_running_data(r, r->op->in[0]);
+    unsigned char *y = bl_running_data(r, r->op->out);
+    int64_t rows = (int64_t)in->n * in->h * in->w, slice = r->step->slice;
+    int rc = 0;
+    bl_cpu_place_residual(r, y);
+    for (int64_t at = 0; at < rows && !rc; at += slice) {
+        rc = run_slice(r, x + (size_t)(at * in->c) * r->element, y + (size_t)(at * out->c) * r->element, err);
+    }
+    return rc;
+}
