@@ -22,6 +22,7 @@ void ballast_generate_options_init(ballast_generate_options *o) {
     o->low = -1;
     o->high = -1;
     o->fit_check = 1;
+    o->tiled_decode = "off";
     o->hints = 1;
 }
 

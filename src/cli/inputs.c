@@ -38,6 +38,7 @@ static void fill(ballast_generate_options *o, const struct settings *s) {
     o->never = setting_text(s, S_NEVER);
     o->always = setting_text(s, S_ALWAYS);
     o->fit_check = setting_on(s, S_FIT_CHECK);
+    o->tiled_decode = setting_text(s, S_TILED_DECODE);
     o->hints = setting_on(s, S_HINT);
     o->verbose = setting_on(s, S_VERBOSE);
     o->trace_path = setting_text(s, S_TRACE);

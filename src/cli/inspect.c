@@ -19,7 +19,8 @@ static void print_module(const char *name, const json_t *m) {
            json_integer_value(json_object_get(m, "tensors")), megabytes(m, "bytes"), string_of(m, "dtypes"),
            string_of(m, "runs_in"), megabytes(m, "packed_bytes"));
     if (json_object_get(m, "arena_bytes")) {
-        printf(", arena %.1f MB", megabytes(m, "arena_bytes"));
+        printf(", arena %.1f MB, smallest %.1f MB", megabytes(m, "arena_bytes"),
+               megabytes(m, "smallest_arena_bytes"));
     }
     printf("\n");
 }

@@ -83,6 +83,7 @@ enum setting_id {
     S_NEVER,
     S_ALWAYS,
     S_FIT_CHECK,
+    S_TILED_DECODE,
     S_DEVICE,
     S_HINT,
     S_TRACE,

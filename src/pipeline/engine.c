@@ -212,6 +212,10 @@ uint64_t bl_engine_memory(const bl_engine *e) {
     return e->caps.memory_bytes;
 }
 
+const bl_log *bl_engine_log(const bl_engine *e) {
+    return e->o.log;
+}
+
 /* ---- graphs that are ready */
 
 /* Refuses a picture whose activations alone are more than the machine has, before any kernel is looked for.

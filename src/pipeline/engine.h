@@ -44,6 +44,9 @@ int bl_engine_graph(bl_graph **out, const bl_engine *engine, bl_module module, b
 /* What a module computes in. */
 bl_dtype bl_engine_dtype(const bl_engine *engine, bl_module module);
 
+/* Where lines for the user go. Borrowed. */
+const bl_log *bl_engine_log(const bl_engine *engine);
+
 /* Bytes of the device's memory. */
 uint64_t bl_engine_memory(const bl_engine *engine);
 
@@ -58,6 +61,10 @@ int bl_engine_phase(bl_engine *engine, const char *name, const char *stage, bl_m
 
 /* Asked between blocks; non-zero stops the work with BL_E_CANCELLED. */
 typedef int bl_engine_poll(void *payload);
+
+/* The smallest budget that the declared phases work with, and the budget that there is. Plans nothing. */
+int bl_engine_budget(bl_engine *engine, const bl_placement *placement, uint64_t *least, uint64_t *budget,
+                     bl_error *err);
 
 /* Plans the declared phases. BL_E_BUDGET, with the smallest budget that works, when they cannot be done. */
 int bl_engine_plan(bl_engine *engine, const bl_placement *placement, bl_engine_poll *poll, void *payload,

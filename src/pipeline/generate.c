@@ -1,9 +1,9 @@
 #include "pipeline/generate.h"
 
 #include "core/clock.h"
-#include "image/parameters.h"
 #include "pipeline/condition.h"
 #include "pipeline/denoise.h"
+#include "pipeline/describe.h"
 #include "pipeline/pictures.h"
 
 #include <stdio.h>
@@ -23,10 +23,12 @@ typedef struct job {
     bl_condition condition;
     float *init_latents; /* [4, h, w] of the init image; NULL until encoded */
     phases at;
-    float *x;            /* [batch, 4, h, w], the latents now in work */
-    int height, width;   /* theirs */
-    int first_image;     /* of the batch */
-    bl_noise *noise[64]; /* of the batch's pictures */
+    bool tiled;           /* pictures are decoded in tiles */
+    uint64_t tiled_least; /* the smallest budget with tiles, where the one without is refused; else 0 */
+    float *x;             /* [batch, 4, h, w], the latents now in work */
+    int height, width;    /* theirs */
+    int first_image;      /* of the batch */
+    bl_noise *noise[64];  /* of the batch's pictures */
     ballast_progress progress;
     double stage_began;
 } job;
@@ -183,7 +185,7 @@ static int upscale_pictures(job *j, float *x, bl_error *err) {
         before && after ? 0 : bl_fail_memory(err, "the upscaled pictures", (size_t)batch * pixels * 3);
     for (int b = 0; b < batch && !result; b++) {
         result = bl_decode(before, j->p->engine, j->at.decode_base, j->p->arch, r, j->x + (size_t)b * small,
-                           j->height, j->width, err);
+                           j->height, j->width, j->tiled, err);
         if (!result) {
             result = bl_resize_rgb8(after + (size_t)b * pixels * 3, r->hires_height, r->hires_width, before,
                                     r->height, r->width, r->upscaler->filter, err);
@@ -222,57 +224,11 @@ static int upscale(job *j, bl_error *err) {
     return 0;
 }
 
-/* A1111's names for schedules, by which it finds them again in a picture. */
-static const char *schedule_label(bl_schedule_id id) {
-    static const char *const labels[BL_SCHEDULE_COUNT] = {[BL_SCHEDULE_NORMAL] = "Normal",
-                                                          [BL_SCHEDULE_KARRAS] = "Karras",
-                                                          [BL_SCHEDULE_EXPONENTIAL] = "Exponential",
-                                                          [BL_SCHEDULE_SGM_UNIFORM] = "SGM Uniform",
-                                                          [BL_SCHEDULE_SIMPLE] = "Simple",
-                                                          [BL_SCHEDULE_DDIM_UNIFORM] = "DDIM",
-                                                          [BL_SCHEDULE_BETA] = "Beta"};
-    return labels[id] ? labels[id] : bl_schedule_name(id);
-}
-
-static int describe(char **out, const job *j, int index, bl_error *err) {
-    const bl_request *r = &j->r;
-    const ballast_generate_options *o = r->o;
-    bl_parameters p = {.prompt = o->prompt,
-                       .negative = o->negative_prompt,
-                       .steps = o->steps,
-                       .sampler = bl_sampler_name(r->sampler),
-                       .schedule = schedule_label(r->base->schedule),
-                       .cfg = o->cfg,
-                       .seed = seed_of(j, index),
-                       .width = j->width * 8,
-                       .height = j->height * 8,
-                       /* waited for: whether a file has it must not be a race */
-                       .model_hash = bl_model_hash_get(j->p->hash),
-                       .model = j->p->model_name,
-                       .vae = j->p->vae_name,
-                       .variation_seed = o->variation_seed + (uint64_t)index,
-                       .variation_strength = o->variation_strength,
-                       .denoising_strength = r->second     ? o->hires_strength
-                                             : o->init_rgb ? o->strength
-                                                           : 0,
-                       .clip_skip = o->clip_skip,
-                       .rng = r->rng == BL_RNG_CPU ? "CPU" : NULL,
-                       .version = "Ballast " BALLAST_VERSION};
-    if (r->second) { /* A1111 gives the first pass's size and how it grew */
-        p.width = r->width;
-        p.height = r->height;
-        p.hires_upscale = o->hires_scale;
-        p.hires_steps = o->hires_steps;
-        p.hires_upscaler = r->upscaler->name;
-    }
-    return bl_parameters_text(out, &p, err);
-}
-
 /* Gives the finished picture to the caller. */
 static int show(const job *j, const uint8_t *rgb, int index, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
     char *text = NULL;
-    int result = describe(&text, j, index, err);
+    int result = bl_describe(&text, j->p, &j->r, seed_of(j, index), index, j->width * 8, j->height * 8, err);
     if (result) {
         return result;
     }
@@ -304,7 +260,7 @@ static int deliver(job *j, bl_error *err) {
         result = enter(j, "decode", 0, err);
         if (!result) {
             result = bl_decode(rgb, j->p->engine, j->at.decode, j->p->arch, &j->r, latents, j->height,
-                               j->width, err);
+                               j->width, j->tiled, err);
         }
         if (!result && o->image) {
             result = show(j, rgb, index, err);
@@ -336,7 +292,7 @@ static int declare(job *j, bl_error *err) {
     }
     if (result >= 0 && r->second) {
         if (!r->upscaler->latent) {
-            result = j->at.decode_base = bl_decode_phase(e, "decode base", batch, h, w, err);
+            result = j->at.decode_base = bl_decode_phase(e, "decode base", batch, h, w, j->tiled, err);
             if (result >= 0) {
                 result = j->at.encode_hires =
                     bl_encode_phase(e, "encode hires", batch, r->hires_height / 8, r->hires_width / 8, err);
@@ -350,9 +306,57 @@ static int declare(job *j, bl_error *err) {
         }
     }
     if (result >= 0) {
-        result = j->at.decode = bl_decode_phase(e, "decode", batch, h, w, err);
+        result = j->at.decode = bl_decode_phase(e, "decode", batch, h, w, j->tiled, err);
     }
     return result < 0 ? result : 0;
+}
+
+/* Declares the batch's phases, with tiles where they are wanted, or allowed and needed. */
+static int declare_fitting(job *j, const bl_placement *placement, bl_error *err) {
+    bl_engine *e = j->p->engine;
+    uint64_t least, tiled_least, budget;
+    j->tiled = placement->tiled == BL_TILED_ON;
+    j->tiled_least = 0;
+    int result = declare(j, err);
+    if (result || j->tiled) {
+        return result;
+    }
+    result = bl_engine_budget(e, placement, &least, &budget, err);
+    if (result || least <= budget) {
+        return result;
+    }
+    j->tiled = true;
+    result = declare(j, err);
+    if (!result) {
+        result = bl_engine_budget(e, placement, &tiled_least, &budget, err);
+    }
+    if (result) {
+        return result;
+    }
+    if (placement->tiled == BL_TILED_AUTO && tiled_least < least) {
+        bl_log_line(bl_engine_log(e), BL_LOG_INFO,
+                    "Decoding in tiles, which changes the picture slightly: whole it needs a budget of %.2f "
+                    "GB, there "
+                    "are %.2f GB",
+                    (double)least / 1e9, (double)budget / 1e9);
+        return 0;
+    }
+    j->tiled = false;
+    j->tiled_least = tiled_least < least ? tiled_least : 0;
+    return declare(j, err);
+}
+
+/* A budget that was refused: does it help to decode in tiles? */
+static int mention_tiles(const job *j, int result, bl_error *err) {
+    bl_error refused;
+    if (result != BL_E_BUDGET || !j->tiled_least || !err) {
+        return result;
+    }
+    refused = *err;
+    return bl_fail(err, result,
+                   "%s; with --tiled-decode auto, which changes the picture slightly, %llu bytes (%.2f GB) "
+                   "are enough",
+                   refused.message, (unsigned long long)j->tiled_least, (double)j->tiled_least / 1e9);
 }
 
 static int run_batch(job *j, bl_error *err) {
@@ -426,9 +430,9 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
     for (int i = 0; !result && i < o->count; i++) {
         j.first_image = i * o->batch;
         placement.repeats = i + 1 < o->count;
-        result = declare(&j, err);
+        result = declare_fitting(&j, &placement, err);
         if (!result) {
-            result = bl_engine_plan(p->engine, &placement, poll_cancel, &j, err);
+            result = mention_tiles(&j, bl_engine_plan(p->engine, &placement, poll_cancel, &j, err), err);
         }
         if (!result) {
             result = run_batch(&j, err);
@@ -470,10 +474,10 @@ int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const bal
     }
     if (!result) {
         placement.repeats = o->count > 1;
-        result = declare(&j, err);
+        result = declare_fitting(&j, &placement, err);
     }
     if (!result) {
-        result = bl_engine_explain(plan, text, p->engine, &placement, wish, err);
+        result = mention_tiles(&j, bl_engine_explain(plan, text, p->engine, &placement, wish, err), err);
     }
     close_job(&j);
     return result;

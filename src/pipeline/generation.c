@@ -180,6 +180,16 @@ int bl_engine_problem(bl_engine *e, const bl_placement *placement, bl_error *err
     return result;
 }
 
+int bl_engine_budget(bl_engine *e, const bl_placement *placement, uint64_t *least, uint64_t *budget,
+                     bl_error *err) {
+    int result = bl_engine_problem(e, placement, err);
+    if (!result) {
+        *least = bl_problem_min_budget(e->problem);
+        *budget = e->problem->budget_bytes;
+    }
+    return result;
+}
+
 /* Says in one line that phases run with a smaller arena, and why. */
 static void tell_levels(const bl_engine *e) {
     const bl_plan *plan = e->plan;

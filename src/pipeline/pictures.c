@@ -2,12 +2,15 @@
 
 #include "image/pixels.h"
 #include "pipeline/finite.h"
+#include "pipeline/tiles.h"
 
 #include <stdlib.h>
 
-int bl_decode_phase(bl_engine *engine, const char *name, int batch, int height, int width, bl_error *err) {
-    bl_shape_key key = {.batch = 1, .height = height, .width = width};
-    return bl_engine_phase(engine, name, "decode", BL_VAE_DECODER, key, batch, err);
+int bl_decode_phase(bl_engine *engine, const char *name, int batch, int height, int width, bool tiled,
+                    bl_error *err) {
+    bl_tiles t = bl_tiles_of(height, width, tiled);
+    bl_shape_key key = {.batch = 1, .height = t.rows, .width = t.columns};
+    return bl_engine_phase(engine, name, "decode", BL_VAE_DECODER, key, batch * bl_tiles_count(&t), err);
 }
 
 int bl_encode_phase(bl_engine *engine, const char *name, int batch, int height, int width, bl_error *err) {
@@ -15,11 +18,33 @@ int bl_encode_phase(bl_engine *engine, const char *name, int batch, int height, 
     return bl_engine_phase(engine, name, "encode", BL_VAE_ENCODER, key, batch, err);
 }
 
+/* z [channels, height, width] to image [3, 8 height, 8 width], tile by tile. */
+static int decode_tiles(float *image, bl_engine *engine, int phase, const bl_tiles *t, const float *z,
+                        int channels, bl_error *err) {
+    size_t pixels = (size_t)t->rows * (size_t)t->columns;
+    float *part = malloc((size_t)channels * pixels * sizeof *part),
+          *made = malloc(3 * 64 * pixels * sizeof *made);
+    int result =
+        part && made ? 0 : bl_fail_memory(err, "a tile of the picture", 3 * 64 * pixels * sizeof *made);
+    for (int i = 0; i < bl_tiles_count(t) && !result; i++) {
+        bl_port inputs[] = {{"z", part}, {NULL, NULL}}, outputs[] = {{"image", made}, {NULL, NULL}};
+        bl_tiles_take(part, t, i, z, channels);
+        result = bl_engine_pass(engine, phase, inputs, outputs, err);
+        if (!result) {
+            bl_tiles_add(image, t, i, made);
+        }
+    }
+    free(part);
+    free(made);
+    return result;
+}
+
 int bl_decode(uint8_t *rgb, bl_engine *engine, int phase, const bl_architecture *arch, const bl_request *r,
-              const float *latents, int height, int width, bl_error *err) {
+              const float *latents, int height, int width, bool tiled, bl_error *err) {
     size_t channels = (size_t)arch->vae.latent_channels, n = channels * (size_t)height * (size_t)width;
     size_t pixels = 64 * (size_t)height * (size_t)width;
-    float *z = malloc(n * sizeof *z), *image = malloc(3 * pixels * sizeof *image);
+    bl_tiles t = bl_tiles_of(height, width, tiled);
+    float *z = malloc(n * sizeof *z), *image = calloc(3 * pixels, sizeof *image);
     int result = 0;
     if (!z || !image) {
         result = bl_fail_memory(err, "the decoded picture", 3 * pixels * sizeof *image);
@@ -28,8 +53,12 @@ int bl_decode(uint8_t *rgb, bl_engine *engine, int phase, const bl_architecture 
     for (size_t i = 0; i < n; i++) {
         z[i] = latents[i] / (float)arch->vae.scaling_factor;
     }
-    bl_port inputs[] = {{"z", z}, {NULL, NULL}}, outputs[] = {{"image", image}, {NULL, NULL}};
-    result = bl_engine_pass(engine, phase, inputs, outputs, err);
+    if (bl_tiles_count(&t) > 1) {
+        result = decode_tiles(image, engine, phase, &t, z, (int)channels, err);
+    } else {
+        bl_port inputs[] = {{"z", z}, {NULL, NULL}}, outputs[] = {{"image", image}, {NULL, NULL}};
+        result = bl_engine_pass(engine, phase, inputs, outputs, err);
+    }
     if (!result && !bl_all_finite(image, 3 * pixels)) {
         result = bl_fail_nan(engine, BL_VAE_DECODER, "in the picture", err);
     }

@@ -6,12 +6,15 @@
 #include "pipeline/request.h"
 
 /* Declares `batch` passes of the decoder, a picture each, of latents height x width. A pass a picture keeps
- * the arena small; the bits are those of one batch. */
-int bl_decode_phase(bl_engine *engine, const char *name, int batch, int height, int width, bl_error *err);
+ * the arena small; the bits are those of one batch. `tiled`: a pass for each tile of each picture (tiles.h).
+ */
+int bl_decode_phase(bl_engine *engine, const char *name, int batch, int height, int width, bool tiled,
+                    bl_error *err);
 
-/* Decodes latents [4, height, width] to rgb [8 height, 8 width, 3]. BL_E_NUMERIC if the decoder makes NaN. */
+/* Decodes latents [4, height, width] to rgb [8 height, 8 width, 3], `tiled` as the phase was declared.
+ * BL_E_NUMERIC if the decoder makes NaN. */
 int bl_decode(uint8_t *rgb, bl_engine *engine, int phase, const bl_architecture *arch, const bl_request *r,
-              const float *latents, int height, int width, bl_error *err);
+              const float *latents, int height, int width, bool tiled, bl_error *err);
 
 int bl_encode_phase(bl_engine *engine, const char *name, int batch, int height, int width, bl_error *err);
 

@@ -47,6 +47,19 @@ int bl_size_parse(uint64_t *out, const char *text, uint64_t memory_bytes, const 
                    text);
 }
 
+static int parse_tiled(bl_tiled *out, const char *text, bl_error *err) {
+    static const char *const names[] = {"off", "auto", "on"};
+    for (int i = 0; text && i < 3; i++) {
+        if (!strcmp(text, names[i])) {
+            *out = (bl_tiled)i;
+            return 0;
+        }
+    }
+    return text
+               ? bl_fail(err, BL_E_NOT_FOUND, "tiled-decode: not \"%.40s\"; there are off, auto and on", text)
+               : 0;
+}
+
 int bl_placement_parse(bl_placement *out, const ballast_generate_options *o, uint64_t memory_bytes,
                        bl_error *err) {
     bl_placement p = {.offload = bl_offload_defaults()};
@@ -56,7 +69,11 @@ int bl_placement_parse(bl_placement *out, const ballast_generate_options *o, uin
                        "offload: no mode \"%.40s\"; there are auto, none, model, sequential and balanced",
                        o->offload);
     }
-    int result = o->budget ? bl_size_parse(&p.budget_bytes, o->budget, memory_bytes, "budget", err) : 0;
+    int result = parse_tiled(&p.tiled, o->tiled_decode, err);
+    if (result) {
+        return result;
+    }
+    result = o->budget ? bl_size_parse(&p.budget_bytes, o->budget, memory_bytes, "budget", err) : 0;
     if (!result && o->reserve) {
         result = bl_size_parse(&reserve, o->reserve, memory_bytes, "reserve", err);
     }

@@ -4,12 +4,14 @@
 
 #include "ballast.h"
 #include "core/error.h"
+#include "pipeline/tiles.h"
 #include "residency/modes.h"
 
 typedef struct bl_placement {
     bl_offload_settings offload;
     uint64_t budget_bytes;  /* of weights and arena together; reserve taken off; 0: what is free */
     uint64_t reserve_bytes; /* to leave of what is free; 0 where there is a budget, which has it taken off */
+    bl_tiled tiled;         /* whether pictures may be decoded in tiles */
     bool repeats;           /* another generation like it follows */
 } bl_placement;
 

@@ -57,6 +57,8 @@ static void test_placement(void **state) {
         {"--budget", "1G", "--reserve", "200M"},
         {"--budget", "50%"},
         {"--budget", "40M"},
+        {"--tiled-decode", "auto"},
+        {"--tiled-decode", "on"}, /* one tile */
         {"--threads", "2"},
     };
     (void)state;

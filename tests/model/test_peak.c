@@ -9,6 +9,8 @@
 
 #define GUARD 65536 /* bytes behind the arena that nothing may touch */
 #define MARK 0xc5
+#define SHARE \
+    4096 /* bytes at the end of a kernel's scratch that a thread with less work than the others leaves */
 
 /* Runs the graph at a level in a region full of marks. Returns how many bytes from the arena's start to the
  * last one that changed. */
@@ -63,13 +65,14 @@ static uint64_t high_water(const rig *r, const bl_graph *g, int level, uint64_t 
 }
 
 /* Frees the graph. */
-static void check(const rig *r, bl_graph *g) {
+static void check(const rig *r, bl_graph *g, int threads) {
     bl_device_caps caps;
     r->device->ops->caps(r->device, &caps);
     for (int level = 0; level < caps.arena_levels; level++) {
         uint64_t planned, measured = high_water(r, g, level, &planned);
         /* The last tensor may end inside the last unit of alignment. */
-        if (bl_align_up(measured, BL_ALIGN) != planned) {
+        measured = bl_align_up(measured, BL_ALIGN);
+        if (measured > planned || measured + (threads > 1 ? SHARE : 0) < planned) {
             fail_msg("%s, level %d: planned %llu bytes, touched %llu", bl_module_name(g->module), level,
                      (unsigned long long)planned, (unsigned long long)measured);
         }
@@ -77,24 +80,24 @@ static void check(const rig *r, bl_graph *g) {
     bl_graph_free(&g);
 }
 
-static void check_modules(const rig *r, bl_dtype dtype, int batch, int height, int width) {
+static void check_modules(const rig *r, int threads, bl_dtype dtype, int batch, int height, int width) {
     bl_graph *g = NULL;
     bl_error err = {0};
     bl_unet_shape unet = {batch, height, width, 77};
     bl_vae_shape vae = {batch, height, width};
     bl_clip_text_outputs want = {.context = true, .text_embeds = r->arch.family == BL_SDXL};
     rig_ok(bl_unet_graph(&g, &r->arch.unet, unet, dtype, NULL, &err), &err);
-    check(r, g);
+    check(r, g, threads);
     rig_ok(bl_vae_decoder_graph(&g, &r->arch.vae, vae, dtype, NULL, &err), &err);
-    check(r, g);
+    check(r, g, threads);
     rig_ok(bl_vae_encoder_graph(&g, &r->arch.vae, vae, dtype, NULL, &err), &err);
-    check(r, g);
+    check(r, g, threads);
     for (int i = 0; i < 2 && r->arch.text[i].present; i++) {
         want.text_embeds = i == 1;
         rig_ok(bl_clip_text_graph(&g, i ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER, &r->arch.text[i], batch, 77,
                                   want, dtype, NULL, &err),
                &err);
-        check(r, g);
+        check(r, g, threads);
     }
 }
 
@@ -103,9 +106,9 @@ static void check_family(const char *family, int threads) {
     rig_open(&r, family, BL_SYNTH_SINGLE, "text", threads);
     const bl_dtype dtypes[] = {BL_F32, BL_BF16};
     for (int i = 0; i < (rig_has_bf16(&r) ? 2 : 1); i++) {
-        check_modules(&r, dtypes[i], 1, 8, 8);
-        check_modules(&r, dtypes[i], 2, 9, 6);
-        check_modules(&r, dtypes[i], 1, 4, 12);
+        check_modules(&r, threads, dtypes[i], 1, 8, 8);
+        check_modules(&r, threads, dtypes[i], 2, 9, 6);
+        check_modules(&r, threads, dtypes[i], 1, 4, 12);
     }
     rig_close(&r);
 }

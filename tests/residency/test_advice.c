@@ -159,8 +159,13 @@ static void learn_and_apply(const char *path) {
     if (path) {
         CHECK(bl_calibration_open(&c, path, NULL, &described_error));
         bl_executor_resident(x.executor, p);
+        double guess[256] = {0};
+        const bl_problem_level *levels = p->phases[0].levels;
+        CHECK(bl_problem_add_level(p, 0, levels[0].arena_bytes / 2, guess, &described_error));
         CHECK(bl_calibration_apply(c, &key, p, &known, &described_error));
         assert_int_equal(known, p->phase_count);
+        /* a level that never ran counts as the one that did */
+        assert_true(levels[0].pass_seconds > 0 && levels[1].pass_seconds == levels[0].pass_seconds);
         assert_true(p->copy_rate > 0.9 * slow.copy_rate && p->copy_rate < 1.1 * slow.copy_rate);
         CHECK(bl_plan_make(&plan, p, &s, &described_error));
         CHECK(machine_run(&x, truth, plan, &described_error));

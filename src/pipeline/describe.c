@@ -1,0 +1,49 @@
+#include "pipeline/describe.h"
+
+#include "image/parameters.h"
+
+/* A1111's names for schedules, by which it finds them again in a picture. */
+static const char *schedule_label(bl_schedule_id id) {
+    static const char *const labels[BL_SCHEDULE_COUNT] = {[BL_SCHEDULE_NORMAL] = "Normal",
+                                                          [BL_SCHEDULE_KARRAS] = "Karras",
+                                                          [BL_SCHEDULE_EXPONENTIAL] = "Exponential",
+                                                          [BL_SCHEDULE_SGM_UNIFORM] = "SGM Uniform",
+                                                          [BL_SCHEDULE_SIMPLE] = "Simple",
+                                                          [BL_SCHEDULE_DDIM_UNIFORM] = "DDIM",
+                                                          [BL_SCHEDULE_BETA] = "Beta"};
+    return labels[id] ? labels[id] : bl_schedule_name(id);
+}
+
+int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, uint64_t seed, int index, int width,
+                int height, bl_error *err) {
+    const ballast_generate_options *o = r->o;
+    bl_parameters p = {.prompt = o->prompt,
+                       .negative = o->negative_prompt,
+                       .steps = o->steps,
+                       .sampler = bl_sampler_name(r->sampler),
+                       .schedule = schedule_label(r->base->schedule),
+                       .cfg = o->cfg,
+                       .seed = seed,
+                       .width = width,
+                       .height = height,
+                       /* waited for: whether a file has it must not be a race */
+                       .model_hash = bl_model_hash_get(m->hash),
+                       .model = m->model_name,
+                       .vae = m->vae_name,
+                       .variation_seed = o->variation_seed + (uint64_t)index,
+                       .variation_strength = o->variation_strength,
+                       .denoising_strength = r->second     ? o->hires_strength
+                                             : o->init_rgb ? o->strength
+                                                           : 0,
+                       .clip_skip = o->clip_skip,
+                       .rng = r->rng == BL_RNG_CPU ? "CPU" : NULL,
+                       .version = "Ballast " BALLAST_VERSION};
+    if (r->second) { /* A1111 gives the first pass's size and how it grew */
+        p.width = r->width;
+        p.height = r->height;
+        p.hires_upscale = o->hires_scale;
+        p.hires_steps = o->hires_steps;
+        p.hires_upscaler = r->upscaler->name;
+    }
+    return bl_parameters_text(out, &p, err);
+}

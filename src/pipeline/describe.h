@@ -1,0 +1,11 @@
+/* What made a picture, as text that goes into its file. */
+#ifndef BALLAST_PIPELINE_DESCRIBE_H
+#define BALLAST_PIPELINE_DESCRIBE_H
+
+#include "pipeline/generate.h"
+
+/* Of picture `index` of the request, width x height pixels. Caller frees *out with free(). */
+int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, uint64_t seed, int index, int width,
+                int height, bl_error *err);
+
+#endif
