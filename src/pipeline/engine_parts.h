@@ -60,6 +60,7 @@ struct bl_engine {
     bl_problem *problem;
     bl_plan *plan;
     bl_ledger ledger;
+    uint64_t told_arena; /* the smaller arena that was last spoken of; 0: none */
     int current;         /* phase that has begun and not ended, or -1 */
     bool running;        /* between bl_executor_start and bl_executor_finish */
     double began, ended; /* wall clock */

@@ -334,15 +334,19 @@ static int declare_fitting(job *j, const bl_placement *placement, bl_error *err)
         return result;
     }
     if (placement->tiled == BL_TILED_AUTO && tiled_least < least) {
-        bl_log_line(bl_engine_log(e), BL_LOG_INFO,
-                    "Decoding in tiles, which changes the picture slightly: whole it needs a budget of %.2f "
-                    "GB, there "
-                    "are %.2f GB",
-                    (double)least / 1e9, (double)budget / 1e9);
+        if (!j->first_image) { /* once a request */
+            bl_log_line(bl_engine_log(e), BL_LOG_INFO,
+                        "Decoding in tiles, which changes the picture slightly: whole needs a budget of %.2f "
+                        "GB, this "
+                        "is %.2f GB",
+                        (double)least / 1e9, (double)budget / 1e9);
+        }
         return 0;
     }
     j->tiled = false;
-    j->tiled_least = tiled_least < least ? tiled_least : 0;
+    bl_offload mode = placement->offload.mode; /* those that want whole modules need more than that */
+    bool helps = tiled_least < least && mode != BL_OFFLOAD_NONE && mode != BL_OFFLOAD_MODEL;
+    j->tiled_least = helps ? tiled_least : 0;
     return declare(j, err);
 }
 

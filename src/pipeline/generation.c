@@ -190,8 +190,9 @@ int bl_engine_budget(bl_engine *e, const bl_placement *placement, uint64_t *leas
     return result;
 }
 
-/* Says in one line that phases run with a smaller arena, and why. */
-static void tell_levels(const bl_engine *e) {
+/* Says in one line that phases run with a smaller arena, and why; once for generations that follow each
+ * other. */
+static void tell_levels(bl_engine *e) {
     const bl_plan *plan = e->plan;
     int count = 0, worst = 0;
     for (int i = 0; i < plan->phase_count; i++) {
@@ -200,7 +201,8 @@ static void tell_levels(const bl_engine *e) {
             count++;
         }
     }
-    if (count) {
+    uint64_t arena = count ? plan->phases[worst].arena_bytes : 0;
+    if (count && arena != e->told_arena) {
         char more[64] = "";
         if (count > 1) {
             snprintf(more, sizeof more, ", and %d more phases likewise", count - 1);
@@ -209,10 +211,11 @@ static void tell_levels(const bl_engine *e) {
             e->o.log, BL_LOG_INFO,
             "Phase %s works in %.2f GB instead of %.2f GB, a little slower, for the same picture%s: the "
             "budget of %.2f GB has no room for more",
-            e->problem->phases[worst].name, (double)plan->phases[worst].arena_bytes / 1e9,
+            e->problem->phases[worst].name, (double)arena / 1e9,
             (double)e->problem->phases[worst].levels[0].arena_bytes / 1e9, more,
             (double)e->problem->budget_bytes / 1e9);
     }
+    e->told_arena = arena;
 }
 
 int bl_engine_plan(bl_engine *e, const bl_placement *placement, bl_engine_poll *poll, void *payload,

@@ -86,9 +86,9 @@ static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op) {
     bl_cpu_winograd_plan(j, (int64_t)((out->h + 3) / 4) * ((out->w + 3) / 4), x->module->cpu->threads);
 }
 
-/* Which input the output may lie on. A band is read before it is written, and bands go downwards unless a row
- * of the output is longer than one of the input: so nothing is overwritten that is yet to be read, except by
- * short rows behind upsampling. */
+/* Which input the output may lie on. A band is read before it is written. Bands go downwards where a row of
+ * the output is no longer than one of the input, else upwards, and so does all upsampling: then nothing is
+ * overwritten that is yet to be read, except by upsampling to shorter rows. */
 static void share(bl_op_memory *memory, const bl_op *op, const bl_tensor *in, const bl_tensor *out) {
     bool grows = (int64_t)out->w * out->c >= (int64_t)in->w * in->c;
     memory->resizes = true;
@@ -320,7 +320,7 @@ int bl_run_folded_conv(const bl_running *r, bl_error *err) {
                   .c = (int)bl_running_packed(r, r->op->weight)->weight.shape[1],
                   .o = (int)bl_running_packed(r, r->op->weight)->weight.shape[0]};
     const float *factors = bl_running_data(r, r->op->in[3]); /* [n][2][c] */
-    j.down = (int64_t)j.out->w * j.out->c <= (int64_t)j.in->w * j.in->c;
+    j.down = j.in->h == j.out->h && (int64_t)j.out->w * j.out->c <= (int64_t)j.in->w * j.in->c;
     int bands = (j.out->h + b->rows - 1) / b->rows, all = bands * j.out->n, rc = 0;
     for (int k = 0; k < all && !rc; k++) {
         int at = j.down ? k : all - 1 - k;
