@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WORTH 4 /* a tensor below this share of the largest one is never at the arena's peak */
+#define WORTH \
+    2 /* a tensor below this share of the largest one is not at the peak of a smaller arena either */
 
 #define DROPPED BL_OP_KIND_COUNT /* an op that became part of another */
 

@@ -24,7 +24,7 @@ typedef enum bl_folds {
     BL_FOLD_PRODUCTS /* these, and products: shortcuts and feed-forward layers */
 } bl_folds;
 
-/* Folds a finished graph; only tensors that are at least a quarter of its largest one are worth it. Weights,
+/* Folds a finished graph; only tensors that are at least half of its largest one are worth it. Weights,
  * blocks, inputs and outputs are those of `g`. Owner of *out: caller, bl_graph_free. */
 int bl_graph_fold(bl_graph **out, const bl_graph *g, bl_folds what, bl_error *err);
 

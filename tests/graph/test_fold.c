@@ -74,7 +74,7 @@ static void test_resnet_and_upsampler(void **state) {
     bl_tensor_id x = bl_import(g, bl_input(g, "x", BL_F32, BL_NCHW, 1, 8, 8, 32));
     x = resnet(g, x);
     bl_graph_block(g, "up");
-    x = conv(g, bl_upsample(g, x, 16, 16), 16, 16, plain);
+    x = conv(g, bl_upsample(g, x, 16, 8), 16, 16, plain);
     bl_export(g, x, "y", BL_NCHW);
     assert_int_equal(bl_graph_finish(g, &err), 0);
 
@@ -136,11 +136,9 @@ static void test_what_stays(void **state) {
     bl_tensor_id y = conv(g, twice, 16, 16, plain);
     bl_conv_options half = plain;
     half.stride = 2;
-    bl_tensor_id strided = conv(g, normed(g, y, 16), 16, 16, half); /* not of stride 1 */
-    bl_tensor_id small =
-        conv(g, normed(g, strided, 16), 16, 16, plain); /* a quarter, and a quarter of the largest */
-    bl_tensor_id tiny = conv(g, small, 16, 16, half);
-    tiny = conv(g, normed(g, tiny, 16), 16, 16, plain); /* too small */
+    bl_tensor_id strided = conv(g, normed(g, y, 16), 32, 16, half);      /* not of stride 1 */
+    bl_tensor_id small = conv(g, normed(g, strided, 32), 16, 32, plain); /* half of the largest */
+    bl_tensor_id tiny = conv(g, normed(g, small, 16), 16, 16, plain);    /* too small */
     bl_export(g, bl_add(g, y, twice), "y", BL_NCHW);
     bl_export(g, tiny, "z", BL_NCHW);
     assert_int_equal(bl_graph_finish(g, &err), 0);
