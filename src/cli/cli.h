@@ -37,8 +37,9 @@ void limit_spinning(char **argv);
 /* A progress bar on a terminal, plain lines elsewhere; to stderr. */
 struct progress_bar {
     bool terminal, quiet;
-    char stage[32]; /* the one now shown; "" if the line is clear */
-    int image;      /* the picture now shown */
+    char stage[32];  /* the one now shown; "" if the line is clear */
+    char state[192]; /* what the terminal shows */
+    int image;       /* the picture now shown */
     int last_tenth;
 };
 void progress_bar_open(struct progress_bar *bar, bool quiet);
@@ -48,9 +49,14 @@ void progress_bar_clear(struct progress_bar *bar);
 
 /* ---- show.c */
 
-/* Shows a picture, which is also the PNG file `path`, where the terminal understands kitty's protocol,
- * iTerm2's or sixel; says so where it does not. */
-void show_picture(const ballast_image *image, const char *path, bool quiet);
+/* How this terminal takes pictures. */
+enum show_protocol { SHOW_NOTHING, SHOW_KITTY, SHOW_ITERM, SHOW_SIXEL };
+
+/* Finds out, for which it may have to wait for the terminal's answer: once, before the work. Says so where it
+ * shows none, unless `quiet`. */
+enum show_protocol find_show_protocol(bool quiet);
+/* Shows a picture, which is also the PNG file `path`. */
+void show_picture(enum show_protocol protocol, const ballast_image *image, const char *path, bool quiet);
 
 /* ---- sixel.c */
 

@@ -13,6 +13,7 @@ struct job {
     uint64_t seed;
     bool one_seed; /* of all pictures: with a variation it is that seed that goes up */
     bool overwrite;
+    enum show_protocol show;
     json_t *files; /* one object a picture */
     int failed;    /* exit code of a callback that could not write */
 };
@@ -44,9 +45,7 @@ static int write_picture(struct job *job, const ballast_image *image) {
         printf("%s\n", path);
         fflush(stdout);
     }
-    if (!setting_on(job->s, S_JSON) && setting_on(job->s, S_SHOW)) {
-        show_picture(image, path, setting_on(job->s, S_QUIET));
-    }
+    show_picture(job->show, image, path, setting_on(job->s, S_QUIET));
     return 0;
 }
 
@@ -144,6 +143,9 @@ static int run(struct job *job, ballast_generate_options *o) {
     o->save_latents = job->latents_pattern ? on_latents : NULL;
     o->payload = job;
     catch_interrupt();
+    if (setting_on(job->s, S_SHOW) && !setting_on(job->s, S_JSON)) {
+        job->show = find_show_protocol(setting_on(job->s, S_QUIET));
+    }
     int result = open_session(&session, job->s, NULL, &job->bar);
     if (!result) {
         int code = ballast_generate(&report, session.model, o, &err);

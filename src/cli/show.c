@@ -5,15 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum protocol { SHOW_NOTHING, SHOW_KITTY, SHOW_ITERM, SHOW_SIXEL };
-
 static bool contains(const char *text, const char *part) {
     return text && strstr(text, part);
 }
 
-/* A multiplexer between us and the terminal lets the first two through in no case; sixel it is asked for
- * itself. */
-static enum protocol find_protocol(void) {
+/* A multiplexer between us and the terminal never lets kitty's and iTerm2's protocols through; whether it
+ * draws sixel it answers for itself. */
+static enum show_protocol ask_terminal(void) {
     const char *term = getenv("TERM"), *program = getenv("TERM_PROGRAM");
     if (!isatty(STDOUT_FILENO)) {
         return SHOW_NOTHING;
@@ -72,7 +70,7 @@ static void send_kitty(const char *text) {
 }
 
 /* Both take the PNG file as it is. */
-static bool send_file(enum protocol protocol, const char *path) {
+static bool send_file(enum show_protocol protocol, const char *path) {
     size_t raw_size;
     char *text = read_base64(path, &raw_size);
     if (text && protocol == SHOW_KITTY) {
@@ -85,14 +83,17 @@ static bool send_file(enum protocol protocol, const char *path) {
     return read;
 }
 
-void show_picture(const ballast_image *image, const char *path, bool quiet) {
-    enum protocol protocol = find_protocol();
+enum show_protocol find_show_protocol(bool quiet) {
+    enum show_protocol protocol = ask_terminal();
+    if (protocol == SHOW_NOTHING && !quiet) {
+        fprintf(stderr, "ballast: --show: this is no terminal that shows pictures (kitty, Ghostty, iTerm2, "
+                        "WezTerm and those with sixel do)\n");
+    }
+    return protocol;
+}
+
+void show_picture(enum show_protocol protocol, const ballast_image *image, const char *path, bool quiet) {
     if (protocol == SHOW_NOTHING) {
-        if (!quiet) {
-            fprintf(stderr,
-                    "ballast: --show: this is no terminal that shows pictures (kitty, Ghostty, iTerm2, "
-                    "WezTerm and those with sixel do)\n");
-        }
         return;
     }
     bool sent = protocol == SHOW_SIXEL ? send_sixel(image) : send_file(protocol, path);

@@ -72,15 +72,19 @@ void progress_bar_show(struct progress_bar *bar, const ballast_progress *p) {
     if (bar->quiet) {
         return;
     }
-    char state[192];
+    char state[sizeof bar->state];
     int tenth = p->steps ? 10 * p->step / p->steps : 0;
     bool fresh = strcmp(bar->stage, p->stage) != 0 || bar->image != p->image;
     snprintf(bar->stage, sizeof bar->stage, "%s", p->stage);
     bar->image = p->image;
     format_state(state, sizeof state, p);
     if (bar->terminal) {
-        show_bar(p, state);
-        fflush(stderr);
+        /* called between blocks, too, when there is nothing new to see */
+        if (strcmp(bar->state, state) != 0) {
+            snprintf(bar->state, sizeof bar->state, "%s", state);
+            show_bar(p, state);
+            fflush(stderr);
+        }
     } else if (fresh || tenth != bar->last_tenth) {
         fprintf(stderr, "%s\n", state);
     }
@@ -94,5 +98,6 @@ void progress_bar_clear(struct progress_bar *bar) {
     }
     if (bar->terminal) {
         bar->stage[0] = 0;
+        bar->state[0] = 0;
     }
 }

@@ -273,6 +273,7 @@ int bl_cpu_prepare(bl_executable **out, bl_device_module *m, const bl_graph *gra
     int rc = make_executable(out, m, graph, options ? options->arena_level : 0, &sure, err);
     if (!rc && !sure) {
         bl_cpu_executable_close(*out);
+        *out = NULL;
         rc = make_executable(out, m, graph, 0, &sure, err);
     }
     return rc;
