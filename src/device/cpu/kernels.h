@@ -106,8 +106,12 @@ typedef struct bl_typed_kernels {
     void (*winograd_blocks)(const bl_winograd_job *j, int64_t begin, int64_t end, void *scratch);
 } bl_typed_kernels;
 
+#define BL_TRANSPOSE_ROWS 16
+
 typedef struct bl_kernels {
     const char *name;
+    /* dst[place[i] + r] = src[r stride + i] for BL_TRANSPOSE_ROWS rows r of n words each. */
+    void (*transpose)(uint32_t *dst, const int64_t *place, const uint32_t *src, int64_t stride, int64_t n);
     bl_typed_kernels f32, bf16;
 } bl_kernels;
 

@@ -1,8 +1,13 @@
 /* Attention; part of kernels_impl.h, included once for each way to do it. The includer defines, beside T and
- * what belongs to it: ATT(f)        the names of this variant OPERAND, PER  what a factor of a product is: a
- * float (PER 1), or two bf16 side by side (PER 2) OPERAND_OF(p, n)  the operand made of the first n (1 ..
- * PER) elements at p TILES         the product of a register tile of such operands EXP2          2^x, as good
- * as the operands need it PUT_WEIGHTS(p, e)  stores VW operands made of the PER vectors e[] at p
+ * what belongs to it:
+ *   ATT(f)             the names of this variant
+ *   OPERAND, PER       what a factor of a product is: a float (PER 1), or two bf16 side by side (PER 2)
+ *   OPERANDS(p, n)     a vector of the operands made of the first n (1 .. VW PER) elements at p; the rest 0
+ *   ACROSS(p, q, n)    a vector of operands, each made of an element of the first n (1 .. VW) at p and, if
+ *                      PER is 2, the one at q, which may be NULL
+ *   TILES              the product of a register tile of such operands
+ *   EXP2               2^x, as good as the operands need it
+ *   PUT_WEIGHTS(p, e)  stores VW operands made of the PER vectors e[] at p
  *
  * A task is COLS query rows of one head, one in each lane of TILE_VECS vectors. Scores are computed the other
  * way round, [key][query], so that maximum, sum and weights of a query stay in its lane, and a block of
@@ -37,7 +42,7 @@ static inline int64_t ATT(values_size)(const bl_attention_job *a) {
 }
 
 static UNUSED int64_t ATT(pack_items)(const bl_attention_job *a) {
-    return a->heads * (up_to(a->k_rows, KEY_STEP) / KEY_STEP);
+    return a->heads * (up_to(a->k_rows, ATT_KEYS) / ATT_KEYS);
 }
 
 static UNUSED int64_t ATT(items)(const bl_attention_job *a) {
@@ -52,31 +57,54 @@ static UNUSED uint64_t ATT(scratch)(const bl_attention_job *a) {
     return (uint64_t)(COLS * (ATT(depth)(a) + ATT_KEYS + up_to(a->head_dim, TILE_ROWS))) * sizeof(float);
 }
 
-/* An item is KEY_STEP keys of a head. */
-static UNUSED void ATT(pack)(const bl_attention_job *a, int64_t begin, int64_t end) {
-    int64_t steps = up_to(a->k_rows, KEY_STEP) / KEY_STEP, rows = steps * KEY_STEP / PER;
+/* Keys [first, last) of a head: [key][depth] */
+static void ATT(pack_keys)(const bl_attention_job *a, OPERAND *to, int64_t head, int64_t first,
+                           int64_t last) {
     int dim = a->head_dim, depth = ATT(depth)(a);
+    for (int64_t j = first; j < last; j++, to += depth) {
+        const T *k = (const T *)a->k + j * a->k_stride + head * dim;
+        for (int d = 0; d < depth; d += VW) {
+            int words = depth - d < VW ? depth - d : VW,
+                n = dim - d * PER < VW * PER ? dim - d * PER : VW * PER;
+            vf row = j < a->k_rows ? OPERANDS(k + d * PER, n) : vf_set(0.0f);
+            vf_store_words_part(to + d, row, words);
+        }
+    }
+}
+
+/* Values of keys [first, last) of a head: [channel][key / PER], of `rows` operands a channel */
+static void ATT(pack_values)(const bl_attention_job *a, OPERAND *to, int64_t rows, int64_t head,
+                             int64_t first, int64_t last) {
+    int dim = a->head_dim, channels = (int)up_to(dim, TILE_ROWS);
+    for (int64_t j = first; j < last; j += VW * PER) {
+        int words = (int)(last - j < VW * PER ? (last - j) / PER : VW);
+        for (int d = 0; d < channels; d += VW) {
+            int n = dim - d < VW ? dim - d : VW;
+            vf m[VW];
+            for (int i = 0; i < VW; i++) {
+                int64_t key = j + i * PER;
+                const T *v = (const T *)a->v + key * a->v_stride + head * dim + d;
+                m[i] = n > 0 && i < words && key < a->k_rows
+                           ? ACROSS(v, key + 1 < a->k_rows ? v + a->v_stride : NULL, n)
+                           : vf_set(0.0f);
+            }
+            vf_transpose(m);
+            for (int i = 0; i < VW && d + i < channels; i++) {
+                vf_store_words_part(to + (d + i) * rows + j / PER, m[i], words);
+            }
+        }
+    }
+}
+
+/* An item is ATT_KEYS keys of a head. */
+static UNUSED void ATT(pack)(const bl_attention_job *a, int64_t begin, int64_t end) {
+    int64_t all = up_to(a->k_rows, KEY_STEP), items = up_to(a->k_rows, ATT_KEYS) / ATT_KEYS;
+    OPERAND *keys = a->packed, *values = keys + a->heads * ATT(keys_size)(a);
     for (int64_t item = begin; item < end; item++) {
-        int64_t head = item / steps, first = item % steps * KEY_STEP;
-        OPERAND *keys = (OPERAND *)a->packed + head * ATT(keys_size)(a) + first * depth;
-        OPERAND *values = (OPERAND *)a->packed + a->heads * ATT(keys_size)(a) + head * ATT(values_size)(a);
-        for (int64_t j = first; j < first + KEY_STEP; j++) {
-            const T *k = (const T *)a->k + j * a->k_stride + head * dim;
-            for (int d = 0; d < depth; d++) {
-                int n = dim - d * PER < PER ? dim - d * PER : PER;
-                *keys++ = j < a->k_rows ? OPERAND_OF(k + d * PER, n) : 0;
-            }
-        }
-        for (int d = 0; d < (int)up_to(dim, TILE_ROWS); d++) {
-            for (int64_t j = first; j < first + KEY_STEP; j += PER) {
-                const T *v = (const T *)a->v + j * a->v_stride + head * dim + d;
-                T pair[2] = {0, 0};
-                for (int i = 0; i < PER && d < dim && j + i < a->k_rows; i++) {
-                    pair[i] = v[i * a->v_stride];
-                }
-                values[d * rows + j / PER] = OPERAND_OF(pair, PER);
-            }
-        }
+        int64_t head = item / items, first = item % items * ATT_KEYS;
+        int64_t last = first + ATT_KEYS < all ? first + ATT_KEYS : all;
+        ATT(pack_keys)(a, keys + head * ATT(keys_size)(a) + first * ATT(depth)(a), head, first, last);
+        ATT(pack_values)(a, values + head * ATT(values_size)(a), all / PER, head, first, last);
     }
 }
 
@@ -163,6 +191,52 @@ static inline void ATT(block)(ATT(work) * w, int64_t j, int count) {
     }
 }
 
+/* The task's `rows` queries, the other lanes 0: [TILE_VECS][depth][VW] */
+static void ATT(pack_queries)(const ATT(work) * w, int64_t head, int rows) {
+    const bl_attention_job *a = w->a;
+    int dim = a->head_dim, depth = ATT(depth)(a);
+    for (int v = 0; v < TILE_VECS; v++) {
+        for (int d = 0; d < depth; d += VW) {
+            int n = dim - d * PER < VW * PER ? dim - d * PER : VW * PER;
+            vf m[VW];
+            for (int i = 0; i < VW; i++) {
+                int lane = v * VW + i;
+                const T *q = (const T *)a->q + (w->first + lane) * a->q_stride + head * dim + d * PER;
+                m[i] = lane < rows ? OPERANDS(q, n) : vf_set(0.0f);
+            }
+            vf_transpose(m);
+            for (int i = 0; i < VW && d + i < depth; i++) {
+                vf_store_words(w->query + (v * depth + d + i) * VW, m[i]);
+            }
+        }
+    }
+}
+
+/* The output over the sum of weights, to the rows of the task's queries. */
+static void ATT(write)(const ATT(work) * w, int64_t head, int rows) {
+    const bl_attention_job *a = w->a;
+    int dim = a->head_dim;
+    for (int v = 0; v * VW < rows; v++) {
+        vf inverse = vf_div(vf_set(1.0f), w->sum[v]);
+        for (int d = 0; d < dim; d += VW) {
+            int n = dim - d < VW ? dim - d : VW;
+            vf m[VW];
+            for (int i = 0; i < VW; i++) {
+                m[i] = i < n ? vf_mul(vf_load(w->out + (d + i) * COLS + v * VW), inverse) : vf_set(0.0f);
+            }
+            vf_transpose(m);
+            for (int i = 0; i < VW && v * VW + i < rows; i++) {
+                T *y = (T *)a->y + (w->first + v * VW + i) * a->y_stride + head * dim + d;
+                if (n == VW) {
+                    STORE(y, m[i]);
+                } else {
+                    STORE_PART(y, m[i], n);
+                }
+            }
+        }
+    }
+}
+
 static void ATT(task)(const bl_attention_job *a, int64_t head, int64_t first, float *scratch) {
     int dim = a->head_dim, depth = ATT(depth)(a);
     int rows = (int)(a->q_rows - first < COLS ? a->q_rows - first : COLS);
@@ -172,13 +246,7 @@ static void ATT(task)(const bl_attention_job *a, int64_t head, int64_t first, fl
     w.query = (OPERAND *)(void *)scratch;
     w.score = scratch + COLS * depth;
     w.out = w.score + COLS * ATT_KEYS;
-    for (int lane = 0; lane < COLS; lane++) {
-        const T *q = (const T *)a->q + (first + lane) * a->q_stride + head * dim;
-        for (int d = 0; d < depth; d++) {
-            int n = dim - d * PER < PER ? dim - d * PER : PER;
-            w.query[(lane / VW * depth + d) * VW + lane % VW] = lane < rows ? OPERAND_OF(q + d * PER, n) : 0;
-        }
-    }
+    ATT(pack_queries)(&w, head, rows);
     memset(w.out, 0, (size_t)up_to(dim, TILE_ROWS) * COLS * sizeof *w.out);
     for (int v = 0; v < TILE_VECS; v++) {
         w.base[v] = vf_set(-1e30f); /* below any score that means something; -inf would make inf - inf */
@@ -188,19 +256,7 @@ static void ATT(task)(const bl_attention_job *a, int64_t head, int64_t first, fl
     for (int64_t j = 0; j < seen; j += ATT_KEYS) {
         ATT(block)(&w, j, (int)(seen - j < ATT_KEYS ? seen - j : ATT_KEYS));
     }
-    for (int lane = 0; lane < rows; lane++) {
-        float sums[VW], row[64];
-        vf_store(sums, w.sum[lane / VW]);
-        float inverse = 1.0f / sums[lane % VW];
-        T *y = (T *)a->y + (first + lane) * a->y_stride + head * dim;
-        for (int d = 0; d < dim; d += 64) {
-            int n = dim - d < 64 ? dim - d : 64;
-            for (int i = 0; i < n; i++) {
-                row[i] = w.out[(d + i) * COLS + lane] * inverse;
-            }
-            NAME(from_f32)(y + d, row, n);
-        }
-    }
+    ATT(write)(&w, head, rows);
 }
 
 static UNUSED void ATT(attention)(const bl_attention_job *a, int64_t begin, int64_t end, void *scratch) {

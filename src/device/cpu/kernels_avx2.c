@@ -2,4 +2,5 @@
 
 #include "device/cpu/kernels_impl.h"
 
-const bl_kernels bl_kernels_avx2 = {.name = "avx2", .f32 = TYPED(f32, f32), .bf16 = TYPED(bf16, bf16)};
+const bl_kernels bl_kernels_avx2 = {
+    .name = "avx2", .transpose = transpose, .f32 = TYPED(f32, f32), .bf16 = TYPED(bf16, bf16)};

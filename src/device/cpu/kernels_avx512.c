@@ -2,4 +2,5 @@
 
 #include "device/cpu/kernels_impl.h"
 
-const bl_kernels bl_kernels_avx512 = {.name = "avx512", .f32 = TYPED(f32, f32), .bf16 = TYPED(bf16, bf16)};
+const bl_kernels bl_kernels_avx512 = {
+    .name = "avx512", .transpose = transpose, .f32 = TYPED(f32, f32), .bf16 = TYPED(bf16, bf16)};

@@ -4,8 +4,16 @@
 
 /* Attention on pairs of bf16: twice the products of F32 for each instruction. */
 
-static inline uint32_t pair_of(const uint16_t *p, int n) {
-    return n > 1 ? (uint32_t)p[0] | (uint32_t)p[1] << 16 : p[0];
+static inline vf pairs_of(const uint16_t *p, int n) {
+    __mmask32 lanes = n < 32 ? ((__mmask32)1 << n) - 1 : ~(__mmask32)0;
+    return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(lanes, p));
+}
+
+static inline vf pairs_across(const uint16_t *p, const uint16_t *q, int n) {
+    __mmask16 lanes = vf_lanes_below(n);
+    __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, p));
+    __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(q ? lanes : 0, q ? q : p));
+    return _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
 }
 
 static inline __m512i pairs_load(const uint32_t *p) {
@@ -45,13 +53,15 @@ static inline void pairs_put(uint32_t *p, const vf *e) {
 #include "device/cpu/kernels_tiles.h"
 
 #define T uint16_t
-#define NAME(f) f##_bf16
+#define STORE vf_store_bf16
+#define STORE_PART vf_store_bf16_part
 #define ATT(f) f##_pairs
 #define PER 2
-#define OPERAND_OF pair_of
+#define OPERANDS pairs_of
+#define ACROSS pairs_across
 #define EXP2 exp2_coarse
 #define PUT_WEIGHTS pairs_put
 #include "device/cpu/kernels_attention.h"
 
 const bl_kernels bl_kernels_avx512_bf16 = {
-    .name = "avx512_bf16", .f32 = TYPED(f32, f32), .bf16 = TYPED(bf16, pairs)};
+    .name = "avx512_bf16", .transpose = transpose, .f32 = TYPED(f32, f32), .bf16 = TYPED(bf16, pairs)};

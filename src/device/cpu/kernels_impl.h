@@ -3,7 +3,8 @@
  * are the tile of a matrix product that its registers hold; loads and stores of F32 and BF16, whole or the
  * first 0 < n < VW lanes (then the others load as 0); vf_load_pair(p, i), element i of each of VW pairs of
  * BF16; vf_fma(a, b, c) = a b + c; vf_max(a, b) and vf_min(a, b) give b where a is NaN; vf_scale2(a, n) = a
- * 2^n for whole n; vf_below_zero(x, p, q) = p where x < 0, else q.
+ * 2^n for whole n; vf_below_zero(x, p, q) = p where x < 0, else q; vf_load_words, vf_store_words: any VW
+ * words of 32 bits, moved only; vf_transpose(m): m[i][j] and m[j][i] of VW vectors change places.
  *
  * No include guard is needed: each file includes it once. */
 #include "core/dtype.h"
@@ -83,6 +84,23 @@ static void moments_join(bl_moments *m, double count, double n, double mean, dou
     m->square += square + delta * delta * count * n / all;
 }
 
+static void transpose(uint32_t *dst, const int64_t *place, const uint32_t *src, int64_t stride, int64_t n) {
+    for (int64_t i = 0; i < n; i += VW) {
+        int count = n - i < VW ? (int)(n - i) : VW;
+        for (int r = 0; r < BL_TRANSPOSE_ROWS; r += VW) {
+            vf m[VW];
+            for (int k = 0; k < VW; k++) {
+                const uint32_t *row = src + (r + k) * stride + i;
+                m[k] = count == VW ? vf_load_words(row) : vf_load_words_part(row, count);
+            }
+            vf_transpose(m);
+            for (int k = 0; k < count; k++) {
+                vf_store_words(dst + place[i + k] + r, m[k]);
+            }
+        }
+    }
+}
+
 #define TILES_NAME(name) name##_one
 #define TILES_ONE(name) TILES_NAME(name)
 
@@ -111,7 +129,8 @@ static inline float one_bf16(uint16_t x) {
 /* Attention in F32, for both types. */
 #define OPERAND float
 #define PER 1
-#define OPERAND_OF(p, n) ((void)(n), NAME(one)((p)[0]))
+#define OPERANDS(p, n) ((n) == VW ? LOAD(p) : LOAD_PART(p, n))
+#define ACROSS(p, q, n) ((void)(q), OPERANDS(p, n))
 #define TILES tiles_f32
 #define EXP2 exp2_of
 #define PUT_WEIGHTS(p, e) vf_store(p, (e)[0])
@@ -158,7 +177,8 @@ static inline float one_bf16(uint16_t x) {
 
 #undef OPERAND
 #undef PER
-#undef OPERAND_OF
+#undef OPERANDS
+#undef ACROSS
 #undef TILES
 #undef EXP2
 #undef PUT_WEIGHTS

@@ -3,23 +3,23 @@
 
 #include "core/checked.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SLICE_ROWS 16           /* output channels that one task takes: layouts keep so many together */
-#define SLICE_BYTES (256 << 10) /* of rows where there is no layout */
-#define INNER_MAX 128           /* input channels that a layout keeps together */
+#define GROUP BL_TRANSPOSE_ROWS /* output channels that layouts keep together */
+#define SLICE_ELEMENTS                                                                         \
+    (64 << 10)        /* read, converted and placed by one task: what a core's own cache holds \
+                       */
+#define INNER_MAX 128 /* input channels that a layout keeps together */
 
 static int64_t row_elements(const bl_packed *p) {
     return bl_weight_elements(&p->weight) / p->weight.shape[0];
 }
 
 static int64_t slice_rows(const bl_packed *p) {
-    if (p->blocked) {
-        return SLICE_ROWS;
-    }
-    int64_t rows = SLICE_BYTES / (row_elements(p) * 8);
-    return rows > 0 ? rows : 1;
+    int64_t rows = SLICE_ELEMENTS / row_elements(p), group = p->blocked ? GROUP : 1;
+    return rows > group ? rows - rows % group : group;
 }
 
 static uint64_t raw_bytes(const bl_packed *p) {
@@ -117,6 +117,77 @@ static int find_places(in_places *f, const bl_packed *p, bl_error *err) {
 SCATTER(scatter_16, uint16_t)
 SCATTER(scatter_32, uint32_t)
 
+/* Layouts mostly keep GROUP output channels side by side, of bf16 each with two neighbouring input
+ * channels: then a group of rows is a matrix of 32-bit words to be transposed. */
+static bool in_words(const in_places *f, const int64_t *out, int64_t rows, int64_t per) {
+    bool whole = rows == GROUP && f->channels % per == 0 && f->inner % per == 0 && f->stride % per == 0;
+    for (int64_t r = 0; whole && r < rows; r++) {
+        whole = out[r] % per == 0 && out[r] == out[0] + r * per;
+    }
+    for (int64_t i = 0; whole && i < f->inner; i++) {
+        whole = f->place[i] == f->place[i - i % per] + i % per && f->place[i - i % per] % per == 0;
+    }
+    for (int64_t k = 0; whole && k < f->positions; k++) {
+        whole = f->position[k] % per == 0;
+    }
+    return whole;
+}
+
+/* src [rows][channels][positions] -> dst [rows][positions][channels] */
+#define CHANNELS_LAST(name, type)                                                       \
+    static void name(type *dst, const type *src, int64_t channels, int64_t positions) { \
+        for (int64_t r = 0; r < GROUP; r++, src += channels * positions) {              \
+            for (int64_t k = 0; k < positions; k++) {                                   \
+                for (int64_t i = 0; i < channels; i++) {                                \
+                    *dst++ = src[i * positions + k];                                    \
+                }                                                                       \
+            }                                                                           \
+        }                                                                               \
+    }
+CHANNELS_LAST(channels_last_16, uint16_t)
+CHANNELS_LAST(channels_last_32, uint32_t)
+
+#define WORDS_AT_ONCE 256
+
+/* src [GROUP][positions][channels] of `per` elements a word -> packed, from the first row's place on. */
+static void transpose_group(const bl_kernels *kernels, uint32_t *dst, const uint32_t *src, const in_places *f,
+                            int64_t per) {
+    int64_t words = f->channels / per, row = f->positions * words, place[WORDS_AT_ONCE];
+    for (int64_t first = 0; first < words; first += WORDS_AT_ONCE) {
+        int64_t count = words - first < WORDS_AT_ONCE ? words - first : WORDS_AT_ONCE;
+        for (int64_t i = 0; i < count; i++) {
+            int64_t channel = (first + i) * per;
+            place[i] = (channel / f->inner * f->stride + f->place[channel % f->inner]) / per;
+        }
+        for (int64_t k = 0; k < f->positions; k++) {
+            kernels->transpose(dst + f->position[k] / per, place, src + k * words + first, row, count);
+        }
+    }
+}
+
+/* src [rows][channels][positions] of `size` bytes each -> packed. `spare`: room for as much. */
+static void place_group(const bl_kernels *kernels, void *dst, const void *src, void *spare,
+                        const in_places *f, const int64_t *out, int64_t rows, int64_t size) {
+    int64_t per = 4 / size;
+    if (!in_words(f, out, rows, per)) {
+        if (size == 2) {
+            scatter_16(dst, src, out, (int)rows, f);
+        } else {
+            scatter_32(dst, src, out, (int)rows, f);
+        }
+        return;
+    }
+    if (f->positions > 1) {
+        if (size == 2) {
+            channels_last_16(spare, src, f->channels, f->positions);
+        } else {
+            channels_last_32(spare, src, f->channels, f->positions);
+        }
+        src = spare;
+    }
+    transpose_group(kernels, (uint32_t *)dst + out[0] / per, src, f, per);
+}
+
 /* One slice of one weight. `at`: where the weight's packed bytes begin. */
 static int pack_slice(bl_device_module *m, const bl_packed *p, unsigned char *at, int64_t slice,
                       unsigned char *raw, bl_error *err) {
@@ -132,46 +203,41 @@ static int pack_slice(bl_device_module *m, const bl_packed *p, unsigned char *at
     }
     in_places f;
     rc = find_places(&f, p, err);
-    if (rc) {
-        return rc;
+    size_t size = bl_dtype_size(p->dtype), group_bytes = (size_t)(GROUP * row_elements(p)) * size;
+    int dim = p->weight.kind == BL_W_CONV ? 0 : 1;
+    at += (uint64_t)half * p->half_bytes;
+    for (; begin < end && !rc; begin += GROUP, converted += group_bytes) {
+        int64_t out[GROUP], rows = end - begin < GROUP ? end - begin : GROUP;
+        for (int64_t r = 0; r < rows; r++) {
+            out[r] = bl_dnnl_place(&p->blocking, dim, begin + r);
+        }
+        place_group(m->cpu->kernels, at, converted, raw, &f, out, rows, (int64_t)size);
     }
-    int64_t out[SLICE_ROWS];
-    for (int64_t r = begin; r < end; r++) {
-        out[r - begin] = bl_dnnl_place(&p->blocking, p->weight.kind == BL_W_CONV ? 0 : 1, r);
-    }
-    unsigned char *dst = at + (uint64_t)half * p->half_bytes;
-    if (bl_dtype_size(p->dtype) == 2) {
-        scatter_16((uint16_t *)(void *)dst, (const uint16_t *)(const void *)converted, out,
-                   (int)(end - begin), &f);
-    } else {
-        scatter_32((uint32_t *)(void *)dst, (const uint32_t *)(const void *)converted, out,
-                   (int)(end - begin), &f);
-    }
-    return 0;
+    return rc;
 }
 
 typedef struct onload_job {
     bl_device_module *m;
     const bl_block *block;
     unsigned char *base;
-    bl_error *errors; /* [threads] */
+    int64_t slices;       /* of all weights, in their order */
+    _Atomic int64_t next; /* the first that nobody has taken: they differ in work, so no thread owns any */
+    bl_error *errors;     /* [threads] */
 } onload_job;
 
-static void pack_range(void *context, int64_t begin, int64_t end, int thread) {
+static void pack_some(void *context, int64_t begin, int64_t end, int thread) {
     onload_job *job = context;
-    bl_device_module *m = job->m;
-    int64_t first = 0; /* slice number of the weight's first slice */
-    for (int i = 0; i < job->block->weight_count && first < end; i++) {
-        const bl_packed *p = &m->weights[job->block->first_weight + i];
-        int64_t count = slices(p);
-        int64_t from = begin > first ? begin - first : 0, to = end - first < count ? end - first : count;
-        for (int64_t s = from; s < to; s++) {
-            if (pack_slice(m, p, job->base + p->offset, s, m->staging + (uint64_t)thread * m->staging_bytes,
-                           &job->errors[thread])) {
-                return;
-            }
+    unsigned char *staging = job->m->staging + (uint64_t)thread * job->m->staging_bytes;
+    const bl_packed *p = &job->m->weights[job->block->first_weight];
+    int64_t first = 0, slice; /* number of p's first slice */
+    (void)begin, (void)end;
+    while ((slice = atomic_fetch_add(&job->next, 1)) < job->slices) {
+        while (slice - first >= slices(p)) {
+            first += slices(p++);
         }
-        first += count;
+        if (pack_slice(job->m, p, job->base + p->offset, slice - first, staging, &job->errors[thread])) {
+            return;
+        }
     }
 }
 
@@ -189,15 +255,14 @@ int bl_cpu_onload(bl_device_module *m, int block, bl_region *r, uint64_t offset,
     if (!job.errors) {
         return bl_fail_memory(err, "packing weights", (uint64_t)m->cpu->threads * sizeof *job.errors);
     }
-    int64_t all = 0;
     for (int i = 0; i < job.block->weight_count; i++) {
         const bl_packed *p = &m->weights[job.block->first_weight + i];
-        all += slices(p);
+        job.slices += slices(p);
         if (p->blocked && p->blocking.padded) {
             memset(job.base + p->offset, 0, (size_t)p->half_bytes * (size_t)p->halves);
         }
     }
-    bl_parallel_for(all, 1, pack_range, &job);
+    bl_parallel_for(job.slices < m->cpu->threads ? job.slices : m->cpu->threads, 1, pack_some, &job);
     int rc = 0;
     for (int t = 0; t < m->cpu->threads && !rc; t++) {
         rc = job.errors[t].code;

@@ -105,5 +105,35 @@ static inline float vf_highest(vf a) {
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
+static inline vf vf_load_words(const void *p) {
+    return _mm256_castsi256_ps(_mm256_loadu_si256(p));
+}
+static inline vf vf_load_words_part(const void *p, int n) {
+    return _mm256_castsi256_ps(_mm256_maskload_epi32(p, vf_lanes_below(n)));
+}
+static inline void vf_store_words(void *p, vf x) {
+    _mm256_storeu_si256(p, _mm256_castps_si256(x));
+}
+static inline void vf_store_words_part(void *p, vf x, int n) {
+    _mm256_maskstore_epi32(p, vf_lanes_below(n), _mm256_castps_si256(x));
+}
+static inline void vf_transpose(vf m[VW]) {
+    vf pair[8], four[8]; /* four[4 g + c]: in half h, column 4 h + c of rows 4 g .. 4 g + 3 */
+    for (int i = 0; i < 8; i += 2) {
+        pair[i] = _mm256_unpacklo_ps(m[i], m[i + 1]);
+        pair[i + 1] = _mm256_unpackhi_ps(m[i], m[i + 1]);
+    }
+    for (int g = 0; g < 8; g += 4) {
+        for (int i = 0; i < 2; i++) {
+            __m256d a = _mm256_castps_pd(pair[g + i]), b = _mm256_castps_pd(pair[g + 2 + i]);
+            four[g + 2 * i] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+            four[g + 2 * i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+        }
+    }
+    for (int c = 0; c < 4; c++) {
+        m[c] = _mm256_permute2f128_ps(four[c], four[4 + c], 0x20);
+        m[4 + c] = _mm256_permute2f128_ps(four[c], four[4 + c], 0x31);
+    }
+}
 
 #endif

@@ -95,5 +95,41 @@ static inline float vf_sum(vf a) {
 static inline float vf_highest(vf a) {
     return _mm512_reduce_max_ps(a);
 }
+static inline vf vf_load_words(const void *p) {
+    return _mm512_castsi512_ps(_mm512_loadu_si512(p));
+}
+static inline vf vf_load_words_part(const void *p, int n) {
+    return _mm512_castsi512_ps(_mm512_maskz_loadu_epi32(vf_lanes_below(n), p));
+}
+static inline void vf_store_words(void *p, vf x) {
+    _mm512_storeu_si512(p, _mm512_castps_si512(x));
+}
+static inline void vf_store_words_part(void *p, vf x, int n) {
+    _mm512_mask_storeu_epi32(p, vf_lanes_below(n), _mm512_castps_si512(x));
+}
+static inline void vf_transpose(vf m[VW]) {
+    vf pair[16], four[16]; /* four[4 g + c]: in quarter q, column 4 q + c of rows 4 g .. 4 g + 3 */
+    for (int i = 0; i < 16; i += 2) {
+        pair[i] = _mm512_unpacklo_ps(m[i], m[i + 1]);
+        pair[i + 1] = _mm512_unpackhi_ps(m[i], m[i + 1]);
+    }
+    for (int g = 0; g < 16; g += 4) {
+        for (int i = 0; i < 2; i++) {
+            __m512d a = _mm512_castps_pd(pair[g + i]), b = _mm512_castps_pd(pair[g + 2 + i]);
+            four[g + 2 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+            four[g + 2 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        }
+    }
+    for (int c = 0; c < 4; c++) {
+        vf even0 = _mm512_shuffle_f32x4(four[c], four[4 + c], 0x88);
+        vf even1 = _mm512_shuffle_f32x4(four[8 + c], four[12 + c], 0x88);
+        vf odd0 = _mm512_shuffle_f32x4(four[c], four[4 + c], 0xdd);
+        vf odd1 = _mm512_shuffle_f32x4(four[8 + c], four[12 + c], 0xdd);
+        m[c] = _mm512_shuffle_f32x4(even0, even1, 0x88);
+        m[4 + c] = _mm512_shuffle_f32x4(odd0, odd1, 0x88);
+        m[8 + c] = _mm512_shuffle_f32x4(even0, even1, 0xdd);
+        m[12 + c] = _mm512_shuffle_f32x4(odd0, odd1, 0xdd);
+    }
+}
 
 #endif

@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 #define VW 1
 #define TILE_ROWS 4
@@ -81,6 +82,25 @@ static inline float vf_sum(vf a) {
 }
 static inline float vf_highest(vf a) {
     return a;
+}
+static inline vf vf_load_words(const void *p) {
+    vf x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+static inline vf vf_load_words_part(const void *p, int n) {
+    (void)n;
+    return vf_load_words(p);
+}
+static inline void vf_store_words(void *p, vf x) {
+    memcpy(p, &x, sizeof x);
+}
+static inline void vf_store_words_part(void *p, vf x, int n) {
+    (void)n;
+    vf_store_words(p, x);
+}
+static inline void vf_transpose(vf m[VW]) {
+    (void)m;
 }
 
 #endif

@@ -252,12 +252,40 @@ static void cuts(void **state) {
     }
 }
 
+/* Words of any bits, rows further apart than they are long, and places in no order. */
+static void transpose(void **state) {
+    (void)state;
+    enum { most = 320, stride = most + 3, rows = BL_TRANSPOSE_ROWS };
+    static uint32_t src[rows * stride], want[most * rows], got[most * rows];
+    uint32_t seed = 5;
+    for (int i = 0; i < rows * stride; i++) {
+        src[i] = seed = seed * 1664525u + 1013904223u;
+    }
+    const bl_kernels *tables[] = {&bl_kernels_plain, bl_kernels_for(BL_ISA_AVX2),
+                                  bl_kernels_for(bl_cpu_isa_find(BL_ISA_BEST))};
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
+        for (size_t l = 0; l < LENGTHS; l++) {
+            int64_t place[most], n = lengths[l];
+            for (int64_t i = 0; i < n; i++) {
+                place[i] = (n - 1 - i) * rows;
+            }
+            memset(want, 0xa5, sizeof want);
+            memset(got, 0xa5, sizeof got);
+            for (int64_t i = 0; i < n; i++) {
+                for (int r = 0; r < rows; r++) {
+                    want[place[i] + r] = src[r * stride + i];
+                }
+            }
+            tables[t]->transpose(got, place, src, stride, n);
+            assert_memory_equal(got, want, sizeof want);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(elementwise),
-        cmocka_unit_test(rows),
-        cmocka_unit_test(attention),
-        cmocka_unit_test(cuts),
+        cmocka_unit_test(transpose), cmocka_unit_test(elementwise), cmocka_unit_test(rows),
+        cmocka_unit_test(attention), cmocka_unit_test(cuts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
