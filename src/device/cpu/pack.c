@@ -120,7 +120,8 @@ SCATTER(scatter_32, uint32_t)
 /* Layouts mostly keep GROUP output channels side by side, of bf16 each with two neighbouring input
  * channels: then a group of rows is a matrix of 32-bit words to be transposed. */
 static bool in_words(const in_places *f, const int64_t *out, int64_t rows, int64_t per) {
-    bool whole = rows == GROUP && f->channels % per == 0 && f->inner % per == 0 && f->stride % per == 0;
+    bool whole = rows == GROUP && f->channels % per == 0 && f->inner % per == 0 && f->stride % per == 0 &&
+                 (per == 1 || f->positions % 2);
     for (int64_t r = 0; whole && r < rows; r++) {
         whole = out[r] % per == 0 && out[r] == out[0] + r * per;
     }
@@ -133,35 +134,47 @@ static bool in_words(const in_places *f, const int64_t *out, int64_t rows, int64
     return whole;
 }
 
-/* src [rows][channels][positions] -> dst [rows][positions][channels] */
-#define CHANNELS_LAST(name, type)                                                       \
-    static void name(type *dst, const type *src, int64_t channels, int64_t positions) { \
-        for (int64_t r = 0; r < GROUP; r++, src += channels * positions) {              \
-            for (int64_t k = 0; k < positions; k++) {                                   \
-                for (int64_t i = 0; i < channels; i++) {                                \
-                    *dst++ = src[i * positions + k];                                    \
-                }                                                                       \
-            }                                                                           \
-        }                                                                               \
+/* Where a channel's first position of the first row lies. */
+static int64_t place_of(const in_places *f, int64_t channel) {
+    return channel / f->inner * f->stride + f->place[channel % f->inner];
+}
+
+/* bf16 with an odd number of positions: src [channels / 2 * positions][GROUP] words, in which a pair of
+ * channels has first the positions of one, then those of the other, to words of one position of both. */
+static void join_pairs(uint32_t *dst, const uint32_t *src, const in_places *f) {
+    int64_t positions = f->positions;
+    for (int64_t i = 0; i < f->channels; i += 2, src += positions * GROUP) {
+        uint32_t *at = dst + place_of(f, i) / 2;
+        for (int64_t k = 0; k < positions; k++) {
+            const uint32_t *one = src + k / 2 * GROUP, *other = src + (positions + k) / 2 * GROUP;
+            uint32_t *to = at + f->position[k] / 2;
+            for (int r = 0; r < GROUP; r++) {
+                to[r] = k % 2 ? one[r] >> 16 | other[r] << 16 : (one[r] & 0xffffu) | (other[r] & 0xffff0000u);
+            }
+        }
     }
-CHANNELS_LAST(channels_last_16, uint16_t)
-CHANNELS_LAST(channels_last_32, uint32_t)
+}
 
 #define WORDS_AT_ONCE 256
 
-/* src [GROUP][positions][channels] of `per` elements a word -> packed, from the first row's place on. */
-static void transpose_group(const bl_kernels *kernels, uint32_t *dst, const uint32_t *src, const in_places *f,
-                            int64_t per) {
-    int64_t words = f->channels / per, row = f->positions * words, place[WORDS_AT_ONCE];
-    for (int64_t first = 0; first < words; first += WORDS_AT_ONCE) {
-        int64_t count = words - first < WORDS_AT_ONCE ? words - first : WORDS_AT_ONCE;
+/* src [GROUP][channels][positions] of `per` elements a word -> packed, from the first row's place on.
+ * `spare`: room for as much. */
+static void transpose_group(const bl_kernels *kernels, uint32_t *dst, const uint32_t *src, uint32_t *spare,
+                            const in_places *f, int64_t per) {
+    int64_t row = f->channels * f->positions / per, place[WORDS_AT_ONCE];
+    bool mixed =
+        per == 2 && f->positions > 1; /* then a word has one position of two channels only by chance */
+    for (int64_t first = 0; first < row; first += WORDS_AT_ONCE) {
+        int64_t count = row - first < WORDS_AT_ONCE ? row - first : WORDS_AT_ONCE;
         for (int64_t i = 0; i < count; i++) {
-            int64_t channel = (first + i) * per;
-            place[i] = (channel / f->inner * f->stride + f->place[channel % f->inner]) / per;
+            int64_t element = (first + i) * per, k = element % f->positions;
+            place[i] =
+                mixed ? (first + i) * GROUP : (place_of(f, element / f->positions) + f->position[k]) / per;
         }
-        for (int64_t k = 0; k < f->positions; k++) {
-            kernels->transpose(dst + f->position[k] / per, place, src + k * words + first, row, count);
-        }
+        kernels->transpose(mixed ? spare : dst, place, src + first, row, count);
+    }
+    if (mixed) {
+        join_pairs(dst, spare, f);
     }
 }
 
@@ -169,23 +182,13 @@ static void transpose_group(const bl_kernels *kernels, uint32_t *dst, const uint
 static void place_group(const bl_kernels *kernels, void *dst, const void *src, void *spare,
                         const in_places *f, const int64_t *out, int64_t rows, int64_t size) {
     int64_t per = 4 / size;
-    if (!in_words(f, out, rows, per)) {
-        if (size == 2) {
-            scatter_16(dst, src, out, (int)rows, f);
-        } else {
-            scatter_32(dst, src, out, (int)rows, f);
-        }
-        return;
+    if (in_words(f, out, rows, per)) {
+        transpose_group(kernels, (uint32_t *)dst + out[0] / per, src, spare, f, per);
+    } else if (size == 2) {
+        scatter_16(dst, src, out, (int)rows, f);
+    } else {
+        scatter_32(dst, src, out, (int)rows, f);
     }
-    if (f->positions > 1) {
-        if (size == 2) {
-            channels_last_16(spare, src, f->channels, f->positions);
-        } else {
-            channels_last_32(spare, src, f->channels, f->positions);
-        }
-        src = spare;
-    }
-    transpose_group(kernels, (uint32_t *)dst + out[0] / per, src, f, per);
 }
 
 /* One slice of one weight. `at`: where the weight's packed bytes begin. */
