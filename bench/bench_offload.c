@@ -3,9 +3,9 @@
  * DEVICE is cpu, or sim:FILE, which is only planned for. A picture is SIZE x SIZE, then 1.5 times that; each
  * has a prompt of its own, so that the text encoders run. A cell is the median of three pictures after one
  * that does not count, in a process that has just opened the model: seconds of wall clock, in brackets
- * seconds of copying and GB copied (of a plan: seconds on the device, GB copied). FRACTION (0.1) is the small
- * budget: of balanced its high watermark, of auto its budget; where auto cannot work with so little it gets
- * the least that works. What was taken is said below the table. */
+ * seconds of copying and GB copied (of a plan: seconds on the device, GB copied). FRACTION (0.1) of the
+ * memory is the small budget; where a mode cannot work with so little it gets the least that works. What was
+ * taken is said below the table. */
 #include <ballast.h>
 
 #include <jansson.h>
@@ -73,7 +73,7 @@ static int plan(json_t **out, ballast_model *model, const ballast_generate_optio
     return result;
 }
 
-/* The least budget that works, as an option's text. */
+/* The least budget that works in any mode, as an option's text. */
 static int least_budget(char *text, size_t room, ballast_model *model, ballast_generate_options o,
                         ballast_error *err) {
     json_t *p;
@@ -139,10 +139,7 @@ static int run_column(cell *out, const work *w, const column *c, ballast_error *
     o.fit_check = c->fit_check;
     int result = ballast_context_open(&context, &co, err);
     result = result ? result : ballast_model_open(&model, context, &mo, err);
-    if (!result && c->small && strcmp(c->offload, "auto") != 0) {
-        o.high = w->fraction;
-        o.low = w->fraction < 0.2 ? w->fraction : 0.2;
-    } else if (!result && c->small) {
+    if (!result && c->small) {
         snprintf(budget, sizeof budget, "%.4f%%", 100 * w->fraction);
         o.budget = budget;
         if (plan(&p, model, &o, err) == BALLAST_E_BUDGET) {
@@ -213,8 +210,7 @@ static void print_notes(const work *w, const cell *cells) {
         if (!cells[i].ok) {
             fprintf(stderr, "%s, %s: %s\n", w->name, columns[i].title, cells[i].why);
         } else if (columns[i].small) {
-            fprintf(stderr, "%s, %s: %s %g of the memory", w->name, columns[i].title,
-                    strcmp(columns[i].offload, "auto") ? "high watermark" : "budget", w->fraction);
+            fprintf(stderr, "%s, %s: %g of the memory", w->name, columns[i].title, w->fraction);
             if (cells[i].budget_bytes > 0) {
                 fprintf(stderr, " does not do; taken %.2f GB, the least that does",
                         cells[i].budget_bytes * 1e-9);
