@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BL_DEVICE_VERSION 1
+#define BL_DEVICE_VERSION 2
 
 typedef struct bl_device bl_device;
 typedef struct bl_device_module
@@ -71,6 +71,12 @@ typedef struct bl_binding {
     void *const *outputs;         /* [output_count] host memory, F32 */
 } bl_binding;
 
+/* Multiples of BL_ALIGN; 0: nothing was used. */
+typedef struct bl_region_use {
+    uint64_t end;   /* of the highest byte, of weights or arenas */
+    uint64_t arena; /* bytes from arena_offset on that ops reached, scratch included */
+} bl_region_use;
+
 typedef struct bl_device_ops {
     uint32_t version; /* BL_DEVICE_VERSION */
     const char *name; /* "cpu", "sim", "cuda" */
@@ -98,6 +104,9 @@ typedef struct bl_device_ops {
      * device. */
     int (*region_open)(bl_region **out, bl_device *d, uint64_t bytes, bl_error *err);
     void (*region_close)(bl_region *r);
+    /* What was used of it since the last call, and begins anew. The device notes what onloads write and what
+     * it hands out to the ops of a run: what happened, whatever was planned. */
+    void (*region_used)(bl_region *r, bl_region_use *out);
 
     /* Reads, converts and packs one block into [offset, offset + packed_bytes). */
     int (*onload)(bl_device_module *m, int block, bl_region *r, uint64_t offset, bl_stream stream,

@@ -182,10 +182,11 @@ int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
         return bl_fail(err, BL_E_ARGUMENT, "planned for a region of %llu bytes, %llu are open",
                        (unsigned long long)plan->region_bytes, (unsigned long long)e->region_bytes);
     }
+    bl_region_use before;
+    e->ops->region_used(e->region, &before);
     bl_ledger_clear(ledger);
     ledger->began = ledger->ended = e->ops->now(e->device);
     ledger->async_copy = e->caps.async_copy;
-    ledger->peak_bytes = e->region_bytes;
     ledger->memory_bytes = e->caps.memory_bytes;
     e->onload_stage = bl_ledger_stage_of(ledger, "onload", err);
     if (e->onload_stage < 0 || bl_ledger_stage_of(ledger, "move", err) < 0) {
@@ -400,12 +401,26 @@ int bl_executor_pass(bl_executor *e, const void *const *inputs, void *const *out
     return rc;
 }
 
+/* What the device says was used since it was asked last. */
+static void note_use(bl_executor *e) {
+    bl_region_use use;
+    e->ops->region_used(e->region, &use);
+    if (use.end > e->ledger->peak_bytes) {
+        e->ledger->peak_bytes = use.end;
+    }
+    if (e->phase >= 0) {
+        e->ledger->arena_bytes[e->phase] = use.arena;
+        e->ledger->phase_count = e->phase + 1;
+    }
+}
+
 int bl_executor_phase_end(bl_executor *e, bl_error *err) {
     if (!e->p || e->phase < 0 || e->pass != e->p->phases[e->phase].passes) {
         return bl_fail(err, BL_E_ARGUMENT, "phase %s ends after %d of %d passes",
                        e->p && e->phase >= 0 ? e->p->phases[e->phase].name : "(none)", e->pass,
                        e->p && e->phase >= 0 ? e->p->phases[e->phase].passes : 0);
     }
+    note_use(e);
     e->next_phase = e->phase + 1;
     e->phase = -1;
     return 0;
@@ -418,6 +433,7 @@ int bl_executor_finish(bl_executor *e, bl_error *err) {
     bl_flight_drain(&e->runs, &e->pool);
     int rc = harvest_copies(e, e->plan->run_count + 1, err);
     bl_flight_drain(&e->copies, &e->pool);
+    note_use(e);
     e->p = NULL;
     e->plan = NULL;
     e->phase = -1;

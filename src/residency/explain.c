@@ -127,18 +127,22 @@ json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p, bool moves) {
 }
 
 json_t *bl_ledger_json(const bl_ledger *l) {
-    json_t *stages = json_object();
-    bool fine = stages;
+    json_t *stages = json_object(), *arenas = json_array();
+    bool fine = stages && arenas;
     for (int i = 0; i < l->stage_count && fine; i++) {
         fine = !json_object_set_new(stages, l->stages[i].name, json_real(l->stages[i].seconds));
     }
+    for (int i = 0; i < l->phase_count && fine; i++) {
+        fine = !json_array_append_new(arenas, json_integer(count(l->arena_bytes[i])));
+    }
     json_t *root =
-        fine ? json_pack("{s:I, s:I, s:f, s:f, s:f, s:O}", "peak_bytes", count(l->peak_bytes), "moved_bytes",
-                         count(l->moved_bytes), "seconds", bl_ledger_device_seconds(l), "onload_seconds",
-                         bl_ledger_seconds(l, BL_WORK_ONLOAD), "wait_seconds",
-                         bl_ledger_seconds(l, BL_WORK_WAIT), "stages", stages)
+        fine ? json_pack("{s:I, s:O, s:I, s:f, s:f, s:f, s:O}", "peak_bytes", count(l->peak_bytes),
+                         "arena_bytes", arenas, "moved_bytes", count(l->moved_bytes), "seconds",
+                         bl_ledger_device_seconds(l), "onload_seconds", bl_ledger_seconds(l, BL_WORK_ONLOAD),
+                         "wait_seconds", bl_ledger_seconds(l, BL_WORK_WAIT), "stages", stages)
              : NULL;
     json_decref(stages);
+    json_decref(arenas);
     return root;
 }
 

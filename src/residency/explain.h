@@ -17,8 +17,9 @@ int bl_plan_explain(char **out, const bl_plan *plan, const bl_problem *p, bl_err
  * each block. Caller owns the result; NULL: no memory. */
 json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p, bool moves);
 
-/* {"peak_bytes", "moved_bytes", "seconds", "onload_seconds", "wait_seconds", "stages": {name: seconds}}.
- * `seconds` is what the plan's seconds are to be held against. Caller owns the result; NULL: no memory. */
+/* {"peak_bytes", "arena_bytes": [of each phase], "moved_bytes", "seconds", "onload_seconds", "wait_seconds",
+ * "stages": {name: seconds}}. `seconds` is what the plan's seconds are to be held against. Caller owns the
+ * result; NULL: no memory. */
 json_t *bl_ledger_json(const bl_ledger *l);
 
 /* "planned 12.1 s, was 12.4 s (+2.5%); moved 0 B of 0 B planned; peak 9.34 GB of 9.34 GB": both columns of a

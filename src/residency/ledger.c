@@ -17,6 +17,8 @@ void bl_ledger_clear(bl_ledger *l) {
     l->count = 0;
     l->stage_count = 0;
     l->moved_bytes = 0;
+    l->peak_bytes = 0;
+    l->phase_count = 0;
     l->began = l->ended = 0;
 }
 

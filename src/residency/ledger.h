@@ -37,8 +37,10 @@ typedef struct bl_ledger {
     bl_ledger_stage *stages; /* "onload" and "move" are always the first two */
     int stage_count, stage_room;
     bool async_copy;
-    double began, ended;   /* on the device's clock */
-    uint64_t peak_bytes;   /* size of the region */
+    double began, ended; /* on the device's clock */
+    uint64_t peak_bytes; /* end of the highest byte of the region that was used, as the device noted it */
+    uint64_t arena_bytes[BL_PROBLEM_PHASES]; /* [phase_count] that each phase reached, noted likewise */
+    int phase_count;
     uint64_t memory_bytes; /* of the device */
     uint64_t moved_bytes;
 } bl_ledger;

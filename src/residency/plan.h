@@ -66,9 +66,9 @@ typedef struct bl_plan {
     int decision_count, decision_room;
     bool reopen;           /* what is resident is given up and a region is opened anew */
     uint64_t region_bytes; /* size of the region */
-    uint64_t
-        peak_bytes; /* the highest byte that is ever used: equal to region_bytes when it is opened for this */
     /* filled by bl_replay */
+    uint64_t peak_bytes;  /* end of the highest byte that this generation uses: blocks that it brings in or
+                             runs, and arenas; of a region opened for it, all of it */
     uint64_t moved_bytes; /* copied to the device in this generation */
     int onload_count;
     double seconds;

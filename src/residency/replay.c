@@ -81,7 +81,6 @@ static int put(walk *w, int module, int block, uint64_t offset, bl_error *err) {
                        w->plan->method, block_name(w, module, block), (unsigned long long)offset);
     }
     w->places[w->first[module] + block].at = offset;
-    raise_peak(w, offset + bytes);
     return 0;
 }
 
@@ -138,6 +137,7 @@ static int onload(walk *w, const bl_move *v, bl_plan_phase *phase, bl_error *err
     if (rc) {
         return rc;
     }
+    raise_peak(w, v->offset + b->bytes);
     if (w->p->async_copy) {
         if (v->after >= 0 && w->end[v->after] > w->copy) {
             w->copy = w->end[v->after];
@@ -189,6 +189,7 @@ static int run_block(walk *w, int r, int phase, int block, bl_error *err) {
     w->compute += s;
     w->end[r] = w->compute;
     x->last_run = r;
+    raise_peak(w, x->at + w->p->modules[f->module].blocks[block].bytes);
     return 0;
 }
 
@@ -248,7 +249,6 @@ static int replay(bl_plan *plan, const bl_problem *p, bool thorough, bl_error *e
                 }
             }
         }
-        raise_peak(&w, p->open_bytes);
     }
     int next = 0;
     for (int i = 0; i < p->phase_count && !rc; i++) {

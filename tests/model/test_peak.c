@@ -12,6 +12,20 @@
 #define SHARE \
     4096 /* bytes at the end of a kernel's scratch that a thread with less work than the others leaves */
 
+/* A block's bytes are written up to their end, as the device says, and not beyond. */
+static void check_onload(const rig *r, bl_region *region, uint64_t offset, uint64_t packed) {
+    bl_region_use use;
+    r->device->ops->region_used(region, &use);
+    uint64_t end = offset + packed;
+    while (end > offset && region->base[end - 1] == MARK) {
+        end--;
+    }
+    assert_true(use.arena == 0 && use.end == offset + packed && bl_align_up(end, BL_ALIGN) == use.end);
+    for (uint64_t i = 0; i < BL_ALIGN; i++) {
+        assert_int_equal(region->base[offset + packed + i], MARK);
+    }
+}
+
 /* Runs the graph at a level in a region full of marks. Returns how many bytes from the arena's start to the
  * last one that changed. */
 static uint64_t high_water(const rig *r, const bl_graph *g, int level, uint64_t *planned) {
@@ -44,12 +58,20 @@ static uint64_t high_water(const rig *r, const bl_graph *g, int level, uint64_t 
     bl_binding binding = {region, arena, offsets, (const void *const *)inputs, outputs};
     for (int i = 0; i < g->block_count; i++) {
         rig_ok(ops->onload(module, i, region, offsets[i], BL_STREAM_COMPUTE, &err), &err);
+        check_onload(r, region, offsets[i], ops->module_costs(module)[i].packed_bytes);
+    }
+    for (int i = 0; i < g->block_count; i++) {
         rig_ok(ops->run(x, i, &binding, BL_STREAM_COMPUTE, &err), &err);
     }
     uint64_t end = info.arena_bytes + GUARD;
     while (end && region->base[arena + end - 1] == MARK) {
         end--;
     }
+    bl_region_use use; /* what the device noted */
+    ops->region_used(region, &use);
+    assert_true(use.arena == info.arena_bytes && use.end == arena + info.arena_bytes);
+    ops->region_used(region, &use);
+    assert_true(use.arena == 0 && use.end == 0);
     for (int i = 0; i < g->input_count; i++) {
         test_free(inputs[i]);
     }

@@ -37,6 +37,24 @@ static void choose(ballast_generate_options *o, const way *w, const rig_size *bu
     o->budget = budget->text;
 }
 
+/* Each phase reached as far into its arena as was planned, and no further. */
+static void check_arenas(json_t *report, int batch, const char *what) {
+    json_t *b = json_array_get(json_object_get(report, "batches"), (size_t)batch), *phase;
+    json_t *phases = json_object_get(json_object_get(b, "plan"), "phases");
+    json_t *arenas = json_object_get(json_object_get(b, "ledger"), "arena_bytes");
+    size_t i;
+    assert_true(json_array_size(phases) > 0 && json_array_size(phases) == json_array_size(arenas));
+    json_array_foreach(phases, i, phase) {
+        json_int_t planned = json_integer_value(json_object_get(phase, "arena_bytes"));
+        json_int_t was = json_integer_value(json_array_get(arenas, i));
+        if (planned != was) {
+            fail_msg("%s, batch %d, phase %s: an arena of %lld bytes was planned, %lld were used", what,
+                     batch, json_string_value(json_object_get(phase, "name")), (long long)planned,
+                     (long long)was);
+        }
+    }
+}
+
 /* What was planned is what happened, within the budget. */
 static void check_figures(json_t *report, int batches, uint64_t budget, const char *what) {
     for (int i = 0; i < batches; i++) {
@@ -45,6 +63,7 @@ static void check_figures(json_t *report, int batches, uint64_t budget, const ch
         uint64_t bound = rig_figure(report, i, "plan", "bound_moved_bytes");
         uint64_t was_peak = rig_figure(report, i, "ledger", "peak_bytes");
         uint64_t was_moved = rig_figure(report, i, "ledger", "moved_bytes");
+        check_arenas(report, i, what);
         if (peak != was_peak || moved != was_moved || peak > budget || moved < bound) {
             fail_msg("%s, batch %d: budget %llu, planned peak %llu was %llu, planned moves %llu were %llu, "
                      "bound %llu",

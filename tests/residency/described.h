@@ -152,6 +152,10 @@ static inline int machine_run(described_machine *x, const bl_problem *p, const b
 static inline void ledger_matches(const described_machine *x, const bl_plan *plan) {
     assert_true(x->ledger.moved_bytes == plan->moved_bytes);
     assert_true(x->ledger.peak_bytes == plan->peak_bytes);
+    assert_int_equal(x->ledger.phase_count, plan->phase_count);
+    for (int i = 0; i < plan->phase_count; i++) {
+        assert_true(x->ledger.arena_bytes[i] == plan->phases[i].arena_bytes);
+    }
     double seconds = bl_ledger_device_seconds(&x->ledger);
     if (seconds > plan->seconds * (1 + 1e-9) + 1e-9 || seconds < plan->seconds * (1 - 1e-9) - 1e-9) {
         fail_msg("%s: planned %.9f s, the ledger says %.9f s", plan->method, plan->seconds, seconds);

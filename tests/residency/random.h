@@ -93,7 +93,7 @@ static inline bl_plan *steady_plan(bl_problem *p, const bl_offload_settings *s) 
             fail_msg("%s", described_error.message);
         }
         CHECK(bl_replay_check(plan, p, &described_error));
-        assert_true(plan->peak_bytes == plan->region_bytes && plan->region_bytes <= p->budget_bytes);
+        assert_true(plan->peak_bytes <= plan->region_bytes && plan->region_bytes <= p->budget_bytes);
         bl_replay_after(p, plan);
     }
     bl_problem_clear_resident(p);

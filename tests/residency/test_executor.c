@@ -89,6 +89,62 @@ static void the_next_generation_survives_a_fault(void **state) {
     }
 }
 
+/* The problem with its last phase alone. */
+static bl_problem *last_phase(const bl_problem *p) {
+    const bl_problem_phase *f = &p->phases[p->phase_count - 1];
+    bl_problem *out;
+    int number;
+    CHECK(bl_problem_new(&out, &described_error));
+    for (int m = 0; m < p->module_count; m++) {
+        const bl_problem_module *x = &p->modules[m];
+        CHECK(bl_problem_add_module(&number, out, x->name, x->dtype, x->blocks, x->block_count,
+                                    &described_error));
+    }
+    CHECK(bl_problem_add_phase(&number, out, f->name, f->stage, f->module, f->passes,
+                               f->levels[0].arena_bytes, f->levels[0].block_seconds, &described_error));
+    out->memory_bytes = p->memory_bytes;
+    out->budget_bytes = p->budget_bytes;
+    out->copy_rate = p->copy_rate;
+    out->async_copy = p->async_copy;
+    CHECK(bl_problem_finish(out, &described_error));
+    return out;
+}
+
+/* The ledger's peak and arenas are what the device used: of a region that an earlier generation opened only
+ * the part that this one used, and of an arena no more than the graph took, whatever was planned. */
+static void the_ledger_says_what_was_used(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    bl_problem *p = small_budget(&card, 4000000000), *last = last_phase(p);
+    bl_offload_settings s = bl_offload_defaults();
+    bl_plan *plan;
+    described_machine x;
+    machine_open(&x, p, &card, NULL);
+    CHECK(bl_plan_make(&plan, p, &s, &described_error));
+    CHECK(machine_run(&x, p, plan, &described_error));
+    ledger_matches(&x, plan);
+    assert_true(plan->peak_bytes == plan->region_bytes);
+    bl_plan_free(&plan);
+
+    bl_executor_resident(x.executor, last);
+    CHECK(bl_plan_make(&plan, last, &s, &described_error));
+    CHECK(machine_run(&x, last, plan, &described_error));
+    ledger_matches(&x, plan);
+    assert_true(plan->moved_bytes == 0 && plan->peak_bytes < plan->region_bytes);
+    bl_plan_free(&plan);
+
+    bl_executor_resident(x.executor, p);
+    CHECK(bl_plan_make(&plan, p, &s, &described_error));
+    uint64_t smaller = p->phases[1].levels[0].arena_bytes -= 640;
+    CHECK(machine_run(&x, p, plan, &described_error));
+    assert_true(x.ledger.arena_bytes[1] == smaller && plan->phases[1].arena_bytes == smaller + 640);
+    assert_true(x.ledger.arena_bytes[0] == plan->phases[0].arena_bytes);
+    bl_plan_free(&plan);
+    machine_close(&x);
+    bl_problem_free(&last);
+    bl_problem_free(&p);
+}
+
 static int stop_at(void *payload) {
     int *left = payload;
     return --*left <= 0;
@@ -327,6 +383,7 @@ int main(void) {
         cmocka_unit_test(calls_out_of_turn_are_refused),
         cmocka_unit_test(the_next_generation_survives_a_fault),
         cmocka_unit_test(cancelling_is_clean),
+        cmocka_unit_test(the_ledger_says_what_was_used),
         cmocka_unit_test(vanished_memory_is_planned_around),
         cmocka_unit_test(decisions_are_told),
         cmocka_unit_test(the_trace_is_json),

@@ -83,6 +83,7 @@ static const bl_device_ops cpu_ops = {
     .executable_info = bl_cpu_executable_info,
     .region_open = bl_cpu_region_open,
     .region_close = bl_cpu_region_close,
+    .region_used = bl_cpu_region_used,
     .onload = bl_cpu_onload,
     .run = bl_cpu_run,
     .event_open = event_open,

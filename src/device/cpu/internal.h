@@ -25,6 +25,7 @@ typedef struct bl_cpu {
 struct bl_region {
     unsigned char *base; /* aligned to a page */
     uint64_t bytes;
+    bl_region_use used; /* since bl_cpu_region_used, not rounded */
 };
 
 /* One weight of a module as it lies in its block's packed bytes. */
@@ -98,7 +99,8 @@ typedef struct bl_running {
     bool inplace;
 } bl_running;
 
-/* Tensors of an op and where they are. NULL for BL_NONE. */
+/* Tensors of an op and where they are. NULL for BL_NONE. Whose address is asked for counts as used, so none
+ * is asked for inside a loop over threads. */
 const bl_tensor *bl_running_tensor(const bl_running *r, bl_tensor_id id);
 void *bl_running_data(const bl_running *r, bl_tensor_id id);
 /* Packed weight and its description; NULL for BL_NONE. */
@@ -108,6 +110,7 @@ const bl_packed *bl_running_packed(const bl_running *r, bl_weight_id id);
 /* region.c */
 int bl_cpu_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *err);
 void bl_cpu_region_close(bl_region *r);
+void bl_cpu_region_used(bl_region *r, bl_region_use *out);
 /* Bytes of memory that this process may still take, and all that it could ever have: the system's and its
  * cgroup's. */
 void bl_cpu_memory(uint64_t *free_bytes, uint64_t *all_bytes);

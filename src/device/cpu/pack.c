@@ -72,7 +72,12 @@ typedef struct in_places {
     int64_t channels, positions, inner, stride;
     int64_t place[INNER_MAX];
     int64_t position[64];
+    int64_t last; /* the highest place of all, that of the last block of channels */
 } in_places;
+
+static int64_t higher(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
 
 static int find_places(in_places *f, const bl_packed *p, bl_error *err) {
     const bl_dnnl_blocking *b = &p->blocking;
@@ -80,6 +85,7 @@ static int find_places(in_places *f, const bl_packed *p, bl_error *err) {
     int dim = conv ? 1 : 0;
     f->channels = b->dims[dim];
     f->inner = 1;
+    f->last = 0;
     for (int i = 0; i < b->inner; i++) {
         f->inner *= b->inner_dim[i] == dim ? b->inner_size[i] : 1;
     }
@@ -89,12 +95,16 @@ static int find_places(in_places *f, const bl_packed *p, bl_error *err) {
         return bl_fail(err, BL_E_UNSUPPORTED, "%s: its packed layout is not one that we can write",
                        p->weight.name[0]);
     }
+    int64_t place = 0, position = 0;
     for (int64_t i = 0; i < f->inner; i++) {
         f->place[i] = bl_dnnl_place(b, dim, i);
+        place = higher(place, f->place[i]);
     }
     for (int64_t k = 0; k < f->positions; k++) {
         f->position[k] = conv ? bl_dnnl_place(b, 2, k / b->dims[3]) + bl_dnnl_place(b, 3, k % b->dims[3]) : 0;
+        position = higher(position, f->position[k]);
     }
+    f->last = (f->channels - 1) / f->inner * f->stride + place + position;
     return 0;
 }
 
@@ -191,9 +201,11 @@ static void place_group(const bl_kernels *kernels, void *dst, const void *src, v
     }
 }
 
-/* One slice of one weight. `at`: where the weight's packed bytes begin. */
+/* One slice of one weight. `at`: where the weight's packed bytes begin; *written rises to the end of what was
+ * written behind it. */
 static int pack_slice(bl_device_module *m, const bl_packed *p, unsigned char *at, int64_t slice,
-                      unsigned char *raw, bl_error *err) {
+                      unsigned char *raw, int64_t *written, bl_error *err) {
+    int64_t size = (int64_t)bl_dtype_size(p->dtype);
     int64_t step = slice_rows(p), each = (half_rows(p) + step - 1) / step;
     int64_t half = slice / each, begin = slice % each * step;
     int64_t end = begin + step < half_rows(p) ? begin + step : half_rows(p);
@@ -202,19 +214,22 @@ static int pack_slice(bl_device_module *m, const bl_packed *p, unsigned char *at
     int64_t first = half * half_rows(p);
     int rc = read_rows(converted, raw, &m->source, p, first + begin, first + end, err);
     if (rc || !p->blocked) {
+        *written = higher(*written, end * row_elements(p) * size);
         return rc;
     }
     in_places f;
     rc = find_places(&f, p, err);
-    size_t size = bl_dtype_size(p->dtype), group_bytes = (size_t)(GROUP * row_elements(p)) * size;
+    size_t group_bytes = (size_t)(GROUP * row_elements(p) * size);
     int dim = p->weight.kind == BL_W_CONV ? 0 : 1;
     at += (uint64_t)half * p->half_bytes;
     for (; begin < end && !rc; begin += GROUP, converted += group_bytes) {
-        int64_t out[GROUP], rows = end - begin < GROUP ? end - begin : GROUP;
+        int64_t out[GROUP], rows = end - begin < GROUP ? end - begin : GROUP, last = 0;
         for (int64_t r = 0; r < rows; r++) {
             out[r] = bl_dnnl_place(&p->blocking, dim, begin + r);
+            last = higher(last, out[r]);
         }
-        place_group(m->cpu->kernels, at, converted, raw, &f, out, rows, (int64_t)size);
+        place_group(m->cpu->kernels, at, converted, raw, &f, out, rows, size);
+        *written = higher(*written, half * (int64_t)p->half_bytes + (f.last + last + 1) * size);
     }
     return rc;
 }
@@ -225,11 +240,15 @@ typedef struct onload_job {
     unsigned char *base;
     int64_t slices;       /* of all weights, in their order */
     _Atomic int64_t next; /* the first that nobody has taken: they differ in work, so no thread owns any */
-    bl_error *errors;     /* [threads] */
+    struct onload_worker {
+        bl_error error;
+        int64_t end; /* of what it wrote, from base on */
+    } * workers;     /* [threads] */
 } onload_job;
 
 static void pack_some(void *context, int64_t begin, int64_t end, int thread) {
     onload_job *job = context;
+    struct onload_worker *worker = &job->workers[thread];
     unsigned char *staging = job->m->staging + (uint64_t)thread * job->m->staging_bytes;
     const bl_packed *p = &job->m->weights[job->block->first_weight];
     int64_t first = 0, slice; /* number of p's first slice */
@@ -238,9 +257,11 @@ static void pack_some(void *context, int64_t begin, int64_t end, int thread) {
         while (slice - first >= slices(p)) {
             first += slices(p++);
         }
-        if (pack_slice(job->m, p, job->base + p->offset, slice - first, staging, &job->errors[thread])) {
+        int64_t written = 0;
+        if (pack_slice(job->m, p, job->base + p->offset, slice - first, staging, &written, &worker->error)) {
             return;
         }
+        worker->end = higher(worker->end, (int64_t)p->offset + written);
     }
 }
 
@@ -254,25 +275,30 @@ int bl_cpu_onload(bl_device_module *m, int block, bl_region *r, uint64_t offset,
     }
     bl_set_threads(m->cpu->threads);
     onload_job job = {.m = m, .block = &m->blocks[block], .base = r->base + offset};
-    job.errors = calloc((size_t)m->cpu->threads, sizeof *job.errors);
-    if (!job.errors) {
-        return bl_fail_memory(err, "packing weights", (uint64_t)m->cpu->threads * sizeof *job.errors);
+    job.workers = calloc((size_t)m->cpu->threads, sizeof *job.workers);
+    if (!job.workers) {
+        return bl_fail_memory(err, "packing weights", (uint64_t)m->cpu->threads * sizeof *job.workers);
     }
+    int64_t written = 0; /* from the block's begin on */
     for (int i = 0; i < job.block->weight_count; i++) {
         const bl_packed *p = &m->weights[job.block->first_weight + i];
         job.slices += slices(p);
         if (p->blocked && p->blocking.padded) {
             memset(job.base + p->offset, 0, (size_t)p->half_bytes * (size_t)p->halves);
+            written = higher(written, (int64_t)(p->offset + p->half_bytes * (uint64_t)p->halves));
         }
     }
     bl_parallel_for(job.slices < m->cpu->threads ? job.slices : m->cpu->threads, 1, pack_some, &job);
     int rc = 0;
     for (int t = 0; t < m->cpu->threads && !rc; t++) {
-        rc = job.errors[t].code;
+        rc = job.workers[t].error.code;
         if (rc && err) {
-            *err = job.errors[t];
+            *err = job.workers[t].error;
         }
+        written = higher(written, job.workers[t].end);
     }
-    free(job.errors);
+    uint64_t end = offset + (uint64_t)written;
+    r->used.end = end > r->used.end ? end : r->used.end;
+    free(job.workers);
     return rc;
 }

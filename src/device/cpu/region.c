@@ -121,6 +121,12 @@ int bl_cpu_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *
     return 0;
 }
 
+void bl_cpu_region_used(bl_region *r, bl_region_use *out) {
+    out->end = bl_align_up(r->used.end, BL_ALIGN);
+    out->arena = bl_align_up(r->used.arena, BL_ALIGN);
+    r->used = (bl_region_use){0};
+}
+
 void bl_cpu_region_close(bl_region *r) {
     if (r) {
         munmap(r->base, r->bytes);

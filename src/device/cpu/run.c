@@ -28,13 +28,25 @@ const bl_tensor *bl_running_tensor(const bl_running *r, bl_tensor_id id) {
     return id == BL_NONE ? NULL : &r->x->graph->tensors[id];
 }
 
+static void reach(uint64_t *end, uint64_t other) {
+    *end = other > *end ? other : *end;
+}
+
+/* Bytes of the arena that are used from now on. */
+static unsigned char *use_arena(const bl_running *r, uint64_t offset, uint64_t bytes) {
+    bl_region *region = r->binding->region;
+    reach(&region->used.arena, offset + bytes);
+    reach(&region->used.end, r->binding->arena_offset + offset + bytes);
+    return region->base + r->binding->arena_offset + offset;
+}
+
 void *bl_running_data(const bl_running *r, bl_tensor_id id) {
     const bl_tensor *t = bl_running_tensor(r, id);
     if (!t) {
         return NULL;
     }
     if (t->place == BL_ARENA) {
-        return r->binding->region->base + r->binding->arena_offset + r->x->plan.tensor_offset[id];
+        return use_arena(r, r->x->plan.tensor_offset[id], bl_tensor_bytes(t));
     }
     if (t->place == BL_OUTPUT) {
         return r->binding->outputs[t->port];
@@ -52,7 +64,13 @@ const bl_packed *bl_running_packed(const bl_running *r, bl_weight_id id) {
 
 const void *bl_running_weight(const bl_running *r, bl_weight_id id) {
     const bl_packed *p = bl_running_packed(r, id);
-    return p ? r->binding->region->base + r->binding->block_offset[p->weight.block] + p->offset : NULL;
+    if (!p) {
+        return NULL;
+    }
+    bl_region *region = r->binding->region;
+    uint64_t offset = r->binding->block_offset[p->weight.block] + p->offset;
+    reach(&region->used.end, offset + p->half_bytes * (uint64_t)p->halves);
+    return region->base + offset;
 }
 
 int bl_cpu_run(bl_executable *x, int block, const bl_binding *b, bl_stream stream, bl_error *err) {
@@ -71,7 +89,7 @@ int bl_cpu_run(bl_executable *x, int block, const bl_binding *b, bl_stream strea
         r.inplace = x->plan.inplace[i];
         r.scratch = x->plan.scratch_offset[i] == UINT64_MAX
                         ? NULL
-                        : b->region->base + b->arena_offset + x->plan.scratch_offset[i];
+                        : use_arena(&r, x->plan.scratch_offset[i], r.step->scratch_bytes);
         double start = bl_now();
         int rc = runs[r.op->kind](&r, err);
         if (rc) {

@@ -32,6 +32,7 @@ struct bl_executable {
 struct bl_region {
     sim *s;
     uint64_t bytes;
+    bl_region_use used; /* since sim_region_used */
 };
 
 struct bl_event {
@@ -215,6 +216,15 @@ static void sim_region_close(bl_region *r) {
     free(r);
 }
 
+static void reach(uint64_t *end, uint64_t other) {
+    *end = bl_align_up(other > *end ? other : *end, BL_ALIGN);
+}
+
+static void sim_region_used(bl_region *r, bl_region_use *out) {
+    *out = r->used;
+    r->used = (bl_region_use){0};
+}
+
 /* Puts work on a stream: it begins when the stream is free, and not before the host asked for it. */
 static void work(sim *s, bl_stream stream, double seconds) {
     if (s->card.shares_cores) {
@@ -236,6 +246,7 @@ static int sim_onload(bl_device_module *m, int block, bl_region *r, uint64_t off
     if (++s->copies == s->faults.fail_copy) {
         return bl_fail(err, BL_E_DEVICE, "copy %d of block %d failed, as scripted", s->copies, block);
     }
+    reach(&r->used.end, offset + bytes);
     work(s, stream, s->card.copy_latency + (double)bytes / s->card.copy_rate);
     return 0;
 }
@@ -251,6 +262,9 @@ static int sim_run(bl_executable *x, int block, const bl_binding *b, bl_stream s
     if (++s->runs == s->faults.fail_run) {
         return bl_fail(err, BL_E_DEVICE, "run %d of block %d failed, as scripted", s->runs, block);
     }
+    reach(&b->region->used.arena, x->arena_bytes);
+    reach(&b->region->used.end, b->arena_offset + x->arena_bytes);
+    reach(&b->region->used.end, offset + bytes);
     work(s, stream, x->seconds[block]);
     return 0;
 }
@@ -313,6 +327,7 @@ static const bl_device_ops sim_ops = {
     .executable_info = sim_executable_info,
     .region_open = sim_region_open,
     .region_close = sim_region_close,
+    .region_used = sim_region_used,
     .onload = sim_onload,
     .run = sim_run,
     .event_open = sim_event_open,

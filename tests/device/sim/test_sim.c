@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "core/checked.h"
 #include "device/sim/sim.h"
 
 #include <math.h>
@@ -127,6 +128,14 @@ static void streams_run_beside_each_other(void **state) {
     ops->caps(p.d, &caps);
     assert_true(caps.async_copy && caps.free_bytes == 990000);
     assert_true(bl_sim_open_bytes(p.d) == 10000 && bl_sim_peak_bytes(p.d) == 10000);
+    bl_region_use use;
+    bl_exec_info info;
+    ops->executable_info(p.x, &info);
+    ops->region_used(p.r, &use);
+    assert_true(use.arena == info.arena_bytes && use.arena > 0);
+    assert_true(use.end == bl_align_up(2000 + ops->module_costs(p.m)[1].packed_bytes, BL_ALIGN));
+    ops->region_used(p.r, &use);
+    assert_true(use.arena == 0 && use.end == 0);
     close_parts(&p);
 }
 
