@@ -343,39 +343,91 @@ static bool open_region_works(const bl_problem *p, const bl_plan *levels) {
     return true;
 }
 
+/* A larger region has this generation and so many after it to earn what it costs to open it, which is to copy
+ * everything anew. */
+static const int later_generations = 4;
+
+/* Seconds of this generation and those after it, which find what it leaves. */
+static int long_seconds(double *seconds, const bl_problem *p, const bl_plan *levels, const bl_plan *plan,
+                        bl_error *err) {
+    bl_problem *after;
+    bl_plan *next;
+    int rc = bl_problem_copy(&after, p, err);
+    if (rc) {
+        return rc;
+    }
+    bl_replay_after(after, plan);
+    rc = auto_plan(&next, after, levels, !open_region_works(after, levels), err);
+    if (!rc) {
+        *seconds = plan->seconds + later_generations * next->seconds;
+        bl_plan_free(&next);
+    }
+    bl_problem_free(&after);
+    return rc;
+}
+
+/* How many times as long the open region has to take for a new one to be opened. Where everything fits,
+ * moving nothing any more is worth as much as elsewhere the doubt. */
+static double doubt(const bl_problem *p) {
+    return p->budget_bytes >= bl_problem_working_set(p) ? 1 / near : near;
+}
+
+/* Whether there is more room than the open region has, and a generation with all of it might be faster by
+ * more than the doubt. */
+static int could_grow(bool *could, const bl_problem *p, const bl_plan *kept, bl_error *err) {
+    bl_bound steady;
+    *could = false;
+    if (kept->moved_bytes == 0 || p->open_bytes >= bl_problem_working_set(p) ||
+        p->open_bytes / BL_ALIGN >= p->budget_bytes / BL_ALIGN) {
+        return 0;
+    }
+    int rc = bl_bound_find(&steady, p, true, err);
+    if (!rc) {
+        *could = kept->seconds > steady.seconds * doubt(p);
+        free(steady.keep);
+    }
+    return rc;
+}
+
+/* The better of the open region's plan and that of a new one, over this generation and those after it. Frees
+ * the other. */
+static int choose_region(bl_plan **out, const bl_problem *p, const bl_plan *levels, bl_plan *kept,
+                         bl_plan *fresh, bl_error *err) {
+    double with_kept, with_fresh = 0;
+    int rc = long_seconds(&with_kept, p, levels, kept, err);
+    rc = rc ? rc : long_seconds(&with_fresh, p, levels, fresh, err);
+    bool grow = !rc && with_kept > with_fresh * doubt(p);
+    *out = grow ? fresh : kept;
+    bl_plan_free(grow ? &kept : &fresh);
+    return rc;
+}
+
 static int plan_auto(bl_plan **out, const bl_problem *p, bl_error *err) {
     bl_plan *levels, *kept = NULL, *fresh = NULL;
+    bool grow = true;
     int rc = bl_plan_new(&levels, p, BL_OFFLOAD_AUTO, err);
     if (rc) {
         return rc;
     }
     if (!bl_builder_levels(levels, p, largest_block)) {
         rc = bl_mode_refuse(p, BL_OFFLOAD_AUTO, err);
-        goto done;
-    }
-    if (open_region_works(p, levels)) {
+    } else if (open_region_works(p, levels)) {
         rc = auto_plan(&kept, p, levels, false, err);
-        /* A larger region is worth opening only if it saves more than the doubt. */
-        if (rc || p->open_bytes >= bl_problem_working_set(p) ||
-            p->open_bytes / BL_ALIGN >= p->budget_bytes / BL_ALIGN || kept->moved_bytes == 0) {
-            goto done;
-        }
+        rc = rc ? rc : could_grow(&grow, p, kept, err);
     }
-    rc = auto_plan(&fresh, p, levels, true, err);
-    if (!rc && kept && kept->seconds <= fresh->seconds) {
-        bl_plan_free(&fresh);
+    if (!rc && grow) {
+        rc = auto_plan(&fresh, p, levels, true, err);
     }
-done:
+    if (!rc && kept && fresh) {
+        rc = choose_region(&kept, p, levels, kept, fresh, err);
+        fresh = NULL;
+    }
     bl_plan_free(&levels);
+    *out = kept ? kept : fresh;
     if (rc) {
-        bl_plan_free(&kept);
-        return rc;
+        bl_plan_free(out);
     }
-    if (fresh) {
-        bl_plan_free(&kept);
-    }
-    *out = fresh ? fresh : kept;
-    return 0;
+    return rc;
 }
 
 int bl_plan_make(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err) {

@@ -348,6 +348,16 @@ static void test_again(void **state) {
         ballast_generate_options o = rig_request(&got, SIDE);
         rig_add_hires(&o);
         o.count = 1;
+        o.steps = o.hires_steps = 1; /* so few that a new region does not pay off at once */
+        for (int i = 0; i < 2; i++) {
+            json_t *report = rig_generate(&s, &o);
+            assert_true(i == 0 || rig_figure(report, 0, "ledger", "moved_bytes") == 0);
+            json_decref(report);
+        }
+        /* What a request with another mode leaves, a region for one block, binds nobody. */
+        o.offload = "sequential";
+        json_decref(rig_generate(&s, &o));
+        o.offload = "auto";
         for (int i = 0; i < 2; i++) {
             json_t *report = rig_generate(&s, &o);
             assert_true(i == 0 || rig_figure(report, 0, "ledger", "moved_bytes") == 0);
