@@ -130,6 +130,7 @@ int ballast_model_open(ballast_model **out, ballast_context *context, const ball
                                 .arch = &m->arch,
                                 .dtype = m->dtype,
                                 .vae_dtype = m->vae_dtype,
+                                .vae_follows = !options->vae_dtype,
                                 .log = &context->log};
         result = bl_engine_open(&m->engine, &eo, err);
     }

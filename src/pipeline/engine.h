@@ -22,6 +22,7 @@ typedef struct bl_engine_options {
     const bl_checkpoint *ckpt;   /* borrowed */
     const bl_architecture *arch; /* borrowed */
     bl_dtype dtype, vae_dtype;
+    bool vae_follows;             /* the VAE has dtype because nothing else was asked for */
     const bl_log *log;            /* borrowed */
     const char *calibration_path; /* SQLite file, or NULL: in memory */
 } bl_engine_options;

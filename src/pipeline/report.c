@@ -29,6 +29,75 @@ json_t *bl_engine_report(const bl_engine *e) {
                      bl_ledger_json(&e->ledger));
 }
 
+/* Does --dtype bf16, or where the rest is in bf16 already --vae-dtype bf16, change this module? */
+static bool would_change(const bl_engine *e, bl_module module) {
+    bool vae = module == BL_VAE_DECODER || module == BL_VAE_ENCODER;
+    if (e->o.dtype == BL_F32) {
+        return !vae || (e->o.vae_dtype == BL_F32 && e->o.vae_follows);
+    }
+    return vae && e->o.vae_dtype == BL_F32;
+}
+
+/* The problem `p` of the last generation in bf16; NULL where nothing would change or bf16 is not fast.
+ * Weights take half the bytes. How long they are copied and compute is known if they ever did in bf16; else
+ * they compute as long as now, and so do copies that share the cores, which read as much as before. Arenas
+ * are left as they are. */
+static int in_bf16(bl_problem **out, const bl_engine *e, const bl_problem *p, bl_error *err) {
+    bool any = false;
+    *out = NULL;
+    for (int i = 0; i < p->phase_count; i++) {
+        any = any || would_change(e, e->listed[p->phases[i].module]);
+    }
+    if (!any || !e->caps.bf16 || !e->caps.bf16_fast) {
+        return 0;
+    }
+    bl_problem *half;
+    int result = bl_problem_copy(&half, p, err);
+    for (int m = 0; !result && m < half->module_count; m++) {
+        bl_problem_module *x = &half->modules[m];
+        if (would_change(e, e->listed[m])) {
+            snprintf(x->dtype, sizeof x->dtype, "%s", bl_dtype_name(BL_BF16));
+            for (int b = 0; b < x->block_count; b++) {
+                x->blocks[b].bytes /= 2;
+                x->blocks[b].copy_seconds = p->async_copy ? -1 : x->blocks[b].copy_seconds;
+                x->blocks[b].resident_at = BL_NOWHERE;
+            }
+        }
+    }
+    if (!result) {
+        bl_calibration_key key = bl_engine_key(e);
+        key.dtype = bl_dtype_name(BL_BF16);
+        result = bl_calibration_apply(e->calibration, &key, half, NULL, err);
+        if (result) {
+            bl_problem_free(&half);
+        }
+    }
+    *out = result ? NULL : half;
+    return result;
+}
+
+/* One hint, if something could be better. By what was measured in this generation, too. */
+static int make_hint(char *line, size_t bytes, const bl_engine *e, bl_error *err) {
+    bl_problem *p = NULL, *half = NULL;
+    bl_calibration_key key = bl_engine_key(e);
+    line[0] = 0;
+    int result = bl_problem_copy(&p, e->problem, err);
+    if (!result) {
+        result = bl_calibration_apply(e->calibration, &key, p, NULL, err);
+    }
+    if (!result) {
+        result = in_bf16(&half, e, p, err);
+    }
+    if (!result) {
+        bl_hint_bf16 bf16 = {half, e->o.dtype == BL_F32 ? "--dtype bf16" : "--vae-dtype bf16"};
+        result =
+            bl_hint(line, bytes, p, e->plan, &e->settings, half ? &bf16 : NULL, e->ended - e->began, err);
+    }
+    bl_problem_free(&half);
+    bl_problem_free(&p);
+    return result;
+}
+
 void bl_engine_tell(const bl_engine *e, bool hints, bool both) {
     char line[1024];
     uint64_t used, total;
@@ -41,7 +110,7 @@ void bl_engine_tell(const bl_engine *e, bool hints, bool both) {
         bl_plan_against_ledger(line, sizeof line, e->plan, &e->ledger);
         bl_log_line(e->o.log, BL_LOG_INFO, "%s", line);
     }
-    if (hints && !bl_hint(line, sizeof line, e->problem, e->plan, &e->settings, wall, &ignored) && line[0]) {
+    if (hints && !make_hint(line, sizeof line, e, &ignored) && line[0]) {
         bl_log_line(e->o.log, BL_LOG_INFO, "Hint: %s", line);
     }
 }

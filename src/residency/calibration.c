@@ -128,7 +128,7 @@ static bool read_blocks(sqlite3_stmt *s, const bl_calibration_key *key, const bl
     sqlite3_reset(s);
     sqlite3_bind_text(s, 1, key->device, -1, SQLITE_STATIC);
     sqlite3_bind_text(s, 2, key->model, -1, SQLITE_STATIC);
-    sqlite3_bind_text(s, 3, key->dtype, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 3, m->dtype, -1, SQLITE_STATIC);
     sqlite3_bind_text(s, 4, shape, -1, SQLITE_STATIC);
     sqlite3_bind_text(s, 5, m->name, -1, SQLITE_STATIC);
     while (sqlite3_step(s) == SQLITE_ROW) {
@@ -258,14 +258,14 @@ int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key,
 }
 
 /* Adds a figure to what is known: three quarters old, one quarter new. */
-static bool learn_block(sqlite3_stmt *s, const bl_calibration_key *key, const char *shape, const char *module,
-                        int block, double seconds) {
+static bool learn_block(sqlite3_stmt *s, const bl_calibration_key *key, const char *shape,
+                        const bl_problem_module *m, int block, double seconds) {
     sqlite3_reset(s);
     sqlite3_bind_text(s, 1, key->device, -1, SQLITE_STATIC);
     sqlite3_bind_text(s, 2, key->model, -1, SQLITE_STATIC);
-    sqlite3_bind_text(s, 3, key->dtype, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 3, m->dtype, -1, SQLITE_STATIC);
     sqlite3_bind_text(s, 4, shape, -1, SQLITE_STATIC);
-    sqlite3_bind_text(s, 5, module, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 5, m->name, -1, SQLITE_STATIC);
     sqlite3_bind_int(s, 6, block);
     sqlite3_bind_double(s, 7, seconds);
     return sqlite3_step(s) == SQLITE_DONE;
@@ -288,7 +288,7 @@ static bool learn_phase(sqlite3_stmt *s, const bl_calibration_key *key, const bl
     char shape[256];
     shape_text(shape, sizeof shape, key->shapes[phase], plan->phases[phase].level);
     for (int b = 0; b < m->block_count && fine; b++) {
-        fine = !count[b] || learn_block(s, key, shape, m->name, b, sum[b] / count[b]);
+        fine = !count[b] || learn_block(s, key, shape, m, b, sum[b] / count[b]);
     }
     free(sum);
     free(count);

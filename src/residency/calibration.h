@@ -13,7 +13,7 @@ typedef struct bl_calibration bl_calibration;
 typedef struct bl_calibration_key {
     const char *device;        /* caps.name: "AMD EPYC ..., avx512_bf16, 2 threads" */
     const char *model;         /* "sdxl" */
-    const char *dtype;         /* "bf16" */
+    const char *dtype;         /* "bf16": copies are known by it, blocks by that of their module */
     const char *const *shapes; /* [phase_count] of the problem: "2x128x128"; NULL entries are never known */
 } bl_calibration_key;
 

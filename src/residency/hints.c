@@ -3,11 +3,38 @@
 #include "residency/sweep.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const double worth_saying = 0.05;
 
-static double gb(uint64_t bytes) {
-    return (double)bytes / 1e9;
+/* What is asked, and the best answer so far. */
+typedef struct search {
+    const bl_problem *p;
+    const bl_plan *plan;
+    const bl_offload_settings *settings;
+    double wall; /* seconds that the generation took */
+    double now;  /* seconds of its plan */
+    double best; /* seconds that the best hint saves, or the least that is worth a word */
+    char *out;
+    size_t bytes;
+} search;
+
+/* "4.8 GB", "35 MB" */
+typedef struct size_text {
+    char text[16];
+} size_text;
+
+static size_text size_of(uint64_t bytes) {
+    size_text s;
+    bool large = bytes >= 950000000;
+    snprintf(s.text, sizeof s.text, large ? "%.1f GB" : "%.0f MB", (double)bytes / (large ? 1e9 : 1e6));
+    return s;
+}
+
+/* What another plan of `seconds` would have saved: of what the generation really took, never more. */
+static double saved(const search *s, double seconds) {
+    double difference = s->now - seconds;
+    return s->now > s->wall ? difference * (s->wall / s->now) : difference;
 }
 
 /* The module that was copied most, and how many times over. */
@@ -25,14 +52,47 @@ static int busiest(const bl_problem *p, const bl_plan *plan, double *times) {
     return worst;
 }
 
+static int try_fit_check(search *s, bl_error *err) {
+    bl_offload_settings tried = *s->settings;
+    bl_sweep_row other;
+    tried.fit_check = true;
+    int rc = bl_sweep_plan(&other, s->p, &tried, s->p->budget_bytes, err);
+    if (rc || !other.works || saved(s, other.seconds) <= s->best) {
+        return rc;
+    }
+    double times;
+    int m = busiest(s->p, s->plan, &times);
+    s->best = saved(s, other.seconds);
+    snprintf(
+        s->out, s->bytes,
+        "%s (%s) was loaded %.0fx although the working set (%s) fits the budget (%s): --fit-check on saves "
+        "about %.1f s of %.1f s",
+        s->p->modules[m].name, size_of(s->p->modules[m].bytes).text, times,
+        size_of(s->plan->working_set_bytes).text, size_of(s->p->budget_bytes).text, s->best, s->wall);
+    return 0;
+}
+
+static int try_auto(search *s, bl_error *err) {
+    bl_offload_settings tried = *s->settings;
+    bl_sweep_row other;
+    tried.mode = BL_OFFLOAD_AUTO;
+    int rc = bl_sweep_plan(&other, s->p, &tried, s->p->budget_bytes, err);
+    /* The smaller change is named when it does nearly as well. */
+    if (!rc && other.works && saved(s, other.seconds) > s->best * (s->out[0] ? 1.05 : 1)) {
+        s->best = saved(s, other.seconds);
+        snprintf(s->out, s->bytes, "--offload auto saves about %.1f s of %.1f s with the same budget (%s)",
+                 s->best, s->wall, size_of(s->p->budget_bytes).text);
+    }
+    return rc;
+}
+
 /* The smallest budget up to `high` that takes at most a fiftieth longer than `seconds`. */
-static int enough(uint64_t *out, const bl_problem *p, const bl_offload_settings *s, uint64_t high,
-                  double seconds, bl_error *err) {
-    uint64_t low = p->budget_bytes;
+static int enough(uint64_t *out, const search *s, uint64_t high, double seconds, bl_error *err) {
+    uint64_t low = s->p->budget_bytes;
     for (int i = 0; i < 6; i++) {
         bl_sweep_row row;
         uint64_t middle = low + (high - low) / 2;
-        int rc = bl_sweep_plan(&row, p, s, middle, err);
+        int rc = bl_sweep_plan(&row, s->p, s->settings, middle, err);
         if (rc) {
             return rc;
         }
@@ -46,55 +106,82 @@ static int enough(uint64_t *out, const bl_problem *p, const bl_offload_settings 
     return 0;
 }
 
-int bl_hint(char *out, size_t bytes, const bl_problem *p, const bl_plan *plan, const bl_offload_settings *s,
-            double wall_seconds, bl_error *err) {
-    bl_sweep_row now, other;
-    double least = worth_saying * wall_seconds;
-    out[0] = 0;
-    int rc = bl_sweep_plan(&now, p, s, p->budget_bytes, err);
-    if (rc || !now.works || (now.moved_bytes == 0 && s->mode == BL_OFFLOAD_AUTO)) {
+static int try_budget(search *s, bl_error *err) {
+    uint64_t all = s->plan->working_set_bytes, budget;
+    bl_sweep_row other;
+    if (s->p->budget_bytes >= all || all > s->p->memory_bytes) {
+        return 0;
+    }
+    int rc = bl_sweep_plan(&other, s->p, s->settings, all, err);
+    if (rc || !other.works || saved(s, other.seconds) <= s->best) {
         return rc;
     }
-    bl_offload_settings tried = *s;
-    double best = least;
+    rc = enough(&budget, s, all, other.seconds, err);
+    if (!rc) {
+        s->best = saved(s, other.seconds);
+        snprintf(s->out, s->bytes, "%s more budget (%s) %s: %.1f s becomes about %.1f s",
+                 size_of(budget - s->p->budget_bytes).text, size_of(budget).text,
+                 budget == all ? "ends streaming" : "ends waiting for weights", s->wall, s->wall - s->best);
+    }
+    return rc;
+}
+
+/* Weights of the modules that the generation runs and that are of another type in the other problem. */
+static uint64_t changed_bytes(const bl_problem *p, const bl_problem *other) {
+    bool used[BL_PROBLEM_MODULES] = {false};
+    uint64_t sum = 0;
+    for (int i = 0; i < p->phase_count; i++) {
+        int m = p->phases[i].module;
+        if (!used[m] && strcmp(p->modules[m].dtype, other->modules[m].dtype) != 0) {
+            sum += p->modules[m].bytes;
+        }
+        used[m] = true;
+    }
+    return sum;
+}
+
+static int try_bf16(search *s, const bl_hint_bf16 *bf16, bl_error *err) {
+    bl_sweep_row other;
+    int rc = bl_sweep_plan(&other, bf16->problem, s->settings, s->p->budget_bytes, err);
+    if (!rc && other.works && saved(s, other.seconds) > s->best) {
+        snprintf(
+            s->out, s->bytes,
+            "bf16 halves the weights (%s to %s): %s saves about %.1f s of %.1f s; it changes the picture a "
+            "little",
+            size_of(changed_bytes(s->p, bf16->problem)).text,
+            size_of(changed_bytes(bf16->problem, s->p)).text, bf16->flag, saved(s, other.seconds), s->wall);
+    }
+    return rc;
+}
+
+int bl_hint(char *out, size_t bytes, const bl_problem *p, const bl_plan *plan, const bl_offload_settings *s,
+            const bl_hint_bf16 *bf16, double wall_seconds, bl_error *err) {
+    search x = {.p = p,
+                .plan = plan,
+                .settings = s,
+                .wall = wall_seconds,
+                .best = worth_saying * wall_seconds,
+                .out = out,
+                .bytes = bytes};
+    bl_sweep_row now;
+    out[0] = 0;
+    int rc = bl_sweep_plan(&now, p, s, p->budget_bytes, err);
+    if (rc || !now.works) {
+        return rc;
+    }
+    x.now = now.seconds;
+    bool planned = s->mode == BL_OFFLOAD_AUTO;
     if (s->mode == BL_OFFLOAD_BALANCED && !s->fit_check) {
-        tried.fit_check = true;
-        rc = bl_sweep_plan(&other, p, &tried, p->budget_bytes, err);
-        if (!rc && other.works && now.seconds - other.seconds > best) {
-            double times;
-            int m = busiest(p, plan, &times);
-            best = now.seconds - other.seconds;
-            snprintf(
-                out, bytes,
-                "%s (%.1f GB) was loaded %.0fx although the working set (%.1f GB) fits the budget (%.1f GB): "
-                "--fit-check on saves about %.1f s of %.1f s",
-                p->modules[m].name, gb(p->modules[m].bytes), times, gb(plan->working_set_bytes),
-                gb(p->budget_bytes), best, wall_seconds);
-        }
+        rc = try_fit_check(&x, err);
     }
-    if (!rc && s->mode != BL_OFFLOAD_AUTO) {
-        tried.mode = BL_OFFLOAD_AUTO;
-        rc = bl_sweep_plan(&other, p, &tried, p->budget_bytes, err);
-        /* The smaller change is named when it does nearly as well. */
-        if (!rc && other.works && now.seconds - other.seconds > best * (out[0] ? 1.05 : 1)) {
-            best = now.seconds - other.seconds;
-            snprintf(out, bytes, "--offload auto saves about %.1f s of %.1f s with the same budget (%.1f GB)",
-                     best, wall_seconds, gb(p->budget_bytes));
-        }
+    if (!rc && !planned) {
+        rc = try_auto(&x, err);
     }
-    uint64_t all = plan->working_set_bytes;
-    if (!rc && p->budget_bytes < all && all <= p->memory_bytes) {
-        rc = bl_sweep_plan(&other, p, s, all, err);
-        if (!rc && other.works && now.seconds - other.seconds > best) {
-            uint64_t budget;
-            rc = enough(&budget, p, s, all, other.seconds, err);
-            if (!rc) {
-                snprintf(out, bytes, "%.1f GB more budget (%.1f GB) %s: %.1f s becomes about %.1f s",
-                         gb(budget - p->budget_bytes), gb(budget),
-                         budget == all ? "ends streaming" : "ends waiting for weights", wall_seconds,
-                         wall_seconds - (now.seconds - other.seconds));
-            }
-        }
+    if (!rc && (!planned || now.moved_bytes)) {
+        rc = try_budget(&x, err);
+    }
+    if (!rc && !out[0] && bf16) {
+        rc = try_bf16(&x, bf16, err);
     }
     return rc;
 }
