@@ -29,7 +29,7 @@ int command_calibrate(int argc, char **argv) {
         o.payload = &bar;
         int code = ballast_calibrate(session.model, &o, &err);
         progress_bar_clear(&bar);
-        result = code ? report_error(&err) : 0;
+        result = code ? report_error(&s, &err) : 0;
     }
     close_session(&session);
     free_inputs(&in);

@@ -18,8 +18,9 @@ int command_eval(int argc, char **argv);
 int command_calibrate(int argc, char **argv);
 int command_config(int argc, char **argv);
 
-/* Prints the error's line on stderr and returns the exit code that goes with it. */
-int report_error(const ballast_error *err);
+/* Prints the error's line on stderr and returns the exit code that goes with it. If it is about a setting
+ * that does not come from the command line, the line says where it does. */
+int report_error(const struct settings *s, const ballast_error *err);
 
 /* Watches for Ctrl-C and SIGTERM. A second one ends the process at once. */
 void catch_interrupt(void);

@@ -22,7 +22,7 @@ int command_eval(int argc, char **argv) {
         result = open_session(&session, &s, NULL, NULL);
     }
     if (!result && ballast_eval(session.model, s.positional[0], inputs, output, overwrite, &err)) {
-        result = report_error(&err);
+        result = report_error(&s, &err);
     }
     if (!result && !setting_on(&s, S_QUIET)) {
         printf("%s\n", output);

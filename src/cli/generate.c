@@ -36,7 +36,7 @@ static int write_picture(struct job *job, const ballast_image *image) {
         return result;
     }
     if (ballast_image_write_png(image, path, job->overwrite, &err)) {
-        return report_error(&err);
+        return report_error(job->s, &err);
     }
     json_array_append_new(job->files, json_pack("{s:o, s:I, s:i, s:i, s:i}", "path", json_name(path), "seed",
                                                 (json_int_t)image->seed, "index", image->index, "width",
@@ -69,7 +69,7 @@ static void on_latents(void *payload, const float *latents, int index, int heigh
                                      seed_of(job, index), index);
     }
     if (!job->failed && ballast_latents_write(latents, shape, path, job->overwrite, &err)) {
-        job->failed = report_error(&err);
+        job->failed = report_error(job->s, &err);
     }
 }
 
@@ -150,7 +150,7 @@ static int run(struct job *job, ballast_generate_options *o) {
     if (!result) {
         int code = ballast_generate(&report, session.model, o, &err);
         progress_bar_clear(&job->bar);
-        result = job->failed ? job->failed : code ? report_error(&err) : 0;
+        result = job->failed ? job->failed : code ? report_error(job->s, &err) : 0;
     }
     if (!result && setting_on(job->s, S_JSON)) {
         result = print_report(report, job->files);

@@ -45,7 +45,8 @@ static void fill(ballast_generate_options *o, const struct settings *s) {
 }
 
 /* FILE or FILE:TENSOR; a colon may also be part of the file's name. */
-static int read_latents(ballast_generate_options *o, float **data, const char *text) {
+static int read_latents(ballast_generate_options *o, float **data, const struct settings *s) {
+    const char *text = setting_text(s, S_LATENTS);
     int shape[4];
     ballast_error err = {0};
     char *copy = strdup(text);
@@ -59,7 +60,7 @@ static int read_latents(ballast_generate_options *o, float **data, const char *t
         *colon = 0;
         tensor = colon + 1;
     }
-    int result = ballast_latents_read(data, shape, copy, tensor, &err) ? report_error(&err) : 0;
+    int result = ballast_latents_read(data, shape, copy, tensor, &err) ? report_error(s, &err) : 0;
     free(copy);
     if (!result) {
         o->latents = *data;
@@ -72,15 +73,15 @@ static int read_latents(ballast_generate_options *o, float **data, const char *t
 
 int read_options(ballast_generate_options *o, struct inputs *in, const struct settings *s) {
     ballast_error err = {0};
-    const char *image = setting_text(s, S_INIT_IMAGE), *latents = setting_text(s, S_LATENTS);
+    const char *image = setting_text(s, S_INIT_IMAGE);
     fill(o, s);
     if (image) {
         if (ballast_image_read_png(&in->init, &o->init_width, &o->init_height, image, &err)) {
-            return report_error(&err);
+            return report_error(s, &err);
         }
         o->init_rgb = in->init;
     }
-    return latents ? read_latents(o, &in->latents, latents) : 0;
+    return setting_text(s, S_LATENTS) ? read_latents(o, &in->latents, s) : 0;
 }
 
 void free_inputs(struct inputs *in) {

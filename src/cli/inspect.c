@@ -78,7 +78,7 @@ int command_inspect(int argc, char **argv) {
         result = open_session(&session, &s, s.positional_count ? s.positional[0] : NULL, NULL);
     }
     if (!result && ballast_model_inspect(&json, session.model, width, height, &err)) {
-        result = report_error(&err);
+        result = report_error(&s, &err);
     }
     if (json && setting_on(&s, S_JSON)) {
         printf("%s\n", json);

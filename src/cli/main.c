@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,12 +39,15 @@ bool interrupted(void) {
     return signal_seen != 0;
 }
 
-int report_error(const ballast_error *err) {
+int report_error(const struct settings *s, const ballast_error *err) {
+    char source[PATH_MAX];
     if (err->code == BALLAST_E_CANCELLED && signal_seen) {
         fprintf(stderr, "ballast: stopped\n");
         return 128 + signal_seen;
     }
-    fprintf(stderr, "ballast: %s\n", err->message);
+    bool elsewhere = setting_source(source, sizeof source, s, err->message);
+    fprintf(stderr, "ballast: %s%s%s%s\n", err->message, elsewhere ? " (from " : "", elsewhere ? source : "",
+            elsewhere ? ")" : "");
     switch (err->code) {
     case BALLAST_E_ARGUMENT:
     case BALLAST_E_NOT_FOUND:

@@ -93,7 +93,7 @@ int open_session(struct session *out, const struct settings *s, const char *path
     co.log = log_line;
     co.log_payload = out;
     if (ballast_context_open(&out->context, &co, &err)) {
-        return report_error(&err);
+        return report_error(s, &err);
     }
     ballast_model_options mo = BALLAST_MODEL_OPTIONS_INIT;
     mo.path = path;
@@ -102,7 +102,7 @@ int open_session(struct session *out, const struct settings *s, const char *path
     mo.vae_dtype = setting_text(s, S_VAE_DTYPE);
     mo.prediction = setting_text(s, S_PREDICTION);
     if (ballast_model_open(&out->model, out->context, &mo, &err)) {
-        return report_error(&err);
+        return report_error(s, &err);
     }
     return 0;
 }

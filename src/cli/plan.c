@@ -26,7 +26,7 @@ int command_plan(int argc, char **argv) {
         po.sweep = setting_text(&s, S_SWEEP);
         po.svg_path = setting_text(&s, S_SVG);
         if (ballast_plan(&json, &text, session.model, &o, &po, &err)) {
-            result = report_error(&err);
+            result = report_error(&s, &err);
         }
     }
     if (json) {

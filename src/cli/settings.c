@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 static int complain(const char *where, const char *what, const char *value) {
     fprintf(stderr, "ballast: %s: %s%s%s%s\n", where, what, value ? " (\"" : "", value ? value : "",
@@ -102,21 +103,87 @@ static int find_setting(const char *name, size_t length) {
     return -1;
 }
 
+static bool takes(enum command command, int id) {
+    return command == CMD_CONFIG || setting_table[id].commands & command;
+}
+
+const char *setting_like(const char *typed, enum command command) {
+    const char *near = NULL;
+    int least = 99;
+    for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
+        const char *name = setting_table[i].name;
+        if (takes(command, i) && looks_like(typed, name) && letters_apart(typed, name) < least) {
+            near = name;
+            least = letters_apart(typed, name);
+        }
+    }
+    return near;
+}
+
+#define PREFIX "BALLAST_"
+
+/* "BALLAST_FIT_CHECK" */
+struct variable {
+    char name[64];
+};
+
+static struct variable variable_of(int id) {
+    struct variable v = {PREFIX};
+    size_t n = strlen(PREFIX);
+    for (const char *p = setting_table[id].name; *p && n + 1 < sizeof v.name; p++) {
+        v.name[n++] = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+    }
+    return v;
+}
+
 static int read_environment(struct settings *s) {
     for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
-        char name[64] = "BALLAST_";
-        size_t n = strlen(name);
-        for (const char *p = setting_table[i].name; *p && n + 1 < sizeof name; p++) {
-            name[n++] = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
-        }
-        name[n] = 0;
-        const char *text = getenv(name);
-        int result = text && *text ? set(s, i, text, FROM_ENVIRONMENT, name) : 0;
+        struct variable v = variable_of(i);
+        const char *text = getenv(v.name);
+        int result = text && *text ? set(s, i, text, FROM_ENVIRONMENT, v.name) : 0;
         if (result) {
             return result;
         }
     }
     return 0;
+}
+
+/* A line for each variable that was probably meant for us. No more than that: it may be somebody else's. */
+static void warn_of_environment(void) {
+    for (char **e = environ; *e; e++) {
+        char name[64] = "";
+        size_t length = strcspn(*e, "=");
+        if (strncmp(*e, PREFIX, strlen(PREFIX)) != 0 || length - strlen(PREFIX) >= sizeof name) {
+            continue;
+        }
+        for (size_t i = 0; i + strlen(PREFIX) < length; i++) {
+            char c = (*e)[i + strlen(PREFIX)];
+            name[i] = c == '_' ? '-' : (char)tolower((unsigned char)c);
+        }
+        const char *near = setting_like(name, CMD_CONFIG);
+        struct variable meant = {PREFIX "MOVE_DEBUG"}; /* is no setting */
+        if (near) {
+            meant = variable_of(find_setting(near, strlen(near)));
+        }
+        bool right = strlen(meant.name) == length && !strncmp(*e, meant.name, length);
+        if (!right && (near || looks_like(name, "move-debug"))) {
+            fprintf(stderr, "ballast: %.*s is none of our variables and not looked at; did you mean %s?\n",
+                    (int)length, *e, meant.name);
+        }
+    }
+}
+
+bool setting_source(char *out, size_t size, const struct settings *s, const char *message) {
+    int id = find_setting(message, strcspn(message, ":"));
+    if (id < 0 || !s->value[id].text) {
+        return false;
+    }
+    if (s->value[id].origin == FROM_ENVIRONMENT) {
+        snprintf(out, size, "%s", variable_of(id).name);
+    } else if (s->value[id].origin == FROM_CONFIG) {
+        snprintf(out, size, "%s", s->config_path ? s->config_path : "the config file");
+    }
+    return s->value[id].origin == FROM_ENVIRONMENT || s->value[id].origin == FROM_CONFIG;
 }
 
 static char *trim(char *p) {
@@ -142,7 +209,12 @@ static int read_config_line(struct settings *s, char *line, const char *where) {
     key = trim(line);
     int id = find_setting(key, strlen(key));
     if (id < 0 || id == S_CONFIG) {
-        return complain(where, "no such setting; `ballast config` lists them", key);
+        const char *near = setting_like(key, CMD_CONFIG);
+        char what[96] = "no such setting; `ballast config` lists them";
+        if (near && id < 0) {
+            snprintf(what, sizeof what, "no such setting; did you mean %s?", near);
+        }
+        return complain(where, what, key);
     }
     return set(s, id, trim(equals + 1), FROM_CONFIG, where);
 }
@@ -189,10 +261,6 @@ static int read_config(struct settings *s) {
     return result;
 }
 
-static bool takes(enum command command, int id) {
-    return command == CMD_CONFIG || setting_table[id].commands & command;
-}
-
 static const char *command_name(enum command command) {
     switch (command) {
     case CMD_GENERATE:
@@ -213,19 +281,13 @@ static const char *command_name(enum command command) {
 /* The line for a flag that is none, or none of this command's. */
 static int unknown_flag(const char *flag, enum command command) {
     char name[64] = "";
-    const char *near = NULL, *topic = command_name(command);
-    int id = -1, least = 99;
+    const char *topic = command_name(command);
+    int id = -1;
     if (flag[1] == '-') {
         snprintf(name, sizeof name, "%.*s", (int)strcspn(flag + 2, "="), flag + 2);
         id = find_setting(name, strlen(name));
     }
-    for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
-        if (takes(command, i) && looks_like(name, setting_table[i].name) &&
-            letters_apart(name, setting_table[i].name) < least) {
-            near = setting_table[i].name;
-            least = letters_apart(name, near);
-        }
-    }
+    const char *near = setting_like(name, command);
     if (id >= 0) {
         fprintf(stderr, "ballast: --%s: `ballast %s` does not take this flag; see `ballast help %s`\n", name,
                 topic, topic);
@@ -303,6 +365,9 @@ int settings_load(struct settings *s, enum command command, int positional_most,
         if (!s->value[i].text && setting_table[i].fallback) {
             result = set(s, i, setting_table[i].fallback, FROM_DEFAULT, setting_table[i].name);
         }
+    }
+    if (!result && !setting_on(s, S_QUIET)) {
+        warn_of_environment();
     }
     return result;
 }

@@ -5,6 +5,7 @@
 #define BALLAST_CLI_SETTINGS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum command {
@@ -126,6 +127,13 @@ struct settings {
  * returns the exit code 2; else 0. */
 int settings_load(struct settings *s, enum command command, int positional_most, int argc, char **argv);
 void settings_free(struct settings *s);
+
+/* Where the setting comes from that a message of the library begins with ("budget: ..."): "BALLAST_BUDGET" or
+ * the config file. False if it is no setting, or from the command line. */
+bool setting_source(char *out, size_t size, const struct settings *s, const char *message);
+
+/* The setting of `command` that was probably meant; NULL if none looks like it. */
+const char *setting_like(const char *typed, enum command command);
 
 /* Values; their form has been checked by settings_load. */
 const char *setting_text(const struct settings *s, enum setting_id id); /* NULL if not set */

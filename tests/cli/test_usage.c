@@ -187,6 +187,38 @@ static void test_other_bytes(void **state) {
     EXPECT_SETTING("output", "\"caf\xc3\xa9.png\"", "command line", "-o", "caf\xc3\xa9.png");
 }
 
+/* A variable that looks like one of ours is spoken of, but may be somebody else's; a setting that the library
+ * refuses is looked for where it stands. */
+static void test_elsewhere(void **state) {
+    outcome o = {0};
+    (void)state;
+    setenv("BALLAST_BUGDET", "2G", 1);
+    setenv("BALLAST_MOVE_DEBG", "1", 1);
+    setenv("BALLAST_MODEL_ZOO", "x", 1);
+    BALLAST(&o, "config");
+    assert_int_equal(o.code, 0);
+    expect_contains(o.err, "BALLAST_BUGDET is none of our variables");
+    expect_contains(o.err, "did you mean BALLAST_BUDGET?");
+    expect_contains(o.err, "did you mean BALLAST_MOVE_DEBUG?");
+    assert_null(strstr(o.err, "ZOO"));
+    BALLAST(&o, "config", "-q");
+    expect_success(&o);
+    unsetenv("BALLAST_BUGDET");
+    unsetenv("BALLAST_MOVE_DEBG");
+    unsetenv("BALLAST_MODEL_ZOO");
+    write_text("bad", "bugdet = 2G\n");
+    BALLAST(&o, "plan", "--config", "bad");
+    EXPECT_FAILURE(&o, 2, "bad:1", "did you mean budget?");
+    write_text("bad", "offload = blanced\n");
+    BALLAST(&o, "plan", "--config", "bad");
+    EXPECT_FAILURE(&o, 2, "no mode \"blanced\"", "(from bad)");
+    setenv("BALLAST_OFFLOAD", "balacned", 1);
+    BALLAST(&o, "plan", "--config", "bad");
+    EXPECT_FAILURE(&o, 2, "no mode \"balacned\"", "(from BALLAST_OFFLOAD)");
+    unsetenv("BALLAST_OFFLOAD");
+    rig_free(&o);
+}
+
 static void test_bad_config(void **state) {
     outcome o = {0};
     static char long_line[10000];
@@ -345,6 +377,7 @@ int main(void) {
         cmocka_unit_test(test_precedence),
         cmocka_unit_test(test_config_is_a_config),
         cmocka_unit_test(test_other_bytes),
+        cmocka_unit_test(test_elsewhere),
         cmocka_unit_test(test_bad_config),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_documents),
