@@ -82,6 +82,11 @@ typedef struct bl_port {
 int bl_engine_pass(bl_engine *engine, int phase, const bl_port *inputs, const bl_port *outputs,
                    bl_error *err);
 
+/* The device's clock; and host work between passes, from `began` on that clock until now, as a stage of its
+ * own: "upscale". Without memory for it, it is not told. */
+double bl_engine_now(const bl_engine *engine);
+void bl_engine_host(bl_engine *engine, const char *stage, double began);
+
 /* Ends the generation. `finished`: all went well, and what was measured is learned from; otherwise what is
  * under way is waited for and nothing is told. */
 int bl_engine_end(bl_engine *engine, bool finished, bl_error *err);

@@ -64,6 +64,7 @@ static int after_step(void *payload, int step, int steps, const float *denoised)
     j->progress.step = step;
     j->progress.steps = steps;
     size_t pixels = (size_t)j->height * (size_t)j->width;
+    double began = bl_engine_now(j->p->engine);
     uint8_t *rgb = o->preview ? malloc(pixels * 3) : NULL;
     for (int b = 0; rgb && b < o->batch; b++) {
         bl_latent_preview(rgb, j->p->arch, denoised + (size_t)b * LATENT_CHANNELS * pixels, j->height,
@@ -77,6 +78,9 @@ static int after_step(void *payload, int step, int steps, const float *denoised)
         o->preview(o->payload, &image, step);
     }
     free(rgb);
+    if (o->preview) {
+        bl_engine_host(j->p->engine, "preview", began);
+    }
     return tell(j);
 }
 
@@ -186,10 +190,12 @@ static int upscale_pictures(job *j, float *x, bl_error *err) {
     for (int b = 0; b < batch && !result; b++) {
         result = bl_decode(before, j->p->engine, j->at.decode_base, j->p->arch, r, j->x + (size_t)b * small,
                            j->height, j->width, j->tiled, err);
+        double began = bl_engine_now(j->p->engine);
         if (!result) {
             result = bl_resize_rgb8(after + (size_t)b * pixels * 3, r->hires_height, r->hires_width, before,
                                     r->height, r->width, r->upscaler->filter, err);
         }
+        bl_engine_host(j->p->engine, "upscale", began);
     }
     for (int b = 0; b < batch && !result; b++) {
         result = bl_encode(x + (size_t)b * large, j->p->engine, j->at.encode_hires, j->p->arch,
@@ -208,10 +214,13 @@ static int upscale(job *j, bl_error *err) {
     float *x = malloc((size_t)batch * large * sizeof *x);
     int result =
         x ? enter(j, "upscale", 0, err) : bl_fail_memory(err, "the upscaled latents", large * sizeof *x);
-    if (!result) {
-        result = r->upscaler->latent ? bl_interpolate(x, h, w, j->x, batch * LATENT_CHANNELS, j->height,
-                                                      j->width, r->upscaler->interpolation, err)
-                                     : upscale_pictures(j, x, err);
+    if (!result && r->upscaler->latent) {
+        double began = bl_engine_now(j->p->engine);
+        result = bl_interpolate(x, h, w, j->x, batch * LATENT_CHANNELS, j->height, j->width,
+                                r->upscaler->interpolation, err);
+        bl_engine_host(j->p->engine, "upscale", began);
+    } else if (!result) {
+        result = upscale_pictures(j, x, err);
     }
     if (result) {
         free(x);
@@ -238,9 +247,11 @@ static int show(const job *j, const uint8_t *rgb, int index, bl_error *err) {
                            .seed = seed_of(j, index),
                            .index = index,
                            .parameters = text};
+    double began = bl_engine_now(j->p->engine);
     if (o->image(o->payload, &image)) {
         result = bl_fail(err, BL_E_CANCELLED, "stopped after picture %d", index);
     }
+    bl_engine_host(j->p->engine, "save", began);
     free(text);
     return result;
 }

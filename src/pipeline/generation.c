@@ -279,6 +279,14 @@ int bl_engine_pass(bl_engine *e, int phase, const bl_port *inputs, const bl_port
     return result ? result : bl_executor_pass(e->executor, (const void *const *)in, out, err);
 }
 
+double bl_engine_now(const bl_engine *e) {
+    return e->ops->now(e->o.device);
+}
+
+void bl_engine_host(bl_engine *e, const char *stage, double began) {
+    bl_ledger_add_host(&e->ledger, stage, began, bl_engine_now(e) - began, NULL);
+}
+
 int bl_engine_end(bl_engine *e, bool finished, bl_error *err) {
     int result = 0;
     if (e->running) {

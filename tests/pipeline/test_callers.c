@@ -260,6 +260,43 @@ static void test_previews(void **state) {
     rig_close(&s);
 }
 
+static void ignore_preview(void *payload, const ballast_image *image, int step) {
+    (void)payload;
+    (void)image;
+    (void)step;
+}
+
+/* What the host does between the passes has stages of its own, where it does it. */
+static void test_host_stages(void **state) {
+    static const char *const upscalers[] = {"latent", "Lanczos"}, *const names[] = {"upscale", "preview",
+                                                                                    "save"};
+    char checkpoint[BL_TEST_PATH];
+    rig_studio s = {0};
+    seen got = {0};
+    (void)state;
+    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
+    open_model(&s, checkpoint, NULL, &got);
+    ballast_generate_options o = request(&got);
+    for (int i = 0; i < 3; i++) {
+        o.hires_scale = i ? 1.25 : 0;
+        o.hires_upscaler = upscalers[i / 2];
+        o.preview = i == 1 ? ignore_preview : NULL;
+        got.count = 0;
+        json_t *report = rig_generate(&s, &o);
+        json_t *batch = json_array_get(json_object_get(report, "batches"), 0);
+        json_t *stages = json_object_get(json_object_get(batch, "ledger"), "stages");
+        const bool wanted[] = {i > 0, i == 1, true};
+        for (int k = 0; k < 3; k++) {
+            json_t *seconds = json_object_get(stages, names[k]);
+            if ((seconds != NULL) != wanted[k] || (seconds && !(json_real_value(seconds) > 0))) {
+                fail_msg("request %d, stage %s: there %d", i, names[k], seconds != NULL);
+            }
+        }
+        json_decref(report);
+    }
+    rig_close(&s);
+}
+
 static int refuse_image(void *payload, const ballast_image *image) {
     ++*(int *)payload;
     return image->index == 1;
@@ -315,7 +352,7 @@ int main(void) {
         cmocka_unit_test(test_reserve),        cmocka_unit_test(test_inspect_after_clip_skip),
         cmocka_unit_test(test_versions),       cmocka_unit_test(test_calibrate_with_latents),
         cmocka_unit_test(test_name_in_latin1), cmocka_unit_test(test_previews),
-        cmocka_unit_test(test_image_stops),
+        cmocka_unit_test(test_image_stops),    cmocka_unit_test(test_host_stages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
