@@ -18,6 +18,24 @@ static int get_number(double *out, const json_t *o, const char *key, bool zero_i
     return 0;
 }
 
+/* A field that is none is a mistyped one: "shares_core" would leave the cores unshared. */
+static int check_names(json_t *o, const char *origin, bl_error *err) {
+    static const char *const known[] = {"name",        "memory_bytes", "copy_rate",    "copy_latency",
+                                        "memory_rate", "flops",        "shares_cores", "sources"};
+    const char *key;
+    json_t *value;
+    json_object_foreach(o, key, value) {
+        size_t i = 0;
+        while (i < sizeof known / sizeof *known && strcmp(key, known[i]) != 0) {
+            i++;
+        }
+        if (i == sizeof known / sizeof *known) {
+            return bl_fail(err, BL_E_FORMAT, "%s: a card has no \"%.40s\"", origin, key);
+        }
+    }
+    return 0;
+}
+
 static int read_fields(bl_sim_card *c, const json_t *o, const char *origin, bl_error *err) {
     const json_t *name = json_object_get(o, "name"), *flops = json_object_get(o, "flops");
     const json_t *shares = json_object_get(o, "shares_cores");
@@ -48,7 +66,8 @@ static int from_json(bl_sim_card *out, json_t *root, const json_error_t *error, 
                        error->text[0] ? error->text : "not an object", error->line);
     }
     bl_sim_card card = {0};
-    int rc = read_fields(&card, root, origin, err);
+    int rc = check_names(root, origin, err);
+    rc = rc ? rc : read_fields(&card, root, origin, err);
     json_decref(root);
     if (!rc) {
         *out = card;
