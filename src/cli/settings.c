@@ -112,9 +112,11 @@ const char *setting_like(const char *typed, enum command command) {
     int least = 99;
     for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
         const char *name = setting_table[i].name;
-        if (takes(command, i) && looks_like(typed, name) && letters_apart(typed, name) < least) {
+        bool begun = !strncmp(typed, name, strlen(typed)); /* "compar" is "compare" rather than "compat" */
+        int apart = 2 * letters_apart(typed, name) - begun;
+        if (takes(command, i) && looks_like(typed, name) && apart < least) {
             near = name;
-            least = letters_apart(typed, name);
+            least = apart;
         }
     }
     return near;
