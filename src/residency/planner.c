@@ -394,9 +394,12 @@ static int could_grow(bool *could, const bl_problem *p, const bl_plan *kept, bl_
 static int choose_region(bl_plan **out, const bl_problem *p, const bl_plan *levels, bl_plan *kept,
                          bl_plan *fresh, bl_error *err) {
     double with_kept, with_fresh = 0;
-    int rc = long_seconds(&with_kept, p, levels, kept, err);
-    rc = rc ? rc : long_seconds(&with_fresh, p, levels, fresh, err);
-    bool grow = !rc && with_kept > with_fresh * doubt(p);
+    bool grow = kept->seconds > fresh->seconds * doubt(p); /* pays off at once */
+    int rc = grow ? 0 : long_seconds(&with_kept, p, levels, kept, err);
+    if (!rc && !grow) {
+        rc = long_seconds(&with_fresh, p, levels, fresh, err);
+        grow = !rc && with_kept > with_fresh * doubt(p);
+    }
     *out = grow ? fresh : kept;
     bl_plan_free(grow ? &kept : &fresh);
     return rc;
