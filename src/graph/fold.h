@@ -20,12 +20,14 @@
 #include "graph/graph.h"
 
 typedef enum bl_folds {
+    BL_FOLD_NOTHING,
     BL_FOLD_INPUTS,  /* norms and upsampling */
     BL_FOLD_PRODUCTS /* these, and products: shortcuts and feed-forward layers */
 } bl_folds;
 
-/* Folds a finished graph; only tensors that are at least half of its largest one are worth it. Weights,
- * blocks, inputs and outputs are those of `g`. Owner of *out: caller, bl_graph_free. */
+/* Folds a finished graph (`what`: not BL_FOLD_NOTHING); only tensors that are at least half of its largest
+ * one are worth it. Weights, blocks, inputs and outputs are those of `g`. Owner of *out: caller,
+ * bl_graph_free. */
 int bl_graph_fold(bl_graph **out, const bl_graph *g, bl_folds what, bl_error *err);
 
 #endif

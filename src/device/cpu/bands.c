@@ -21,11 +21,6 @@ static int band_rows(uint64_t row_bytes, int height) {
     return rows < BAND_STEP ? BAND_STEP : (int)rows;
 }
 
-bool bl_cpu_alike(const bl_dnnl_primitive *whole, const bl_dnnl_primitive *part) {
-    const char *name = bl_dnnl_implementation(whole);
-    return !strcmp(name, bl_dnnl_implementation(part)) && strncmp(name, "gemm", 4) != 0;
-}
-
 static bool is_reference(const bl_dnnl_primitive *p) {
     return !strncmp(bl_dnnl_implementation(p), "ref", 3);
 }
@@ -36,36 +31,28 @@ static int prepare_product(bl_executable *x, bl_step *s, const bl_op *op, bool *
     const bl_packed *p = &x->module->weights[op->weight];
     const bl_tensor *out = &x->graph->tensors[op->out];
     bl_tensor in = *out, part = *out;
-    bl_dnnl_conv whole = bl_cpu_dnnl_conv(p, op, &in, out, s->each_image ? 1 : out->n);
+    bl_dnnl_conv whole = bl_cpu_dnnl_conv(p, op, &in, out, s->each_image ? 1 : bl_cpu_batch(out));
     in.h = s->bands.rows + HALO;
     part.h = s->bands.rows;
     bl_dnnl_conv band = bl_cpu_dnnl_conv(p, op, &in, &part, 1);
     band.top = band.bottom = 0;
-    bl_dnnl_primitive *like = NULL;
-    int rc = bl_dnnl_conv_open(&like, x->module->cpu->dnnl, &whole, p->layout, err);
-    rc = rc ? rc : bl_dnnl_conv_open(&s->product, x->module->cpu->dnnl, &band, p->layout, err);
+    int rc = bl_cpu_part_conv(&s->product, x->module->cpu, p, &band, &whole, sure, err);
     /* the reference is there for pictures too small for the packed layout, which Winograd's algorithm takes
      * over */
-    *sure = *sure && !rc && bl_cpu_alike(like, s->product) && !(p->winograd && is_reference(like));
-    bl_dnnl_primitive_close(&like);
+    *sure = *sure && !rc && !(p->winograd && is_reference(s->product));
     return rc;
 }
 
 static int prepare_side(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl_error *err) {
     const bl_packed *p = &x->module->weights[op->weight3];
     const bl_tensor *in = &x->graph->tensors[op->in[0]];
+    int64_t whole = (int64_t)bl_cpu_batch(in) * in->h * in->w;
     bl_dnnl_linear l = {.dtype = p->dtype,
-                        .rows = (int64_t)in->n * in->h * in->w,
+                        .rows = (int64_t)s->bands.rows * in->w,
                         .c = in->c,
                         .o = p->weight.shape[0],
                         .bias = true};
-    bl_dnnl_primitive *like = NULL;
-    int rc = bl_dnnl_linear_open(&like, x->module->cpu->dnnl, &l, p->layout, err);
-    l.rows = (int64_t)s->bands.rows * in->w;
-    rc = rc ? rc : bl_dnnl_linear_open(&s->side, x->module->cpu->dnnl, &l, p->layout, err);
-    *sure = *sure && !rc && bl_cpu_alike(like, s->side);
-    bl_dnnl_primitive_close(&like);
-    return rc;
+    return bl_cpu_part_linear(&s->side, x->module->cpu, p, l, whole, sure, err);
 }
 
 static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op) {

@@ -1,6 +1,7 @@
 #include "device/cpu/internal.h"
 
 #include "core/clock.h"
+#include "graph/levels.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ static void device_close(bl_device *d) {
 
 static void device_caps(bl_device *d, bl_device_caps *out) {
     const bl_cpu *c = (const bl_cpu *)d;
-    *out = (bl_device_caps){.f32 = true, .bf16 = c->bf16, .arena_levels = 3};
+    *out = (bl_device_caps){.f32 = true, .bf16 = c->bf16, .arena_levels = BL_LEVELS};
     memcpy(out->name, c->name, sizeof out->name);
     bl_cpu_memory(&out->free_bytes, &out->memory_bytes);
     out->bf16_fast = c->isa >= BL_ISA_AVX512_BF16;

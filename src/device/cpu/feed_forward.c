@@ -17,29 +17,23 @@ static int64_t slice_rows(int64_t rows) {
     return rows;
 }
 
-static int open_product(bl_dnnl_primitive **out, bl_executable *x, const bl_packed *p, bl_dnnl_linear l,
-                        int64_t slice, bool *sure, bl_error *err) {
-    bl_dnnl_primitive *like = NULL;
-    l.dtype = p->dtype;
-    int rc = bl_dnnl_linear_open(&like, x->module->cpu->dnnl, &l, p->layout, err);
-    l.rows = slice;
-    rc = rc ? rc : bl_dnnl_linear_open(out, x->module->cpu->dnnl, &l, p->layout, err);
-    *sure = *sure && !rc && bl_cpu_alike(like, *out);
-    bl_dnnl_primitive_close(&like);
-    return rc;
-}
-
 int bl_cpu_feed_forward_prepare(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op,
                                 bool *sure, bl_error *err) {
     const bl_packed *p = &x->module->weights[op->weight], *q = &x->module->weights[op->weight3];
     const bl_tensor *in = &x->graph->tensors[op->in[0]], *out = &x->graph->tensors[op->out];
     int64_t rows = (int64_t)in->n * in->h * in->w, hidden = q->weight.shape[1];
-    bl_dnnl_linear first = {.rows = rows, .c = in->c, .o = hidden, .bias = op->weight2 != BL_NONE};
-    bl_dnnl_linear second = {
-        .rows = rows, .c = hidden, .o = out->c, .bias = op->weight4 != BL_NONE, .sum = op->in[1] != BL_NONE};
+    int64_t whole = rows / in->n * bl_cpu_batch(in);
     s->slice = slice_rows(rows);
-    int rc = open_product(&s->product, x, p, first, s->slice, sure, err);
-    rc = rc ? rc : open_product(&s->side, x, q, second, s->slice, sure, err);
+    bl_dnnl_linear first = {
+        .dtype = p->dtype, .rows = s->slice, .c = in->c, .o = hidden, .bias = op->weight2 != BL_NONE};
+    bl_dnnl_linear second = {.dtype = q->dtype,
+                             .rows = s->slice,
+                             .c = hidden,
+                             .o = out->c,
+                             .bias = op->weight4 != BL_NONE,
+                             .sum = op->in[1] != BL_NONE};
+    int rc = bl_cpu_part_linear(&s->product, x->module->cpu, p, first, whole, sure, err);
+    rc = rc ? rc : bl_cpu_part_linear(&s->side, x->module->cpu, q, second, whole, sure, err);
     if (rc) {
         return rc;
     }

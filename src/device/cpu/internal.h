@@ -79,8 +79,8 @@ typedef struct bl_step {
 struct bl_executable {
     bl_device_module *module;
     const bl_graph *graph;
-    bl_graph *folded; /* NULL, or what `graph` points to */
-    bl_step *steps;   /* [op_count] */
+    bl_graph *changed; /* NULL, or what `graph` points to */
+    bl_step *steps;    /* [op_count] */
     bl_arena_plan plan;
     double *flops;   /* [block_count] */
     double *seconds; /* [op_count], of all runs */
@@ -139,16 +139,21 @@ int64_t bl_cpu_norm_rows(int c);
 bool bl_cpu_takes_winograd(const bl_packed *p, const bl_op *op, const bl_tensor *out);
 /* Where a job finds filters in the packed weight. */
 void bl_cpu_winograd_filters(bl_winograd_job *j, const bl_packed *p);
+/* Pictures of the whole batch of which `t` may be a part. */
+int bl_cpu_batch(const bl_tensor *t);
 /* Is a batch convolved picture by picture, with the per-channel input as part of the bias? */
 bool bl_cpu_each_image(const bl_op *op, const bl_tensor *out);
 /* oneDNN's convolution of `n` pictures. */
 bl_dnnl_conv bl_cpu_dnnl_conv(const bl_packed *p, const bl_op *op, const bl_tensor *in, const bl_tensor *out,
                               int n);
 
-/* Does the part of a product give the bits that the whole has there? The same implementation adds up in the
- * same order, except those that hand the product to a general matrix product, whose way depends on the shape.
- */
-bool bl_cpu_alike(const bl_dnnl_primitive *whole, const bl_dnnl_primitive *part);
+/* part.c */
+/* Open the product of a part of something larger. *sure = false where the whole is done another way, so that
+ * its bits may be others. */
+int bl_cpu_part_conv(bl_dnnl_primitive **out, const bl_cpu *cpu, const bl_packed *p, const bl_dnnl_conv *part,
+                     const bl_dnnl_conv *whole, bool *sure, bl_error *err);
+int bl_cpu_part_linear(bl_dnnl_primitive **out, const bl_cpu *cpu, const bl_packed *p, bl_dnnl_linear part,
+                       int64_t whole_rows, bool *sure, bl_error *err);
 
 /* feed_forward.c */
 /* *sure as in bl_cpu_bands_prepare. */

@@ -1,7 +1,7 @@
 #include "device/cpu/internal.h"
 
 #include "core/checked.h"
-#include "graph/fold.h"
+#include "graph/levels.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -58,8 +58,12 @@ static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op) {
                                                         : 0); /* F32 [n][o] */
 }
 
+int bl_cpu_batch(const bl_tensor *t) {
+    return t->batch ? t->batch : t->n;
+}
+
 bool bl_cpu_each_image(const bl_op *op, const bl_tensor *out) {
-    return op->in[2] != BL_NONE && (out->n == 1 || pixels(out) >= EACH_IMAGE_PIXELS);
+    return op->in[2] != BL_NONE && (bl_cpu_batch(out) == 1 || pixels(out) >= EACH_IMAGE_PIXELS);
 }
 
 bl_dnnl_conv bl_cpu_dnnl_conv(const bl_packed *p, const bl_op *op, const bl_tensor *in, const bl_tensor *out,
@@ -83,7 +87,8 @@ bl_dnnl_conv bl_cpu_dnnl_conv(const bl_packed *p, const bl_op *op, const bl_tens
                           .sum = op->in[1] != BL_NONE};
 }
 
-static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op, bl_error *err) {
+static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op, bool *sure,
+                        bl_error *err) {
     const bl_graph *g = x->graph;
     const bl_packed *p = &x->module->weights[op->weight];
     const bl_tensor *in = &g->tensors[op->in[0]], *out = &g->tensors[op->out];
@@ -93,8 +98,9 @@ static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, cons
         return 0;
     }
     s->each_image = bl_cpu_each_image(op, out);
-    bl_dnnl_conv c = bl_cpu_dnnl_conv(p, op, in, out, s->each_image ? 1 : in->n);
-    int rc = bl_dnnl_conv_open(&s->product, x->module->cpu->dnnl, &c, p->layout, err);
+    bl_dnnl_conv part = bl_cpu_dnnl_conv(p, op, in, out, s->each_image ? 1 : in->n), whole = part;
+    whole.n = s->each_image ? 1 : bl_cpu_batch(in);
+    int rc = bl_cpu_part_conv(&s->product, x->module->cpu, p, &part, &whole, sure, err);
     if (rc) {
         return rc;
     }
@@ -110,7 +116,7 @@ static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, cons
     return 0;
 }
 
-static int prepare_linear(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op,
+static int prepare_linear(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op, bool *sure,
                           bl_error *err) {
     const bl_graph *g = x->graph;
     const bl_packed *p = &x->module->weights[op->weight];
@@ -123,7 +129,7 @@ static int prepare_linear(bl_executable *x, bl_step *s, bl_op_memory *memory, co
                         .bias = op->weight2 != BL_NONE,
                         .act = gated ? BL_ACT_NONE : op->act,
                         .sum = op->in[1] != BL_NONE && !gated};
-    int rc = bl_dnnl_linear_open(&s->product, x->module->cpu->dnnl, &l, p->layout, err);
+    int rc = bl_cpu_part_linear(&s->product, x->module->cpu, p, l, bl_cpu_batch(in) * pixels(in), sure, err);
     if (rc) {
         return rc;
     }
@@ -179,10 +185,10 @@ static int prepare_op(bl_executable *x, int i, bl_op_memory *memory, const bl_ty
     memory->inplace = -1;
     switch (op->kind) {
     case BL_OP_CONV:
-        rc = prepare_conv(x, s, memory, op, err);
+        rc = prepare_conv(x, s, memory, op, sure, err);
         break;
     case BL_OP_LINEAR:
-        rc = prepare_linear(x, s, memory, op, err);
+        rc = prepare_linear(x, s, memory, op, sure, err);
         break;
     case BL_OP_GROUP_NORM:
         prepare_norm(x, s, memory, op);
@@ -222,61 +228,59 @@ static int prepare_all(bl_executable *x, bl_op_memory *memory, bool *sure, bl_er
     return bl_arena_plan_make(&x->plan, x->graph, memory, err);
 }
 
-/* The graph itself, or (then the executable owns it) folded. Folding that would give other bits gives *sure =
- * false. */
-static int make_executable(bl_executable **out, bl_device_module *m, const bl_graph *graph, int level,
-                           bool *sure, bl_error *err) {
-    bl_executable *x = calloc(1, sizeof *x);
-    bl_op_memory *memory = calloc((size_t)graph->op_count + 1, sizeof *memory);
-    int rc = 0;
-    if (!x || !memory) {
-        rc = bl_fail_memory(err, "preparing a graph", (uint64_t)graph->op_count * sizeof *memory);
-        goto done;
-    }
-    if (level) {
-        rc = bl_graph_fold(&x->folded, graph, level == 1 ? BL_FOLD_INPUTS : BL_FOLD_PRODUCTS, err);
-    }
+static int make_executable(bl_executable *x, bl_level level, const bl_graph *graph, bool *sure,
+                           bl_error *err) {
+    int rc = bl_graph_at_level(&x->changed, graph, level, err);
     if (rc) {
-        goto done;
+        return rc;
     }
-    x->module = m;
-    x->graph = level ? x->folded : graph;
-    x->steps = calloc((size_t)graph->op_count + 1, sizeof *x->steps);
+    x->graph = x->changed ? x->changed : graph;
+    size_t count = (size_t)x->graph->op_count;
+    bl_op_memory *memory = calloc(count + 1, sizeof *memory);
+    x->steps = calloc(count + 1, sizeof *x->steps);
     x->flops = calloc((size_t)graph->block_count + 1, sizeof *x->flops);
-    x->seconds = calloc((size_t)graph->op_count + 1, sizeof *x->seconds);
-    if (!x->steps || !x->flops || !x->seconds) {
-        rc = bl_fail_memory(err, "preparing a graph", (uint64_t)graph->op_count * sizeof *x->steps);
-        goto done;
+    x->seconds = calloc(count + 1, sizeof *x->seconds);
+    if (!memory || !x->steps || !x->flops || !x->seconds) {
+        free(memory);
+        return bl_fail_memory(err, "preparing a graph", count * sizeof *x->steps);
     }
     for (int i = 0; i < graph->op_count; i++) {
         x->flops[graph->ops[i].block] += bl_op_flops(graph, &graph->ops[i]);
     }
     rc = prepare_all(x, memory, sure, err);
-done:
     free(memory);
-    if (rc) {
-        bl_cpu_executable_close(x);
-        return rc;
-    }
-    *out = x;
-    return 0;
+    return rc;
+}
+
+/* What would give other bits is left out: first taking the batch apart, then folding. */
+static bl_level lesser(bl_level l) {
+    return (bl_level){.folds = l.apart ? l.folds : BL_FOLD_NOTHING};
 }
 
 int bl_cpu_prepare(bl_executable **out, bl_device_module *m, const bl_graph *graph,
                    const bl_prepare_options *options, bl_error *err) {
-    bool sure = true;
     if (graph->weight_count != m->weight_count || graph->block_count != m->block_count ||
         graph->dtype != m->dtype) {
         return bl_fail(err, BL_E_INTERNAL, "the graph is not one of this module");
     }
     bl_set_threads(m->cpu->threads);
-    int rc = make_executable(out, m, graph, options ? options->arena_level : 0, &sure, err);
-    if (!rc && !sure) {
-        bl_cpu_executable_close(*out);
-        *out = NULL;
-        rc = make_executable(out, m, graph, 0, &sure, err);
+    for (bl_level level = bl_levels[options ? options->arena_level : 0];; level = lesser(level)) {
+        bool sure = true;
+        bl_executable *x = calloc(1, sizeof *x);
+        if (!x) {
+            return bl_fail_memory(err, "preparing a graph", sizeof *x);
+        }
+        x->module = m;
+        int rc = make_executable(x, level, graph, &sure, err);
+        if (!rc && sure) {
+            *out = x;
+            return 0;
+        }
+        bl_cpu_executable_close(x);
+        if (rc) {
+            return rc;
+        }
     }
-    return rc;
 }
 
 void bl_cpu_executable_close(bl_executable *x) {
@@ -287,7 +291,7 @@ void bl_cpu_executable_close(bl_executable *x) {
         bl_dnnl_primitive_close(&x->steps[i].product);
         bl_dnnl_primitive_close(&x->steps[i].side);
     }
-    bl_graph_free(&x->folded);
+    bl_graph_free(&x->changed);
     bl_arena_plan_free(&x->plan);
     free(x->seconds);
     free(x->flops);

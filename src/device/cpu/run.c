@@ -48,14 +48,16 @@ void *bl_running_data(const bl_running *r, bl_tensor_id id) {
     if (t->place == BL_ARENA) {
         return use_arena(r, r->x->plan.tensor_offset[id], bl_tensor_bytes(t));
     }
-    if (t->place == BL_OUTPUT) {
-        return r->binding->outputs[t->port];
-    }
     union {
         const void *in;
         void *out;
-    } u = {r->binding->inputs[t->port]}; /* inputs are only read */
-    return u.out;
+    } u;
+    if (t->place == BL_OUTPUT) {
+        u.out = r->binding->outputs[t->port];
+    } else {
+        u.in = r->binding->inputs[t->port]; /* inputs are only read */
+    }
+    return (unsigned char *)u.out + bl_tensor_bytes(t) / (uint64_t)t->n * (uint64_t)t->item;
 }
 
 const bl_packed *bl_running_packed(const bl_running *r, bl_weight_id id) {

@@ -1,0 +1,39 @@
+/* Products of a part: of a band, a slice of rows, a part of a batch. */
+#include "device/cpu/internal.h"
+
+#include <string.h>
+
+/* Does the part of a product give the bits that the whole has there? The same implementation adds up in the
+ * same order, except those that hand the product to a general matrix product, whose way depends on the shape.
+ */
+static bool alike(const bl_dnnl_primitive *whole, const bl_dnnl_primitive *part) {
+    const char *name = bl_dnnl_implementation(whole);
+    return !strcmp(name, bl_dnnl_implementation(part)) && strncmp(name, "gemm", 4) != 0;
+}
+
+int bl_cpu_part_conv(bl_dnnl_primitive **out, const bl_cpu *cpu, const bl_packed *p, const bl_dnnl_conv *part,
+                     const bl_dnnl_conv *whole, bool *sure, bl_error *err) {
+    bl_dnnl_primitive *like = NULL;
+    int rc = bl_dnnl_conv_open(out, cpu->dnnl, part, p->layout, err);
+    if (rc || (part->n == whole->n && part->h == whole->h && part->oh == whole->oh)) {
+        return rc;
+    }
+    rc = bl_dnnl_conv_open(&like, cpu->dnnl, whole, p->layout, err);
+    *sure = *sure && !rc && alike(like, *out);
+    bl_dnnl_primitive_close(&like);
+    return rc;
+}
+
+int bl_cpu_part_linear(bl_dnnl_primitive **out, const bl_cpu *cpu, const bl_packed *p, bl_dnnl_linear part,
+                       int64_t whole_rows, bool *sure, bl_error *err) {
+    bl_dnnl_primitive *like = NULL;
+    int rc = bl_dnnl_linear_open(out, cpu->dnnl, &part, p->layout, err);
+    if (rc || part.rows == whole_rows) {
+        return rc;
+    }
+    part.rows = whole_rows;
+    rc = bl_dnnl_linear_open(&like, cpu->dnnl, &part, p->layout, err);
+    *sure = *sure && !rc && alike(like, *out);
+    bl_dnnl_primitive_close(&like);
+    return rc;
+}
