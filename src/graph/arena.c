@@ -17,12 +17,25 @@ typedef struct item {
     int end;       /* last op of its last item */
 } item;
 
+/* An item that needs a place of its own. */
+typedef struct turn {
+    int item;
+    int before; /* its turn under the rule before: of equals it stays first */
+    double rank;
+} turn;
+
+/* An item that has its place: what is asked of it most often, side by side. */
+typedef struct spot {
+    int first, end; /* of its whole chain */
+    int item;
+} spot;
+
 /* Items 0 .. tensor_count-1 are tensors, then one for each op's scratch. */
 typedef struct planner {
     const bl_graph *g;
     item *items;
-    int *order;  /* items that need a place of their own, in the order in which they are placed */
-    int *placed; /* those placed so far, by rising offset */
+    turn *order;  /* in the order in which they are placed */
+    spot *placed; /* those placed so far, by rising offset */
     int count, order_count;
 } planner;
 
@@ -74,7 +87,7 @@ static void make_items(planner *p, const bl_op_memory *memory, bool *inplace) {
     }
     for (int i = 0; i < p->count; i++) {
         if (p->items[i].bytes && p->items[i].owner == i) {
-            p->order[p->order_count++] = i;
+            p->order[p->order_count++].item = i;
         }
     }
 }
@@ -97,31 +110,33 @@ static uint64_t place(planner *p, int i, int placed_count) {
     uint64_t end = 0, best = UINT64_MAX, best_gap = UINT64_MAX;
     int k = 0;
     for (; k < placed_count; k++) {
-        const item *other = &p->items[p->placed[k]];
-        if (other->end < it->first || it->end < other->first) {
+        const spot *s = &p->placed[k];
+        if ((s->end < it->first) | (it->end < s->first)) { /* mostly: one guess instead of two */
             continue;
         }
+        const item *other = &p->items[s->item];
         if (other->offset >= end && other->offset - end >= it->most && other->offset - end < best_gap) {
             best = end;
             best_gap = other->offset - end;
         }
-        uint64_t bytes = bytes_between(p, p->placed[k], it->first, it->end);
+        uint64_t bytes = bytes_between(p, s->item, it->first, it->end);
         if (other->offset + bytes > end) {
             end = other->offset + bytes;
         }
     }
     it->offset = best == UINT64_MAX ? end : best;
-    for (k = placed_count; k > 0 && p->items[p->placed[k - 1]].offset > it->offset; k--) {
+    for (k = placed_count; k > 0 && p->items[p->placed[k - 1].item].offset > it->offset; k--) {
         p->placed[k] = p->placed[k - 1];
     }
-    p->placed[k] = i;
+    p->placed[k] = (spot){.first = it->first, .end = it->end, .item = i};
     return it->offset + it->most;
 }
 
-static uint64_t place_all(planner *p) {
+/* Gives up at `most`. */
+static uint64_t place_all(planner *p, uint64_t most) {
     uint64_t bytes = 0;
-    for (int i = 0; i < p->order_count; i++) {
-        uint64_t end = place(p, p->order[i], i);
+    for (int i = 0; i < p->order_count && bytes < most; i++) {
+        uint64_t end = place(p, p->order[i].item, i);
         bytes = end > bytes ? end : bytes;
     }
     return bytes;
@@ -143,26 +158,31 @@ static double rank_of(const item *it, int rule) {
 }
 #define RULES 4
 
-/* Insertion sort: stable, and these lists are short. */
-static void sort_order(planner *p, int rule) {
-    for (int i = 1; i < p->order_count; i++) {
-        int x = p->order[i], k = i;
-        double r = rank_of(&p->items[x], rule);
-        for (; k > 0 && rank_of(&p->items[p->order[k - 1]], rule) < r; k--) {
-            p->order[k] = p->order[k - 1];
-        }
-        p->order[k] = x;
-    }
+static int by_rank(const void *a, const void *b) {
+    const turn *x = a, *y = b;
+    return x->rank != y->rank ? (x->rank < y->rank) - (x->rank > y->rank) : x->before - y->before;
 }
 
-static void find_live_peak(const planner *p, bl_arena_plan *out) {
-    for (int op = 0; op < p->g->op_count; op++) {
-        uint64_t sum = 0;
-        for (int i = 0; i < p->order_count; i++) {
-            sum += bytes_between(p, p->order[i], op, op);
+static void sort_order(planner *p, int rule) {
+    for (int i = 0; i < p->order_count; i++) {
+        turn *t = &p->order[i];
+        t->rank = rank_of(&p->items[t->item], rule);
+        t->before = i;
+    }
+    qsort(p->order, (size_t)p->order_count, sizeof *p->order, by_rank);
+}
+
+/* `live`: [op_count], zero. */
+static void find_live_peak(const planner *p, bl_arena_plan *out, uint64_t *live) {
+    for (int i = 0; i < p->order_count; i++) {
+        const item *leader = &p->items[p->order[i].item];
+        for (int op = leader->first; op <= leader->end; op++) {
+            live[op] += bytes_between(p, p->order[i].item, op, op);
         }
-        if (sum > out->live_bytes) {
-            out->live_bytes = sum;
+    }
+    for (int op = 0; op < p->g->op_count; op++) {
+        if (live[op] > out->live_bytes) {
+            out->live_bytes = live[op];
             out->live_op = op;
         }
     }
@@ -185,22 +205,24 @@ int bl_arena_plan_make(bl_arena_plan *out, const bl_graph *g, const bl_op_memory
     bl_arena_plan plan = {.bytes = UINT64_MAX};
     size_t count = (size_t)p.count, tensors = (size_t)g->tensor_count, ops = (size_t)g->op_count;
     int result = 0;
+    uint64_t *live = calloc(ops + 1, sizeof *live);
     p.items = calloc(count + 1, sizeof *p.items);
     p.order = calloc(count + 1, sizeof *p.order);
     p.placed = calloc(count + 1, sizeof *p.placed);
     plan.tensor_offset = calloc(tensors + 1, sizeof *plan.tensor_offset);
     plan.scratch_offset = calloc(ops + 1, sizeof *plan.scratch_offset);
     plan.inplace = calloc(ops + 1, sizeof *plan.inplace);
-    if (!p.items || !p.order || !p.placed || !plan.tensor_offset || !plan.scratch_offset || !plan.inplace) {
+    if (!live || !p.items || !p.order || !p.placed || !plan.tensor_offset || !plan.scratch_offset ||
+        !plan.inplace) {
         result = bl_fail_memory(err, "the arena plan", count * sizeof *p.items);
         bl_arena_plan_free(&plan);
         goto done;
     }
     make_items(&p, memory, plan.inplace);
-    find_live_peak(&p, &plan);
+    find_live_peak(&p, &plan, live);
     for (int rule = 0; rule < RULES && plan.bytes > plan.live_bytes; rule++) {
         sort_order(&p, rule);
-        uint64_t bytes = place_all(&p);
+        uint64_t bytes = place_all(&p, plan.bytes);
         if (bytes < plan.bytes) {
             plan.bytes = bytes;
             read_offsets(&p, &plan);
@@ -208,6 +230,7 @@ int bl_arena_plan_make(bl_arena_plan *out, const bl_graph *g, const bl_op_memory
     }
     *out = plan;
 done:
+    free(live);
     free(p.items);
     free(p.order);
     free(p.placed);
