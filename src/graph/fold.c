@@ -236,3 +236,10 @@ int bl_graph_fold(bl_graph **out, const bl_graph *g, bl_folds what, bl_error *er
     *out = f.g;
     return 0;
 }
+
+/* Nothing is overwritten that is yet to be read, except by upsampling to shorter rows. */
+int bl_fold_overwrites(const bl_graph *g, const bl_op *op) {
+    const bl_tensor *in = &g->tensors[op->in[0]], *out = &g->tensors[op->out];
+    bool grows = (int64_t)out->w * out->c >= (int64_t)in->w * in->c;
+    return op->in[1] != BL_NONE ? 1 : in->h == out->h || grows ? 0 : -1;
+}

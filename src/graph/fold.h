@@ -30,4 +30,9 @@ typedef enum bl_folds {
  * bl_graph_free. */
 int bl_graph_fold(bl_graph **out, const bl_graph *g, bl_folds what, bl_error *err);
 
+/* Which of op.in[] the output of a FOLDED_CONV may lie on, whatever their sizes, or -1, where it goes over
+ * the picture in bands, each of which is read before it is written: downwards where a row of the output is no
+ * longer than one of in[0], else upwards, and so does all upsampling. */
+int bl_fold_overwrites(const bl_graph *g, const bl_op *op);
+
 #endif

@@ -3,6 +3,7 @@
 #include "device/cpu/internal.h"
 
 #include "core/checked.h"
+#include "graph/fold.h"
 
 #include <string.h>
 
@@ -73,19 +74,10 @@ static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op) {
     bl_cpu_winograd_plan(j, (int64_t)((out->h + 3) / 4) * ((out->w + 3) / 4), x->module->cpu->threads);
 }
 
-/* Which input the output may lie on. A band is read before it is written. Bands go downwards where a row of
- * the output is no longer than one of the input, else upwards, and so does all upsampling: then nothing is
- * overwritten that is yet to be read, except by upsampling to shorter rows. */
-static void share(bl_op_memory *memory, const bl_op *op, const bl_tensor *in, const bl_tensor *out) {
-    bool grows = (int64_t)out->w * out->c >= (int64_t)in->w * in->c;
-    memory->resizes = true;
-    memory->inplace = op->in[1] != BL_NONE ? 1 : in->h == out->h || grows ? 0 : -1;
-}
-
 int bl_cpu_bands_prepare(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op, bool *sure,
                          bl_error *err) {
     const bl_packed *p = &x->module->weights[op->weight];
-    const bl_tensor *in = &x->graph->tensors[op->in[0]], *out = &x->graph->tensors[op->out];
+    const bl_tensor *out = &x->graph->tensors[op->out];
     uint64_t pixel = bl_dtype_size(x->graph->dtype), w = (uint64_t)out->w, c = (uint64_t)p->weight.shape[1],
              o = (uint64_t)p->weight.shape[0];
     int threads = x->module->cpu->threads, rc = 0;
@@ -112,7 +104,8 @@ int bl_cpu_bands_prepare(bl_executable *x, bl_step *s, bl_op_memory *memory, con
     b->out = b->in + bl_align_up((uint64_t)(b->rows + HALO) * w * c * pixel, BL_ALIGN);
     b->side = b->out + bl_align_up((uint64_t)b->rows * w * o * pixel, BL_ALIGN);
     s->scratch_bytes = op->weight3 == BL_NONE ? b->side : b->side + (uint64_t)b->rows * w * o * pixel;
-    share(memory, op, in, out);
+    memory->resizes = true;
+    memory->inplace = bl_fold_overwrites(x->graph, op);
     return 0;
 }
 

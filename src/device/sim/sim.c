@@ -2,6 +2,7 @@
 
 #include "core/checked.h"
 #include "graph/arena.h"
+#include "graph/levels.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,7 +54,7 @@ static void sim_caps(bl_device *d, bl_device_caps *out) {
     out->free_bytes = taken < s->card.memory_bytes ? s->card.memory_bytes - taken : 0;
     out->f32 = out->bf16 = out->bf16_fast = true;
     out->async_copy = !s->card.shares_cores;
-    out->arena_levels = 1;
+    out->arena_levels = BL_LEVELS;
     out->copy_rate = s->card.copy_rate;
     out->copy_latency = s->card.copy_latency;
 }
@@ -121,60 +122,102 @@ int bl_sim_executable_describe(bl_executable **out, bl_device_module *m, uint64_
     return 0;
 }
 
-/* Which input the output may overwrite: the plain memory model of a device whose kernels work element by
- * element. */
-static int inplace_input(const bl_op *op) {
+/* A folded op goes over its picture, or its rows, in at least so many parts. */
+#define PARTS 16
+
+/* A band of a FOLDED_CONV: its input, with a row above and below, and its output. */
+static uint64_t band_bytes(const bl_graph *g, const bl_op *op) {
+    const bl_tensor *out = &g->tensors[op->out];
+    uint64_t rows = (uint64_t)(out->h + PARTS - 1) / PARTS, w = (uint64_t)out->w;
+    uint64_t c = (uint64_t)g->weights[op->weight].shape[1], o = (uint64_t)out->c;
+    return ((rows + 2) * w * c + rows * w * o) * bl_dtype_size(g->dtype);
+}
+
+/* A slice of a FEED_FORWARD's hidden layer. */
+static uint64_t slice_bytes(const bl_graph *g, const bl_op *op) {
+    const bl_tensor *x = &g->tensors[op->in[0]];
+    uint64_t rows = (uint64_t)x->n * (uint64_t)x->h * (uint64_t)x->w;
+    return (rows + PARTS - 1) / PARTS * (uint64_t)g->weights[op->weight3].shape[1] * bl_dtype_size(g->dtype);
+}
+
+/* The plain memory model of a device whose kernels work element by element, and need nothing beside what they
+ * read and write. */
+static bl_op_memory memory_of(const bl_graph *g, const bl_op *op) {
     switch (op->kind) {
     case BL_OP_ACT:
     case BL_OP_ADD:
     case BL_OP_GROUP_NORM:
     case BL_OP_LAYER_NORM:
-        return 0;
+        return (bl_op_memory){.inplace = 0};
     case BL_OP_CONV:
     case BL_OP_LINEAR:
-        return op->in[1] != BL_NONE ? 1 : -1;
+        return (bl_op_memory){.inplace = op->in[1] != BL_NONE ? 1 : -1};
+    case BL_OP_FOLDED_CONV:
+        return (bl_op_memory){
+            .scratch_bytes = band_bytes(g, op), .inplace = bl_fold_overwrites(g, op), .resizes = true};
+    case BL_OP_FEED_FORWARD:
+        return (bl_op_memory){.scratch_bytes = slice_bytes(g, op), .inplace = op->in[1] != BL_NONE ? 1 : -1};
     default:
-        return -1;
+        return (bl_op_memory){.inplace = -1};
     }
+}
+
+/* Times that each block's weights are read: once for each part of a batch that was taken apart. */
+static int readings(const bl_graph *g) {
+    const bl_tensor *t = &g->tensors[g->ops[0].out];
+    return t->batch ? (t->batch + t->n - 1) / t->n : 1;
+}
+
+/* Bytes of the arena of the graph in the form that it has at a level. */
+static int arena_of(uint64_t *out, const bl_graph *g, bl_error *err) {
+    bl_op_memory *memory = malloc((size_t)(g->op_count > 0 ? g->op_count : 1) * sizeof *memory);
+    bl_arena_plan arena = {0};
+    if (!memory) {
+        return bl_fail_memory(err, "a simulated executable", (size_t)g->op_count * sizeof *memory);
+    }
+    for (int i = 0; i < g->op_count; i++) {
+        memory[i] = memory_of(g, &g->ops[i]);
+    }
+    int rc = bl_arena_plan_make(&arena, g, memory, err);
+    *out = arena.bytes;
+    bl_arena_plan_free(&arena);
+    free(memory);
+    return rc;
 }
 
 static int sim_prepare(bl_executable **out, bl_device_module *m, const bl_graph *g,
                        const bl_prepare_options *options, bl_error *err) {
-    (void)options; /* one level: a described machine has no slower kernels */
     if (g->block_count != m->count) {
         return bl_fail(err, BL_E_ARGUMENT, "a graph of %d blocks for a module of %d", g->block_count,
                        m->count);
     }
-    bl_op_memory *memory = malloc((size_t)(g->op_count > 0 ? g->op_count : 1) * sizeof *memory);
+    const sim *s = m->s;
+    uint64_t arena = 0;
+    bl_graph *changed = NULL;
     double *seconds = calloc((size_t)m->count, sizeof *seconds),
            *flops = calloc((size_t)m->count, sizeof *flops);
-    bl_arena_plan arena = {0};
-    int rc;
-    if (!memory || !seconds || !flops) {
-        rc = bl_fail_memory(err, "a simulated executable", (size_t)g->op_count * sizeof *memory);
-        goto done;
-    }
-    for (int i = 0; i < g->op_count; i++) {
-        memory[i] = (bl_op_memory){.inplace = inplace_input(&g->ops[i])};
-        flops[g->ops[i].block] += bl_op_flops(g, &g->ops[i]);
-    }
-    const sim *s = m->s;
-    for (int b = 0; b < m->count; b++) {
-        double compute = flops[b] / (g->dtype == BL_BF16 ? s->card.flops_bf16 : s->card.flops_f32);
-        double reading = (double)m->costs[b].packed_bytes / s->card.memory_rate;
-        seconds[b] = compute > reading ? compute : reading;
-    }
-    rc = bl_arena_plan_make(&arena, g, memory, err);
+    int rc = seconds && flops
+                 ? bl_graph_at_level(&changed, g, bl_levels[options ? options->arena_level : 0], err)
+                 : bl_fail_memory(err, "a simulated executable", (size_t)m->count * sizeof *seconds);
+    rc = rc ? rc : arena_of(&arena, changed ? changed : g, err);
     if (rc) {
         goto done;
     }
-    rc = bl_sim_executable_describe(out, m, arena.bytes, seconds, err);
+    for (int i = 0; i < g->op_count; i++) {
+        flops[g->ops[i].block] += bl_op_flops(g, &g->ops[i]);
+    }
+    for (int b = 0; b < m->count; b++) {
+        double compute = flops[b] / (g->dtype == BL_BF16 ? s->card.flops_bf16 : s->card.flops_f32);
+        double reading = (double)m->costs[b].packed_bytes / s->card.memory_rate;
+        reading *= readings(changed ? changed : g);
+        seconds[b] = compute > reading ? compute : reading;
+    }
+    rc = bl_sim_executable_describe(out, m, arena, seconds, err);
     if (!rc) {
         memcpy((*out)->flops, flops, (size_t)m->count * sizeof *flops);
     }
-    bl_arena_plan_free(&arena);
 done:
-    free(memory);
+    bl_graph_free(&changed);
     free(seconds);
     free(flops);
     return rc;

@@ -210,6 +210,42 @@ static void graphs_are_prepared(void **state) {
     bl_graph_free(&g);
 }
 
+/* Two rows, each a batch's item, through 512 channels and back: 131072 operations on as many bytes of
+ * weights. Apart, one item is 512 channels wide at a time, and the weights are read twice. */
+static void levels_are_prepared(void **state) {
+    (void)state;
+    const uint64_t arenas[] = {2 * (32 + 512) * 4, (32 + 512) * 4};
+    const double seconds[] = {0.131072, 2 * 0.131072};
+    const char *name = "w";
+    bl_graph *g = bl_graph_new(BL_UNET, BL_F32, NULL);
+    bl_graph_block(g, "only");
+    bl_tensor_id x = bl_import(g, bl_input(g, "x", BL_F32, BL_CHANNELS_LAST, 2, 1, 1, 32));
+    bl_weight_id up = bl_weight_new(g, BL_W_LINEAR, (int64_t[]){512, 32}, 2, &name, 1);
+    bl_weight_id down = bl_weight_new(g, BL_W_LINEAR, (int64_t[]){32, 512}, 2, &name, 1);
+    x = bl_linear(g, x, up, BL_NONE, BL_ACT_NONE, BL_NONE);
+    x = bl_linear(g, x, down, BL_NONE, BL_ACT_NONE, BL_NONE);
+    bl_export(g, x, "y", BL_CHANNELS_LAST);
+    assert_int_equal(bl_graph_finish(g, &err), 0);
+    bl_device *d = open_sim(false);
+    bl_device_caps caps;
+    bl_device_module *m;
+    d->ops->caps(d, &caps);
+    assert_int_equal(d->ops->module_open(&m, d, g, NULL, &err), 0);
+    for (int level = 0; level < caps.arena_levels; level++) {
+        bl_executable *e;
+        bl_exec_info info;
+        assert_int_equal(d->ops->prepare(&e, m, g, &(bl_prepare_options){.arena_level = level}, &err), 0);
+        d->ops->executable_info(e, &info);
+        assert_int_equal(info.arena_bytes, arenas[level > 0]);
+        assert_true(info.block_flops[0] == 131072);
+        assert_true(fabs(info.block_seconds[0] - seconds[level > 0]) < 1e-12);
+        d->ops->executable_close(e);
+    }
+    d->ops->module_close(m);
+    bl_device_close(&d);
+    bl_graph_free(&g);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cards_are_checked),
@@ -218,6 +254,7 @@ int main(void) {
         cmocka_unit_test(shared_cores_add_up),
         cmocka_unit_test(faults_happen_by_script),
         cmocka_unit_test(graphs_are_prepared),
+        cmocka_unit_test(levels_are_prepared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
