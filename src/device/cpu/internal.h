@@ -73,7 +73,7 @@ typedef struct bl_step {
     bl_winograd_job winograd;   /* the same */
     uint64_t scratch_bytes;
     uint64_t extra;  /* scratch behind oneDNN's own: see run_*.c */
-    bool each_image; /* CONV: `product` takes one picture of the batch */
+    bool each_image; /* CONV, LINEAR: `product` takes one picture of the batch */
 } bl_step;
 
 struct bl_executable {
@@ -148,6 +148,8 @@ bl_dnnl_conv bl_cpu_dnnl_conv(const bl_packed *p, const bl_op *op, const bl_tens
                               int n);
 
 /* part.c */
+/* Is the product handed to a general matrix product, which adds up in an order that depends on the shape? */
+bool bl_cpu_is_general(const bl_dnnl_primitive *p);
 /* Open the product of a part of something larger. *sure = false where the whole is done another way, so that
  * its bits may be others. */
 int bl_cpu_part_conv(bl_dnnl_primitive **out, const bl_cpu *cpu, const bl_packed *p, const bl_dnnl_conv *part,

@@ -3,12 +3,14 @@
 
 #include <string.h>
 
+bool bl_cpu_is_general(const bl_dnnl_primitive *p) {
+    return !strncmp(bl_dnnl_implementation(p), "gemm", 4);
+}
+
 /* Does the part of a product give the bits that the whole has there? The same implementation adds up in the
- * same order, except those that hand the product to a general matrix product, whose way depends on the shape.
- */
+ * same order, except a general one. */
 static bool alike(const bl_dnnl_primitive *whole, const bl_dnnl_primitive *part) {
-    const char *name = bl_dnnl_implementation(whole);
-    return !strcmp(name, bl_dnnl_implementation(part)) && strncmp(name, "gemm", 4) != 0;
+    return !strcmp(bl_dnnl_implementation(whole), bl_dnnl_implementation(part)) && !bl_cpu_is_general(whole);
 }
 
 int bl_cpu_part_conv(bl_dnnl_primitive **out, const bl_cpu *cpu, const bl_packed *p, const bl_dnnl_conv *part,

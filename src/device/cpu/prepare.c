@@ -116,6 +116,22 @@ static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, cons
     return 0;
 }
 
+/* A general matrix product is done picture by picture, or their number would change their bits. */
+static int open_linear(bl_executable *x, bl_step *s, const bl_packed *p, bl_dnnl_linear l,
+                       const bl_tensor *in, bool *sure, bl_error *err) {
+    bool alike = true;
+    int rc =
+        bl_cpu_part_linear(&s->product, x->module->cpu, p, l, bl_cpu_batch(in) * pixels(in), &alike, err);
+    if (rc || bl_cpu_batch(in) == 1 || !bl_cpu_is_general(s->product)) {
+        *sure = *sure && alike;
+        return rc;
+    }
+    bl_dnnl_primitive_close(&s->product);
+    s->each_image = true;
+    l.rows = pixels(in);
+    return bl_dnnl_linear_open(&s->product, x->module->cpu->dnnl, &l, p->layout, err);
+}
+
 static int prepare_linear(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op, bool *sure,
                           bl_error *err) {
     const bl_graph *g = x->graph;
@@ -129,7 +145,7 @@ static int prepare_linear(bl_executable *x, bl_step *s, bl_op_memory *memory, co
                         .bias = op->weight2 != BL_NONE,
                         .act = gated ? BL_ACT_NONE : op->act,
                         .sum = op->in[1] != BL_NONE && !gated};
-    int rc = bl_cpu_part_linear(&s->product, x->module->cpu, p, l, bl_cpu_batch(in) * pixels(in), sure, err);
+    int rc = open_linear(x, s, p, l, in, sure, err);
     if (rc) {
         return rc;
     }

@@ -125,6 +125,19 @@ static void gate_rows(void *context, int64_t begin, int64_t end, int thread) {
     }
 }
 
+/* The product of all rows, from a.src to a.dst: at once, or picture by picture. */
+static int run_rows(const bl_running *r, bl_dnnl_args a, bl_error *err) {
+    const bl_tensor *in = bl_running_tensor(r, r->op->in[0]), *out = bl_running_tensor(r, r->op->out);
+    size_t pixels = (size_t)in->h * (size_t)in->w * r->element;
+    int times = r->step->each_image ? in->n : 1, rc = 0;
+    for (int i = 0; i < times && !rc; i++) {
+        rc = bl_dnnl_run(r->step->product, &a, err);
+        a.src = (const unsigned char *)a.src + pixels * (size_t)in->c;
+        a.dst = (unsigned char *)a.dst + pixels * (size_t)out->c;
+    }
+    return rc;
+}
+
 /* y times gelu of the product with the second half of the weight's rows. oneDNN can do both behind its
  * products, but its gelu costs more than passing over y once more. */
 static int run_gate(const bl_running *r, bl_dnnl_args a, bl_error *err) {
@@ -137,7 +150,7 @@ static int run_gate(const bl_running *r, bl_dnnl_args a, bl_error *err) {
     a.weights = (const unsigned char *)a.weights + bl_running_packed(r, r->op->weight)->half_bytes;
     a.bias = a.bias ? a.bias + out->c : NULL;
     a.dst = r->scratch + r->step->extra;
-    int rc = bl_dnnl_run(r->step->product, &a, err);
+    int rc = run_rows(r, a, err);
     if (!rc) {
         bl_parallel_for((int64_t)out->n * out->h * out->w, 1, gate_rows, &j);
     }
@@ -154,6 +167,6 @@ int bl_run_linear(const bl_running *r, bl_error *err) {
     if (!gated) {
         bl_cpu_place_residual(r, a.dst);
     }
-    int rc = bl_dnnl_run(r->step->product, &a, err);
+    int rc = run_rows(r, a, err);
     return rc || !gated ? rc : run_gate(r, a, err);
 }
