@@ -236,15 +236,20 @@ BALLAST_API int ballast_eval(ballast_model *model, const char *module, const cha
 
 /* ---- pictures and latents in files */
 
+/* Encodes a PNG with its `parameters`, which ballast_image_write_png writes. *png: [*bytes], freed with
+ * ballast_bytes_free. */
+BALLAST_API int ballast_image_encode_png(uint8_t **png, size_t *bytes, const ballast_image *image,
+                                         ballast_error *err);
+BALLAST_API void ballast_bytes_free(uint8_t **bytes);
+
 /* Writes a PNG with its `parameters` to a temporary name and renames it. Refuses to replace a file unless
  * `overwrite`. */
 BALLAST_API int ballast_image_write_png(const ballast_image *image, const char *path, int overwrite,
                                         ballast_error *err);
 
-/* Reads a PNG as RGB. *rgb: [*height, *width, 3], freed with ballast_pixels_free. */
+/* Reads a PNG as RGB. *rgb: [*height, *width, 3], freed with ballast_bytes_free. */
 BALLAST_API int ballast_image_read_png(uint8_t **rgb, int *width, int *height, const char *path,
                                        ballast_error *err);
-BALLAST_API void ballast_pixels_free(uint8_t **rgb);
 
 /* Reads one F32 tensor [n, c, h, w] of a safetensors file; `tensor` NULL: the only one there. *data is freed
  * with ballast_floats_free. */

@@ -13,7 +13,8 @@ const struct setting setting_table[S_COUNT_OF_SETTINGS] = {
                   "what to draw; (word:1.2), [word] and BREAK as in A1111"},
     [S_NEGATIVE] = {"negative", 'n', SET_TEXT, PICTURE, "TEXT", NULL, 0, 0, "what to avoid"},
     [S_OUTPUT] = {"output", 'o', SET_TEXT, CMD_GENERATE | CMD_EVAL, "FILE", NULL, 0, 0,
-                  "where to write; %s: the seed, %i: the picture's number (default: ballast-%s.png)"},
+                  "where to write; %s: the seed, %i: the picture's number, -: standard output (default: "
+                  "ballast-%s.png)"},
     [S_OVERWRITE] = {"overwrite", 0, SET_SWITCH, CMD_GENERATE | CMD_EVAL | CMD_PLAN, NULL, "off", 0, 0,
                      "replace files that exist"},
     [S_WIDTH] = {"width", 'W', SET_INT, PICTURE, "N", NULL, 8, 65528,

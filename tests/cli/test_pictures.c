@@ -109,6 +109,26 @@ static void test_same_seed(void **state) {
     rig_free(&o);
 }
 
+/* "-" is standard output: the picture and nothing else, whatever else is printed. */
+static void test_to_stdout(void **state) {
+    outcome o = {0};
+    (void)state;
+    SMALL(&o, "-S", "5", "-o", "kept.png");
+    rig_run(&o, (const char *const[]){"sh", "-c",
+                                      "exec \"$0\" generate -m \"$1\" -p \"$2\" -n \"$3\" -W 64 -H 72 -s 3 "
+                                      "-S 5 -v --show -o - >printed.png",
+                                      rig_program(), model, PROMPT, NEGATIVE, NULL});
+    assert_int_equal(o.code, 0);
+    expect_contains(o.err, "Time: ");
+    expect_contains(o.err, "--show: this is no terminal");
+    expect_same_file("kept.png", "printed.png");
+    SMALL(&o, "-S", "5", "-o", "./-"); /* a file of that name */
+    assert_string_equal(o.out, "./-\n");
+    expect_same_file("kept.png", "./-");
+    unlink("./-");
+    rig_free(&o);
+}
+
 /* Pixels of two files are the same; their parameters may differ. */
 static void expect_same_pixels(const char *one, const char *other) {
     bl_picture a, b;
@@ -343,11 +363,12 @@ static void test_settings(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),        cmocka_unit_test(test_same_seed),
-        cmocka_unit_test(test_several),        cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_image_to_image), cmocka_unit_test(test_latents),
-        cmocka_unit_test(test_json),           cmocka_unit_test(test_samplers),
-        cmocka_unit_test(test_settings),       cmocka_unit_test(test_upscalers),
+        cmocka_unit_test(test_goldens),    cmocka_unit_test(test_same_seed),
+        cmocka_unit_test(test_to_stdout),  cmocka_unit_test(test_several),
+        cmocka_unit_test(test_parameters), cmocka_unit_test(test_image_to_image),
+        cmocka_unit_test(test_latents),    cmocka_unit_test(test_json),
+        cmocka_unit_test(test_samplers),   cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_upscalers),
     };
     return cmocka_run_group_tests_name("cli.pictures", tests, setup, rig_close);
 }
