@@ -175,8 +175,8 @@ typedef struct ballast_generate_options {
     double low, high;           /* -1: by size; watermarks of "balanced", fractions of the budget */
     const char *never, *always; /* NULL; module names (and model types for `never`), separated by commas */
     int fit_check;              /* 1 */
-    const char *tiled_decode;   /* "off"; "auto": decode in tiles, which changes the picture slightly, if the
-                                   budget is too small to do without; "on": always */
+    const char *tiled_decode;   /* "off"; "auto": decode and encode in tiles, which changes the picture
+                                   slightly, if the budget is too small to do without; "on": always */
     int hints;                  /* 1: say after the last batch what setting would have made it faster */
     int verbose;                /* 0; 1: also hold the plan against what happened */
     const char *trace_path;     /* NULL; where to write the last batch's ledger as Chrome trace events */

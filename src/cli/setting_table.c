@@ -74,8 +74,10 @@ const struct setting setting_table[S_COUNT_OF_SETTINGS] = {
     [S_ALWAYS] = {"always", 0, SET_TEXT, PICTURE, "LIST", NULL, 0, 0, "balanced: modules always evicted"},
     [S_FIT_CHECK] = {"fit-check", 0, SET_SWITCH, PICTURE, NULL, "on", 0, 0,
                      "balanced: evict only if the working set does not fit"},
-    [S_TILED_DECODE] = {"tiled-decode", 0, SET_TEXT, PICTURE, "WHEN", "off", 0, 0,
-                        "off, auto (if the budget is too small without) or on: changes pictures slightly"},
+    [S_TILED_DECODE] =
+        {"tiled-decode", 0, SET_TEXT, PICTURE, "WHEN", "off", 0, 0,
+         "decode and encode in tiles: off, auto (if the budget is too small without) or on; changes "
+         "pictures slightly"},
     [S_DEVICE] = {"device", 0, SET_TEXT, CMD_PLAN, "cpu|sim:CARD", "cpu", 0, 0,
                   "plan for this device: sim:rtx5090 and others, or sim:FILE.json (docs/offload.md)"},
     [S_HINT] = {"hint", 0, SET_SWITCH, CMD_GENERATE, NULL, "on", 0, 0,
