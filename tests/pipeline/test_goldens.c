@@ -1,19 +1,10 @@
 /* Whole pictures through the public functions, against diffusers and A1111: final latents at their
  * tolerances, bytes of the picture with at most 0.5% off by one. Three families, both layouts, text to image,
  * image to image and hires. */
-#include "ballast.h"
+#include "pipeline/rig.h"
 
 #include "image/png.h"
 #include "support/goldens.h"
-#include "support/synth.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
 
 /* What a generation gave. */
 typedef struct taken {
@@ -81,36 +72,22 @@ static void start_from(ballast_generate_options *o, const float *noise) {
 /* A model that several pictures are made with. */
 typedef struct studio {
     const char *family;
-    ballast_context *context;
-    ballast_model *model;
+    rig_studio rig;
 } studio;
 
 static void open_studio(studio *s, const char *family, bl_synth_layout layout) {
     char checkpoint[BL_TEST_PATH];
-    ballast_error err = {0};
-    ballast_context_options co = BALLAST_CONTEXT_OPTIONS_INIT;
-    ballast_model_options mo = BALLAST_MODEL_OPTIONS_INIT;
-    *s = (studio){.family = family};
+    s->family = family;
     bl_synth_checkpoint(checkpoint, family, layout);
-    co.cache_dir = "";
-    mo.path = checkpoint;
-    mo.dtype = "f32";
-    if (ballast_context_open(&s->context, &co, &err) ||
-        ballast_model_open(&s->model, s->context, &mo, &err)) {
-        fail_msg("%s", err.message);
-    }
+    rig_open(&s->rig, checkpoint, "f32", "");
 }
 
 static void close_studio(studio *s) {
-    ballast_model_close(&s->model);
-    ballast_context_close(&s->context);
+    rig_close(&s->rig);
 }
 
 static void generate(studio *s, const ballast_generate_options *o) {
-    ballast_error err = {0};
-    if (ballast_generate(NULL, s->model, o, &err)) {
-        fail_msg("%s", err.message);
-    }
+    rig_make(&s->rig, o);
     const taken *t = o->payload;
     assert_non_null(t->latents);
     assert_non_null(t->rgb);
