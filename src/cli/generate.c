@@ -28,12 +28,12 @@ static int on_progress(void *payload, const ballast_progress *p) {
     return interrupted() || job->failed;
 }
 
-static int print_picture(const ballast_image *image) {
+static int print_picture(const struct job *job, const ballast_image *image) {
     uint8_t *png = NULL;
     size_t bytes;
     ballast_error err = {0};
     if (ballast_image_encode_png(&png, &bytes, image, &err)) {
-        return report_error(&err);
+        return report_error(job->s, &err);
     }
     bool sent = fwrite(png, 1, bytes, stdout) == bytes && !fflush(stdout);
     if (!sent) {
@@ -47,7 +47,7 @@ static int write_picture(struct job *job, const ballast_image *image) {
     char path[4096];
     ballast_error err = {0};
     if (is_stdout(job->pattern)) {
-        return print_picture(image);
+        return print_picture(job, image);
     }
     int result = expand_pattern(path, sizeof path, job->pattern, "--output", image->seed, image->index);
     if (result) {

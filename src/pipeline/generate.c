@@ -328,7 +328,7 @@ static int declare_fitting(job *j, const bl_placement *placement, bl_error *err)
     bl_engine *e = j->p->engine;
     const int largest = bl_tiles_side(j->p->native_size);
     const bool may = placement->tiled == BL_TILED_AUTO;
-    uint64_t least, tiled_least, budget;
+    uint64_t least = 0, tiled_least, budget = 0;
     j->side = placement->tiled == BL_TILED_ON ? largest : 0;
     j->tiled_least = 0;
     int result = declare(j, err);
@@ -351,8 +351,8 @@ static int declare_fitting(job *j, const bl_placement *placement, bl_error *err)
     if (may && tiled_least < least) {
         if (!j->first_image) { /* once a request */
             bl_log_line(bl_engine_log(e), BL_LOG_INFO,
-                        "The VAE works in tiles of %d x %d pixels, which changes the picture slightly: whole "
-                        "needs a budget of %.2f GB, this is %.2f GB",
+                        "The VAE works in tiles of %d x %d pixels, which changes the picture slightly: "
+                        "whole needs a budget of %.2f GB, this is %.2f GB",
                         8 * j->side, 8 * j->side, (double)least / 1e9, (double)budget / 1e9);
         }
         return 0;
@@ -366,14 +366,12 @@ static int declare_fitting(job *j, const bl_placement *placement, bl_error *err)
 
 /* A budget that was refused: do tiles help? */
 static int mention_tiles(const job *j, int result, bl_error *err) {
-    bl_error refused;
     if (result != BL_E_BUDGET || !j->tiled_least || !err) {
         return result;
     }
-    refused = *err;
+    bl_error refused = *err;
     return bl_fail(err, result,
-                   "%s; with --tiled-decode auto, which changes the picture slightly, %llu bytes (%.2f GB) "
-                   "are enough",
+                   "%s; --tiled-decode auto, which changes the picture slightly, needs %llu bytes (%.2f GB)",
                    refused.message, (unsigned long long)j->tiled_least, (double)j->tiled_least / 1e9);
 }
 
