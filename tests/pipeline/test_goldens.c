@@ -93,21 +93,10 @@ static void generate(studio *s, const ballast_generate_options *o) {
     assert_non_null(t->rgb);
 }
 
-/* The share of bytes that may be off by one: as tolerances are 16 times the golden's own error, 16 times the
- * share in which it was measured to miss the exact picture. */
-static double share_off(const char *family, const char *picture) {
-    char name[256];
-    snprintf(name, sizeof name, "%s/golden/tolerances.json", family);
-    json_t *all = bl_test_json(name), *off = NULL;
-    assert_int_equal(json_unpack(all, "{s:{s:{s:o}}}", "png", picture, "off", &off), 0);
-    double share = 16 * json_number_value(off);
-    json_decref(all);
-    return share > 0.005 ? share : 0.005;
-}
-
-/* `truncated`: the golden picture is rounded and ours is cut, as A1111 does: then ours is the golden byte or
- * the one below. */
-static void check_picture(const taken *t, const char *family, const char *picture, bool truncated) {
+/* `before` as in bl_golden_share_off. `truncated`: the golden picture is rounded and ours is cut, as A1111
+ * does: then ours is the golden byte or the one below. */
+static void check_picture(const taken *t, const char *family, const char *picture, const char *before,
+                          bool truncated) {
     char path[BL_TEST_PATH], name[256];
     bl_picture gold;
     bl_error err = {0};
@@ -126,7 +115,7 @@ static void check_picture(const taken *t, const char *family, const char *pictur
         }
         off += truncated ? d < 0 : d != 0;
     }
-    if ((double)off > share_off(family, picture) * (double)bytes) {
+    if ((double)off > bl_golden_share_off(family, picture, before) * (double)bytes) {
         fail_msg("%s: %lld of %lld bytes differ", name, (long long)off, (long long)bytes);
     }
     bl_picture_clear(&gold);
@@ -164,7 +153,7 @@ static void check_text_case(studio *s, const text_case *c) {
     generate(s, &o);
     snprintf(name, sizeof name, "%s.final", c->name);
     bl_golden_check(&golden, name, t.latents, (int64_t)4 * t.height * t.width, BL_F32);
-    check_picture(&t, s->family, c->name, !strcmp(c->compat, "a1111"));
+    check_picture(&t, s->family, c->name, NULL, !strcmp(c->compat, "a1111"));
     assert_non_null(strstr(t.parameters, "Steps: 8, Sampler: "));
     release(&t);
     free(noise);
@@ -199,7 +188,7 @@ static void check_latent_hires(studio *s, const char *upscaler) {
                        bl_golden_tolerance(&base, "dpmpp2mk_128.final", BL_F32));
     free(gold);
     snprintf(wanted, sizeof wanted, "hires_latent_%s", upscaler);
-    check_picture(&t, s->family, wanted, false);
+    check_picture(&t, s->family, wanted, "dpmpp2mk_128", false);
     assert_non_null(strstr(t.parameters, "Hires upscale: 1.5"));
     release(&t);
     free(noise);
@@ -228,7 +217,7 @@ static void check_image_to_image(studio *s) {
     o.strength = 0.6;
     generate(s, &o);
     bl_golden_check(&golden, "image.final", t.latents, (int64_t)4 * 24 * 24, BL_F32);
-    check_picture(&t, s->family, "hires_image", false);
+    check_picture(&t, s->family, "hires_image", NULL, false);
     release(&t);
     bl_picture_clear(&init);
     bl_golden_close(&golden);
