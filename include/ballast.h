@@ -175,8 +175,8 @@ typedef struct ballast_generate_options {
     double low, high;           /* -1: by size; watermarks of "balanced", fractions of the budget */
     const char *never, *always; /* NULL; module names (and model types for `never`), separated by commas */
     int fit_check;              /* 1 */
-    const char *tiled_decode;   /* "off"; "auto": decode in tiles, which changes the picture slightly, if the
-                                   budget is too small to do without; "on": always */
+    const char *tiled_decode;   /* "off"; "auto": decode and encode in tiles, which changes the picture
+                                   slightly, if the budget is too small to do without; "on": always */
     int hints;                  /* 1: say after the last batch what setting would have made it faster */
     int verbose;                /* 0; 1: also hold the plan against what happened */
     const char *trace_path;     /* NULL; where to write the last batch's ledger as Chrome trace events */
@@ -236,15 +236,20 @@ BALLAST_API int ballast_eval(ballast_model *model, const char *module, const cha
 
 /* ---- pictures and latents in files */
 
+/* Encodes a PNG with its `parameters`, which ballast_image_write_png writes. *png: [*bytes], freed with
+ * ballast_bytes_free. */
+BALLAST_API int ballast_image_encode_png(uint8_t **png, size_t *bytes, const ballast_image *image,
+                                         ballast_error *err);
+BALLAST_API void ballast_bytes_free(uint8_t **bytes);
+
 /* Writes a PNG with its `parameters` to a temporary name and renames it. Refuses to replace a file unless
  * `overwrite`. */
 BALLAST_API int ballast_image_write_png(const ballast_image *image, const char *path, int overwrite,
                                         ballast_error *err);
 
-/* Reads a PNG as RGB. *rgb: [*height, *width, 3], freed with ballast_pixels_free. */
+/* Reads a PNG as RGB. *rgb: [*height, *width, 3], freed with ballast_bytes_free. */
 BALLAST_API int ballast_image_read_png(uint8_t **rgb, int *width, int *height, const char *path,
                                        ballast_error *err);
-BALLAST_API void ballast_pixels_free(uint8_t **rgb);
 
 /* Reads one F32 tensor [n, c, h, w] of a safetensors file; `tensor` NULL: the only one there. *data is freed
  * with ballast_floats_free. */

@@ -98,7 +98,7 @@ def compact_weights(weights, digests, family):
     return out
 
 
-def family_files(goldens, out, family, digests):
+def family_files(goldens, out, family, digests, pictures_off):
     source, target = os.path.join(goldens, family), os.path.join(out, family)
     weights = load(os.path.join(source, "weights.json"))
     save(os.path.join(target, "weights.json"), compact_weights(weights, digests, family), line=",[\"")
@@ -122,13 +122,15 @@ def family_files(goldens, out, family, digests):
             shutil.copyfile(os.path.join(source, "golden/pipeline", name), os.path.join(target, "golden/pipeline", name))
     shutil.copyfile(os.path.join(source, "golden/layers.json"), os.path.join(target, "golden/layers.json"))
     tolerances = load(os.path.join(source, "golden/tolerances.json"))
-    save(os.path.join(target, "golden/tolerances.json"),
-         {f: {k: {a: t[a] for a in KEPT_TOLERANCES if a in t} for k, t in ts.items() if k in kept[f]}
-          for f, ts in tolerances.items()}, line="},\"")
+    kept_tolerances = {f: {k: {a: t[a] for a in KEPT_TOLERANCES if a in t} for k, t in ts.items() if k in kept[f]}
+                       for f, ts in tolerances.items()}
+    kept_tolerances["png"] = {k: {"off": off} for k, off in pictures_off.items()}
+    save(os.path.join(target, "golden/tolerances.json"), kept_tolerances, line="},\"")
 
 
 def main(goldens, out):
     digests = load(os.path.join(goldens, "sha256.json"))
+    report = load(os.path.join(goldens, "report.json"))
     for name in COMMON:
         shutil.copyfile(os.path.join(goldens, "common", name), make_room(os.path.join(out, "common", name)))
     for name in ("tokens.json", "schedules.json"):
@@ -137,7 +139,7 @@ def main(goldens, out):
     write_tensors(os.path.join(out, "common/rng.safetensors"),
                   {k: v for k, v in rng.items() if not re.search(LONG_SEQUENCES, k)})
     for family in FAMILIES:
-        family_files(goldens, out, family, digests)
+        family_files(goldens, out, family, digests, report["families"][family]["png_pixels_that_differ_f32_vs_f64"])
 
 
 if __name__ == "__main__":

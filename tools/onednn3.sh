@@ -1,6 +1,6 @@
 #!/bin/sh
 # Unpacks oneDNN 3.2 (API 3) from PyPI into a folder: onednn3.sh FOLDER. Where the distribution has API 2 (Debian 12, Ubuntu 22.04),
-# that is how the other half of src/device/cpu/dnnl_api.c is built and tested. Does nothing when it is there.
+# that is how the other half of src/device/cpu/dnnl_versions.c is built and tested. Does nothing when it is there.
 set -eu
 folder=$1
 [ ! -e "$folder/lib/libdnnl.so.3" ] || exit 0

@@ -6,9 +6,17 @@
 #include <string.h>
 #include <unistd.h>
 
+static const char *parameters_of(const ballast_image *image) {
+    return image->parameters && *image->parameters ? image->parameters : NULL;
+}
+
+int ballast_image_encode_png(uint8_t **png, size_t *bytes, const ballast_image *image, ballast_error *err) {
+    return bl_png_encode(png, bytes, image->rgb, image->height, image->width, parameters_of(image), err);
+}
+
 int ballast_image_write_png(const ballast_image *image, const char *path, int overwrite, ballast_error *err) {
-    const char *parameters = image->parameters && *image->parameters ? image->parameters : NULL;
-    return bl_png_write(path, image->rgb, image->height, image->width, parameters, overwrite != 0, err);
+    return bl_png_write(path, image->rgb, image->height, image->width, parameters_of(image), overwrite != 0,
+                        err);
 }
 
 int ballast_image_read_png(uint8_t **rgb, int *width, int *height, const char *path, ballast_error *err) {
@@ -24,9 +32,9 @@ int ballast_image_read_png(uint8_t **rgb, int *width, int *height, const char *p
     return result;
 }
 
-void ballast_pixels_free(uint8_t **rgb) {
-    free(*rgb);
-    *rgb = NULL;
+void ballast_bytes_free(uint8_t **bytes) {
+    free(*bytes);
+    *bytes = NULL;
 }
 
 void ballast_floats_free(float **data) {

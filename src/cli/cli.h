@@ -99,10 +99,16 @@ void free_inputs(struct inputs *in);
 /* Expands %s (seed), %i (number of the picture) and %% into path. Returns 0, or EXIT_USAGE with a line
  * printed; `flag` is where the pattern came from. */
 int expand_pattern(char *path, size_t size, const char *pattern, const char *flag, uint64_t seed, int index);
-/* The pattern with "-%i" put before its suffix, if several pictures would get one name; `one_seed`: %s is
- * the same for all. Caller frees; NULL: no memory. */
+/* The pattern with "-%i" put before its suffix, if several pictures would get one name (but for "-");
+ * `one_seed`: %s is the same for all. Caller frees; NULL: no memory. */
 char *distinct_pattern(const char *pattern, int pictures, bool one_seed);
-/* Finds trouble before the work starts: no such folder, not writable, a file in the way. 0 or EXIT_USAGE. */
+/* Is the name "-", which stands for standard output? */
+bool is_stdout(const char *path);
+/* Can standard output take this request's pictures? It takes one, alone, and not on a terminal. 0 or
+ * EXIT_USAGE. */
+int check_stdout(const char *flag, int pictures, bool json);
+/* Finds trouble with a file before the work starts: no such folder, not writable, a file in the way. 0 or
+ * EXIT_USAGE. */
 int check_output(const char *path, const char *flag, bool overwrite);
 /* Refuses the suffix of a picture format that is not PNG. 0 or EXIT_USAGE. */
 int check_suffix(const char *path, const char *flag);

@@ -28,9 +28,27 @@ static int on_progress(void *payload, const ballast_progress *p) {
     return interrupted() || job->failed;
 }
 
+static int print_picture(const struct job *job, const ballast_image *image) {
+    uint8_t *png = NULL;
+    size_t bytes;
+    ballast_error err = {0};
+    if (ballast_image_encode_png(&png, &bytes, image, &err)) {
+        return report_error(job->s, &err);
+    }
+    bool sent = fwrite(png, 1, bytes, stdout) == bytes && !fflush(stdout);
+    if (!sent) {
+        perror("ballast: standard output");
+    }
+    ballast_bytes_free(&png);
+    return sent ? 0 : EXIT_OURS;
+}
+
 static int write_picture(struct job *job, const ballast_image *image) {
     char path[4096];
     ballast_error err = {0};
+    if (is_stdout(job->pattern)) {
+        return print_picture(job, image);
+    }
     int result = expand_pattern(path, sizeof path, job->pattern, "--output", image->seed, image->index);
     if (result) {
         return result;
@@ -81,7 +99,8 @@ static int check_outputs(const struct job *job, int pictures) {
         uint64_t seed = seed_of(job, i);
         result = expand_pattern(path, sizeof path, job->pattern, "--output", seed, i);
         if (!result) {
-            result = check_output(path, "--output", job->overwrite);
+            result = is_stdout(path) ? check_stdout("--output", pictures, setting_on(job->s, S_JSON))
+                                     : check_output(path, "--output", job->overwrite);
         }
         if (!result && i == 0) {
             result = check_suffix(path, "--output");

@@ -85,6 +85,6 @@ int read_options(ballast_generate_options *o, struct inputs *in, const struct se
 }
 
 void free_inputs(struct inputs *in) {
-    ballast_pixels_free(&in->init);
+    ballast_bytes_free(&in->init);
     ballast_floats_free(&in->latents);
 }

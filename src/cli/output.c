@@ -44,8 +44,12 @@ int expand_pattern(char *path, size_t size, const char *pattern, const char *fla
     return 0;
 }
 
+bool is_stdout(const char *path) {
+    return !strcmp(path, "-");
+}
+
 char *distinct_pattern(const char *pattern, int pictures, bool one_seed) {
-    bool distinct = pictures == 1;
+    bool distinct = pictures == 1 || is_stdout(pattern);
     for (const char *p = pattern; *p && !distinct; p++) {
         distinct = p[0] == '%' && ((p[1] == 's' && !one_seed) || p[1] == 'i');
         p += p[0] == '%' && p[1];
@@ -64,10 +68,29 @@ char *distinct_pattern(const char *pattern, int pictures, bool one_seed) {
     return out;
 }
 
+int check_stdout(const char *flag, int pictures, bool json) {
+    const char *why = pictures > 1 ? "takes one picture, and there would be more: give a name with %i in it"
+                      : json       ? "takes the picture or --json, not both: give a name"
+                      : isatty(STDOUT_FILENO)
+                          ? "is a terminal: send it to a file or a program, as in `-o - >picture.png`"
+                          : NULL;
+    if (why) {
+        fprintf(stderr, "ballast: %s: standard output (\"-\") %s\n", flag, why);
+    }
+    return why ? EXIT_USAGE : 0;
+}
+
 int check_output(const char *path, const char *flag, bool overwrite) {
     struct stat st;
     if (!*path) {
         fprintf(stderr, "ballast: %s: an empty name\n", flag);
+        return EXIT_USAGE;
+    }
+    if (is_stdout(path)) {
+        fprintf(stderr,
+                "ballast: %s: standard output (\"-\") takes pictures alone; for a file of that name give "
+                "\"./-\"\n",
+                flag);
         return EXIT_USAGE;
     }
     if (!stat(path, &st)) {

@@ -13,7 +13,8 @@ const struct setting setting_table[S_COUNT_OF_SETTINGS] = {
                   "what to draw; (word:1.2), [word] and BREAK as in A1111"},
     [S_NEGATIVE] = {"negative", 'n', SET_TEXT, PICTURE, "TEXT", NULL, 0, 0, "what to avoid"},
     [S_OUTPUT] = {"output", 'o', SET_TEXT, CMD_GENERATE | CMD_EVAL, "FILE", NULL, 0, 0,
-                  "where to write; %s: the seed, %i: the picture's number (default: ballast-%s.png)"},
+                  "where to write; %s: the seed, %i: the picture's number, -: standard output (default: "
+                  "ballast-%s.png)"},
     [S_OVERWRITE] = {"overwrite", 0, SET_SWITCH, CMD_GENERATE | CMD_EVAL | CMD_PLAN, NULL, "off", 0, 0,
                      "replace files that exist"},
     [S_WIDTH] = {"width", 'W', SET_INT, PICTURE, "N", NULL, 8, 65528,
@@ -73,8 +74,10 @@ const struct setting setting_table[S_COUNT_OF_SETTINGS] = {
     [S_ALWAYS] = {"always", 0, SET_TEXT, PICTURE, "LIST", NULL, 0, 0, "balanced: modules always evicted"},
     [S_FIT_CHECK] = {"fit-check", 0, SET_SWITCH, PICTURE, NULL, "on", 0, 0,
                      "balanced: evict only if the working set does not fit"},
-    [S_TILED_DECODE] = {"tiled-decode", 0, SET_TEXT, PICTURE, "WHEN", "off", 0, 0,
-                        "off, auto (if the budget is too small without) or on: changes pictures slightly"},
+    [S_TILED_DECODE] =
+        {"tiled-decode", 0, SET_TEXT, PICTURE, "WHEN", "off", 0, 0,
+         "decode and encode in tiles: off, auto (if the budget is too small without) or on; changes "
+         "pictures slightly"},
     [S_DEVICE] = {"device", 0, SET_TEXT, CMD_PLAN, "cpu|sim:CARD", "cpu", 0, 0,
                   "plan for this device: sim:rtx5090 and others, or sim:FILE.json (docs/offload.md)"},
     [S_HINT] = {"hint", 0, SET_SWITCH, CMD_GENERATE, NULL, "on", 0, 0,

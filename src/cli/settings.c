@@ -11,9 +11,15 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#define MOST_CONFIG 65535 /* bytes of a config file */
+
 static int complain(const char *where, const char *what, const char *value) {
-    fprintf(stderr, "ballast: %s: %s%s%s%s\n", where, what, value ? " (\"" : "", value ? value : "",
-            value ? "\")" : "");
+    if (value) {
+        fprintf(stderr, "ballast: %s: %s (\"%.200s%s\")\n", where, what, value,
+                strlen(value) > 200 ? "..." : "");
+    } else {
+        fprintf(stderr, "ballast: %s: %s\n", where, what);
+    }
     return EXIT_USAGE;
 }
 
@@ -239,8 +245,27 @@ static int unreadable(const char *path) {
     return EXIT_USAGE;
 }
 
+/* A byte order mark, which some editors write, and carriage returns before the ends of lines are no matter.
+ * text: [size + 1], written to. */
+static int read_config_text(struct settings *s, char *text, size_t size, const char *path) {
+    static const char mark[] = "\xef\xbb\xbf";
+    char where[4160], *end = text + size;
+    int number = 1, result = 0;
+    char *line = text + (size >= 3 && !memcmp(text, mark, 3) ? 3 : 0);
+    for (char *next; !result && line < end; line = next + 1, number++) {
+        next = memchr(line, '\n', (size_t)(end - line));
+        next = next ? next : end;
+        *next = 0;
+        snprintf(where, sizeof where, "%s:%d", path, number);
+        result = strlen(line) == (size_t)(next - line)
+                     ? read_config_line(s, line, where)
+                     : complain(where, "holds a NUL byte; a config file is text, in UTF-8", NULL);
+    }
+    return result;
+}
+
 static int read_config(struct settings *s) {
-    char path[4096], line[8192], where[4160];
+    char path[4096], text[MOST_CONFIG + 1];
     if (!config_path(path, sizeof path, s)) {
         return 0;
     }
@@ -249,15 +274,10 @@ static int read_config(struct settings *s) {
         bool absent = (errno == ENOENT || errno == ENOTDIR) && !s->value[S_CONFIG].text;
         return absent ? 0 : unreadable(path);
     }
-    int result = 0;
-    for (int number = 1; !result && fgets(line, sizeof line, f); number++) {
-        snprintf(where, sizeof where, "%s:%d", path, number);
-        result = strchr(line, '\n') || feof(f) ? read_config_line(s, line, where)
-                                               : complain(where, "this line is too long", NULL);
-    }
-    if (!result && ferror(f)) {
-        result = unreadable(path);
-    }
+    size_t size = fread(text, 1, sizeof text, f);
+    int result = ferror(f)            ? unreadable(path)
+                 : size > MOST_CONFIG ? complain(path, "too long for a config file", NULL)
+                                      : read_config_text(s, text, size, path);
     fclose(f);
     s->config_path = strdup(path);
     return result;

@@ -23,7 +23,7 @@ typedef struct job {
     bl_condition condition;
     float *init_latents; /* [4, h, w] of the init image; NULL until encoded */
     phases at;
-    bool tiled;           /* pictures are decoded in tiles */
+    int side;             /* of the tiles in which the VAE works, in latents; 0: whole pictures */
     uint64_t tiled_least; /* the smallest budget with tiles, where the one without is refused; else 0 */
     float *x;             /* [batch, 4, h, w], the latents now in work */
     int height, width;    /* theirs */
@@ -169,7 +169,7 @@ static int encode_init(job *j, bl_error *err) {
     }
     if (!result) {
         result = bl_encode(j->init_latents, j->p->engine, j->at.encode_init, j->p->arch, rgb, j->height,
-                           j->width, err);
+                           j->width, j->side, err);
     }
     free(rgb);
     return result;
@@ -189,7 +189,7 @@ static int upscale_pictures(job *j, float *x, bl_error *err) {
         before && after ? 0 : bl_fail_memory(err, "the upscaled pictures", (size_t)batch * pixels * 3);
     for (int b = 0; b < batch && !result; b++) {
         result = bl_decode(before, j->p->engine, j->at.decode_base, j->p->arch, r, j->x + (size_t)b * small,
-                           j->height, j->width, j->tiled, err);
+                           j->height, j->width, j->side, err);
         double began = bl_engine_now(j->p->engine);
         if (!result) {
             result = bl_resize_rgb8(after + (size_t)b * pixels * 3, r->hires_height, r->hires_width, before,
@@ -199,7 +199,7 @@ static int upscale_pictures(job *j, float *x, bl_error *err) {
     }
     for (int b = 0; b < batch && !result; b++) {
         result = bl_encode(x + (size_t)b * large, j->p->engine, j->at.encode_hires, j->p->arch,
-                           after + (size_t)b * pixels * 3, h, w, err);
+                           after + (size_t)b * pixels * 3, h, w, j->side, err);
     }
     free(before);
     free(after);
@@ -271,7 +271,7 @@ static int deliver(job *j, bl_error *err) {
         result = enter(j, "decode", 0, err);
         if (!result) {
             result = bl_decode(rgb, j->p->engine, j->at.decode, j->p->arch, &j->r, latents, j->height,
-                               j->width, j->tiled, err);
+                               j->width, j->side, err);
         }
         if (!result && o->image) {
             result = show(j, rgb, index, err);
@@ -295,7 +295,7 @@ static int declare(job *j, bl_error *err) {
     bl_engine_begin(e);
     int result = j->condition.context ? 0 : bl_condition_phases(&j->condition, e, r, j->p->arch, err);
     if (!result && r->o->init_rgb && !j->init_latents) {
-        result = j->at.encode_init = bl_encode_phase(e, "encode image", 1, h, w, err);
+        result = j->at.encode_init = bl_encode_phase(e, "encode image", 1, h, w, j->side, err);
     }
     if (result >= 0) {
         result = j->at.denoise = bl_engine_phase(e, r->second ? "denoise base" : "denoise", "pipeline",
@@ -303,10 +303,10 @@ static int declare(job *j, bl_error *err) {
     }
     if (result >= 0 && r->second) {
         if (!r->upscaler->latent) {
-            result = j->at.decode_base = bl_decode_phase(e, "decode base", batch, h, w, j->tiled, err);
+            result = j->at.decode_base = bl_decode_phase(e, "decode base", batch, h, w, j->side, err);
             if (result >= 0) {
-                result = j->at.encode_hires =
-                    bl_encode_phase(e, "encode hires", batch, r->hires_height / 8, r->hires_width / 8, err);
+                result = j->at.encode_hires = bl_encode_phase(e, "encode hires", batch, r->hires_height / 8,
+                                                              r->hires_width / 8, j->side, err);
             }
         }
         h = key.height = r->hires_height / 8;
@@ -317,60 +317,61 @@ static int declare(job *j, bl_error *err) {
         }
     }
     if (result >= 0) {
-        result = j->at.decode = bl_decode_phase(e, "decode", batch, h, w, j->tiled, err);
+        result = j->at.decode = bl_decode_phase(e, "decode", batch, h, w, j->side, err);
     }
     return result < 0 ? result : 0;
 }
 
-/* Declares the batch's phases, with tiles where they are wanted, or allowed and needed. */
+/* Declares the batch's phases, with tiles where they are wanted, or allowed and needed: then with the largest
+ * that fit the budget. */
 static int declare_fitting(job *j, const bl_placement *placement, bl_error *err) {
     bl_engine *e = j->p->engine;
-    uint64_t least, tiled_least, budget;
-    j->tiled = placement->tiled == BL_TILED_ON;
+    const int largest = bl_tiles_side(j->p->native_size);
+    const bool may = placement->tiled == BL_TILED_AUTO;
+    uint64_t least = 0, tiled_least, budget = 0;
+    j->side = placement->tiled == BL_TILED_ON ? largest : 0;
     j->tiled_least = 0;
     int result = declare(j, err);
-    if (result || j->tiled) {
+    if (result || j->side) {
         return result;
     }
     result = bl_engine_budget(e, placement, &least, &budget, err);
-    if (result || least <= budget) {
+    tiled_least = least;
+    for (int side = may ? largest : BL_TILES_SMALLEST; !result && side && tiled_least > budget;
+         side = bl_tiles_smaller(side)) {
+        j->side = side;
+        result = declare(j, err);
+        if (!result) {
+            result = bl_engine_budget(e, placement, &tiled_least, &budget, err);
+        }
+    }
+    if (result || !j->side) {
         return result;
     }
-    j->tiled = true;
-    result = declare(j, err);
-    if (!result) {
-        result = bl_engine_budget(e, placement, &tiled_least, &budget, err);
-    }
-    if (result) {
-        return result;
-    }
-    if (placement->tiled == BL_TILED_AUTO && tiled_least < least) {
+    if (may && tiled_least < least) {
         if (!j->first_image) { /* once a request */
             bl_log_line(bl_engine_log(e), BL_LOG_INFO,
-                        "Decoding in tiles, which changes the picture slightly: whole needs a budget of %.2f "
-                        "GB, this "
-                        "is %.2f GB",
-                        (double)least / 1e9, (double)budget / 1e9);
+                        "The VAE works in tiles of %d x %d pixels, which changes the picture slightly: "
+                        "whole needs a budget of %.2f GB, this is %.2f GB",
+                        8 * j->side, 8 * j->side, (double)least / 1e9, (double)budget / 1e9);
         }
         return 0;
     }
-    j->tiled = false;
+    j->side = 0;
     bl_offload mode = placement->offload.mode; /* those that want whole modules need more than that */
     bool helps = tiled_least < least && mode != BL_OFFLOAD_NONE && mode != BL_OFFLOAD_MODEL;
     j->tiled_least = helps ? tiled_least : 0;
     return declare(j, err);
 }
 
-/* A budget that was refused: does it help to decode in tiles? */
+/* A budget that was refused: do tiles help? */
 static int mention_tiles(const job *j, int result, bl_error *err) {
-    bl_error refused;
     if (result != BL_E_BUDGET || !j->tiled_least || !err) {
         return result;
     }
-    refused = *err;
+    bl_error refused = *err;
     return bl_fail(err, result,
-                   "%s; with --tiled-decode auto, which changes the picture slightly, %llu bytes (%.2f GB) "
-                   "are enough",
+                   "%s; --tiled-decode auto, which changes the picture slightly, needs %llu bytes (%.2f GB)",
                    refused.message, (unsigned long long)j->tiled_least, (double)j->tiled_least / 1e9);
 }
 

@@ -6,94 +6,123 @@
 
 #include <stdlib.h>
 
-int bl_decode_phase(bl_engine *engine, const char *name, int batch, int height, int width, bool tiled,
+static const bl_tiles_plane pixels_plane = {.channels = 3, .scale = 8};
+
+static bl_tiles_plane latents_plane(int channels) {
+    return (bl_tiles_plane){.channels = channels, .scale = 1};
+}
+
+static int vae_phase(bl_engine *engine, const char *name, const char *stage, bl_module module, int batch,
+                     const bl_tiles *t, bl_error *err) {
+    bl_shape_key key = {.batch = 1, .height = t->rows, .width = t->columns};
+    return bl_engine_phase(engine, name, stage, module, key, batch * bl_tiles_count(t), err);
+}
+
+int bl_decode_phase(bl_engine *engine, const char *name, int batch, int height, int width, int side,
                     bl_error *err) {
-    bl_tiles t = bl_tiles_of(height, width, tiled);
-    bl_shape_key key = {.batch = 1, .height = t.rows, .width = t.columns};
-    return bl_engine_phase(engine, name, "decode", BL_VAE_DECODER, key, batch * bl_tiles_count(&t), err);
+    bl_tiles t = bl_tiles_of(height, width, side);
+    return vae_phase(engine, name, "decode", BL_VAE_DECODER, batch, &t, err);
 }
 
-int bl_encode_phase(bl_engine *engine, const char *name, int batch, int height, int width, bl_error *err) {
-    bl_shape_key key = {.batch = 1, .height = height, .width = width};
-    return bl_engine_phase(engine, name, "encode", BL_VAE_ENCODER, key, batch, err);
+int bl_encode_phase(bl_engine *engine, const char *name, int batch, int height, int width, int side,
+                    bl_error *err) {
+    bl_tiles t = bl_tiles_of(height, width, side);
+    return vae_phase(engine, name, "encode", BL_VAE_ENCODER, batch, &t, err);
 }
 
-/* z [channels, height, width] to image [3, 8 height, 8 width], tile by tile. */
-static int decode_tiles(float *image, bl_engine *engine, int phase, const bl_tiles *t, const float *z,
-                        int channels, bl_error *err) {
-    size_t pixels = (size_t)t->rows * (size_t)t->columns;
-    float *part = malloc((size_t)channels * pixels * sizeof *part),
-          *made = malloc(3 * 64 * pixels * sizeof *made);
-    int result =
-        part && made ? 0 : bl_fail_memory(err, "a tile of the picture", 3 * 64 * pixels * sizeof *made);
+/* A port of the decoder or of the encoder, and what goes through it. */
+typedef struct end {
+    const char *port;
+    bl_tiles_plane plane;
+    float *data;
+} end;
+
+static size_t floats_of(bl_tiles_plane plane, int height, int width) {
+    return (size_t)(plane.channels * plane.scale * plane.scale) * (size_t)height * (size_t)width;
+}
+
+static int pass(bl_engine *engine, int phase, const char *in, float *from, const char *out, float *to,
+                bl_error *err) {
+    bl_port inputs[] = {{in, from}, {NULL, NULL}}, outputs[] = {{out, to}, {NULL, NULL}};
+    return bl_engine_pass(engine, phase, inputs, outputs, err);
+}
+
+/* A picture through the phase, whole or tile by tile. What `to` points at begins with zeros. */
+static int pass_tiles(bl_engine *engine, int phase, const bl_tiles *t, const end *from, const end *to,
+                      bl_error *err) {
+    if (bl_tiles_count(t) == 1) {
+        return pass(engine, phase, from->port, from->data, to->port, to->data, err);
+    }
+    size_t taken = floats_of(from->plane, t->rows, t->columns) * sizeof(float);
+    size_t made = floats_of(to->plane, t->rows, t->columns) * sizeof(float);
+    float *in = malloc(taken), *out = malloc(made);
+    int result = in && out ? 0 : bl_fail_memory(err, "a tile of the picture", taken + made);
     for (int i = 0; i < bl_tiles_count(t) && !result; i++) {
-        bl_port inputs[] = {{"z", part}, {NULL, NULL}}, outputs[] = {{"image", made}, {NULL, NULL}};
-        bl_tiles_take(part, t, i, z, channels);
-        result = bl_engine_pass(engine, phase, inputs, outputs, err);
+        bl_tiles_take(in, t, i, from->data, from->plane);
+        result = pass(engine, phase, from->port, in, to->port, out, err);
         if (!result) {
-            bl_tiles_add(image, t, i, made);
+            bl_tiles_add(to->data, t, i, out, to->plane);
         }
     }
-    free(part);
-    free(made);
+    free(in);
+    free(out);
     return result;
 }
 
 int bl_decode(uint8_t *rgb, bl_engine *engine, int phase, const bl_architecture *arch, const bl_request *r,
-              const float *latents, int height, int width, bool tiled, bl_error *err) {
-    size_t channels = (size_t)arch->vae.latent_channels, n = channels * (size_t)height * (size_t)width;
-    size_t pixels = 64 * (size_t)height * (size_t)width;
-    bl_tiles t = bl_tiles_of(height, width, tiled);
-    float *z = malloc(n * sizeof *z), *image = calloc(3 * pixels, sizeof *image);
+              const float *latents, int height, int width, int side, bl_error *err) {
+    bl_tiles t = bl_tiles_of(height, width, side);
+    end z = {.port = "z", .plane = latents_plane(arch->vae.latent_channels)};
+    end image = {.port = "image", .plane = pixels_plane};
+    size_t n = floats_of(z.plane, height, width), values = floats_of(image.plane, height, width);
+    z.data = malloc(n * sizeof *z.data);
+    image.data = calloc(values, sizeof *image.data);
     int result = 0;
-    if (!z || !image) {
-        result = bl_fail_memory(err, "the decoded picture", 3 * pixels * sizeof *image);
+    if (!z.data || !image.data) {
+        result = bl_fail_memory(err, "the decoded picture", values * sizeof *image.data);
         goto done;
     }
     for (size_t i = 0; i < n; i++) {
-        z[i] = latents[i] / (float)arch->vae.scaling_factor;
+        z.data[i] = latents[i] / (float)arch->vae.scaling_factor;
     }
-    if (bl_tiles_count(&t) > 1) {
-        result = decode_tiles(image, engine, phase, &t, z, (int)channels, err);
-    } else {
-        bl_port inputs[] = {{"z", z}, {NULL, NULL}}, outputs[] = {{"image", image}, {NULL, NULL}};
-        result = bl_engine_pass(engine, phase, inputs, outputs, err);
-    }
-    if (!result && !bl_all_finite(image, 3 * pixels)) {
+    result = pass_tiles(engine, phase, &t, &z, &image, err);
+    if (!result && !bl_all_finite(image.data, values)) {
         result = bl_fail_nan(engine, BL_VAE_DECODER, "in the picture", err);
     }
     if (!result) {
-        bl_pixels_from_float(rgb, image, height * 8, width * 8,
+        bl_pixels_from_float(rgb, image.data, height * 8, width * 8,
                              r->compat == BL_COMPAT_DIFFUSERS ? BL_PIXELS_NEAREST : BL_PIXELS_TRUNCATE);
     }
 done:
-    free(z);
-    free(image);
+    free(z.data);
+    free(image.data);
     return result;
 }
 
 int bl_encode(float *latents, bl_engine *engine, int phase, const bl_architecture *arch, const uint8_t *rgb,
-              int height, int width, bl_error *err) {
-    size_t n = (size_t)arch->vae.latent_channels * (size_t)height * (size_t)width;
-    size_t pixels = 64 * (size_t)height * (size_t)width;
-    float *moments = malloc(2 * n * sizeof *moments), *image = malloc(3 * pixels * sizeof *image);
+              int height, int width, int side, bl_error *err) {
+    bl_tiles t = bl_tiles_of(height, width, side);
+    end image = {.port = "image", .plane = pixels_plane};
+    end moments = {.port = "moments", .plane = latents_plane(2 * arch->vae.latent_channels)};
+    size_t values = floats_of(image.plane, height, width), n = floats_of(moments.plane, height, width);
+    image.data = malloc(values * sizeof *image.data);
+    moments.data = calloc(n, sizeof *moments.data);
     int result = 0;
-    if (!moments || !image) {
-        result = bl_fail_memory(err, "the picture to encode", 3 * pixels * sizeof *image);
+    if (!image.data || !moments.data) {
+        result = bl_fail_memory(err, "the picture to encode", values * sizeof *image.data);
         goto done;
     }
-    bl_pixels_to_float(image, rgb, height * 8, width * 8);
-    bl_port inputs[] = {{"image", image}, {NULL, NULL}}, outputs[] = {{"moments", moments}, {NULL, NULL}};
-    result = bl_engine_pass(engine, phase, inputs, outputs, err);
-    if (!result && !bl_all_finite(moments, 2 * n)) {
+    bl_pixels_to_float(image.data, rgb, height * 8, width * 8);
+    result = pass_tiles(engine, phase, &t, &image, &moments, err);
+    if (!result && !bl_all_finite(moments.data, n)) {
         result = bl_fail_nan(engine, BL_VAE_ENCODER, "in the latents", err);
     }
-    for (size_t i = 0; i < n && !result; i++) { /* the first half of the channels is the mean */
-        latents[i] = moments[i] * (float)arch->vae.scaling_factor;
+    for (size_t i = 0; i < n / 2 && !result; i++) { /* the first half of the channels is the mean */
+        latents[i] = moments.data[i] * (float)arch->vae.scaling_factor;
     }
 done:
-    free(moments);
-    free(image);
+    free(image.data);
+    free(moments.data);
     return result;
 }
 

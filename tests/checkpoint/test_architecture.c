@@ -1,6 +1,6 @@
 /* What a checkpoint is: the three families in both layouts, how prediction is found, and what is refused. */
 #include "checkpoint/architecture.h"
-#include "support/files.h"
+#include "scratch.h"
 #include "support/synth.h"
 
 #include <math.h>
@@ -12,21 +12,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static char folder[BL_TEST_PATH], path[BL_TEST_PATH];
-
-static int make_folder(void **state) {
-    (void)state;
-    bl_test_folder(folder);
-    bl_test_join(path, folder, "x.safetensors");
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    bl_test_folder_remove(folder);
-    return 0;
-}
 
 static bl_architecture detect(const char *file) {
     bl_checkpoint *c;
@@ -478,8 +463,6 @@ static void senseless_shapes_are_errors(void **state) {
         }
     }
 }
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

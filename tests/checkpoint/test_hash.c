@@ -1,6 +1,6 @@
 /* SHA-256 of files, with a cache and a way to stop. */
 #include "checkpoint/hash.h"
-#include "support/files.h"
+#include "scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,21 +8,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static char folder[BL_TEST_PATH], path[BL_TEST_PATH];
-
-static int make_folder(void **state) {
-    (void)state;
-    bl_test_folder(folder);
-    bl_test_join(path, folder, "x");
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    bl_test_folder_remove(folder);
-    return 0;
-}
 
 /* FIPS 180-4's examples: "abc", nothing, and a million times "a". */
 static const char hash_abc[] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -87,8 +72,6 @@ static void the_cache_follows_the_file(void **state) {
     bl_hash_cache_free(&cache);
     assert_null(cache);
 }
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

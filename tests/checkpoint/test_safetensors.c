@@ -1,6 +1,6 @@
 /* safetensors files: what is read is what was written, and each way to be wrong has its message. */
 #include "checkpoint/safetensors.h"
-#include "support/files.h"
+#include "scratch.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -13,21 +13,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static char folder[BL_TEST_PATH], path[BL_TEST_PATH];
-
-static int make_folder(void **state) {
-    (void)state;
-    bl_test_folder(folder);
-    bl_test_join(path, folder, "x.safetensors");
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    bl_test_folder_remove(folder);
-    return 0;
-}
 
 /* Opening must fail with this code, and the message must name the file and hold `text`. */
 static void expect_refusal(int code, const char *text) {
@@ -427,8 +412,6 @@ static void threads_may_read_at_once(void **state) {
     free(data[0]);
     free(data[1]);
 }
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

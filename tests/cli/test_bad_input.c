@@ -198,6 +198,16 @@ static void test_bad_output(void **state) {
     EXPECT_FAILURE(&o, 2, "--trace", "also the name");
     TRY("-o", "/dev/null", "--overwrite"); /* which root could replace */
     EXPECT_FAILURE(&o, 2, "--output", "/dev/null", "no regular file");
+    TRY("-o", "-", "-c", "2");
+    EXPECT_FAILURE(&o, 2, "--output", "\"-\"", "one picture", "%i");
+    TRY("-o", "-", "--batch", "2");
+    EXPECT_FAILURE(&o, 2, "--output", "\"-\"", "one picture");
+    TRY("-o", "-", "--json");
+    EXPECT_FAILURE(&o, 2, "--output", "\"-\"", "--json");
+    TRY("-o", "x.png", "-c", "2", "--save-latents", "-");
+    EXPECT_FAILURE(&o, 2, "--save-latents", "\"-\"", "\"./-\"");
+    TRY("-o", "x.png", "--trace", "-");
+    EXPECT_FAILURE(&o, 2, "--trace", "\"-\"");
     memset(long_name, 'x', 300);
     TRY("-o", long_name);
     EXPECT_FAILURE(&o, 2, "--output", "too long");
@@ -289,6 +299,8 @@ static void test_bad_eval(void **state) {
     EXPECT_FAILURE(&o, 2, "text_encoder_2", "no");
     BALLAST(&o, "eval", "unet", "-m", model, "--inputs", "absent", "-o", "out.safetensors");
     EXPECT_FAILURE(&o, 2, "absent", "No such file");
+    BALLAST(&o, "eval", "unet", "-m", model, "--inputs", inputs, "-o", "-");
+    EXPECT_FAILURE(&o, 2, "--output", "\"-\"");
     BALLAST(&o, "eval", "unet", "-m", model, "--inputs", inputs, "-o", "absent/out.safetensors");
     EXPECT_FAILURE(&o, 2, "--output", "\"absent\"");
     bl_test_data(inputs, "sd15/golden/vae.safetensors");
@@ -321,6 +333,11 @@ static void test_full_disk(void **state) {
     EXPECT_FAILURE(&o, 1, "cannot write", "too large");
     nothing_written();
     assert_int_equal(rig_files("t.json"), 0);
+    rig_run(&o, (const char *const[]){"sh", "-c",
+                                      "exec \"$0\" generate -m \"$1\" -p fox -W 64 -H 64 -s 1 -q -o - "
+                                      ">/dev/full",
+                                      rig_program(), model, NULL});
+    EXPECT_FAILURE(&o, 1, "standard output", "No space left");
     rig_free(&o);
 }
 

@@ -32,34 +32,33 @@ static void read_png(bl_picture *out, const char *path) {
     }
 }
 
-/* At most 0.5% of the bytes are off, by 1. */
-static void expect_golden(const char *path, const char *golden_name) {
-    char golden_path[BL_TEST_PATH];
-    bl_picture mine, golden;
-    bl_test_data(golden_path, golden_name);
+/* At most this share of the bytes is off, by 1. */
+static void expect_near(const char *path, const char *wanted_path, double share) {
+    bl_picture mine, wanted;
     read_png(&mine, path);
-    read_png(&golden, golden_path);
-    assert_int_equal(mine.width, golden.width);
-    assert_int_equal(mine.height, golden.height);
+    read_png(&wanted, wanted_path);
+    assert_int_equal(mine.width, wanted.width);
+    assert_int_equal(mine.height, wanted.height);
     int64_t bytes = mine.width * mine.height * 3, off = 0;
     for (int64_t i = 0; i < bytes; i++) {
-        int apart = abs(mine.rgb[i] - golden.rgb[i]);
+        int apart = abs(mine.rgb[i] - wanted.rgb[i]);
         if (apart > 1) {
-            fail_msg("%s: byte %lld is %d instead of %d", golden_name, (long long)i, mine.rgb[i],
-                     golden.rgb[i]);
+            fail_msg("%s: byte %lld is %d instead of %d as in %s", path, (long long)i, mine.rgb[i],
+                     wanted.rgb[i], wanted_path);
         }
         off += apart;
     }
-    if (off * 200 > bytes) {
-        fail_msg("%s: %lld of %lld bytes are off", golden_name, (long long)off, (long long)bytes);
+    if ((double)off > share * (double)bytes) {
+        fail_msg("%s: %lld of %lld bytes are not as in %s", path, (long long)off, (long long)bytes,
+                 wanted_path);
     }
     bl_picture_clear(&mine);
-    bl_picture_clear(&golden);
+    bl_picture_clear(&wanted);
 }
 
 /* diffusers' own picture, in F32. */
 static void golden_picture(const char *family, bl_synth_layout layout) {
-    char path[BL_TEST_PATH], noise[BL_TEST_PATH + 32], name[128];
+    char path[BL_TEST_PATH], noise[BL_TEST_PATH + 32], golden[BL_TEST_PATH], name[128];
     outcome o = {0};
     bl_synth_checkpoint(path, family, layout);
     snprintf(name, sizeof name, "%s/golden/pipeline/txt2img.safetensors", family);
@@ -71,7 +70,8 @@ static void golden_picture(const char *family, bl_synth_layout layout) {
     expect_success(&o);
     assert_string_equal(o.out, "golden.png\n");
     snprintf(name, sizeof name, "%s/golden/pipeline/euler_128.png", family);
-    expect_golden("golden.png", name);
+    bl_test_data(golden, name);
+    expect_near("golden.png", golden, bl_golden_share_off(family, "euler_128", NULL));
     rig_free(&o);
 }
 
@@ -109,21 +109,28 @@ static void test_same_seed(void **state) {
     rig_free(&o);
 }
 
-/* Pixels of two files are the same; their parameters may differ. */
-static void expect_same_pixels(const char *one, const char *other) {
-    bl_picture a, b;
-    read_png(&a, one);
-    read_png(&b, other);
-    assert_int_equal(a.width, b.width);
-    assert_int_equal(a.height, b.height);
-    if (memcmp(a.rgb, b.rgb, (size_t)(a.width * a.height * 3)) != 0) {
-        fail_msg("%s and %s are different pictures", one, other);
-    }
-    bl_picture_clear(&a);
-    bl_picture_clear(&b);
+/* "-" is standard output: the picture and nothing else, whatever else is printed. */
+static void test_to_stdout(void **state) {
+    outcome o = {0};
+    (void)state;
+    SMALL(&o, "-S", "5", "-o", "kept.png");
+    rig_run(&o, (const char *const[]){"sh", "-c",
+                                      "exec \"$0\" generate -m \"$1\" -p \"$2\" -n \"$3\" -W 64 -H 72 -s 3 "
+                                      "-S 5 -v --show -o - >printed.png",
+                                      rig_program(), model, PROMPT, NEGATIVE, NULL});
+    assert_int_equal(o.code, 0);
+    expect_contains(o.err, "Time: ");
+    expect_contains(o.err, "--show: this is no terminal");
+    expect_same_file("kept.png", "printed.png");
+    SMALL(&o, "-S", "5", "-o", "./-"); /* a file of that name */
+    assert_string_equal(o.out, "./-\n");
+    expect_same_file("kept.png", "./-");
+    unlink("./-");
+    rig_free(&o);
 }
 
-/* Seeds go up by one a picture; a picture of a batch is the one its seed gives alone. */
+/* Seeds go up by one a picture; a picture of a batch is the one its seed gives alone, but for the roundings
+ * of matrix products of another height where there is no AVX-512. */
 static void test_several(void **state) {
     outcome o = {0};
     (void)state;
@@ -136,10 +143,10 @@ static void test_several(void **state) {
     SMALL(&o, "-S", "12", "-o", "alone-100%%.png");
     expect_success(&o);
     assert_string_equal(o.out, "alone-100%.png\n");
-    expect_same_pixels("batch-10.png", "count-0.png");
-    expect_same_pixels("batch-11.png", "count-1.png");
-    expect_same_file("batch-12.png", "count-2.png");
-    expect_same_file("batch-12.png", "alone-100%.png");
+    expect_near("batch-10.png", "count-0.png", 0.005);
+    expect_near("batch-11.png", "count-1.png", 0.005);
+    expect_near("batch-12.png", "count-2.png", 0.005);
+    expect_same_file("count-2.png", "alone-100%.png");
     SMALL(&o, "--count", "2", "--batch", "2", "-o", "random-%i-%s.png");
     expect_success(&o);
     assert_int_equal(rig_files("random-"), 4);
@@ -343,11 +350,12 @@ static void test_settings(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),        cmocka_unit_test(test_same_seed),
-        cmocka_unit_test(test_several),        cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_image_to_image), cmocka_unit_test(test_latents),
-        cmocka_unit_test(test_json),           cmocka_unit_test(test_samplers),
-        cmocka_unit_test(test_settings),       cmocka_unit_test(test_upscalers),
+        cmocka_unit_test(test_goldens),    cmocka_unit_test(test_same_seed),
+        cmocka_unit_test(test_to_stdout),  cmocka_unit_test(test_several),
+        cmocka_unit_test(test_parameters), cmocka_unit_test(test_image_to_image),
+        cmocka_unit_test(test_latents),    cmocka_unit_test(test_json),
+        cmocka_unit_test(test_samplers),   cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_upscalers),
     };
     return cmocka_run_group_tests_name("cli.pictures", tests, setup, rig_close);
 }

@@ -23,8 +23,9 @@
 static char model[BL_TEST_PATH];
 
 /* Runs generate --show in a terminal that answers the question for its features with `answer`; what it
- * printed there, which the caller frees. */
-static char *run_in_terminal(const char *answer, const char *const *environment) {
+ * printed there, which the caller frees. *code: its exit code. */
+static char *run_in_terminal(int *code, const char *output, const char *answer,
+                             const char *const *environment) {
     size_t used = 0, room = 1 << 22;
     char *screen = calloc(1, room);
     int fd;
@@ -37,7 +38,7 @@ static char *run_in_terminal(const char *answer, const char *const *environment)
             setenv(environment[i], environment[i + 1], 1);
         }
         execl(rig_program(), "ballast", "generate", "-m", model, "-p", "a fox", "-W", "64", "-H", "64", "-s",
-              "1", "-S", "3", "--show", "--overwrite", "-o", "shown.png", (char *)NULL);
+              "1", "-S", "3", "--show", "--overwrite", "-o", output, (char *)NULL);
         _exit(127);
     }
     for (ssize_t n; used + 1 < room && (n = read(fd, screen + used, room - 1 - used)) > 0;) {
@@ -51,7 +52,14 @@ static char *run_in_terminal(const char *answer, const char *const *environment)
     close(fd);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
+    *code = WEXITSTATUS(status);
+    return screen;
+}
+
+static char *show_in_terminal(const char *answer, const char *const *environment) {
+    int code;
+    char *screen = run_in_terminal(&code, "shown.png", answer, environment);
+    assert_int_equal(code, 0);
     return screen;
 }
 
@@ -59,7 +67,7 @@ static const char *const plain[] = {"TERM", "xterm-256color", "TERM_PROGRAM", ""
 
 static void test_sixel(void **state) {
     (void)state;
-    char *screen = run_in_terminal("\033[?62;4;22c", plain), *start = strstr(screen, "\033P");
+    char *screen = show_in_terminal("\033[?62;4;22c", plain), *start = strstr(screen, "\033P");
     unsigned char *pixels = NULL, *palette = NULL;
     int width = 0, height = 0, colours = 0;
     bl_picture png;
@@ -88,7 +96,7 @@ static void test_sixel(void **state) {
 
 static void test_no_pictures(void **state) {
     (void)state;
-    char *screen = run_in_terminal("\033[?62;22c", plain);
+    char *screen = show_in_terminal("\033[?62;22c", plain);
     expect_contains(screen, "--show: this is no terminal that shows pictures");
     assert_null(strstr(screen, "\033P"));
     free(screen);
@@ -96,7 +104,7 @@ static void test_no_pictures(void **state) {
 
 static void test_kitty(void **state) {
     (void)state;
-    char *screen = run_in_terminal("", (const char *const[]){"TERM", "xterm-kitty", NULL});
+    char *screen = show_in_terminal("", (const char *const[]){"TERM", "xterm-kitty", NULL});
     expect_contains(screen, "\033_Ga=T,f=100,m=");
     assert_null(strstr(screen, "\033[c"));
     free(screen);
@@ -104,9 +112,20 @@ static void test_kitty(void **state) {
 
 static void test_iterm(void **state) {
     (void)state;
-    char *screen = run_in_terminal(
+    char *screen = show_in_terminal(
         "", (const char *const[]){"TERM", "xterm-256color", "TERM_PROGRAM", "iTerm.app", NULL});
     expect_contains(screen, "\033]1337;File=inline=1;size=");
+    free(screen);
+}
+
+/* A terminal can show a picture, but takes no PNG. */
+static void test_png_on_terminal(void **state) {
+    int code;
+    (void)state;
+    char *screen = run_in_terminal(&code, "-", "", (const char *const[]){"TERM", "xterm-kitty", NULL});
+    assert_int_equal(code, 2);
+    expect_contains(screen, "ballast: --output: standard output (\"-\") is a terminal");
+    assert_null(strstr(screen, "PNG"));
     free(screen);
 }
 
@@ -118,6 +137,7 @@ static int open_group(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_sixel), cmocka_unit_test(test_no_pictures),
-                                       cmocka_unit_test(test_kitty), cmocka_unit_test(test_iterm)};
+                                       cmocka_unit_test(test_kitty), cmocka_unit_test(test_iterm),
+                                       cmocka_unit_test(test_png_on_terminal)};
     return cmocka_run_group_tests(tests, open_group, rig_close);
 }

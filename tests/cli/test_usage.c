@@ -219,9 +219,20 @@ static void test_elsewhere(void **state) {
     rig_free(&o);
 }
 
+/* As editors elsewhere write them: a byte order mark, carriage returns, no end of the last line. */
+static void test_other_editors(void **state) {
+    (void)state;
+    write_text("other", "\xef\xbb\xbfsteps = 5\r\n\r\n# about\r\nprompt = a fox\r\ncfg = 3");
+    EXPECT_SETTING("steps", "5", "config file", "--config", "other");
+    EXPECT_SETTING("prompt", "\"a fox\"", "config file", "--config", "other");
+    EXPECT_SETTING("cfg", "3.0", "config file", "--config", "other");
+    write_text("other", "\xef\xbb\xbf");
+    EXPECT_SETTING("steps", "20", "default", "--config", "other");
+}
+
 static void test_bad_config(void **state) {
     outcome o = {0};
-    static char long_line[10000];
+    static char long_file[65537];
     (void)state;
     write_text("bad", "steps = 5\nstepz = 3\n");
     BALLAST(&o, "config", "--config", "bad");
@@ -235,10 +246,17 @@ static void test_bad_config(void **state) {
     write_text("bad", "config = other\n");
     BALLAST(&o, "config", "--config", "bad");
     EXPECT_FAILURE(&o, 2, "bad:1", "no such setting");
-    memset(long_line, 'x', sizeof long_line - 1);
-    write_text("bad", long_line);
+    bl_test_write("bad", "steps = 5\nsampler = He\0un\n", 26);
     BALLAST(&o, "config", "--config", "bad");
-    EXPECT_FAILURE(&o, 2, "bad:1", "too long");
+    EXPECT_FAILURE(&o, 2, "bad:2", "NUL byte");
+    memset(long_file, 'x', sizeof long_file - 1);
+    write_text("bad", long_file);
+    BALLAST(&o, "config", "--config", "bad");
+    EXPECT_FAILURE(&o, 2, "bad: too long");
+    long_file[sizeof long_file - 2] = 0;
+    write_text("bad", long_file);
+    BALLAST(&o, "config", "--config", "bad");
+    EXPECT_FAILURE(&o, 2, "bad:1", "name = value", "xxx...");
     BALLAST(&o, "config", "--config", "absent");
     EXPECT_FAILURE(&o, 2, "absent", "No such file");
     BALLAST(&o, "config", "--config", ".");
@@ -378,6 +396,7 @@ int main(void) {
         cmocka_unit_test(test_config_is_a_config),
         cmocka_unit_test(test_other_bytes),
         cmocka_unit_test(test_elsewhere),
+        cmocka_unit_test(test_other_editors),
         cmocka_unit_test(test_bad_config),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_documents),

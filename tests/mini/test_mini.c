@@ -1,22 +1,13 @@
 /* The embedded model: it says what its prompts say (models/README.md, "The regression check"), and its
  * pictures are those of diffusers. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "pipeline/rig.h"
 
-#include <cmocka.h>
-
-#include "ballast.h"
 #include "image/png.h"
-#include "support/goldens.h"
 
 #include <float.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
+#define MODEL BALLAST_TEST_MODELS "/ballast-mini.safetensors"
 #define SIDE 128 /* pixels of the model's pictures */
 #define THUMB 16 /* and of a thumbnail, whose every value is the mean of CELL x CELL */
 #define CELL (SIDE / THUMB)
@@ -24,29 +15,6 @@
 #define PROMPTS 100
 #define NEEDED 60    /* of them nearest to the emoji that is meant */
 #define NEEDED_DB 45 /* PSNR against diffusers in f32 */
-
-typedef struct studio {
-    ballast_context *context;
-    ballast_model *model;
-} studio;
-
-static void open_studio(studio *s, const char *dtype) {
-    ballast_error err = {0};
-    ballast_context_options co = BALLAST_CONTEXT_OPTIONS_INIT;
-    ballast_model_options mo = BALLAST_MODEL_OPTIONS_INIT;
-    co.cache_dir = "";
-    mo.path = BALLAST_TEST_MODELS "/ballast-mini.safetensors";
-    mo.dtype = dtype;
-    if (ballast_context_open(&s->context, &co, &err) ||
-        ballast_model_open(&s->model, s->context, &mo, &err)) {
-        fail_msg("%s", err.message);
-    }
-}
-
-static void close_studio(studio *s) {
-    ballast_model_close(&s->model);
-    ballast_context_close(&s->context);
-}
 
 typedef struct taken {
     uint8_t *rgb; /* [height, width, 3] */
@@ -76,7 +44,7 @@ static ballast_generate_options request(taken *t, const char *prompt, uint64_t s
     return o;
 }
 
-static void generate(studio *s, const ballast_generate_options *o) {
+static void generate(rig_studio *s, const ballast_generate_options *o) {
     ballast_error err = {0};
     if (ballast_generate(NULL, s->model, o, &err)) {
         fail_msg("\"%s\": %s", o->prompt, err.message);
@@ -159,14 +127,14 @@ static void read_fixed(fixed *out, int *emoji) {
 static void test_prompts(void **state) {
     static fixed lines[PROMPTS];
     bl_picture check;
-    studio s;
+    rig_studio s;
     int emoji, right = 0;
     (void)state;
     read_fixed(lines, &emoji);
     read_png(&check, BALLAST_TEST_MODELS "/check.png");
     assert_int_equal(check.width, COLUMNS * THUMB);
     assert_int_equal(check.height, (emoji + COLUMNS - 1) / COLUMNS * THUMB);
-    open_studio(&s, "auto");
+    rig_open(&s, MODEL, "auto", "");
     for (int i = 0; i < PROMPTS; i++) {
         taken t;
         ballast_generate_options o = request(&t, lines[i].prompt, lines[i].seed);
@@ -178,7 +146,7 @@ static void test_prompts(void **state) {
     }
     print_message("%d of %d nearest to the emoji that is meant\n", right, PROMPTS);
     assert_in_range(right, NEEDED, PROMPTS);
-    close_studio(&s);
+    rig_close(&s);
     bl_picture_clear(&check);
 }
 
@@ -198,9 +166,9 @@ static double psnr(const taken *t, const bl_picture *gold) {
 static void test_diffusers(void **state) {
     static const char *const prompts[] = {"a red heart", "a panda on a blue background", "a birthday cake"};
     static const char *const files[] = {"a-red-heart", "a-panda-on-a-blue-background", "a-birthday-cake"};
-    studio s;
+    rig_studio s;
     (void)state;
-    open_studio(&s, "f32");
+    rig_open(&s, MODEL, "f32", "");
     for (int i = 0; i < 3; i++) {
         char name[128], path[BL_TEST_PATH];
         bl_picture gold;
@@ -218,20 +186,20 @@ static void test_diffusers(void **state) {
         free(t.rgb);
         bl_picture_clear(&gold);
     }
-    close_studio(&s);
+    rig_close(&s);
 }
 
 /* A second pass at 1.5 times the size, and a picture as the start: still what the prompt says. */
 static void test_larger_and_from_picture(void **state) {
     static fixed lines[PROMPTS];
     bl_picture check;
-    studio s;
+    rig_studio s;
     int emoji;
     taken first, t;
     (void)state;
     read_fixed(lines, &emoji);
     read_png(&check, BALLAST_TEST_MODELS "/check.png");
-    open_studio(&s, "auto");
+    rig_open(&s, MODEL, "auto", "");
     ballast_generate_options o = request(&first, lines[0].prompt, lines[0].seed);
     generate(&s, &o);
     o.payload = &t;
@@ -251,7 +219,7 @@ static void test_larger_and_from_picture(void **state) {
     assert_memory_not_equal(t.rgb, first.rgb, (size_t)SIDE * SIDE * 3);
     free(t.rgb);
     free(first.rgb);
-    close_studio(&s);
+    rig_close(&s);
     bl_picture_clear(&check);
 }
 

@@ -4,37 +4,23 @@
 
 #include "checkpoint/architecture.h"
 
+/* What the UNets of SD1.x and SD2.x share. */
+#define PUBLISHED_SD_UNET                                                                 \
+    .in_channels = 4, .out_channels = 4, .levels = 4, .channels = {320, 640, 1280, 1280}, \
+    .resnets = {2, 2, 2, 2}, .down_depth = {{1, 1}, {1, 1}, {1, 1}}, .mid_depth = 1,      \
+    .up_depth = {{0}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}}, .time_dim = 1280, .groups = 32, .norm_eps = 1e-5f
+
 static const bl_unet_architecture published_sd15_unet = {
-    .in_channels = 4,
-    .out_channels = 4,
-    .levels = 4,
-    .channels = {320, 640, 1280, 1280},
-    .resnets = {2, 2, 2, 2},
-    .down_depth = {{1, 1}, {1, 1}, {1, 1}},
-    .mid_depth = 1,
-    .up_depth = {{0}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}},
+    PUBLISHED_SD_UNET,
     .heads = {8, 8, 8, 8},
     .context_dim = 768,
-    .time_dim = 1280,
-    .groups = 32,
-    .norm_eps = 1e-5f,
 };
 
 static const bl_unet_architecture published_sd21_unet = {
-    .in_channels = 4,
-    .out_channels = 4,
-    .levels = 4,
-    .channels = {320, 640, 1280, 1280},
-    .resnets = {2, 2, 2, 2},
-    .down_depth = {{1, 1}, {1, 1}, {1, 1}},
-    .mid_depth = 1,
-    .up_depth = {{0}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}},
+    PUBLISHED_SD_UNET,
     .heads = {5, 10, 20, 20},
     .linear_proj = true,
     .context_dim = 1024,
-    .time_dim = 1280,
-    .groups = 32,
-    .norm_eps = 1e-5f,
 };
 
 static const bl_unet_architecture published_sdxl_unet = {
@@ -67,29 +53,13 @@ static const bl_vae_architecture published_vae = {
     .scaling_factor = 0.18215,
 };
 
-static const bl_text_architecture published_clip_l = {
-    .present = true,
-    .width = 768,
-    .layers = 12,
-    .heads = 12,
-    .ff_dim = 3072,
-    .positions = 77,
-    .vocab = 49408,
-    .quick_gelu = true,
-    .context_norm = true,
-};
+#define PUBLISHED_CLIP_L                                                                       \
+    .present = true, .width = 768, .layers = 12, .heads = 12, .ff_dim = 3072, .positions = 77, \
+    .vocab = 49408, .quick_gelu = true
 
-static const bl_text_architecture published_clip_l_sdxl = {
-    .present = true,
-    .width = 768,
-    .layers = 12,
-    .heads = 12,
-    .ff_dim = 3072,
-    .positions = 77,
-    .vocab = 49408,
-    .quick_gelu = true,
-    .context_skip = 1,
-};
+static const bl_text_architecture published_clip_l = {PUBLISHED_CLIP_L, .context_norm = true};
+
+static const bl_text_architecture published_clip_l_sdxl = {PUBLISHED_CLIP_L, .context_skip = 1};
 
 /* OpenCLIP-H as single files of SD2.x have it: with the layer that nothing reads. */
 static const bl_text_architecture published_clip_h = {

@@ -234,4 +234,43 @@ static inline bool rig_case(char which[RIG_NAME], const char *name, const char *
     return true;
 }
 
+/* How a network is held against its goldens: `check` does so for one checkpoint in one type. RIG_WAYS are the
+ * tests of one checker: every family from a single file and from a folder, weights stored in F16, work in
+ * BF16. */
+typedef struct rig_checker {
+    void (*check)(const char *family, bl_synth_layout layout, bl_dtype dtype, int threads);
+} rig_checker;
+
+static inline void rig_families_of(void **state, bl_synth_layout layout, bl_dtype dtype) {
+    const rig_checker *c = *state;
+    for (int i = 0; i < RIG_FAMILIES; i++) {
+        c->check(rig_families[i], layout, dtype, 1);
+    }
+}
+
+static inline void test_single_file(void **state) {
+    rig_families_of(state, BL_SYNTH_SINGLE, BL_F32);
+}
+
+static inline void test_folder(void **state) {
+    rig_families_of(state, BL_SYNTH_FOLDER, BL_F32);
+}
+
+/* On all cores, for once. */
+static inline void test_f16_file(void **state) {
+    const rig_checker *c = *state;
+    c->check("sd15", BL_SYNTH_SINGLE_F16, BL_F32, 0);
+}
+
+static inline void test_bf16(void **state) {
+    rig_families_of(state, BL_SYNTH_SINGLE, BL_BF16);
+    rig_check_bf16();
+}
+
+#define RIG_WAYS(checker)                                     \
+    cmocka_unit_test_prestate(test_single_file, &(checker)),  \
+        cmocka_unit_test_prestate(test_folder, &(checker)),   \
+        cmocka_unit_test_prestate(test_f16_file, &(checker)), \
+        cmocka_unit_test_prestate(test_bf16, &(checker))
+
 #endif

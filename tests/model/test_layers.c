@@ -131,10 +131,10 @@ static void check_layer(const rig *r, size_t index, const char *amplitude, const
     rig_check(r, g, c.golden, dtype);
 }
 
-static void check_family(const char *family, bl_synth_layout layout, bl_dtype dtype) {
+static void check_all(const char *family, bl_synth_layout layout, bl_dtype dtype, int threads) {
     rig r;
     char name[RIG_NAME];
-    rig_open(&r, family, layout, "layers", 1);
+    rig_open(&r, family, layout, "layers", threads);
     rig_name(name, "%s/golden/layers.json", family);
     json_t *where = bl_test_json(name);
     assert_int_equal(json_object_size(where), sizeof layers / sizeof *layers);
@@ -146,33 +146,9 @@ static void check_family(const char *family, bl_synth_layout layout, bl_dtype dt
     rig_close(&r);
 }
 
-static void test_single_file(void **state) {
-    (void)state;
-    for (int i = 0; i < RIG_FAMILIES; i++) {
-        check_family(rig_families[i], BL_SYNTH_SINGLE, BL_F32);
-    }
-}
-
-static void test_folder(void **state) {
-    (void)state;
-    for (int i = 0; i < RIG_FAMILIES; i++) {
-        check_family(rig_families[i], BL_SYNTH_FOLDER, BL_F32);
-    }
-}
-
-static void test_bf16(void **state) {
-    (void)state;
-    for (int i = 0; i < RIG_FAMILIES; i++) {
-        check_family(rig_families[i], BL_SYNTH_SINGLE, BL_BF16);
-    }
-    rig_check_bf16();
-}
+static rig_checker all = {check_all};
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_single_file),
-        cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_bf16),
-    };
+    const struct CMUnitTest tests[] = {RIG_WAYS(all)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

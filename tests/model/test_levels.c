@@ -5,9 +5,7 @@
 
 #include "model/autoencoder_kl.h"
 #include "model/unet.h"
-
-#include <sys/wait.h>
-#include <unistd.h>
+#include "support/again.h"
 
 #define PORTS 8
 
@@ -155,17 +153,6 @@ static int close_device(void **state) {
     return 0;
 }
 
-static int run_again(const char *program, const char *isa) {
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        execl("/proc/self/exe", program, isa, (char *)NULL);
-        _exit(127);
-    }
-    int status = 1;
-    return child < 0 || waitpid(child, &status, 0) < 0 || status ? 1 : 0;
-}
-
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(autoencoders),
@@ -175,7 +162,7 @@ int main(int argc, char **argv) {
     if (argc > 1) {
         isa_max = (bl_cpu_isa)atoi(argv[1]);
     } else {
-        failures += run_again(argv[0], "2"); /* AVX2: other kernels of oneDNN */
+        failures += bl_test_again("2"); /* AVX2: other kernels of oneDNN */
     }
     return failures + cmocka_run_group_tests(tests, open_device, close_device);
 }

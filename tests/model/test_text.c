@@ -103,33 +103,7 @@ static void check_all(const char *family, bl_synth_layout layout, bl_dtype dtype
     rig_close(&r);
 }
 
-static void test_single_file(void **state) {
-    (void)state;
-    for (int i = 0; i < RIG_FAMILIES; i++) {
-        check_all(rig_families[i], BL_SYNTH_SINGLE, BL_F32, 1);
-    }
-}
-
-static void test_folder(void **state) {
-    (void)state;
-    for (int i = 0; i < RIG_FAMILIES; i++) {
-        check_all(rig_families[i], BL_SYNTH_FOLDER, BL_F32, 1);
-    }
-}
-
-/* Weights stored in F16, work in F32 on all cores. */
-static void test_f16_file(void **state) {
-    (void)state;
-    check_all("sd15", BL_SYNTH_SINGLE_F16, BL_F32, 0);
-}
-
-static void test_bf16(void **state) {
-    (void)state;
-    for (int i = 0; i < RIG_FAMILIES; i++) {
-        check_all(rig_families[i], BL_SYNTH_SINGLE, BL_BF16, 1);
-    }
-    rig_check_bf16();
-}
+static rig_checker all = {check_all};
 
 /* All hidden states of one prompt, as taps. */
 static void test_hidden_states(void **state) {
@@ -183,9 +157,9 @@ static void test_clip_skip(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_single_file),   cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_f16_file),      cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_hidden_states), cmocka_unit_test(test_clip_skip),
+        RIG_WAYS(all),
+        cmocka_unit_test(test_hidden_states),
+        cmocka_unit_test(test_clip_skip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

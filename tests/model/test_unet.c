@@ -39,40 +39,9 @@ static void check_all(const char *family, bl_synth_layout layout, bl_dtype dtype
     rig_close(&r);
 }
 
-static void test_single_file(void **state) {
-    (void)state;
-    for (int i = 0; i < RIG_FAMILIES; i++) {
-        check_all(rig_families[i], BL_SYNTH_SINGLE, BL_F32, 1);
-    }
-}
-
-static void test_folder(void **state) {
-    (void)state;
-    for (int i = 0; i < RIG_FAMILIES; i++) {
-        check_all(rig_families[i], BL_SYNTH_FOLDER, BL_F32, 1);
-    }
-}
-
-/* Weights stored in F16, work in F32 on all cores. */
-static void test_f16_file(void **state) {
-    (void)state;
-    check_all("sd15", BL_SYNTH_SINGLE_F16, BL_F32, 0);
-}
-
-static void test_bf16(void **state) {
-    (void)state;
-    for (int i = 0; i < RIG_FAMILIES; i++) {
-        check_all(rig_families[i], BL_SYNTH_SINGLE, BL_BF16, 1);
-    }
-    rig_check_bf16();
-}
+static rig_checker all = {check_all};
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_single_file),
-        cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_f16_file),
-        cmocka_unit_test(test_bf16),
-    };
+    const struct CMUnitTest tests[] = {RIG_WAYS(all)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

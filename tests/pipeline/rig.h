@@ -135,20 +135,27 @@ static inline uint64_t rig_figure(json_t *report, int batch, const char *part, c
     return (uint64_t)json_integer_value(v);
 }
 
-/* A whole number of what ballast_plan says about the request. */
-static inline uint64_t rig_planned(rig_studio *s, const ballast_generate_options *o, const char *name) {
+/* What ballast_plan says about the request, parsed. Caller: json_decref. */
+static inline json_t *rig_plan(rig_studio *s, const ballast_generate_options *o) {
     ballast_error err = {0};
     char *text = NULL;
     if (ballast_plan(&text, NULL, s->model, o, NULL, &err)) {
         fail_msg("%s", err.message);
     }
-    json_t *plan = json_loads(text, 0, NULL), *v = json_object_get(plan, name);
+    json_t *plan = json_loads(text, 0, NULL);
+    assert_non_null(plan);
+    ballast_string_free(&text);
+    return plan;
+}
+
+/* A whole number of it. */
+static inline uint64_t rig_planned(rig_studio *s, const ballast_generate_options *o, const char *name) {
+    json_t *plan = rig_plan(s, o), *v = json_object_get(plan, name);
     if (!json_is_integer(v)) {
         fail_msg("the plan has no %s", name);
     }
     uint64_t value = (uint64_t)json_integer_value(v);
     json_decref(plan);
-    ballast_string_free(&text);
     return value;
 }
 

@@ -39,6 +39,16 @@ static inline bl_sim_card described_card(void) {
                          .flops_bf16 = 120e12};
 }
 
+/* The problem on that card, all of whose memory it may use, one generation after the other. */
+static inline void described_finish(bl_problem *p, const bl_sim_card *card) {
+    p->memory_bytes = p->budget_bytes = card->memory_bytes;
+    p->copy_rate = card->copy_rate;
+    p->copy_latency = card->copy_latency;
+    p->async_copy = !card->shares_cores;
+    p->cyclic = true;
+    CHECK(bl_problem_finish(p, &described_error));
+}
+
 /* tests/data/residency/NAME.json: blocks with their bytes, phases with GFLOP of each block. */
 static inline bl_problem *described_model(const char *name, const bl_sim_card *card) {
     char path[512];
@@ -79,12 +89,7 @@ static inline bl_problem *described_model(const char *name, const bl_sim_card *c
                                    &described_error));
     }
     json_decref(root);
-    p->memory_bytes = p->budget_bytes = card->memory_bytes;
-    p->copy_rate = card->copy_rate;
-    p->copy_latency = card->copy_latency;
-    p->async_copy = !card->shares_cores;
-    p->cyclic = true;
-    CHECK(bl_problem_finish(p, &described_error));
+    described_finish(p, card);
     return p;
 }
 

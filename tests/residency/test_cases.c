@@ -32,12 +32,7 @@ static bl_problem *transformer_pipeline(const bl_sim_card *card) {
         CHECK(bl_problem_add_phase(&number, p, parts[m].name, parts[m].stage, number, parts[m].passes,
                                    parts[m].arena, seconds, &described_error));
     }
-    p->memory_bytes = p->budget_bytes = card->memory_bytes;
-    p->copy_rate = card->copy_rate;
-    p->copy_latency = card->copy_latency;
-    p->async_copy = !card->shares_cores;
-    p->cyclic = true;
-    CHECK(bl_problem_finish(p, &described_error));
+    described_finish(p, card);
     return p;
 }
 

@@ -152,6 +152,23 @@ double bl_golden_tolerance(const bl_golden *golden, const char *name, bl_dtype p
                                         (half ? 2e-3 : 2e-2) * peak));
 }
 
+static double measured_off(const json_t *pictures, const char *name) {
+    json_t *off = json_object_get(json_object_get(pictures, name), "off");
+    if (!off) {
+        fail_msg("the tolerances have no picture \"%s\"", name);
+    }
+    return json_number_value(off);
+}
+
+double bl_golden_share_off(const char *family, const char *picture, const char *before) {
+    char name[BL_TEST_PATH];
+    snprintf(name, sizeof name, "%s/golden/tolerances.json", family);
+    json_t *all = bl_test_json(name), *pictures = json_object_get(all, "png");
+    double off = measured_off(pictures, picture) + (before ? measured_off(pictures, before) : 0);
+    json_decref(all);
+    return fmax(0.005, 16 * off);
+}
+
 double bl_golden_bf16_share(const bl_golden *golden, const char *name, const float *mine) {
     double torch = recorded(golden->tolerances, name, "bf16_rms", 0), sum = 0;
     assert_true(torch > 0);

@@ -49,6 +49,11 @@ void bl_golden_check(const bl_golden *golden, const char *name, const float *min
  * square over root mean square). Fails the test if torch's is not recorded. */
 double bl_golden_bf16_share(const bl_golden *golden, const char *name, const float *mine);
 
+/* The share of a picture's bytes that may be off by one: 0.5%, or, as tolerances are 16 times the golden's
+ * own error, 16 times the share in which the golden was measured to miss the exact picture. `before`: the
+ * picture whose latents it was made from, which has its own; or NULL. */
+double bl_golden_share_off(const char *family, const char *picture, const char *before);
+
 /* The comparison alone: the largest |gold - mine|, infinity if a value of mine is not finite. *where: its
  * index. */
 double bl_max_abs_error(const float *gold, const float *mine, int64_t count, int64_t *where);

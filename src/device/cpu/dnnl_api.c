@@ -1,162 +1,12 @@
 #include "device/cpu/dnnl_api.h"
 
-#include <dnnl.h>
+#include "device/cpu/dnnl_versions.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ARGS_MAX 7
-
-/* API 2 has memory descriptors as structs that need no freeing, API 3 as handles; descriptors of operations
- * are gone in API 3. Below this block nothing knows which one it is. */
-#if DNNL_VERSION_MAJOR >= 3
-typedef const_dnnl_memory_desc_t md_const;
-
-typedef struct md {
-    dnnl_memory_desc_t handle;
-} md;
-
-static dnnl_status_t md_make(md *m, int rank, const dnnl_dims_t dims, dnnl_data_type_t type,
-                             dnnl_format_tag_t tag) {
-    return dnnl_memory_desc_create_with_tag(&m->handle, rank, dims, type, tag);
-}
-
-static dnnl_status_t md_copy(md *m, md_const from) {
-    return dnnl_memory_desc_clone(&m->handle, from);
-}
-
-static void md_free(md *m) {
-    if (m->handle) {
-        dnnl_memory_desc_destroy(m->handle);
-        m->handle = NULL;
-    }
-}
-
-static md_const md_of(const md *m) {
-    return m->handle;
-}
-
-static bool md_blocking(bl_dnnl_blocking *b, md_const m) {
-    const dnnl_dims_t *dims, *padded, *strides, *sizes, *which;
-    dnnl_format_kind_t kind;
-    int rank, inner;
-    if (dnnl_memory_desc_query(m, dnnl_query_format_kind, &kind) || kind != dnnl_blocked ||
-        dnnl_memory_desc_query(m, dnnl_query_ndims_s32, &rank) ||
-        dnnl_memory_desc_query(m, dnnl_query_dims, &dims) ||
-        dnnl_memory_desc_query(m, dnnl_query_padded_dims, &padded) ||
-        dnnl_memory_desc_query(m, dnnl_query_strides, &strides) ||
-        dnnl_memory_desc_query(m, dnnl_query_inner_nblks_s32, &inner) ||
-        dnnl_memory_desc_query(m, dnnl_query_inner_blks, &sizes) ||
-        dnnl_memory_desc_query(m, dnnl_query_inner_idxs, &which) || rank > 4 || inner > BL_DNNL_BLOCKS) {
-        return false;
-    }
-    b->rank = rank;
-    b->inner = inner;
-    for (int i = 0; i < rank; i++) {
-        b->dims[i] = (*dims)[i];
-        b->strides[i] = (*strides)[i];
-        b->padded |= (*padded)[i] != (*dims)[i];
-    }
-    for (int i = 0; i < inner; i++) {
-        b->inner_size[i] = (*sizes)[i];
-        b->inner_dim[i] = (int)(*which)[i];
-    }
-    return true;
-}
-
-static dnnl_status_t add_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t alg, float alpha) {
-    return dnnl_post_ops_append_eltwise(ops, alg, alpha, 0.0f);
-}
-
-static dnnl_status_t add_sum(dnnl_post_ops_t ops) {
-    return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef);
-}
-
-static dnnl_status_t make_conv(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const bl_dnnl_conv *c,
-                               md_const src, md_const weights, md_const bias, md_const dst,
-                               const_dnnl_primitive_attr_t attr) {
-    dnnl_dims_t strides = {c->stride, c->stride}, begin = {c->top, c->left}, end = {c->bottom, c->right};
-    dnnl_dims_t dilates = {0, 0};
-    return dnnl_convolution_forward_primitive_desc_create(pd, engine, dnnl_forward_inference,
-                                                          dnnl_convolution_direct, src, weights, bias, dst,
-                                                          strides, dilates, begin, end, attr);
-}
-
-static dnnl_status_t make_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, md_const src,
-                                 md_const weights, md_const bias, md_const dst,
-                                 const_dnnl_primitive_attr_t attr) {
-    return dnnl_matmul_primitive_desc_create(pd, engine, src, weights, bias, dst, attr);
-}
-#else
-typedef const dnnl_memory_desc_t *md_const;
-
-typedef struct md {
-    dnnl_memory_desc_t value;
-} md;
-
-static dnnl_status_t md_make(md *m, int rank, const dnnl_dims_t dims, dnnl_data_type_t type,
-                             dnnl_format_tag_t tag) {
-    return dnnl_memory_desc_init_by_tag(&m->value, rank, dims, type, tag);
-}
-
-static dnnl_status_t md_copy(md *m, md_const from) {
-    m->value = *from;
-    return dnnl_success;
-}
-
-static void md_free(md *m) {
-    (void)m;
-}
-
-static md_const md_of(const md *m) {
-    return &m->value;
-}
-
-static bool md_blocking(bl_dnnl_blocking *b, md_const m) {
-    const dnnl_blocking_desc_t *f = &m->format_desc.blocking;
-    if (m->format_kind != dnnl_blocked || m->ndims > 4 || f->inner_nblks > BL_DNNL_BLOCKS || m->extra.flags) {
-        return false;
-    }
-    b->rank = m->ndims;
-    b->inner = f->inner_nblks;
-    for (int i = 0; i < m->ndims; i++) {
-        b->dims[i] = m->dims[i];
-        b->strides[i] = f->strides[i];
-        b->padded |= m->padded_dims[i] != m->dims[i];
-    }
-    for (int i = 0; i < f->inner_nblks; i++) {
-        b->inner_size[i] = f->inner_blks[i];
-        b->inner_dim[i] = (int)f->inner_idxs[i];
-    }
-    return true;
-}
-
-static dnnl_status_t add_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t alg, float alpha) {
-    return dnnl_post_ops_append_eltwise(ops, 1.0f, alg, alpha, 0.0f);
-}
-
-static dnnl_status_t add_sum(dnnl_post_ops_t ops) {
-    return dnnl_post_ops_append_sum(ops, 1.0f);
-}
-
-static dnnl_status_t make_conv(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const bl_dnnl_conv *c,
-                               md_const src, md_const weights, md_const bias, md_const dst,
-                               const_dnnl_primitive_attr_t attr) {
-    dnnl_dims_t strides = {c->stride, c->stride}, begin = {c->top, c->left}, end = {c->bottom, c->right};
-    dnnl_convolution_desc_t desc;
-    dnnl_status_t s = dnnl_convolution_forward_desc_init(
-        &desc, dnnl_forward_inference, dnnl_convolution_direct, src, weights, bias, dst, strides, begin, end);
-    return s ? s : dnnl_primitive_desc_create(pd, &desc, attr, engine, NULL);
-}
-
-static dnnl_status_t make_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, md_const src,
-                                 md_const weights, md_const bias, md_const dst,
-                                 const_dnnl_primitive_attr_t attr) {
-    dnnl_matmul_desc_t desc;
-    dnnl_status_t s = dnnl_matmul_desc_init(&desc, src, weights, bias, dst);
-    return s ? s : dnnl_primitive_desc_create(pd, &desc, attr, engine, NULL);
-}
-#endif
 
 struct bl_dnnl {
     dnnl_engine_t engine;
@@ -164,7 +14,7 @@ struct bl_dnnl {
 };
 
 struct bl_dnnl_layout {
-    md weights;
+    bl_md weights;
     bl_dnnl_blocking blocking;
 };
 
@@ -241,14 +91,14 @@ static dnnl_data_type_t type_of(bl_dtype t) {
 
 /* The four tensors of a product; bias stays empty where there is none. */
 typedef struct operands {
-    md src, weights, bias, dst;
+    bl_md src, weights, bias, dst;
 } operands;
 
 static void operands_free(operands *o) {
-    md_free(&o->src);
-    md_free(&o->weights);
-    md_free(&o->bias);
-    md_free(&o->dst);
+    bl_md_free(&o->src);
+    bl_md_free(&o->weights);
+    bl_md_free(&o->bias);
+    bl_md_free(&o->dst);
 }
 
 static dnnl_status_t conv_operands(operands *o, const bl_dnnl_conv *c, const bl_dnnl_layout *l) {
@@ -256,34 +106,34 @@ static dnnl_status_t conv_operands(operands *o, const bl_dnnl_conv *c, const bl_
     dnnl_dims_t weights = {c->o, c->c, c->kh, c->kw}, bias = {c->o};
     dnnl_data_type_t type = type_of(c->dtype);
     memset(o, 0, sizeof *o);
-    dnnl_status_t s = md_make(&o->src, 4, src, type, dnnl_nhwc);
-    s = s ? s : md_make(&o->dst, 4, dst, type, dnnl_nhwc);
+    dnnl_status_t s = bl_md_make(&o->src, 4, src, type, dnnl_nhwc);
+    s = s ? s : bl_md_make(&o->dst, 4, dst, type, dnnl_nhwc);
     s = s   ? s
-        : l ? md_copy(&o->weights, md_of(&l->weights))
-            : md_make(&o->weights, 4, weights, type, dnnl_format_tag_any);
-    return s ? s : c->bias ? md_make(&o->bias, 1, bias, dnnl_f32, dnnl_a) : dnnl_success;
+        : l ? bl_md_copy(&o->weights, bl_md_of(&l->weights))
+            : bl_md_make(&o->weights, 4, weights, type, dnnl_format_tag_any);
+    return s ? s : c->bias ? bl_md_make(&o->bias, 1, bias, dnnl_f32, dnnl_a) : dnnl_success;
 }
 
 static dnnl_status_t linear_operands(operands *o, const bl_dnnl_linear *l, const bl_dnnl_layout *layout) {
     dnnl_dims_t src = {l->rows, l->c}, dst = {l->rows, l->o}, weights = {l->c, l->o}, bias = {1, l->o};
     dnnl_data_type_t type = type_of(l->dtype);
     memset(o, 0, sizeof *o);
-    dnnl_status_t s = md_make(&o->src, 2, src, type, dnnl_ab);
-    s = s ? s : md_make(&o->dst, 2, dst, type, dnnl_ab);
+    dnnl_status_t s = bl_md_make(&o->src, 2, src, type, dnnl_ab);
+    s = s ? s : bl_md_make(&o->dst, 2, dst, type, dnnl_ab);
     s = s        ? s
-        : layout ? md_copy(&o->weights, md_of(&layout->weights))
-                 : md_make(&o->weights, 2, weights, type, dnnl_format_tag_any);
-    return s ? s : l->bias ? md_make(&o->bias, 2, bias, dnnl_f32, dnnl_ab) : dnnl_success;
+        : layout ? bl_md_copy(&o->weights, bl_md_of(&layout->weights))
+                 : bl_md_make(&o->weights, 2, weights, type, dnnl_format_tag_any);
+    return s ? s : l->bias ? bl_md_make(&o->bias, 2, bias, dnnl_f32, dnnl_ab) : dnnl_success;
 }
 
 static dnnl_status_t activation(dnnl_post_ops_t ops, bl_act act) {
     switch (act) {
     case BL_ACT_SILU:
-        return add_eltwise(ops, dnnl_eltwise_swish, 1.0f);
+        return bl_dnnl_add_eltwise(ops, dnnl_eltwise_swish, 1.0f);
     case BL_ACT_QUICK_GELU:
-        return add_eltwise(ops, dnnl_eltwise_swish, 1.702f);
+        return bl_dnnl_add_eltwise(ops, dnnl_eltwise_swish, 1.702f);
     case BL_ACT_GELU:
-        return add_eltwise(ops, dnnl_eltwise_gelu_erf, 0.0f);
+        return bl_dnnl_add_eltwise(ops, dnnl_eltwise_gelu_erf, 0.0f);
     default:
         return dnnl_success;
     }
@@ -298,7 +148,7 @@ static dnnl_status_t attributes(dnnl_primitive_attr_t *out, bl_act act, bool sum
     s = dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
     s = s ? s : dnnl_post_ops_create(&ops);
     s = s ? s : activation(ops, act);
-    s = s ? s : sum ? add_sum(ops) : dnnl_success;
+    s = s ? s : sum ? bl_dnnl_add_sum(ops) : dnnl_success;
     s = s ? s : dnnl_primitive_attr_set_post_ops(*out, ops);
     if (ops) {
         dnnl_post_ops_destroy(ops);
@@ -317,8 +167,8 @@ static dnnl_status_t conv_desc(dnnl_primitive_desc_t *out, bl_dnnl *d, const bl_
     if (s) {
         return s;
     }
-    s = make_conv(out, d->engine, c, md_of(&o->src), md_of(&o->weights), c->bias ? md_of(&o->bias) : NULL,
-                  md_of(&o->dst), attr);
+    s = bl_dnnl_make_conv(out, d->engine, c, bl_md_of(&o->src), bl_md_of(&o->weights),
+                          c->bias ? bl_md_of(&o->bias) : NULL, bl_md_of(&o->dst), attr);
     dnnl_primitive_attr_destroy(attr);
     return s;
 }
@@ -330,8 +180,8 @@ static dnnl_status_t linear_desc(dnnl_primitive_desc_t *out, bl_dnnl *d, const b
     if (s) {
         return s;
     }
-    s = make_matmul(out, d->engine, md_of(&o->src), md_of(&o->weights), l->bias ? md_of(&o->bias) : NULL,
-                    md_of(&o->dst), attr);
+    s = bl_dnnl_make_matmul(out, d->engine, bl_md_of(&o->src), bl_md_of(&o->weights),
+                            l->bias ? bl_md_of(&o->bias) : NULL, bl_md_of(&o->dst), attr);
     dnnl_primitive_attr_destroy(attr);
     return s;
 }
@@ -341,8 +191,8 @@ static int layout_of(bl_dnnl_layout **out, dnnl_primitive_desc_t desc, bl_error 
     if (!l) {
         return bl_fail_memory(err, "a weight's layout", sizeof *l);
     }
-    md_const weights = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
-    if (!weights || md_copy(&l->weights, weights) || !md_blocking(&l->blocking, weights)) {
+    bl_md_const weights = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
+    if (!weights || bl_md_copy(&l->weights, weights) || !bl_md_blocking(&l->blocking, weights)) {
         bl_dnnl_layout_close(&l);
         return bl_fail(err, BL_E_DEVICE, "oneDNN asks for a layout of weights that is not a blocked one");
     }
@@ -383,7 +233,7 @@ const bl_dnnl_blocking *bl_dnnl_layout_blocking(const bl_dnnl_layout *l) {
 
 void bl_dnnl_layout_close(bl_dnnl_layout **l) {
     if (*l) {
-        md_free(&(*l)->weights);
+        bl_md_free(&(*l)->weights);
         free(*l);
         *l = NULL;
     }
@@ -401,7 +251,7 @@ int64_t bl_dnnl_place(const bl_dnnl_blocking *b, int dim, int64_t i) {
     return place + i * b->strides[dim];
 }
 
-static dnnl_status_t add_memory(bl_dnnl_primitive *p, bl_dnnl *d, int arg, md_const m) {
+static dnnl_status_t add_memory(bl_dnnl_primitive *p, bl_dnnl *d, int arg, bl_md_const m) {
     p->arg[p->count] = arg;
     dnnl_status_t s = dnnl_memory_create(&p->memory[p->count], m, d->engine, DNNL_MEMORY_NONE);
     p->count += !s;
@@ -418,15 +268,15 @@ static int open_primitive(bl_dnnl_primitive **out, bl_dnnl *d, dnnl_primitive_de
     }
     p->stream = d->stream;
     p->desc = desc;
-    md_const scratch = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
+    bl_md_const scratch = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
     p->scratch = scratch ? dnnl_memory_desc_get_size(scratch) : 0;
     dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &p->implementation);
     dnnl_status_t s = dnnl_primitive_create(&p->primitive, desc);
-    s = s ? s : add_memory(p, d, DNNL_ARG_SRC, md_of(&o->src));
-    s = s ? s : add_memory(p, d, DNNL_ARG_WEIGHTS, md_of(&o->weights));
-    s = s ? s : add_memory(p, d, DNNL_ARG_DST, md_of(&o->dst));
+    s = s ? s : add_memory(p, d, DNNL_ARG_SRC, bl_md_of(&o->src));
+    s = s ? s : add_memory(p, d, DNNL_ARG_WEIGHTS, bl_md_of(&o->weights));
+    s = s ? s : add_memory(p, d, DNNL_ARG_DST, bl_md_of(&o->dst));
     if (!s && bias) {
-        s = add_memory(p, d, DNNL_ARG_BIAS, md_of(&o->bias));
+        s = add_memory(p, d, DNNL_ARG_BIAS, bl_md_of(&o->bias));
     }
     if (!s && p->scratch) {
         s = add_memory(p, d, DNNL_ARG_SCRATCHPAD, scratch);

@@ -143,17 +143,7 @@ static inline float one_bf16(uint16_t x) {
 #define LOAD_PART vf_load_part
 #define STORE vf_store
 #define STORE_PART vf_store_part
-#include "device/cpu/kernels_rows.h"
-#include "device/cpu/kernels_attention.h"
-#include "device/cpu/kernels_winograd.h"
-#undef T
-#undef NAME
-#undef ATT
-#undef LOAD
-#undef LOAD_PAIR
-#undef LOAD_PART
-#undef STORE
-#undef STORE_PART
+#include "device/cpu/kernels_type.h"
 
 #define T uint16_t
 #define NAME(f) f##_bf16
@@ -163,17 +153,7 @@ static inline float one_bf16(uint16_t x) {
 #define LOAD_PART vf_load_bf16_part
 #define STORE vf_store_bf16
 #define STORE_PART vf_store_bf16_part
-#include "device/cpu/kernels_rows.h"
-#include "device/cpu/kernels_attention.h"
-#include "device/cpu/kernels_winograd.h"
-#undef T
-#undef NAME
-#undef ATT
-#undef LOAD
-#undef LOAD_PAIR
-#undef LOAD_PART
-#undef STORE
-#undef STORE_PART
+#include "device/cpu/kernels_type.h"
 
 #undef OPERAND
 #undef PER

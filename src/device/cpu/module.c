@@ -20,22 +20,12 @@ static const bl_op *first_user(const bl_graph *g, bl_weight_id w) {
 }
 
 static int conv_layout(bl_packed *p, bl_cpu *cpu, const bl_op *op, bl_error *err) {
-    bl_dnnl_conv c = {.dtype = p->dtype,
-                      .n = 1,
-                      .h = CANONICAL_SIDE,
-                      .w = CANONICAL_SIDE,
-                      .c = (int)p->weight.shape[1],
-                      .o = (int)p->weight.shape[0],
-                      .kh = op->u.conv.kh,
-                      .kw = op->u.conv.kw,
-                      .stride = op->u.conv.stride,
-                      .top = op->u.conv.top,
-                      .left = op->u.conv.left,
-                      .bottom = op->u.conv.bottom,
-                      .right = op->u.conv.right,
-                      .bias = true};
-    c.oh = (c.h + c.top + c.bottom - c.kh) / c.stride + 1;
-    c.ow = (c.w + c.left + c.right - c.kw) / c.stride + 1;
+    int high = CANONICAL_SIDE + op->u.conv.top + op->u.conv.bottom - op->u.conv.kh;
+    int wide = CANONICAL_SIDE + op->u.conv.left + op->u.conv.right - op->u.conv.kw;
+    bl_tensor in = {.h = CANONICAL_SIDE, .w = CANONICAL_SIDE};
+    bl_tensor out = {.h = high / op->u.conv.stride + 1, .w = wide / op->u.conv.stride + 1};
+    bl_dnnl_conv c = bl_cpu_dnnl_conv(p, op, &in, &out, 1);
+    c.sum = false; /* whatever the first user of these weights does besides */
     return bl_dnnl_conv_layout(&p->layout, cpu->dnnl, &c, err);
 }
 

@@ -7,7 +7,9 @@
 #include <errno.h>
 #include <stdatomic.h>
 
-#define SMALL 16384 /* bytes that an allocation during a run may have: oneDNN keeps lists of arguments */
+/* Bytes that an allocation during a run may have: oneDNN keeps lists of arguments, and its matrix products
+ * without AVX-512 take 64 bytes for each element of a row. */
+#define SMALL 32768
 
 /* ---- a watch on the allocator. The sanitizers have one of their own, which this must not replace. */
 

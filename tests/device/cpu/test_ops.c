@@ -4,9 +4,7 @@
 #include "device/cpu/rig.h"
 
 #include "core/parallel.h"
-
-#include <sys/wait.h>
-#include <unistd.h>
+#include "support/again.h"
 
 static bl_cpu_isa isa_max;
 static bl_device *device;
@@ -477,24 +475,13 @@ static int close_device(void **state) {
     return 0;
 }
 
-static int run_again(const char *program, const char *isa) {
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        execl("/proc/self/exe", program, isa, (char *)NULL);
-        _exit(127);
-    }
-    int status = 1;
-    return child < 0 || waitpid(child, &status, 0) < 0 || status ? 1 : 0;
-}
-
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions), cmocka_unit_test(linear_layers), cmocka_unit_test(norms),
         cmocka_unit_test(attention),    cmocka_unit_test(elementwise),   cmocka_unit_test(moves),
         cmocka_unit_test(text_ops),
     };
-    int failures = argc > 1 ? 0 : run_again(argv[0], "2") + run_again(argv[0], "3") + run_again(argv[0], "1");
+    int failures = argc > 1 ? 0 : bl_test_again("2") + bl_test_again("3") + bl_test_again("1");
     isa_max = argc > 1 ? (bl_cpu_isa)atoi(argv[1]) : BL_ISA_BEST;
     return failures + cmocka_run_group_tests(tests, open_device, close_device);
 }
