@@ -63,7 +63,7 @@ int bl_cpu_batch(const bl_tensor *t) {
 }
 
 bool bl_cpu_each_image(const bl_op *op, const bl_tensor *out) {
-    return op->in[2] != BL_NONE && (bl_cpu_batch(out) == 1 || pixels(out) >= EACH_IMAGE_PIXELS);
+    return op->in[2] != BL_NONE && pixels(out) >= EACH_IMAGE_PIXELS;
 }
 
 bl_dnnl_conv bl_cpu_dnnl_conv(const bl_packed *p, const bl_op *op, const bl_tensor *in, const bl_tensor *out,
