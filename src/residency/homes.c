@@ -7,12 +7,13 @@
 #include <string.h>
 
 /* What choosing the residents of one phase may cost: changes that are looked into, blocks walked over. */
-static const long changes_most = 3000, work_most = 240000;
+static const long changes_most = 2000, work_most = 60000;
 
 typedef struct chooser {
     const bl_problem *p;
     const bl_problem_module *m;
     const double *seconds; /* of each block */
+    double *before;        /* [block_count + 1] of the blocks before each */
     const uint8_t *fixed;  /* 1: resident whatever the rest does */
     uint8_t *pin, *best;
     bl_problem_block *small; /* [block_count] of a start: the blocks that are left to choose from, ... */
@@ -43,6 +44,13 @@ static void flip(chooser *c, int block) {
     c->pin[block] ^= 1;
     c->pinned += c->pin[block] ? c->m->blocks[block].bytes : -c->m->blocks[block].bytes;
     c->streamed += (c->pin[block] ? -1 : 1) * c->m->blocks[block].copy_seconds;
+}
+
+/* The first block from `from` on that is not a resident; block_count: none. */
+static int next_streamed(const chooser *c, int from) {
+    int n = c->m->block_count;
+    const uint8_t *found = from < n ? memchr(c->pin + from, 0, (size_t)(n - from)) : NULL;
+    return found ? (int)(found - c->pin) : n;
 }
 
 /* A streamed block in the window, from its copy to the end of its run. */
@@ -92,20 +100,20 @@ static int enter(passage *w, uint64_t bytes) {
 }
 
 /* Seconds of a pass, in the long run, with these residents: streamed blocks share what they leave of the
- * room. INFINITY when one does not fit there. */
-static double pass_seconds(chooser *c) {
+ * room. INFINITY when one does not fit there, or as soon as it is seen that it takes `limit` or longer. */
+static double pass_seconds(chooser *c, double limit) {
     const bl_problem_module *m = c->m;
     passage w = {.bytes = c->room - c->pinned};
-    double compute = 0, copy = 0, before = 0;
-    c->work += (long)m->block_count * passes_walked;
+    double compute = 0, copy = 0, began = INFINITY;
+    int n = m->block_count;
     for (int pass = 0; pass < passes_walked; pass++) {
-        before = compute;
-        for (int b = 0; b < m->block_count; b++) {
+        double copies = c->streamed; /* to come in this pass */
+        int last = 0;                /* block that runs next */
+        for (int b = next_streamed(c, 0); b < n; b = next_streamed(c, b + 1)) {
             const bl_problem_block *x = &m->blocks[b];
-            if (c->pin[b]) {
-                compute += c->seconds[b];
-                continue;
-            }
+            c->work++;
+            compute += c->before[b] - c->before[last];
+            last = b + 1;
             if (x->bytes > w.bytes) {
                 return INFINITY;
             }
@@ -121,11 +129,19 @@ static double pass_seconds(chooser *c) {
                 c->work++;
             }
             copy = (c->p->async_copy ? copy : compute) + x->copy_seconds;
+            copies -= x->copy_seconds;
             compute = (compute > copy ? compute : copy) + c->seconds[b];
             w.in[at].end = compute;
+            if (compute + c->before[n] - c->before[last] - began >= limit || copy + copies - began >= limit) {
+                return INFINITY;
+            }
+        }
+        compute += c->before[n] - c->before[last];
+        if (pass + 2 == passes_walked) {
+            began = compute;
         }
     }
-    return compute - before;
+    return compute - began;
 }
 
 /* INFINITY, too, where it is seen at once that it is not below `limit`. */
@@ -133,7 +149,7 @@ static double value(chooser *c, double limit) {
     if (c->pinned > c->room || c->streamed * (1 + byte_weight) >= limit) {
         return INFINITY;
     }
-    return pass_seconds(c) + byte_weight * c->streamed;
+    return pass_seconds(c, limit - byte_weight * c->streamed) + byte_weight * c->streamed;
 }
 
 /* splitmix64 (Steele, Lea, Flood 2014), as a number in [0, 1): the same problem gets the same plan. */
@@ -151,7 +167,7 @@ static void anneal(chooser *c, double least, long work) {
     double now = least;
     long end = c->work + work;
     while (c->work < end) {
-        double heat = 0.02 * least * pow(0.03, 1 - (double)(end - c->work) / (double)work);
+        double heat = 0.03 * least * pow(0.01, 1 - (double)(end - c->work) / (double)work);
         int a = (int)(unit_random(c) * n), b = (int)(unit_random(c) * n);
         c->work++;
         bool two = a != b && unit_random(c) < 0.9;
@@ -277,6 +293,7 @@ static int lay_out(bl_homes *l, const bl_problem *p, const int *levels, int modu
     size_t n = (size_t)m->block_count;
     chooser c = {.p = p, .m = m, .random = (uint64_t)seed};
     uint8_t *fixed = calloc(n, 1);
+    c.before = calloc(n + 1, sizeof *c.before);
     c.best = malloc(n);
     c.small = malloc(n * sizeof *c.small);
     c.share = malloc(n * sizeof *c.share);
@@ -284,7 +301,7 @@ static int lay_out(bl_homes *l, const bl_problem *p, const int *levels, int modu
     l->home[module] = malloc(n * sizeof *l->home[module]);
     c.fixed = fixed;
     uint64_t top = region_bytes;
-    int rc = fixed && c.best && c.small && c.share && c.small_pin && l->home[module]
+    int rc = fixed && c.before && c.best && c.small && c.share && c.small_pin && l->home[module]
                  ? 0
                  : bl_fail_memory(err, "the planner's residents", n * sizeof *c.small);
     for (size_t b = 0; b < n && !rc; b++) {
@@ -300,6 +317,9 @@ static int lay_out(bl_homes *l, const bl_problem *p, const int *levels, int modu
         }
         c.pin = l->pin[i];
         c.seconds = level->block_seconds;
+        for (size_t b = 0; b < n; b++) {
+            c.before[b + 1] = c.before[b] + c.seconds[b];
+        }
         c.room = region_bytes - level->arena_bytes;
         long work = changes_most * m->block_count * passes_walked;
         choose(&c, work < work_most ? work : work_most);
@@ -315,6 +335,7 @@ static int lay_out(bl_homes *l, const bl_problem *p, const int *levels, int modu
         l->window[i] = top;
     }
     free(fixed);
+    free(c.before);
     free(c.best);
     free(c.small);
     free(c.share);

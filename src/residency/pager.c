@@ -8,6 +8,14 @@
 
 enum { never = INT32_MAX }; /* a run that does not come */
 
+/* What is known of a block. */
+typedef struct page {
+    uint64_t first_bytes; /* of its module's blocks before it */
+    int use, use_phase;   /* first run from the present one on that uses it, those of the next generation
+                             counting on, or `never`; and its phase */
+    double use_seconds;   /* compute before that run, from the generation's begin */
+} page;
+
 /* Of a byte that nobody is known to need again: a later generation may. Far below all other prices. */
 static const double least_price = 1e-60;
 
@@ -20,17 +28,16 @@ typedef struct pager {
     double *gate;    /* [run_count + 1] when the last copy that a run waits for ends */
     int *next_phase; /* [phase * modules + module] next phase after this one with the module, counting on into
                         the next generation; -1: none */
-    uint64_t *arena_to; /* [phase * 2 phases + later] largest arena from phase to later */
-    uint64_t *first_bytes[BL_PROBLEM_MODULES]; /* [block_count] bytes of the blocks before this one */
-    int run;                                   /* runs ended so far = the run under way or due */
-    int phase, pass_first;                     /* of `run`: its phase, and its pass's first run */
-    int missing;                               /* first run whose block is neither there nor coming */
+    uint64_t *arena_to;              /* [phase * 2 phases + later] largest arena from phase to later */
+    page *pages[BL_PROBLEM_MODULES]; /* [block_count] */
+    int run;                         /* runs ended so far = the run under way or due */
+    int phase, pass_first;           /* of `run`: its phase, and its pass's first run */
+    int missing;                     /* first run whose block is neither there nor coming */
     int missing_phase;
     double compute, copy; /* clocks: end of the last run, end of the last copy */
     bool quiet;           /* nothing has changed since it was found that no copy has to begin before ... */
     double latest;        /* ... this many compute seconds from the generation's begin */
-    int *next_use;        /* [blocks] of each item, for the decision at hand */
-    double *price;
+    double *price;        /* [blocks] of each item that the decision at hand may move */
 } pager;
 
 /* A place for a block: the items [first, last) of the space make way. */
@@ -47,11 +54,33 @@ static void pager_close(pager *g) {
     free(g->gate);
     free(g->next_phase);
     free(g->arena_to);
-    free(g->next_use);
     free(g->price);
     for (int m = 0; m < BL_PROBLEM_MODULES; m++) {
-        free(g->first_bytes[m]);
+        free(g->pages[m]);
     }
+}
+
+/* Compute seconds before a run, from the generation's begin. */
+static double seconds_before(const pager *g, int run) {
+    int n = g->p->run_count;
+    return run < n ? g->prefix[run] : g->prefix[n] + (run < 2 * n ? g->prefix[run - n] : g->prefix[n]);
+}
+
+/* Finds the next use of a block: when the walk begins, and whenever one of its runs has ended. */
+static void look_ahead(pager *g, int module, int block) {
+    const bl_problem *p = g->p;
+    const bl_problem_phase *f = &p->phases[g->phase];
+    int blocks = p->modules[module].block_count, n = p->phase_count, phase = g->phase,
+        use = g->pass_first + block;
+    use += use < g->run ? blocks : 0;
+    if (f->module != module || use >= f->first_run + f->passes * blocks) {
+        phase = g->next_phase[phase * p->module_count + module];
+        use = phase < 0 ? never : p->phases[phase % n].first_run + (phase >= n ? p->run_count : 0) + block;
+    }
+    page *x = &g->pages[module][block];
+    x->use = use;
+    x->use_phase = phase;
+    x->use_seconds = use == never ? INFINITY : seconds_before(g, use);
 }
 
 static void fill_tables(pager *g) {
@@ -84,7 +113,8 @@ static void fill_tables(pager *g) {
     for (int m = 0; m < p->module_count; m++) {
         uint64_t bytes = 0;
         for (int b = 0; b < p->modules[m].block_count; b++) {
-            g->first_bytes[m][b] = bytes;
+            g->pages[m][b].first_bytes = bytes;
+            look_ahead(g, m, b);
             bytes += p->modules[m].blocks[b].bytes;
         }
     }
@@ -105,12 +135,11 @@ static int pager_open(pager *g, bl_plan *plan, const bl_problem *p, const bl_pag
     g->gate = calloc(runs, sizeof *g->gate);
     g->next_phase = malloc(phases * (size_t)p->module_count * sizeof *g->next_phase);
     g->arena_to = calloc(phases * phases * 2, sizeof *g->arena_to);
-    g->next_use = malloc((blocks + 1) * sizeof *g->next_use);
     g->price = malloc((blocks + 1) * sizeof *g->price);
-    bool fine = g->prefix && g->gate && g->next_phase && g->arena_to && g->next_use && g->price;
+    bool fine = g->prefix && g->gate && g->next_phase && g->arena_to && g->price;
     for (int m = 0; m < p->module_count && fine; m++) {
-        g->first_bytes[m] = malloc((size_t)p->modules[m].block_count * sizeof *g->first_bytes[m]);
-        fine = g->first_bytes[m];
+        g->pages[m] = malloc((size_t)p->modules[m].block_count * sizeof *g->pages[m]);
+        fine = g->pages[m];
     }
     if (!fine) {
         pager_close(g);
@@ -118,35 +147,6 @@ static int pager_open(pager *g, bl_plan *plan, const bl_problem *p, const bl_pag
     }
     fill_tables(g);
     return 0;
-}
-
-/* First run >= the present one that uses the block; `never` if none. Runs of the next generation count on. */
-static int next_use(const pager *g, int module, int block, int *phase) {
-    const bl_problem_phase *f = &g->p->phases[g->phase];
-    int n = g->p->phase_count;
-    if (f->module == module && g->run < g->p->run_count) {
-        int blocks = g->p->modules[module].block_count, use = g->pass_first + block;
-        if (use < g->run) {
-            use += blocks;
-        }
-        if (use < f->first_run + f->passes * blocks) {
-            *phase = g->phase;
-            return use;
-        }
-    }
-    int next = g->next_phase[g->phase * g->p->module_count + module];
-    if (next < 0) {
-        return never;
-    }
-    *phase = next;
-    return g->p->phases[next % n].first_run + (next >= n ? g->p->run_count : 0) + block;
-}
-
-/* Compute seconds from the present run to a later one. */
-static double distance(const pager *g, int use) {
-    int n = g->p->run_count;
-    double at = use < n ? g->prefix[use] : g->prefix[n] + (use < 2 * n ? g->prefix[use - n] : g->prefix[n]);
-    return at - g->prefix[g->run < n ? g->run : n];
 }
 
 /* seconds ^ distance, which is a small whole number. */
@@ -158,16 +158,17 @@ static double power(const pager *g, double seconds) {
     return y;
 }
 
-/* What it costs to give up a place whose block is used next at `use` in `phase` and lies at `offset`. */
-static double price_of(const pager *g, uint64_t bytes, uint64_t offset, int use, int phase) {
-    int n = g->p->phase_count;
-    if (use == never) {
-        return (double)bytes * least_price; /* who knows: room that is free is better */
+/* What it costs to give up an item's place. */
+static double price_of(const pager *g, const bl_space_item *x) {
+    const page *known = &g->pages[x->module][x->block];
+    int n = g->p->phase_count, phase = known->use_phase;
+    if (known->use == never) {
+        return (double)x->bytes * least_price; /* who knows: room that is free is better */
     }
-    if (phase > g->phase && phase < 2 * n && offset < g->arena_to[g->phase * 2 * n + phase]) {
+    if (phase > g->phase && phase < 2 * n && x->offset < g->arena_to[g->phase * 2 * n + phase]) {
         return 0; /* an arena will take it before it is used */
     }
-    return (double)bytes / power(g, distance(g, use));
+    return (double)x->bytes / power(g, known->use_seconds - g->prefix[g->run]);
 }
 
 /* Whether the layout says where the blocks of a phase's module lie. */
@@ -196,26 +197,25 @@ static bool stays(const pager *g, const bl_space_item *x, int phase) {
         return o->pin && phase == g->phase && o->pin[phase] && o->pin[phase][x->block];
     }
     return o->keep &&
-           g->first_bytes[x->module][x->block] < o->keep[g->phase * g->p->module_count + x->module];
+           g->pages[x->module][x->block].first_bytes < o->keep[g->phase * g->p->module_count + x->module];
 }
 
-static void price_items(pager *g) {
-    for (int i = 0; i < g->b.space.count; i++) {
-        const bl_space_item *x = &g->b.space.items[i];
-        int phase = -1;
-        g->next_use[i] = next_use(g, x->module, x->block, &phase);
-        g->price[i] = price_of(g, x->bytes, x->offset, g->next_use[i], phase);
-        if (g->next_use[i] <= g->missing || stays(g, x, phase)) {
-            g->price[i] = INFINITY;
-        } else if (passes_by(g, x, phase)) {
-            g->price[i] = 0;
-        }
+/* Prices those that reach into [low, high). */
+static void price_items(pager *g, uint64_t low, uint64_t high) {
+    const bl_space *s = &g->b.space;
+    for (int i = bl_space_find(s, low); i < s->count && s->items[i].offset < high; i++) {
+        const bl_space_item *x = &s->items[i];
+        int use = g->pages[x->module][x->block].use, phase = g->pages[x->module][x->block].use_phase;
+        g->price[i] = use <= g->missing || stays(g, x, phase) ? INFINITY
+                      : passes_by(g, x, phase)                ? 0
+                                                              : price_of(g, x);
     }
 }
 
 /* The one place that a resident has in the layout. */
-static bool find_home(const pager *g, uint64_t bytes, uint64_t home, spot *out) {
+static bool find_home(pager *g, uint64_t bytes, uint64_t home, spot *out) {
     const bl_space *s = &g->b.space;
+    price_items(g, home, home + bytes);
     int first = bl_space_find(s, home), last = first;
     double price = 0;
     for (; last < s->count && s->items[last].offset < home + bytes; last++) {
@@ -225,14 +225,16 @@ static bool find_home(const pager *g, uint64_t bytes, uint64_t home, spot *out) 
     return price < INFINITY;
 }
 
-/* The cheapest place for `bytes` at or above `floor`; of equals the highest, or the lowest. False when there
+/* The cheapest place for `bytes` in [floor, ceiling); of equals the highest, or the lowest. False when there
  * is none. */
-static bool find_spot(const pager *g, uint64_t bytes, uint64_t floor, uint64_t ceiling, double lost_price,
+static bool find_spot(pager *g, uint64_t bytes, uint64_t floor, uint64_t ceiling, double lost_price,
                       uint64_t lost_below, bool lowest, spot *out) {
     const bl_space *s = &g->b.space;
     bool found = false;
-    int last = s->count;
-    for (int first = s->count; first >= 0; first--) {
+    int last = bl_space_find(s, ceiling);
+    last += last < s->count && s->items[last].offset < ceiling;
+    price_items(g, floor, ceiling);
+    for (int first = last; first >= 0; first--) {
         /* The room begins where item first - 1 ends. */
         uint64_t low = first > 0 ? s->items[first - 1].offset + s->items[first - 1].bytes : 0;
         low = low > floor ? low : floor;
@@ -300,8 +302,10 @@ static int advance(pager *g, double until, bool one, bl_error *err) {
             return 0;
         }
         g->compute = start + run_seconds(g);
+        int module = g->p->phases[g->phase].module, block = g->run - g->pass_first;
         g->run++;
         int rc = enter(g, err);
+        look_ahead(g, module, block);
         if (rc || one) {
             return rc;
         }
@@ -416,14 +420,14 @@ static int step(pager *g, bl_error *err) {
         return advance(g, 0, true, err);
     }
     const bl_problem_phase *f = &p->phases[g->missing_phase % p->phase_count];
-    int block = missing_block(g), use_phase;
+    int block = missing_block(g);
     /* For the next generation only what has arrived when this one ends: nobody waits for it then. */
     double left = g->prefix[p->run_count] - g->prefix[g->run];
     if (g->missing >= p->run_count &&
         now + p->modules[f->module].blocks[block].copy_seconds > (g->compute + left) * (1 - 1e-9)) {
         return advance(g, 0, true, err);
     }
-    if (g->b.at[f->module][block] != BL_NOWHERE && next_use(g, f->module, block, &use_phase) != g->missing) {
+    if (g->b.at[f->module][block] != BL_NOWHERE && g->pages[f->module][block].use != g->missing) {
         return advance(g, 0, true, err); /* still used where it lies */
     }
     uint64_t bytes = p->modules[f->module].blocks[block].bytes;
@@ -438,10 +442,9 @@ static int step(pager *g, bl_error *err) {
         lost_below = g->arena_to[g->missing_phase * 2 * p->phase_count + again];
         int use = p->phases[again % p->phase_count].first_run + (again >= p->phase_count ? p->run_count : 0) +
                   block;
-        lost_price = (double)bytes / power(g, distance(g, use));
+        lost_price = (double)bytes / power(g, seconds_before(g, use) - g->prefix[g->run]);
     }
     spot s = {0};
-    price_items(g);
     bool lowest = g->o->pin && g->missing < p->run_count && g->o->pin[g->missing_phase] &&
                   !g->o->pin[g->missing_phase][block];
     int turn = g->missing_phase % p->phase_count;
@@ -462,9 +465,12 @@ static int step(pager *g, bl_error *err) {
     }
     double paid = found && (lowest ? s.low : s.high - bytes) < lost_below ? lost_price : 0;
     bool free_room = found && s.price <= paid + (double)g->plan->region_bytes * least_price;
-    g->latest = latest_start(g);
+    if (found && (due || free_room)) {
+        return fetch(g, &s, now, err);
+    }
     /* A copy can only begin when a run ends: if the next end is too late, now is the time. */
-    if (found && (due || free_room || g->latest < g->prefix[g->run + 1])) {
+    g->latest = latest_start(g);
+    if (found && g->latest < g->prefix[g->run + 1]) {
         return fetch(g, &s, now, err);
     }
     g->quiet = true;

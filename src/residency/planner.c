@@ -17,89 +17,146 @@
 enum { windows = 7 };
 static const int window_halves[windows] = {0, 2, 4, 5, 6, 8, 12};
 
-/* Candidates cost about this much each: runs + moves. What the planner spends on one problem is counted and
- * not timed, so that the same problem always gets the same plan. */
-static const int work_limit = 30000;
-/* Of residents with homes, counted as bl_homes_find counts; a candidate's run or move costs so many of that.
- */
-static const long homes_work_limit = 4500000, homes_candidate_weight = 60;
+/* What the planner spends on one problem is counted and not timed, so that the same problem always gets the
+ * same plan. The unit is what bl_homes_find counts; a walk costs so many of it for each run and four times as
+ * many for each move. */
+static const long walk_weight = 40, spread_work = 900000, work_most = 3500000;
+
+/* Near enough not to look further, and not to give residents homes. */
+static const double near = 1.01, good = 1.02;
 
 typedef struct search {
     const bl_problem *p;
+    int ahead;             /* generations that are looked at beside this one */
+    bl_problem *after;     /* where there are any: `p` with what is resident after this one */
     const bl_plan *levels; /* the arena levels in force */
     bool reopen;
     uint64_t region_bytes;
     bl_bound bound;
+    double next_bound;                     /* seconds of each of those ahead, in the mean */
     uint8_t *pins[windows];                /* the modules of all phases, one after the other */
     const uint8_t *pin[BL_PROBLEM_PHASES]; /* of the candidate at hand */
     int window[BL_PROBLEM_PHASES];
     double best_seconds[BL_PROBLEM_PHASES]; /* over all candidates */
     int best_window[BL_PROBLEM_PHASES];
-    int work;
+    long work;
     bl_plan *best;
+    double worth; /* of the best: its seconds and those of the generations ahead */
 } search;
+
+/* A generation of more runs than this hardly feels what the one before left, but where a region is opened. */
+static const int few_runs = 1500;
+
+static const bl_pager_options usual = {.margin = 1.05, .distance = 1};
 
 static uint64_t largest_block(const bl_problem *p, int phase) {
     return p->modules[p->phases[phase].module].largest_block;
 }
 
-/* Seconds decide; within a ten-thousandth bytes do, then moves. */
-static bool better(const bl_plan *a, const bl_plan *b) {
-    if (fabs(a->seconds - b->seconds) > 1e-4 * b->seconds) {
-        return a->seconds < b->seconds;
-    }
-    return a->moved_bytes != b->moved_bytes ? a->moved_bytes < b->moved_bytes
-                                            : a->onload_count < b->onload_count;
+static bool within(const search *s, double factor) {
+    return s->worth <= (s->bound.seconds + s->ahead * s->next_bound) * factor;
 }
 
-static void offer(search *s, bl_plan *plan) {
-    if (!s->best || better(plan, s->best)) {
+/* Seconds decide; within a ten-thousandth bytes do, then moves. */
+static bool better(const search *s, const bl_plan *plan, double worth) {
+    if (!s->best || fabs(worth - s->worth) > 1e-4 * s->worth) {
+        return !s->best || worth < s->worth;
+    }
+    return plan->moved_bytes != s->best->moved_bytes ? plan->moved_bytes < s->best->moved_bytes
+                                                     : plan->onload_count < s->best->onload_count;
+}
+
+static void offer(search *s, bl_plan *plan, double worth) {
+    if (better(s, plan, worth)) {
         bl_plan_free(&s->best);
         s->best = plan;
+        s->worth = worth;
     } else {
         bl_plan_free(&plan);
     }
 }
 
-static int candidate(search *s, const char *method, double margin, int distance, bool keep,
-                     const bl_homes *layout, bl_error *err) {
+/* Plans `p`, which is the search's problem or the one after, and replays it. */
+static int walk(bl_plan **out, search *s, const bl_problem *p, bool reopen, uint64_t region_bytes,
+                const bl_pager_options *o, bl_error *err) {
     bl_plan *plan;
-    int rc = bl_plan_new(&plan, s->p, BL_OFFLOAD_AUTO, err);
+    int rc = bl_plan_new(&plan, p, BL_OFFLOAD_AUTO, err);
     if (rc) {
         return rc;
     }
-    size_t at = 0;
-    for (int i = 0; i < s->p->phase_count; i++) {
+    for (int i = 0; i < p->phase_count; i++) {
         plan->phases[i].level = s->levels->phases[i].level;
         plan->phases[i].arena_bytes = s->levels->phases[i].arena_bytes;
-        s->pin[i] = s->window[i] ? s->pins[s->window[i]] + at : NULL;
-        at += (size_t)s->p->modules[s->p->phases[i].module].block_count;
     }
-    plan->reopen = s->reopen;
-    plan->region_bytes = s->region_bytes;
-    plan->method = method;
-    bl_pager_options o = {.margin = margin,
-                          .distance = distance,
-                          .keep = keep ? s->bound.keep : NULL,
-                          .pin = s->pin,
-                          .layout = layout};
-    rc = bl_pager_plan(plan, s->p, &o, err);
-    rc = rc ? rc : bl_replay(plan, s->p, err);
+    plan->reopen = reopen;
+    plan->region_bytes = region_bytes;
+    rc = bl_pager_plan(plan, p, o, err);
+    rc = rc ? rc : bl_replay(plan, p, err);
     if (rc) {
         bl_plan_free(&plan);
         return rc;
     }
+    s->work += walk_weight * (plan->run_count + 4L * plan->move_count);
+    *out = plan;
+    return 0;
+}
+
+/* What a plan is worth: its seconds and, where the same comes again, those of the next generations, planned
+ * in the same way. A plan may be fast because it leaves the work to them, or slow because it puts things in
+ * order. */
+static int find_worth(double *worth, search *s, const bl_plan *plan, const bl_pager_options *o,
+                      bl_error *err) {
+    *worth = plan->seconds;
+    if (!s->ahead) {
+        return 0;
+    }
+    for (int m = 0; m < s->p->module_count; m++) {
+        const bl_problem_module *x = &s->p->modules[m];
+        memcpy(s->after->modules[m].blocks, x->blocks, (size_t)x->block_count * sizeof *x->blocks);
+    }
+    bl_replay_after(s->after, plan);
+    int rc = 0;
+    for (int i = 0; i < s->ahead && !rc; i++) {
+        bl_plan *next;
+        rc = walk(&next, s, s->after, false, plan->region_bytes, o, err);
+        if (!rc) {
+            *worth += next->seconds;
+            bl_replay_after(s->after, next);
+            bl_plan_free(&next);
+        }
+    }
+    return rc;
+}
+
+static int candidate(search *s, const char *method, bl_pager_options o, bl_error *err) {
+    size_t at = 0;
+    for (int i = 0; i < s->p->phase_count; i++) {
+        s->pin[i] = s->window[i] ? s->pins[s->window[i]] + at : NULL;
+        at += (size_t)s->p->modules[s->p->phases[i].module].block_count;
+    }
+    o.pin = s->pin;
+    bl_plan *plan;
+    double worth;
+    int rc = walk(&plan, s, s->p, s->reopen, s->region_bytes, &o, err);
+    if (rc) {
+        return rc;
+    }
+    plan->method = method;
     if (plan->reopen) {
         plan->region_bytes = plan->peak_bytes; /* nothing lies above: the region is opened no larger */
     }
-    s->work += plan->run_count + 4 * plan->move_count;
-    for (int i = 0; i < s->p->phase_count && !layout; i++) {
+    rc = find_worth(&worth, s, plan, &o, err);
+    if (rc) {
+        bl_plan_free(&plan);
+        return rc;
+    }
+    for (int i = 0; i < s->p->phase_count && !o.layout; i++) {
         if (plan->phases[i].seconds < s->best_seconds[i]) {
             s->best_seconds[i] = plan->phases[i].seconds;
             s->best_window[i] = s->window[i];
         }
     }
-    offer(s, plan);
+    offer(s, plan, worth);
     return 0;
 }
 
@@ -127,135 +184,57 @@ static int make_pins(search *s, bl_error *err) {
     return 0;
 }
 
-/* Near enough not to look further, and not to look for an order that pays off later. */
-static const double near = 1.01, good = 1.02;
-
-static bool near_bound(const search *s) {
-    return s->best->seconds <= s->bound.seconds * near;
-}
-
 /* Fixed residents of several extents, then for each phase the one that did best there. */
 static int try_spread(search *s, bl_error *err) {
     int rc = make_pins(s, err);
-    for (int w = 1; w < windows && !rc && !near_bound(s) && s->work < work_limit; w++) {
+    for (int w = 1; w < windows && !rc && !within(s, near) && s->work < spread_work; w++) {
         for (int i = 0; i < s->p->phase_count; i++) {
             s->window[i] = w;
         }
-        rc = candidate(s, "spread residents", 1.05, 1, false, NULL, err);
+        rc = candidate(s, "spread residents", usual, err);
     }
     /* Other prices for places, other haste: each is best somewhere. */
-    static const struct {
-        double margin;
-        int distance;
-    } variants[] = {{1.05, 1}, {1.05, 2}, {1.05, 4}, {1, 1}, {1, 0}, {1.5, 2}, {1, 8}, {1.2, 3}};
+    static const bl_pager_options variants[] = {
+        {.margin = 1.05, .distance = 1}, {.margin = 1.05, .distance = 2}, {.margin = 1.05, .distance = 4},
+        {.margin = 1, .distance = 1},    {.margin = 1, .distance = 0},    {.margin = 1.5, .distance = 2},
+        {.margin = 1, .distance = 8},    {.margin = 1.2, .distance = 3}};
     for (size_t i = 0;
-         i < sizeof variants / sizeof *variants && !rc && !near_bound(s) && s->work < work_limit; i++) {
+         i < sizeof variants / sizeof *variants && !rc && !within(s, near) && s->work < spread_work; i++) {
         memcpy(s->window, s->best_window, sizeof s->window);
-        rc = candidate(s, "spread residents by phase", variants[i].margin, variants[i].distance, false, NULL,
-                       err);
+        rc = candidate(s, "spread residents by phase", variants[i], err);
         memset(s->window, 0, sizeof s->window);
         if (!rc && i) {
-            rc = candidate(s, "paged", variants[i].margin, variants[i].distance, false, NULL, err);
+            rc = candidate(s, "paged", variants[i], err);
         }
     }
     return rc;
 }
 
-/* Seconds of the generation after the plan's. */
-static int next_seconds(search *s, const bl_plan *plan, const bl_homes *layout, double *seconds,
-                        bl_error *err) {
-    bl_problem *after;
-    int rc = bl_problem_copy(&after, s->p, err);
-    if (rc) {
-        return rc;
-    }
-    bl_replay_after(after, plan);
-    search next = {.p = after, .levels = s->levels, .region_bytes = after->open_bytes};
-    rc = candidate(&next, "", 1.05, 1, false, layout, err);
-    if (!rc) {
-        *seconds = next.best->seconds;
-    }
-    bl_plan_free(&next.best);
-    bl_problem_free(&after);
-    return rc;
-}
-
-/* What a plan with homes, or any other, is worth: its seconds and, where the same comes again, those of the
- * generation after: what the first one spends on order comes back. */
-static int both_seconds(search *s, const bl_plan *plan, const bl_homes *homes, double *seconds,
-                        bl_error *err) {
-    double later = 0;
-    int rc = s->p->cyclic ? next_seconds(s, plan, homes, &later, err) : 0;
-    *seconds = plan->seconds + later;
-    return rc;
-}
-
-/* Residents chosen for each phase, at fixed addresses, if they are better than the best so far. *worth: what
- * that is worth, below 0 if not known; *work grows by what was spent, or stays where there is nothing to
- * choose. */
-static int try_homes(search *s, int seed, double *worth, long *work, bl_error *err) {
-    int levels[BL_PROBLEM_PHASES];
+/* Residents chosen for each phase, at fixed addresses: several choices, as long as the work allows. */
+static int try_homes(search *s, bl_error *err) {
+    int levels[BL_PROBLEM_PHASES], rc = 0;
     for (int i = 0; i < s->p->phase_count; i++) {
         levels[i] = s->levels->phases[i].level;
     }
-    bl_homes homes;
-    int rc = bl_homes_find(&homes, s->p, levels, s->region_bytes, seed, err);
-    if (rc || !homes.any) {
-        return rc;
-    }
-    bl_plan *others = s->best;
-    s->best = NULL;
-    double here = 0;
-    rc = candidate(s, "residents with homes", 1.05, 1, false, &homes, err);
-    bool better = false;
-    if (!rc && s->p->open_bytes && s->best->seconds < others->seconds) {
-        better = true; /* in order already: it stays as it is */
-        here = 2 * s->best->seconds;
-    } else if (!rc) {
-        rc = *worth < 0 ? both_seconds(s, others, NULL, worth, err) : 0;
-        rc = rc ? rc : both_seconds(s, s->best, &homes, &here, err);
-        better = !rc && here < *worth;
-    }
-    if (!rc) {
-        *work += homes.work + 2 * homes_candidate_weight * (s->p->run_count + 4L * s->best->move_count);
-    }
-    bl_homes_free(&homes);
-    if (!better) {
-        bl_plan_free(&s->best);
-        s->best = others;
-        return rc;
-    }
-    bl_plan_free(&others);
-    *worth = here;
-    return 0;
-}
-
-/* Looks at residents with homes where there is something to gain. */
-static int settle(search *s, bl_error *err) {
-    double worth = -1;
-    bool well = s->best->seconds <= s->bound.seconds * good;
-    if (well && s->p->cyclic && !s->p->open_bytes) {
-        bl_bound steady;
-        int rc = both_seconds(s, s->best, NULL, &worth, err);
-        rc = rc ? rc : bl_bound_find(&steady, s->p, true, err);
-        if (rc) {
+    long last = 0;
+    for (int seed = 1; !rc && !within(s, good) && s->work + last <= work_most; seed++) {
+        bl_homes homes;
+        rc = bl_homes_find(&homes, s->p, levels, s->region_bytes, seed, err);
+        if (rc || !homes.any) {
             return rc;
         }
-        free(steady.keep);
-        well = worth - s->best->seconds <= steady.seconds * good;
+        bl_pager_options o = usual;
+        o.layout = &homes;
+        long before = s->work;
+        rc = candidate(s, "residents with homes", o, err);
+        s->work += homes.work;
+        last = s->work - before;
+        bl_homes_free(&homes);
     }
-    long work = 0, before = 0;
-    for (int seed = 1; !well && work + (work - before) <= homes_work_limit; seed++) {
-        before = work;
-        int rc = try_homes(s, seed, &worth, &work, err);
-        if (rc || work == before) {
-            return rc;
-        }
-    }
-    return 0;
+    return rc;
 }
 
-/* The modes that do not plan, so that planning is never worse than not to. */
+/* The modes that do not plan: this generation is never slower than with one of them. */
 static int try_modes(search *s, bl_error *err) {
     static const bl_offload modes[] = {BL_OFFLOAD_NONE, BL_OFFLOAD_MODEL, BL_OFFLOAD_BALANCED,
                                        BL_OFFLOAD_SEQUENTIAL};
@@ -279,28 +258,54 @@ static int try_modes(search *s, bl_error *err) {
             return rc;
         }
         plan->mode = BL_OFFLOAD_AUTO;
-        offer(s, plan);
+        if (plan->seconds < s->best->seconds * (1 - 1e-4)) {
+            bl_plan_free(&s->best);
+            s->best = plan;
+        } else {
+            bl_plan_free(&plan);
+        }
     }
     return 0;
 }
 
+/* What generations without end take in the mean, at least. */
+static int find_next_bound(search *s, bl_error *err) {
+    bl_bound steady;
+    int rc = bl_bound_find(&steady, s->p, true, err);
+    if (!rc) {
+        s->next_bound = steady.seconds;
+        free(steady.keep);
+    }
+    return rc;
+}
+
 static int search_run(search *s, bl_error *err) {
-    for (int i = 0; i < s->p->phase_count; i++) {
+    const bl_problem *p = s->p;
+    for (int i = 0; i < p->phase_count; i++) {
         s->best_seconds[i] = INFINITY;
     }
-    int rc = candidate(s, "paged", 1.05, 1, false, NULL, err);
-    if (rc || near_bound(s)) {
-        rc = rc ? rc : try_modes(s, err);
-        return rc || s->p->open_bytes ? rc : settle(s, err);
+    bool steady = p->cyclic && p->open_bytes;
+    int rc = bl_bound_find(&s->bound, p, steady, err);
+    if (!rc && p->cyclic) {
+        s->next_bound = s->bound.seconds;
+        s->ahead = p->run_count <= few_runs ? 2 : !steady;
+        rc = s->ahead ? bl_problem_copy(&s->after, p, err) : 0;
+        rc = rc || steady ? rc : find_next_bound(s, err);
     }
-    /* The quick bound may be too low to be reached. */
-    rc = bl_bound_refine(&s->bound.seconds, s->p, s->p->cyclic && s->p->open_bytes, err);
-    if (!rc && !near_bound(s)) {
-        rc = candidate(s, "paged, keeping what the bound keeps", 1.05, 1, true, NULL, err);
+    rc = rc ? rc : candidate(s, "paged", usual, err);
+    if (!rc && !within(s, near)) {
+        /* The quick bound may be too low to be reached. */
+        rc = bl_bound_refine(&s->bound.seconds, p, steady, err);
+        s->next_bound = steady ? s->bound.seconds : s->next_bound;
     }
-    rc = rc || near_bound(s) ? rc : try_spread(s, err);
-    rc = rc ? rc : try_modes(s, err);
-    return rc ? rc : settle(s, err);
+    if (!rc && !within(s, near)) {
+        bl_pager_options o = usual;
+        o.keep = s->bound.keep;
+        rc = candidate(s, "paged, keeping what the bound keeps", o, err);
+    }
+    rc = rc || within(s, near) ? rc : try_spread(s, err);
+    rc = rc ? rc : try_homes(s, err);
+    return rc ? rc : try_modes(s, err);
 }
 
 /* The region that is open, or a new one. */
@@ -314,12 +319,12 @@ static int auto_plan(bl_plan **out, const bl_problem *p, const bl_plan *levels, 
         arena = levels->phases[i].arena_bytes > arena ? levels->phases[i].arena_bytes : arena;
     }
     s.region_bytes = !reopen ? p->open_bytes : all + arena < budget ? all + arena : budget;
-    int rc = bl_bound_find(&s.bound, p, p->cyclic && p->open_bytes, err);
-    rc = rc ? rc : search_run(&s, err);
+    int rc = search_run(&s, err);
     for (int w = 0; w < windows; w++) {
         free(s.pins[w]);
     }
     free(s.bound.keep);
+    bl_problem_free(&s.after);
     if (rc) {
         bl_plan_free(&s.best);
         return rc;
