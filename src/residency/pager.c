@@ -1,52 +1,10 @@
 #include "residency/pager.h"
 
-#include "residency/builder.h"
+#include "residency/pager_state.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { never = INT32_MAX }; /* a run that does not come */
-
-/* What is known of a block. */
-typedef struct page {
-    uint64_t first_bytes; /* of its module's blocks before it */
-    int use, use_phase;   /* first run from the present one on that uses it, those of the next generation
-                             counting on, or `never`; and its phase */
-    double use_seconds;   /* compute before that run, from the generation's begin */
-} page;
-
-/* Of a byte that nobody is known to need again: a later generation may. Far below all other prices. */
-static const double least_price = 1e-60;
-
-typedef struct pager {
-    const bl_problem *p;
-    bl_plan *plan;
-    const bl_pager_options *o;
-    bl_builder b;
-    double *prefix;  /* [run_count + 1] compute seconds before each run */
-    double *gate;    /* [run_count + 1] when the last copy that a run waits for ends */
-    int *next_phase; /* [phase * modules + module] next phase after this one with the module, counting on into
-                        the next generation; -1: none */
-    uint64_t *arena_to;              /* [phase * 2 phases + later] largest arena from phase to later */
-    page *pages[BL_PROBLEM_MODULES]; /* [block_count] */
-    int run;                         /* runs ended so far = the run under way or due */
-    int phase, pass_first;           /* of `run`: its phase, and its pass's first run */
-    int missing;                     /* first run whose block is neither there nor coming */
-    int missing_phase;
-    double compute, copy; /* clocks: end of the last run, end of the last copy */
-    bool quiet;           /* nothing has changed since it was found that no copy has to begin before ... */
-    double latest;        /* ... this many compute seconds from the generation's begin */
-    double *price;        /* [blocks] of each item that the decision at hand may move */
-} pager;
-
-/* A place for a block: the items [first, last) of the space make way. */
-typedef struct spot {
-    int first, last;
-    uint64_t low, high; /* the room that is there then */
-    bool at_low;        /* which end of it to take */
-    double price;
-} spot;
 
 static void pager_close(pager *g) {
     bl_builder_close(&g->b);
@@ -58,12 +16,6 @@ static void pager_close(pager *g) {
     for (int m = 0; m < BL_PROBLEM_MODULES; m++) {
         free(g->pages[m]);
     }
-}
-
-/* Compute seconds before a run, from the generation's begin. */
-static double seconds_before(const pager *g, int run) {
-    int n = g->p->run_count;
-    return run < n ? g->prefix[run] : g->prefix[n] + (run < 2 * n ? g->prefix[run - n] : g->prefix[n]);
 }
 
 /* Finds the next use of a block: when the walk begins, and whenever one of its runs has ended. */
@@ -149,120 +101,6 @@ static int pager_open(pager *g, bl_plan *plan, const bl_problem *p, const bl_pag
     return 0;
 }
 
-/* seconds ^ distance, which is a small whole number. */
-static double power(const pager *g, double seconds) {
-    double x = seconds > 1e-9 ? seconds : 1e-9, y = 1;
-    for (int i = 0; i < g->o->distance; i++) {
-        y *= x;
-    }
-    return y;
-}
-
-/* What it costs to give up an item's place. */
-static double price_of(const pager *g, const bl_space_item *x) {
-    const page *known = &g->pages[x->module][x->block];
-    int n = g->p->phase_count, phase = known->use_phase;
-    if (known->use == never) {
-        return (double)x->bytes * least_price; /* who knows: room that is free is better */
-    }
-    if (phase > g->phase && phase < 2 * n && x->offset < g->arena_to[g->phase * 2 * n + phase]) {
-        return 0; /* an arena will take it before it is used */
-    }
-    return (double)x->bytes / power(g, known->use_seconds - g->prefix[g->run]);
-}
-
-/* Whether the layout says where the blocks of a phase's module lie. */
-static bool has_homes(const pager *g, int phase) {
-    return g->o->layout && g->o->layout->pin[phase];
-}
-
-/* Whether it is streamed through the window anyway. */
-static bool passes_by(const pager *g, const bl_space_item *x, int phase) {
-    return has_homes(g, g->phase) && g->missing_phase == g->phase && phase == g->phase &&
-           !g->o->layout->pin[phase][x->block];
-}
-
-/* Whether the options want the block to stay through the present phase. Not while another waits for its
- * place. */
-static bool stays(const pager *g, const bl_space_item *x, int phase) {
-    const bl_pager_options *o = g->o;
-    if (g->missing == g->run) {
-        return false;
-    }
-    if (has_homes(g, g->phase) && g->p->phases[g->phase].module == x->module) {
-        return phase == g->phase && o->layout->pin[phase][x->block] &&
-               x->offset == o->layout->home[x->module][x->block];
-    }
-    if (g->p->phases[g->phase].module == x->module) {
-        return o->pin && phase == g->phase && o->pin[phase] && o->pin[phase][x->block];
-    }
-    return o->keep &&
-           g->pages[x->module][x->block].first_bytes < o->keep[g->phase * g->p->module_count + x->module];
-}
-
-/* Prices those that reach into [low, high). */
-static void price_items(pager *g, uint64_t low, uint64_t high) {
-    const bl_space *s = &g->b.space;
-    for (int i = bl_space_find(s, low); i < s->count && s->items[i].offset < high; i++) {
-        const bl_space_item *x = &s->items[i];
-        int use = g->pages[x->module][x->block].use, phase = g->pages[x->module][x->block].use_phase;
-        g->price[i] = use <= g->missing || stays(g, x, phase) ? INFINITY
-                      : passes_by(g, x, phase)                ? 0
-                                                              : price_of(g, x);
-    }
-}
-
-/* The one place that a resident has in the layout. */
-static bool find_home(pager *g, uint64_t bytes, uint64_t home, spot *out) {
-    const bl_space *s = &g->b.space;
-    price_items(g, home, home + bytes);
-    int first = bl_space_find(s, home), last = first;
-    double price = 0;
-    for (; last < s->count && s->items[last].offset < home + bytes; last++) {
-        price += g->price[last];
-    }
-    *out = (spot){first, last, home, home + bytes, true, price};
-    return price < INFINITY;
-}
-
-/* The cheapest place for `bytes` in [floor, ceiling); of equals the highest, or the lowest. False when there
- * is none. */
-static bool find_spot(pager *g, uint64_t bytes, uint64_t floor, uint64_t ceiling, double lost_price,
-                      uint64_t lost_below, bool lowest, spot *out) {
-    const bl_space *s = &g->b.space;
-    bool found = false;
-    int last = bl_space_find(s, ceiling);
-    last += last < s->count && s->items[last].offset < ceiling;
-    price_items(g, floor, ceiling);
-    for (int first = last; first >= 0; first--) {
-        /* The room begins where item first - 1 ends. */
-        uint64_t low = first > 0 ? s->items[first - 1].offset + s->items[first - 1].bytes : 0;
-        low = low > floor ? low : floor;
-        /* Shrink from above while the block still fits. */
-        while (last > first && s->items[last - 1].offset >= low + bytes) {
-            last--;
-        }
-        uint64_t high = last < s->count ? s->items[last].offset : ceiling;
-        high = high < ceiling ? high : ceiling;
-        if (high >= low + bytes) {
-            double price = 0;
-            for (int i = first; i < last; i++) {
-                price += g->price[i];
-            }
-            price += (lowest ? low : high - bytes) < lost_below ? lost_price : 0;
-            if (price < INFINITY && (!found || price < out->price || (lowest && price == out->price))) {
-                *out = (spot){first, last, low, high, lowest, price};
-                found = true;
-            }
-        }
-        if (first > 0 && s->items[first - 1].offset < floor &&
-            s->items[first - 1].offset + s->items[first - 1].bytes <= floor) {
-            break;
-        }
-    }
-    return found;
-}
-
 /* Moves on to the phase of the present run: what lies in its arena goes. */
 static int enter(pager *g, bl_error *err) {
     const bl_problem *p = g->p;
@@ -313,22 +151,9 @@ static int advance(pager *g, double until, bool one, bl_error *err) {
     return 0;
 }
 
-/* The block that the first missing run needs. */
-static int missing_block(const pager *g) {
-    const bl_problem_phase *f = &g->p->phases[g->missing_phase % g->p->phase_count];
-    int run = g->missing < g->p->run_count ? g->missing : g->missing - g->p->run_count;
-    return (run - f->first_run) % g->p->modules[f->module].block_count;
-}
-
 /* Runs to look at: this generation's, and the next one's when it is known. */
 static int last_run(const pager *g) {
     return g->p->cyclic ? 2 * g->p->run_count : g->p->run_count;
-}
-
-/* First run of a phase; phases count on into the next generation. */
-static int first_run(const pager *g, int phase) {
-    int n = g->p->phase_count;
-    return g->p->phases[phase % n].first_run + (phase >= n ? g->p->run_count : 0);
 }
 
 static void find_missing(pager *g) {
@@ -338,7 +163,7 @@ static void find_missing(pager *g) {
         if (g->missing == first_run(g, g->missing_phase) + f->passes * p->modules[f->module].block_count) {
             g->missing_phase++;
         }
-        if (!present(g, g->missing_phase, missing_block(g))) {
+        if (!present(g, g->missing_phase, bl_pager_missing_block(g))) {
             return;
         }
         g->missing++;
@@ -380,7 +205,7 @@ static int fetch(pager *g, const spot *s, double start, bl_error *err) {
     g->quiet = false;
     const bl_problem_phase *f = &g->p->phases[g->missing_phase % g->p->phase_count];
     const bl_problem_module *m = &g->p->modules[f->module];
-    int block = missing_block(g), rc = 0,
+    int block = bl_pager_missing_block(g), rc = 0,
         before = g->missing < g->p->run_count ? g->missing : g->p->run_count;
     for (int i = s->first; i < s->last && !rc; i++) {
         const bl_space_item *x = &g->b.space.items[s->first];
@@ -420,7 +245,7 @@ static int step(pager *g, bl_error *err) {
         return advance(g, 0, true, err);
     }
     const bl_problem_phase *f = &p->phases[g->missing_phase % p->phase_count];
-    int block = missing_block(g);
+    int block = bl_pager_missing_block(g);
     /* For the next generation only what has arrived when this one ends: nobody waits for it then. */
     double left = g->prefix[p->run_count] - g->prefix[g->run];
     if (g->missing >= p->run_count &&
@@ -430,42 +255,9 @@ static int step(pager *g, bl_error *err) {
     if (g->b.at[f->module][block] != BL_NOWHERE && g->pages[f->module][block].use != g->missing) {
         return advance(g, 0, true, err); /* still used where it lies */
     }
-    uint64_t bytes = p->modules[f->module].blocks[block].bytes;
-    uint64_t floor = g->arena_to[g->phase * 2 * p->phase_count + g->missing_phase];
-    /* If it is used again in a later phase, a place that an arena takes before is worth less. */
-    double lost_price = 0;
-    uint64_t lost_below = 0;
-    int again = g->missing_phase < p->phase_count
-                    ? g->next_phase[g->missing_phase * p->module_count + f->module]
-                    : -1;
-    if (again >= 0 && again < 2 * p->phase_count) {
-        lost_below = g->arena_to[g->missing_phase * 2 * p->phase_count + again];
-        int use = p->phases[again % p->phase_count].first_run + (again >= p->phase_count ? p->run_count : 0) +
-                  block;
-        lost_price = (double)bytes / power(g, seconds_before(g, use) - g->prefix[g->run]);
-    }
-    spot s = {0};
-    bool lowest = g->o->pin && g->missing < p->run_count && g->o->pin[g->missing_phase] &&
-                  !g->o->pin[g->missing_phase][block];
-    int turn = g->missing_phase % p->phase_count;
-    bool found;
-    if (has_homes(g, turn)) {
-        const bl_homes *l = g->o->layout;
-        lost_below = 0;
-        if (l->pin[turn][block]) {
-            uint64_t home = l->home[f->module][block];
-            found = home >= floor && find_home(g, bytes, home, &s);
-        } else {
-            found = find_spot(g, bytes, floor, l->window[turn], 0, 0, true, &s);
-            /* At the end of the window that is away from the one that runs. */
-            s.at_low = s.low == floor || s.high != l->window[turn];
-        }
-    } else {
-        found = find_spot(g, bytes, floor, g->plan->region_bytes, lost_price, lost_below, lowest, &s);
-    }
-    double paid = found && (lowest ? s.low : s.high - bytes) < lost_below ? lost_price : 0;
-    bool free_room = found && s.price <= paid + (double)g->plan->region_bytes * least_price;
-    if (found && (due || free_room)) {
+    spot s;
+    bool found = bl_pager_find_place(g, &s);
+    if (found && (due || s.is_free)) {
         return fetch(g, &s, now, err);
     }
     /* A copy can only begin when a run ends: if the next end is too late, now is the time. */
