@@ -268,13 +268,13 @@ static int try_modes(search *s, bl_error *err) {
     return 0;
 }
 
-/* What generations without end take in the mean, at least. */
-static int find_next_bound(search *s, bl_error *err) {
-    bl_bound steady;
-    int rc = bl_bound_find(&steady, s->p, true, err);
+/* Seconds that generations without end take in the mean, at least. */
+static int steady_bound(double *seconds, const bl_problem *p, bl_error *err) {
+    bl_bound bound;
+    int rc = bl_bound_find(&bound, p, true, err);
     if (!rc) {
-        s->next_bound = steady.seconds;
-        free(steady.keep);
+        *seconds = bound.seconds;
+        free(bound.keep);
     }
     return rc;
 }
@@ -288,9 +288,9 @@ static int search_run(search *s, bl_error *err) {
     int rc = bl_bound_find(&s->bound, p, steady, err);
     if (!rc && p->cyclic) {
         s->next_bound = s->bound.seconds;
-        s->ahead = p->run_count <= few_runs ? 2 : !steady;
+        s->ahead = p->run_count <= few_runs ? 2 : s->reopen;
         rc = s->ahead ? bl_problem_copy(&s->after, p, err) : 0;
-        rc = rc || steady ? rc : find_next_bound(s, err);
+        rc = rc || steady ? rc : steady_bound(&s->next_bound, p, err);
     }
     rc = rc ? rc : candidate(s, "paged", usual, err);
     if (!rc && !within(s, near)) {
@@ -380,17 +380,14 @@ static double doubt(const bl_problem *p) {
 /* Whether there is more room than the open region has, and a generation with all of it might be faster by
  * more than the doubt. */
 static int could_grow(bool *could, const bl_problem *p, const bl_plan *kept, bl_error *err) {
-    bl_bound steady;
+    double steady;
     *could = false;
     if (kept->moved_bytes == 0 || p->open_bytes >= bl_problem_working_set(p) ||
         p->open_bytes / BL_ALIGN >= p->budget_bytes / BL_ALIGN) {
         return 0;
     }
-    int rc = bl_bound_find(&steady, p, true, err);
-    if (!rc) {
-        *could = kept->seconds > steady.seconds * doubt(p);
-        free(steady.keep);
-    }
+    int rc = steady_bound(&steady, p, err);
+    *could = !rc && kept->seconds > steady * doubt(p);
     return rc;
 }
 

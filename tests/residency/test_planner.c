@@ -32,8 +32,8 @@ static void print_gaps(const char *name, const gaps *g) {
 
 /* 500 random problems. One is allowed beyond 10%: number 78 of those beside compute, two phases of a single
  * pass over 25 blocks of 6 to 24 MB in room for half of them, where compute and the least copies take equally
- * long, so that every gap between whole blocks shows. docs/planner.md says how near its bound a plan can come,
- * and has other seeds' figures. */
+ * long, so that every gap between whole blocks shows. docs/planner.md says how near its bound a plan can
+ * come, and has other seeds' figures. */
 static void random_problems_come_near_the_bound(void **state) {
     (void)state;
     for (int async = 0; async < 2; async++) {
