@@ -267,6 +267,14 @@ done:
     return rc;
 }
 
+int bl_bound_steady(double *seconds, const bl_problem *p, bl_error *err) {
+    bl_program l = {.p = p, .steady = true};
+    all_rows(&l, false);
+    int rc = least_seconds(seconds, &l, err);
+    bl_lp_free(&l.lp);
+    return rc;
+}
+
 int bl_bound_refine(double *seconds, const bl_problem *p, bool steady, bl_error *err) {
     bl_program l = {.steady = steady};
     bl_problem parts;

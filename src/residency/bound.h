@@ -17,6 +17,9 @@ typedef struct bl_bound {
  * what is resident now. Arenas count at their smallest level and seconds at the fastest. */
 int bl_bound_find(bl_bound *out, const bl_problem *p, bool steady, bl_error *err);
 
+/* The steady state's seconds alone. */
+int bl_bound_steady(double *seconds, const bl_problem *p, bl_error *err);
+
 /* Raises *seconds to what is found by looking at whole blocks, at where in a pass they are copied, and at the
  * first and last pass of a phase by themselves: higher, and slower to find. */
 int bl_bound_refine(double *seconds, const bl_problem *p, bool steady, bl_error *err);
