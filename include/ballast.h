@@ -219,8 +219,8 @@ BALLAST_API int ballast_plan(char **json, char **text, ballast_model *model,
                              const ballast_generate_options *options, const ballast_plan_options *plan,
                              ballast_error *err);
 
-/* Measures what plans are made of, copy rate and seconds of every block, by running this generation with two
- * steps and throwing the picture away. Kept in the context's cache_dir. */
+/* Measures what plans are made of, copy rate and seconds of every block, by running this generation twice
+ * with two steps and throwing the pictures away. Kept in the context's cache_dir. */
 BALLAST_API int ballast_calibrate(ballast_model *model, const ballast_generate_options *options,
                                   ballast_error *err);
 

@@ -161,9 +161,9 @@ int ballast_calibrate(ballast_model *model, const ballast_generate_options *opti
     bl_request_clear(&theirs);
     ballast_generate_options o = *options;
     o.steps = o.hires_steps = 2;
-    o.count = 1;
+    o.count = 2; /* the first meets memory that nothing has touched yet */
     o.strength = o.hires_strength = 1;
-    o.latents = NULL; /* those of `count` batches would not fit one */
+    o.latents = NULL; /* those of `count` batches would not fit two */
     o.image = NULL;
     o.preview = NULL;
     o.save_latents = NULL;

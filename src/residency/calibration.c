@@ -257,7 +257,7 @@ int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key,
     return bl_problem_finish(p, err);
 }
 
-/* Adds a figure to what is known: three quarters old, one quarter new. */
+/* Adds a figure to what is known. */
 static bool learn_block(sqlite3_stmt *s, const bl_calibration_key *key, const char *shape,
                         const bl_problem_module *m, int block, double seconds) {
     sqlite3_reset(s);
@@ -275,22 +275,25 @@ static bool learn_phase(sqlite3_stmt *s, const bl_calibration_key *key, const bl
                         const bl_plan *plan, const bl_ledger *l, int phase) {
     const bl_problem_phase *f = &p->phases[phase];
     const bl_problem_module *m = &p->modules[f->module];
-    double *sum = calloc((size_t)m->block_count, sizeof *sum);
+    double *first = calloc((size_t)m->block_count, sizeof *first);
+    double *rest = calloc((size_t)m->block_count, sizeof *rest);
     int *count = calloc((size_t)m->block_count, sizeof *count);
-    bool fine = sum && count;
+    bool fine = first && rest && count;
     for (int i = 0; i < l->count && fine; i++) {
         const bl_ledger_entry *e = &l->entries[i];
         if (e->work == BL_WORK_COMPUTE && e->phase == phase) {
-            sum[e->block] += e->seconds;
-            count[e->block]++;
+            *(count[e->block]++ ? &rest[e->block] : &first[e->block]) += e->seconds;
         }
     }
     char shape[256];
     shape_text(shape, sizeof shape, key->shapes[phase], plan->phases[phase].level);
     for (int b = 0; b < m->block_count && fine; b++) {
-        fine = !count[b] || learn_block(s, key, shape, m, b, sum[b] / count[b]);
+        /* The first run touches memory that is new, so it counts only where it is the only one. */
+        double seconds = count[b] > 1 ? rest[b] / (count[b] - 1) : first[b];
+        fine = !count[b] || learn_block(s, key, shape, m, b, seconds);
     }
-    free(sum);
+    free(first);
+    free(rest);
     free(count);
     return fine;
 }
@@ -324,23 +327,28 @@ static bool learn_copies(sqlite3_stmt *s, const bl_calibration_key *key, const b
     return true;
 }
 
+/* The old figure and the new one: a quarter of the new, half of it if it is the faster, because whatever
+ * disturbs a measurement makes it longer. */
+#define FADED(x, faster) "(" x " + (excluded." x " - " x ") * CASE WHEN " faster " THEN 0.5 ELSE 0.25 END)"
+#define FASTER_COPY "excluded.seconds * bytes < seconds * excluded.bytes"
+
 int bl_calibration_learn(bl_calibration *c, const bl_calibration_key *key, const bl_problem *p,
                          const bl_plan *plan, const bl_ledger *l, bl_error *err) {
     sqlite3_stmt *blocks = NULL, *copies = NULL;
     bool fine =
+        sqlite3_prepare_v2(c->db,
+                           "INSERT INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET "
+                           "seconds = CASE WHEN " GOOD_SECONDS " THEN " FADED(
+                               "seconds", "excluded.seconds < seconds") " ELSE excluded.seconds END",
+                           -1, &blocks, NULL) == SQLITE_OK &&
         sqlite3_prepare_v2(
             c->db,
-            "INSERT INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET seconds ="
-            " CASE WHEN " GOOD_SECONDS
-            " THEN 0.75 * seconds + 0.25 * excluded.seconds ELSE excluded.seconds END",
-            -1, &blocks, NULL) == SQLITE_OK &&
-        sqlite3_prepare_v2(c->db,
-                           "INSERT INTO copies VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET bytes ="
-                           " CASE WHEN bytes > 0 AND " GOOD_SECONDS
-                           " THEN 0.75 * bytes + 0.25 * excluded.bytes ELSE excluded.bytes END, seconds ="
-                           " CASE WHEN bytes > 0 AND " GOOD_SECONDS
-                           " THEN 0.75 * seconds + 0.25 * excluded.seconds ELSE excluded.seconds END",
-                           -1, &copies, NULL) == SQLITE_OK &&
+            "INSERT INTO copies VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET "
+            "bytes = CASE WHEN bytes > 0 AND " GOOD_SECONDS " THEN " FADED(
+                "bytes", FASTER_COPY) " ELSE excluded.bytes END, "
+                                      "seconds = CASE WHEN bytes > 0 AND " GOOD_SECONDS
+                                      " THEN " FADED("seconds", FASTER_COPY) " ELSE excluded.seconds END",
+            -1, &copies, NULL) == SQLITE_OK &&
         sqlite3_exec(c->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK;
     if (fine) {
         for (int i = 0; i < p->phase_count && fine; i++) {

@@ -29,7 +29,7 @@ void bl_calibration_close(bl_calibration **c);
 int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key, bl_problem *p, int *phases,
                          bl_error *err);
 
-/* Learns from a finished generation. Old figures fade: each new one counts a quarter. */
+/* Learns from a finished generation. Old figures fade: a new one counts a quarter, a faster one a half. */
 int bl_calibration_learn(bl_calibration *c, const bl_calibration_key *key, const bl_problem *p,
                          const bl_plan *plan, const bl_ledger *l, bl_error *err);
 
