@@ -6,6 +6,7 @@
 #include "residency/hints.h"
 #include "residency/sweep.h"
 
+#include <math.h>
 #include <unistd.h>
 
 static void sweeps_fall_and_are_plotted(void **state) {
@@ -282,6 +283,48 @@ static void damaged_calibrations_are_replaced(void **state) {
     assert_int_equal(access("/tmp", R_OK), 0);
 }
 
+/* Learns that each block of phase 1 took `seconds` run by run; returns what the first is then said to take.
+ */
+static double learned(bl_calibration *c, bl_problem *p, const bl_plan *plan, const double *seconds,
+                      int runs) {
+    bl_calibration_key key = key_for("some machine");
+    bl_ledger l;
+    bl_ledger_init(&l);
+    int stage = bl_ledger_stage_of(&l, "pipeline", &described_error);
+    assert_true(stage >= 0);
+    int blocks = p->modules[p->phases[1].module].block_count;
+    for (int i = 0; i < runs * blocks; i++) {
+        bl_ledger_entry e = {.work = BL_WORK_COMPUTE,
+                             .stage = stage,
+                             .phase = 1,
+                             .module = p->phases[1].module,
+                             .block = i % blocks,
+                             .seconds = seconds[i / blocks]};
+        CHECK(bl_ledger_add(&l, e, &described_error));
+    }
+    CHECK(bl_calibration_learn(c, &key, p, plan, &l, &described_error));
+    CHECK(bl_calibration_apply(c, &key, p, NULL, &described_error));
+    bl_ledger_free(&l);
+    return p->phases[1].levels[plan->phases[1].level].block_seconds[0];
+}
+
+static void first_runs_and_slow_ones_count_less(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    bl_problem *p = described_model("sd15", &card);
+    bl_offload_settings s = bl_offload_defaults();
+    bl_calibration *c;
+    bl_plan *plan;
+    CHECK(bl_calibration_open(&c, NULL, NULL, &described_error));
+    CHECK(bl_plan_make(&plan, p, &s, &described_error));
+    assert_true(fabs(learned(c, p, plan, (const double[]){9}, 1) - 9) < 1e-9); /* there is no other */
+    assert_true(fabs(learned(c, p, plan, (const double[]){9, 1, 1}, 3) - 5) < 1e-9);
+    assert_true(fabs(learned(c, p, plan, (const double[]){1, 13, 13}, 3) - 7) < 1e-9);
+    bl_plan_free(&plan);
+    bl_calibration_close(&c);
+    bl_problem_free(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sweeps_fall_and_are_plotted),
@@ -291,6 +334,7 @@ int main(void) {
         cmocka_unit_test(the_hint_of_last_resort_is_bf16),
         cmocka_unit_test(calibration_makes_plans_true),
         cmocka_unit_test(damaged_calibrations_are_replaced),
+        cmocka_unit_test(first_runs_and_slow_ones_count_less),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
