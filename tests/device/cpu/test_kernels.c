@@ -255,10 +255,10 @@ static void cuts(void **state) {
 /* Words of any bits, rows further apart than they are long, and places in no order. */
 static void transpose(void **state) {
     (void)state;
-    enum { most = 320, stride = most + 3, rows = BL_TRANSPOSE_ROWS };
-    static uint32_t src[rows * stride], want[most * rows], got[most * rows];
+    enum { most = 320, stride = most + 3, height = BL_TRANSPOSE_ROWS };
+    static uint32_t src[height * stride], want[most * height], got[most * height];
     uint32_t seed = 5;
-    for (int i = 0; i < rows * stride; i++) {
+    for (int i = 0; i < height * stride; i++) {
         src[i] = seed = seed * 1664525u + 1013904223u;
     }
     const bl_kernels *tables[] = {&bl_kernels_plain, bl_kernels_for(BL_ISA_AVX2),
@@ -267,12 +267,12 @@ static void transpose(void **state) {
         for (size_t l = 0; l < LENGTHS; l++) {
             int64_t place[most], n = lengths[l];
             for (int64_t i = 0; i < n; i++) {
-                place[i] = (n - 1 - i) * rows;
+                place[i] = (n - 1 - i) * height;
             }
             memset(want, 0xa5, sizeof want);
             memset(got, 0xa5, sizeof got);
             for (int64_t i = 0; i < n; i++) {
-                for (int r = 0; r < rows; r++) {
+                for (int r = 0; r < height; r++) {
                     want[place[i] + r] = src[r * stride + i];
                 }
             }
