@@ -22,10 +22,6 @@ static int band_rows(uint64_t row_bytes, int height) {
     return rows < BAND_STEP ? BAND_STEP : (int)rows;
 }
 
-static bool is_reference(const bl_dnnl_primitive *p) {
-    return !strncmp(bl_dnnl_implementation(p), "ref", 3);
-}
-
 /* Makes the convolution of a band like that of the whole; *sure = false where oneDNN would do it another way.
  */
 static int prepare_product(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl_error *err) {
@@ -40,7 +36,7 @@ static int prepare_product(bl_executable *x, bl_step *s, const bl_op *op, bool *
     int rc = bl_cpu_part_conv(&s->product, x->module->cpu, p, &band, &whole, sure, err);
     /* the reference is there for pictures too small for the packed layout, which Winograd's algorithm takes
      * over */
-    *sure = *sure && !rc && !(p->winograd && is_reference(s->product));
+    *sure = *sure && !rc && !(p->winograd && bl_cpu_is_reference(s->product));
     return rc;
 }
 

@@ -150,6 +150,8 @@ bl_dnnl_conv bl_cpu_dnnl_conv(const bl_packed *p, const bl_op *op, const bl_tens
 /* part.c */
 /* Is the product handed to a general matrix product, which adds up in an order that depends on the shape? */
 bool bl_cpu_is_general(const bl_dnnl_primitive *p);
+/* Is it oneDNN's slow reference, which is there for any layout? */
+bool bl_cpu_is_reference(const bl_dnnl_primitive *p);
 /* Open the product of a part of something larger. *sure = false where the whole is done another way, so that
  * its bits may be others. */
 int bl_cpu_part_conv(bl_dnnl_primitive **out, const bl_cpu *cpu, const bl_packed *p, const bl_dnnl_conv *part,

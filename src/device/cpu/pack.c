@@ -108,13 +108,18 @@ static int find_places(in_places *f, const bl_packed *p, bl_error *err) {
     return 0;
 }
 
+/* Where a channel's first position of the first row lies. */
+static int64_t place_of(const in_places *f, int64_t channel) {
+    return channel / f->inner * f->stride + f->place[channel % f->inner];
+}
+
 /* src [rows][channels][positions] -> packed. `out`: place of each row. Rows are the inner loop because
  * layouts keep output channels side by side. */
 #define SCATTER(name, type)                                                                          \
     static void name(type *dst, const type *src, const int64_t *out, int rows, const in_places *f) { \
         int64_t k_count = f->positions, row = f->channels * k_count;                                 \
         for (int64_t i = 0; i < f->channels; i++) {                                                  \
-            type *at = dst + i / f->inner * f->stride + f->place[i % f->inner];                      \
+            type *at = dst + place_of(f, i);                                                         \
             for (int64_t k = 0; k < k_count; k++) {                                                  \
                 const type *from = src + i * k_count + k;                                            \
                 type *to = at + f->position[k];                                                      \
@@ -142,11 +147,6 @@ static bool in_words(const in_places *f, const int64_t *out, int64_t rows, int64
         whole = f->position[k] % per == 0;
     }
     return whole;
-}
-
-/* Where a channel's first position of the first row lies. */
-static int64_t place_of(const in_places *f, int64_t channel) {
-    return channel / f->inner * f->stride + f->place[channel % f->inner];
 }
 
 /* bf16 with an odd number of positions: src [channels / 2 * positions][GROUP] words, in which a pair of

@@ -7,6 +7,10 @@ bool bl_cpu_is_general(const bl_dnnl_primitive *p) {
     return !strncmp(bl_dnnl_implementation(p), "gemm", 4);
 }
 
+bool bl_cpu_is_reference(const bl_dnnl_primitive *p) {
+    return !strncmp(bl_dnnl_implementation(p), "ref", 3);
+}
+
 /* Does the part of a product give the bits that the whole has there? The same implementation adds up in the
  * same order, except a general one. */
 static bool alike(const bl_dnnl_primitive *whole, const bl_dnnl_primitive *part) {

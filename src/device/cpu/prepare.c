@@ -104,7 +104,7 @@ static int prepare_conv(bl_executable *x, bl_step *s, bl_op_memory *memory, cons
     if (rc) {
         return rc;
     }
-    if (p->winograd && !strncmp(bl_dnnl_implementation(s->product), "ref", 3)) {
+    if (p->winograd && bl_cpu_is_reference(s->product)) {
         /* this oneDNN has no kernel for so small a picture in the layout it chose for the usual ones */
         bl_dnnl_primitive_close(&s->product);
         s->each_image = false;
