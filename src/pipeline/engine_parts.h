@@ -4,8 +4,8 @@
 
 #include "model/weights.h"
 #include "pipeline/engine.h"
-#include "residency/calibration.h"
-#include "residency/executor.h"
+#include "residency/run/calibration.h"
+#include "residency/run/executor.h"
 
 #define BL_ENGINE_PREPARED 24 /* graphs kept ready; the least recently used one gives way */
 

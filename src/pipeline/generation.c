@@ -3,7 +3,7 @@
 #include "pipeline/engine_parts.h"
 
 #include "core/clock.h"
-#include "residency/start.h"
+#include "residency/run/start.h"
 
 #include <stdio.h>
 #include <stdlib.h>

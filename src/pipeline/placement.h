@@ -5,7 +5,7 @@
 #include "ballast.h"
 #include "core/error.h"
 #include "pipeline/tiles.h"
-#include "residency/modes.h"
+#include "residency/plan/modes.h"
 
 typedef struct bl_placement {
     bl_offload_settings offload;

@@ -2,9 +2,10 @@
 #include "pipeline/engine_parts.h"
 
 #include "core/new_file.h"
-#include "residency/explain.h"
-#include "residency/hints.h"
-#include "residency/sweep.h"
+#include "residency/tell/explain.h"
+#include "residency/tell/hints.h"
+#include "residency/tell/sweep.h"
+#include "residency/tell/trace.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -15,9 +15,9 @@
 #include <string.h>
 
 #include "device/sim/sim.h"
-#include "residency/executor.h"
-#include "residency/planner.h"
-#include "residency/replay.h"
+#include "residency/run/executor.h"
+#include "residency/plan/planner.h"
+#include "residency/plan/replay.h"
 
 #define CHECK(call)                                             \
     do {                                                        \

@@ -1,10 +1,10 @@
 /* What other settings would do: sweeps, comparisons, hints; and what was measured before: calibration. */
 #include "described.h"
 
-#include "residency/calibration.h"
-#include "residency/explain.h"
-#include "residency/hints.h"
-#include "residency/sweep.h"
+#include "residency/run/calibration.h"
+#include "residency/tell/explain.h"
+#include "residency/tell/hints.h"
+#include "residency/tell/sweep.h"
 
 #include <math.h>
 #include <unistd.h>

@@ -1,7 +1,7 @@
 /* Small instances against every possible schedule: equal blocks, whole seconds, one cold generation. */
 #include "random.h"
 
-#include "residency/bound.h"
+#include "residency/bound/bound.h"
 
 enum { most_blocks = 5, most_runs = 24, most_seconds = 2 };
 

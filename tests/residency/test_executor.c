@@ -2,8 +2,9 @@
  */
 #include "described.h"
 
-#include "residency/explain.h"
-#include "residency/start.h"
+#include "residency/tell/explain.h"
+#include "residency/tell/trace.h"
+#include "residency/run/start.h"
 
 typedef struct lines {
     int count;

@@ -2,7 +2,7 @@
  * random problems and on real models' blocks. What it gives must be sound, exact and the same every time. */
 #include "random.h"
 
-#include "residency/bound.h"
+#include "residency/bound/bound.h"
 
 static bl_offload_settings automatic(void) {
     return bl_offload_defaults();

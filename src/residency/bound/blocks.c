@@ -1,0 +1,294 @@
+#include "residency/bound/program.h"
+
+enum { clusters_most = 64, clusters_in_all = 156 };
+
+/* Consecutive blocks of one module that the program counts as one. */
+typedef struct cluster {
+    double bytes;             /* all, in units */
+    double smallest, largest; /* of one block */
+    double cheapest, dearest; /* copy seconds of 10^9 bytes of a block */
+    double running;           /* sum of bytes x share over its blocks */
+    double before, after;     /* share of the pass's compute before its first block and after its last */
+    double largest_share;     /* of one of its blocks */
+} cluster;
+
+static double fastest_block(const bl_problem_phase *f, int block) {
+    double best = f->levels[0].block_seconds[block];
+    for (int v = 1; v < f->level_count; v++) {
+        best = fmin(best, f->levels[v].block_seconds[block]);
+    }
+    return best;
+}
+
+/* Ends of clusters whose sizes differ by no more than `spread`; returns how many. */
+static int cut_by_size(const bl_problem_module *m, double spread, int limit, int *end) {
+    int count = 0, most = (3 * m->block_count + limit - 1) / limit;
+    double low = 0, high = 0;
+    for (int b = 0, first = 0; b < m->block_count; b++) {
+        double bytes = (double)m->blocks[b].bytes;
+        if (b == first || (b - first < most && fmax(high, bytes) <= spread * fmin(low, bytes))) {
+            low = b == first ? bytes : fmin(low, bytes);
+            high = b == first ? bytes : fmax(high, bytes);
+        } else {
+            end[count++] = b;
+            first = b;
+            low = high = bytes;
+        }
+    }
+    end[count++] = m->block_count;
+    return count;
+}
+
+/* Fills out[]; returns how many. One block each where there are few. */
+static int make_clusters(const bl_problem_phase *f, const bl_problem_module *m, int limit, cluster *out) {
+    static const double spreads[] = {1.1, 1.25, 1.5, 2, 4, INFINITY};
+    int end[BL_PROBLEM_BLOCKS], count = 0;
+    if (m->block_count <= limit) {
+        for (; count < m->block_count; count++) {
+            end[count] = count + 1;
+        }
+    }
+    for (size_t i = 0; i < sizeof spreads / sizeof *spreads && (!count || count > limit); i++) {
+        count = cut_by_size(m, spreads[i], limit, end);
+    }
+    double all = 0, before = 0;
+    for (int b = 0; b < m->block_count; b++) {
+        all += fastest_block(f, b);
+    }
+    for (int c = 0, b = 0; c < count; c++) {
+        cluster x = {.smallest = INFINITY, .cheapest = INFINITY, .before = before};
+        for (; b < end[c]; b++) {
+            double bytes = (double)m->blocks[b].bytes / bl_unit, rate = m->blocks[b].copy_seconds / bytes;
+            double share = all > 0 ? fastest_block(f, b) / all : 0;
+            x.bytes += bytes;
+            x.smallest = fmin(x.smallest, bytes);
+            x.largest = fmax(x.largest, bytes);
+            x.cheapest = fmin(x.cheapest, rate);
+            x.dearest = fmax(x.dearest, rate);
+            x.running += share * bytes;
+            x.largest_share = fmax(x.largest_share, share);
+            before += share;
+        }
+        x.after = fmax(0, 1 - before - 1e-12);
+        out[c] = x;
+    }
+    return count;
+}
+
+/* Columns of one cluster of a part's module; behind those of all clusters the part's idle and other. */
+enum {
+    block_kept,   /* bytes kept from one pass to the next, summed */
+    block_entry,  /* there when the part begins, and kept until the first use */
+    block_exit,   /* kept from the last use to the end of the part */
+    block_copied, /* copied for uses in the part */
+    block_early,  /* copied in the part for uses after it */
+    block_after,  /* copied between the part and the next one, which runs the same module */
+    block_cover,  /* seconds of compute beside copies of the cluster */
+    block_kinds
+};
+
+/* Number of a cluster's first column. */
+static int block_column(const bl_program *l, int part, int c) {
+    return l->block_first[part] + c * block_kinds;
+}
+
+/* Seconds of a part in which no copy is under way. */
+static int column_idle(const bl_program *l, int part) {
+    return block_column(l, part, l->cluster_count[part]);
+}
+
+/* Seconds of compute in a part beside copies of another module. */
+static int column_other(const bl_program *l, int part, int module) {
+    return column_idle(l, part) + 1 + module;
+}
+
+/* The part whose blocks follow those of part i, or -1: the next one, if it runs the same module. */
+static int same_next(const bl_program *l, int i) {
+    int next = following(l, i);
+    return next >= 0 && l->p->phases[next].module == l->p->phases[i].module && l->cluster_count[next] ? next
+                                                                                                      : -1;
+}
+
+static void block_columns(bl_program *l, int i, const cluster *clusters) {
+    const bl_problem *p = l->p;
+    l->block_first[i] =
+        bl_lp_columns(&l->lp, l->cluster_count[i] * block_kinds + 1 + p->module_count, 0, longest(p));
+    double *high = l->lp.high, passes = p->phases[i].passes;
+    for (int c = 0; c < l->cluster_count[i] && !l->lp.no_memory; c++) {
+        int at = block_column(l, i, c);
+        double bytes = clusters[c].bytes;
+        high[at + block_kept] = (passes - 1) * bytes;
+        high[at + block_entry] = high[at + block_exit] = high[at + block_early] = high[at + block_after] =
+            bytes;
+        high[at + block_copied] = passes * bytes;
+    }
+}
+
+/* Adds value x the sum of one kind of column over the clusters to the row. */
+static void add_blocks(bl_program *l, int i, int kind, double value) {
+    for (int c = 0; c < l->cluster_count[i]; c++) {
+        bl_lp_add(&l->lp, block_column(l, i, c) + kind, value);
+    }
+}
+
+/* What becomes of each cluster, and how that adds up to what becomes of the module. */
+static void block_rows(bl_program *l, int i, const cluster *clusters) {
+    const bl_problem *p = l->p;
+    int own = p->phases[i].module, next = same_next(l, i);
+    double passes = p->phases[i].passes, all = (double)p->modules[own].bytes / bl_unit, smallest = all;
+    for (int c = 0; c < l->cluster_count[i]; c++) {
+        int at = block_column(l, i, c);
+        smallest = fmin(smallest, clusters[c].smallest);
+        bl_lp_row(&l->lp, passes * clusters[c].bytes, INFINITY); /* each use finds it */
+        bl_lp_add(&l->lp, at + block_kept, 1);
+        bl_lp_add(&l->lp, at + block_entry, 1);
+        bl_lp_add(&l->lp, at + block_copied, 1);
+        if (next >= 0) {
+            bl_lp_row(&l->lp, 0, INFINITY); /* there at the begin of the next part: from this one */
+            bl_lp_add(&l->lp, block_column(l, next, c) + block_entry, -1);
+            bl_lp_add(&l->lp, at + block_exit, 1);
+            bl_lp_add(&l->lp, at + block_early, 1);
+            bl_lp_add(&l->lp, at + block_after, 1);
+        }
+    }
+    bl_lp_row(&l->lp, 0, INFINITY);
+    bl_lp_add(&l->lp, column(l, col_start, i, own), 1);
+    add_blocks(l, i, block_entry, -1);
+    bl_lp_row(&l->lp, 0, INFINITY);
+    bl_lp_add(&l->lp, column(l, col_end, i, own), -1);
+    add_blocks(l, i, block_exit, 1);
+    add_blocks(l, i, block_early, 1);
+    bl_lp_row(&l->lp, 0, INFINITY);
+    bl_lp_add(&l->lp, column(l, col_during, i, own), 1);
+    add_blocks(l, i, block_copied, -1);
+    add_blocks(l, i, block_early, -1);
+    bl_lp_row(&l->lp, 0, INFINITY);
+    bl_lp_add(&l->lp, column(l, col_after, i, own), 1);
+    add_blocks(l, i, block_after, -1);
+    bl_lp_row(&l->lp, 0, INFINITY);
+    bl_lp_add(&l->lp, column_kept(l, i), -1);
+    add_blocks(l, i, block_kept, 1);
+    if (passes > 1 && all > phase_room(p, i)) { /* not all can stay: a whole block comes in each pass */
+        bl_lp_row(&l->lp, -INFINITY, (passes - 1) * (all - smallest));
+        add_blocks(l, i, block_kept, 1);
+    }
+}
+
+/* The room at each moment of compute, averaged over its time: beside what is kept lie, whole, the block that
+ * runs and the one that is copied. */
+static void whole_rows(bl_program *l, int i, const cluster *clusters) {
+    const bl_problem *p = l->p;
+    const bl_problem_phase *f = &p->phases[i];
+    bl_lp *lp = &l->lp;
+    double all = fastest_pass(f), running = 0;
+    for (int c = 0; c < l->cluster_count[i]; c++) {
+        running += clusters[c].running;
+    }
+    if (all <= 0) {
+        return;
+    }
+    bl_lp_row(lp, -INFINITY, f->passes * (phase_room(p, i) - running));
+    for (int c = 0; c < l->cluster_count[i]; c++) {
+        int at = block_column(l, i, c);
+        bl_lp_add(lp, at + block_kept, 1 - clusters[c].largest_share);
+        bl_lp_add(lp, at + block_entry, clusters[c].before);
+        bl_lp_add(lp, at + block_exit, clusters[c].after);
+        if (p->async_copy) {
+            bl_lp_add(lp, at + block_cover, clusters[c].smallest / all);
+        }
+    }
+    for (int k = 0; k < p->module_count; k++) {
+        if (k == f->module) {
+            continue;
+        }
+        bl_lp_add(lp, column(l, col_stay, i, k), f->passes);
+        double least = INFINITY;
+        for (int b = 0; b < p->modules[k].block_count; b++) {
+            least = fmin(least, (double)p->modules[k].blocks[b].bytes / bl_unit);
+        }
+        if (p->async_copy) {
+            bl_lp_add(lp, column_other(l, i, k), least / all);
+        }
+    }
+    if (p->async_copy) {
+        bl_lp_row(lp, f->passes * all, INFINITY); /* compute runs beside a copy, or none is under way */
+        bl_lp_add(lp, column_idle(l, i), 1);
+        add_blocks(l, i, block_cover, 1);
+        for (int k = 0; k < p->module_count; k++) {
+            bl_lp_add(lp, column_other(l, i, k), 1);
+        }
+    }
+}
+
+/* Seconds of copies: compute beside them cannot be longer, and with the idle ones they fill the part. */
+static void copy_rows(bl_program *l, int i, const cluster *clusters) {
+    const bl_problem *p = l->p;
+    bl_lp *lp = &l->lp;
+    for (int c = 0; c < l->cluster_count[i]; c++) {
+        int at = block_column(l, i, c);
+        bl_lp_row(lp, 0, INFINITY);
+        bl_lp_add(lp, at + block_copied, clusters[c].dearest);
+        bl_lp_add(lp, at + block_early, clusters[c].dearest);
+        bl_lp_add(lp, at + block_cover, -1);
+    }
+    for (int k = 0; k < p->module_count; k++) {
+        if (k == p->phases[i].module) {
+            lp->high[column_other(l, i, k)] = 0;
+            continue;
+        }
+        double dearest = 0;
+        for (int b = 0; b < p->modules[k].block_count; b++) {
+            const bl_problem_block *x = &p->modules[k].blocks[b];
+            dearest = fmax(dearest, x->copy_seconds / ((double)x->bytes / bl_unit));
+        }
+        bl_lp_row(lp, 0, INFINITY);
+        bl_lp_add(lp, column(l, col_during, i, k), dearest);
+        bl_lp_add(lp, column_other(l, i, k), -1);
+    }
+    bl_lp_row(lp, 0, INFINITY);
+    bl_lp_add(lp, column_seconds(l, i), 1);
+    bl_lp_add(lp, column_idle(l, i), -1);
+    for (int c = 0; c < l->cluster_count[i]; c++) {
+        bl_lp_add(lp, block_column(l, i, c) + block_copied, -clusters[c].cheapest);
+        bl_lp_add(lp, block_column(l, i, c) + block_early, -clusters[c].cheapest);
+    }
+    for (int k = 0; k < p->module_count; k++) {
+        if (k != p->phases[i].module) {
+            bl_lp_add(lp, column(l, col_during, i, k), -cheapest(p, k));
+        }
+        bl_lp_add(lp, column(l, col_after, i, k), -cheapest(p, k));
+    }
+}
+
+static bool must_stream(const bl_problem *p, int part) {
+    return (double)p->modules[p->phases[part].module].bytes / bl_unit > phase_room(p, part);
+}
+
+/* The more such parts, the larger the clusters. */
+void bl_bound_block_rows(bl_program *l) {
+    const bl_problem *p = l->p;
+    cluster clusters[2 * clusters_most];
+    int parts = 0;
+    for (int i = 0; i < p->phase_count; i++) {
+        parts += must_stream(p, i);
+    }
+    int limit = parts * clusters_most > clusters_in_all ? clusters_in_all / parts : clusters_most;
+    limit = limit > 8 ? limit : 8;
+    for (int i = 0; i < p->phase_count && !l->lp.no_memory; i++) {
+        if (must_stream(p, i)) {
+            l->cluster_count[i] =
+                make_clusters(&p->phases[i], &p->modules[p->phases[i].module], limit, clusters);
+            block_columns(l, i, clusters);
+        }
+    }
+    for (int i = 0; i < p->phase_count && !l->lp.no_memory; i++) {
+        if (l->cluster_count[i]) {
+            make_clusters(&p->phases[i], &p->modules[p->phases[i].module], limit, clusters);
+            block_rows(l, i, clusters);
+            whole_rows(l, i, clusters);
+            if (p->async_copy) {
+                copy_rows(l, i, clusters);
+            }
+        }
+    }
+}

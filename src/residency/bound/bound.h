@@ -1,0 +1,27 @@
+/* What no schedule can beat: a linear program that every schedule satisfies (docs/planner.md has the proof),
+ * solved by COIN-OR Clp. */
+#ifndef BALLAST_RESIDENCY_BOUND_H
+#define BALLAST_RESIDENCY_BOUND_H
+
+#include "residency/problem/problem.h"
+
+typedef struct bl_bound {
+    double seconds;       /* no schedule under the budget is faster */
+    uint64_t moved_bytes; /* no schedule under the budget moves fewer; not at the same time as `seconds` */
+    /* [phase_count * module_count] bytes of each module that the fastest relaxed schedule (of those the one
+     * that moves least) keeps on the device through each phase. Caller frees. */
+    uint64_t *keep;
+} bl_bound;
+
+/* `steady`: the average of generations without end, whatever is resident now. Otherwise one generation from
+ * what is resident now. Arenas count at their smallest level and seconds at the fastest. */
+int bl_bound_find(bl_bound *out, const bl_problem *p, bool steady, bl_error *err);
+
+/* The steady state's seconds alone. */
+int bl_bound_steady(double *seconds, const bl_problem *p, bl_error *err);
+
+/* Raises *seconds to what is found by looking at whole blocks, at where in a pass they are copied, and at the
+ * first and last pass of a phase by themselves: higher, and slower to find. */
+int bl_bound_refine(double *seconds, const bl_problem *p, bool steady, bl_error *err);
+
+#endif

@@ -1,0 +1,134 @@
+#include "residency/plan/builder.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void bl_builder_close(bl_builder *b) {
+    for (int m = 0; m < BL_PROBLEM_MODULES; m++) {
+        free(b->at[m]);
+    }
+    bl_space_free(&b->space);
+    memset(b, 0, sizeof *b);
+}
+
+int bl_builder_open(bl_builder *b, const bl_problem *p, bl_plan *plan, bl_error *err) {
+    memset(b, 0, sizeof *b);
+    b->p = p;
+    b->plan = plan;
+    int blocks = 0;
+    for (int m = 0; m < p->module_count; m++) {
+        blocks += p->modules[m].block_count;
+    }
+    int rc = bl_space_init(&b->space, blocks, err);
+    for (int m = 0; m < p->module_count && !rc; m++) {
+        const bl_problem_module *mod = &p->modules[m];
+        b->at[m] = malloc((size_t)mod->block_count * sizeof *b->at[m]);
+        if (!b->at[m]) {
+            rc = bl_fail_memory(err, "a plan's layout", (size_t)mod->block_count * sizeof *b->at[m]);
+            break;
+        }
+        for (int k = 0; k < mod->block_count; k++) {
+            const bl_problem_block *x = &mod->blocks[k];
+            b->at[m][k] = plan->reopen ? BL_NOWHERE : x->resident_at;
+            if (b->at[m][k] == BL_NOWHERE) {
+                continue;
+            }
+            if (!bl_space_insert(&b->space, (bl_space_item){x->resident_at, x->bytes, m, k})) {
+                rc = bl_fail(err, BL_E_ARGUMENT, "module %s, block %s: lies over another resident block",
+                             mod->name, x->name);
+                break;
+            }
+            b->resident_bytes[m] += x->bytes;
+            b->used_bytes += x->bytes;
+        }
+    }
+    if (rc) {
+        bl_builder_close(b);
+    }
+    return rc;
+}
+
+int bl_builder_onload(bl_builder *b, int module, int block, uint64_t offset, int after, int before,
+                      bl_error *err) {
+    uint64_t bytes = b->p->modules[module].blocks[block].bytes;
+    if (!bl_space_insert(&b->space, (bl_space_item){offset, bytes, module, block})) {
+        return bl_fail(err, BL_E_INTERNAL, "plan %s: block %s put where there is no room", b->plan->method,
+                       b->p->modules[module].blocks[block].name);
+    }
+    b->at[module][block] = offset;
+    b->resident_bytes[module] += bytes;
+    b->used_bytes += bytes;
+    return bl_plan_add_move(
+        b->plan,
+        (bl_move){.module = module, .block = block, .offset = offset, .after = after, .before = before}, err);
+}
+
+int bl_builder_drop(bl_builder *b, int module, int block, int after, bl_error *err) {
+    uint64_t offset = b->at[module][block];
+    if (offset == BL_NOWHERE) {
+        return 0;
+    }
+    uint64_t bytes = b->p->modules[module].blocks[block].bytes;
+    bl_space_remove(&b->space, bl_space_index(&b->space, offset, module, block));
+    b->at[module][block] = BL_NOWHERE;
+    b->resident_bytes[module] -= bytes;
+    b->used_bytes -= bytes;
+    return bl_plan_add_move(b->plan,
+                            (bl_move){.module = module,
+                                      .block = block,
+                                      .drop = true,
+                                      .offset = offset,
+                                      .after = after,
+                                      .before = after + 1},
+                            err);
+}
+
+int bl_builder_evict(bl_builder *b, int module, int after, bl_error *err) {
+    int rc = 0;
+    for (int k = 0; k < b->p->modules[module].block_count && !rc; k++) {
+        rc = bl_builder_drop(b, module, k, after, err);
+    }
+    return rc;
+}
+
+int bl_builder_clear_below(bl_builder *b, uint64_t offset, int after, bl_error *err) {
+    int rc = 0;
+    while (b->space.count && b->space.items[0].offset < offset && !rc) {
+        rc = bl_builder_drop(b, b->space.items[0].module, b->space.items[0].block, after, err);
+    }
+    return rc;
+}
+
+void bl_builder_undo(bl_builder *b, int move_count) {
+    while (b->plan->move_count > move_count) {
+        const bl_move *v = &b->plan->moves[--b->plan->move_count];
+        uint64_t bytes = b->p->modules[v->module].blocks[v->block].bytes;
+        if (v->drop) {
+            bl_space_insert(&b->space, (bl_space_item){v->offset, bytes, v->module, v->block});
+            b->at[v->module][v->block] = v->offset;
+            b->resident_bytes[v->module] += bytes;
+            b->used_bytes += bytes;
+        } else {
+            bl_space_remove(&b->space, bl_space_index(&b->space, v->offset, v->module, v->block));
+            b->at[v->module][v->block] = BL_NOWHERE;
+            b->resident_bytes[v->module] -= bytes;
+            b->used_bytes -= bytes;
+        }
+    }
+}
+
+bool bl_builder_levels(bl_plan *plan, const bl_problem *p, uint64_t (*need)(const bl_problem *p, int phase)) {
+    for (int i = 0; i < p->phase_count; i++) {
+        const bl_problem_phase *f = &p->phases[i];
+        int level = 0;
+        while (level < f->level_count && f->levels[level].arena_bytes + need(p, i) > p->budget_bytes) {
+            level++;
+        }
+        if (level == f->level_count) {
+            return false;
+        }
+        plan->phases[i].level = level;
+        plan->phases[i].arena_bytes = f->levels[level].arena_bytes;
+    }
+    return true;
+}

@@ -1,0 +1,259 @@
+#include "residency/plan/modes.h"
+
+#include "core/checked.h"
+#include "residency/plan/builder.h"
+#include "residency/plan/replay.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+bl_offload_settings bl_offload_defaults(void) {
+    return (bl_offload_settings){.mode = BL_OFFLOAD_AUTO, .low = -1, .high = -1, .fit_check = true};
+}
+
+void bl_offload_watermarks(const bl_offload_settings *s, uint64_t memory_bytes, double *low, double *high) {
+    double gb = (double)memory_bytes / (double)(1ull << 30);
+    *low = gb <= 12.6 ? 0.0 : 0.2;
+    *high = gb < 22.8 ? 0.6 : 0.8;
+    if (s->low >= 0) {
+        *low = s->low;
+    }
+    if (s->high >= 0) {
+        *high = s->high;
+    }
+}
+
+bool bl_offload_lists(const char *list, const char *name) {
+    size_t length = strlen(name);
+    while (list && *list && length) {
+        while (*list == ',' || isspace((unsigned char)*list)) {
+            list++;
+        }
+        size_t n = strcspn(list, ",");
+        size_t trimmed = n;
+        while (trimmed && isspace((unsigned char)list[trimmed - 1])) {
+            trimmed--;
+        }
+        if (trimmed == length && !strncmp(list, name, length)) {
+            return true;
+        }
+        list += n;
+    }
+    return false;
+}
+
+static uint64_t module_bytes(const bl_problem *p, int phase) {
+    return p->modules[p->phases[phase].module].bytes;
+}
+
+static uint64_t largest_block(const bl_problem *p, int phase) {
+    return p->modules[p->phases[phase].module].largest_block;
+}
+
+static uint64_t all_bytes(const bl_problem *p, int phase) {
+    (void)phase;
+    bool used[BL_PROBLEM_MODULES] = {false};
+    uint64_t sum = 0;
+    for (int i = 0; i < p->phase_count; i++) {
+        int m = p->phases[i].module;
+        sum += used[m] ? 0 : p->modules[m].bytes;
+        used[m] = true;
+    }
+    return sum;
+}
+
+static const double gigabyte = 1e9;
+
+typedef uint64_t need_fn(const bl_problem *p, int phase);
+
+/* What a mode must have on the device beside a phase's arena. */
+static need_fn *needed(bl_offload mode) {
+    return mode == BL_OFFLOAD_NONE ? all_bytes : mode == BL_OFFLOAD_MODEL ? module_bytes : largest_block;
+}
+
+int bl_mode_refuse(const bl_problem *p, bl_offload mode, bl_error *err) {
+    uint64_t least = 0;
+    int worst = 0;
+    for (int i = 0; i < p->phase_count; i++) {
+        const bl_problem_phase *f = &p->phases[i];
+        uint64_t bytes = f->levels[f->level_count - 1].arena_bytes + needed(mode)(p, i);
+        if (bytes > least) {
+            least = bytes;
+            worst = i;
+        }
+    }
+    char instead[128] = "";
+    if (mode != BL_OFFLOAD_AUTO && mode != BL_OFFLOAD_SEQUENTIAL) {
+        snprintf(instead, sizeof instead, "; with --offload auto %llu bytes (%.2f GB) are enough",
+                 (unsigned long long)bl_problem_min_budget(p), (double)bl_problem_min_budget(p) / gigabyte);
+    }
+    return bl_fail(
+        err, BL_E_BUDGET,
+        "a budget of %llu bytes (%.2f GB) is too small for --offload %s: the smallest that works is %llu "
+        "bytes (%.2f GB), which phase %s needs%s",
+        (unsigned long long)p->budget_bytes, (double)p->budget_bytes / gigabyte, bl_offload_name(mode),
+        (unsigned long long)least, (double)least / gigabyte, p->phases[worst].name, instead);
+}
+
+static uint64_t largest_arena(const bl_plan *plan) {
+    uint64_t arena = 0;
+    for (int i = 0; i < plan->phase_count; i++) {
+        arena = plan->phases[i].arena_bytes > arena ? plan->phases[i].arena_bytes : arena;
+    }
+    return arena;
+}
+
+/* Everything is brought in before the first run, and stays. With an open region: false in *fits when there is
+ * no room between what lies there. */
+static int none_plan(bool *fits, bl_plan *plan, const bl_problem *p, bl_error *err) {
+    uint64_t arena = largest_arena(plan);
+    bl_builder b;
+    int rc = bl_builder_open(&b, p, plan, err);
+    if (rc) {
+        return rc;
+    }
+    *fits = true;
+    rc = bl_builder_clear_below(&b, arena, -1, err);
+    for (int i = 0; i < p->phase_count && !rc && *fits; i++) {
+        int m = p->phases[i].module;
+        for (int k = 0; k < p->modules[m].block_count && !rc; k++) {
+            uint64_t offset;
+            if (b.at[m][k] != BL_NOWHERE) {
+                continue;
+            }
+            if (!bl_space_top_fit(&b.space, arena, plan->region_bytes, p->modules[m].blocks[k].bytes,
+                                  &offset)) {
+                *fits = false;
+                break;
+            }
+            rc = bl_builder_onload(&b, m, k, offset, -1, 0, err);
+        }
+    }
+    bl_builder_close(&b);
+    return rc;
+}
+
+/* One module at a time: whatever belongs to another is dropped before a module is brought in. */
+static int model_plan(bool *fits, bl_plan *plan, const bl_problem *p, bl_error *err) {
+    bl_builder b;
+    int rc = bl_builder_open(&b, p, plan, err);
+    if (rc) {
+        return rc;
+    }
+    *fits = true;
+    for (int i = 0; i < p->phase_count && !rc && *fits; i++) {
+        int m = p->phases[i].module, run = p->phases[i].first_run;
+        for (int other = 0; other < p->module_count && !rc; other++) {
+            rc = other != m ? bl_builder_evict(&b, other, run - 1, err) : 0;
+        }
+        if (!rc) {
+            rc = bl_builder_clear_below(&b, plan->phases[i].arena_bytes, run - 1, err);
+        }
+        for (int k = 0; k < p->modules[m].block_count && !rc; k++) {
+            uint64_t offset;
+            if (b.at[m][k] != BL_NOWHERE) {
+                continue;
+            }
+            if (!bl_space_top_fit(&b.space, plan->phases[i].arena_bytes, plan->region_bytes,
+                                  p->modules[m].blocks[k].bytes, &offset)) {
+                *fits = false;
+                break;
+            }
+            rc = bl_builder_onload(&b, m, k, offset, run - 1, run, err);
+        }
+    }
+    bl_builder_close(&b);
+    return rc;
+}
+
+/* Every block comes when it is needed and goes when it has run. */
+static int sequential_plan(bool *fits, bl_plan *plan, const bl_problem *p, bl_error *err) {
+    bl_builder b;
+    int rc = bl_builder_open(&b, p, plan, err);
+    if (rc) {
+        return rc;
+    }
+    *fits = true;
+    for (int m = 0; m < p->module_count && !rc; m++) {
+        rc = bl_builder_evict(&b, m, -1, err);
+    }
+    for (int i = 0; i < p->phase_count && !rc; i++) {
+        int m = p->phases[i].module, blocks = p->modules[m].block_count;
+        for (int k = 0; k < blocks * p->phases[i].passes && !rc; k++) {
+            int run = p->phases[i].first_run + k, block = k % blocks;
+            rc = bl_builder_onload(&b, m, block, plan->region_bytes - p->modules[m].blocks[block].bytes,
+                                   run - 1, run, err);
+            if (!rc) {
+                rc = bl_builder_drop(&b, m, block, run, err);
+            }
+        }
+    }
+    bl_builder_close(&b);
+    return rc;
+}
+
+/* The region that a mode opens when none is open. */
+static uint64_t fresh_region(const bl_plan *plan, const bl_problem *p, need_fn *need) {
+    uint64_t bytes = 0;
+    if (plan->mode == BL_OFFLOAD_BALANCED) {
+        bytes = all_bytes(p, 0) + largest_arena(plan);
+        return bytes < p->budget_bytes ? bytes : p->budget_bytes / BL_ALIGN * BL_ALIGN;
+    }
+    for (int i = 0; i < p->phase_count; i++) {
+        uint64_t phase = plan->phases[i].arena_bytes + need(p, i);
+        bytes = phase > bytes ? phase : bytes;
+    }
+    return bytes;
+}
+
+static int write_plan(bool *fits, bl_plan *plan, const bl_problem *p, const bl_offload_settings *s,
+                      bl_error *err) {
+    switch (s->mode) {
+    case BL_OFFLOAD_NONE:
+        return none_plan(fits, plan, p, err);
+    case BL_OFFLOAD_MODEL:
+        return model_plan(fits, plan, p, err);
+    case BL_OFFLOAD_SEQUENTIAL:
+        return sequential_plan(fits, plan, p, err);
+    default:
+        *fits = true;
+        return bl_balanced_plan(plan, p, s, err);
+    }
+}
+
+int bl_mode_plan(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err) {
+    need_fn *need = needed(s->mode);
+    /* First with what lies in the open region, then, if its holes are too small, with a new one. */
+    for (int fresh = p->open_bytes == 0 || p->open_bytes > p->budget_bytes;; fresh++) {
+        bl_plan *plan;
+        int rc = bl_plan_new(&plan, p, s->mode, err);
+        if (rc) {
+            return rc;
+        }
+        if (!bl_builder_levels(plan, p, need)) {
+            rc = bl_mode_refuse(p, s->mode, err);
+            bl_plan_free(&plan);
+            return rc;
+        }
+        plan->reopen = fresh;
+        uint64_t wanted = fresh_region(plan, p, need);
+        plan->region_bytes = fresh ? wanted : p->open_bytes;
+        bool fits = false;
+        if (fresh || wanted <= p->open_bytes) {
+            rc = write_plan(&fits, plan, p, s, err);
+            if (!rc && fits) {
+                rc = bl_replay(plan, p, err);
+            }
+        }
+        if (!rc && fits) {
+            *out = plan;
+            return 0;
+        }
+        bl_plan_free(&plan);
+        if (rc || fresh) {
+            return rc ? rc
+                      : bl_fail(err, BL_E_INTERNAL, "--offload %s found no layout", bl_offload_name(s->mode));
+        }
+    }
+}

@@ -1,0 +1,37 @@
+/* The modes that do not plan: none, model, sequential, balanced. They exist so that like can be compared with
+ * like; each copies when it notices that something is missing, never earlier. */
+#ifndef BALLAST_RESIDENCY_MODES_H
+#define BALLAST_RESIDENCY_MODES_H
+
+#include "residency/plan/plan.h"
+
+typedef struct bl_offload_settings {
+    bl_offload mode;
+    double low, high;       /* watermarks of `balanced`, fractions of memory_bytes; below 0: by its size */
+    const char *never;      /* NULL, or module names and model types, separated by commas */
+    const char *always;     /* NULL, or module names */
+    const char *model_type; /* NULL, or what `never` may also name: "sdxl" */
+    bool fit_check;
+} bl_offload_settings;
+
+/* auto, default watermarks, no lists, fit check. */
+bl_offload_settings bl_offload_defaults(void);
+
+/* The watermarks and the `never` list in force for this much memory: up to 12 GB 0 / 0.6; below 24 GB 0.2 /
+ * 0.6; from 24 GB on 0.2 / 0.8 with text encoders and the VAE in `never`. GB are 2^30 bytes, with 5% allowed
+ * for what a card keeps for itself. */
+void bl_offload_watermarks(const bl_offload_settings *s, uint64_t memory_bytes, double *low, double *high);
+
+/* Whether the list (comma-separated, spaces ignored) names this. */
+bool bl_offload_lists(const char *list, const char *name);
+
+/* BL_E_BUDGET with the smallest budget that would do. Modes other than auto. Caller owns *out. */
+int bl_mode_plan(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err);
+
+/* BL_E_BUDGET: what this mode needs at least, with the arenas at their smallest. */
+int bl_mode_refuse(const bl_problem *p, bl_offload mode, bl_error *err);
+
+/* balanced, written by modes' caller into an empty plan whose levels are chosen: see balanced.c. */
+int bl_balanced_plan(bl_plan *plan, const bl_problem *p, const bl_offload_settings *s, bl_error *err);
+
+#endif

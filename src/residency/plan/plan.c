@@ -1,0 +1,91 @@
+#include "residency/plan/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const offload_names[BL_OFFLOAD_COUNT] = {"none", "model", "sequential", "balanced",
+                                                            "auto"};
+
+const char *bl_offload_name(bl_offload mode) {
+    return offload_names[mode];
+}
+
+bool bl_offload_parse(const char *name, bl_offload *out) {
+    for (int i = 0; i < BL_OFFLOAD_COUNT; i++) {
+        if (!strcmp(name, offload_names[i])) {
+            *out = (bl_offload)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+int bl_plan_new(bl_plan **out, const bl_problem *p, bl_offload mode, bl_error *err) {
+    bl_plan *plan = calloc(1, sizeof *plan);
+    if (!plan) {
+        return bl_fail_memory(err, "a plan", sizeof *plan);
+    }
+    plan->phases = calloc((size_t)p->phase_count, sizeof *plan->phases);
+    if (!plan->phases) {
+        free(plan);
+        return bl_fail_memory(err, "a plan's phases", (size_t)p->phase_count * sizeof *plan->phases);
+    }
+    plan->mode = mode;
+    plan->method = bl_offload_name(mode);
+    plan->phase_count = p->phase_count;
+    plan->run_count = p->run_count;
+    plan->min_budget_bytes = bl_problem_min_budget(p);
+    plan->working_set_bytes = bl_problem_working_set(p);
+    for (int i = 0; i < p->phase_count; i++) {
+        plan->phases[i].arena_bytes = p->phases[i].levels[0].arena_bytes;
+    }
+    *out = plan;
+    return 0;
+}
+
+void bl_plan_free(bl_plan **plan) {
+    if (*plan) {
+        free((*plan)->phases);
+        free((*plan)->moves);
+        free((*plan)->decisions);
+        free(*plan);
+        *plan = NULL;
+    }
+}
+
+/* Grows an array to hold one more element. */
+static int grow(void **array, int *room, int count, size_t size, bl_error *err) {
+    if (count < *room) {
+        return 0;
+    }
+    int more = *room ? *room * 2 : 64;
+    void *bigger = realloc(*array, (size_t)more * size);
+    if (!bigger) {
+        return bl_fail_memory(err, "a plan's moves", (size_t)more * size);
+    }
+    *array = bigger;
+    *room = more;
+    return 0;
+}
+
+int bl_plan_add_move(bl_plan *plan, bl_move move, bl_error *err) {
+    void *array = plan->moves;
+    int rc = grow(&array, &plan->move_room, plan->move_count, sizeof *plan->moves, err);
+    if (rc) {
+        return rc;
+    }
+    plan->moves = array;
+    plan->moves[plan->move_count++] = move;
+    return 0;
+}
+
+int bl_plan_add_decision(bl_plan *plan, bl_decision decision, bl_error *err) {
+    void *array = plan->decisions;
+    int rc = grow(&array, &plan->decision_room, plan->decision_count, sizeof *plan->decisions, err);
+    if (rc) {
+        return rc;
+    }
+    plan->decisions = array;
+    plan->decisions[plan->decision_count++] = decision;
+    return 0;
+}

@@ -1,0 +1,89 @@
+/* A plan: which block lies where when, and the moves that make it so. Every mode ends in one of these, so
+ * that the executor, the replay and the explanation treat all modes alike.
+ *
+ * Time in a plan is counted in runs: run r is the r-th time that a block of weights computes in this
+ * generation (phase by phase, pass by pass, block by block). */
+#ifndef BALLAST_RESIDENCY_PLAN_H
+#define BALLAST_RESIDENCY_PLAN_H
+
+#include "residency/problem/problem.h"
+
+typedef enum bl_offload {
+    BL_OFFLOAD_NONE,
+    BL_OFFLOAD_MODEL,
+    BL_OFFLOAD_SEQUENTIAL,
+    BL_OFFLOAD_BALANCED,
+    BL_OFFLOAD_AUTO,
+    BL_OFFLOAD_COUNT
+} bl_offload;
+
+/* "none", "model", ... Static storage. */
+const char *bl_offload_name(bl_offload mode);
+/* False when there is no such mode. */
+bool bl_offload_parse(const char *name, bl_offload *out);
+
+typedef struct bl_move {
+    int module, block;
+    bool drop;       /* the block gives up its place; no bytes move */
+    uint64_t offset; /* where it is put, or where it was */
+    int after;       /* run that must have ended before it happens; -1: none */
+    int before;      /* run that waits for it; run_count: the next generation. Of a drop: `after` + 1 */
+} bl_move;
+
+/* A decision about a whole module, told by BALLAST_MOVE_DEBUG. */
+typedef struct bl_decision {
+    int run;         /* before this run */
+    const char *op;  /* "evict", "keep", "onload", "stream". Static storage */
+    const char *why; /* "pressure", "fits", "never", "always", "low=0", "room", "needed". Static storage */
+    int module;
+    uint64_t bytes;      /* of the module, concerned */
+    uint64_t used_bytes; /* of the region before it, activations included */
+    double low;          /* watermark, or below 0 where there is none */
+} bl_decision;
+
+typedef struct bl_plan_phase {
+    int level; /* arena level */
+    uint64_t arena_bytes;
+    uint64_t resident_bytes; /* of the phase's module: on the device from the phase's first use of them to its
+                                end */
+    uint64_t streamed_bytes; /* of the phase's module: the rest; brought in again for later passes */
+    int streamed_blocks;
+    uint64_t moved_bytes; /* all that is copied while the phase runs, for itself or for later phases */
+    int move_count;
+    double seconds; /* from the end of the phase before to its own end */
+    double compute_seconds;
+    double wait_seconds; /* compute stands still for a copy (or does the copy itself) */
+} bl_plan_phase;
+
+typedef struct bl_plan {
+    bl_offload mode;
+    const char *method; /* which of the planner's candidates it is. Static storage */
+    int phase_count, run_count;
+    bl_plan_phase *phases;
+    bl_move *moves; /* in the order in which they are done; copies never overtake each other */
+    int move_count, move_room;
+    bl_decision *decisions; /* by run */
+    int decision_count, decision_room;
+    bool reopen;           /* what is resident is given up and a region is opened anew */
+    uint64_t region_bytes; /* size of the region */
+    /* filled by bl_replay */
+    uint64_t peak_bytes;  /* end of the highest byte that this generation uses: blocks that it brings in or
+                             runs, and arenas; of a region opened for it, all of it */
+    uint64_t moved_bytes; /* copied to the device in this generation */
+    int onload_count;
+    double seconds;
+    /* filled by the planner */
+    uint64_t min_budget_bytes, working_set_bytes;
+    uint64_t bound_moved_bytes; /* no schedule under this budget moves fewer */
+    double bound_seconds;       /* no schedule under this budget is faster */
+    double planning_seconds;
+} bl_plan;
+
+/* An empty plan for the problem: every phase at level 0. Caller owns *out. */
+int bl_plan_new(bl_plan **out, const bl_problem *p, bl_offload mode, bl_error *err);
+void bl_plan_free(bl_plan **plan);
+
+int bl_plan_add_move(bl_plan *plan, bl_move move, bl_error *err);
+int bl_plan_add_decision(bl_plan *plan, bl_decision decision, bl_error *err);
+
+#endif

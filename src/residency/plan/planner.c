@@ -1,0 +1,137 @@
+#include "residency/plan/planner.h"
+
+#include "core/checked.h"
+#include "core/clock.h"
+#include "residency/bound/bound.h"
+#include "residency/plan/builder.h"
+#include "residency/plan/replay.h"
+#include "residency/plan/search.h"
+
+#include <stdlib.h>
+
+static uint64_t largest_block(const bl_problem *p, int phase) {
+    return p->modules[p->phases[phase].module].largest_block;
+}
+
+/* Whether the region that is open can be worked in: every phase's arena at its level and one block fit. */
+static bool open_region_works(const bl_problem *p, const bl_plan *levels) {
+    if (!p->open_bytes || p->open_bytes > p->budget_bytes) {
+        return false;
+    }
+    for (int i = 0; i < p->phase_count; i++) {
+        if (levels->phases[i].arena_bytes + largest_block(p, i) > p->open_bytes) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A larger region has this generation and so many after it to earn what it costs to open it, which is to copy
+ * everything anew. */
+static const int later_generations = 4;
+
+/* Seconds of this generation and those after it, which find what it leaves. */
+static int long_seconds(double *seconds, const bl_problem *p, const bl_plan *levels, const bl_plan *plan,
+                        bl_error *err) {
+    bl_problem *after;
+    bl_plan *next;
+    int rc = bl_problem_copy(&after, p, err);
+    if (rc) {
+        return rc;
+    }
+    bl_replay_after(after, plan);
+    rc = bl_search_plan(&next, after, levels, !open_region_works(after, levels), err);
+    if (!rc) {
+        *seconds = plan->seconds + later_generations * next->seconds;
+        bl_plan_free(&next);
+    }
+    bl_problem_free(&after);
+    return rc;
+}
+
+/* How many times as long the open region has to take for a new one to be opened. Where everything fits,
+ * moving nothing any more is worth as much as elsewhere the doubt. */
+static double doubt(const bl_problem *p) {
+    return p->budget_bytes >= bl_problem_working_set(p) ? 1 / 1.01 : 1.01;
+}
+
+/* Whether there is more room than the open region has, and a generation with all of it might be faster by
+ * more than the doubt. */
+static int could_grow(bool *could, const bl_problem *p, const bl_plan *kept, bl_error *err) {
+    double steady;
+    *could = false;
+    if (kept->moved_bytes == 0 || p->open_bytes >= bl_problem_working_set(p) ||
+        p->open_bytes / BL_ALIGN >= p->budget_bytes / BL_ALIGN) {
+        return 0;
+    }
+    int rc = bl_bound_steady(&steady, p, err);
+    *could = !rc && kept->seconds > steady * doubt(p);
+    return rc;
+}
+
+/* The better of the open region's plan and that of a new one, over this generation and those after it. Frees
+ * the other. */
+static int choose_region(bl_plan **out, const bl_problem *p, const bl_plan *levels, bl_plan *kept,
+                         bl_plan *fresh, bl_error *err) {
+    double with_kept, with_fresh = 0;
+    bool grow = kept->seconds > fresh->seconds * doubt(p); /* pays off at once */
+    int rc = grow ? 0 : long_seconds(&with_kept, p, levels, kept, err);
+    if (!rc && !grow) {
+        rc = long_seconds(&with_fresh, p, levels, fresh, err);
+        grow = !rc && with_kept > with_fresh * doubt(p);
+    }
+    *out = grow ? fresh : kept;
+    bl_plan_free(grow ? &kept : &fresh);
+    return rc;
+}
+
+static int plan_auto(bl_plan **out, const bl_problem *p, bl_error *err) {
+    bl_plan *levels, *kept = NULL, *fresh = NULL;
+    bool grow = true;
+    int rc = bl_plan_new(&levels, p, BL_OFFLOAD_AUTO, err);
+    if (rc) {
+        return rc;
+    }
+    if (!bl_builder_levels(levels, p, largest_block)) {
+        rc = bl_mode_refuse(p, BL_OFFLOAD_AUTO, err);
+    } else if (open_region_works(p, levels)) {
+        rc = bl_search_plan(&kept, p, levels, false, err);
+        rc = rc ? rc : could_grow(&grow, p, kept, err);
+    }
+    if (!rc && grow) {
+        rc = bl_search_plan(&fresh, p, levels, true, err);
+    }
+    if (!rc && kept && fresh) {
+        rc = choose_region(&kept, p, levels, kept, fresh, err);
+        fresh = NULL;
+    }
+    bl_plan_free(&levels);
+    *out = kept ? kept : fresh;
+    if (rc) {
+        bl_plan_free(out);
+    }
+    return rc;
+}
+
+int bl_plan_make(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err) {
+    double began = bl_now();
+    bl_plan *plan;
+    int rc = s->mode == BL_OFFLOAD_AUTO ? plan_auto(&plan, p, err) : bl_mode_plan(&plan, p, s, err);
+    if (rc) {
+        return rc;
+    }
+    if (s->mode != BL_OFFLOAD_AUTO) {
+        bl_bound bound;
+        rc = bl_bound_find(&bound, p, p->cyclic && p->open_bytes, err);
+        if (rc) {
+            bl_plan_free(&plan);
+            return rc;
+        }
+        plan->bound_seconds = bound.seconds;
+        plan->bound_moved_bytes = bound.moved_bytes;
+        free(bound.keep);
+    }
+    plan->planning_seconds = bl_now() - began;
+    *out = plan;
+    return 0;
+}

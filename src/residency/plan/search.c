@@ -1,0 +1,319 @@
+#include "residency/plan/search.h"
+
+#include "core/checked.h"
+#include "residency/bound/bound.h"
+#include "residency/plan/modes.h"
+#include "residency/plan/pager.h"
+#include "residency/plan/replay.h"
+#include "residency/plan/spread.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Windows for streamed blocks that are tried, in halves of the module's largest block; 0: no residents are
+ * fixed. */
+enum { windows = 7 };
+static const int window_halves[windows] = {0, 2, 4, 5, 6, 8, 12};
+
+/* What the planner spends on one problem is counted and not timed, so that the same problem always gets the
+ * same plan. The unit is what bl_homes_find counts; a walk costs so many of it for each run and four times as
+ * many for each move. */
+static const long walk_weight = 40, spread_work = 900000, work_most = 3500000;
+
+/* Near enough not to look further, and not to give residents homes. */
+static const double near = 1.01, good = 1.02;
+
+typedef struct search {
+    const bl_problem *p;
+    int ahead;             /* generations that are looked at beside this one */
+    bl_problem *after;     /* where there are any: `p` with what is resident after this one */
+    const bl_plan *levels; /* the arena levels in force */
+    bool reopen;
+    uint64_t region_bytes;
+    bl_bound bound;
+    double next_bound;                     /* seconds of each of those ahead, in the mean */
+    uint8_t *pins[windows];                /* the modules of all phases, one after the other */
+    const uint8_t *pin[BL_PROBLEM_PHASES]; /* of the candidate at hand */
+    int window[BL_PROBLEM_PHASES];
+    double best_seconds[BL_PROBLEM_PHASES]; /* over all candidates */
+    int best_window[BL_PROBLEM_PHASES];
+    long work;
+    bl_plan *best;
+    double worth; /* of the best: its seconds and those of the generations ahead */
+} search;
+
+/* A generation of more runs than this hardly feels what the one before left, but where a region is opened. */
+static const int few_runs = 1500;
+
+static const bl_pager_options usual = {.margin = 1.05, .distance = 1};
+
+static bool within(const search *s, double factor) {
+    return s->worth <= (s->bound.seconds + s->ahead * s->next_bound) * factor;
+}
+
+/* Seconds decide; within a ten-thousandth bytes do, then moves. */
+static bool better(const search *s, const bl_plan *plan, double worth) {
+    if (!s->best || fabs(worth - s->worth) > 1e-4 * s->worth) {
+        return !s->best || worth < s->worth;
+    }
+    return plan->moved_bytes != s->best->moved_bytes ? plan->moved_bytes < s->best->moved_bytes
+                                                     : plan->onload_count < s->best->onload_count;
+}
+
+static void offer(search *s, bl_plan *plan, double worth) {
+    if (better(s, plan, worth)) {
+        bl_plan_free(&s->best);
+        s->best = plan;
+        s->worth = worth;
+    } else {
+        bl_plan_free(&plan);
+    }
+}
+
+/* Plans `p`, which is the search's problem or the one after, and replays it. */
+static int walk(bl_plan **out, search *s, const bl_problem *p, bool reopen, uint64_t region_bytes,
+                const bl_pager_options *o, bl_error *err) {
+    bl_plan *plan;
+    int rc = bl_plan_new(&plan, p, BL_OFFLOAD_AUTO, err);
+    if (rc) {
+        return rc;
+    }
+    for (int i = 0; i < p->phase_count; i++) {
+        plan->phases[i].level = s->levels->phases[i].level;
+        plan->phases[i].arena_bytes = s->levels->phases[i].arena_bytes;
+    }
+    plan->reopen = reopen;
+    plan->region_bytes = region_bytes;
+    rc = bl_pager_plan(plan, p, o, err);
+    rc = rc ? rc : bl_replay(plan, p, err);
+    if (rc) {
+        bl_plan_free(&plan);
+        return rc;
+    }
+    s->work += walk_weight * (plan->run_count + 4L * plan->move_count);
+    *out = plan;
+    return 0;
+}
+
+/* What a plan is worth: its seconds and, where the same comes again, those of the next generations, planned
+ * in the same way. A plan may be fast because it leaves the work to them, or slow because it puts things in
+ * order. */
+static int find_worth(double *worth, search *s, const bl_plan *plan, const bl_pager_options *o,
+                      bl_error *err) {
+    *worth = plan->seconds;
+    if (!s->ahead) {
+        return 0;
+    }
+    for (int m = 0; m < s->p->module_count; m++) {
+        const bl_problem_module *x = &s->p->modules[m];
+        memcpy(s->after->modules[m].blocks, x->blocks, (size_t)x->block_count * sizeof *x->blocks);
+    }
+    bl_replay_after(s->after, plan);
+    int rc = 0;
+    for (int i = 0; i < s->ahead && !rc; i++) {
+        bl_plan *next;
+        rc = walk(&next, s, s->after, false, plan->region_bytes, o, err);
+        if (!rc) {
+            *worth += next->seconds;
+            bl_replay_after(s->after, next);
+            bl_plan_free(&next);
+        }
+    }
+    return rc;
+}
+
+static int candidate(search *s, const char *method, bl_pager_options o, bl_error *err) {
+    size_t at = 0;
+    for (int i = 0; i < s->p->phase_count; i++) {
+        s->pin[i] = s->window[i] ? s->pins[s->window[i]] + at : NULL;
+        at += (size_t)s->p->modules[s->p->phases[i].module].block_count;
+    }
+    o.pin = s->pin;
+    bl_plan *plan;
+    double worth;
+    int rc = walk(&plan, s, s->p, s->reopen, s->region_bytes, &o, err);
+    if (rc) {
+        return rc;
+    }
+    plan->method = method;
+    if (plan->reopen) {
+        plan->region_bytes = plan->peak_bytes; /* nothing lies above: the region is opened no larger */
+    }
+    rc = find_worth(&worth, s, plan, &o, err);
+    if (rc) {
+        bl_plan_free(&plan);
+        return rc;
+    }
+    for (int i = 0; i < s->p->phase_count && !o.layout; i++) {
+        if (plan->phases[i].seconds < s->best_seconds[i]) {
+            s->best_seconds[i] = plan->phases[i].seconds;
+            s->best_window[i] = s->window[i];
+        }
+    }
+    offer(s, plan, worth);
+    return 0;
+}
+
+static int make_pins(search *s, bl_error *err) {
+    const bl_problem *p = s->p;
+    size_t bytes = 0;
+    for (int i = 0; i < p->phase_count; i++) {
+        bytes += (size_t)p->modules[p->phases[i].module].block_count;
+    }
+    for (int w = 1; w < windows; w++) {
+        s->pins[w] = malloc(bytes);
+        if (!s->pins[w]) {
+            return bl_fail_memory(err, "the planner's residents", bytes);
+        }
+        size_t at = 0;
+        for (int i = 0; i < p->phase_count; i++) {
+            const bl_problem_phase *f = &p->phases[i];
+            const bl_problem_module *m = &p->modules[f->module];
+            bl_spread(s->pins[w] + at, m, f->levels[s->levels->phases[i].level].block_seconds,
+                      s->region_bytes - s->levels->phases[i].arena_bytes,
+                      m->largest_block * (uint64_t)window_halves[w] / 2);
+            at += (size_t)m->block_count;
+        }
+    }
+    return 0;
+}
+
+/* Fixed residents of several extents, then for each phase the one that did best there. */
+static int try_spread(search *s, bl_error *err) {
+    int rc = make_pins(s, err);
+    for (int w = 1; w < windows && !rc && !within(s, near) && s->work < spread_work; w++) {
+        for (int i = 0; i < s->p->phase_count; i++) {
+            s->window[i] = w;
+        }
+        rc = candidate(s, "spread residents", usual, err);
+    }
+    /* Other prices for places, other haste: each is best somewhere. */
+    static const bl_pager_options variants[] = {
+        {.margin = 1.05, .distance = 1}, {.margin = 1.05, .distance = 2}, {.margin = 1.05, .distance = 4},
+        {.margin = 1, .distance = 1},    {.margin = 1, .distance = 0},    {.margin = 1.5, .distance = 2},
+        {.margin = 1, .distance = 8},    {.margin = 1.2, .distance = 3}};
+    for (size_t i = 0;
+         i < sizeof variants / sizeof *variants && !rc && !within(s, near) && s->work < spread_work; i++) {
+        memcpy(s->window, s->best_window, sizeof s->window);
+        rc = candidate(s, "spread residents by phase", variants[i], err);
+        memset(s->window, 0, sizeof s->window);
+        if (!rc && i) {
+            rc = candidate(s, "paged", variants[i], err);
+        }
+    }
+    return rc;
+}
+
+/* Residents chosen for each phase, at fixed addresses: several choices, as long as the work allows. */
+static int try_homes(search *s, bl_error *err) {
+    int levels[BL_PROBLEM_PHASES], rc = 0;
+    for (int i = 0; i < s->p->phase_count; i++) {
+        levels[i] = s->levels->phases[i].level;
+    }
+    long last = 0;
+    for (int seed = 1; !rc && !within(s, good) && s->work + last <= work_most; seed++) {
+        bl_homes homes;
+        rc = bl_homes_find(&homes, s->p, levels, s->region_bytes, seed, err);
+        if (rc || !homes.any) {
+            return rc;
+        }
+        bl_pager_options o = usual;
+        o.layout = &homes;
+        long before = s->work;
+        rc = candidate(s, "residents with homes", o, err);
+        s->work += homes.work;
+        last = s->work - before;
+        bl_homes_free(&homes);
+    }
+    return rc;
+}
+
+/* The modes that do not plan: this generation is never slower than with one of them. */
+static int try_modes(search *s, bl_error *err) {
+    static const bl_offload modes[] = {BL_OFFLOAD_NONE, BL_OFFLOAD_MODEL, BL_OFFLOAD_BALANCED,
+                                       BL_OFFLOAD_SEQUENTIAL};
+    double one_by_one = 0;
+    for (int i = 0; i < s->p->phase_count; i++) {
+        const bl_problem_phase *f = &s->p->phases[i];
+        one_by_one += f->passes * (f->levels[0].pass_seconds + s->p->modules[f->module].copy_seconds);
+    }
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        if (modes[i] == BL_OFFLOAD_SEQUENTIAL && one_by_one > s->best->seconds) {
+            continue;
+        }
+        bl_offload_settings settings = bl_offload_defaults();
+        settings.mode = modes[i];
+        bl_plan *plan;
+        int rc = bl_mode_plan(&plan, s->p, &settings, err);
+        if (rc == BL_E_BUDGET) {
+            continue;
+        }
+        if (rc) {
+            return rc;
+        }
+        plan->mode = BL_OFFLOAD_AUTO;
+        if (plan->seconds < s->best->seconds * (1 - 1e-4)) {
+            bl_plan_free(&s->best);
+            s->best = plan;
+        } else {
+            bl_plan_free(&plan);
+        }
+    }
+    return 0;
+}
+
+static int search_run(search *s, bl_error *err) {
+    const bl_problem *p = s->p;
+    for (int i = 0; i < p->phase_count; i++) {
+        s->best_seconds[i] = INFINITY;
+    }
+    bool steady = p->cyclic && p->open_bytes;
+    int rc = bl_bound_find(&s->bound, p, steady, err);
+    if (!rc && p->cyclic) {
+        s->next_bound = s->bound.seconds;
+        s->ahead = p->run_count <= few_runs ? 2 : s->reopen;
+        rc = s->ahead ? bl_problem_copy(&s->after, p, err) : 0;
+        rc = rc || steady ? rc : bl_bound_steady(&s->next_bound, p, err);
+    }
+    rc = rc ? rc : candidate(s, "paged", usual, err);
+    if (!rc && !within(s, near)) {
+        /* The quick bound may be too low to be reached. */
+        rc = bl_bound_refine(&s->bound.seconds, p, steady, err);
+        s->next_bound = steady ? s->bound.seconds : s->next_bound;
+    }
+    if (!rc && !within(s, near)) {
+        bl_pager_options o = usual;
+        o.keep = s->bound.keep;
+        rc = candidate(s, "paged, keeping what the bound keeps", o, err);
+    }
+    rc = rc || within(s, near) ? rc : try_spread(s, err);
+    rc = rc ? rc : try_homes(s, err);
+    return rc ? rc : try_modes(s, err);
+}
+
+int bl_search_plan(bl_plan **out, const bl_problem *p, const bl_plan *levels, bool reopen, bl_error *err) {
+    search s = {.p = p, .levels = levels, .reopen = reopen};
+    uint64_t all = 0, arena = 0, budget = p->budget_bytes / BL_ALIGN * BL_ALIGN;
+    bool used[BL_PROBLEM_MODULES] = {false};
+    for (int i = 0; i < p->phase_count; i++) {
+        all += used[p->phases[i].module] ? 0 : p->modules[p->phases[i].module].bytes;
+        used[p->phases[i].module] = true;
+        arena = levels->phases[i].arena_bytes > arena ? levels->phases[i].arena_bytes : arena;
+    }
+    s.region_bytes = !reopen ? p->open_bytes : all + arena < budget ? all + arena : budget;
+    int rc = search_run(&s, err);
+    for (int w = 0; w < windows; w++) {
+        free(s.pins[w]);
+    }
+    free(s.bound.keep);
+    bl_problem_free(&s.after);
+    if (rc) {
+        bl_plan_free(&s.best);
+        return rc;
+    }
+    s.best->bound_seconds = s.bound.seconds;
+    s.best->bound_moved_bytes = s.bound.moved_bytes;
+    *out = s.best;
+    return 0;
+}

@@ -1,0 +1,297 @@
+#include "residency/problem/problem.h"
+
+#include "core/checked.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int bl_problem_new(bl_problem **out, bl_error *err) {
+    bl_problem *p = calloc(1, sizeof *p);
+    if (!p) {
+        return bl_fail_memory(err, "a planning problem", sizeof *p);
+    }
+    *out = p;
+    return 0;
+}
+
+void bl_problem_free(bl_problem **pp) {
+    bl_problem *p = *pp;
+    if (!p) {
+        return;
+    }
+    for (int m = 0; m < p->module_count; m++) {
+        free(p->modules[m].blocks);
+    }
+    for (int i = 0; i < p->phase_count; i++) {
+        for (int l = 0; l < p->phases[i].level_count; l++) {
+            free(p->phases[i].levels[l].block_seconds);
+        }
+    }
+    free(p->modules);
+    free(p->phases);
+    free(p);
+    *pp = NULL;
+}
+
+int bl_problem_copy(bl_problem **out, const bl_problem *from, bl_error *err) {
+    bl_problem *p;
+    int rc = bl_problem_new(&p, err);
+    for (int m = 0; m < from->module_count && !rc; m++) {
+        const bl_problem_module *a = &from->modules[m];
+        int number;
+        rc = bl_problem_add_module(&number, p, a->name, a->dtype, a->blocks, a->block_count, err);
+    }
+    for (int i = 0; i < from->phase_count && !rc; i++) {
+        const bl_problem_phase *a = &from->phases[i];
+        int number;
+        rc = bl_problem_add_phase(&number, p, a->name, a->stage, a->module, a->passes,
+                                  a->levels[0].arena_bytes, a->levels[0].block_seconds, err);
+        for (int l = 1; l < a->level_count && !rc; l++) {
+            rc = bl_problem_add_level(p, i, a->levels[l].arena_bytes, a->levels[l].block_seconds, err);
+        }
+    }
+    if (rc) {
+        bl_problem_free(&p);
+        return rc;
+    }
+    p->memory_bytes = from->memory_bytes;
+    p->budget_bytes = from->budget_bytes;
+    p->open_bytes = from->open_bytes;
+    p->copy_rate = from->copy_rate;
+    p->copy_latency = from->copy_latency;
+    p->async_copy = from->async_copy;
+    p->cyclic = from->cyclic;
+    rc = bl_problem_finish(p, err);
+    if (rc) {
+        bl_problem_free(&p);
+        return rc;
+    }
+    *out = p;
+    return 0;
+}
+
+int bl_problem_add_module(int *out, bl_problem *p, const char *name, const char *dtype,
+                          const bl_problem_block *blocks, int count, bl_error *err) {
+    if (p->module_count == BL_PROBLEM_MODULES || count < 1 || count > BL_PROBLEM_BLOCKS) {
+        return bl_fail(err, BL_E_ARGUMENT,
+                       "module %s: %d blocks; from 1 to %d blocks in at most %d modules work", name, count,
+                       BL_PROBLEM_BLOCKS, BL_PROBLEM_MODULES);
+    }
+    bl_problem_module *modules = realloc(p->modules, (size_t)(p->module_count + 1) * sizeof *modules);
+    if (!modules) {
+        return bl_fail_memory(err, "the list of modules", sizeof *modules);
+    }
+    p->modules = modules;
+    bl_problem_module *m = &modules[p->module_count];
+    memset(m, 0, sizeof *m);
+    m->blocks = malloc((size_t)count * sizeof *m->blocks);
+    if (!m->blocks) {
+        return bl_fail_memory(err, "the list of blocks", (size_t)count * sizeof *m->blocks);
+    }
+    memcpy(m->blocks, blocks, (size_t)count * sizeof *m->blocks);
+    m->block_count = count;
+    snprintf(m->name, sizeof m->name, "%s", name);
+    snprintf(m->dtype, sizeof m->dtype, "%s", dtype);
+    *out = p->module_count++;
+    return 0;
+}
+
+static int level_set(bl_problem_level *l, int blocks, uint64_t arena_bytes, const double *block_seconds,
+                     bl_error *err) {
+    double *seconds = malloc((size_t)blocks * sizeof *seconds);
+    if (!seconds) {
+        return bl_fail_memory(err, "a phase's times", (size_t)blocks * sizeof *seconds);
+    }
+    memcpy(seconds, block_seconds, (size_t)blocks * sizeof *seconds);
+    l->arena_bytes = arena_bytes;
+    l->block_seconds = seconds;
+    return 0;
+}
+
+int bl_problem_add_phase(int *out, bl_problem *p, const char *name, const char *stage, int module, int passes,
+                         uint64_t arena_bytes, const double *block_seconds, bl_error *err) {
+    if (p->phase_count == BL_PROBLEM_PHASES) {
+        return bl_fail(err, BL_E_ARGUMENT, "a generation of more than %d phases", BL_PROBLEM_PHASES);
+    }
+    if (module < 0 || module >= p->module_count || passes < 1) {
+        return bl_fail(err, BL_E_ARGUMENT, "phase %s: module %d of %d, %d passes", name, module,
+                       p->module_count, passes);
+    }
+    bl_problem_phase *phases = realloc(p->phases, (size_t)(p->phase_count + 1) * sizeof *phases);
+    if (!phases) {
+        return bl_fail_memory(err, "the list of phases", sizeof *phases);
+    }
+    p->phases = phases;
+    bl_problem_phase *f = &phases[p->phase_count];
+    memset(f, 0, sizeof *f);
+    int rc = level_set(&f->levels[0], p->modules[module].block_count, arena_bytes, block_seconds, err);
+    if (rc) {
+        return rc;
+    }
+    f->level_count = 1;
+    f->module = module;
+    f->passes = passes;
+    snprintf(f->name, sizeof f->name, "%s", name);
+    snprintf(f->stage, sizeof f->stage, "%s", stage);
+    *out = p->phase_count++;
+    return 0;
+}
+
+int bl_problem_add_level(bl_problem *p, int phase, uint64_t arena_bytes, const double *block_seconds,
+                         bl_error *err) {
+    if (phase < 0 || phase >= p->phase_count || p->phases[phase].level_count == BL_PROBLEM_LEVELS) {
+        return bl_fail(err, BL_E_ARGUMENT, "phase %d: no room for another arena level", phase);
+    }
+    bl_problem_phase *f = &p->phases[phase];
+    if (arena_bytes >= f->levels[f->level_count - 1].arena_bytes) {
+        return bl_fail(err, BL_E_ARGUMENT, "phase %s: arena level %d is not smaller than the one before",
+                       f->name, f->level_count);
+    }
+    int rc = level_set(&f->levels[f->level_count], p->modules[f->module].block_count, arena_bytes,
+                       block_seconds, err);
+    if (rc) {
+        return rc;
+    }
+    f->level_count++;
+    return 0;
+}
+
+static int finish_module(bl_problem *p, bl_problem_module *m, bl_error *err) {
+    m->bytes = 0;
+    m->largest_block = 0;
+    m->copy_seconds = 0;
+    for (int b = 0; b < m->block_count; b++) {
+        bl_problem_block *k = &m->blocks[b];
+        if (k->bytes > UINT64_MAX / 2 ||
+            !bl_add_u64(m->bytes, k->bytes ? bl_align_up(k->bytes, BL_ALIGN) : BL_ALIGN, &m->bytes) ||
+            m->bytes > UINT64_MAX / 4) {
+            return bl_fail(err, BL_E_ARGUMENT, "module %s: its blocks are too large to add up", m->name);
+        }
+        /* A block without weights still has a place, so that every block is somewhere. */
+        k->bytes = k->bytes ? bl_align_up(k->bytes, BL_ALIGN) : BL_ALIGN;
+        if (!(k->copy_seconds >= 0)) {
+            k->copy_seconds = bl_problem_copy_seconds(p, k->bytes);
+        }
+        if (!isfinite(k->copy_seconds)) {
+            return bl_fail(err, BL_E_ARGUMENT, "module %s, block %s: no finite copy time", m->name, k->name);
+        }
+        if (k->resident_at != BL_NOWHERE &&
+            (k->resident_at > p->open_bytes || k->bytes > p->open_bytes - k->resident_at)) {
+            return bl_fail(err, BL_E_ARGUMENT, "module %s, block %s: lies outside the open region", m->name,
+                           k->name);
+        }
+        m->copy_seconds += k->copy_seconds;
+        if (k->bytes > m->largest_block) {
+            m->largest_block = k->bytes;
+        }
+    }
+    return 0;
+}
+
+int bl_problem_finish(bl_problem *p, bl_error *err) {
+    if (!(p->copy_rate > 0) || !(p->copy_latency >= 0) || !isfinite(p->copy_rate) ||
+        !isfinite(p->copy_latency)) {
+        return bl_fail(err, BL_E_ARGUMENT,
+                       "a copy rate of %g bytes/s with %g s latency cannot be planned with", p->copy_rate,
+                       p->copy_latency);
+    }
+    if (p->phase_count < 1) {
+        return bl_fail(err, BL_E_ARGUMENT, "a generation without phases");
+    }
+    for (int m = 0; m < p->module_count; m++) {
+        int rc = finish_module(p, &p->modules[m], err);
+        if (rc) {
+            return rc;
+        }
+    }
+    int64_t runs = 0;
+    for (int i = 0; i < p->phase_count; i++) {
+        bl_problem_phase *f = &p->phases[i];
+        const bl_problem_module *m = &p->modules[f->module];
+        f->first_run = (int)runs;
+        runs += (int64_t)f->passes * m->block_count;
+        if (runs > BL_PROBLEM_RUNS) {
+            return bl_fail(err, BL_E_ARGUMENT, "a generation of more than %d block runs", BL_PROBLEM_RUNS);
+        }
+        for (int l = 0; l < f->level_count; l++) {
+            bl_problem_level *v = &f->levels[l];
+            if (v->arena_bytes > UINT64_MAX / 4) {
+                return bl_fail(err, BL_E_ARGUMENT, "phase %s: an arena of 2^62 bytes or more", f->name);
+            }
+            v->arena_bytes = bl_align_up(v->arena_bytes, BL_ALIGN);
+            v->pass_seconds = 0;
+            for (int b = 0; b < m->block_count; b++) {
+                if (!(v->block_seconds[b] >= 0) || !isfinite(v->block_seconds[b])) {
+                    return bl_fail(err, BL_E_ARGUMENT, "phase %s, block %d: %g seconds", f->name, b,
+                                   v->block_seconds[b]);
+                }
+                v->pass_seconds += v->block_seconds[b];
+            }
+        }
+    }
+    p->run_count = (int)runs;
+    return 0;
+}
+
+void bl_problem_clear_resident(bl_problem *p) {
+    for (int m = 0; m < p->module_count; m++) {
+        for (int b = 0; b < p->modules[m].block_count; b++) {
+            p->modules[m].blocks[b].resident_at = BL_NOWHERE;
+        }
+    }
+    p->open_bytes = 0;
+}
+
+double bl_problem_copy_seconds(const bl_problem *p, uint64_t bytes) {
+    return p->copy_latency + (double)bytes / p->copy_rate;
+}
+
+uint64_t bl_problem_working_set(const bl_problem *p) {
+    uint64_t weights = 0, arena = 0;
+    bool used[BL_PROBLEM_MODULES] = {false};
+    for (int i = 0; i < p->phase_count; i++) {
+        const bl_problem_phase *f = &p->phases[i];
+        if (!used[f->module]) {
+            weights += p->modules[f->module].bytes;
+            used[f->module] = true;
+        }
+        if (f->levels[0].arena_bytes > arena) {
+            arena = f->levels[0].arena_bytes;
+        }
+    }
+    return weights + arena;
+}
+
+static uint64_t phase_floor(const bl_problem *p, int phase) {
+    const bl_problem_phase *f = &p->phases[phase];
+    return f->levels[f->level_count - 1].arena_bytes + p->modules[f->module].largest_block;
+}
+
+int bl_problem_hungriest(const bl_problem *p) {
+    int worst = 0;
+    for (int i = 1; i < p->phase_count; i++) {
+        if (phase_floor(p, i) > phase_floor(p, worst)) {
+            worst = i;
+        }
+    }
+    return worst;
+}
+
+uint64_t bl_problem_min_budget(const bl_problem *p) {
+    return phase_floor(p, bl_problem_hungriest(p));
+}
+
+int bl_problem_phase_of(const bl_problem *p, int run) {
+    int lo = 0, hi = p->phase_count - 1;
+    while (lo < hi) {
+        int mid = (lo + hi + 1) / 2;
+        if (p->phases[mid].first_run <= run) {
+            lo = mid;
+        } else {
+            hi = mid - 1;
+        }
+    }
+    return lo;
+}

@@ -1,0 +1,365 @@
+#include "residency/run/calibration.h"
+
+#include <math.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { schema_version = 1, size_classes = 64 };
+
+static const char schema[] =
+    "PRAGMA user_version = 1;"
+    "CREATE TABLE blocks (device TEXT, model TEXT, dtype TEXT, shape TEXT, module TEXT, block INTEGER, "
+    "seconds REAL,"
+    " PRIMARY KEY (device, model, dtype, shape, module, block)) WITHOUT ROWID;"
+    "CREATE TABLE copies (device TEXT, dtype TEXT, class INTEGER, bytes REAL, seconds REAL,"
+    " PRIMARY KEY (device, dtype, class)) WITHOUT ROWID;";
+
+struct bl_calibration {
+    sqlite3 *db;
+};
+
+/* Whether the open file is a database of ours, or empty (then it is made one). */
+static bool usable(sqlite3 *db) {
+    sqlite3_stmt *s = NULL;
+    int version = -1, tables = -1;
+    if (sqlite3_prepare_v2(db,
+                           "SELECT (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM"
+                           " sqlite_master), (SELECT quick_check FROM pragma_quick_check LIMIT 1)",
+                           -1, &s, NULL) == SQLITE_OK &&
+        sqlite3_step(s) == SQLITE_ROW) {
+        const unsigned char *check = sqlite3_column_text(s, 2);
+        if (check && !strcmp((const char *)check, "ok")) {
+            version = sqlite3_column_int(s, 0);
+            tables = sqlite3_column_int(s, 1);
+        }
+    }
+    sqlite3_finalize(s);
+    if (version == 0 && tables == 0) {
+        return sqlite3_exec(db, schema, NULL, NULL, NULL) == SQLITE_OK;
+    }
+    return version == schema_version &&
+           sqlite3_exec(db,
+                        "SELECT device, model, dtype, shape, module, block, seconds FROM blocks LIMIT 0;"
+                        "SELECT device, dtype, class, bytes, seconds FROM copies LIMIT 0;",
+                        NULL, NULL, NULL) == SQLITE_OK;
+}
+
+static sqlite3 *open_file(const char *path) {
+    sqlite3 *db = NULL;
+    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) ==
+        SQLITE_OK) {
+        sqlite3_busy_timeout(db, 2000);
+        /* A cache that may be lost needs no disk to say that it is written. */
+        sqlite3_exec(db, "PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY", NULL, NULL, NULL);
+        if (usable(db)) {
+            return db;
+        }
+    }
+    sqlite3_close(db);
+    return NULL;
+}
+
+/* Only a file that SQLite can read as damaged or foreign may be thrown away, never a folder or a locked file.
+ */
+static bool replaceable(const char *path) {
+    sqlite3 *db = NULL;
+    int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_exec(db, "SELECT count(*) FROM sqlite_master", NULL, NULL, NULL);
+    }
+    sqlite3_close(db);
+    return rc == SQLITE_OK || rc == SQLITE_NOTADB || rc == SQLITE_CORRUPT;
+}
+
+int bl_calibration_open(bl_calibration **out, const char *path, const bl_log *log, bl_error *err) {
+    bl_calibration *c = calloc(1, sizeof *c);
+    if (!c) {
+        return bl_fail_memory(err, "the calibration", sizeof *c);
+    }
+    if (path) {
+        c->db = open_file(path);
+        if (!c->db && replaceable(path) && unlink(path) == 0) {
+            bl_log_line(log, BL_LOG_INFO, "%s was damaged or of another version: measuring again", path);
+            c->db = open_file(path);
+        }
+        if (!c->db) {
+            bl_log_line(log, BL_LOG_INFO, "%s cannot be used: what is measured is forgotten afterwards",
+                        path);
+        }
+    }
+    if (!c->db) {
+        c->db = open_file(":memory:");
+    }
+    if (!c->db) {
+        free(c);
+        return bl_fail_memory(err, "the calibration's database", 0);
+    }
+    *out = c;
+    return 0;
+}
+
+void bl_calibration_close(bl_calibration **c) {
+    if (*c) {
+        sqlite3_close((*c)->db);
+        free(*c);
+        *c = NULL;
+    }
+}
+
+/* The shape as it is stored: with the arena level, whose kernels differ. */
+static void shape_text(char *out, size_t bytes, const char *shape, int level) {
+    snprintf(out, bytes, "%s@%d", shape, level);
+}
+
+static bool good_seconds(double x) {
+    return isfinite(x) && x >= 0 && x < 1e6;
+}
+
+/* The same of what is stored: figures that cannot be are not averaged with, or they would never go. */
+#define GOOD_SECONDS "typeof(seconds) = 'real' AND seconds >= 0 AND seconds < 1e6"
+
+/* Reads all blocks of a phase at a level; false unless every one is known. */
+static bool read_blocks(sqlite3_stmt *s, const bl_calibration_key *key, const bl_problem_module *m,
+                        const char *shape, double *seconds) {
+    int known = 0;
+    sqlite3_reset(s);
+    sqlite3_bind_text(s, 1, key->device, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 2, key->model, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 3, m->dtype, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 4, shape, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 5, m->name, -1, SQLITE_STATIC);
+    while (sqlite3_step(s) == SQLITE_ROW) {
+        int b = sqlite3_column_int(s, 0);
+        double x = sqlite3_column_double(s, 1);
+        if (b == known && b < m->block_count && good_seconds(x)) {
+            seconds[known++] = x;
+        }
+    }
+    return known == m->block_count;
+}
+
+/* Seconds = latency + bytes / rate through the measured sizes: least squares, weighted so that each size
+ * counts the same relative to its length. False unless two sizes apart are known. */
+static bool fit_copies(const bl_calibration *c, const bl_calibration_key *key, double *latency,
+                       double *rate) {
+    sqlite3_stmt *s = NULL;
+    double n = 0, sx = 0, sy = 0, sxx = 0, sxy = 0, all_bytes = 0, all_seconds = 0;
+    int rows = 0;
+    if (sqlite3_prepare_v2(c->db, "SELECT bytes, seconds FROM copies WHERE device = ?1 AND dtype = ?2", -1,
+                           &s, NULL) == SQLITE_OK) {
+        sqlite3_bind_text(s, 1, key->device, -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 2, key->dtype, -1, SQLITE_STATIC);
+        while (sqlite3_step(s) == SQLITE_ROW) {
+            double x = sqlite3_column_double(s, 0), y = sqlite3_column_double(s, 1);
+            if (!(x > 0) || !(y > 0) || !good_seconds(y) || !isfinite(x)) {
+                continue;
+            }
+            double w = 1 / (y * y);
+            n += w;
+            sx += w * x;
+            sy += w * y;
+            sxx += w * x * x;
+            sxy += w * x * y;
+            all_bytes += x;
+            all_seconds += y;
+            rows++;
+        }
+    }
+    sqlite3_finalize(s);
+    if (rows == 0) {
+        return false;
+    }
+    double determinant = n * sxx - sx * sx, slope = all_seconds / all_bytes, offset = 0;
+    if (rows > 1 && determinant > 1e-9 * n * sxx) {
+        slope = (n * sxy - sx * sy) / determinant;
+        offset = (sy - slope * sx) / n;
+    }
+    if (!(slope > 0)) {
+        slope = all_seconds / all_bytes;
+        offset = 0;
+    }
+    *rate = 1 / slope;
+    *latency = offset > 0 ? offset : 0;
+    return isfinite(*rate) && isfinite(*latency);
+}
+
+static int nearest_level(unsigned measured, int level) {
+    for (int away = 0;; away++) {
+        if (level >= away && measured >> (level - away) & 1) {
+            return level - away;
+        }
+        if (measured >> (level + away) & 1) {
+            return level + away;
+        }
+    }
+}
+
+/* A level that was never run takes about as long as its nearest neighbour that was: better than a guess
+ * beside measured figures. */
+static void fill_levels(bl_problem_phase *f, unsigned measured, size_t bytes) {
+    for (int l = 0; l < f->level_count && measured; l++) {
+        int from = nearest_level(measured, l);
+        if (from != l) {
+            memcpy(f->levels[l].block_seconds, f->levels[from].block_seconds, bytes);
+        }
+    }
+}
+
+int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key, bl_problem *p, int *phases,
+                         bl_error *err) {
+    sqlite3_stmt *s = NULL;
+    int known = 0;
+    double latency, rate;
+    if (sqlite3_prepare_v2(
+            c->db,
+            "SELECT block, seconds FROM blocks WHERE device = ?1 AND model = ?2 AND dtype = ?3 AND"
+            " shape = ?4 AND module = ?5 ORDER BY block",
+            -1, &s, NULL) == SQLITE_OK) {
+        for (int i = 0; i < p->phase_count; i++) {
+            bl_problem_phase *f = &p->phases[i];
+            const bl_problem_module *m = &p->modules[f->module];
+            unsigned measured = 0; /* bits of levels */
+            size_t bytes = (size_t)m->block_count * sizeof(double);
+            double *seconds = malloc(bytes);
+            if (!seconds) {
+                sqlite3_finalize(s);
+                return bl_fail_memory(err, "measured times", bytes);
+            }
+            for (int l = 0; l < f->level_count && key->shapes[i]; l++) {
+                char shape[256];
+                shape_text(shape, sizeof shape, key->shapes[i], l);
+                if (read_blocks(s, key, m, shape, seconds)) {
+                    memcpy(f->levels[l].block_seconds, seconds, bytes);
+                    measured |= 1u << l;
+                }
+            }
+            fill_levels(f, measured, bytes);
+            known += measured != 0;
+            free(seconds);
+        }
+    }
+    sqlite3_finalize(s);
+    if (fit_copies(c, key, &latency, &rate)) {
+        p->copy_latency = latency;
+        p->copy_rate = rate;
+        for (int m = 0; m < p->module_count; m++) {
+            for (int b = 0; b < p->modules[m].block_count; b++) {
+                p->modules[m].blocks[b].copy_seconds = -1;
+            }
+        }
+    }
+    if (phases) {
+        *phases = known;
+    }
+    return bl_problem_finish(p, err);
+}
+
+/* Adds a figure to what is known. */
+static bool learn_block(sqlite3_stmt *s, const bl_calibration_key *key, const char *shape,
+                        const bl_problem_module *m, int block, double seconds) {
+    sqlite3_reset(s);
+    sqlite3_bind_text(s, 1, key->device, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 2, key->model, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 3, m->dtype, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 4, shape, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 5, m->name, -1, SQLITE_STATIC);
+    sqlite3_bind_int(s, 6, block);
+    sqlite3_bind_double(s, 7, seconds);
+    return sqlite3_step(s) == SQLITE_DONE;
+}
+
+static bool learn_phase(sqlite3_stmt *s, const bl_calibration_key *key, const bl_problem *p,
+                        const bl_plan *plan, const bl_ledger *l, int phase) {
+    const bl_problem_phase *f = &p->phases[phase];
+    const bl_problem_module *m = &p->modules[f->module];
+    double *first = calloc((size_t)m->block_count, sizeof *first);
+    double *rest = calloc((size_t)m->block_count, sizeof *rest);
+    int *count = calloc((size_t)m->block_count, sizeof *count);
+    bool fine = first && rest && count;
+    for (int i = 0; i < l->count && fine; i++) {
+        const bl_ledger_entry *e = &l->entries[i];
+        if (e->work == BL_WORK_COMPUTE && e->phase == phase) {
+            *(count[e->block]++ ? &rest[e->block] : &first[e->block]) += e->seconds;
+        }
+    }
+    char shape[256];
+    shape_text(shape, sizeof shape, key->shapes[phase], plan->phases[phase].level);
+    for (int b = 0; b < m->block_count && fine; b++) {
+        /* The first run touches memory that is new, so it counts only where it is the only one. */
+        double seconds = count[b] > 1 ? rest[b] / (count[b] - 1) : first[b];
+        fine = !count[b] || learn_block(s, key, shape, m, b, seconds);
+    }
+    free(first);
+    free(rest);
+    free(count);
+    return fine;
+}
+
+static bool learn_copies(sqlite3_stmt *s, const bl_calibration_key *key, const bl_ledger *l) {
+    double bytes[size_classes] = {0}, seconds[size_classes] = {0};
+    int count[size_classes] = {0};
+    for (int i = 0; i < l->count; i++) {
+        const bl_ledger_entry *e = &l->entries[i];
+        if (e->work == BL_WORK_ONLOAD && e->bytes && e->seconds > 0) {
+            int k = 63 - __builtin_clzll(e->bytes);
+            bytes[k] += (double)e->bytes;
+            seconds[k] += e->seconds;
+            count[k]++;
+        }
+    }
+    for (int k = 0; k < size_classes; k++) {
+        if (!count[k]) {
+            continue;
+        }
+        sqlite3_reset(s);
+        sqlite3_bind_text(s, 1, key->device, -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 2, key->dtype, -1, SQLITE_STATIC);
+        sqlite3_bind_int(s, 3, k);
+        sqlite3_bind_double(s, 4, bytes[k] / count[k]);
+        sqlite3_bind_double(s, 5, seconds[k] / count[k]);
+        if (sqlite3_step(s) != SQLITE_DONE) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The old figure and the new one: a quarter of the new, half of it if it is the faster, because whatever
+ * disturbs a measurement makes it longer. */
+#define FADED(x, faster) "(" x " + (excluded." x " - " x ") * CASE WHEN " faster " THEN 0.5 ELSE 0.25 END)"
+#define FASTER_COPY "excluded.seconds * bytes < seconds * excluded.bytes"
+
+int bl_calibration_learn(bl_calibration *c, const bl_calibration_key *key, const bl_problem *p,
+                         const bl_plan *plan, const bl_ledger *l, bl_error *err) {
+    sqlite3_stmt *blocks = NULL, *copies = NULL;
+    bool fine =
+        sqlite3_prepare_v2(c->db,
+                           "INSERT INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET "
+                           "seconds = CASE WHEN " GOOD_SECONDS " THEN " FADED(
+                               "seconds", "excluded.seconds < seconds") " ELSE excluded.seconds END",
+                           -1, &blocks, NULL) == SQLITE_OK &&
+        sqlite3_prepare_v2(
+            c->db,
+            "INSERT INTO copies VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET "
+            "bytes = CASE WHEN bytes > 0 AND " GOOD_SECONDS " THEN " FADED(
+                "bytes", FASTER_COPY) " ELSE excluded.bytes END, "
+                                      "seconds = CASE WHEN bytes > 0 AND " GOOD_SECONDS
+                                      " THEN " FADED("seconds", FASTER_COPY) " ELSE excluded.seconds END",
+            -1, &copies, NULL) == SQLITE_OK &&
+        sqlite3_exec(c->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK;
+    if (fine) {
+        for (int i = 0; i < p->phase_count && fine; i++) {
+            fine = !key->shapes[i] || learn_phase(blocks, key, p, plan, l, i);
+        }
+        fine = fine && learn_copies(copies, key, l);
+        sqlite3_reset(blocks);
+        sqlite3_reset(copies);
+        fine = sqlite3_exec(c->db, fine ? "COMMIT" : "ROLLBACK", NULL, NULL, NULL) == SQLITE_OK && fine;
+    }
+    sqlite3_finalize(blocks);
+    sqlite3_finalize(copies);
+    return fine ? 0 : bl_fail(err, BL_E_IO, "the calibration could not be kept: %s", sqlite3_errmsg(c->db));
+}

@@ -1,0 +1,36 @@
+/* What this machine was measured to do: copy rates by size and seconds of each block, in a small SQLite file.
+ * It is a cache: whatever is wrong with the file, it is begun anew and measured again. */
+#ifndef BALLAST_RESIDENCY_CALIBRATION_H
+#define BALLAST_RESIDENCY_CALIBRATION_H
+
+#include "core/log.h"
+#include "residency/run/ledger.h"
+#include "residency/plan/plan.h"
+
+typedef struct bl_calibration bl_calibration;
+
+/* Everything that a measurement depends on beside the block itself. Strings are borrowed. */
+typedef struct bl_calibration_key {
+    const char *device;        /* caps.name: "AMD EPYC ..., avx512_bf16, 2 threads" */
+    const char *model;         /* "sdxl" */
+    const char *dtype;         /* "bf16": copies are known by it, blocks by that of their module */
+    const char *const *shapes; /* [phase_count] of the problem: "2x128x128"; NULL entries are never known */
+} bl_calibration_key;
+
+/* `path` NULL: kept in memory only. A file that is damaged, or made by another version, is replaced; one that
+ * cannot be opened or replaced is left alone and the calibration lives in memory; both are said to `log` in
+ * one line. */
+int bl_calibration_open(bl_calibration **out, const char *path, const bl_log *log, bl_error *err);
+void bl_calibration_close(bl_calibration **c);
+
+/* Puts measured figures in place of the problem's: block seconds of every phase whose shape and level were
+ * measured, and copy seconds from the rates by size. *phases (may be NULL): how many phases are known.
+ * Finishes the problem. */
+int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key, bl_problem *p, int *phases,
+                         bl_error *err);
+
+/* Learns from a finished generation. Old figures fade: a new one counts a quarter, a faster one a half. */
+int bl_calibration_learn(bl_calibration *c, const bl_calibration_key *key, const bl_problem *p,
+                         const bl_plan *plan, const bl_ledger *l, bl_error *err);
+
+#endif

@@ -1,0 +1,441 @@
+#include "residency/run/executor.h"
+
+#include "core/checked.h"
+#include "residency/run/inflight.h"
+#include "residency/run/move_debug.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct bl_executor {
+    bl_device *device;
+    const bl_device_ops *ops;
+    bl_device_module *modules[BL_PROBLEM_MODULES];
+    const bl_block_cost *costs[BL_PROBLEM_MODULES]; /* [block_count], borrowed */
+    uint64_t *at[BL_PROBLEM_MODULES]; /* [block_count] offset, or BL_NOWHERE; NULL before the first start */
+    int block_count[BL_PROBLEM_MODULES];
+    int module_count;
+    bl_executor_options options;
+    bl_device_caps caps;
+    bl_region *region;
+    uint64_t region_bytes, used_bytes;
+
+    const bl_problem *p; /* NULL between generations */
+    const bl_plan *plan;
+    bl_executable *const *executables;
+    bl_ledger *ledger;
+    int next_move, next_decision;
+    int phase, pass; /* phase -1 between phases */
+    int next_phase;
+    int stage; /* of the phase */
+    int onload_stage;
+    int first_run; /* of the pass under way */
+    double pass_began;
+
+    bl_flight runs, copies;
+    bl_event_pool pool;
+};
+
+int bl_executor_open(bl_executor **out, bl_device *d, bl_device_module *const *modules, int count,
+                     const bl_executor_options *options, bl_error *err) {
+    if (count < 1 || count > BL_PROBLEM_MODULES) {
+        return bl_fail(err, BL_E_ARGUMENT, "an executor for %d modules; 1 to %d work", count,
+                       BL_PROBLEM_MODULES);
+    }
+    bl_executor *e = calloc(1, sizeof *e);
+    if (!e) {
+        return bl_fail_memory(err, "an executor", sizeof *e);
+    }
+    e->device = d;
+    e->ops = d->ops;
+    e->pool.device = d;
+    e->module_count = count;
+    for (int m = 0; m < count; m++) {
+        e->modules[m] = modules[m];
+        e->costs[m] = e->ops->module_costs(modules[m]);
+    }
+    if (options) {
+        e->options = *options;
+    }
+    e->ops->caps(d, &e->caps);
+    e->phase = -1;
+    *out = e;
+    return 0;
+}
+
+static void region_forget(bl_executor *e) {
+    for (int m = 0; m < e->module_count; m++) {
+        for (int b = 0; b < e->block_count[m]; b++) {
+            e->at[m][b] = BL_NOWHERE;
+        }
+    }
+    if (e->region) {
+        e->ops->region_close(e->region);
+    }
+    e->region = NULL;
+    e->region_bytes = 0;
+    e->used_bytes = 0;
+}
+
+void bl_executor_close(bl_executor **ep) {
+    bl_executor *e = *ep;
+    if (!e) {
+        return;
+    }
+    bl_flight_drain(&e->runs, &e->pool);
+    bl_flight_drain(&e->copies, &e->pool);
+    region_forget(e);
+    bl_event_pool_close(&e->pool);
+    for (int m = 0; m < e->module_count; m++) {
+        free(e->at[m]);
+    }
+    free(e->runs.items);
+    free(e->copies.items);
+    free(e);
+    *ep = NULL;
+}
+
+void bl_executor_resident(const bl_executor *e, bl_problem *p) {
+    bl_problem_clear_resident(p);
+    for (int m = 0; m < p->module_count && m < e->module_count; m++) {
+        for (int b = 0; b < p->modules[m].block_count && b < e->block_count[m]; b++) {
+            p->modules[m].blocks[b].resident_at = e->at[m][b];
+        }
+    }
+    p->open_bytes = e->region_bytes;
+}
+
+uint64_t bl_executor_free_bytes(const bl_executor *e) {
+    bl_device_caps caps;
+    e->ops->caps(e->device, &caps);
+    return caps.free_bytes;
+}
+
+/* The modules' tables, the first time that their block counts are known. */
+static int tables_open(bl_executor *e, const bl_problem *p, bl_error *err) {
+    if (p->module_count != e->module_count) {
+        return bl_fail(err, BL_E_ARGUMENT, "a plan for %d modules, but the executor has %d", p->module_count,
+                       e->module_count);
+    }
+    for (int m = 0; m < p->module_count; m++) {
+        int blocks = p->modules[m].block_count;
+        if (e->at[m] && e->block_count[m] != blocks) {
+            return bl_fail(err, BL_E_ARGUMENT, "module %s had %d blocks and now has %d", p->modules[m].name,
+                           e->block_count[m], blocks);
+        }
+        for (int b = 0; b < blocks; b++) {
+            uint64_t room =
+                e->costs[m][b].packed_bytes ? bl_align_up(e->costs[m][b].packed_bytes, BL_ALIGN) : BL_ALIGN;
+            if (room != p->modules[m].blocks[b].bytes) {
+                return bl_fail(err, BL_E_ARGUMENT,
+                               "module %s, block %d: planned with %llu bytes, the device says %llu",
+                               p->modules[m].name, b, (unsigned long long)p->modules[m].blocks[b].bytes,
+                               (unsigned long long)room);
+            }
+        }
+        if (e->at[m]) {
+            continue;
+        }
+        e->at[m] = malloc((size_t)blocks * sizeof *e->at[m]);
+        if (!e->at[m]) {
+            return bl_fail_memory(err, "a module's addresses", (size_t)blocks * sizeof *e->at[m]);
+        }
+        for (int b = 0; b < blocks; b++) {
+            e->at[m][b] = BL_NOWHERE;
+        }
+        e->block_count[m] = blocks;
+    }
+    return 0;
+}
+
+int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
+                      bl_executable *const *executables, bl_ledger *ledger, bl_error *err) {
+    if (e->p) {
+        return bl_fail(err, BL_E_ARGUMENT, "a generation begins before the last one was finished");
+    }
+    int rc = tables_open(e, p, err);
+    for (int i = 0; i < p->phase_count && !rc; i++) {
+        bl_exec_info info;
+        e->ops->executable_info(executables[i], &info);
+        if (info.arena_bytes > plan->phases[i].arena_bytes ||
+            info.block_count != p->modules[p->phases[i].module].block_count) {
+            rc = bl_fail(err, BL_E_ARGUMENT,
+                         "phase %s: prepared with an arena of %llu bytes and %d blocks, planned with "
+                         "%llu and %d",
+                         p->phases[i].name, (unsigned long long)info.arena_bytes, info.block_count,
+                         (unsigned long long)plan->phases[i].arena_bytes,
+                         p->modules[p->phases[i].module].block_count);
+        }
+    }
+    if (rc) {
+        return rc;
+    }
+    if (plan->reopen || !e->region) {
+        region_forget(e);
+        rc = e->ops->region_open(&e->region, e->device, plan->region_bytes, err);
+        if (rc) {
+            e->region = NULL;
+            return rc;
+        }
+        e->region_bytes = plan->region_bytes;
+    } else if (e->region_bytes != plan->region_bytes) {
+        return bl_fail(err, BL_E_ARGUMENT, "planned for a region of %llu bytes, %llu are open",
+                       (unsigned long long)plan->region_bytes, (unsigned long long)e->region_bytes);
+    }
+    bl_region_use before;
+    e->ops->region_used(e->region, &before);
+    bl_ledger_clear(ledger);
+    ledger->began = ledger->ended = e->ops->now(e->device);
+    ledger->async_copy = e->caps.async_copy;
+    ledger->memory_bytes = e->caps.memory_bytes;
+    e->onload_stage = bl_ledger_stage_of(ledger, "onload", err);
+    if (e->onload_stage < 0 || bl_ledger_stage_of(ledger, "move", err) < 0) {
+        return BL_E_MEMORY;
+    }
+    e->p = p;
+    e->plan = plan;
+    e->executables = executables;
+    e->ledger = ledger;
+    e->next_move = e->next_decision = 0;
+    e->phase = -1;
+    e->next_phase = 0;
+    return 0;
+}
+
+static int onload(bl_executor *e, const bl_move *v, bl_error *err) {
+    /* Runs of earlier passes have ended: bl_executor_pass waits for them. */
+    if (v->after >= e->first_run && v->after - e->first_run < e->runs.count) {
+        int rc =
+            e->ops->stream_wait(e->device, BL_STREAM_COPY, e->runs.items[v->after - e->first_run].end, err);
+        if (rc) {
+            return rc;
+        }
+    }
+    uint64_t bytes = e->p->modules[v->module].blocks[v->block].bytes;
+    bl_flight_item item = {.before = v->before,
+                           .entry = {.work = BL_WORK_ONLOAD,
+                                     .stage = e->onload_stage,
+                                     .phase = e->phase,
+                                     .module = v->module,
+                                     .block = v->block,
+                                     .run = v->before,
+                                     .bytes = bytes}};
+    int rc = bl_flight_begin(&e->copies, &e->pool, item, BL_STREAM_COPY, err);
+    if (rc) {
+        return rc;
+    }
+    rc = e->ops->onload(e->modules[v->module], v->block, e->region, v->offset, BL_STREAM_COPY, err);
+    rc = bl_flight_end(&e->copies, &e->pool, BL_STREAM_COPY, rc, err);
+    if (!rc) {
+        e->at[v->module][v->block] = v->offset;
+        e->used_bytes += bytes;
+    }
+    return rc;
+}
+
+/* Does the moves, in order, that only wait for runs already put on the device. */
+static int moves_until(bl_executor *e, int run, bl_error *err) {
+    for (; e->next_move < e->plan->move_count && e->plan->moves[e->next_move].after < run; e->next_move++) {
+        const bl_move *v = &e->plan->moves[e->next_move];
+        if (e->options.cancel && !v->drop && e->options.cancel(e->options.payload)) {
+            return bl_fail(err, BL_E_CANCELLED, "stopped");
+        }
+        if (e->options.move_debug && !e->plan->decision_count) {
+            bl_move_debug_block(e->options.log, e->p, e->plan, v, e->used_bytes, e->caps.memory_bytes);
+        }
+        int rc = 0;
+        if (v->drop) {
+            e->at[v->module][v->block] = BL_NOWHERE;
+            e->used_bytes -= e->p->modules[v->module].blocks[v->block].bytes;
+        } else {
+            rc = onload(e, v, err);
+        }
+        if (rc) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+int bl_executor_phase_begin(bl_executor *e, int phase, bl_error *err) {
+    if (!e->p || e->phase >= 0 || phase != e->next_phase || phase >= e->p->phase_count) {
+        return bl_fail(err, BL_E_ARGUMENT, "phase %d begins out of turn; %d is next", phase, e->next_phase);
+    }
+    e->stage = bl_ledger_stage_of(e->ledger, e->p->phases[phase].stage, err);
+    if (e->stage < 0) {
+        return e->stage;
+    }
+    for (; e->next_decision < e->plan->decision_count &&
+           e->plan->decisions[e->next_decision].run <= e->p->phases[phase].first_run;
+         e->next_decision++) {
+        if (e->options.move_debug) {
+            bl_move_debug_decision(e->options.log, e->p, e->plan, &e->plan->decisions[e->next_decision],
+                                   e->caps.memory_bytes);
+        }
+    }
+    e->phase = phase;
+    e->pass = 0;
+    return 0;
+}
+
+/* The copy that this run waits for: the last one put on the stream for it. Copies end in order. */
+static int wait_for_copies(bl_executor *e, int run, bool *gated, bl_error *err) {
+    for (int i = e->copies.count - 1; i >= 0; i--) {
+        if (e->copies.items[i].before == run) {
+            *gated = true;
+            return e->ops->stream_wait(e->device, BL_STREAM_COMPUTE, e->copies.items[i].end, err);
+        }
+    }
+    return 0;
+}
+
+static int run_block(bl_executor *e, int block, const bl_binding *binding, bl_error *err) {
+    const bl_problem_phase *f = &e->p->phases[e->phase];
+    int run = e->first_run + block;
+    if (e->options.cancel && e->options.cancel(e->options.payload)) {
+        return bl_fail(err, BL_E_CANCELLED, "stopped");
+    }
+    int rc = moves_until(e, run, err);
+    if (!rc && e->at[f->module][block] == BL_NOWHERE) {
+        rc = bl_fail(err, BL_E_INTERNAL, "block %s is not on the device when it is due",
+                     e->p->modules[f->module].blocks[block].name);
+    }
+    bl_flight_item item = {.entry = {.work = BL_WORK_COMPUTE,
+                                     .stage = e->stage,
+                                     .phase = e->phase,
+                                     .module = f->module,
+                                     .block = block,
+                                     .run = run}};
+    if (!rc) {
+        rc = wait_for_copies(e, run, &item.gated, err);
+    }
+    if (!rc) {
+        rc = bl_flight_begin(&e->runs, &e->pool, item, BL_STREAM_COMPUTE, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    rc = e->ops->run(e->executables[e->phase], block, binding, BL_STREAM_COMPUTE, err);
+    return bl_flight_end(&e->runs, &e->pool, BL_STREAM_COMPUTE, rc, err);
+}
+
+/* Waits for the items that come before `until` (all runs; copies that a run before it needed) and writes them
+ * into the ledger. */
+static int harvest_runs(bl_executor *e, bl_error *err) {
+    double last = e->pass_began;
+    int rc = 0;
+    for (int i = 0; i < e->runs.count && !rc; i++) {
+        bl_flight_item *x = &e->runs.items[i];
+        rc = e->ops->event_wait(x->end, err);
+        if (rc) {
+            break;
+        }
+        double began = e->ops->event_seconds(x->begin), ended = e->ops->event_seconds(x->end);
+        if (x->gated && e->caps.async_copy && began > last) {
+            bl_ledger_entry wait = x->entry;
+            wait.work = BL_WORK_WAIT;
+            wait.start = last - e->ledger->began;
+            wait.seconds = began - last;
+            wait.stage = bl_ledger_stage_of(e->ledger, "wait", err);
+            rc = wait.stage < 0 ? wait.stage : bl_ledger_add(e->ledger, wait, err);
+        }
+        x->entry.start = began - e->ledger->began;
+        x->entry.seconds = ended - began;
+        last = ended;
+        if (!rc) {
+            rc = bl_ledger_add(e->ledger, x->entry, err);
+        }
+    }
+    bl_flight_drain(&e->runs, &e->pool);
+    return rc;
+}
+
+static int harvest_copies(bl_executor *e, int until, bl_error *err) {
+    int done = 0, rc = 0;
+    while (done < e->copies.count && e->copies.items[done].before < until && !rc) {
+        bl_flight_item *x = &e->copies.items[done++];
+        rc = e->ops->event_wait(x->end, err);
+        if (!rc) {
+            double began = e->ops->event_seconds(x->begin);
+            x->entry.start = began - e->ledger->began;
+            x->entry.seconds = e->ops->event_seconds(x->end) - began;
+            rc = bl_ledger_add(e->ledger, x->entry, err);
+        }
+        bl_event_give(&e->pool, x->begin);
+        bl_event_give(&e->pool, x->end);
+    }
+    e->copies.count -= done;
+    if (e->copies.count) {
+        memmove(e->copies.items, e->copies.items + done, (size_t)e->copies.count * sizeof *e->copies.items);
+    }
+    return rc;
+}
+
+int bl_executor_pass(bl_executor *e, const void *const *inputs, void *const *outputs, bl_error *err) {
+    if (!e->p || e->phase < 0 || e->pass == e->p->phases[e->phase].passes) {
+        return bl_fail(err, BL_E_ARGUMENT, "a pass outside a phase, or one more than was planned");
+    }
+    const bl_problem_phase *f = &e->p->phases[e->phase];
+    int blocks = e->p->modules[f->module].block_count, rc = 0;
+    bl_binding binding = {.region = e->region,
+                          .arena_offset = 0,
+                          .block_offset = e->at[f->module],
+                          .inputs = inputs,
+                          .outputs = outputs};
+    e->first_run = f->first_run + e->pass * blocks;
+    e->pass_began = e->ops->now(e->device);
+    for (int b = 0; b < blocks && !rc; b++) {
+        rc = run_block(e, b, &binding, err);
+    }
+    /* Copies that only wait for this pass's last runs may begin while the host works. */
+    if (!rc) {
+        rc = moves_until(e, e->first_run + blocks, err);
+    }
+    int waited = harvest_runs(e, rc ? NULL : err);
+    rc = rc ? rc : waited;
+    e->first_run += blocks;
+    if (!rc) {
+        rc = harvest_copies(e, e->first_run, err);
+    }
+    e->pass++;
+    return rc;
+}
+
+/* What the device says was used since it was asked last. */
+static void note_use(bl_executor *e) {
+    bl_region_use use;
+    e->ops->region_used(e->region, &use);
+    if (use.end > e->ledger->peak_bytes) {
+        e->ledger->peak_bytes = use.end;
+    }
+    if (e->phase >= 0) {
+        e->ledger->arena_bytes[e->phase] = use.arena;
+        e->ledger->phase_count = e->phase + 1;
+    }
+}
+
+int bl_executor_phase_end(bl_executor *e, bl_error *err) {
+    if (!e->p || e->phase < 0 || e->pass != e->p->phases[e->phase].passes) {
+        return bl_fail(err, BL_E_ARGUMENT, "phase %s ends after %d of %d passes",
+                       e->p && e->phase >= 0 ? e->p->phases[e->phase].name : "(none)", e->pass,
+                       e->p && e->phase >= 0 ? e->p->phases[e->phase].passes : 0);
+    }
+    note_use(e);
+    e->next_phase = e->phase + 1;
+    e->phase = -1;
+    return 0;
+}
+
+int bl_executor_finish(bl_executor *e, bl_error *err) {
+    if (!e->p) {
+        return 0;
+    }
+    bl_flight_drain(&e->runs, &e->pool);
+    int rc = harvest_copies(e, e->plan->run_count + 1, err);
+    bl_flight_drain(&e->copies, &e->pool);
+    note_use(e);
+    e->p = NULL;
+    e->plan = NULL;
+    e->phase = -1;
+    return rc;
+}

@@ -1,0 +1,57 @@
+/* Walks a plan on a device: wait for room, onload, run, record. The same code for every device. It lives as
+ * long as its modules: what is resident at the end of one generation is there when the next is planned.
+ *
+ *   bl_executor_open
+ *     for each generation: bl_executor_resident(problem) -> plan -> bl_executor_start
+ *       for each phase: bl_executor_phase_begin, as many bl_executor_pass as planned, bl_executor_phase_end
+ *     bl_executor_finish   (also after an error: it waits for what is under way)
+ *   bl_executor_close */
+#ifndef BALLAST_RESIDENCY_EXECUTOR_H
+#define BALLAST_RESIDENCY_EXECUTOR_H
+
+#include "device/device.h"
+#include "residency/run/ledger.h"
+#include "residency/plan/plan.h"
+
+typedef struct bl_executor bl_executor;
+
+typedef struct bl_executor_options {
+    int (*cancel)(void *payload); /* NULL, or asked between blocks; non-zero stops with BL_E_CANCELLED */
+    void *payload;
+    const bl_log *log; /* NULL, or where decisions go */
+    bool move_debug;   /* log a line for each decision */
+} bl_executor_options;
+
+/* `modules`: [count], in the order of the problems that will be planned; all of `d`. They and the device are
+ * borrowed and must outlive the executor. Opens no region yet. Caller owns *out. */
+int bl_executor_open(bl_executor **out, bl_device *d, bl_device_module *const *modules, int count,
+                     const bl_executor_options *options, bl_error *err);
+/* Waits for what is under way, closes the region. */
+void bl_executor_close(bl_executor **e);
+
+/* Sets what is resident, and the open region's size, in a problem with the same modules in the same order;
+ * call bl_problem_finish after it, or before and after. */
+void bl_executor_resident(const bl_executor *e, bl_problem *p);
+
+/* Bytes that the device says are free now, the open region not counted. */
+uint64_t bl_executor_free_bytes(const bl_executor *e);
+
+/* Begins a generation. `p` and `plan` are borrowed until bl_executor_finish. `executables`: [phase_count],
+ * prepared at the level that the plan chose for the phase; borrowed likewise. `ledger` is cleared and filled.
+ * BL_E_MEMORY: the device refused the region; nothing is resident and no region is open any more. Plan again
+ * with less (bl_start does that). */
+int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
+                      bl_executable *const *executables, bl_ledger *ledger, bl_error *err);
+
+/* Phases come in the plan's order. */
+int bl_executor_phase_begin(bl_executor *e, int phase, bl_error *err);
+/* One pass over all blocks. `inputs` and `outputs` as in bl_binding; outputs are complete on return. */
+int bl_executor_pass(bl_executor *e, const void *const *inputs, void *const *outputs, bl_error *err);
+/* BL_E_ARGUMENT when fewer passes were made than planned. */
+int bl_executor_phase_end(bl_executor *e, bl_error *err);
+
+/* Ends the generation, however far it got: waits for copies under way and completes the ledger. What is
+ * resident stays valid. The first error of the device, if it fails now. */
+int bl_executor_finish(bl_executor *e, bl_error *err);
+
+#endif

@@ -1,0 +1,131 @@
+#include "residency/run/ledger.h"
+
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+void bl_ledger_init(bl_ledger *l) {
+    memset(l, 0, sizeof *l);
+}
+
+void bl_ledger_free(bl_ledger *l) {
+    free(l->entries);
+    free(l->stages);
+    memset(l, 0, sizeof *l);
+}
+
+void bl_ledger_clear(bl_ledger *l) {
+    l->count = 0;
+    l->stage_count = 0;
+    l->moved_bytes = 0;
+    l->peak_bytes = 0;
+    l->phase_count = 0;
+    l->began = l->ended = 0;
+}
+
+int bl_ledger_stage_of(bl_ledger *l, const char *name, bl_error *err) {
+    for (int i = 0; i < l->stage_count; i++) {
+        if (!strcmp(l->stages[i].name, name)) {
+            return i;
+        }
+    }
+    if (l->stage_count == l->stage_room) {
+        int room = l->stage_room ? l->stage_room * 2 : 16;
+        bl_ledger_stage *stages = realloc(l->stages, (size_t)room * sizeof *stages);
+        if (!stages) {
+            return bl_fail_memory(err, "the ledger's stages", (size_t)room * sizeof *stages);
+        }
+        l->stages = stages;
+        l->stage_room = room;
+    }
+    bl_ledger_stage *s = &l->stages[l->stage_count];
+    memset(s, 0, sizeof *s);
+    snprintf(s->name, sizeof s->name, "%s", name);
+    return l->stage_count++;
+}
+
+int bl_ledger_add(bl_ledger *l, bl_ledger_entry entry, bl_error *err) {
+    if (l->count == l->room) {
+        int room = l->room ? l->room * 2 : 1024;
+        bl_ledger_entry *entries = realloc(l->entries, (size_t)room * sizeof *entries);
+        if (!entries) {
+            return bl_fail_memory(err, "the ledger", (size_t)room * sizeof *entries);
+        }
+        l->entries = entries;
+        l->room = room;
+    }
+    l->entries[l->count++] = entry;
+    bl_ledger_stage *s = &l->stages[entry.stage];
+    s->seconds += entry.seconds;
+    s->bytes += entry.bytes;
+    s->count++;
+    if (entry.work == BL_WORK_ONLOAD) {
+        l->moved_bytes += entry.bytes;
+    }
+    if (l->began + entry.start + entry.seconds > l->ended) {
+        l->ended = l->began + entry.start + entry.seconds;
+    }
+    return 0;
+}
+
+int bl_ledger_add_host(bl_ledger *l, const char *stage, double start, double seconds, bl_error *err) {
+    int s = bl_ledger_stage_of(l, stage, err);
+    if (s < 0) {
+        return s;
+    }
+    return bl_ledger_add(l,
+                         (bl_ledger_entry){.work = BL_WORK_HOST,
+                                           .stage = s,
+                                           .phase = -1,
+                                           .module = -1,
+                                           .block = -1,
+                                           .run = -1,
+                                           .start = start - l->began,
+                                           .seconds = seconds},
+                         err);
+}
+
+double bl_ledger_seconds(const bl_ledger *l, bl_work work) {
+    double sum = 0;
+    for (int i = 0; i < l->count; i++) {
+        sum += l->entries[i].work == work ? l->entries[i].seconds : 0;
+    }
+    return sum;
+}
+
+double bl_ledger_device_seconds(const bl_ledger *l) {
+    double sum = bl_ledger_seconds(l, BL_WORK_COMPUTE) + bl_ledger_seconds(l, BL_WORK_WAIT);
+    return l->async_copy ? sum : sum + bl_ledger_seconds(l, BL_WORK_ONLOAD);
+}
+
+static int longer(const void *a, const void *b) {
+    const bl_ledger_stage *x = a, *y = b;
+    return x->seconds > y->seconds ? -1 : x->seconds < y->seconds ? 1 : strcmp(x->name, y->name);
+}
+
+void bl_ledger_line(const bl_ledger *l, char *out, size_t bytes, double wall_seconds, const char *device,
+                    uint64_t ram_bytes, uint64_t ram_total) {
+    bl_ledger_stage sorted[64];
+    int n = l->stage_count < 64 ? l->stage_count : 64;
+    double total = 0;
+    for (int i = 0; i < n; i++) {
+        sorted[i] = l->stages[i];
+        total += sorted[i].seconds;
+    }
+    qsort(sorted, (size_t)n, sizeof *sorted, longer);
+    size_t used = (size_t)snprintf(out, bytes, "Time: %.2fs | total %.2f", wall_seconds, total);
+    for (int i = 0; i < n && used < bytes; i++) {
+        if (sorted[i].seconds >= 0.005) {
+            used += (size_t)snprintf(out + used, bytes - used, " %s %.2f", sorted[i].name, sorted[i].seconds);
+        }
+    }
+    if (used < bytes && l->memory_bytes) {
+        used += (size_t)snprintf(out + used, bytes - used, " | %s %.0f MB %.0f%%", device,
+                                 (double)l->peak_bytes / 1e6,
+                                 100.0 * (double)l->peak_bytes / (double)l->memory_bytes);
+    }
+    if (used < bytes && ram_bytes && ram_total) {
+        snprintf(out + used, bytes - used, " | RAM %.2f GB %.0f%%", (double)ram_bytes / 1e9,
+                 100.0 * (double)ram_bytes / (double)ram_total);
+    }
+}

@@ -1,0 +1,71 @@
+/* The ledger: what really happened, each compute, copy and wait with start, length and bytes, on the device's
+ * clock. Sums by stage make the timing line; the entries make the trace and refresh the calibration. */
+#ifndef BALLAST_RESIDENCY_LEDGER_H
+#define BALLAST_RESIDENCY_LEDGER_H
+
+#include "residency/plan/plan.h"
+
+#include <stddef.h>
+
+typedef enum bl_work {
+    BL_WORK_COMPUTE, /* a block ran */
+    BL_WORK_ONLOAD,  /* a block was copied to the device */
+    BL_WORK_WAIT,    /* compute stood still for a copy */
+    BL_WORK_HOST     /* the pipeline's own work between runs */
+} bl_work;
+
+typedef struct bl_ledger_entry {
+    bl_work work;
+    int stage;         /* index into the ledger's stages */
+    int phase;         /* -1: host work */
+    int module, block; /* -1: host work */
+    int run;           /* of compute; of a copy the run that waits for it */
+    uint64_t bytes;
+    double start, seconds; /* start: since the ledger began */
+} bl_ledger_entry;
+
+typedef struct bl_ledger_stage {
+    char name[BL_PROBLEM_NAME];
+    double seconds;
+    uint64_t bytes;
+    int count;
+} bl_ledger_stage;
+
+typedef struct bl_ledger {
+    bl_ledger_entry *entries; /* in the order in which they became known */
+    int count, room;
+    bl_ledger_stage *stages; /* "onload" and "move" are always the first two */
+    int stage_count, stage_room;
+    bool async_copy;
+    double began, ended; /* on the device's clock */
+    uint64_t peak_bytes; /* end of the highest byte of the region that was used, as the device noted it */
+    uint64_t arena_bytes[BL_PROBLEM_PHASES]; /* [phase_count] that each phase reached, noted likewise */
+    int phase_count;
+    uint64_t memory_bytes; /* of the device */
+    uint64_t moved_bytes;
+} bl_ledger;
+
+void bl_ledger_init(bl_ledger *l);
+void bl_ledger_free(bl_ledger *l);
+/* Forgets all entries and sums. */
+void bl_ledger_clear(bl_ledger *l);
+
+/* Index of the stage of this name, added if it is new; below 0: no memory. */
+int bl_ledger_stage_of(bl_ledger *l, const char *name, bl_error *err);
+/* Adds an entry and its sums. */
+int bl_ledger_add(bl_ledger *l, bl_ledger_entry entry, bl_error *err);
+/* Host work of `seconds` that began at `start` on the device's clock: "upscale", "save". */
+int bl_ledger_add_host(bl_ledger *l, const char *stage, double start, double seconds, bl_error *err);
+
+/* Seconds of a kind of work. */
+double bl_ledger_seconds(const bl_ledger *l, bl_work work);
+/* Seconds that the plan's `seconds` speaks of: compute and waits, and copies where they share the cores. */
+double bl_ledger_device_seconds(const bl_ledger *l);
+
+/* "Time: 5.52s | total 8.57 pipeline 3.60 ... | GPU 11238 MB 46% | RAM 15.73 GB 24%" without a newline.
+ * Stages from the longest down; `device` is what the memory belongs to ("GPU", "CPU"); ram_bytes 0 leaves the
+ * last part out. */
+void bl_ledger_line(const bl_ledger *l, char *out, size_t bytes, double wall_seconds, const char *device,
+                    uint64_t ram_bytes, uint64_t ram_total);
+
+#endif

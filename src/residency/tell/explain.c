@@ -1,0 +1,156 @@
+#include "residency/tell/explain.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static double gb(uint64_t bytes) {
+    return (double)bytes / 1e9;
+}
+
+/* Why the bound is not reached. It lets parts of blocks be kept and copied: with room for few that cannot be.
+ */
+static void print_gap(FILE *f, const bl_plan *plan, const bl_problem *p) {
+    int worst = 0;
+    for (int i = 1; i < plan->phase_count; i++) {
+        worst = plan->phases[i].wait_seconds > plan->phases[worst].wait_seconds ? i : worst;
+    }
+    fprintf(f, "%.0f%% over the bound, most of it waits for copies in phase %s: ",
+            100 * (plan->seconds / plan->bound_seconds - 1), p->phases[worst].name);
+    if (plan->mode != BL_OFFLOAD_AUTO) {
+        fprintf(f, "this mode copies what it finds missing, --offload auto plans ahead\n");
+        return;
+    }
+    fprintf(
+        f,
+        "the bound counts blocks in parts, but whole ones share %.2f GB there, one that runs and one that "
+        "arrives among them, of up to %.3f GB each\n",
+        gb(p->budget_bytes - plan->phases[worst].arena_bytes),
+        gb(p->modules[p->phases[worst].module].largest_block));
+}
+
+static void print_head(FILE *f, const bl_plan *plan, const bl_problem *p) {
+    fprintf(f, "offload %s (%s), budget %.2f GB: peak %.2f GB, %d moves of %.2f GB\n",
+            bl_offload_name(plan->mode), plan->method, gb(p->budget_bytes), gb(plan->peak_bytes),
+            plan->onload_count, gb(plan->moved_bytes));
+    fprintf(f, "seconds %.2f (bound %.2f), moved %.2f GB (bound %.2f GB)\n", plan->seconds,
+            plan->bound_seconds, gb(plan->moved_bytes), gb(plan->bound_moved_bytes));
+    fprintf(f, "working set %.2f GB, smallest budget that works %llu bytes (%.2f GB, phase %s)\n",
+            gb(plan->working_set_bytes), (unsigned long long)plan->min_budget_bytes,
+            gb(plan->min_budget_bytes), p->phases[bl_problem_hungriest(p)].name);
+    for (int i = 0; i < plan->phase_count; i++) {
+        if (plan->phases[i].level) {
+            fprintf(f,
+                    "phase %s runs with the smaller arena %d (%.2f GB for %.2f GB): the larger one does not "
+                    "fit\n",
+                    p->phases[i].name, plan->phases[i].level, gb(plan->phases[i].arena_bytes),
+                    gb(p->phases[i].levels[0].arena_bytes));
+        }
+    }
+    if (plan->seconds > 1.03 * plan->bound_seconds) {
+        print_gap(f, plan, p);
+    }
+}
+
+int bl_plan_explain(char **out, const bl_plan *plan, const bl_problem *p, bl_error *err) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+    if (!f) {
+        return bl_fail_memory(err, "the explanation of a plan", 0);
+    }
+    print_head(f, plan, p);
+    fprintf(f, "%-20s %-16s %6s %9s %9s %9s %9s %9s %9s\n", "phase", "module", "passes", "arena GB",
+            "stays GB", "stream GB", "moved GB", "seconds", "waits");
+    for (int i = 0; i < plan->phase_count; i++) {
+        const bl_plan_phase *x = &plan->phases[i];
+        fprintf(f, "%-20s %-16s %6d %9.3f %9.3f %9.3f %9.3f %9.3f %9.3f\n", p->phases[i].name,
+                p->modules[p->phases[i].module].name, p->phases[i].passes, gb(x->arena_bytes),
+                gb(x->resident_bytes), gb(x->streamed_bytes), gb(x->moved_bytes), x->seconds,
+                x->wait_seconds);
+    }
+    if (fclose(f)) {
+        free(text);
+        return bl_fail_memory(err, "the explanation of a plan", size);
+    }
+    *out = text;
+    return 0;
+}
+
+static json_int_t count(uint64_t bytes) {
+    return (json_int_t)bytes;
+}
+
+static json_t *phase_json(const bl_plan_phase *x, const bl_problem_phase *f, const bl_problem *p) {
+    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:i, s:I, s:f, s:f, s:f}", "name", f->name,
+                     "stage", f->stage, "module", p->modules[f->module].name, "passes", f->passes,
+                     "arena_level", x->level, "arena_bytes", count(x->arena_bytes), "resident_bytes",
+                     count(x->resident_bytes), "streamed_bytes", count(x->streamed_bytes), "streamed_blocks",
+                     x->streamed_blocks, "moved_bytes", count(x->moved_bytes), "seconds", x->seconds,
+                     "compute_seconds", x->compute_seconds, "wait_seconds", x->wait_seconds);
+}
+
+static json_t *move_json(const bl_move *v, const bl_problem *p) {
+    const bl_problem_module *m = &p->modules[v->module];
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i}", "op", v->drop ? "drop" : "onload", "module",
+                     m->name, "block", m->blocks[v->block].name, "offset", count(v->offset), "bytes",
+                     count(m->blocks[v->block].bytes), "after_run", v->after, "before_run", v->before);
+}
+
+json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p, bool moves) {
+    json_t *phases = json_array(), *list = moves ? json_array() : NULL;
+    bool fine = phases && (!moves || list);
+    for (int i = 0; i < plan->phase_count && fine; i++) {
+        fine = !json_array_append_new(phases, phase_json(&plan->phases[i], &p->phases[i], p));
+    }
+    for (int i = 0; i < plan->move_count && fine && moves; i++) {
+        fine = !json_array_append_new(list, move_json(&plan->moves[i], p));
+    }
+    json_t *root = NULL;
+    if (fine) {
+        root = json_pack(
+            "{s:s, s:s, s:I, s:I, s:I, s:i, s:f, s:I, s:f, s:I, s:I, s:f}", "mode",
+            bl_offload_name(plan->mode), "method", plan->method, "budget_bytes", count(p->budget_bytes),
+            "peak_bytes", count(plan->peak_bytes), "moved_bytes", count(plan->moved_bytes), "moves",
+            plan->onload_count, "seconds", plan->seconds, "bound_moved_bytes", count(plan->bound_moved_bytes),
+            "bound_seconds", plan->bound_seconds, "min_budget_bytes", count(plan->min_budget_bytes),
+            "working_set_bytes", count(plan->working_set_bytes), "planning_seconds", plan->planning_seconds);
+        fine = root && !json_object_set(root, "phases", phases) &&
+               (!moves || !json_object_set(root, "move_list", list));
+    }
+    json_decref(phases);
+    json_decref(list);
+    if (!fine) {
+        json_decref(root);
+        return NULL;
+    }
+    return root;
+}
+
+json_t *bl_ledger_json(const bl_ledger *l) {
+    json_t *stages = json_object(), *arenas = json_array();
+    bool fine = stages && arenas;
+    for (int i = 0; i < l->stage_count && fine; i++) {
+        fine = !json_object_set_new(stages, l->stages[i].name, json_real(l->stages[i].seconds));
+    }
+    for (int i = 0; i < l->phase_count && fine; i++) {
+        fine = !json_array_append_new(arenas, json_integer(count(l->arena_bytes[i])));
+    }
+    json_t *root =
+        fine ? json_pack("{s:I, s:O, s:I, s:f, s:f, s:f, s:O}", "peak_bytes", count(l->peak_bytes),
+                         "arena_bytes", arenas, "moved_bytes", count(l->moved_bytes), "seconds",
+                         bl_ledger_device_seconds(l), "onload_seconds", bl_ledger_seconds(l, BL_WORK_ONLOAD),
+                         "wait_seconds", bl_ledger_seconds(l, BL_WORK_WAIT), "stages", stages)
+             : NULL;
+    json_decref(stages);
+    json_decref(arenas);
+    return root;
+}
+
+void bl_plan_against_ledger(char *out, size_t bytes, const bl_plan *plan, const bl_ledger *l) {
+    double seconds = bl_ledger_device_seconds(l);
+    snprintf(out, bytes,
+             "planned %.2f s, was %.2f s (%+.1f%%); moved %.3f GB of %.3f GB planned; peak %.3f GB of %.3f "
+             "GB planned",
+             plan->seconds, seconds, plan->seconds > 0 ? 100 * (seconds / plan->seconds - 1) : 0.0,
+             gb(l->moved_bytes), gb(plan->moved_bytes), gb(l->peak_bytes), gb(plan->peak_bytes));
+}

@@ -1,0 +1,187 @@
+#include "residency/tell/hints.h"
+
+#include "residency/tell/sweep.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const double worth_saying = 0.05;
+
+/* What is asked, and the best answer so far. */
+typedef struct search {
+    const bl_problem *p;
+    const bl_plan *plan;
+    const bl_offload_settings *settings;
+    double wall; /* seconds that the generation took */
+    double now;  /* seconds of its plan */
+    double best; /* seconds that the best hint saves, or the least that is worth a word */
+    char *out;
+    size_t bytes;
+} search;
+
+/* "4.8 GB", "35 MB" */
+typedef struct size_text {
+    char text[16];
+} size_text;
+
+static size_text size_of(uint64_t bytes) {
+    size_text s;
+    bool large = bytes >= 950000000;
+    snprintf(s.text, sizeof s.text, large ? "%.1f GB" : "%.0f MB", (double)bytes / (large ? 1e9 : 1e6));
+    return s;
+}
+
+/* What another plan of `seconds` would have saved: of what the generation really took, never more. */
+static double saved(const search *s, double seconds) {
+    double difference = s->now - seconds;
+    return s->now > s->wall ? difference * (s->wall / s->now) : difference;
+}
+
+/* The module that was copied most, and how many times over. */
+static int busiest(const bl_problem *p, const bl_plan *plan, double *times) {
+    uint64_t moved[BL_PROBLEM_MODULES] = {0};
+    int worst = 0;
+    for (int i = 0; i < plan->move_count; i++) {
+        const bl_move *v = &plan->moves[i];
+        moved[v->module] += v->drop ? 0 : p->modules[v->module].blocks[v->block].bytes;
+    }
+    for (int m = 1; m < p->module_count; m++) {
+        worst = moved[m] > moved[worst] ? m : worst;
+    }
+    *times = (double)moved[worst] / (double)p->modules[worst].bytes;
+    return worst;
+}
+
+static int try_fit_check(search *s, bl_error *err) {
+    bl_offload_settings tried = *s->settings;
+    bl_sweep_row other;
+    tried.fit_check = true;
+    int rc = bl_sweep_plan(&other, s->p, &tried, s->p->budget_bytes, err);
+    if (rc || !other.works || saved(s, other.seconds) <= s->best) {
+        return rc;
+    }
+    double times;
+    int m = busiest(s->p, s->plan, &times);
+    s->best = saved(s, other.seconds);
+    snprintf(
+        s->out, s->bytes,
+        "%s (%s) was loaded %.0fx although the working set (%s) fits the budget (%s): --fit-check on saves "
+        "about %.1f s of %.1f s",
+        s->p->modules[m].name, size_of(s->p->modules[m].bytes).text, times,
+        size_of(s->plan->working_set_bytes).text, size_of(s->p->budget_bytes).text, s->best, s->wall);
+    return 0;
+}
+
+static int try_auto(search *s, bl_error *err) {
+    bl_offload_settings tried = *s->settings;
+    bl_sweep_row other;
+    tried.mode = BL_OFFLOAD_AUTO;
+    int rc = bl_sweep_plan(&other, s->p, &tried, s->p->budget_bytes, err);
+    /* The smaller change is named when it does nearly as well. */
+    if (!rc && other.works && saved(s, other.seconds) > s->best * (s->out[0] ? 1.05 : 1)) {
+        s->best = saved(s, other.seconds);
+        snprintf(s->out, s->bytes, "--offload auto saves about %.1f s of %.1f s with the same budget (%s)",
+                 s->best, s->wall, size_of(s->p->budget_bytes).text);
+    }
+    return rc;
+}
+
+/* The smallest budget up to `high` that takes at most a fiftieth longer than `seconds`. */
+static int enough(uint64_t *out, const search *s, uint64_t high, double seconds, bl_error *err) {
+    uint64_t low = s->p->budget_bytes;
+    for (int i = 0; i < 6; i++) {
+        bl_sweep_row row;
+        uint64_t middle = low + (high - low) / 2;
+        int rc = bl_sweep_plan(&row, s->p, s->settings, middle, err);
+        if (rc) {
+            return rc;
+        }
+        if (row.works && row.seconds <= seconds * 1.02) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    *out = high;
+    return 0;
+}
+
+static int try_budget(search *s, bl_error *err) {
+    uint64_t all = s->plan->working_set_bytes, budget;
+    bl_sweep_row other;
+    if (s->p->budget_bytes >= all || all > s->p->memory_bytes) {
+        return 0;
+    }
+    int rc = bl_sweep_plan(&other, s->p, s->settings, all, err);
+    if (rc || !other.works || saved(s, other.seconds) <= s->best) {
+        return rc;
+    }
+    rc = enough(&budget, s, all, other.seconds, err);
+    if (!rc) {
+        s->best = saved(s, other.seconds);
+        snprintf(s->out, s->bytes, "%s more budget (%s) %s: %.1f s becomes about %.1f s",
+                 size_of(budget - s->p->budget_bytes).text, size_of(budget).text,
+                 budget == all ? "ends streaming" : "ends waiting for weights", s->wall, s->wall - s->best);
+    }
+    return rc;
+}
+
+/* Weights of the modules that the generation runs and that are of another type in the other problem. */
+static uint64_t changed_bytes(const bl_problem *p, const bl_problem *other) {
+    bool used[BL_PROBLEM_MODULES] = {false};
+    uint64_t sum = 0;
+    for (int i = 0; i < p->phase_count; i++) {
+        int m = p->phases[i].module;
+        if (!used[m] && strcmp(p->modules[m].dtype, other->modules[m].dtype) != 0) {
+            sum += p->modules[m].bytes;
+        }
+        used[m] = true;
+    }
+    return sum;
+}
+
+static int try_bf16(search *s, const bl_hint_bf16 *bf16, bl_error *err) {
+    bl_sweep_row other;
+    int rc = bl_sweep_plan(&other, bf16->problem, s->settings, s->p->budget_bytes, err);
+    if (!rc && other.works && saved(s, other.seconds) > s->best) {
+        snprintf(
+            s->out, s->bytes,
+            "bf16 halves the weights (%s to %s): %s saves about %.1f s of %.1f s; it changes the picture a "
+            "little",
+            size_of(changed_bytes(s->p, bf16->problem)).text,
+            size_of(changed_bytes(bf16->problem, s->p)).text, bf16->flag, saved(s, other.seconds), s->wall);
+    }
+    return rc;
+}
+
+int bl_hint(char *out, size_t bytes, const bl_problem *p, const bl_plan *plan, const bl_offload_settings *s,
+            const bl_hint_bf16 *bf16, double wall_seconds, bl_error *err) {
+    search x = {.p = p,
+                .plan = plan,
+                .settings = s,
+                .wall = wall_seconds,
+                .best = worth_saying * wall_seconds,
+                .out = out,
+                .bytes = bytes};
+    bl_sweep_row now;
+    out[0] = 0;
+    int rc = bl_sweep_plan(&now, p, s, p->budget_bytes, err);
+    if (rc || !now.works) {
+        return rc;
+    }
+    x.now = now.seconds;
+    bool planned = s->mode == BL_OFFLOAD_AUTO;
+    if (s->mode == BL_OFFLOAD_BALANCED && !s->fit_check) {
+        rc = try_fit_check(&x, err);
+    }
+    if (!rc && !planned) {
+        rc = try_auto(&x, err);
+    }
+    if (!rc && (!planned || now.moved_bytes)) {
+        rc = try_budget(&x, err);
+    }
+    if (!rc && !out[0] && bf16) {
+        rc = try_bf16(&x, bf16, err);
+    }
+    return rc;
+}
