@@ -1,5 +1,5 @@
 /* One evaluation a step, no memory: Euler, Euler ancestral, DDIM, LCM. */
-#include "sample/run.h"
+#include "sample/walk.h"
 
 #include <math.h>
 
@@ -17,25 +17,25 @@ static double reread(const bl_schedule *s, int i, double at) {
 
 /* x' = (down/a) x + (1 - down/a) D + up * noise. With eta 0 that is Euler, and DDIM in sigma space; with eta
  * 1 Euler ancestral, and DDIM with eta 1. */
-int bl_sample_euler(bl_run *run) {
-    const bl_schedule *s = run->schedule;
-    float *denoised = run->buffer[0], *noise = run->buffer[1];
-    double eta = run->id == BL_SAMPLER_EULER ? 0.0 : run->eta;
+int bl_sample_euler(bl_walk *walk) {
+    const bl_schedule *s = walk->schedule;
+    float *denoised = walk->buffer[0], *noise = walk->buffer[1];
+    double eta = walk->id == BL_SAMPLER_EULER ? 0.0 : walk->eta;
     for (int i = 0; i < s->steps; i++) {
         double a = s->sigmas[i], b = s->targets[i], down, up;
         bl_ancestral(a, b, eta, &down, &up);
-        int rc = bl_run_denoise(run, i, denoised);
+        int rc = bl_walk_denoise(walk, i, denoised);
         if (!rc && up > 0) {
-            rc = bl_run_noise(run, a, b, noise);
+            rc = bl_walk_noise(walk, a, b, noise);
         }
         if (rc) {
             return rc;
         }
         double scale = reread(s, i, b);
         bl_term terms[] = {
-            {scale * (down / a), run->x}, {scale * (1 - down / a), denoised}, {scale * up, noise}};
-        bl_mix(run->n, run->x, terms, up > 0 ? 3 : 2);
-        rc = bl_run_step(run, i, denoised);
+            {scale * (down / a), walk->x}, {scale * (1 - down / a), denoised}, {scale * up, noise}};
+        bl_mix(walk->n, walk->x, terms, up > 0 ? 3 : 2);
+        rc = bl_walk_step(walk, i, denoised);
         if (rc) {
             return rc;
         }
@@ -44,14 +44,14 @@ int bl_sample_euler(bl_run *run) {
 }
 
 /* x' = D + b * noise. */
-int bl_sample_lcm(bl_run *run) {
-    const bl_schedule *s = run->schedule;
-    float *denoised = run->buffer[0], *noise = run->buffer[1];
+int bl_sample_lcm(bl_walk *walk) {
+    const bl_schedule *s = walk->schedule;
+    float *denoised = walk->buffer[0], *noise = walk->buffer[1];
     for (int i = 0; i < s->steps; i++) {
         double a = s->sigmas[i], b = s->targets[i], out = 1.0, skip = 0.0;
-        int rc = bl_run_denoise(run, i, denoised);
+        int rc = bl_walk_denoise(walk, i, denoised);
         if (!rc && b > 0) {
-            rc = bl_run_noise(run, a, b, noise);
+            rc = bl_walk_noise(walk, a, b, noise);
         }
         if (rc) {
             return rc;
@@ -61,9 +61,9 @@ int bl_sample_lcm(bl_run *run) {
             out = k / sqrt(k2);
             skip = LCM_SIGMA_DATA * LCM_SIGMA_DATA / k2 / sqrt(a * a + 1);
         }
-        bl_term terms[] = {{out, denoised}, {skip, run->x}, {b, noise}};
-        bl_mix(run->n, run->x, terms, b > 0 ? 3 : 2);
-        rc = bl_run_step(run, i, denoised);
+        bl_term terms[] = {{out, denoised}, {skip, walk->x}, {b, noise}};
+        bl_mix(walk->n, walk->x, terms, b > 0 ? 3 : 2);
+        rc = bl_walk_step(walk, i, denoised);
         if (rc) {
             return rc;
         }

@@ -1,7 +1,7 @@
 /* One evaluation a step and predictions of earlier steps: DPM++ 2M, 2M SDE (midpoint and Heun), 3M SDE.
  *
  * h = log(a/b) is the length of a step in -log sigma. A step that ends on 0 takes the prediction as it is. */
-#include "sample/run.h"
+#include "sample/walk.h"
 
 #include <math.h>
 
@@ -11,12 +11,12 @@ static void swap(float **p, float **q) {
     *q = t;
 }
 
-int bl_sample_dpmpp_2m(bl_run *run) {
-    const bl_schedule *s = run->schedule;
-    float *now = run->buffer[0], *old = run->buffer[1];
+int bl_sample_dpmpp_2m(bl_walk *walk) {
+    const bl_schedule *s = walk->schedule;
+    float *now = walk->buffer[0], *old = walk->buffer[1];
     for (int i = 0; i < s->steps; i++) {
         double a = s->sigmas[i], b = s->targets[i], extra = 0.0;
-        int rc = bl_run_denoise(run, i, now);
+        int rc = bl_walk_denoise(walk, i, now);
         if (rc) {
             return rc;
         }
@@ -24,9 +24,9 @@ int bl_sample_dpmpp_2m(bl_run *run) {
             extra = 0.5 * log(a / b) / log(s->sigmas[i - 1] / a); /* 1 / 2r, r = the step before / this one */
         }
         double whole = 1 - b / a;
-        bl_term terms[] = {{b / a, run->x}, {whole * (1 + extra), now}, {-whole * extra, old}};
-        bl_mix(run->n, run->x, terms, i > 0 ? 3 : 2);
-        rc = bl_run_step(run, i, now);
+        bl_term terms[] = {{b / a, walk->x}, {whole * (1 + extra), now}, {-whole * extra, old}};
+        bl_mix(walk->n, walk->x, terms, i > 0 ? 3 : 2);
+        rc = bl_walk_step(walk, i, now);
         if (rc) {
             return rc;
         }
@@ -37,26 +37,26 @@ int bl_sample_dpmpp_2m(bl_run *run) {
 
 /* x' = (b/a) e^(-eta h) x + c D + k (D - D_old) / r + b sqrt(1 - e^(-2 eta h)) noise, c = 1 - e^(-h - eta h);
  * midpoint: k = c/2, Heun: k = 1 - c / (h + eta h). */
-int bl_sample_dpmpp_2m_sde(bl_run *run) {
-    const bl_schedule *s = run->schedule;
-    float *now = run->buffer[0], *old = run->buffer[1], *noise = run->buffer[2];
+int bl_sample_dpmpp_2m_sde(bl_walk *walk) {
+    const bl_schedule *s = walk->schedule;
+    float *now = walk->buffer[0], *old = walk->buffer[1], *noise = walk->buffer[2];
     for (int i = 0; i < s->steps; i++) {
         double a = s->sigmas[i], b = s->targets[i];
-        int rc = bl_run_denoise(run, i, now);
+        int rc = bl_walk_denoise(walk, i, now);
         if (rc) {
             return rc;
         }
         if (b > 0) {
-            double h = log(a / b), he = h + run->eta * h, c = -expm1(-he), k = 0.0;
-            double up = b * sqrt(-expm1(-2 * run->eta * h));
+            double h = log(a / b), he = h + walk->eta * h, c = -expm1(-he), k = 0.0;
+            double up = b * sqrt(-expm1(-2 * walk->eta * h));
             if (i > 0) {
                 double r = log(s->sigmas[i - 1] / a) / h;
-                k = (run->id == BL_SAMPLER_DPMPP_2M_SDE_HEUN ? 1 - c / he : 0.5 * c) / r;
+                k = (walk->id == BL_SAMPLER_DPMPP_2M_SDE_HEUN ? 1 - c / he : 0.5 * c) / r;
             }
-            if (up > 0 && (rc = bl_run_noise(run, a, b, noise))) {
+            if (up > 0 && (rc = bl_walk_noise(walk, a, b, noise))) {
                 return rc;
             }
-            bl_term terms[4] = {{exp(-he), run->x}, {c + k, now}};
+            bl_term terms[4] = {{exp(-he), walk->x}, {c + k, now}};
             int count = 2;
             if (i > 0) {
                 terms[count++] = (bl_term){-k, old};
@@ -64,12 +64,12 @@ int bl_sample_dpmpp_2m_sde(bl_run *run) {
             if (up > 0) {
                 terms[count++] = (bl_term){up, noise};
             }
-            bl_mix(run->n, run->x, terms, count);
+            bl_mix(walk->n, walk->x, terms, count);
         } else {
             bl_term all = {1.0, now};
-            bl_mix(run->n, run->x, &all, 1);
+            bl_mix(walk->n, walk->x, &all, 1);
         }
-        rc = bl_run_step(run, i, now);
+        rc = bl_walk_step(walk, i, now);
         if (rc) {
             return rc;
         }
@@ -96,23 +96,23 @@ static void third_order(double he, double h, double h1, double h2, int known, do
     }
 }
 
-int bl_sample_dpmpp_3m_sde(bl_run *run) {
-    const bl_schedule *s = run->schedule;
-    float *now = run->buffer[0], *d1 = run->buffer[1], *d2 = run->buffer[2], *noise = run->buffer[3];
+int bl_sample_dpmpp_3m_sde(bl_walk *walk) {
+    const bl_schedule *s = walk->schedule;
+    float *now = walk->buffer[0], *d1 = walk->buffer[1], *d2 = walk->buffer[2], *noise = walk->buffer[3];
     double h1 = 0.0, h2 = 0.0;
     for (int i = 0; i < s->steps; i++) {
         double a = s->sigmas[i], b = s->targets[i];
-        int rc = bl_run_denoise(run, i, now);
+        int rc = bl_walk_denoise(walk, i, now);
         if (rc) {
             return rc;
         }
         if (b > 0) {
-            double h = log(a / b), he = h + run->eta * h, up = b * sqrt(-expm1(-2 * run->eta * h)), w[3];
+            double h = log(a / b), he = h + walk->eta * h, up = b * sqrt(-expm1(-2 * walk->eta * h)), w[3];
             third_order(he, h, h1, h2, i, w);
-            if (up > 0 && (rc = bl_run_noise(run, a, b, noise))) {
+            if (up > 0 && (rc = bl_walk_noise(walk, a, b, noise))) {
                 return rc;
             }
-            bl_term terms[5] = {{exp(-he), run->x}, {w[0], now}};
+            bl_term terms[5] = {{exp(-he), walk->x}, {w[0], now}};
             int count = 2;
             if (i > 0) {
                 terms[count++] = (bl_term){w[1], d1};
@@ -123,14 +123,14 @@ int bl_sample_dpmpp_3m_sde(bl_run *run) {
             if (up > 0) {
                 terms[count++] = (bl_term){up, noise};
             }
-            bl_mix(run->n, run->x, terms, count);
+            bl_mix(walk->n, walk->x, terms, count);
             h2 = h1;
             h1 = h;
         } else {
             bl_term all = {1.0, now};
-            bl_mix(run->n, run->x, &all, 1);
+            bl_mix(walk->n, walk->x, &all, 1);
         }
-        rc = bl_run_step(run, i, now);
+        rc = bl_walk_step(walk, i, now);
         if (rc) {
             return rc;
         }

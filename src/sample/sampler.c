@@ -1,8 +1,8 @@
-/* The table of samplers, their buffers, and what every run does. */
+/* The table of samplers, their buffers, and what every walk does. */
 #include "sample/sampler.h"
 
 #include "core/checked.h"
-#include "sample/run.h"
+#include "sample/walk.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -68,21 +68,21 @@ void bl_sampler_free(bl_sampler **sampler) {
 
 int bl_sampler_run(bl_sampler *s, const bl_schedule *schedule, const bl_sampler_options *options, float *x,
                    const bl_sampler_calls *calls, bl_error *err) {
-    bl_run run = {.schedule = schedule, .calls = calls, .err = err, .n = s->n, .x = x, .id = s->id};
-    run.eta = options && options->eta >= 0 ? options->eta : table[s->id].eta;
-    run.order = options && options->order ? options->order : schedule->compat == BL_COMPAT_DIFFUSERS ? 2 : 3;
-    if (!(run.eta <= 1) || run.order < 1 || run.order > 3) {
+    bl_walk walk = {.schedule = schedule, .calls = calls, .err = err, .n = s->n, .x = x, .id = s->id};
+    walk.eta = options && options->eta >= 0 ? options->eta : table[s->id].eta;
+    walk.order = options && options->order ? options->order : schedule->compat == BL_COMPAT_DIFFUSERS ? 2 : 3;
+    if (!(walk.eta <= 1) || walk.order < 1 || walk.order > 3) {
         return bl_fail(err, BL_E_ARGUMENT, "eta must be 0 to 1 and UniPC's order 1 to 3, not %g and %d",
-                       run.eta, run.order);
+                       walk.eta, walk.order);
     }
     for (int b = 0; b < table[s->id].buffers; b++) {
-        run.buffer[b] = s->buffers + (size_t)b * s->n;
+        walk.buffer[b] = s->buffers + (size_t)b * s->n;
     }
-    return table[s->id].sample(&run);
+    return table[s->id].sample(&walk);
 }
 
 void bl_mix(size_t n, float *out, const bl_term *terms, int count) {
-    bl_term t[BL_RUN_BUFFERS];
+    bl_term t[BL_WALK_BUFFERS];
     for (int j = 0; j < count; j++) {
         t[j] = terms[j];
     }
@@ -95,23 +95,24 @@ void bl_mix(size_t n, float *out, const bl_term *terms, int count) {
     }
 }
 
-int bl_run_denoise(bl_run *run, int i, float *denoised) {
-    const bl_schedule *s = run->schedule;
-    return run->calls->denoise(run->calls->payload, run->x, s->sigmas[i], s->timesteps[i], denoised,
-                               run->err);
+int bl_walk_denoise(bl_walk *walk, int i, float *denoised) {
+    const bl_schedule *s = walk->schedule;
+    return walk->calls->denoise(walk->calls->payload, walk->x, s->sigmas[i], s->timesteps[i], denoised,
+                                walk->err);
 }
 
-int bl_run_noise(bl_run *run, double sigma, double next, float *noise) {
-    if (!run->calls->noise) {
-        return bl_fail(run->err, BL_E_INTERNAL, "%s needs noise and was given no source of it",
-                       bl_sampler_name(run->id));
+int bl_walk_noise(bl_walk *walk, double sigma, double next, float *noise) {
+    if (!walk->calls->noise) {
+        return bl_fail(walk->err, BL_E_INTERNAL, "%s needs noise and was given no source of it",
+                       bl_sampler_name(walk->id));
     }
-    return run->calls->noise(run->calls->payload, sigma, next, noise, run->err);
+    return walk->calls->noise(walk->calls->payload, sigma, next, noise, walk->err);
 }
 
-int bl_run_step(bl_run *run, int i, const float *denoised) {
-    const bl_sampler_calls *calls = run->calls;
-    return calls->step ? calls->step(calls->payload, i, run->schedule->steps, run->x, denoised, run->err) : 0;
+int bl_walk_step(bl_walk *walk, int i, const float *denoised) {
+    const bl_sampler_calls *calls = walk->calls;
+    return calls->step ? calls->step(calls->payload, i, walk->schedule->steps, walk->x, denoised, walk->err)
+                       : 0;
 }
 
 void bl_ancestral(double a, double b, double eta, double *down, double *up) {

@@ -18,7 +18,7 @@
 
 typedef struct bl_sampler bl_sampler;
 
-/* What the sampler asks for while it runs. Each returns 0; anything else ends the run with that value, and
+/* What the sampler asks for while it runs. Each returns 0; anything else ends the walk with that value, and
  * the callback has written the message. `x` and `denoised` are [n] and valid during the call. */
 typedef struct bl_sampler_calls {
     void *payload;
@@ -43,8 +43,8 @@ typedef struct bl_sampler_options {
 /* Bytes that a sampler holds for n floats. */
 size_t bl_sampler_bytes(bl_sampler_id id, size_t n);
 
-/* Allocates all that a run needs. Owner: the caller; free with bl_sampler_free. A sampler may run many times,
- * one run at a time. */
+/* Allocates all that a walk needs. Owner: the caller; free with bl_sampler_free. A sampler may walk many
+ * times, one walk at a time. */
 int bl_sampler_new(bl_sampler **out, bl_sampler_id id, size_t n, bl_error *err);
 
 /* Takes x [n] from schedule->sigmas[0] to a picture's latents, in place. `options` may be NULL. Where a

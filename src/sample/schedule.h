@@ -34,11 +34,11 @@
 
 #define BL_MAX_STEPS 1000
 
-typedef enum bl_start {
+typedef enum bl_schedule_start {
     BL_FROM_NOISE = 0,  /* text to image; strength does not count */
     BL_FROM_IMAGE,      /* image to image */
     BL_FROM_SECOND_PASS /* hires: A1111 runs all `steps` steps */
-} bl_start;
+} bl_schedule_start;
 
 typedef struct bl_schedule_options {
     bl_compat compat;
@@ -46,7 +46,7 @@ typedef struct bl_schedule_options {
     bl_schedule_id schedule;
     bl_schedule_id spacing; /* diffusers: what karras, ... are laid over; AUTOMATIC means leading */
     int steps;              /* 1 .. BL_MAX_STEPS, as asked for */
-    bl_start start;
+    bl_schedule_start start;
     double strength;   /* of images and second passes: 0 < strength <= 1 */
     bool zero_snr;     /* the model was trained with zero terminal SNR */
     bool alpha_to_one; /* diffusers' DDIM: set_alpha_to_one of the scheduler's config; SD's is false */

@@ -2,7 +2,7 @@
  * y' = (s'/s) y - alpha' (phi1 m + B res) into x' = (sigma'/sigma) x - phi1 m - B res, with h the step in
  * -log sigma and phi1 = expm1(-h). B(h) is -h in bh1 and expm1(-h) in bh2. Orders fall towards the end, as
  * all programs have it. */
-#include "sample/run.h"
+#include "sample/walk.h"
 
 #include <math.h>
 
@@ -57,10 +57,10 @@ static void moments(double h, double b, int count, double *out) {
 
 /* x = ratio * base - phi1 m[0] - B (sum_j rho_j (m[j] - m[0]) / r_j + rho_last (new - m[0])): the predictor
  * without `new`, the corrector with it. `order` predictions of the history count. */
-static void combine(bl_run *run, float *out, const float *base, const history *past, int order, double ratio,
-                    double h, const float *fresh) {
-    double phi1 = isfinite(h) ? expm1(-h) : -1.0, b = run->id == BL_SAMPLER_UNIPC_BH2 ? phi1 : -h;
-    if (run->schedule->compat == BL_COMPAT_DIFFUSERS) {
+static void combine(bl_walk *walk, float *out, const float *base, const history *past, int order,
+                    double ratio, double h, const float *fresh) {
+    double phi1 = isfinite(h) ? expm1(-h) : -1.0, b = walk->id == BL_SAMPLER_UNIPC_BH2 ? phi1 : -h;
+    if (walk->schedule->compat == BL_COMPAT_DIFFUSERS) {
         b = phi1; /* diffusers' own choice */
     }
     double r[ORDER], rhs[ORDER], rho[ORDER];
@@ -78,7 +78,7 @@ static void combine(bl_run *run, float *out, const float *base, const history *p
         moments(h, b, nodes, rhs);
         vandermonde(r, rhs, nodes, rho);
     }
-    bl_term terms[BL_RUN_BUFFERS] = {{ratio, base}, {-phi1, past->m[0]}};
+    bl_term terms[BL_WALK_BUFFERS] = {{ratio, base}, {-phi1, past->m[0]}};
     int count = 2;
     for (int j = 0; j < nodes; j++) {
         double w = b * rho[j] / r[j];
@@ -90,7 +90,7 @@ static void combine(bl_run *run, float *out, const float *base, const history *p
         terms[count++] = (bl_term){-w, fresh};
         terms[1].weight += w;
     }
-    bl_mix(run->n, out, terms, count);
+    bl_mix(walk->n, out, terms, count);
 }
 
 /* Puts the oldest buffer first, for the next prediction, and moves the others back. */
@@ -104,36 +104,36 @@ static float *make_room(history *past) {
     return oldest;
 }
 
-int bl_sample_unipc(bl_run *run) {
-    const bl_schedule *s = run->schedule;
-    history past = {{run->buffer[0], run->buffer[1], run->buffer[2]}, {0}, 0};
-    float *fresh = run->buffer[3], *base = run->buffer[4];
+int bl_sample_unipc(bl_walk *walk) {
+    const bl_schedule *s = walk->schedule;
+    history past = {{walk->buffer[0], walk->buffer[1], walk->buffer[2]}, {0}, 0};
+    float *fresh = walk->buffer[3], *base = walk->buffer[4];
     int order = 0;
     for (int i = 0; i < s->steps; i++) {
         double a = s->sigmas[i], b = s->targets[i], lambda = -log(a);
-        int rc = bl_run_denoise(run, i, fresh);
+        int rc = bl_walk_denoise(walk, i, fresh);
         if (rc) {
             return rc;
         }
         if (i > 0) { /* the corrector goes the last step again, now with the prediction at its end */
-            combine(run, run->x, base, &past, order, a / s->sigmas[i - 1], lambda - past.lambda[0], fresh);
+            combine(walk, walk->x, base, &past, order, a / s->sigmas[i - 1], lambda - past.lambda[0], fresh);
         }
         float *oldest = make_room(&past);
         past.m[0] = fresh;
         past.lambda[0] = lambda;
         past.count += past.count < ORDER;
         fresh = oldest;
-        order = run->order < s->steps - i ? run->order : s->steps - i;
+        order = walk->order < s->steps - i ? walk->order : s->steps - i;
         order = order < past.count ? order : past.count;
-        bl_term same = {1.0, run->x};
-        bl_mix(run->n, base, &same, 1);
+        bl_term same = {1.0, walk->x};
+        bl_mix(walk->n, base, &same, 1);
         double h = b > 0 ? -log(b) - lambda : INFINITY, next = s->sigmas[i + 1];
-        combine(run, run->x, base, &past, order, b / a, h, NULL);
+        combine(walk, walk->x, base, &past, order, b / a, h, NULL);
         if (next != b) { /* the end above 0: the decoder takes the variance-preserving sample */
-            bl_term scaled = {sqrt((next * next + 1) / (b * b + 1)), run->x};
-            bl_mix(run->n, run->x, &scaled, 1);
+            bl_term scaled = {sqrt((next * next + 1) / (b * b + 1)), walk->x};
+            bl_mix(walk->n, walk->x, &scaled, 1);
         }
-        rc = bl_run_step(run, i, past.m[0]);
+        rc = bl_walk_step(walk, i, past.m[0]);
         if (rc) {
             return rc;
         }

@@ -1,6 +1,6 @@
 #include "text/prompt.h"
 
-#include "text/attention.h"
+#include "text/emphasis.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -108,27 +108,27 @@ static int add_tokens(builder *b, const bl_token_list *tokens, float weight, bl_
     return BL_OK;
 }
 
-static int parse_attention(builder *b, const bl_tokenizer *tokenizer, const char *text, size_t bytes,
-                           bl_error *err) {
-    bl_attention a;
-    int rc = bl_attention_parse(&a, text, bytes, err);
+static int parse_emphasis(builder *b, const bl_tokenizer *tokenizer, const char *text, size_t bytes,
+                          bl_error *err) {
+    bl_emphasis a;
+    int rc = bl_emphasis_parse(&a, text, bytes, err);
     if (rc) {
         return rc;
     }
     bl_token_list tokens = {0};
     for (size_t i = 0; !rc && i < a.count; i++) {
-        if (a.runs[i].is_break) {
+        if (a.spans[i].is_break) {
             rc = end_chunk(b, err);
             continue;
         }
         tokens.count = 0;
-        rc = bl_tokenize(&tokens, tokenizer, a.text + a.runs[i].start, a.runs[i].length, err);
+        rc = bl_tokenize(&tokens, tokenizer, a.text + a.spans[i].start, a.spans[i].length, err);
         if (!rc) {
-            rc = add_tokens(b, &tokens, (float)a.runs[i].weight, err);
+            rc = add_tokens(b, &tokens, (float)a.spans[i].weight, err);
         }
     }
     free(tokens.ids);
-    bl_attention_clear(&a);
+    bl_emphasis_clear(&a);
     return rc;
 }
 
@@ -137,7 +137,7 @@ int bl_prompt_parse(bl_chunks *out, const bl_tokenizer *tokenizer, const char *t
     builder b = {.backtrack = syntax == BL_PROMPT_A1111, .pad_token = pad_token, .last_comma = -1};
     int rc;
     if (syntax == BL_PROMPT_A1111) {
-        rc = parse_attention(&b, tokenizer, text, bytes, err);
+        rc = parse_emphasis(&b, tokenizer, text, bytes, err);
     } else {
         bl_token_list tokens = {0};
         rc = bl_tokenize(&tokens, tokenizer, text, bytes, err);

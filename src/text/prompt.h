@@ -11,7 +11,7 @@
 #define BL_CHUNK_TOKENS 77 /* start token, 75 of the prompt, end token */
 
 typedef enum bl_prompt_syntax {
-    BL_PROMPT_A1111, /* brackets, weights and BREAK mean something (attention.h); a chunk ends at a comma if
+    BL_PROMPT_A1111, /* brackets, weights and BREAK mean something (emphasis.h); a chunk ends at a comma if
                         it can */
     BL_PROMPT_PLAIN  /* every character is text; all weights are 1 */
 } bl_prompt_syntax;

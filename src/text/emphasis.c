@@ -1,4 +1,4 @@
-#include "text/attention.h"
+#include "text/emphasis.h"
 
 #include "text/unicode.h"
 
@@ -11,39 +11,39 @@
 #define ROUND_WEIGHT 1.1
 #define SQUARE_WEIGHT (1.0 / 1.1)
 
-/* Open brackets of one kind: for each, the run that comes after it. */
+/* Open brackets of one kind: for each, the span that comes after it. */
 typedef struct brackets {
     size_t *after; /* one place for every byte of the prompt: enough, whatever it holds */
     size_t count;
 } brackets;
 
 typedef struct parser {
-    bl_attention out;
+    bl_emphasis out;
     size_t used;     /* bytes of out.text */
-    size_t capacity; /* runs there is room for */
+    size_t capacity; /* spans there is room for */
     brackets round, square;
 } parser;
 
-static bool add_run(parser *p, const char *text, size_t length, bool is_break) {
+static bool add_span(parser *p, const char *text, size_t length, bool is_break) {
     if (p->out.count == p->capacity) {
         size_t capacity = p->capacity ? 2 * p->capacity : 16;
-        bl_run *runs = realloc(p->out.runs, capacity * sizeof *runs);
-        if (!runs) {
+        bl_span *spans = realloc(p->out.spans, capacity * sizeof *spans);
+        if (!spans) {
             return false;
         }
-        p->out.runs = runs;
+        p->out.spans = spans;
         p->capacity = capacity;
     }
     memcpy(p->out.text + p->used, text, length);
-    p->out.runs[p->out.count++] =
-        (bl_run){.start = p->used, .length = length, .weight = 1.0, .is_break = is_break};
+    p->out.spans[p->out.count++] =
+        (bl_span){.start = p->used, .length = length, .weight = 1.0, .is_break = is_break};
     p->used += length;
     return true;
 }
 
 static void multiply_from(parser *p, size_t first, double weight) {
     for (size_t i = first; i < p->out.count; i++) {
-        p->out.runs[i].weight *= weight;
+        p->out.spans[i].weight *= weight;
     }
 }
 
@@ -115,13 +115,13 @@ static bool add_text(parser *p, const char *text, size_t n) {
             word_beside(text, n, i + length, false)) {
             continue;
         }
-        if (!add_run(p, text + begin, i - begin, false) || !add_run(p, "", 0, true)) {
+        if (!add_span(p, text + begin, i - begin, false) || !add_span(p, "", 0, true)) {
             return false;
         }
         begin = i + length;
         i = begin - 1;
     }
-    return add_run(p, text + begin, n - begin, false);
+    return add_span(p, text + begin, n - begin, false);
 }
 
 /* Bytes up to the next character that means something. */
@@ -140,7 +140,7 @@ static size_t step(parser *p, const char *text, size_t n) {
     switch (*text) {
     case '\\':
         length = n > 1 && memchr("()[]\\", text[1], 5) ? 2 : 1;
-        return add_run(p, text + 1, length - 1, false) ? length : 0;
+        return add_span(p, text + 1, length - 1, false) ? length : 0;
     case '(':
         p->round.after[p->round.count++] = p->out.count;
         return 1;
@@ -176,34 +176,34 @@ static size_t step(parser *p, const char *text, size_t n) {
     return add_text(p, text, length) ? length : 0;
 }
 
-/* Neighbours of one weight become one run: a word must not be cut by an escape in it. */
-static void join_runs(bl_attention *a) {
+/* Neighbours of one weight become one span: a word must not be cut by an escape in it. */
+static void join_spans(bl_emphasis *a) {
     size_t n = 1;
     for (size_t i = 1; i < a->count; i++) {
-        bl_run *last = &a->runs[n - 1], run = a->runs[i];
-        if (!last->is_break && !run.is_break && last->weight == run.weight) {
-            last->length += run.length;
+        bl_span *last = &a->spans[n - 1], span = a->spans[i];
+        if (!last->is_break && !span.is_break && last->weight == span.weight) {
+            last->length += span.length;
         } else {
-            a->runs[n++] = run;
+            a->spans[n++] = span;
         }
     }
     a->count = n;
 }
 
-static int check_weights(const bl_attention *a, bl_error *err) {
+static int check_weights(const bl_emphasis *a, bl_error *err) {
     for (size_t i = 0; i < a->count; i++) {
-        const bl_run *run = &a->runs[i];
-        if (!(fabs(run->weight) <= BL_EMPHASIS_MAX)) { /* NaN too */
+        const bl_span *span = &a->spans[i];
+        if (!(fabs(span->weight) <= BL_EMPHASIS_MAX)) { /* NaN too */
             return bl_fail(err, BL_E_ARGUMENT,
                            "the emphasis of \"%.*s\" is %g: it must lie between -%g and %g",
-                           (int)(run->length < 40 ? run->length : 40), a->text + run->start, run->weight,
+                           (int)(span->length < 40 ? span->length : 40), a->text + span->start, span->weight,
                            BL_EMPHASIS_MAX, BL_EMPHASIS_MAX);
         }
     }
     return BL_OK;
 }
 
-int bl_attention_parse(bl_attention *out, const char *text, size_t bytes, bl_error *err) {
+int bl_emphasis_parse(bl_emphasis *out, const char *text, size_t bytes, bl_error *err) {
     int rc = bl_text_check(text, bytes, err);
     if (rc) {
         return rc;
@@ -217,7 +217,7 @@ int bl_attention_parse(bl_attention *out, const char *text, size_t bytes, bl_err
         i += length;
         ok = length > 0;
     }
-    ok = ok && (p.out.count || add_run(&p, "", 0, false));
+    ok = ok && (p.out.count || add_span(&p, "", 0, false));
     if (!ok) {
         rc = bl_fail_memory(err, "the parsed prompt", bytes);
         goto done;
@@ -228,21 +228,21 @@ int bl_attention_parse(bl_attention *out, const char *text, size_t bytes, bl_err
     for (size_t i = 0; i < p.square.count; i++) {
         multiply_from(&p, p.square.after[i], SQUARE_WEIGHT);
     }
-    join_runs(&p.out);
+    join_spans(&p.out);
     rc = check_weights(&p.out, err);
     if (!rc) {
         *out = p.out;
-        p.out = (bl_attention){0};
+        p.out = (bl_emphasis){0};
     }
 done:
-    bl_attention_clear(&p.out);
+    bl_emphasis_clear(&p.out);
     free(p.square.after);
     free(p.round.after);
     return rc;
 }
 
-void bl_attention_clear(bl_attention *attention) {
-    free(attention->text);
-    free(attention->runs);
-    *attention = (bl_attention){0};
+void bl_emphasis_clear(bl_emphasis *emphasis) {
+    free(emphasis->text);
+    free(emphasis->spans);
+    *emphasis = (bl_emphasis){0};
 }

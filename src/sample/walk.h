@@ -1,24 +1,24 @@
 /* What the families of samplers share. Inside of the sample room. */
-#ifndef BALLAST_SAMPLE_RUN_H
-#define BALLAST_SAMPLE_RUN_H
+#ifndef BALLAST_SAMPLE_WALK_H
+#define BALLAST_SAMPLE_WALK_H
 
 #include "sample/sampler.h"
 
-#define BL_RUN_BUFFERS 6
+#define BL_WALK_BUFFERS 6
 
-typedef struct bl_run {
+typedef struct bl_walk {
     const bl_schedule *schedule;
     const bl_sampler_calls *calls;
     bl_error *err;
     size_t n;
-    float *x;                      /* [n] */
-    float *buffer[BL_RUN_BUFFERS]; /* [n] each; as many as the sampler's row in sampler.c says */
+    float *x;                       /* [n] */
+    float *buffer[BL_WALK_BUFFERS]; /* [n] each; as many as the sampler's row in sampler.c says */
     double eta;
     int order;
     bl_sampler_id id;
-} bl_run;
+} bl_walk;
 
-typedef int bl_sample_fn(bl_run *run);
+typedef int bl_sample_fn(bl_walk *walk);
 
 bl_sample_fn bl_sample_euler, bl_sample_lcm;                                          /* euler.c */
 bl_sample_fn bl_sample_heun, bl_sample_dpm2, bl_sample_dpmpp_2s, bl_sample_dpmpp_sde; /* two_stage.c */
@@ -31,17 +31,17 @@ typedef struct bl_term {
     const float *v; /* [n] */
 } bl_term;
 
-/* out[i] = sum of weight * v[i], in double, rounded once; out may be one of the v. count <= BL_RUN_BUFFERS.
+/* out[i] = sum of weight * v[i], in double, rounded once; out may be one of the v. count <= BL_WALK_BUFFERS.
  */
 void bl_mix(size_t n, float *out, const bl_term *terms, int count);
 
-/* The prediction at step i's own sigma, of run->x. */
-int bl_run_denoise(bl_run *run, int i, float *denoised);
+/* The prediction at step i's own sigma, of walk->x. */
+int bl_walk_denoise(bl_walk *walk, int i, float *denoised);
 
-int bl_run_noise(bl_run *run, double sigma, double next, float *noise);
+int bl_walk_noise(bl_walk *walk, double sigma, double next, float *noise);
 
 /* Tells the caller that step i is done. */
-int bl_run_step(bl_run *run, int i, const float *denoised);
+int bl_walk_step(bl_walk *walk, int i, const float *denoised);
 
 /* Splits the way from sigma a to b into a deterministic part down to *down and fresh noise *up:
  * down^2 + up^2 = b^2 (k-diffusion's ancestral step). */

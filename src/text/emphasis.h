@@ -1,6 +1,6 @@
-/* A1111's emphasis syntax: a prompt cut into runs of text with one weight each. */
-#ifndef BALLAST_TEXT_ATTENTION_H
-#define BALLAST_TEXT_ATTENTION_H
+/* A1111's emphasis syntax: a prompt cut into spans of text with one weight each. */
+#ifndef BALLAST_TEXT_EMPHASIS_H
+#define BALLAST_TEXT_EMPHASIS_H
 
 #include "core/error.h"
 
@@ -10,17 +10,17 @@
 /* No emphasis beyond this, nested brackets multiplied: a sum over the hidden state must stay finite. */
 #define BL_EMPHASIS_MAX 1000.0
 
-typedef struct bl_run {
-    size_t start, length; /* in bl_attention.text */
+typedef struct bl_span {
+    size_t start, length; /* in bl_emphasis.text */
     double weight;        /* 1: as written */
     bool is_break;        /* a BREAK: no text, a new chunk begins after it */
-} bl_run;
+} bl_span;
 
-typedef struct bl_attention {
-    char *text;   /* the prompt without its syntax; not NUL-terminated; owned */
-    bl_run *runs; /* [count], owned; at least one */
+typedef struct bl_emphasis {
+    char *text;     /* the prompt without its syntax; not NUL-terminated; owned */
+    bl_span *spans; /* [count], owned; at least one */
     size_t count;
-} bl_attention;
+} bl_emphasis;
 
 /* Parses as A1111's parse_prompt_attention does:
  *   (text) weight x 1.1; [text] weight / 1.1; (text:1.3) weight x 1.3; they nest and multiply
@@ -31,7 +31,7 @@ typedef struct bl_attention {
  * followed by a closing bracket; BREAK works inside brackets and beside a weight of -1; a weight beyond
  * +-BL_EMPHASIS_MAX is refused. Errors: BL_E_ARGUMENT (not UTF-8, too long, too much emphasis), BL_E_MEMORY.
  */
-int bl_attention_parse(bl_attention *out, const char *text, size_t bytes, bl_error *err);
-void bl_attention_clear(bl_attention *attention);
+int bl_emphasis_parse(bl_emphasis *out, const char *text, size_t bytes, bl_error *err);
+void bl_emphasis_clear(bl_emphasis *emphasis);
 
 #endif

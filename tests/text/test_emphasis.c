@@ -1,5 +1,5 @@
-/* A1111's emphasis syntax. Expected runs follow from its documented rules: () x 1.1, [] / 1.1, (a:w) x w. */
-#include "text/attention.h"
+/* A1111's emphasis syntax. Expected spans follow from its documented rules: () x 1.1, [] / 1.1, (a:w) x w. */
+#include "text/emphasis.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -20,7 +20,7 @@ typedef struct expected {
 typedef struct example {
     const char *prompt;
     size_t count;
-    expected runs[10];
+    expected spans[10];
 } example;
 
 static const example examples[] = {
@@ -77,7 +77,7 @@ static const example examples[] = {
     {"(word:--1)", 1, {{"word:--1", UP}}},
     {"(a:b:1.5)", 1, {{"a:b", 1.5}}},
     {"(a::1.5)", 1, {{"a:", 1.5}}},
-    /* Neighbours of one weight are one run. */
+    /* Neighbours of one weight are one span. */
     {"(a)(b)", 1, {{"ab", UP}}},
     {"(a:1.1)(b)", 1, {{"ab", UP}}},
     {"a(b:1)c", 1, {{"abc", 1}}},
@@ -102,20 +102,20 @@ static void examples_parse_as_documented(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
         const example *e = &examples[i];
-        bl_attention a;
+        bl_emphasis a;
         print_message("\"%s\"\n", e->prompt);
-        assert_int_equal(bl_attention_parse(&a, e->prompt, strlen(e->prompt), NULL), 0);
+        assert_int_equal(bl_emphasis_parse(&a, e->prompt, strlen(e->prompt), NULL), 0);
         assert_int_equal(a.count, e->count);
         for (size_t k = 0; k < a.count; k++) {
-            const expected *x = &e->runs[k];
-            assert_int_equal(a.runs[k].is_break, x->text == NULL);
-            assert_true(fabs(a.runs[k].weight - x->weight) <= 1e-15 * fabs(x->weight));
-            assert_int_equal(a.runs[k].length, x->text ? strlen(x->text) : 0);
+            const expected *x = &e->spans[k];
+            assert_int_equal(a.spans[k].is_break, x->text == NULL);
+            assert_true(fabs(a.spans[k].weight - x->weight) <= 1e-15 * fabs(x->weight));
+            assert_int_equal(a.spans[k].length, x->text ? strlen(x->text) : 0);
             if (x->text) {
-                assert_memory_equal(a.text + a.runs[k].start, x->text, a.runs[k].length);
+                assert_memory_equal(a.text + a.spans[k].start, x->text, a.spans[k].length);
             }
         }
-        bl_attention_clear(&a);
+        bl_emphasis_clear(&a);
         assert_null(a.text);
     }
 }
@@ -127,23 +127,23 @@ static void weights_are_the_nearest_doubles(void **state) {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         char prompt[64];
         snprintf(prompt, sizeof prompt, "(a:%s)", numbers[i]);
-        bl_attention a;
-        assert_int_equal(bl_attention_parse(&a, prompt, strlen(prompt), NULL), 0);
-        assert_true(a.runs[0].weight == strtod(numbers[i], NULL));
-        bl_attention_clear(&a);
+        bl_emphasis a;
+        assert_int_equal(bl_emphasis_parse(&a, prompt, strlen(prompt), NULL), 0);
+        assert_true(a.spans[0].weight == strtod(numbers[i], NULL));
+        bl_emphasis_clear(&a);
     }
     const char *longest =
         "(a:1.00000000000000000000000000000000000000000000000000000000000000000000000000001)";
-    bl_attention a;
-    assert_int_equal(bl_attention_parse(&a, longest, strlen(longest), NULL), 0);
-    assert_true(a.runs[0].weight == 1.0);
-    bl_attention_clear(&a);
+    bl_emphasis a;
+    assert_int_equal(bl_emphasis_parse(&a, longest, strlen(longest), NULL), 0);
+    assert_true(a.spans[0].weight == 1.0);
+    bl_emphasis_clear(&a);
 }
 
 static void refuse(const char *prompt, const char *reason) {
-    bl_attention a;
+    bl_emphasis a;
     bl_error err;
-    assert_int_equal(bl_attention_parse(&a, prompt, strlen(prompt), &err), BL_E_ARGUMENT);
+    assert_int_equal(bl_emphasis_parse(&a, prompt, strlen(prompt), &err), BL_E_ARGUMENT);
     assert_non_null(strstr(err.message, reason));
 }
 
