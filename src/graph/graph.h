@@ -14,6 +14,7 @@
 #include "core/dtype.h"
 #include "core/error.h"
 #include "core/module.h"
+#include "graph/op_list.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -73,31 +74,9 @@ typedef struct bl_block {
     int first_weight, weight_count;
 } bl_block;
 
-typedef enum bl_op_kind {
-    BL_OP_IMPORT,     /* in: INPUT F32, NCHW or channels-last -> activation */
-    BL_OP_EXPORT,     /* in: activation -> OUTPUT F32, NCHW or channels-last */
-    BL_OP_SINUSOID,   /* in: INPUT F32 [n,1,1,k] -> [n,1,1,k*dim]: for each value cos(v f_j), then sin(v f_j),
-                         f_j = 10000^(-j/(dim/2)), j < dim/2 (DDPM's timestep embedding, flip_sin_to_cos) */
-    BL_OP_EMBED,      /* in: INPUT I32 [n,T,1,1]; weight: token table, weight2: position table -> [n,T,1,C] */
-    BL_OP_TAKE_ROW,   /* in: [n,T,1,C], INPUT I32 [n,1,1,1] row numbers -> [n,1,1,C] */
-    BL_OP_CONV,       /* in: x, residual or NONE, per-channel [n,1,1,O] or NONE; weight CONV, weight2: bias.
-                         y = conv(x) + bias + channels + residual */
-    BL_OP_LINEAR,     /* in: x, residual or NONE; weight LINEAR, weight2: bias or NONE.
-                         y = act(x W^T + bias) + residual; BL_ACT_GEGLU: with [a, g] = x W^T + bias, y = a gelu(g)
-                       */
-    BL_OP_GROUP_NORM, /* in: x; weight scale, weight2 shift; act NONE or SILU after it */
-    BL_OP_LAYER_NORM, /* in: x; weight scale, weight2 shift; over c */
-    BL_OP_ATTENTION,  /* in: q, k, v (channel slices of them); softmax(q k^T scale) v per head */
-    BL_OP_ACT,        /* in: x; act */
-    BL_OP_ADD,        /* in: a, b, same shape */
-    BL_OP_CONCAT,     /* in: a, b, joined along channels */
-    BL_OP_UPSAMPLE,   /* in: x -> [n, h', w', c], nearest: source row = floor(y * h / h') */
-    /* Only in graphs of bl_graph_fold, and described there: */
-    BL_OP_NORM_FACTORS,
-    BL_OP_FOLDED_CONV,
-    BL_OP_FEED_FORWARD,
-    BL_OP_KIND_COUNT
-} bl_op_kind;
+#define ROW(KIND, name, shape, flops, memory) BL_OP_##KIND,
+typedef enum bl_op_kind { BL_OP_LIST(ROW) BL_OP_KIND_COUNT } bl_op_kind;
+#undef ROW
 
 typedef enum bl_act {
     BL_ACT_NONE,
@@ -133,6 +112,9 @@ typedef struct bl_op {
         struct {
             int dim;
         } sinusoid;
+        struct {
+            int h, w; /* of the output */
+        } upsample;
     } u;
 } bl_op;
 

@@ -72,7 +72,7 @@ typedef struct bl_step {
     bl_attention_job attention; /* its shape; pointers are filled in by the run */
     bl_winograd_job winograd;   /* the same */
     uint64_t scratch_bytes;
-    uint64_t extra;  /* scratch behind oneDNN's own: see run_*.c */
+    uint64_t extra;  /* scratch behind oneDNN's own: see op_*.c */
     bool each_image; /* CONV, LINEAR: `product` takes one picture of the batch */
 } bl_step;
 
@@ -98,6 +98,19 @@ typedef struct bl_running {
     unsigned char *scratch;
     bool inplace;
 } bl_running;
+
+/* What the device does with an op. Each is in the op_*.c that has its kernels; the table is in run.c. */
+typedef struct bl_cpu_op {
+    /* Chooses kernels and fills in the step; its scratch_bytes count. *sure = false where this form of the
+     * graph would give other bits than the graph as it is: then it is not used. NULL: nothing to prepare. */
+    int (*prepare)(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl_error *err);
+    int (*run)(const bl_running *r, bl_error *err);
+} bl_cpu_op;
+
+#define ROW(KIND, name, shape, flops, memory) extern const bl_cpu_op bl_cpu_##name;
+BL_OP_LIST(ROW)
+#undef ROW
+extern const bl_cpu_op *const bl_cpu_ops[BL_OP_KIND_COUNT];
 
 /* Tensors of an op and where they are. NULL for BL_NONE. Whose address is asked for counts as used, so none
  * is asked for inside a loop over threads. */
@@ -132,20 +145,34 @@ int bl_cpu_prepare(bl_executable **out, bl_device_module *m, const bl_graph *gra
                    const bl_prepare_options *options, bl_error *err);
 void bl_cpu_executable_close(bl_executable *x);
 void bl_cpu_executable_info(const bl_executable *x, bl_exec_info *out);
-/* Rows that one task of a group norm takes; a function of the shape alone, so that sums have one order. */
-int64_t bl_cpu_norm_rows(int c);
+/* The kernels of the executable's dtype. */
+const bl_typed_kernels *bl_cpu_typed(const bl_executable *x);
+/* Pictures of the whole batch of which `t` may be a part. */
+int bl_cpu_batch(const bl_tensor *t);
 
+/* Of one picture. */
+static inline int64_t bl_cpu_pixels(const bl_tensor *t) {
+    return (int64_t)t->h * t->w;
+}
+
+/* op_conv.c */
 /* Is this convolution, whose output is a picture like `out`, done by Winograd's algorithm? */
 bool bl_cpu_takes_winograd(const bl_packed *p, const bl_op *op, const bl_tensor *out);
 /* Where a job finds filters in the packed weight. */
 void bl_cpu_winograd_filters(bl_winograd_job *j, const bl_packed *p);
-/* Pictures of the whole batch of which `t` may be a part. */
-int bl_cpu_batch(const bl_tensor *t);
 /* Is a batch convolved picture by picture, with the per-channel input as part of the bias? */
 bool bl_cpu_each_image(const bl_op *op, const bl_tensor *out);
 /* oneDNN's convolution of `n` pictures. */
 bl_dnnl_conv bl_cpu_dnnl_conv(const bl_packed *p, const bl_op *op, const bl_tensor *in, const bl_tensor *out,
                               int n);
+/* What picture `image` adds to each output channel, with the bias if `bias` is given. F32 [o] */
+void bl_cpu_channel_row(const bl_running *r, float *row, int image, const float *bias);
+/* Adds a row F32 [c] to each of `rows` rows of y. */
+void bl_cpu_add_row(const bl_running *r, void *y, const float *row, int64_t rows, int c);
+
+/* op_linear.c */
+/* oneDNN adds to its destination: puts the residual there, unless the arena plan already has it there. */
+void bl_cpu_place_residual(const bl_running *r, void *dst);
 
 /* part.c */
 /* Is the product handed to a general matrix product, which adds up in an order that depends on the shape? */
@@ -159,16 +186,6 @@ int bl_cpu_part_conv(bl_dnnl_primitive **out, const bl_cpu *cpu, const bl_packed
 int bl_cpu_part_linear(bl_dnnl_primitive **out, const bl_cpu *cpu, const bl_packed *p, bl_dnnl_linear part,
                        int64_t whole_rows, bool *sure, bl_error *err);
 
-/* feed_forward.c */
-/* *sure as in bl_cpu_bands_prepare. */
-int bl_cpu_feed_forward_prepare(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op,
-                                bool *sure, bl_error *err);
-
-/* bands.c */
-/* *sure: every part of the op in bands gives the bits of the whole; if not, it must not be folded. */
-int bl_cpu_bands_prepare(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op, bool *sure,
-                         bl_error *err);
-
 /* run_winograd.c */
 /* Fills in how the work is cut; the shape must be there. `picture`: tiles of one whole picture, of which the
  * job may do a part. */
@@ -178,32 +195,5 @@ void bl_cpu_winograd_run(const bl_winograd_job *job, const bl_typed_kernels *k, 
 
 /* run.c */
 int bl_cpu_run(bl_executable *x, int block, const bl_binding *b, bl_stream stream, bl_error *err);
-
-/* run_*.c: one op each */
-int bl_run_import(const bl_running *r, bl_error *err);
-int bl_run_export(const bl_running *r, bl_error *err);
-int bl_run_sinusoid(const bl_running *r, bl_error *err);
-int bl_run_embed(const bl_running *r, bl_error *err);
-int bl_run_take_row(const bl_running *r, bl_error *err);
-int bl_run_conv(const bl_running *r, bl_error *err);
-int bl_run_linear(const bl_running *r, bl_error *err);
-/* What picture `image` adds to each output channel, with the bias if `bias` is given. F32 [o] */
-void bl_cpu_channel_row(const bl_running *r, float *row, int image, const float *bias);
-/* Adds a row F32 [c] to each of `rows` rows of y. */
-void bl_cpu_add_row(const bl_running *r, void *y, const float *row, int64_t rows, int c);
-
-/* oneDNN adds to its destination: puts the residual there, unless the arena plan already has it there. */
-void bl_cpu_place_residual(const bl_running *r, void *dst);
-
-int bl_run_feed_forward(const bl_running *r, bl_error *err);
-int bl_run_folded_conv(const bl_running *r, bl_error *err);
-int bl_run_norm_factors(const bl_running *r, bl_error *err);
-int bl_run_group_norm(const bl_running *r, bl_error *err);
-int bl_run_layer_norm(const bl_running *r, bl_error *err);
-int bl_run_attention(const bl_running *r, bl_error *err);
-int bl_run_act(const bl_running *r, bl_error *err);
-int bl_run_add(const bl_running *r, bl_error *err);
-int bl_run_concat(const bl_running *r, bl_error *err);
-int bl_run_upsample(const bl_running *r, bl_error *err);
 
 #endif

@@ -2,27 +2,9 @@
 
 #include "core/clock.h"
 
-typedef int run_fn(const bl_running *r, bl_error *err);
-
-static run_fn *const runs[BL_OP_KIND_COUNT] = {
-    [BL_OP_IMPORT] = bl_run_import,
-    [BL_OP_EXPORT] = bl_run_export,
-    [BL_OP_SINUSOID] = bl_run_sinusoid,
-    [BL_OP_EMBED] = bl_run_embed,
-    [BL_OP_TAKE_ROW] = bl_run_take_row,
-    [BL_OP_CONV] = bl_run_conv,
-    [BL_OP_LINEAR] = bl_run_linear,
-    [BL_OP_GROUP_NORM] = bl_run_group_norm,
-    [BL_OP_LAYER_NORM] = bl_run_layer_norm,
-    [BL_OP_ATTENTION] = bl_run_attention,
-    [BL_OP_ACT] = bl_run_act,
-    [BL_OP_ADD] = bl_run_add,
-    [BL_OP_CONCAT] = bl_run_concat,
-    [BL_OP_UPSAMPLE] = bl_run_upsample,
-    [BL_OP_NORM_FACTORS] = bl_run_norm_factors,
-    [BL_OP_FOLDED_CONV] = bl_run_folded_conv,
-    [BL_OP_FEED_FORWARD] = bl_run_feed_forward,
-};
+#define ROW(KIND, name, shape, flops, memory) [BL_OP_##KIND] = &bl_cpu_##name,
+const bl_cpu_op *const bl_cpu_ops[BL_OP_KIND_COUNT] = {BL_OP_LIST(ROW)};
+#undef ROW
 
 const bl_tensor *bl_running_tensor(const bl_running *r, bl_tensor_id id) {
     return id == BL_NONE ? NULL : &r->x->graph->tensors[id];
@@ -80,11 +62,8 @@ int bl_cpu_run(bl_executable *x, int block, const bl_binding *b, bl_stream strea
     const bl_cpu *cpu = x->module->cpu;
     const bl_block *range = &x->graph->blocks[block];
     bl_set_threads(cpu->threads);
-    bl_running r = {.x = x,
-                    .cpu = cpu,
-                    .binding = b,
-                    .k = x->graph->dtype == BL_BF16 ? &cpu->kernels->bf16 : &cpu->kernels->f32,
-                    .element = bl_dtype_size(x->graph->dtype)};
+    bl_running r = {
+        .x = x, .cpu = cpu, .binding = b, .k = bl_cpu_typed(x), .element = bl_dtype_size(x->graph->dtype)};
     for (int i = range->first_op; i < range->first_op + range->op_count; i++) {
         r.op = &x->graph->ops[i];
         r.step = &x->steps[i];
@@ -93,7 +72,7 @@ int bl_cpu_run(bl_executable *x, int block, const bl_binding *b, bl_stream strea
                         ? NULL
                         : use_arena(&r, x->plan.scratch_offset[i], r.step->scratch_bytes);
         double start = bl_now();
-        int rc = runs[r.op->kind](&r, err);
+        int rc = bl_cpu_ops[r.op->kind]->run(&r, err);
         if (rc) {
             return rc;
         }

@@ -3,6 +3,7 @@
 #include "core/checked.h"
 #include "graph/arena.h"
 #include "graph/levels.h"
+#include "graph/op_rows.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -122,46 +123,6 @@ int bl_sim_executable_describe(bl_executable **out, bl_device_module *m, uint64_
     return 0;
 }
 
-/* A folded op goes over its picture, or its rows, in at least so many parts. */
-#define PARTS 16
-
-/* A band of a FOLDED_CONV: its input, with a row above and below, and its output. */
-static uint64_t band_bytes(const bl_graph *g, const bl_op *op) {
-    const bl_tensor *out = &g->tensors[op->out];
-    uint64_t rows = (uint64_t)(out->h + PARTS - 1) / PARTS, w = (uint64_t)out->w;
-    uint64_t c = (uint64_t)g->weights[op->weight].shape[1], o = (uint64_t)out->c;
-    return ((rows + 2) * w * c + rows * w * o) * bl_dtype_size(g->dtype);
-}
-
-/* A slice of a FEED_FORWARD's hidden layer. */
-static uint64_t slice_bytes(const bl_graph *g, const bl_op *op) {
-    const bl_tensor *x = &g->tensors[op->in[0]];
-    uint64_t rows = (uint64_t)x->n * (uint64_t)x->h * (uint64_t)x->w;
-    return (rows + PARTS - 1) / PARTS * (uint64_t)g->weights[op->weight3].shape[1] * bl_dtype_size(g->dtype);
-}
-
-/* The plain memory model of a device whose kernels work element by element, and need nothing beside what they
- * read and write. */
-static bl_op_memory memory_of(const bl_graph *g, const bl_op *op) {
-    switch (op->kind) {
-    case BL_OP_ACT:
-    case BL_OP_ADD:
-    case BL_OP_GROUP_NORM:
-    case BL_OP_LAYER_NORM:
-        return (bl_op_memory){.inplace = 0};
-    case BL_OP_CONV:
-    case BL_OP_LINEAR:
-        return (bl_op_memory){.inplace = op->in[1] != BL_NONE ? 1 : -1};
-    case BL_OP_FOLDED_CONV:
-        return (bl_op_memory){
-            .scratch_bytes = band_bytes(g, op), .inplace = bl_fold_overwrites(g, op), .resizes = true};
-    case BL_OP_FEED_FORWARD:
-        return (bl_op_memory){.scratch_bytes = slice_bytes(g, op), .inplace = op->in[1] != BL_NONE ? 1 : -1};
-    default:
-        return (bl_op_memory){.inplace = -1};
-    }
-}
-
 /* Times that each block's weights are read: once for each part of a batch that was taken apart. */
 static int readings(const bl_graph *g) {
     const bl_tensor *t = &g->tensors[g->ops[0].out];
@@ -176,7 +137,7 @@ static int arena_of(uint64_t *out, const bl_graph *g, bl_error *err) {
         return bl_fail_memory(err, "a simulated executable", (size_t)g->op_count * sizeof *memory);
     }
     for (int i = 0; i < g->op_count; i++) {
-        memory[i] = memory_of(g, &g->ops[i]);
+        memory[i] = bl_op_rows[g->ops[i].kind].memory(g, &g->ops[i]);
     }
     int rc = bl_arena_plan_make(&arena, g, memory, err);
     *out = arena.bytes;

@@ -1,7 +1,47 @@
-/* Convolutions and linear layers, by oneDNN. */
+/* Linear layers, by oneDNN. */
 #include "device/cpu/internal.h"
 
+#include "core/checked.h"
+
 #include <string.h>
+
+/* A general matrix product is done picture by picture, or their number would change their bits. */
+static int open_linear(bl_executable *x, bl_step *s, const bl_packed *p, bl_dnnl_linear l,
+                       const bl_tensor *in, bool *sure, bl_error *err) {
+    bool alike = true;
+    int rc = bl_cpu_part_linear(&s->product, x->module->cpu, p, l, bl_cpu_batch(in) * bl_cpu_pixels(in),
+                                &alike, err);
+    if (rc || bl_cpu_batch(in) == 1 || !bl_cpu_is_general(s->product)) {
+        *sure = *sure && alike;
+        return rc;
+    }
+    bl_dnnl_primitive_close(&s->product);
+    s->each_image = true;
+    l.rows = bl_cpu_pixels(in);
+    return bl_dnnl_linear_open(&s->product, x->module->cpu->dnnl, &l, p->layout, err);
+}
+
+static int prepare(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl_error *err) {
+    const bl_graph *g = x->graph;
+    const bl_packed *p = &x->module->weights[op->weight];
+    const bl_tensor *in = &g->tensors[op->in[0]], *out = &g->tensors[op->out];
+    bool gated = op->act == BL_ACT_GEGLU;
+    bl_dnnl_linear l = {.dtype = p->dtype,
+                        .rows = (int64_t)in->n * bl_cpu_pixels(in),
+                        .c = in->c,
+                        .o = out->c,
+                        .bias = op->weight2 != BL_NONE,
+                        .act = gated ? BL_ACT_NONE : op->act,
+                        .sum = op->in[1] != BL_NONE && !gated};
+    int rc = open_linear(x, s, p, l, in, sure, err);
+    if (rc) {
+        return rc;
+    }
+    uint64_t scratch = bl_dnnl_scratch(s->product);
+    s->extra = bl_align_up(scratch, BL_ALIGN);
+    s->scratch_bytes = s->extra + (gated ? bl_tensor_bytes(out) : 0); /* the gate [rows, o] */
+    return 0;
+}
 
 typedef struct copy_job {
     unsigned char *dst;
@@ -26,86 +66,6 @@ void bl_cpu_place_residual(const bl_running *r, void *dst) {
     uint64_t bytes = bl_tensor_bytes(bl_running_tensor(r, r->op->out));
     copy_job j = {dst, bl_running_data(r, r->op->in[1]), bytes};
     bl_parallel_for((int64_t)((bytes + COPY_UNIT - 1) / COPY_UNIT), 1, copy_range, &j);
-}
-
-void bl_cpu_channel_row(const bl_running *r, float *row, int image, const float *bias) {
-    int c = bl_running_tensor(r, r->op->in[2])->c;
-    const unsigned char *channels = bl_running_data(r, r->op->in[2]);
-    r->k->to_f32(row, channels + (size_t)image * (size_t)c * r->element, c);
-    if (bias) {
-        r->cpu->kernels->f32.add(row, row, bias, c);
-    }
-}
-
-typedef struct row_job {
-    const bl_running *r;
-    unsigned char *y;
-    const float *row;
-    int c;
-} row_job;
-
-static void add_rows(void *context, int64_t begin, int64_t end, int thread) {
-    const row_job *j = context;
-    (void)thread;
-    unsigned char *y = j->y + (size_t)begin * (size_t)j->c * j->r->element;
-    j->r->k->add_row(y, y, j->row, end - begin, j->c);
-}
-
-void bl_cpu_add_row(const bl_running *r, void *y, const float *row, int64_t rows, int c) {
-    row_job j = {.r = r, .y = y, .row = row, .c = c};
-    bl_parallel_for(rows, 16, add_rows, &j);
-}
-
-static void run_winograd(const bl_running *r) {
-    bl_winograd_job j = r->step->winograd;
-    j.x = bl_running_data(r, r->op->in[0]);
-    j.y = bl_running_data(r, r->op->out);
-    j.residual = bl_running_data(r, r->op->in[1]);
-    j.weights = bl_running_weight(r, r->op->weight);
-    j.bias = bl_running_weight(r, r->op->weight2);
-    if (r->op->in[2] != BL_NONE) {
-        float *rows = (float *)(void *)(r->scratch + r->step->extra); /* [n][o] */
-        for (int i = 0; i < j.n; i++) {
-            bl_cpu_channel_row(r, rows + (size_t)i * (size_t)j.o, i, j.bias);
-        }
-        j.bias = rows;
-        j.bias_stride = j.o;
-    }
-    bl_cpu_winograd_run(&j, r->k, r->scratch);
-}
-
-int bl_run_conv(const bl_running *r, bl_error *err) {
-    if (!r->step->product) {
-        run_winograd(r);
-        return 0;
-    }
-    const bl_tensor *in = bl_running_tensor(r, r->op->in[0]), *out = bl_running_tensor(r, r->op->out);
-    size_t in_image = (size_t)in->h * (size_t)in->w * (size_t)in->c * r->element;
-    size_t out_image = (size_t)out->h * (size_t)out->w * (size_t)out->c * r->element;
-    unsigned char *x = bl_running_data(r, r->op->in[0]), *y = bl_running_data(r, r->op->out);
-    const float *bias = bl_running_weight(r, r->op->weight2);
-    float *row = r->op->in[2] == BL_NONE ? NULL : (float *)(void *)(r->scratch + r->step->extra);
-    bl_dnnl_args a = {.weights = bl_running_weight(r, r->op->weight), .scratch = r->scratch};
-    bl_cpu_place_residual(r, y);
-    int times = r->step->each_image ? in->n : 1;
-    for (int i = 0; i < times; i++) {
-        a.src = x + (size_t)i * in_image;
-        a.dst = y + (size_t)i * out_image;
-        a.bias = bias;
-        if (r->step->each_image) {
-            bl_cpu_channel_row(r, row, i, bias);
-            a.bias = row;
-        }
-        int rc = bl_dnnl_run(r->step->product, &a, err);
-        if (rc) {
-            return rc;
-        }
-    }
-    for (int i = 0; row && !r->step->each_image && i < in->n; i++) {
-        bl_cpu_channel_row(r, row, i, NULL);
-        bl_cpu_add_row(r, y + (size_t)i * out_image, row, (int64_t)out->h * out->w, out->c);
-    }
-    return 0;
 }
 
 typedef struct gate_job {
@@ -157,7 +117,7 @@ static int run_gate(const bl_running *r, bl_dnnl_args a, bl_error *err) {
     return rc;
 }
 
-int bl_run_linear(const bl_running *r, bl_error *err) {
+static int run(const bl_running *r, bl_error *err) {
     bool gated = r->op->act == BL_ACT_GEGLU;
     bl_dnnl_args a = {.src = bl_running_data(r, r->op->in[0]),
                       .weights = bl_running_weight(r, r->op->weight),
@@ -170,3 +130,5 @@ int bl_run_linear(const bl_running *r, bl_error *err) {
     int rc = run_rows(r, a, err);
     return rc || !gated ? rc : run_gate(r, a, err);
 }
+
+const bl_cpu_op bl_cpu_linear = {prepare, run};

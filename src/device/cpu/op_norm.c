@@ -1,10 +1,38 @@
-/* Norms and attention: loops over our kernels. */
+/* Norms: loops over our kernels. */
 #include "device/cpu/internal.h"
 
 #include "core/checked.h"
 
 #include <math.h>
 #include <string.h>
+
+/* Rows that one task of a group norm takes; a function of the shape alone, so that sums have one order. */
+static int64_t task_rows(int c) {
+    int64_t rows = 65536 / c;
+    return rows < 8 ? 8 : rows;
+}
+
+static int prepare_factors(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl_error *err) {
+    (void)sure, (void)err;
+    const bl_tensor *t = &x->graph->tensors[op->in[0]], *out = &x->graph->tensors[op->out];
+    uint64_t rows = (uint64_t)task_rows(out->c), blocks = ((uint64_t)bl_cpu_pixels(t) + rows - 1) / rows;
+    /* where only some channels are measured, those rows [threads][rows, c]; then moments [n][blocks][groups]
+     */
+    uint64_t dense = rows * (uint64_t)out->c * bl_dtype_size(x->graph->dtype);
+    s->extra = t->c == out->c ? 0 : bl_align_up(dense * (uint64_t)x->module->cpu->threads, BL_ALIGN);
+    s->scratch_bytes = s->extra + (uint64_t)t->n * blocks * (uint64_t)op->u.norm.groups * sizeof(bl_moments);
+    return 0;
+}
+
+static int prepare_norm(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl_error *err) {
+    (void)sure, (void)err;
+    const bl_tensor *t = &x->graph->tensors[op->in[0]];
+    uint64_t blocks = (uint64_t)((bl_cpu_pixels(t) + task_rows(t->c) - 1) / task_rows(t->c));
+    /* factors and offsets F32 [n][2][c], then moments [n][blocks][groups] */
+    s->extra = bl_align_up((uint64_t)t->n * 2 * (uint64_t)t->c * sizeof(float), BL_ALIGN);
+    s->scratch_bytes = s->extra + (uint64_t)t->n * blocks * (uint64_t)op->u.norm.groups * sizeof(bl_moments);
+    return 0;
+}
 
 typedef struct norm_job {
     const bl_running *r;
@@ -101,7 +129,7 @@ static norm_job find_factors(const bl_running *r, float *factors, unsigned char 
                   .moments = (bl_moments *)(void *)moments,
                   .dense = r->scratch,
                   .rows = (int64_t)t->h * t->w,
-                  .step = bl_cpu_norm_rows(c),
+                  .step = task_rows(c),
                   .n = t->n,
                   .c = c,
                   .stride = t->c,
@@ -113,14 +141,14 @@ static norm_job find_factors(const bl_running *r, float *factors, unsigned char 
     return j;
 }
 
-int bl_run_group_norm(const bl_running *r, bl_error *err) {
+static int run_group_norm(const bl_running *r, bl_error *err) {
     (void)err;
     norm_job j = find_factors(r, (float *)(void *)r->scratch, r->scratch + r->step->extra);
     bl_parallel_for(j.n * j.blocks, 1, apply, &j);
     return 0;
 }
 
-int bl_run_norm_factors(const bl_running *r, bl_error *err) {
+static int run_norm_factors(const bl_running *r, bl_error *err) {
     (void)err;
     find_factors(r, bl_running_data(r, r->op->out), r->scratch + r->step->extra);
     return 0;
@@ -133,7 +161,7 @@ static void layer_rows(void *context, int64_t begin, int64_t end, int thread) {
     j->r->k->layer_norm(j->y + at, j->x + at, j->scale, j->shift, end - begin, j->c, j->eps);
 }
 
-int bl_run_layer_norm(const bl_running *r, bl_error *err) {
+static int run_layer_norm(const bl_running *r, bl_error *err) {
     (void)err;
     const bl_tensor *t = bl_running_tensor(r, r->op->in[0]);
     norm_job j = {.r = r,
@@ -147,41 +175,6 @@ int bl_run_layer_norm(const bl_running *r, bl_error *err) {
     return 0;
 }
 
-typedef struct attention_loop {
-    const bl_typed_kernels *k;
-    bl_attention_job job;
-    unsigned char *scratch; /* [threads][scratch_bytes] */
-    uint64_t scratch_bytes;
-} attention_loop;
-
-static void pack_range(void *context, int64_t begin, int64_t end, int thread) {
-    const attention_loop *l = context;
-    (void)thread;
-    l->k->attention_pack(&l->job, begin, end);
-}
-
-static void attend_range(void *context, int64_t begin, int64_t end, int thread) {
-    const attention_loop *l = context;
-    l->k->attention_run(&l->job, begin, end, l->scratch + (uint64_t)thread * l->scratch_bytes);
-}
-
-int bl_run_attention(const bl_running *r, bl_error *err) {
-    (void)err;
-    attention_loop l = {.k = r->k, .job = r->step->attention, .scratch = r->scratch + r->step->extra};
-    const bl_attention_job *shape = &r->step->attention;
-    const unsigned char *q = bl_running_data(r, r->op->in[0]), *k = bl_running_data(r, r->op->in[1]);
-    const unsigned char *v = bl_running_data(r, r->op->in[2]);
-    unsigned char *y = bl_running_data(r, r->op->out);
-    size_t e = r->element;
-    l.scratch_bytes = bl_align_up(r->k->attention_scratch(shape), BL_ALIGN);
-    l.job.packed = r->scratch;
-    for (int64_t i = 0; i < bl_running_tensor(r, r->op->in[0])->n; i++) {
-        l.job.q = q + (size_t)(i * shape->q_rows * shape->q_stride + r->op->u.attention.q_offset) * e;
-        l.job.k = k + (size_t)(i * shape->k_rows * shape->k_stride + r->op->u.attention.k_offset) * e;
-        l.job.v = v + (size_t)(i * shape->k_rows * shape->v_stride + r->op->u.attention.v_offset) * e;
-        l.job.y = y + (size_t)(i * shape->q_rows * shape->y_stride) * e;
-        bl_parallel_for(r->k->attention_pack_items(&l.job), 1, pack_range, &l);
-        bl_parallel_for(r->k->attention_items(&l.job), 1, attend_range, &l);
-    }
-    return 0;
-}
+const bl_cpu_op bl_cpu_group_norm = {prepare_norm, run_group_norm};
+const bl_cpu_op bl_cpu_norm_factors = {prepare_factors, run_norm_factors};
+const bl_cpu_op bl_cpu_layer_norm = {NULL, run_layer_norm};

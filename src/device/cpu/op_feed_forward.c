@@ -17,8 +17,7 @@ static int64_t slice_rows(int64_t rows) {
     return rows;
 }
 
-int bl_cpu_feed_forward_prepare(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op,
-                                bool *sure, bl_error *err) {
+static int prepare(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl_error *err) {
     const bl_packed *p = &x->module->weights[op->weight], *q = &x->module->weights[op->weight3];
     const bl_tensor *in = &x->graph->tensors[op->in[0]], *out = &x->graph->tensors[op->out];
     int64_t rows = (int64_t)in->n * in->h * in->w, hidden = q->weight.shape[1];
@@ -41,7 +40,6 @@ int bl_cpu_feed_forward_prepare(bl_executable *x, bl_step *s, bl_op_memory *memo
     s->extra = bl_align_up(a > b ? a : b, BL_ALIGN);
     /* hidden layer and gate, each [slice, hidden] */
     s->scratch_bytes = s->extra + 2 * (uint64_t)(s->slice * hidden) * bl_dtype_size(x->graph->dtype);
-    memory->inplace = op->in[1] != BL_NONE ? 1 : -1;
     return 0;
 }
 
@@ -84,7 +82,7 @@ static int run_slice(const bl_running *r, const unsigned char *x, unsigned char 
     return bl_dnnl_run(r->step->side, &a, err);
 }
 
-int bl_run_feed_forward(const bl_running *r, bl_error *err) {
+static int run(const bl_running *r, bl_error *err) {
     const bl_tensor *in = bl_running_tensor(r, r->op->in[0]), *out = bl_running_tensor(r, r->op->out);
     const unsigned char *x = bl_running_data(r, r->op->in[0]);
     unsigned char *y = bl_running_data(r, r->op->out);
@@ -96,3 +94,5 @@ int bl_run_feed_forward(const bl_running *r, bl_error *err) {
     }
     return rc;
 }
+
+const bl_cpu_op bl_cpu_feed_forward = {prepare, run};

@@ -44,7 +44,7 @@ static void import_pixels(void *context, int64_t begin, int64_t end, int thread)
     }
 }
 
-int bl_run_import(const bl_running *r, bl_error *err) {
+static int run_import(const bl_running *r, bl_error *err) {
     (void)err;
     move_job j = job_of(r);
     bl_parallel_for((int64_t)j.in->n * j.in->h * j.in->w, 256, import_pixels, &j);
@@ -67,14 +67,14 @@ static void export_pixels(void *context, int64_t begin, int64_t end, int thread)
     }
 }
 
-int bl_run_export(const bl_running *r, bl_error *err) {
+static int run_export(const bl_running *r, bl_error *err) {
     (void)err;
     move_job j = job_of(r);
     bl_parallel_for((int64_t)j.out->n * j.out->h * j.out->w, 256, export_pixels, &j);
     return 0;
 }
 
-int bl_run_sinusoid(const bl_running *r, bl_error *err) {
+static int run_sinusoid(const bl_running *r, bl_error *err) {
     (void)err;
     move_job j = job_of(r);
     const float *values = (const float *)(const void *)j.x;
@@ -91,7 +91,7 @@ int bl_run_sinusoid(const bl_running *r, bl_error *err) {
     return 0;
 }
 
-int bl_run_embed(const bl_running *r, bl_error *err) {
+static int run_embed(const bl_running *r, bl_error *err) {
     move_job j = job_of(r);
     const int32_t *ids = (const int32_t *)(const void *)j.x;
     const unsigned char *tokens = bl_running_weight(r, r->op->weight),
@@ -109,7 +109,7 @@ int bl_run_embed(const bl_running *r, bl_error *err) {
     return 0;
 }
 
-int bl_run_take_row(const bl_running *r, bl_error *err) {
+static int run_take_row(const bl_running *r, bl_error *err) {
     move_job j = job_of(r);
     const int32_t *rows = (const int32_t *)(const void *)j.second;
     int64_t count = (int64_t)j.in->h * j.in->w;
@@ -141,7 +141,7 @@ static void act_range(void *context, int64_t begin, int64_t end, int thread) {
     j->r->k->act(j->y + at, j->x + at, units_end(j->out, end) - begin * UNIT, j->r->op->act);
 }
 
-int bl_run_act(const bl_running *r, bl_error *err) {
+static int run_act(const bl_running *r, bl_error *err) {
     (void)err;
     move_job j = job_of(r);
     bl_parallel_for(units(j.out), 1, act_range, &j);
@@ -155,7 +155,7 @@ static void add_range(void *context, int64_t begin, int64_t end, int thread) {
     j->r->k->add(j->y + at, j->x + at, j->second + at, units_end(j->out, end) - begin * UNIT);
 }
 
-int bl_run_add(const bl_running *r, bl_error *err) {
+static int run_add(const bl_running *r, bl_error *err) {
     (void)err;
     move_job j = job_of(r);
     bl_parallel_for(units(j.out), 1, add_range, &j);
@@ -172,7 +172,7 @@ static void concat_pixels(void *context, int64_t begin, int64_t end, int thread)
     }
 }
 
-int bl_run_concat(const bl_running *r, bl_error *err) {
+static int run_concat(const bl_running *r, bl_error *err) {
     (void)err;
     move_job j = job_of(r);
     bl_parallel_for((int64_t)j.out->n * j.out->h * j.out->w, 16, concat_pixels, &j);
@@ -193,9 +193,19 @@ static void upsample_rows(void *context, int64_t begin, int64_t end, int thread)
     }
 }
 
-int bl_run_upsample(const bl_running *r, bl_error *err) {
+static int run_upsample(const bl_running *r, bl_error *err) {
     (void)err;
     move_job j = job_of(r);
     bl_parallel_for((int64_t)j.out->n * j.out->h, 1, upsample_rows, &j);
     return 0;
 }
+
+const bl_cpu_op bl_cpu_import = {NULL, run_import};
+const bl_cpu_op bl_cpu_export = {NULL, run_export};
+const bl_cpu_op bl_cpu_sinusoid = {NULL, run_sinusoid};
+const bl_cpu_op bl_cpu_embed = {NULL, run_embed};
+const bl_cpu_op bl_cpu_take_row = {NULL, run_take_row};
+const bl_cpu_op bl_cpu_act = {NULL, run_act};
+const bl_cpu_op bl_cpu_add = {NULL, run_add};
+const bl_cpu_op bl_cpu_concat = {NULL, run_concat};
+const bl_cpu_op bl_cpu_upsample = {NULL, run_upsample};

@@ -70,8 +70,7 @@ static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op) {
     bl_cpu_winograd_plan(j, (int64_t)((out->h + 3) / 4) * ((out->w + 3) / 4), x->module->cpu->threads);
 }
 
-int bl_cpu_bands_prepare(bl_executable *x, bl_step *s, bl_op_memory *memory, const bl_op *op, bool *sure,
-                         bl_error *err) {
+static int prepare(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl_error *err) {
     const bl_packed *p = &x->module->weights[op->weight];
     const bl_tensor *out = &x->graph->tensors[op->out];
     uint64_t pixel = bl_dtype_size(x->graph->dtype), w = (uint64_t)out->w, c = (uint64_t)p->weight.shape[1],
@@ -100,8 +99,6 @@ int bl_cpu_bands_prepare(bl_executable *x, bl_step *s, bl_op_memory *memory, con
     b->out = b->in + bl_align_up((uint64_t)(b->rows + HALO) * w * c * pixel, BL_ALIGN);
     b->side = b->out + bl_align_up((uint64_t)b->rows * w * o * pixel, BL_ALIGN);
     s->scratch_bytes = op->weight3 == BL_NONE ? b->side : b->side + (uint64_t)b->rows * w * o * pixel;
-    memory->resizes = true;
-    memory->inplace = bl_fold_overwrites(x->graph, op);
     return 0;
 }
 
@@ -281,7 +278,7 @@ static int run_band(band_job *j, bool begins, bl_error *err) {
     return rc;
 }
 
-int bl_run_folded_conv(const bl_running *r, bl_error *err) {
+static int run(const bl_running *r, bl_error *err) {
     const bl_bands *b = &r->step->bands;
     band_job j = {.r = r,
                   .in = bl_running_tensor(r, r->op->in[0]),
@@ -307,3 +304,5 @@ int bl_run_folded_conv(const bl_running *r, bl_error *err) {
     }
     return rc;
 }
+
+const bl_cpu_op bl_cpu_folded_conv = {prepare, run};
