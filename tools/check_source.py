@@ -68,6 +68,17 @@ def functions(code):
         head += " "
 
 
+def careless_outs(code):
+    """Functions that hand a pointer out and can fail before *out is set: their callers free what they got."""
+    pattern = re.compile(r"^(?:static )?int (\w+)\(\w[\w ]*\*\*out,(?:[^;{}()]|\([^()]*\))*\) \{\n(.*?)^\}", re.M | re.S)
+    for m in pattern.finditer(code):
+        body = m.group(2)
+        fails = re.search(r"\b(?:return|goto)\b", body)
+        given = re.search(r"\*out = NULL;|\(out\b", body)
+        if not given or (fails and ";" in body[fails.start():given.start()]):
+            yield code.count("\n", 0, m.start()) + 1, f"{m.group(1)}: *out = NULL has to come before anything that fails"
+
+
 def calls(code, names):
     pattern = re.compile(rf"(?<![\w.>])({'|'.join(names)})\s*\(")
     for number, line in enumerate(code.split("\n"), 1):
@@ -83,6 +94,8 @@ def faults_of_source(path, text):
     for number, length in functions(code):
         if length > MAX_FUNCTION_LINES:
             yield number, f"a function of {length} lines (at most {MAX_FUNCTION_LINES})"
+    if path.startswith("src/"):
+        yield from careless_outs(code)
     yield from calls(code, BANNED)
     if path.startswith(("src/", "examples/")):
         yield from calls(code, IN_THE_PRODUCT)

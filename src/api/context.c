@@ -19,6 +19,7 @@ void ballast_string_free(char **text) {
 }
 
 int bl_json_text(char **out, json_t *object, bl_error *err) {
+    *out = NULL;
     char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(object);
     if (!text) {
@@ -90,6 +91,7 @@ static int open_device(ballast_context *c, const ballast_context_options *o, bl_
 }
 
 int ballast_context_open(ballast_context **out, const ballast_context_options *options, ballast_error *err) {
+    *out = NULL;
     ballast_context_options o = BALLAST_CONTEXT_OPTIONS_INIT;
     if (options) {
         if (options->struct_size != sizeof o) {

@@ -105,6 +105,7 @@ static bool calibration_path(char *path, size_t room, const ballast_context *c) 
 
 int ballast_model_open(ballast_model **out, ballast_context *context, const ballast_model_options *options,
                        ballast_error *err) {
+    *out = NULL;
     if (options->struct_size != sizeof *options) {
         return bl_fail(err, BL_E_ARGUMENT,
                        "model options of another version of the library (%zu bytes, not %zu)",

@@ -85,6 +85,7 @@ static void cut_index_name(char *path) {
 }
 
 int bl_checkpoint_open(bl_checkpoint **out, const char *path, const char *vae_path, bl_error *err) {
+    *out = NULL;
     bl_checkpoint *c = calloc(1, sizeof *c);
     int rc;
     if (!c || !(c->path = strdup(path))) {

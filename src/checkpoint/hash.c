@@ -92,6 +92,7 @@ struct bl_hash_cache {
 };
 
 int bl_hash_cache_new(bl_hash_cache **out, bl_error *err) {
+    *out = NULL;
     bl_hash_cache *c = calloc(1, sizeof *c);
     if (!c || pthread_mutex_init(&c->lock, NULL)) {
         free(c);

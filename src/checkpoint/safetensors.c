@@ -291,6 +291,7 @@ done:
 }
 
 int bl_safetensors_open(bl_safetensors **out, const char *path, bl_error *err) {
+    *out = NULL;
     bl_safetensors *f = calloc(1, sizeof *f);
     if (!f) {
         return bl_fail_memory(err, "an open file", sizeof *f);

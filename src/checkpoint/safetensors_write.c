@@ -27,6 +27,7 @@ static int data_bytes(uint64_t *out, const bl_tensor_data *t, bl_error *err) {
 /* The header's text, padded with blanks to a multiple of 8 bytes. Owner: the caller; free(). */
 static int make_header(char **out, size_t *out_length, const bl_tensor_data *const *order, int count,
                        const char *const *metadata, int metadata_count, bl_error *err) {
+    *out = NULL;
     json_t *root = json_object(), *meta = json_object();
     char *text = NULL;
     int rc = 0, bad = 0;

@@ -206,6 +206,7 @@ static void find_worth(folding *f) {
 }
 
 int bl_graph_fold(bl_graph **out, const bl_graph *g, bl_folds what, bl_error *err) {
+    *out = NULL;
     folding f = {.g = copy_graph(g)};
     size_t room = f.g ? (size_t)f.g->tensor_room : 0;
     f.reads = malloc(room * sizeof *f.reads + 1);

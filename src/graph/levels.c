@@ -11,6 +11,7 @@ const bl_level bl_levels[BL_LEVELS] = {
 };
 
 int bl_graph_at_level(bl_graph **out, const bl_graph *g, bl_level level, bl_error *err) {
+    *out = NULL;
     bl_graph *folded = NULL, *apart = NULL;
     int rc = level.folds == BL_FOLD_NOTHING ? 0 : bl_graph_fold(&folded, g, level.folds, err);
     if (!rc && level.apart) {

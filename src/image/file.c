@@ -20,6 +20,7 @@ int bl_file_write(const char *path, const uint8_t *data, size_t bytes, bool over
 }
 
 static int read_all(uint8_t **data, size_t *bytes, int fd, const char *path, size_t most, bl_error *err) {
+    *data = NULL;
     struct stat st;
     if (fstat(fd, &st)) {
         return bl_fail(err, BL_E_IO, "cannot read %s: %s", path, strerror(errno));
@@ -55,6 +56,7 @@ static int read_all(uint8_t **data, size_t *bytes, int fd, const char *path, siz
 }
 
 int bl_file_read(uint8_t **data, size_t *bytes, const char *path, size_t most, bl_error *err) {
+    *data = NULL;
     /* Not blocking: a FIFO without a writer would hold us before we can see that it is one. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {

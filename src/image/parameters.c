@@ -101,6 +101,7 @@ static bool is_space(char c) {
 }
 
 int bl_parameters_text(char **out, const bl_parameters *parameters, bl_error *err) {
+    *out = NULL;
     const double numbers[] = {parameters->cfg, parameters->variation_strength, parameters->denoising_strength,
                               parameters->hires_upscale};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {

@@ -79,6 +79,7 @@ static int check_size(int64_t height, int64_t width, bl_error *err) {
 
 int bl_png_encode(uint8_t **out, size_t *bytes, const uint8_t *rgb, int64_t height, int64_t width,
                   const char *parameters, bl_error *err) {
+    *out = NULL;
     int rc = check_size(height, width, err);
     if (rc) {
         return rc;

@@ -100,6 +100,7 @@ typedef void builder(bl_graph *g, const bl_vae_architecture *arch, bl_vae_shape 
 
 static int make(bl_graph **out, bl_module module, builder *build, const bl_vae_architecture *arch,
                 bl_vae_shape shape, bl_dtype dtype, const char *const *taps, bl_error *err) {
+    *out = NULL;
     int rc = bl_net_check_shape(module, shape.batch, shape.height, shape.width, 1, err);
     if (rc) {
         return rc;

@@ -136,6 +136,7 @@ static void outputs(bl_graph *g, const bl_text_architecture *a, const layer_choi
 int bl_clip_text_graph(bl_graph **out, bl_module module, const bl_text_architecture *arch, int batch,
                        int tokens, bl_clip_text_outputs want, bl_dtype dtype, const char *const *taps,
                        bl_error *err) {
+    *out = NULL;
     layer_choice l;
     int rc = bl_net_check_shape(module, batch, 1, 1, tokens, err);
     rc = rc ? rc : choose(&l, arch, module, tokens, want, err);

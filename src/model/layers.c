@@ -32,6 +32,7 @@ int bl_net_check_shape(bl_module module, int batch, int height, int width, int t
 }
 
 int bl_net_finish(bl_graph **out, bl_graph *g, bl_error *err) {
+    *out = NULL;
     int rc = bl_graph_finish(g, err);
     if (rc) {
         bl_graph_free(&g);

@@ -143,6 +143,7 @@ static void build(unet *u, bl_unet_shape s) {
 
 int bl_unet_graph(bl_graph **out, const bl_unet_architecture *arch, bl_unet_shape shape, bl_dtype dtype,
                   const char *const *taps, bl_error *err) {
+    *out = NULL;
     int rc = bl_net_check_shape(BL_UNET, shape.batch, shape.height, shape.width, shape.tokens, err);
     if (rc) {
         return rc;

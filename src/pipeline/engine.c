@@ -163,6 +163,7 @@ static int check_sizes(const bl_checkpoint *ckpt, const bl_architecture *arch, b
 }
 
 int bl_engine_open(bl_engine **out, const bl_engine_options *options, bl_error *err) {
+    *out = NULL;
     bl_engine *e = calloc(1, sizeof *e);
     if (!e) {
         return bl_fail_memory(err, "the engine", sizeof *e);
@@ -281,6 +282,7 @@ static int prepare_levels(bl_prepared *p, bl_engine *e, bl_error *err) {
 }
 
 int bl_engine_prepare(bl_prepared **out, bl_engine *e, bl_module module, bl_shape_key key, bl_error *err) {
+    *out = NULL;
     for (int i = 0; i < BL_ENGINE_PREPARED; i++) {
         bl_prepared *p = &e->prepared[i];
         if (p->used && p->module == module && !memcmp(&p->key, &key, sizeof key)) {

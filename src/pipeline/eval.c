@@ -90,6 +90,7 @@ static int shape_of(int64_t shape[4], const work *w, const char *name, int rank,
 /* Reads a tensor as F32 or I32 into a new buffer of `wanted` elements; one single element is repeated. */
 static int read_as(void **out, const work *w, const char *name, bl_dtype dtype, int64_t wanted,
                    bl_error *err) {
+    *out = NULL;
     const bl_file_tensor *t = find(w, name);
     if (!t) {
         return bl_fail(err, BL_E_NOT_FOUND, "%s: tensor \"%s%s\" is missing", bl_safetensors_path(w->file),
@@ -314,6 +315,7 @@ static int eval_encoder(work *w, bl_error *err) {
 /* Row of the first end token of each prompt; the last row where there is none. */
 static int find_ends(int32_t **out, const work *w, int64_t prompts, int64_t tokens, int vocab,
                      bl_error *err) {
+    *out = NULL;
     void *ids = NULL;
     int32_t *eos = calloc((size_t)prompts, sizeof *eos);
     int result = eos ? read_as(&ids, w, "ids", BL_I32, prompts * tokens, err)

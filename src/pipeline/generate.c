@@ -482,6 +482,8 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
 
 int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const ballast_generate_options *o,
                      const bl_plan_wish *wish, bl_error *err) {
+    *plan = NULL;
+    *text = NULL;
     job j;
     bl_placement placement;
     int result = open_job(&j, p, o, err);

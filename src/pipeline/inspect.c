@@ -61,6 +61,7 @@ static bl_shape_key key_of(const bl_engine *e, bl_module module, int width, int 
 
 int bl_inspect(json_t **out, bl_engine *e, const bl_checkpoint *ckpt, const bl_architecture *arch, int width,
                int height, bl_error *err) {
+    *out = NULL;
     if (width % 8 || height % 8 || width < 0 || height < 0 || width > 65535 || height > 65535) {
         return bl_fail(err, BL_E_ARGUMENT,
                        "a picture of %dx%d: width and height are multiples of 8, at most 65535", width,

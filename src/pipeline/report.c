@@ -167,6 +167,8 @@ static int add_sweep(bl_engine *e, json_t *object, FILE *text, const bl_plan_wis
 
 int bl_engine_explain(json_t **out, char **text, bl_engine *e, const bl_placement *placement,
                       const bl_plan_wish *wish, bl_error *err) {
+    *out = NULL;
+    *text = NULL;
     bl_plan *plan = NULL;
     char *head = NULL, *all = NULL;
     size_t all_bytes = 0;

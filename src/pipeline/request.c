@@ -46,6 +46,7 @@ static bool same_name(const char *a, const char *b) {
 }
 
 static int find_upscaler(const bl_upscaler **out, const char *name, bl_error *err) {
+    *out = NULL;
     for (size_t i = 0; i < UPSCALERS; i++) {
         if (same_name(name, upscalers[i].name)) {
             *out = &upscalers[i];

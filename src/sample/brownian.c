@@ -98,6 +98,7 @@ static double rounded(double x) {
 
 int bl_brownian_new(bl_brownian **out, bl_rng_kind kind, uint64_t seed, size_t n, double low, double high,
                     bl_error *err) {
+    *out = NULL;
     if (!(low >= 0 && low <= high && high < 1e9)) {
         return bl_fail(err, BL_E_INTERNAL, "no Brownian path from sigma %g to %g", low, high);
     }

@@ -16,6 +16,7 @@ struct bl_noise {
 };
 
 int bl_noise_new(bl_noise **out, const bl_noise_options *o, bl_error *err) {
+    *out = NULL;
     if (!(o->variation_strength >= 0 && o->variation_strength <= 1)) {
         return bl_fail(err, BL_E_ARGUMENT, "variation strength must be 0 to 1, not %g",
                        o->variation_strength);

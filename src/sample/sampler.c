@@ -40,6 +40,7 @@ size_t bl_sampler_bytes(bl_sampler_id id, size_t n) {
 }
 
 int bl_sampler_new(bl_sampler **out, bl_sampler_id id, size_t n, bl_error *err) {
+    *out = NULL;
     uint64_t count, bytes;
     if (!bl_mul_u64(n, (uint64_t)table[id].buffers, &count) || !bl_mul_u64(count, sizeof(float), &bytes)) {
         return bl_fail_memory(err, "the sampler", UINT64_MAX);

@@ -357,6 +357,7 @@ static int fill(bl_schedule *s, const bl_schedule_options *o, int total, bl_erro
 }
 
 int bl_schedule_new(bl_schedule **out, const bl_schedule_options *o, bl_error *err) {
+    *out = NULL;
     int rc = check(o, err);
     if (rc) {
         return rc;

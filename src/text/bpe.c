@@ -161,6 +161,7 @@ static bool read_merges(bl_bpe *bpe, symbol_table *t) {
 }
 
 int bl_bpe_new(bl_bpe **out, bl_error *err) {
+    *out = NULL;
     bl_bpe *bpe = malloc(sizeof *bpe);
     symbol_table *t = calloc(1, sizeof *t);
     int rc = BL_OK;

@@ -12,6 +12,7 @@ struct bl_tokenizer {
 };
 
 int bl_tokenizer_new(bl_tokenizer **out, bl_error *err) {
+    *out = NULL;
     bl_tokenizer *t = malloc(sizeof *t);
     if (!t) {
         return bl_fail_memory(err, "the tokenizer", sizeof *t);

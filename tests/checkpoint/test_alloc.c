@@ -1,13 +1,12 @@
 /* Each allocation fails once: all functions of the room then return an error, leak nothing and leave no file.
- * The program is linked so that our calls of malloc and its like come here first; jansson is given the same
- * functions. */
+ */
 #include "checkpoint/architecture.h"
 #include "checkpoint/hash.h"
+#include "support/failing.h"
 #include "support/files.h"
 #include "support/synth.h"
 
 #include <dirent.h>
-#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,37 +14,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-char *__real_strdup(const char *s);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-char *__wrap_strdup(const char *s);
-
-static long left = LONG_MAX; /* allocations until the one that fails */
-
-static bool fails(void) {
-    return left-- == 0;
-}
-
-void *__wrap_malloc(size_t n) {
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size) {
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n) {
-    return fails() ? NULL : __real_realloc(p, n);
-}
-
-char *__wrap_strdup(const char *s) {
-    return fails() ? NULL : __real_strdup(s);
-}
 
 /* What is tried; 0 or an error's code. */
 typedef int attempt(const char *path, bl_error *err);
@@ -88,11 +56,9 @@ static int hash_file(const char *path, bl_error *err) {
 static void fail_each(attempt *run, const char *path, long step) {
     for (long n = 0;; n += step) {
         bl_error err = {.code = 0};
-        left = n;
+        bl_test_fail(n);
         int rc = run(path, &err);
-        bool reached = left < 0;
-        left = LONG_MAX;
-        if (!reached) {
+        if (!bl_test_failed()) {
             assert_int_equal(rc, 0);
             assert_true(n > 0);
             return;
@@ -116,12 +82,12 @@ static void own_allocations_may_fail(void **state) {
 static void allocations_of_the_parser_may_fail(void **state) {
     (void)state;
     char path[BL_TEST_PATH];
-    json_set_alloc_funcs(__wrap_malloc, free);
+    bl_test_fail_json(true);
     bl_test_data(path, "../fuzz/corpus/safetensors/sd1");
     fail_each(open_and_detect, path, 3);
     bl_synth_checkpoint(path, "sd15", BL_SYNTH_FOLDER);
     fail_each(open_and_detect, path, 997);
-    json_set_alloc_funcs(malloc, free);
+    bl_test_fail_json(false);
 }
 
 static void nothing_is_left_of_a_file_that_could_not_be_written(void **state) {
@@ -129,9 +95,9 @@ static void nothing_is_left_of_a_file_that_could_not_be_written(void **state) {
     char folder[BL_TEST_PATH], path[BL_TEST_PATH];
     bl_test_folder(folder);
     bl_test_join(path, folder, "x.safetensors");
-    json_set_alloc_funcs(__wrap_malloc, free);
+    bl_test_fail_json(true);
     fail_each(write_file, path, 1);
-    json_set_alloc_funcs(malloc, free);
+    bl_test_fail_json(false);
     DIR *d = opendir(folder);
     assert_non_null(d);
     int files = 0;

@@ -28,6 +28,7 @@ static void device_caps(bl_device *d, bl_device_caps *out) {
 /* There are no asynchronous copies: every call ends when its work is done, so an event has happened when it
  * is recorded and waiting for it is nothing. */
 static int event_open(bl_event **out, bl_device *d, bl_error *err) {
+    *out = NULL;
     (void)d;
     bl_event *e = calloc(1, sizeof *e);
     if (!e) {
@@ -123,6 +124,7 @@ static bool has_bf16(bl_cpu *c) {
 }
 
 int bl_cpu_open(bl_device **out, const bl_cpu_options *options, bl_error *err) {
+    *out = NULL;
     static const bl_cpu_options defaults;
     options = options ? options : &defaults;
     if (options->threads < 0 || options->threads > 1024) {

@@ -40,6 +40,7 @@ static int fail(bl_error *err, const char *what, dnnl_status_t status) {
 }
 
 int bl_dnnl_open(bl_dnnl **out, bl_cpu_isa isa_max, bl_error *err) {
+    *out = NULL;
     bl_dnnl *d = calloc(1, sizeof *d);
     if (!d) {
         return bl_fail_memory(err, "oneDNN's engine", sizeof *d);
@@ -187,6 +188,7 @@ static dnnl_status_t linear_desc(dnnl_primitive_desc_t *out, bl_dnnl *d, const b
 }
 
 static int layout_of(bl_dnnl_layout **out, dnnl_primitive_desc_t desc, bl_error *err) {
+    *out = NULL;
     bl_dnnl_layout *l = calloc(1, sizeof *l);
     if (!l) {
         return bl_fail_memory(err, "a weight's layout", sizeof *l);
@@ -202,6 +204,7 @@ static int layout_of(bl_dnnl_layout **out, dnnl_primitive_desc_t desc, bl_error 
 }
 
 int bl_dnnl_conv_layout(bl_dnnl_layout **out, bl_dnnl *d, const bl_dnnl_conv *c, bl_error *err) {
+    *out = NULL;
     operands o;
     dnnl_primitive_desc_t desc = NULL;
     dnnl_status_t s = conv_operands(&o, c, NULL);
@@ -215,6 +218,7 @@ int bl_dnnl_conv_layout(bl_dnnl_layout **out, bl_dnnl *d, const bl_dnnl_conv *c,
 }
 
 int bl_dnnl_linear_layout(bl_dnnl_layout **out, bl_dnnl *d, const bl_dnnl_linear *l, bl_error *err) {
+    *out = NULL;
     operands o;
     dnnl_primitive_desc_t desc = NULL;
     dnnl_status_t s = linear_operands(&o, l, NULL);
@@ -261,6 +265,7 @@ static dnnl_status_t add_memory(bl_dnnl_primitive *p, bl_dnnl *d, int arg, bl_md
 /* Takes `desc` over, also when it fails. */
 static int open_primitive(bl_dnnl_primitive **out, bl_dnnl *d, dnnl_primitive_desc_t desc, const operands *o,
                           bool bias, bl_error *err) {
+    *out = NULL;
     bl_dnnl_primitive *p = calloc(1, sizeof *p);
     if (!p) {
         dnnl_primitive_desc_destroy(desc);
@@ -291,6 +296,7 @@ static int open_primitive(bl_dnnl_primitive **out, bl_dnnl *d, dnnl_primitive_de
 
 int bl_dnnl_conv_open(bl_dnnl_primitive **out, bl_dnnl *d, const bl_dnnl_conv *c, const bl_dnnl_layout *l,
                       bl_error *err) {
+    *out = NULL;
     operands o;
     dnnl_primitive_desc_t desc = NULL;
     dnnl_status_t s = conv_operands(&o, c, l);
@@ -302,6 +308,7 @@ int bl_dnnl_conv_open(bl_dnnl_primitive **out, bl_dnnl *d, const bl_dnnl_conv *c
 
 int bl_dnnl_linear_open(bl_dnnl_primitive **out, bl_dnnl *d, const bl_dnnl_linear *l,
                         const bl_dnnl_layout *layout, bl_error *err) {
+    *out = NULL;
     operands o;
     dnnl_primitive_desc_t desc = NULL;
     dnnl_status_t s = linear_operands(&o, l, layout);

@@ -131,6 +131,7 @@ static int lay_out(bl_device_module *m, const bl_graph *g, bl_error *err) {
 
 int bl_cpu_module_open(bl_device_module **out, bl_device *d, const bl_graph *graph, const bl_source *source,
                        bl_error *err) {
+    *out = NULL;
     if (graph->dtype == BL_BF16 && !((bl_cpu *)d)->bf16) {
         return bl_fail(err, BL_E_UNSUPPORTED, "this CPU has no instructions for bf16: use f32");
     }

@@ -61,6 +61,7 @@ static bl_level lesser(bl_level l) {
 
 int bl_cpu_prepare(bl_executable **out, bl_device_module *m, const bl_graph *graph,
                    const bl_prepare_options *options, bl_error *err) {
+    *out = NULL;
     if (graph->weight_count != m->weight_count || graph->block_count != m->block_count ||
         graph->dtype != m->dtype) {
         return bl_fail(err, BL_E_INTERNAL, "the graph is not one of this module");

@@ -94,6 +94,7 @@ void bl_cpu_memory(uint64_t *free_bytes, uint64_t *all_bytes) {
 }
 
 int bl_cpu_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *err) {
+    *out = NULL;
     (void)d;
     uint64_t left, all, size = bl_align_up(bytes ? bytes : 1, BL_ALIGN);
     bl_cpu_memory(&left, &all);

@@ -67,6 +67,7 @@ static uint64_t weight_bytes(const bl_weight *w, bl_dtype dtype) {
 
 int bl_sim_module_describe(bl_device_module **out, bl_device *d, const bl_block_cost *costs, int count,
                            bl_error *err) {
+    *out = NULL;
     bl_device_module *m = calloc(1, sizeof *m);
     if (!m || !(m->costs = malloc((size_t)count * sizeof *costs))) {
         free(m);
@@ -81,6 +82,7 @@ int bl_sim_module_describe(bl_device_module **out, bl_device *d, const bl_block_
 
 static int sim_module_open(bl_device_module **out, bl_device *d, const bl_graph *g, const bl_source *source,
                            bl_error *err) {
+    *out = NULL;
     bl_block_cost *costs = calloc((size_t)g->block_count, sizeof *costs);
     if (!costs) {
         return bl_fail_memory(err, "a simulated module", (size_t)g->block_count * sizeof *costs);
@@ -107,6 +109,7 @@ static const bl_block_cost *sim_module_costs(const bl_device_module *m) {
 
 int bl_sim_executable_describe(bl_executable **out, bl_device_module *m, uint64_t arena_bytes,
                                const double *block_seconds, bl_error *err) {
+    *out = NULL;
     bl_executable *x = calloc(1, sizeof *x);
     double *seconds = malloc((size_t)m->count * sizeof *seconds),
            *flops = calloc((size_t)m->count, sizeof *flops);
@@ -148,6 +151,7 @@ static int arena_of(uint64_t *out, const bl_graph *g, bl_error *err) {
 
 static int sim_prepare(bl_executable **out, bl_device_module *m, const bl_graph *g,
                        const bl_prepare_options *options, bl_error *err) {
+    *out = NULL;
     if (g->block_count != m->count) {
         return bl_fail(err, BL_E_ARGUMENT, "a graph of %d blocks for a module of %d", g->block_count,
                        m->count);
@@ -198,6 +202,7 @@ static void sim_executable_info(const bl_executable *x, bl_exec_info *out) {
 }
 
 static int sim_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *err) {
+    *out = NULL;
     sim *s = (sim *)d;
     uint64_t taken = s->open_bytes + s->faults.vanished_bytes;
     if (taken > s->card.memory_bytes || bytes > s->card.memory_bytes - taken) {
@@ -274,6 +279,7 @@ static int sim_run(bl_executable *x, int block, const bl_binding *b, bl_stream s
 }
 
 static int sim_event_open(bl_event **out, bl_device *d, bl_error *err) {
+    *out = NULL;
     bl_event *e = calloc(1, sizeof *e);
     if (!e) {
         return bl_fail_memory(err, "an event", sizeof *e);
@@ -344,6 +350,7 @@ static const bl_device_ops sim_ops = {
 };
 
 int bl_sim_open(bl_device **out, const bl_sim_card *card, const bl_log *log, bl_error *err) {
+    *out = NULL;
     sim *s = calloc(1, sizeof *s);
     if (!s) {
         return bl_fail_memory(err, "a simulated device", sizeof *s);

@@ -120,6 +120,8 @@ static double proved_value(const bl_lp *l, const double *price, double *reduced)
 }
 
 int bl_lp_solve(bl_lp *l, double *value, bool *proved, const double **x, bl_error *err) {
+    *value = 0;
+    *proved = false;
     if (!l->no_memory && !l->clp) {
         l->clp = Clp_newModel();
         if (l->clp) {

@@ -223,6 +223,7 @@ static int write_plan(bool *fits, bl_plan *plan, const bl_problem *p, const bl_o
 }
 
 int bl_mode_plan(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err) {
+    *out = NULL;
     need_fn *need = needed(s->mode);
     /* First with what lies in the open region, then, if its holes are too small, with a new one. */
     for (int fresh = p->open_bytes == 0 || p->open_bytes > p->budget_bytes;; fresh++) {

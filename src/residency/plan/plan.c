@@ -21,6 +21,7 @@ bool bl_offload_parse(const char *name, bl_offload *out) {
 }
 
 int bl_plan_new(bl_plan **out, const bl_problem *p, bl_offload mode, bl_error *err) {
+    *out = NULL;
     bl_plan *plan = calloc(1, sizeof *plan);
     if (!plan) {
         return bl_fail_memory(err, "a plan", sizeof *plan);

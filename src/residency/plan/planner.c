@@ -73,6 +73,7 @@ static int could_grow(bool *could, const bl_problem *p, const bl_plan *kept, bl_
  * the other. */
 static int choose_region(bl_plan **out, const bl_problem *p, const bl_plan *levels, bl_plan *kept,
                          bl_plan *fresh, bl_error *err) {
+    *out = NULL;
     double with_kept, with_fresh = 0;
     bool grow = kept->seconds > fresh->seconds * doubt(p); /* pays off at once */
     int rc = grow ? 0 : long_seconds(&with_kept, p, levels, kept, err);
@@ -86,6 +87,7 @@ static int choose_region(bl_plan **out, const bl_problem *p, const bl_plan *leve
 }
 
 static int plan_auto(bl_plan **out, const bl_problem *p, bl_error *err) {
+    *out = NULL;
     bl_plan *levels, *kept = NULL, *fresh = NULL;
     bool grow = true;
     int rc = bl_plan_new(&levels, p, BL_OFFLOAD_AUTO, err);
@@ -114,6 +116,7 @@ static int plan_auto(bl_plan **out, const bl_problem *p, bl_error *err) {
 }
 
 int bl_plan_make(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err) {
+    *out = NULL;
     double began = bl_now();
     bl_plan *plan;
     int rc = s->mode == BL_OFFLOAD_AUTO ? plan_auto(&plan, p, err) : bl_mode_plan(&plan, p, s, err);

@@ -74,6 +74,7 @@ static void offer(search *s, bl_plan *plan, double worth) {
 /* Plans `p`, which is the search's problem or the one after, and replays it. */
 static int walk(bl_plan **out, search *s, const bl_problem *p, bool reopen, uint64_t region_bytes,
                 const bl_pager_options *o, bl_error *err) {
+    *out = NULL;
     bl_plan *plan;
     int rc = bl_plan_new(&plan, p, BL_OFFLOAD_AUTO, err);
     if (rc) {
@@ -293,6 +294,7 @@ static int search_run(search *s, bl_error *err) {
 }
 
 int bl_search_plan(bl_plan **out, const bl_problem *p, const bl_plan *levels, bool reopen, bl_error *err) {
+    *out = NULL;
     search s = {.p = p, .levels = levels, .reopen = reopen};
     uint64_t all = 0, arena = 0, budget = p->budget_bytes / BL_ALIGN * BL_ALIGN;
     bool used[BL_PROBLEM_MODULES] = {false};

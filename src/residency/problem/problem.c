@@ -8,6 +8,7 @@
 #include <string.h>
 
 int bl_problem_new(bl_problem **out, bl_error *err) {
+    *out = NULL;
     bl_problem *p = calloc(1, sizeof *p);
     if (!p) {
         return bl_fail_memory(err, "a planning problem", sizeof *p);
@@ -36,6 +37,7 @@ void bl_problem_free(bl_problem **pp) {
 }
 
 int bl_problem_copy(bl_problem **out, const bl_problem *from, bl_error *err) {
+    *out = NULL;
     bl_problem *p;
     int rc = bl_problem_new(&p, err);
     for (int m = 0; m < from->module_count && !rc; m++) {

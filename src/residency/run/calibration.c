@@ -75,6 +75,7 @@ static bool replaceable(const char *path) {
 }
 
 int bl_calibration_open(bl_calibration **out, const char *path, const bl_log *log, bl_error *err) {
+    *out = NULL;
     bl_calibration *c = calloc(1, sizeof *c);
     if (!c) {
         return bl_fail_memory(err, "the calibration", sizeof *c);

@@ -38,6 +38,7 @@ struct bl_executor {
 
 int bl_executor_open(bl_executor **out, bl_device *d, bl_device_module *const *modules, int count,
                      const bl_executor_options *options, bl_error *err) {
+    *out = NULL;
     if (count < 1 || count > BL_PROBLEM_MODULES) {
         return bl_fail(err, BL_E_ARGUMENT, "an executor for %d modules; 1 to %d work", count,
                        BL_PROBLEM_MODULES);

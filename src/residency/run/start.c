@@ -11,6 +11,7 @@ static uint64_t smaller_budget(uint64_t free_bytes, uint64_t wanted) {
 
 int bl_start(bl_plan **plan, bl_executor *e, bl_problem *p, const bl_offload_settings *s,
              bl_prepare_fn *prepare, void *payload, bl_ledger *ledger, const bl_log *log, bl_error *err) {
+    *plan = NULL;
     bl_offload_settings settings = *s;
     for (int i = 0;; i++) {
         bl_plan *next;

@@ -52,6 +52,7 @@ static void print_head(FILE *f, const bl_plan *plan, const bl_problem *p) {
 }
 
 int bl_plan_explain(char **out, const bl_plan *plan, const bl_problem *p, bl_error *err) {
+    *out = NULL;
     char *text = NULL;
     size_t size = 0;
     FILE *f = open_memstream(&text, &size);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 int bl_plan_steady(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err) {
+    *out = NULL;
     bl_problem *copy;
     bl_plan *plan = NULL;
     int rc = bl_problem_copy(&copy, p, err);

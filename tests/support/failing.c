@@ -1,0 +1,95 @@
+#include "support/failing.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__real_aligned_alloc(size_t alignment, size_t n);
+char *__real_strdup(const char *s);
+FILE *__real_open_memstream(char **text, size_t *bytes);
+FILE *__real_fopen(const char *path, const char *mode);
+FILE *__real_fdopen(int fd, const char *mode);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+void *__wrap_aligned_alloc(size_t alignment, size_t n);
+char *__wrap_strdup(const char *s);
+int __wrap_asprintf(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+FILE *__wrap_open_memstream(char **text, size_t *bytes);
+FILE *__wrap_fopen(const char *path, const char *mode);
+FILE *__wrap_fdopen(int fd, const char *mode);
+
+static atomic_long left = -1; /* allocations until the one that fails; below 0: it failed, or none is to */
+static atomic_bool reached;
+
+static bool fails(void) {
+    if (atomic_load(&left) < 0 || atomic_fetch_sub(&left, 1) != 0) {
+        return false;
+    }
+    atomic_store(&reached, true);
+    errno = ENOMEM;
+    return true;
+}
+
+void bl_test_fail(long n) {
+    atomic_store(&reached, false);
+    atomic_store(&left, n);
+}
+
+bool bl_test_failed(void) {
+    atomic_store(&left, -1);
+    return atomic_load(&reached);
+}
+
+void bl_test_fail_json(bool on) {
+    json_set_alloc_funcs(on ? __wrap_malloc : __real_malloc, free);
+}
+
+void *__wrap_malloc(size_t n) {
+    return fails() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t n, size_t size) {
+    return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t n) {
+    return fails() ? NULL : __real_realloc(p, n);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t n) {
+    return fails() ? NULL : __real_aligned_alloc(alignment, n);
+}
+
+char *__wrap_strdup(const char *s) {
+    return fails() ? NULL : __real_strdup(s);
+}
+
+int __wrap_asprintf(char **out, const char *format, ...) {
+    if (fails()) {
+        return -1;
+    }
+    va_list args;
+    va_start(args, format);
+    int n = vasprintf(out, format, args);
+    va_end(args);
+    return n;
+}
+
+FILE *__wrap_open_memstream(char **text, size_t *bytes) {
+    return fails() ? NULL : __real_open_memstream(text, bytes);
+}
+
+FILE *__wrap_fopen(const char *path, const char *mode) {
+    return fails() ? NULL : __real_fopen(path, mode);
+}
+
+FILE *__wrap_fdopen(int fd, const char *mode) {
+    return fails() ? NULL : __real_fdopen(fd, mode);
+}

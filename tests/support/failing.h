@@ -1,0 +1,18 @@
+/* Memory that runs out when a test wants it to. The program is linked with the wrappers that
+ * tests/CMakeLists.txt lists, so that our calls come here first; jansson and SQLite are given the same
+ * functions. What other libraries take goes its own way. */
+#ifndef BALLAST_TESTS_SUPPORT_FAILING_H
+#define BALLAST_TESTS_SUPPORT_FAILING_H
+
+#include <stdbool.h>
+
+/* From here on allocation `n` fails, counted from 0 over all threads, and no other. Below 0: none does. */
+void bl_test_fail(long n);
+
+/* Ends that; true where the allocation was reached. */
+bool bl_test_failed(void);
+
+/* Lets jansson take its memory here, too, or no longer. */
+void bl_test_fail_json(bool on);
+
+#endif
