@@ -66,6 +66,7 @@ static int override_prediction(bl_architecture *arch, const char *name, bl_error
         return bl_fail(err, BL_E_NOT_FOUND, "prediction: no \"%.40s\"; there are auto, epsilon and v", name);
     }
     arch->prediction_source = "the user";
+    arch->prediction_guessed = false;
     return 0;
 }
 
@@ -83,7 +84,12 @@ static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_
     if (!result) {
         result = bl_architecture_detect(&m->arch, m->ckpt, err);
     }
-    return result ? result : override_prediction(&m->arch, o->prediction, err);
+    result = result ? result : override_prediction(&m->arch, o->prediction, err);
+    if (!result && m->arch.prediction_guessed) {
+        bl_log_line(&m->context->log, BL_LOG_INFO, "Prediction: %s, %s; --prediction has the last word",
+                    bl_prediction_name(m->arch.prediction), m->arch.prediction_source);
+    }
+    return result;
 }
 
 /* Where measurements are kept; makes the folder. False where nothing is kept: a described machine needs no

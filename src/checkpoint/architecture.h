@@ -34,7 +34,6 @@ typedef struct bl_unet_architecture {
     int mid_depth;
     int up_depth[BL_ARCH_LEVELS][BL_ARCH_BLOCKS]; /* [i][j] of up_blocks.i */
     int heads[BL_ARCH_LEVELS]; /* of every attention in the level; the middle's are the last level's */
-    bool linear_proj;          /* proj_in and proj_out are linear layers, not 1x1 convolutions */
     int context_dim;           /* of the text's hidden states */
     int time_dim;              /* of the time embedding (4 * channels[0]) */
     int adm_dim;               /* SDXL: pooled text + 6 * 256; else 0 */
@@ -75,6 +74,7 @@ typedef struct bl_architecture {
     bl_prediction prediction;
     bool zero_snr;                 /* trained with betas rescaled to zero terminal SNR */
     const char *prediction_source; /* what said so, for people. Static storage */
+    bool prediction_guessed;       /* nothing said so */
     bl_spacing spacing;            /* of timesteps, as the folder's scheduler wants it */
 } bl_architecture;
 
@@ -83,9 +83,11 @@ typedef struct bl_architecture {
  * contradict each other.
  *
  * Prediction: a folder's scheduler_config.json decides; in a single file the marker tensors "v_pred" and
- * "ztsnr", or the metadata "modelspec.prediction_type" and "modelspec.architecture". An SD 2.x single file
- * without any of these is taken to be v-prediction, as 2.1 (768) is; whoever has 2.0 or 2.1 base must say
- * epsilon. Others: epsilon. */
+ * "ztsnr", or the metadata "modelspec.prediction_type" and "modelspec.architecture". Where an SD 2.x single
+ * file has none of these it is guessed from the weights, of which the biases of the last transformer's first
+ * norm spread more in the v models (768) than in the base models (512): prediction_guessed. Others: epsilon.
+ *
+ * Family: SDXL has two text encoders; SD 2.x reads the text of OpenCLIP's H, SD 1.x that of CLIP's L. */
 int bl_architecture_detect(bl_architecture *out, const bl_checkpoint *ckpt, bl_error *err);
 
 /* "SD 1.x", "SD 2.x", "SDXL base". Static storage. */

@@ -73,7 +73,8 @@ static const char *config_string(const bl_checkpoint *c, bl_module module, const
     return json_string_value(json_object_get(c->parts[module].config, key));
 }
 
-int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module module, bl_error *err) {
+int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module module, bl_family family,
+                   bl_error *err) {
     bl_text_architecture t = {.present = true};
     int rc = bl_dimension(&t.vocab, c, module, 0, err, "text_model.embeddings.token_embedding.weight");
     rc = rc ? rc : bl_dimension(&t.width, c, module, 1, err, "text_model.embeddings.token_embedding.weight");
@@ -94,8 +95,7 @@ int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module 
     }
     /* OpenAI's CLIP was trained with quick_gelu, OpenCLIP's H and G with gelu. */
     const char *act = config_string(c, module, "hidden_act");
-    bool open_clip = c->parts[module].naming == BL_NAMES_OPEN_CLIP;
-    t.quick_gelu = act ? strcmp(act, "quick_gelu") == 0 : !open_clip && module == BL_TEXT_ENCODER;
+    t.quick_gelu = act ? strcmp(act, "quick_gelu") == 0 : family != BL_SD2 && module == BL_TEXT_ENCODER;
     if (act && !t.quick_gelu && strcmp(act, "gelu") != 0) {
         return bl_fail(err, BL_E_UNSUPPORTED, "%.400s: activation \"%.60s\" of the %s is not known", c->path,
                        act, bl_module_name(module));
@@ -227,7 +227,7 @@ static bool first_attention(char *at, size_t room, const bl_unet_architecture *u
 
 /* diffusers' "attention_head_dim" is the number of heads, for historical reasons; one number, or one a level.
  */
-static int heads_of(const bl_checkpoint *c, const bl_unet_architecture *u, int level) {
+static int heads_of(const bl_checkpoint *c, const bl_unet_architecture *u, bl_family family, int level) {
     json_t *config = c->parts[BL_UNET].config;
     json_t *heads = json_object_get(config, "num_attention_heads");
     heads = !heads || json_is_null(heads) ? json_object_get(config, "attention_head_dim") : heads;
@@ -236,7 +236,7 @@ static int heads_of(const bl_checkpoint *c, const bl_unet_architecture *u, int l
         json_integer_value(heads) <= u->channels[level]) {
         return (int)json_integer_value(heads);
     }
-    return u->linear_proj ? u->channels[level] / 64 : 8;
+    return family == BL_SD1 ? 8 : u->channels[level] / 64;
 }
 
 int bl_detect_unet(bl_unet_architecture *out, const bl_checkpoint *c, bl_error *err) {
@@ -265,17 +265,9 @@ int bl_detect_unet(bl_unet_architecture *out, const bl_checkpoint *c, bl_error *
     if (rc) {
         return rc;
     }
-    int proj_width;
-    bl_view proj;
-    char name[96];
-    rc = bl_dimension(&proj_width, c, BL_UNET, 0, err, "%s.proj_in.weight", at);
-    if (rc) {
-        return rc;
-    }
-    snprintf(name, sizeof name, "%s.proj_in.weight", at);
-    u.linear_proj = bl_checkpoint_find(&proj, c, BL_UNET, name) && proj.rank == 2;
+    bl_family family = bl_detect_family(c, &u);
     for (int l = 0; l < u.levels; l++) {
-        u.heads[l] = heads_of(c, &u, l);
+        u.heads[l] = heads_of(c, &u, family, l);
         if (u.heads[l] < 1 || u.channels[l] % u.heads[l]) {
             return bl_fail(err, BL_E_UNSUPPORTED,
                            "%.400s: level %d of the unet has %d channels; %d heads do not divide them",

@@ -10,9 +10,17 @@ int bl_refuse_without_unet(const bl_checkpoint *c, bl_error *err);
 /* Refuses UNets that are recognised but not run; 0 for those that may be. */
 int bl_refuse_unet(const bl_checkpoint *c, const bl_unet_architecture *u, bl_error *err);
 
+/* By what makes it one: the conditions, and the text encoder that the context comes from. *u needs adm_dim
+ * and context_dim. */
+bl_family bl_detect_family(const bl_checkpoint *c, const bl_unet_architecture *u);
+
 int bl_detect_unet(bl_unet_architecture *out, const bl_checkpoint *c, bl_error *err);
-int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module module, bl_error *err);
+int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module module, bl_family family,
+                   bl_error *err);
 int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, bl_error *err);
+
+/* Fills in prediction, what it comes from, zero_snr and spacing; out->family must be there. */
+int bl_detect_prediction(bl_architecture *out, const bl_checkpoint *c, bl_error *err);
 
 /* Dimension `axis` of a tensor that must be there with `rank` or, for one-sized ends, more dimensions; 1 to
  * 65536. The name may use printf's format. */

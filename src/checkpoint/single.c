@@ -23,11 +23,10 @@ static const layout layouts[] = {
     {BL_TEXT_ENCODER, BL_NAMES_OPEN_CLIP, "cond_stage_model.model.", "transformer.resblocks."},
     {BL_TEXT_ENCODER, BL_NAMES_DIFFUSERS, "conditioner.embedders.0.transformer.", "text_model."},
     {BL_TEXT_ENCODER, BL_NAMES_CLIP_BARE, "conditioner.embedders.0.transformer.", "encoder."},
+    {BL_TEXT_ENCODER, BL_NAMES_OPEN_CLIP, "conditioner.embedders.0.model.", "transformer.resblocks."},
     {BL_TEXT_ENCODER, BL_NAMES_DIFFUSERS, "text_encoder.", "text_model."},
     {BL_TEXT_ENCODER, BL_NAMES_CLIP_BARE, "text_encoder.", "encoder."},
     {BL_TEXT_ENCODER_2, BL_NAMES_OPEN_CLIP, "conditioner.embedders.1.model.", "transformer.resblocks."},
-    {BL_TEXT_ENCODER_2, BL_NAMES_OPEN_CLIP, "conditioner.embedders.0.model.",
-     "transformer.resblocks."}, /* SDXL's refiner */
     {BL_TEXT_ENCODER_2, BL_NAMES_DIFFUSERS, "text_encoder_2.", "text_model."},
     {BL_TEXT_ENCODER_2, BL_NAMES_CLIP_BARE, "text_encoder_2.", "encoder."},
 };

@@ -71,7 +71,6 @@ static void check_unet(const bl_unet_architecture *u, const char *family) {
     assert_int_equal(u->context_dim, config_int(config, "cross_attention_dim"));
     assert_int_equal(u->groups, config_int(config, "norm_num_groups"));
     assert_true(fabs((double)u->norm_eps - json_number_value(json_object_get(config, "norm_eps"))) < 1e-10);
-    assert_int_equal(u->linear_proj, json_is_true(json_object_get(config, "use_linear_projection")));
     json_t *adm = json_object_get(config, "projection_class_embeddings_input_dim");
     assert_int_equal(u->adm_dim, json_is_integer(adm) ? json_integer_value(adm) : 0);
     assert_int_equal(u->time_dim, 4 * u->channels[0]);
@@ -169,23 +168,29 @@ static void families_are_recognised(void **state) {
 
 /* ---- variants made from a family */
 
-/* Names and shapes are all that counts here, so that copies hold bytes instead of floats. */
+/* Names and shapes are nearly all that counts here, so that copies hold bytes instead of floats. */
 typedef struct variant {
+    bool floats;                 /* values count */
     const char *without;         /* names that hold this are left out */
     const char *named, *renamed; /* names that hold `named` */
     const char *reshaped;        /* this name ... */
     int axis;                    /* ... has this axis ... */
     int64_t size;                /* ... of this size */
+    int projections;             /* rank of proj_in and proj_out: 2 linear layers, 4 convolutions */
 } variant;
 
 static bool apply(void *context, char *name, bl_tensor_data *t) {
     const variant *v = context;
-    t->dtype = BL_U8;
+    t->dtype = v->floats ? t->dtype : BL_U8;
     if (v->without && strstr(name, v->without)) {
         return false;
     }
     if (v->reshaped && strcmp(name, v->reshaped) == 0) {
         t->shape[v->axis] = v->size;
+    }
+    if (v->projections && (strstr(name, ".proj_in.weight") || strstr(name, ".proj_out.weight"))) {
+        t->rank = v->projections;
+        t->shape[2] = t->shape[3] = 1;
     }
     char *at = v->named ? strstr(name, v->named) : NULL;
     if (at) {
@@ -231,14 +236,42 @@ static void markers_and_metadata_decide(void **state) {
     expect_prediction(BL_PREDICT_V, false, "modelspec.prediction_type");
     make_variant("sd15", (variant){.without = NULL}, odd_type, 1);
     expect_prediction(BL_PREDICT_EPSILON, false, "usual");
-    make_variant("sd21v", (variant){.without = NULL}, NULL, 0);
-    expect_prediction(BL_PREDICT_V, false, "assumed");
     make_variant("sd21v", (variant){.without = NULL}, epsilon_type, 1);
     expect_prediction(BL_PREDICT_EPSILON, false, "modelspec.prediction_type");
     make_variant("sd21v", (variant){.without = NULL}, base, 1);
     expect_prediction(BL_PREDICT_EPSILON, false, "modelspec.architecture");
     make_variant("sd21v", (variant){.without = NULL}, v768, 1);
-    expect_prediction(BL_PREDICT_V, false, "assumed");
+    expect_prediction(BL_PREDICT_V, false, "modelspec.architecture");
+    assert_false(detect(path).prediction_guessed);
+}
+
+/* The spread of one tensor tells SD 2.x's two kinds apart; it stays a guess. */
+static void weights_of_sd2_tell_what_they_predict(void **state) {
+    static const char bias[] = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias";
+    (void)state;
+    make_variant("sd21v", (variant){.floats = true}, NULL, 0);
+    expect_prediction(BL_PREDICT_V, false, "spreads as in v models");
+    assert_true(detect(path).prediction_guessed);
+    make_variant("sd21v", (variant){.floats = true, .reshaped = bias, .size = 100}, NULL, 0); /* zeros */
+    expect_prediction(BL_PREDICT_EPSILON, false, "spreads as in base models");
+    assert_true(detect(path).prediction_guessed);
+    make_variant("sd21v", (variant){.floats = true, .without = bias}, NULL, 0);
+    expect_prediction(BL_PREDICT_EPSILON, false, "usual");
+    assert_true(detect(path).prediction_guessed);
+}
+
+/* `folder` becomes one of this family without a scheduler; its parts are links. */
+static void link_folder(const char *family) {
+    char from[BL_TEST_PATH], file[BL_TEST_PATH], to[BL_TEST_PATH];
+    static const char *const parts[] = {"unet", "vae", "text_encoder"};
+    bl_synth_checkpoint(from, family, BL_SYNTH_FOLDER);
+    for (int i = 0; i < 3; i++) {
+        bl_test_join(file, from, parts[i]);
+        bl_test_join(to, folder, parts[i]);
+        char *real = realpath(file, NULL);
+        assert_true(real && symlink(real, to) == 0);
+        free(real);
+    }
 }
 
 static void schedulers_decide(void **state) {
@@ -258,16 +291,8 @@ static void schedulers_decide(void **state) {
          false, BL_SPACING_UNKNOWN},
     };
     (void)state;
-    char from[BL_TEST_PATH], file[BL_TEST_PATH], to[BL_TEST_PATH];
-    static const char *const parts[] = {"unet", "vae", "text_encoder"};
-    bl_synth_checkpoint(from, "sd21v", BL_SYNTH_FOLDER);
-    for (int i = 0; i < 3; i++) {
-        bl_test_join(file, from, parts[i]);
-        bl_test_join(to, folder, parts[i]);
-        char *real = realpath(file, NULL);
-        assert_true(real && symlink(real, to) == 0);
-        free(real);
-    }
+    char file[BL_TEST_PATH];
+    link_folder("sd21v");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         bl_test_join(file, folder, "scheduler/scheduler_config.json");
         bl_test_write(file, cases[i].text, strlen(cases[i].text));
@@ -276,6 +301,56 @@ static void schedulers_decide(void **state) {
         assert_int_equal(a.zero_snr, cases[i].zero_snr);
         assert_int_equal(a.spacing, cases[i].spacing);
     }
+}
+
+/* 1x1 convolutions and linear layers are the same numbers: neither says what family it is. */
+static void layout_of_projections_says_nothing(void **state) {
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        const char *family = i ? "sd21v" : "sd15";
+        for (int rank = 2; rank <= 4; rank += 2) {
+            make_variant(family, (variant){.projections = rank}, NULL, 0);
+            bl_architecture a = detect(path);
+            assert_int_equal(a.family, i ? BL_SD2 : BL_SD1);
+            check_unet(&a.unet, family);
+        }
+    }
+}
+
+static void sd2_folder_of_convolutions_is_sd2(void **state) {
+    char from[BL_TEST_PATH], file[BL_TEST_PATH], to[BL_TEST_PATH];
+    static const char weights[] = "unet/diffusion_pytorch_model.safetensors";
+    (void)state;
+    link_folder("sd21v");
+    bl_architecture linear = detect(folder);
+    bl_synth_checkpoint(from, "sd21v", BL_SYNTH_FOLDER);
+    bl_test_join(file, folder, "unet");
+    assert_int_equal(unlink(file), 0);
+    bl_test_join(file, from, weights);
+    bl_test_join(to, folder, weights);
+    variant v = {.projections = 4};
+    bl_test_rewrite(to, file, apply, &v, NULL, 0);
+    json_t *config = load_config("sd21v", "diffusers/unet/config.json");
+    json_object_set_new(config, "use_linear_projection", json_false());
+    bl_test_join(to, folder, "unet/config.json");
+    assert_int_equal(json_dump_file(config, to, 0), 0);
+    json_decref(config);
+    bl_architecture a = detect(folder);
+    assert_int_equal(a.family, BL_SD2);
+    assert_memory_equal(&a.unet, &linear.unet, sizeof a.unet);
+    assert_memory_equal(&a.text, &linear.text, sizeof a.text);
+}
+
+/* SGM's layout, as SD-Turbo's file has it. */
+static void sd2_below_sgms_conditioner_is_read(void **state) {
+    (void)state;
+    make_variant("sd21v",
+                 (variant){.named = "cond_stage_model.model.", .renamed = "conditioner.embedders.0.model."},
+                 NULL, 0);
+    bl_architecture a = detect(path);
+    assert_int_equal(a.family, BL_SD2);
+    check_text(&a.text[0], "sd21v", "text_encoder", false);
+    assert_false(a.text[1].present);
 }
 
 /* Files converted back from diffusers hold 23 layers: then none is left out. */
@@ -342,6 +417,19 @@ static void known_relatives_are_refused(void **state) {
          BL_E_UNSUPPORTED,
          "from 7 to 4"},
         {"sdxl", {.without = "conditioner.embedders.0."}, BL_E_UNSUPPORTED, "refiner"},
+        {"sdxl",
+         {.without = "conditioner.embedders.0.",
+          .named = "embedders.1.",
+          .renamed = "embedders.0.",
+          .reshaped = UNET "label_emb.0.0.weight",
+          .axis = 1,
+          .size = 80 + 5 * 256},
+         BL_E_UNSUPPORTED,
+         "refiner"},
+        {"sdxl",
+         {.without = "conditioner.embedders.0.", .named = "embedders.1.", .renamed = "embedders.0."},
+         BL_E_UNSUPPORTED,
+         "unCLIP"},
         {"sdxl", {.without = "conditioner.embedders.1."}, BL_E_FORMAT, "second text encoder"},
         {"sd15", {.named = "model_ema.decay", .renamed = "edm_mean"}, BL_E_UNSUPPORTED, "EDM"},
         {"sd21v", {.named = "model_ema.decay", .renamed = "edm_vpred.sigma_max"}, BL_E_UNSUPPORTED, "EDM"},
@@ -468,7 +556,11 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(families_are_recognised),
         TEST(markers_and_metadata_decide),
+        TEST(weights_of_sd2_tell_what_they_predict),
         TEST(schedulers_decide),
+        TEST(layout_of_projections_says_nothing),
+        TEST(sd2_folder_of_convolutions_is_sd2),
+        TEST(sd2_below_sgms_conditioner_is_read),
         TEST(sd2_without_its_last_layer_is_read),
         TEST(missing_transformers_are_seen),
         TEST(text_encoders_of_old_files_are_read),

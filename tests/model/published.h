@@ -19,7 +19,6 @@ static const bl_unet_architecture published_sd15_unet = {
 static const bl_unet_architecture published_sd21_unet = {
     PUBLISHED_SD_UNET,
     .heads = {5, 10, 20, 20},
-    .linear_proj = true,
     .context_dim = 1024,
 };
 
@@ -33,7 +32,6 @@ static const bl_unet_architecture published_sdxl_unet = {
     .mid_depth = 10,
     .up_depth = {{10, 10, 10}, {2, 2, 2}},
     .heads = {5, 10, 20},
-    .linear_proj = true,
     .context_dim = 2048,
     .time_dim = 1280,
     .adm_dim = 2816,
