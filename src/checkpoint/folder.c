@@ -1,17 +1,14 @@
 /* Folders as diffusers writes them: a subfolder for each module with config.json and weights, in one file or
  * in shards that an index names, perhaps as a variant ("fp16"). */
+#include "checkpoint/json.h"
 #include "checkpoint/parts.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define PATH_ROOM 4096
-#define MAX_JSON_BYTES (64 << 20)
 
 static bool exists(const char *path) {
     return access(path, F_OK) == 0;
@@ -22,38 +19,10 @@ static int join(char *out, const char *folder, const char *name, bl_error *err) 
     return n < PATH_ROOM ? 0 : bl_fail(err, BL_E_ARGUMENT, "path too long: %.400s...", folder);
 }
 
-/* Reads a JSON file whose top is an object. No such file: *out is NULL and all is well. */
-static int load_json(json_t **out, const char *path, bl_error *err) {
-    *out = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        return errno == ENOENT || errno == ENOTDIR ? 0 : bl_fail_open(err, path, errno);
-    }
-    struct stat s;
-    int rc = 0;
-    if (fstat(fd, &s) || !S_ISREG(s.st_mode) || s.st_size > MAX_JSON_BYTES) {
-        rc = bl_fail(err, BL_E_FORMAT, "%.400s is not a file, or larger than %d bytes", path, MAX_JSON_BYTES);
-    } else {
-        json_error_t why;
-        json_t *root = json_loadfd(fd, 0, &why);
-        if (json_is_object(root)) {
-            *out = root;
-        } else if (!root && json_error_code(&why) == json_error_out_of_memory) {
-            rc = bl_fail_memory(err, "a configuration file", (unsigned long long)s.st_size);
-        } else {
-            rc = bl_fail(err, BL_E_FORMAT, "%.400s is damaged: line %d: %s", path, root ? 1 : why.line,
-                         root ? "an object was expected" : why.text);
-            json_decref(root);
-        }
-    }
-    close(fd);
-    return rc;
-}
-
 /* Opens every shard that the index names, each once. */
 static int open_shards(bl_checkpoint *c, const char *folder, const char *index_path, bl_error *err) {
     json_t *root, *map;
-    int rc = load_json(&root, index_path, err);
+    int rc = bl_json_load(&root, index_path, err);
     if (rc) {
         return rc;
     }
@@ -161,7 +130,7 @@ static int open_text_encoder(bl_checkpoint *c, bl_module module, const char *fol
             ? BL_NAMES_CLIP_BARE
             : BL_NAMES_DIFFUSERS;
     rc = join(path, folder, "config.json", err);
-    return rc ? rc : load_json(&p->config, path, err);
+    return rc ? rc : bl_json_load(&p->config, path, err);
 }
 
 /* *found: were there weights? */
@@ -176,7 +145,7 @@ static int open_vae_parts(bl_checkpoint *c, const char *folder, bool *found, bl_
         return rc;
     }
     rc = join(path, folder, "config.json", err);
-    rc = rc ? rc : load_json(&config, path, err);
+    rc = rc ? rc : bl_json_load(&config, path, err);
     for (int i = 0; i < 2 && !rc; i++) {
         bl_part *p = &c->parts[i ? BL_VAE_DECODER : BL_VAE_ENCODER], half;
         if (bl_find_vae(&half, c, files.first_file, files.file_count, "", sides[i])) {
@@ -208,9 +177,9 @@ int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err) {
     char path[PATH_ROOM];
     bool found;
     int rc = join(path, folder, "model_index.json", err);
-    rc = rc ? rc : load_json(&c->index, path, err);
+    rc = rc ? rc : bl_json_load(&c->index, path, err);
     rc = rc ? rc : join(path, folder, "scheduler/scheduler_config.json", err);
-    rc = rc ? rc : load_json(&c->scheduler, path, err);
+    rc = rc ? rc : bl_json_load(&c->scheduler, path, err);
     rc = rc ? rc : join(path, folder, "unet", err);
     rc = rc ? rc : open_weights(c, &c->parts[BL_UNET], path, err);
     if (rc) {
@@ -224,7 +193,7 @@ int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err) {
             folder);
     }
     rc = join(path, folder, "unet/config.json", err);
-    rc = rc ? rc : load_json(&c->parts[BL_UNET].config, path, err);
+    rc = rc ? rc : bl_json_load(&c->parts[BL_UNET].config, path, err);
     rc = rc ? rc : join(path, folder, "text_encoder", err);
     rc = rc ? rc : open_text_encoder(c, BL_TEXT_ENCODER, path, err);
     rc = rc ? rc : join(path, folder, "text_encoder_2", err);

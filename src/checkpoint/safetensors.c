@@ -1,6 +1,7 @@
 #include "checkpoint/safetensors.h"
 
 #include "checkpoint/file_kind.h"
+#include "checkpoint/json.h"
 #include "core/checked.h"
 
 #include <errno.h>
@@ -152,6 +153,9 @@ static int check_layout(bl_safetensors *f, uint64_t data_bytes, bl_error *err) {
 static int take_metadata(bl_safetensors *f, json_t *metadata, char **strings, bl_error *err) {
     const char *key;
     json_t *value;
+    if (json_is_null(metadata)) {
+        return 0; /* the reference implementation's way to say that there is none */
+    }
     if (!json_is_object(metadata)) {
         return bl_fail(err, BL_E_FORMAT, "%.400s: \"__metadata__\" must be an object of strings", f->path);
     }
@@ -273,6 +277,7 @@ static int read_header(bl_safetensors *f, bl_error *err) {
     if (rc) {
         goto done;
     }
+    bl_json_show_nuls(text, (size_t)length);
     root = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &why);
     if (!root && json_error_code(&why) == json_error_out_of_memory) {
         rc = bl_fail_memory(err, "the header", length);

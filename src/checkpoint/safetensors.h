@@ -4,6 +4,8 @@
  * does: its length, that each tensor's bytes are what its type and shape need, that tensors follow each other
  * without overlap or hole, and that the last one ends where the file ends. Afterwards only reading can fail.
  *
+ * A name or a metadata string may hold a NUL, which is shown as U+2400.
+ *
  * Data is read with pread() on the descriptor kept since opening: a mapped page of a file that somebody cuts
  * short raises SIGBUS, a read is an error that we can report; the page cache serves both. */
 #ifndef BALLAST_CHECKPOINT_SAFETENSORS_H
