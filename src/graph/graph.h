@@ -100,7 +100,7 @@ typedef struct bl_op {
             int top, left, bottom, right; /* zero padding */
         } conv;
         struct {
-            int groups;
+            int groups; /* not of RMS_NORM */
             float eps;
         } norm;
         struct {
@@ -184,6 +184,8 @@ bl_tensor_id bl_linear(bl_graph *g, bl_tensor_id x, bl_weight_id w, bl_weight_id
 bl_tensor_id bl_group_norm(bl_graph *g, bl_tensor_id x, bl_weight_id scale, bl_weight_id shift, int groups,
                            float eps, bl_act act);
 bl_tensor_id bl_layer_norm(bl_graph *g, bl_tensor_id x, bl_weight_id scale, bl_weight_id shift, float eps);
+/* Over c, or, where `scale` has fewer elements, over each so many channels: a head. */
+bl_tensor_id bl_rms_norm(bl_graph *g, bl_tensor_id x, bl_weight_id scale, float eps);
 
 typedef struct bl_attention_options {
     int heads, head_dim;

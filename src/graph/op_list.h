@@ -32,6 +32,9 @@
     ROW(GROUP_NORM, group_norm, norm_shape, no_flops, over_input)                                       \
     /* in: x; weight scale, weight2 shift; over c */                                                    \
     ROW(LAYER_NORM, layer_norm, norm_shape, no_flops, over_input)                                       \
+    /* in: x; weight scale [c], or [d] where each d channels, a head, are normed alone.                 \
+     * y = x / sqrt(mean(x^2) + eps) scale */                                                           \
+    ROW(RMS_NORM, rms_norm, rms_norm_shape, no_flops, over_input)                                       \
     /* in: q, k, v (channel slices of them); softmax(q k^T scale) v per head */                         \
     ROW(ATTENTION, attention, attention_shape, attention_flops, own_place)                              \
     /* in: x; act */                                                                                    \

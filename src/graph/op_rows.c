@@ -113,6 +113,12 @@ static const char *norm_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
     return ok ? NULL : "channels differ from the weight's or do not divide into groups";
 }
 
+static const char *rms_norm_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
+    bool ok = is_activation(g, op->in[0]) && is_weight(g, op->weight, BL_W_VECTOR, 0) &&
+              out->c % g->weights[op->weight].shape[0] == 0;
+    return ok ? NULL : "channels are no multiple of the weight's";
+}
+
 static const char *attention_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
     bl_tensor q = *out, k = tensor_of(g, op->in[1]), v = tensor_of(g, op->in[2]);
     int width = op->u.attention.heads * op->u.attention.head_dim;

@@ -162,6 +162,13 @@ bl_tensor_id bl_layer_norm(bl_graph *g, bl_tensor_id x, bl_weight_id scale, bl_w
     return add(g, op);
 }
 
+bl_tensor_id bl_rms_norm(bl_graph *g, bl_tensor_id x, bl_weight_id scale, float eps) {
+    bl_op op = op_of(BL_OP_RMS_NORM, x);
+    op.weight = scale;
+    op.u.norm.eps = eps;
+    return add(g, op);
+}
+
 bl_tensor_id bl_attention(bl_graph *g, bl_tensor_id q, bl_tensor_id k, bl_tensor_id v,
                           bl_attention_options o) {
     bl_op op = op_of(BL_OP_ATTENTION, q);

@@ -81,6 +81,8 @@ typedef struct bl_typed_kernels {
                     int c); /* y = x + row; in place */
     void (*layer_norm)(void *y, const void *x, const float *scale, const float *shift, int64_t rows, int c,
                        float eps); /* in place */
+    void (*rms_norm)(void *y, const void *x, const float *scale, int64_t rows, int c,
+                     float eps); /* in place */
     /* Moments of each of `groups` equal groups of channels over `rows` rows. */
     void (*group_moments)(bl_moments *out, const void *x, int64_t rows, int c, int groups);
     /* y = act(x a + b), act NONE or SILU; in place */

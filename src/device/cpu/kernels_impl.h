@@ -173,6 +173,7 @@ static inline float one_bf16(uint16_t x) {
     .gate = gate_##t, \
     .add_row = add_row_##t, \
     .layer_norm = layer_norm_##t, \
+    .rms_norm = rms_norm_##t, \
     .group_moments = group_moments_##t, \
     .scale_shift = scale_shift_##t, \
     .attention_pack_items = pack_items_##att, \

@@ -112,6 +112,30 @@ static void NAME(layer_norm)(void *y, const void *x, const float *scale, const f
     }
 }
 
+static void NAME(rms_norm)(void *y, const void *x, const float *scale, int64_t rows, int c, float eps) {
+    for (int64_t r = 0; r < rows; r++) {
+        T *out = (T *)y + r * c;
+        const T *in = (const T *)x + r * c;
+        int whole = c / VW * VW, rest = c - whole;
+        vf square = vf_set(0.0f);
+        for (int i = 0; i < whole; i += VW) {
+            square = vf_fma(LOAD(in + i), LOAD(in + i), square);
+        }
+        float total = vf_sum(square);
+        for (int i = whole; i < c; i++) {
+            total += NAME(one)(in[i]) * NAME(one)(in[i]);
+        }
+        vf inverse = vf_set(1.0f / sqrtf(total / (float)c + eps));
+        for (int i = 0; i < whole; i += VW) {
+            STORE(out + i, vf_mul(vf_mul(LOAD(in + i), inverse), vf_load(scale + i)));
+        }
+        if (rest) {
+            vf v = vf_mul(LOAD_PART(in + whole, rest), inverse);
+            STORE_PART(out + whole, vf_mul(v, vf_load_part(scale + whole, rest)), rest);
+        }
+    }
+}
+
 /* Sums over the rows for the `lanes` channels at x: of x - first and of its square. Taking the first row's
  * value off keeps the digits when the mean is large against the deviation. */
 static inline void NAME(column_sums)(vf first, vf *sum, vf *square, const T *x, int64_t rows, int c,

@@ -135,6 +135,9 @@ static void rows(void **state) {
             k->layer_norm(b.got, b.in[0], b.raw[1], b.raw[2], count, c, 1e-5f);
             p->layer_norm(b.want, b.in[0], b.raw[1], b.raw[2], count, c, 1e-5f);
             check(&all[i], "layer_norm", b.got, b.want, c * count, 1e-5f, 1e-4f);
+            k->rms_norm(b.got, b.in[0], b.raw[1], count, c, 1e-6f);
+            p->rms_norm(b.want, b.in[0], b.raw[1], count, c, 1e-6f);
+            check(&all[i], "rms_norm", b.got, b.want, c * count, 1e-5f, 0);
             k->add_row(b.got, b.in[0], b.raw[1], count, c);
             p->add_row(b.want, b.in[0], b.raw[1], count, c);
             check(&all[i], "add_row", b.got, b.want, c * count, 0, 0);
