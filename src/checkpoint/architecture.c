@@ -1,7 +1,7 @@
 #include "checkpoint/architecture.h"
 
 #include "checkpoint/detect.h"
-#include "checkpoint/parts.h"
+#include "checkpoint/opened.h"
 
 #include <string.h>
 
@@ -21,7 +21,7 @@ const char *bl_prediction_name(bl_prediction prediction) {
 #define CLIP_H_WIDTH 1024
 
 bl_family bl_detect_family(const bl_checkpoint *c, const bl_unet_architecture *u) {
-    const bl_part *text = &c->parts[BL_TEXT_ENCODER];
+    const bl_module_files *text = &c->modules[BL_TEXT_ENCODER];
     if (u->adm_dim) {
         return BL_SDXL;
     }
@@ -34,7 +34,7 @@ bl_family bl_detect_family(const bl_checkpoint *c, const bl_unet_architecture *u
     return like_h ? BL_SD2 : BL_SD1;
 }
 
-/* What the parts must agree on. */
+/* What the modules must agree on. */
 static int check_agreement(const bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
     int context = a->text[0].width + (a->family == BL_SDXL ? a->text[1].width : 0);
     if (a->unet.context_dim != context) {
@@ -67,7 +67,7 @@ static void set_text_rules(bl_architecture *a, const bl_checkpoint *c) {
         /* Trained on the last layer but one. Single files hold all 24; diffusers, and files converted back
          * from it, drop the layer that nothing reads. */
         a->text[0].context_skip =
-            c->parts[BL_TEXT_ENCODER].naming == BL_NAMES_OPEN_CLIP && a->text[0].layers != 23;
+            c->modules[BL_TEXT_ENCODER].naming == BL_NAMES_OPEN_CLIP && a->text[0].layers != 23;
         a->text[0].context_norm = true;
         break;
     case BL_SDXL:

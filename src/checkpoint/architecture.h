@@ -79,7 +79,7 @@ typedef struct bl_architecture {
 } bl_architecture;
 
 /* Errors: BL_E_UNSUPPORTED with one sentence for models that are recognised but not run (inpainting, refiner,
- * SD3, Flux, a LoRA, ...) and for unknown ones, with what was seen; BL_E_FORMAT where parts are missing or
+ * SD3, Flux, a LoRA, ...) and for unknown ones, with what was seen; BL_E_FORMAT where tensors are missing or
  * contradict each other.
  *
  * Prediction: a folder's scheduler_config.json decides; in a single file the marker tensors "v_pred" and

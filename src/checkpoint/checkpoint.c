@@ -1,6 +1,6 @@
 #include "checkpoint/checkpoint.h"
 
-#include "checkpoint/parts.h"
+#include "checkpoint/opened.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -62,7 +62,7 @@ static int open_single_file(bl_checkpoint *c, const char *vae_path, bl_error *er
     if (rc) {
         return rc;
     }
-    bl_find_single_file_parts(c, 0);
+    bl_find_single_file_modules(c, 0);
     char *beside = vae_path ? NULL : vae_beside(c->path);
     if (beside) {
         rc = open_vae(c, beside, err);
@@ -114,7 +114,7 @@ void bl_checkpoint_close(bl_checkpoint **ckpt) {
         return;
     }
     for (int i = 0; i < BL_MODULE_COUNT; i++) {
-        json_decref(c->parts[i].config);
+        json_decref(c->modules[i].config);
     }
     json_decref(c->scheduler);
     json_decref(c->index);
@@ -145,11 +145,11 @@ const bl_safetensors *bl_checkpoint_file(const bl_checkpoint *ckpt, int index) {
 }
 
 bool bl_checkpoint_has_module(const bl_checkpoint *ckpt, bl_module module) {
-    return ckpt->parts[module].present;
+    return ckpt->modules[module].present;
 }
 
 const bl_safetensors *bl_checkpoint_module_file(const bl_checkpoint *ckpt, bl_module module) {
-    const bl_part *p = &ckpt->parts[module];
+    const bl_module_files *p = &ckpt->modules[module];
     return p->present ? ckpt->files[p->first_file] : NULL;
 }
 
@@ -167,7 +167,7 @@ const bl_file_tensor *bl_find_in_files(const bl_checkpoint *c, int first, int co
     return NULL;
 }
 
-static const bl_file_tensor *find_stored(const bl_checkpoint *c, const bl_part *p, const bl_stored *s,
+static const bl_file_tensor *find_stored(const bl_checkpoint *c, const bl_module_files *p, const bl_stored *s,
                                          int *file) {
     const bl_file_tensor *t = bl_find_in_files(c, p->first_file, p->file_count, p->prefix, s->name, file);
     if (!t && s->other[0]) {
@@ -180,12 +180,12 @@ static const bl_file_tensor *find_stored(const bl_checkpoint *c, const bl_part *
 static bool make_view(bl_view *v, const bl_safetensors *file, const bl_file_tensor *t, const bl_stored *s) {
     *v = (bl_view){.file = file, .stored = t, .dtype = t->dtype, .rank = t->rank, .offset = t->offset};
     memcpy(v->shape, t->shape, sizeof v->shape);
-    if (s->parts > 1) {
-        if (t->rank < 1 || t->shape[0] % s->parts) {
+    if (s->shares > 1) {
+        if (t->rank < 1 || t->shape[0] % s->shares) {
             return false;
         }
-        v->shape[0] /= s->parts;
-        v->offset += t->bytes / (uint64_t)s->parts * (uint64_t)s->part;
+        v->shape[0] /= s->shares;
+        v->offset += t->bytes / (uint64_t)s->shares * (uint64_t)s->share;
     }
     if (s->transposed) {
         if (t->rank != 2) {
@@ -199,7 +199,7 @@ static bool make_view(bl_view *v, const bl_safetensors *file, const bl_file_tens
 }
 
 bool bl_checkpoint_find(bl_view *out, const bl_checkpoint *ckpt, bl_module module, const char *name) {
-    const bl_part *p = &ckpt->parts[module];
+    const bl_module_files *p = &ckpt->modules[module];
     bl_stored s;
     int file;
     if (!p->present || !bl_stored_name(&s, p->naming, &p->numbers, p->vae_levels, name)) {
@@ -211,7 +211,7 @@ bool bl_checkpoint_find(bl_view *out, const bl_checkpoint *ckpt, bl_module modul
 
 void bl_checkpoint_stored_name(char *text, size_t room, const bl_checkpoint *ckpt, bl_module module,
                                const char *name) {
-    const bl_part *p = &ckpt->parts[module];
+    const bl_module_files *p = &ckpt->modules[module];
     bl_stored s;
     if (p->present && bl_stored_name(&s, p->naming, &p->numbers, p->vae_levels, name)) {
         snprintf(text, room, "%s%s", p->prefix, s.name);
@@ -252,7 +252,7 @@ int bl_checkpoint_require(bl_view *out, const bl_checkpoint *ckpt, bl_module mod
     format_shape(expected, sizeof expected, shape, rank);
     bl_view v;
     if (!bl_checkpoint_find(&v, ckpt, module, name)) {
-        const bl_part *p = &ckpt->parts[module];
+        const bl_module_files *p = &ckpt->modules[module];
         int file;
         const bl_file_tensor *t = bl_find_in_files(ckpt, p->first_file, p->file_count, "", stored, &file);
         if (!t) {

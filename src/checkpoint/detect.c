@@ -1,6 +1,6 @@
 #include "checkpoint/detect.h"
 
-#include "checkpoint/parts.h"
+#include "checkpoint/opened.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -40,11 +40,11 @@ bool bl_has_tensor(const bl_checkpoint *c, bl_module module, const char *format,
     return bl_checkpoint_find(&v, c, module, name);
 }
 
-/* How many parts are numbered from 0: one more than the last of which any of these tensors is there. Several
+/* How many layers are numbered from 0: one more than the last of which any of these tensors is there. Several
  * are looked for, and small gaps are stepped over, so that a file that lacks one tensor does not pass for a
  * smaller model. */
-static int count_parts(const bl_checkpoint *c, bl_module module, const char *before,
-                       const char *const behind[3], int limit) {
+static int count_numbered(const bl_checkpoint *c, bl_module module, const char *before,
+                          const char *const behind[3], int limit) {
     int count = 0;
     for (int i = 0; i < limit && i < count + 3; i++) {
         for (int k = 0; k < 3; k++) {
@@ -64,13 +64,13 @@ static const char *const resnet[3] = {".conv1.weight", ".conv2.weight", ".norm1.
 
 /* Whole number in a module's configuration, or `otherwise`. */
 static int config_int(const bl_checkpoint *c, bl_module module, const char *key, int otherwise) {
-    json_t *v = json_object_get(c->parts[module].config, key);
+    json_t *v = json_object_get(c->modules[module].config, key);
     json_int_t n = json_integer_value(v);
     return json_is_integer(v) && n > 0 && n <= MAX_DIMENSION ? (int)n : otherwise;
 }
 
 static const char *config_string(const bl_checkpoint *c, bl_module module, const char *key) {
-    return json_string_value(json_object_get(c->parts[module].config, key));
+    return json_string_value(json_object_get(c->modules[module].config, key));
 }
 
 int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module module, bl_family family,
@@ -86,7 +86,7 @@ int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module 
         return rc;
     }
     static const char *const layer[3] = {".layer_norm1.weight", ".mlp.fc1.weight", ".mlp.fc2.weight"};
-    t.layers = count_parts(c, module, "text_model.encoder.layers.", layer, 99);
+    t.layers = count_numbered(c, module, "text_model.encoder.layers.", layer, 99);
     t.heads = config_int(c, module, "num_attention_heads", t.width % 64 ? t.width / 8 : t.width / 64);
     if (t.layers < 2 || t.heads < 1 || t.width % t.heads) {
         return bl_fail(err, BL_E_FORMAT,
@@ -126,7 +126,7 @@ int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, bl_error *er
                        "%.400s holds no autoencoder (VAE) that decodes; give one with --vae FILE", c->path);
     }
     int from_latent[BL_ARCH_LEVELS]; /* channels of up_blocks.i */
-    v.levels = count_parts(c, d, "decoder.up_blocks.", first_resnet, BL_ARCH_LEVELS);
+    v.levels = count_numbered(c, d, "decoder.up_blocks.", first_resnet, BL_ARCH_LEVELS);
     for (int i = 0; i < v.levels; i++) {
         int rc =
             bl_dimension(&from_latent[i], c, d, 0, err, "decoder.up_blocks.%d.resnets.0.conv1.weight", i);
@@ -137,7 +137,7 @@ int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, bl_error *er
     for (int i = 0; i < v.levels; i++) {
         v.channels[i] = from_latent[v.levels - 1 - i];
     }
-    int resnets = count_parts(c, d, "decoder.up_blocks.0.resnets.", resnet, BL_ARCH_BLOCKS);
+    int resnets = count_numbered(c, d, "decoder.up_blocks.0.resnets.", resnet, BL_ARCH_BLOCKS);
     int rc = bl_dimension(&v.latent_channels, c, d, 1, err, "decoder.conv_in.weight");
     if (rc) {
         return rc;
@@ -159,7 +159,7 @@ int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, bl_error *er
     v.post_quant_conv =
         bl_has_tensor(c, d, "post_quant_conv.weight") || bl_has_tensor(c, d, "post_quant_conv.bias");
     v.groups = config_int(c, d, "norm_num_groups", 32);
-    json_t *scaling = json_object_get(c->parts[d].config, "scaling_factor");
+    json_t *scaling = json_object_get(c->modules[d].config, "scaling_factor");
     v.scaling_factor =
         json_is_number(scaling) && json_number_value(scaling) > 0 ? json_number_value(scaling) : 0;
     *out = v;
@@ -172,13 +172,13 @@ static int transformer_depth(const bl_checkpoint *c, const char *attention) {
     static const char *const block[3] = {".norm1.weight", ".attn1.to_q.weight", ".ff.net.2.weight"};
     char before[96];
     snprintf(before, sizeof before, "%s.transformer_blocks.", attention);
-    return count_parts(c, BL_UNET, before, block, 99);
+    return count_numbered(c, BL_UNET, before, block, 99);
 }
 
 /* Levels: their channels, resnets and the depth of each transformer. */
 static int detect_levels(bl_unet_architecture *u, const bl_checkpoint *c, bl_error *err) {
     char at[64];
-    u->levels = count_parts(c, BL_UNET, "down_blocks.", first_resnet, BL_ARCH_LEVELS);
+    u->levels = count_numbered(c, BL_UNET, "down_blocks.", first_resnet, BL_ARCH_LEVELS);
     for (int l = 0; l < u->levels; l++) {
         int rc =
             bl_dimension(&u->channels[l], c, BL_UNET, 0, err, "down_blocks.%d.resnets.0.conv1.weight", l);
@@ -187,7 +187,7 @@ static int detect_levels(bl_unet_architecture *u, const bl_checkpoint *c, bl_err
         }
         snprintf(at, sizeof at, "down_blocks.%d.resnets.", l);
         u->resnets[l] =
-            count_parts(c, BL_UNET, at, resnet, BL_ARCH_BLOCKS - 1); /* there is one more on the way up */
+            count_numbered(c, BL_UNET, at, resnet, BL_ARCH_BLOCKS - 1); /* there is one more on the way up */
         for (int j = 0; j < u->resnets[l]; j++) {
             snprintf(at, sizeof at, "down_blocks.%d.attentions.%d", l, j);
             u->down_depth[l][j] = transformer_depth(c, at);
@@ -196,7 +196,7 @@ static int detect_levels(bl_unet_architecture *u, const bl_checkpoint *c, bl_err
     for (int i = 0; i < u->levels; i++) {
         int expected = u->resnets[u->levels - 1 - i] + 1;
         snprintf(at, sizeof at, "up_blocks.%d.resnets.", i);
-        if (count_parts(c, BL_UNET, at, resnet, BL_ARCH_BLOCKS + 1) != expected) {
+        if (count_numbered(c, BL_UNET, at, resnet, BL_ARCH_BLOCKS + 1) != expected) {
             return bl_fail(
                 err, BL_E_FORMAT,
                 "%.400s: the unet's level %d has %d resnets on the way down and not %d on the way up",
@@ -228,7 +228,7 @@ static bool first_attention(char *at, size_t room, const bl_unet_architecture *u
 /* diffusers' "attention_head_dim" is the number of heads, for historical reasons; one number, or one a level.
  */
 static int heads_of(const bl_checkpoint *c, const bl_unet_architecture *u, bl_family family, int level) {
-    json_t *config = c->parts[BL_UNET].config;
+    json_t *config = c->modules[BL_UNET].config;
     json_t *heads = json_object_get(config, "num_attention_heads");
     heads = !heads || json_is_null(heads) ? json_object_get(config, "attention_head_dim") : heads;
     heads = json_is_array(heads) ? json_array_get(heads, (size_t)level) : heads;

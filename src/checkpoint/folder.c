@@ -1,7 +1,7 @@
 /* Folders as diffusers writes them: a subfolder for each module with config.json and weights, in one file or
  * in shards that an index names, perhaps as a variant ("fp16"). */
 #include "checkpoint/json.h"
-#include "checkpoint/parts.h"
+#include "checkpoint/opened.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,7 +59,7 @@ done:
 }
 
 /* No tensor may be in two shards: which of them is meant? */
-static int check_shards(const bl_checkpoint *c, const bl_part *p, bl_error *err) {
+static int check_shards(const bl_checkpoint *c, const bl_module_files *p, bl_error *err) {
     for (int i = p->first_file + 1; i < p->first_file + p->file_count; i++) {
         int count, other;
         const bl_file_tensor *t = bl_safetensors_tensors(c->files[i], &count);
@@ -74,7 +74,7 @@ static int check_shards(const bl_checkpoint *c, const bl_part *p, bl_error *err)
 }
 
 /* Opens the weights in `folder`; *p gets their range, or stays absent if there are none. */
-static int open_weights(bl_checkpoint *c, bl_part *p, const char *folder, bl_error *err) {
+static int open_weights(bl_checkpoint *c, bl_module_files *p, const char *folder, bl_error *err) {
     /* Full precision first: what we compute in is decided elsewhere. */
     static const char *const names[] = {"diffusion_pytorch_model.safetensors",
                                         "model.safetensors",
@@ -119,7 +119,7 @@ static int open_weights(bl_checkpoint *c, bl_part *p, const char *folder, bl_err
 }
 
 static int open_text_encoder(bl_checkpoint *c, bl_module module, const char *folder, bl_error *err) {
-    bl_part *p = &c->parts[module];
+    bl_module_files *p = &c->modules[module];
     char path[PATH_ROOM];
     int rc = open_weights(c, p, folder, err), file;
     if (rc || !p->present) {
@@ -134,9 +134,9 @@ static int open_text_encoder(bl_checkpoint *c, bl_module module, const char *fol
 }
 
 /* *found: were there weights? */
-static int open_vae_parts(bl_checkpoint *c, const char *folder, bool *found, bl_error *err) {
+static int open_vae_files(bl_checkpoint *c, const char *folder, bool *found, bl_error *err) {
     static const char *const sides[] = {"encoder.", "decoder."};
-    bl_part files = {.present = false};
+    bl_module_files files = {.present = false};
     json_t *config = NULL;
     char path[PATH_ROOM];
     *found = false;
@@ -147,7 +147,7 @@ static int open_vae_parts(bl_checkpoint *c, const char *folder, bool *found, bl_
     rc = join(path, folder, "config.json", err);
     rc = rc ? rc : bl_json_load(&config, path, err);
     for (int i = 0; i < 2 && !rc; i++) {
-        bl_part *p = &c->parts[i ? BL_VAE_DECODER : BL_VAE_ENCODER], half;
+        bl_module_files *p = &c->modules[i ? BL_VAE_DECODER : BL_VAE_ENCODER], half;
         if (bl_find_vae(&half, c, files.first_file, files.file_count, "", sides[i])) {
             json_decref(p->config);
             *p = half;
@@ -162,10 +162,10 @@ static int open_vae_parts(bl_checkpoint *c, const char *folder, bool *found, bl_
 int bl_open_vae_folder(bl_checkpoint *c, const char *folder, bl_error *err) {
     char inner[PATH_ROOM];
     bool found;
-    int rc = open_vae_parts(c, folder, &found, err);
+    int rc = open_vae_files(c, folder, &found, err);
     if (!rc && !found) { /* a whole pipeline's folder: its autoencoder is meant */
         rc = join(inner, folder, "vae", err);
-        rc = rc ? rc : open_vae_parts(c, inner, &found, err);
+        rc = rc ? rc : open_vae_files(c, inner, &found, err);
     }
     if (!rc && !found) {
         rc = bl_fail(err, BL_E_NOT_FOUND, "%.400s holds no autoencoder (VAE) as safetensors", folder);
@@ -181,11 +181,11 @@ int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err) {
     rc = rc ? rc : join(path, folder, "scheduler/scheduler_config.json", err);
     rc = rc ? rc : bl_json_load(&c->scheduler, path, err);
     rc = rc ? rc : join(path, folder, "unet", err);
-    rc = rc ? rc : open_weights(c, &c->parts[BL_UNET], path, err);
+    rc = rc ? rc : open_weights(c, &c->modules[BL_UNET], path, err);
     if (rc) {
         return rc;
     }
-    if (!c->index && !c->parts[BL_UNET].present) {
+    if (!c->index && !c->modules[BL_UNET].present) {
         return bl_fail(
             err, BL_E_NOT_FOUND,
             "folder %.400s holds no diffusers model: neither model_index.json nor weights in unet/; to use a "
@@ -193,11 +193,11 @@ int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err) {
             folder);
     }
     rc = join(path, folder, "unet/config.json", err);
-    rc = rc ? rc : bl_json_load(&c->parts[BL_UNET].config, path, err);
+    rc = rc ? rc : bl_json_load(&c->modules[BL_UNET].config, path, err);
     rc = rc ? rc : join(path, folder, "text_encoder", err);
     rc = rc ? rc : open_text_encoder(c, BL_TEXT_ENCODER, path, err);
     rc = rc ? rc : join(path, folder, "text_encoder_2", err);
     rc = rc ? rc : open_text_encoder(c, BL_TEXT_ENCODER_2, path, err);
     rc = rc ? rc : join(path, folder, "vae", err);
-    return rc ? rc : open_vae_parts(c, path, &found, err);
+    return rc ? rc : open_vae_files(c, path, &found, err);
 }

@@ -44,9 +44,9 @@ bool bl_renamed(bl_stored *out, const char *head, const char *rest, const bl_ren
     return n > 0 && n < (int)sizeof out->name;
 }
 
-/* diffusers' VAE files of 2022 and 2023 call the parts of the attention by other names. */
+/* diffusers' VAE files of 2022 and 2023 call the layers of the attention by other names. */
 static void old_vae_name(bl_stored *out, const char *name) {
-    static const bl_rename parts[] = {
+    static const bl_rename layers[] = {
         {"to_q", "query"}, {"to_k", "key"}, {"to_v", "value"}, {"to_out.0", "proj_attn"}};
     const char *at = strstr(name, ".mid_block.attentions.0.");
     if (!at) {
@@ -58,7 +58,7 @@ static void old_vae_name(bl_stored *out, const char *name) {
     if (n < sizeof head) {
         memcpy(head, name, n);
         head[n] = '\0';
-        if (bl_renamed(&old, head, name + n, parts, 4, false)) {
+        if (bl_renamed(&old, head, name + n, layers, 4, false)) {
             memcpy(out->other, old.name, sizeof out->other);
         }
     }
@@ -71,7 +71,7 @@ static void set_name(bl_stored *out, const char *name) {
 
 bool bl_stored_name(bl_stored *out, bl_naming naming, const bl_ldm_numbers *numbers, int vae_levels,
                     const char *name) {
-    *out = (bl_stored){.parts = 1};
+    *out = (bl_stored){.shares = 1};
     if (strlen(name) >= sizeof out->name) {
         return false;
     }

@@ -28,15 +28,15 @@ typedef struct bl_ldm_numbers {
     int first_input[BL_MAX_LEVELS]; /* input block of the level's first resnet */
     int downsampler[BL_MAX_LEVELS]; /* input block that halves the size behind the level; 0 where none does */
     int first_output[BL_MAX_LEVELS];    /* output block of the first resnet of up_blocks.i */
-    int upsampler_place[BL_MAX_LEVELS]; /* which part of that level's last output block doubles the size */
-    int second_mid_resnet;              /* part of middle_block behind the attention, if there is one */
+    int upsampler_place[BL_MAX_LEVELS]; /* which layer of that level's last output block doubles the size */
+    int second_mid_resnet;              /* layer of middle_block behind the attention, if there is one */
 } bl_ldm_numbers;
 
 /* Where a tensor is stored. */
 typedef struct bl_stored {
     char name[BL_STORED_BYTES];  /* without the module's prefix */
     char other[BL_STORED_BYTES]; /* an older name for the same, or "" */
-    int part, parts;             /* it is share `part` of `parts` of the first axis */
+    int share, shares;           /* it is share number `share` of `shares` of the first axis */
     bool transposed;             /* the stored matrix has its axes exchanged */
 } bl_stored;
 
@@ -52,7 +52,7 @@ void bl_ldm_number(bl_ldm_numbers *out, bl_has_fn *has, const void *payload);
 bool bl_stored_name(bl_stored *out, bl_naming naming, const bl_ldm_numbers *numbers, int vae_levels,
                     const char *name);
 
-/* Parts of it, one a layout. `out->name` and the flags are preset to "", 0, 1, false. */
+/* The same, one a layout. `out->name` and the flags are preset to "", 0, 1, false. */
 bool bl_ldm_unet_name(bl_stored *out, const bl_ldm_numbers *numbers, const char *name);
 bool bl_ldm_vae_name(bl_stored *out, int levels, const char *name);
 bool bl_open_clip_name(bl_stored *out, const char *name);

@@ -28,8 +28,8 @@ static bool layer_name(bl_stored *out, int number, const char *rest) {
     for (int i = 0; i < 3; i++) {
         const char *kind = bl_after(rest, fused[i]);
         if (kind) {
-            out->part = i;
-            out->parts = 3;
+            out->share = i;
+            out->shares = 3;
             int n = snprintf(out->name, sizeof out->name, "%sattn.in_proj_%s", head, kind);
             return n < (int)sizeof out->name;
         }

@@ -71,25 +71,25 @@ void bl_ldm_number(bl_ldm_numbers *out, bl_has_fn *fn, const void *payload) {
 /* ---- UNet: names */
 
 /* `block`: "input_blocks.4" and the like. `kind` and what follows are diffusers'. */
-static bool unet_part(bl_stored *out, const char *block, int resnet_part, int attention_part,
-                      const char *rest) {
+static bool unet_layer(bl_stored *out, const char *block, int resnet_place, int attention_place,
+                       const char *rest) {
     char head[64];
     const char *inner;
     if ((inner = bl_after(rest, "resnets."))) {
         bl_take_number(&inner);
-        snprintf(head, sizeof head, "%s.%d.", block, resnet_part);
+        snprintf(head, sizeof head, "%s.%d.", block, resnet_place);
         return bl_renamed(out, head, inner, unet_resnet, COUNT(unet_resnet), false);
     }
     if ((inner = bl_after(rest, "attentions."))) {
         bl_take_number(&inner);
-        snprintf(head, sizeof head, "%s.%d.", block, attention_part);
+        snprintf(head, sizeof head, "%s.%d.", block, attention_place);
         return bl_renamed(out, head, inner, NULL, 0, true);
     }
     return false;
 }
 
 /* The number behind "resnets." or "attentions.", or -1. */
-static int part_number(const char *rest) {
+static int layer_number(const char *rest) {
     const char *p = bl_after(rest, "resnets.");
     p = p ? p : bl_after(rest, "attentions.");
     return p ? bl_take_number(&p) : -1;
@@ -105,12 +105,12 @@ static bool down_name(bl_stored *out, const bl_ldm_numbers *n, int level, const 
         snprintf(block, sizeof block, "input_blocks.%d.0.op.", n->downsampler[level]);
         return n->downsampler[level] && bl_renamed(out, block, tail, NULL, 0, true);
     }
-    int j = part_number(rest);
+    int j = layer_number(rest);
     if (j < 0 || j >= n->resnets[level]) {
         return false;
     }
     snprintf(block, sizeof block, "input_blocks.%d", n->first_input[level] + j);
-    return unet_part(out, block, 0, 1, rest);
+    return unet_layer(out, block, 0, 1, rest);
 }
 
 static bool up_name(bl_stored *out, const bl_ldm_numbers *n, int i, const char *rest) {
@@ -125,12 +125,12 @@ static bool up_name(bl_stored *out, const bl_ldm_numbers *n, int i, const char *
                  n->upsampler_place[i]);
         return i + 1 < n->levels && bl_renamed(out, block, tail, NULL, 0, true);
     }
-    int j = part_number(rest);
+    int j = layer_number(rest);
     if (j < 0 || j >= resnets) {
         return false;
     }
     snprintf(block, sizeof block, "output_blocks.%d", n->first_output[i] + j);
-    return unet_part(out, block, 0, 1, rest);
+    return unet_layer(out, block, 0, 1, rest);
 }
 
 bool bl_ldm_unet_name(bl_stored *out, const bl_ldm_numbers *n, const char *name) {
@@ -144,7 +144,7 @@ bool bl_ldm_unet_name(bl_stored *out, const bl_ldm_numbers *n, const char *name)
         return up_name(out, n, i, rest);
     }
     if ((rest = bl_after(name, "mid_block."))) {
-        return unet_part(out, "middle_block", part_number(rest) == 0 ? 0 : n->second_mid_resnet, 1, rest);
+        return unet_layer(out, "middle_block", layer_number(rest) == 0 ? 0 : n->second_mid_resnet, 1, rest);
     }
     return bl_renamed(out, "", name, unet_ends, COUNT(unet_ends), false);
 }

@@ -1,6 +1,6 @@
 /* What the network predicts, and on which noise schedule it was trained. */
 #include "checkpoint/detect.h"
-#include "checkpoint/parts.h"
+#include "checkpoint/opened.h"
 #include "core/dtype.h"
 
 #include <math.h>

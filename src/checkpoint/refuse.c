@@ -1,6 +1,6 @@
 /* Models and files that are known but not run: what they are, in one sentence. */
 #include "checkpoint/detect.h"
-#include "checkpoint/parts.h"
+#include "checkpoint/opened.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -101,7 +101,7 @@ int bl_refuse_unet(const bl_checkpoint *c, const bl_unet_architecture *u, bl_err
          second = bl_checkpoint_has_module(c, BL_TEXT_ENCODER_2);
     /* One encoder of OpenCLIP's beside conditions: the refiner has pooled text and five sizes among them,
      * unCLIP models a picture's embedding. */
-    bool alone = u->adm_dim && first && !second && c->parts[BL_TEXT_ENCODER].naming == BL_NAMES_OPEN_CLIP;
+    bool alone = u->adm_dim && first && !second && c->modules[BL_TEXT_ENCODER].naming == BL_NAMES_OPEN_CLIP;
     bool refines = alone && u->adm_dim == u->context_dim + (BL_SIZE_VALUES - 1) * BL_SIZE_VALUE_DIM;
     if (refines || (u->adm_dim && second && !first)) {
         return refuse(c, "SDXL's refiner (one text encoder, and an aesthetic score among its conditions)",

@@ -1,5 +1,5 @@
 /* Which modules one file holds, told by names alone. */
-#include "checkpoint/parts.h"
+#include "checkpoint/opened.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -33,26 +33,26 @@ static const layout layouts[] = {
 
 typedef struct probe_context {
     const bl_checkpoint *c;
-    const bl_part *part;
+    const bl_module_files *files;
 } probe_context;
 
 static bool has_start(const void *payload, const char *start) {
     const probe_context *p = payload;
     char full[BL_PREFIX_BYTES + BL_STORED_BYTES];
-    snprintf(full, sizeof full, "%s%s", p->part->prefix, start);
-    for (int i = 0; i < p->part->file_count; i++) {
-        if (bl_safetensors_find_prefix(p->c->files[p->part->first_file + i], full)) {
+    snprintf(full, sizeof full, "%s%s", p->files->prefix, start);
+    for (int i = 0; i < p->files->file_count; i++) {
+        if (bl_safetensors_find_prefix(p->c->files[p->files->first_file + i], full)) {
             return true;
         }
     }
     return false;
 }
 
-bool bl_find_vae(bl_part *out, const bl_checkpoint *c, int first_file, int file_count, const char *prefix,
-                 const char *side) {
-    bl_part p = {.first_file = first_file, .file_count = file_count};
+bool bl_find_vae(bl_module_files *out, const bl_checkpoint *c, int first_file, int file_count,
+                 const char *prefix, const char *side) {
+    bl_module_files p = {.first_file = first_file, .file_count = file_count};
     snprintf(p.prefix, sizeof p.prefix, "%s", prefix);
-    probe_context probe = {.c = c, .part = &p};
+    probe_context probe = {.c = c, .files = &p};
     char start[64];
     snprintf(start, sizeof start, "%smid.", side);
     if (has_start(&probe, start)) {
@@ -73,8 +73,8 @@ bool bl_find_vae(bl_part *out, const bl_checkpoint *c, int first_file, int file_
 }
 
 /* Both halves below one of the prefixes. */
-static void find_vae_halves(bl_part *encoder, bl_part *decoder, const bl_checkpoint *c, int file,
-                            const char *const *prefixes, int count) {
+static void find_vae_halves(bl_module_files *encoder, bl_module_files *decoder, const bl_checkpoint *c,
+                            int file, const char *const *prefixes, int count) {
     for (int i = 0; i < count; i++) {
         if (!encoder->present) {
             bl_find_vae(encoder, c, file, 1, prefixes[i], "encoder.");
@@ -85,34 +85,35 @@ static void find_vae_halves(bl_part *encoder, bl_part *decoder, const bl_checkpo
     }
 }
 
-void bl_find_single_file_parts(bl_checkpoint *c, int file) {
+void bl_find_single_file_modules(bl_checkpoint *c, int file) {
     for (int i = 0; i < COUNT(layouts); i++) {
         const layout *l = &layouts[i];
-        bl_part p = {.present = true, .first_file = file, .file_count = 1, .naming = l->naming};
+        bl_module_files p = {.present = true, .first_file = file, .file_count = 1, .naming = l->naming};
         snprintf(p.prefix, sizeof p.prefix, "%s", l->prefix);
-        const probe_context probe = {.c = c, .part = &p};
-        if (c->parts[l->module].present || !has_start(&probe, l->probe)) {
+        const probe_context probe = {.c = c, .files = &p};
+        if (c->modules[l->module].present || !has_start(&probe, l->probe)) {
             continue;
         }
         if (l->naming == BL_NAMES_LDM_UNET) {
             bl_ldm_number(&p.numbers, has_start, &probe);
         }
-        c->parts[l->module] = p;
+        c->modules[l->module] = p;
     }
     static const char *const prefixes[] = {"first_stage_model.", "vae."};
-    find_vae_halves(&c->parts[BL_VAE_ENCODER], &c->parts[BL_VAE_DECODER], c, file, prefixes, COUNT(prefixes));
+    find_vae_halves(&c->modules[BL_VAE_ENCODER], &c->modules[BL_VAE_DECODER], c, file, prefixes,
+                    COUNT(prefixes));
 }
 
 int bl_take_vae(bl_checkpoint *c, int file, bl_error *err) {
     static const char *const prefixes[] = {"", "first_stage_model.", "vae."};
-    bl_part halves[2] = {{.present = false}, {.present = false}};
+    bl_module_files halves[2] = {{.present = false}, {.present = false}};
     find_vae_halves(&halves[0], &halves[1], c, file, prefixes, COUNT(prefixes));
     if (!halves[0].present && !halves[1].present) {
         return bl_fail(err, BL_E_FORMAT, "%.400s holds no autoencoder (VAE) of a kind that is known",
                        bl_safetensors_path(c->files[file]));
     }
     for (int i = 0; i < 2; i++) {
-        bl_part *p = &c->parts[i ? BL_VAE_DECODER : BL_VAE_ENCODER];
+        bl_module_files *p = &c->modules[i ? BL_VAE_DECODER : BL_VAE_ENCODER];
         if (halves[i].present) {
             json_decref(p->config); /* it described the other autoencoder */
             *p = halves[i];

@@ -13,14 +13,14 @@ typedef struct loop {
     bl_range_fn *fn;
     void *context;
     int64_t n;
-    int parts;
+    int threads;
 } loop;
 
-static void run_part(void *data) {
+static void run_share(void *data) {
     const loop *l = data;
     int t = omp_get_thread_num();
-    int64_t begin = l->n * t / l->parts, end = l->n * (t + 1) / l->parts;
-    if (t < l->parts && begin < end) {
+    int64_t begin = l->n * t / l->threads, end = l->n * (t + 1) / l->threads;
+    if (t < l->threads && begin < end) {
         l->fn(l->context, begin, end, t);
     }
 }
@@ -38,8 +38,8 @@ void bl_parallel_for(int64_t n, int64_t grain, bl_range_fn *fn, void *context) {
         fn(context, 0, n, 0);
         return;
     }
-    loop l = {.fn = fn, .context = context, .n = n, .parts = threads};
-    GOMP_parallel(run_part, &l, (unsigned)threads, 0);
+    loop l = {.fn = fn, .context = context, .n = n, .threads = threads};
+    GOMP_parallel(run_share, &l, (unsigned)threads, 0);
 }
 
 void bl_set_threads(int n) {

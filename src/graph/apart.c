@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PARTS 4 /* at most: more gain little, and the arena plan's time grows with the square of the ops */
+#define SHARES 4 /* at most: more gain little, and the arena plan's time grows with the square of the ops */
 
-/* Items of each part but the last, which may have fewer. 0: nothing to take apart. */
-static int part_items(const bl_graph *g) {
+/* Items of each share but the last, which may have fewer. 0: nothing to take apart. */
+static int share_items(const bl_graph *g) {
     int batch = 0;
     for (int i = 0; i < g->tensor_count; i++) {
         const bl_tensor *t = &g->tensors[i];
@@ -18,7 +18,7 @@ static int part_items(const bl_graph *g) {
         }
         batch = t->n;
     }
-    return batch > 1 ? (batch + PARTS - 1) / PARTS : 0;
+    return batch > 1 ? (batch + SHARES - 1) / SHARES : 0;
 }
 
 static void *copy_of(const void *from, int count, size_t size) {
@@ -29,17 +29,17 @@ static void *copy_of(const void *from, int count, size_t size) {
     return p;
 }
 
-/* A graph of the same weights and blocks, with the tensors themselves and room for `parts` of each, and for
+/* A graph of the same weights and blocks, with the tensors themselves and room for `shares` of each, and for
  * each op as often. */
-static bl_graph *graph_like(const bl_graph *from, int parts) {
+static bl_graph *graph_like(const bl_graph *from, int shares) {
     bl_graph *g = calloc(1, sizeof *g);
     if (!g) {
         return NULL;
     }
     *g = *from;
     g->op_count = 0;
-    g->tensor_room = g->tensor_count = from->tensor_count * (parts + 1);
-    g->op_room = from->op_count * parts;
+    g->tensor_room = g->tensor_count = from->tensor_count * (shares + 1);
+    g->op_room = from->op_count * shares;
     g->weight_room = from->weight_count;
     g->block_room = from->block_count;
     g->tensors = calloc((size_t)g->tensor_room + 1, sizeof *g->tensors);
@@ -52,35 +52,35 @@ static bl_graph *graph_like(const bl_graph *from, int parts) {
     return g;
 }
 
-/* Part `part` of tensor `t` of a graph of `tensors`: behind all tensors and the parts before it. */
-static bl_tensor_id part_of(bl_tensor_id t, int part, int tensors) {
-    return t == BL_NONE ? BL_NONE : t + (part + 1) * tensors;
+/* Share number `share` of tensor `t` of a graph of `tensors`: behind all tensors and the shares before it. */
+static bl_tensor_id share_of(bl_tensor_id t, int share, int tensors) {
+    return t == BL_NONE ? BL_NONE : t + (share + 1) * tensors;
 }
 
-static void take_tensors_apart(bl_graph *to, const bl_graph *from, int parts, int items) {
+static void take_tensors_apart(bl_graph *to, const bl_graph *from, int shares, int items) {
     for (int i = 0; i < from->tensor_count; i++) {
         bl_tensor t = from->tensors[i];
         t.first_op = t.last_op = -1;
         to->tensors[i] = t;
         t.batch = t.n;
-        for (int k = 0; k < parts; k++) {
+        for (int k = 0; k < shares; k++) {
             t.item = k * items;
             t.n = t.batch - t.item < items ? t.batch - t.item : items;
-            to->tensors[part_of(i, k, from->tensor_count)] = t;
+            to->tensors[share_of(i, k, from->tensor_count)] = t;
         }
     }
 }
 
-static void take_block_apart(bl_graph *to, const bl_graph *from, int block, int parts) {
+static void take_block_apart(bl_graph *to, const bl_graph *from, int block, int shares) {
     const bl_block *b = &from->blocks[block];
     to->blocks[block].first_op = to->op_count;
-    for (int k = 0; k < parts; k++) {
+    for (int k = 0; k < shares; k++) {
         for (int i = b->first_op; i < b->first_op + b->op_count; i++) {
             bl_op op = from->ops[i];
             for (int j = 0; j < BL_OP_INPUTS; j++) {
-                op.in[j] = part_of(op.in[j], k, from->tensor_count);
+                op.in[j] = share_of(op.in[j], k, from->tensor_count);
             }
-            op.out = part_of(op.out, k, from->tensor_count);
+            op.out = share_of(op.out, k, from->tensor_count);
             to->ops[to->op_count++] = op;
         }
     }
@@ -88,18 +88,18 @@ static void take_block_apart(bl_graph *to, const bl_graph *from, int block, int 
 }
 
 int bl_graph_apart(bl_graph **out, const bl_graph *g, bl_error *err) {
-    int items = part_items(g), parts = items ? (g->tensors[g->ops[0].out].n + items - 1) / items : 0;
+    int items = share_items(g), shares = items ? (g->tensors[g->ops[0].out].n + items - 1) / items : 0;
     *out = NULL;
     if (!items) {
         return 0;
     }
-    bl_graph *apart = graph_like(g, parts);
+    bl_graph *apart = graph_like(g, shares);
     if (!apart) {
         return bl_fail_memory(err, "taking a graph apart", (uint64_t)g->op_count * sizeof *g->ops);
     }
-    take_tensors_apart(apart, g, parts, items);
+    take_tensors_apart(apart, g, shares, items);
     for (int b = 0; b < g->block_count; b++) {
-        take_block_apart(apart, g, b, parts);
+        take_block_apart(apart, g, b, shares);
     }
     int rc = bl_graph_finish(apart, err);
     if (rc) {

@@ -1,8 +1,8 @@
-/* The same graph for a batch taken apart: within each block its ops run for one part of the batch after the
- * other, so that what lives only inside a block exists for one part at a time, and weights still cross once.
+/* The same graph for a batch taken apart: within each block its ops run for one share of the batch after the
+ * other, so that what lives only inside a block exists for one share at a time, and weights still cross once.
  *
- * Each activation becomes one tensor for each part, with a life of its own. Inputs and outputs stay what they
- * are, and have parts beside them that are views. Weights and blocks are those of the graph. */
+ * Each activation becomes one tensor for each share, with a life of its own. Inputs and outputs stay what
+ * they are, and have shares beside them that are views. Weights and blocks are those of the graph. */
 #ifndef BALLAST_GRAPH_APART_H
 #define BALLAST_GRAPH_APART_H
 

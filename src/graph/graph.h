@@ -44,7 +44,7 @@ typedef struct bl_tensor {
     bl_layout layout;
     bl_dtype dtype;
     int n, h, w, c;
-    int item, batch;       /* of a part of a batch (apart.h): its first item, and all there are; else 0 */
+    int item, batch;       /* of a share of a batch (apart.h): its first item, and all there are; else 0 */
     int port;              /* index among the inputs or among the outputs; -1 in the arena */
     int first_op, last_op; /* first op that writes it, last op that reads or writes it */
 } bl_tensor;

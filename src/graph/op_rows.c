@@ -214,13 +214,13 @@ static bl_op_memory over_residual(const bl_graph *g, const bl_op *op) {
     return (bl_op_memory){.inplace = op->in[1] != BL_NONE && op->act != BL_ACT_GEGLU ? 1 : -1};
 }
 
-/* A folded op goes over its picture, or its rows, in at least so many parts. */
-#define PARTS 16
+/* A folded op goes over its picture, or its rows, in at least so many bands. */
+#define BANDS 16
 
 /* A band has its input, with a row above and below, and its output. */
 static bl_op_memory in_bands(const bl_graph *g, const bl_op *op) {
     const bl_tensor *out = &g->tensors[op->out];
-    uint64_t rows = (uint64_t)(out->h + PARTS - 1) / PARTS, w = (uint64_t)out->w;
+    uint64_t rows = (uint64_t)(out->h + BANDS - 1) / BANDS, w = (uint64_t)out->w;
     uint64_t c = (uint64_t)g->weights[op->weight].shape[1], o = (uint64_t)out->c;
     return (bl_op_memory){.scratch_bytes = ((rows + 2) * w * c + rows * w * o) * bl_dtype_size(g->dtype),
                           .inplace = bl_fold_overwrites(g, op),
@@ -232,7 +232,7 @@ static bl_op_memory in_slices(const bl_graph *g, const bl_op *op) {
     const bl_tensor *x = &g->tensors[op->in[0]];
     uint64_t rows = (uint64_t)x->n * (uint64_t)x->h * (uint64_t)x->w;
     uint64_t hidden = (uint64_t)g->weights[op->weight3].shape[1];
-    return (bl_op_memory){.scratch_bytes = (rows + PARTS - 1) / PARTS * hidden * bl_dtype_size(g->dtype),
+    return (bl_op_memory){.scratch_bytes = (rows + BANDS - 1) / BANDS * hidden * bl_dtype_size(g->dtype),
                           .inplace = op->in[1] != BL_NONE ? 1 : -1};
 }
 

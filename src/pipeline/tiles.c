@@ -4,7 +4,7 @@
 #include <string.h>
 
 #define QUARTER \
-    4 /* part of a tile's side over which the next one fades in, and by which they overlap at least */
+    4 /* share of a tile's side over which the next one fades in, and by which they overlap at least */
 
 static const int sides[] = {128, 96, BL_TILES_SMALLEST, 0};
 
@@ -76,19 +76,19 @@ static line lines_across(const bl_tiles *t, int scale) {
     return (line){t->across, t->width, t->columns, scale};
 }
 
-void bl_tiles_take(float *part, const bl_tiles *t, int tile, const float *whole, bl_tiles_plane plane) {
+void bl_tiles_take(float *cut, const bl_tiles *t, int tile, const float *whole, bl_tiles_plane plane) {
     line down = lines_down(t, plane.scale), across = lines_across(t, plane.scale);
     int top = start_of(&down, tile / t->across), left = start_of(&across, tile % t->across);
     int height = plane.scale * t->height, rows = plane.scale * t->rows;
     size_t width = (size_t)plane.scale * (size_t)t->width, columns = (size_t)plane.scale * (size_t)t->columns;
     for (int k = 0; k < plane.channels * rows; k++) {
         int c = k / rows, y = top + k % rows;
-        memcpy(part + (size_t)k * columns, whole + ((size_t)c * (size_t)height + (size_t)y) * width + left,
-               columns * sizeof *part);
+        memcpy(cut + (size_t)k * columns, whole + ((size_t)c * (size_t)height + (size_t)y) * width + left,
+               columns * sizeof *cut);
     }
 }
 
-void bl_tiles_add(float *whole, const bl_tiles *t, int tile, const float *part, bl_tiles_plane plane) {
+void bl_tiles_add(float *whole, const bl_tiles *t, int tile, const float *cut, bl_tiles_plane plane) {
     line down = lines_down(t, plane.scale), across = lines_across(t, plane.scale);
     int row = tile / t->across, column = tile % t->across;
     int top = start_of(&down, row), left = start_of(&across, column);
@@ -99,7 +99,7 @@ void bl_tiles_add(float *whole, const bl_tiles *t, int tile, const float *part, 
         for (int k = 0; beside > 0 && k < plane.channels * rows; k++) {
             int c = k / rows, y = top + k % rows;
             whole[((size_t)c * (size_t)height + (size_t)y) * width + (size_t)(left + x)] +=
-                beside * weight_of(&down, row, y) * part[(size_t)k * (size_t)columns + (size_t)x];
+                beside * weight_of(&down, row, y) * cut[(size_t)k * (size_t)columns + (size_t)x];
         }
     }
 }

@@ -35,12 +35,12 @@ typedef struct bl_tiles_plane {
     int channels, scale; /* scale: 8 for pixels, 1 for latents */
 } bl_tiles_plane;
 
-/* Copies tile number `tile` of `whole` [channels, scale height, scale width] to `part` [channels, scale rows,
+/* Copies tile number `tile` of `whole` [channels, scale height, scale width] to `cut` [channels, scale rows,
  * scale columns]. */
-void bl_tiles_take(float *part, const bl_tiles *t, int tile, const float *whole, bl_tiles_plane plane);
+void bl_tiles_take(float *cut, const bl_tiles *t, int tile, const float *whole, bl_tiles_plane plane);
 
 /* Adds tile number `tile` to its place in `whole`, weighted so that all tiles together weigh 1 everywhere.
  * The whole begins with zeros. */
-void bl_tiles_add(float *whole, const bl_tiles *t, int tile, const float *part, bl_tiles_plane plane);
+void bl_tiles_add(float *whole, const bl_tiles *t, int tile, const float *cut, bl_tiles_plane plane);
 
 #endif

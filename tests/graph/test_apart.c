@@ -1,4 +1,4 @@
-/* A batch taken apart: each block runs for one part after the other, activations live for their part alone,
+/* A batch taken apart: each block runs for one share after the other, activations live for their share alone,
  * inputs and outputs are views of the batch; what cannot be taken apart is left. */
 #include "graph/apart.h"
 #include "graph/arena.h"
@@ -46,27 +46,27 @@ static bl_graph *apart(const bl_graph *g) {
     return a;
 }
 
-/* `parts` of `items`, the last of `rest`. */
-static void check_parts(int batch, int parts, int items, int rest) {
+/* `shares` of `items`, the last of `rest`. */
+static void check_shares(int batch, int shares, int items, int rest) {
     bl_graph *g = wide_blocks(batch, 0), *a = apart(g);
     assert_non_null(a);
-    assert_int_equal(a->op_count, g->op_count * parts);
+    assert_int_equal(a->op_count, g->op_count * shares);
     assert_int_equal(a->weight_count, g->weight_count);
     assert_int_equal(a->block_count, g->block_count);
     for (int b = 0, at = 0; b < g->block_count; b++) {
         const bl_block *from = &g->blocks[b], *to = &a->blocks[b];
         assert_int_equal(to->first_op, at);
-        assert_int_equal(to->op_count, from->op_count * parts);
+        assert_int_equal(to->op_count, from->op_count * shares);
         assert_int_equal(to->weight_count, from->weight_count);
         for (int i = 0; i < to->op_count; i++, at++) {
             const bl_op *op = &a->ops[at], *like = &g->ops[from->first_op + i % from->op_count];
             const bl_tensor *in = &a->tensors[op->in[0]], *out = &a->tensors[op->out];
-            int part = i / from->op_count;
+            int share = i / from->op_count;
             assert_int_equal(op->kind, like->kind);
             assert_int_equal(op->weight, like->weight);
             assert_int_equal(op->block, b);
-            assert_int_equal(out->n, part == parts - 1 ? rest : items);
-            assert_int_equal(out->item, part * items);
+            assert_int_equal(out->n, share == shares - 1 ? rest : items);
+            assert_int_equal(out->item, share * items);
             assert_int_equal(out->batch, batch);
             assert_int_equal(in->n, out->n);
             assert_int_equal(in->item, out->item);
@@ -82,10 +82,10 @@ static void check_parts(int batch, int parts, int items, int rest) {
 
 static void test_parts(void **state) {
     (void)state;
-    check_parts(2, 2, 1, 1);
-    check_parts(3, 3, 1, 1);
-    check_parts(5, 3, 2, 1);
-    check_parts(8, 4, 2, 2);
+    check_shares(2, 2, 1, 1);
+    check_shares(3, 3, 1, 1);
+    check_shares(5, 3, 2, 1);
+    check_shares(8, 4, 2, 2);
 }
 
 static void test_nothing_to_take_apart(void **state) {

@@ -147,7 +147,7 @@ void bl_cpu_executable_close(bl_executable *x);
 void bl_cpu_executable_info(const bl_executable *x, bl_exec_info *out);
 /* The kernels of the executable's dtype. */
 const bl_typed_kernels *bl_cpu_typed(const bl_executable *x);
-/* Pictures of the whole batch of which `t` may be a part. */
+/* Pictures of the whole batch of which `t` may be a share. */
 int bl_cpu_batch(const bl_tensor *t);
 
 /* Of one picture. */
@@ -174,21 +174,21 @@ void bl_cpu_add_row(const bl_running *r, void *y, const float *row, int64_t rows
 /* oneDNN adds to its destination: puts the residual there, unless the arena plan already has it there. */
 void bl_cpu_place_residual(const bl_running *r, void *dst);
 
-/* part.c */
+/* piece.c */
 /* Is the product handed to a general matrix product, which adds up in an order that depends on the shape? */
 bool bl_cpu_is_general(const bl_dnnl_primitive *p);
 /* Is it oneDNN's slow reference, which is there for any layout? */
 bool bl_cpu_is_reference(const bl_dnnl_primitive *p);
-/* Open the product of a part of something larger. *sure = false where the whole is done another way, so that
+/* Open the product of a piece of something larger. *sure = false where the whole is done another way, so that
  * its bits may be others. */
-int bl_cpu_part_conv(bl_dnnl_primitive **out, const bl_cpu *cpu, const bl_packed *p, const bl_dnnl_conv *part,
-                     const bl_dnnl_conv *whole, bool *sure, bl_error *err);
-int bl_cpu_part_linear(bl_dnnl_primitive **out, const bl_cpu *cpu, const bl_packed *p, bl_dnnl_linear part,
-                       int64_t whole_rows, bool *sure, bl_error *err);
+int bl_cpu_piece_conv(bl_dnnl_primitive **out, const bl_cpu *cpu, const bl_packed *p,
+                      const bl_dnnl_conv *piece, const bl_dnnl_conv *whole, bool *sure, bl_error *err);
+int bl_cpu_piece_linear(bl_dnnl_primitive **out, const bl_cpu *cpu, const bl_packed *p, bl_dnnl_linear piece,
+                        int64_t whole_rows, bool *sure, bl_error *err);
 
 /* run_winograd.c */
 /* Fills in how the work is cut; the shape must be there. `picture`: tiles of one whole picture, of which the
- * job may do a part. */
+ * job may do a strip. */
 void bl_cpu_winograd_plan(bl_winograd_job *j, int64_t picture, int threads);
 uint64_t bl_cpu_winograd_scratch(const bl_winograd_job *j, int threads);
 void bl_cpu_winograd_run(const bl_winograd_job *job, const bl_typed_kernels *k, unsigned char *scratch);

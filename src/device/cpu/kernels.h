@@ -37,7 +37,7 @@ typedef struct bl_attention_job {
 
 /* A 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3), in F32 whatever the type of its tensors. Tiles are
  * taken in batches, whose transformed input all threads share. A task is one group of output channels of one
- * part of the batch; it takes the input channels in slices, so that the transformed filters of a group and
+ * strip of the batch; it takes the input channels in slices, so that the transformed filters of a group and
  * slice stay in its core's cache. Or, where there are many tiles and few channels, all filters are
  * transformed once and kept; a task is then one block of tiles, input transform included. None of these
  * choices changes a result, except `depth`. */
@@ -56,17 +56,17 @@ typedef struct bl_winograd_job {
     int n, h, w, c, oh, ow, o, top, left;
     int stride; /* 1; or 2: of oh x ow outputs only every other row and column is written, to a smaller y */
     int64_t bias_stride;
-    int batch, part, parts; /* tiles of a batch and of a part (multiples of 12); parts of a batch */
-    int group, depth;       /* output channels of a group (a multiple of 16), input channels of a slice */
-    float *input;           /* [36][batch][c up to 16] and 16 floats after each of the 36 */
-    const void *zeros;      /* [c] of the type of x */
-    float *kept;            /* filters of all groups, each as `filter` below, or NULL; then `depth` is c */
-    int64_t tile;           /* where the batch begins */
-    int tiles;              /* in the batch */
-    bool keep;              /* the plan: filters are kept */
+    int batch, strip, strips; /* tiles of a batch and of a strip (multiples of 12); strips of a batch */
+    int group, depth;         /* output channels of a group (a multiple of 16), input channels of a slice */
+    float *input;             /* [36][batch][c up to 16] and 16 floats after each of the 36 */
+    const void *zeros;        /* [c] of the type of x */
+    float *kept;              /* filters of all groups, each as `filter` below, or NULL; then `depth` is c */
+    int64_t tile;             /* where the batch begins */
+    int tiles;                /* in the batch */
+    bool keep;                /* the plan: filters are kept */
     /* inside a task: */
     float *filter;                 /* [36][group / lanes][depth][lanes] and 16 floats after each of the 36 */
-    float *output;                 /* [36][part][group] and 16 floats after each of the 36 */
+    float *output;                 /* [36][strip][group] and 16 floats after each of the 36 */
     int first, out, outs, in, ins; /* tile of the batch; output and input channels and how many */
 } bl_winograd_job;
 
@@ -99,8 +99,8 @@ typedef struct bl_typed_kernels {
     void (*attention_pack)(const bl_attention_job *a, int64_t begin, int64_t end);
     void (*attention_run)(const bl_attention_job *a, int64_t begin, int64_t end, void *scratch);
 
-    /* Winograd: input over [0, tiles), then run over [0, groups x parts). With kept filters: filters over
-     * [0, groups), then blocks over [0, tiles / part up), where `tiles` is all. `scratch`: for each thread.
+    /* Winograd: input over [0, tiles), then run over [0, groups x strips). With kept filters: filters over
+     * [0, groups), then blocks over [0, tiles / strip up), where `tiles` is all. `scratch`: for each thread.
      */
     void (*winograd_input)(const bl_winograd_job *j, int64_t begin, int64_t end);
     void (*winograd_run)(const bl_winograd_job *j, int64_t begin, int64_t end, void *scratch);

@@ -20,7 +20,7 @@ static inline int64_t wino_filter_step(const bl_winograd_job *j) {
     return (int64_t)j->group * j->depth + 16;
 }
 static inline int64_t wino_output_step(const bl_winograd_job *j) {
-    return (int64_t)j->part * j->group + 16;
+    return (int64_t)j->strip * j->group + 16;
 }
 
 /* t = B^T d */
@@ -222,9 +222,9 @@ static void NAME(winograd_run)(const bl_winograd_job *job, int64_t begin, int64_
     j.filter = scratch;
     j.output = j.filter + 36 * wino_filter_step(&j);
     for (int64_t task = begin; task < end; task++) {
-        NAME(wino_enter_group)(&j, (int)(task / j.parts));
-        j.first = (int)(task % j.parts) * j.part;
-        j.tiles = job->tiles - j.first < j.part ? job->tiles - j.first : j.part;
+        NAME(wino_enter_group)(&j, (int)(task / j.strips));
+        j.first = (int)(task % j.strips) * j.strip;
+        j.tiles = job->tiles - j.first < j.strip ? job->tiles - j.first : j.strip;
         for (j.in = 0; j.in < j.c && j.tiles > 0; j.in += j.depth) {
             j.ins = j.c - j.in < j.depth ? j.c - j.in : j.depth;
             NAME(wino_filters)(&j);
@@ -248,13 +248,13 @@ static void NAME(winograd_filters)(const bl_winograd_job *job, int64_t begin, in
 
 static void NAME(winograd_blocks)(const bl_winograd_job *job, int64_t begin, int64_t end, void *scratch) {
     bl_winograd_job j = *job;
-    j.batch = j.part;
+    j.batch = j.strip;
     j.ins = j.c;
     j.input = scratch;
     j.output = j.input + 36 * wino_input_step(&j);
     for (int64_t block = begin; block < end; block++) {
-        j.tile = block * j.part;
-        j.tiles = job->tiles - j.tile < j.part ? (int)(job->tiles - j.tile) : j.part;
+        j.tile = block * j.strip;
+        j.tiles = job->tiles - j.tile < j.strip ? (int)(job->tiles - j.tile) : j.strip;
         NAME(winograd_input)(&j, 0, j.tiles);
         for (int group = 0; group * j.group < j.o; group++) {
             j.filter = j.kept + (int64_t)group * 36 * wino_filter_step(&j);

@@ -80,9 +80,9 @@ static int prepare(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl
         return 0;
     }
     s->each_image = bl_cpu_each_image(op, out);
-    bl_dnnl_conv part = bl_cpu_dnnl_conv(p, op, in, out, s->each_image ? 1 : in->n), whole = part;
+    bl_dnnl_conv piece = bl_cpu_dnnl_conv(p, op, in, out, s->each_image ? 1 : in->n), whole = piece;
     whole.n = s->each_image ? 1 : bl_cpu_batch(in);
-    int rc = bl_cpu_part_conv(&s->product, x->module->cpu, p, &part, &whole, sure, err);
+    int rc = bl_cpu_piece_conv(&s->product, x->module->cpu, p, &piece, &whole, sure, err);
     if (rc) {
         return rc;
     }

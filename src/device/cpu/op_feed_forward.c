@@ -31,8 +31,8 @@ static int prepare(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl
                              .o = out->c,
                              .bias = op->weight4 != BL_NONE,
                              .sum = op->in[1] != BL_NONE};
-    int rc = bl_cpu_part_linear(&s->product, x->module->cpu, p, first, whole, sure, err);
-    rc = rc ? rc : bl_cpu_part_linear(&s->side, x->module->cpu, q, second, whole, sure, err);
+    int rc = bl_cpu_piece_linear(&s->product, x->module->cpu, p, first, whole, sure, err);
+    rc = rc ? rc : bl_cpu_piece_linear(&s->side, x->module->cpu, q, second, whole, sure, err);
     if (rc) {
         return rc;
     }

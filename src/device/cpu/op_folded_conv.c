@@ -33,7 +33,7 @@ static int prepare_product(bl_executable *x, bl_step *s, const bl_op *op, bool *
     part.h = s->bands.rows;
     bl_dnnl_conv band = bl_cpu_dnnl_conv(p, op, &in, &part, 1);
     band.top = band.bottom = 0;
-    int rc = bl_cpu_part_conv(&s->product, x->module->cpu, p, &band, &whole, sure, err);
+    int rc = bl_cpu_piece_conv(&s->product, x->module->cpu, p, &band, &whole, sure, err);
     /* the reference is there for pictures too small for the packed layout, which Winograd's algorithm takes
      * over */
     *sure = *sure && !rc && !(p->winograd && bl_cpu_is_reference(s->product));
@@ -49,7 +49,7 @@ static int prepare_side(bl_executable *x, bl_step *s, const bl_op *op, bool *sur
                         .c = in->c,
                         .o = p->weight.shape[0],
                         .bias = true};
-    return bl_cpu_part_linear(&s->side, x->module->cpu, p, l, whole, sure, err);
+    return bl_cpu_piece_linear(&s->side, x->module->cpu, p, l, whole, sure, err);
 }
 
 static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op) {

@@ -9,8 +9,8 @@
 static int open_linear(bl_executable *x, bl_step *s, const bl_packed *p, bl_dnnl_linear l,
                        const bl_tensor *in, bool *sure, bl_error *err) {
     bool alike = true;
-    int rc = bl_cpu_part_linear(&s->product, x->module->cpu, p, l, bl_cpu_batch(in) * bl_cpu_pixels(in),
-                                &alike, err);
+    int rc = bl_cpu_piece_linear(&s->product, x->module->cpu, p, l, bl_cpu_batch(in) * bl_cpu_pixels(in),
+                                 &alike, err);
     if (rc || bl_cpu_batch(in) == 1 || !bl_cpu_is_general(s->product)) {
         *sure = *sure && alike;
         return rc;

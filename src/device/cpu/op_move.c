@@ -34,12 +34,12 @@ static void import_pixels(void *context, int64_t begin, int64_t end, int thread)
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
         for (int c = 0; c < j->in->c; c += CHUNK) {
-            float part[CHUNK];
+            float piece[CHUNK];
             int n = j->in->c - c < CHUNK ? j->in->c - c : CHUNK;
             for (int k = 0; k < n; k++) {
-                part[k] = x[host_index(j->in, i, c + k)];
+                piece[k] = x[host_index(j->in, i, c + k)];
             }
-            j->r->k->from_f32(j->y + (size_t)(i * j->in->c + c) * j->r->element, part, n);
+            j->r->k->from_f32(j->y + (size_t)(i * j->in->c + c) * j->r->element, piece, n);
         }
     }
 }
@@ -57,11 +57,11 @@ static void export_pixels(void *context, int64_t begin, int64_t end, int thread)
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
         for (int c = 0; c < j->out->c; c += CHUNK) {
-            float part[CHUNK];
+            float piece[CHUNK];
             int n = j->out->c - c < CHUNK ? j->out->c - c : CHUNK;
-            j->r->k->to_f32(part, j->x + (size_t)(i * j->out->c + c) * j->r->element, n);
+            j->r->k->to_f32(piece, j->x + (size_t)(i * j->out->c + c) * j->r->element, n);
             for (int k = 0; k < n; k++) {
-                y[host_index(j->out, i, c + k)] = part[k];
+                y[host_index(j->out, i, c + k)] = piece[k];
             }
         }
     }
@@ -83,9 +83,9 @@ static int run_sinusoid(const bl_running *r, bl_error *err) {
     for (int64_t i = 0; i < count; i++) {
         for (int k = 0; k < half; k++) {
             double angle = (double)values[i] * exp(-log(10000.0) * k / half);
-            float part[2] = {(float)cos(angle), (float)sin(angle)};
-            r->k->from_f32(j.y + (size_t)(i * dim + k) * r->element, part, 1);
-            r->k->from_f32(j.y + (size_t)(i * dim + half + k) * r->element, part + 1, 1);
+            float piece[2] = {(float)cos(angle), (float)sin(angle)};
+            r->k->from_f32(j.y + (size_t)(i * dim + k) * r->element, piece, 1);
+            r->k->from_f32(j.y + (size_t)(i * dim + half + k) * r->element, piece + 1, 1);
         }
     }
     return 0;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define INPUT_BYTES (16 << 20) /* of transformed tiles at once: half of a usual last-level cache */
-#define UNIT 12                /* tiles of a part are a multiple of this: whole register tiles */
+#define UNIT 12                /* tiles of a strip are a multiple of this: whole register tiles */
 
 /* Output channels of a group. Measured: 64 read the input half as often as 32, which makes up for the filters
  * of a slice then leaving the second-level cache. */
@@ -44,20 +44,20 @@ static int64_t whole_units(int64_t tiles) {
     return (tiles + UNIT - 1) / UNIT * UNIT;
 }
 
-/* Cuts a batch into groups and parts so that the threads are even, against transforming filters once for each
- * part. */
-static void choose_parts(bl_winograd_job *j, int threads) {
+/* Cuts a batch into groups and strips so that the threads are even, against transforming filters once for
+ * each strip. */
+static void choose_strips(bl_winograd_job *j, int threads) {
     int wide = (int)bl_align_up((uint64_t)j->o, BL_WINOGRAD_LANES);
     bl_winograd_job try = *j;
     double best = 1e300;
     for (int k = 0; k < 2; k++) {
         int group = k ? GROUP_SMALL : GROUP;
         try.group = wide < group ? wide : group;
-        for (try.parts = 1; try.parts <= 16 && try.parts <= j->batch / UNIT; try.parts++) {
-            try.part = (int)whole_units((j->batch + try.parts - 1) / try.parts);
-            int64_t rounds = ((int64_t)groups_of(&try) * try.parts + threads - 1) / threads;
+        for (try.strips = 1; try.strips <= 16 && try.strips <= j->batch / UNIT; try.strips++) {
+            try.strip = (int)whole_units((j->batch + try.strips - 1) / try.strips);
+            int64_t rounds = ((int64_t)groups_of(&try) * try.strips + threads - 1) / threads;
             double cost =
-                (double)rounds * try.group * (try.part * (k ? GROUP_SMALL_COST : 1.0) + FILTER_COST);
+                (double)rounds * try.group * (try.strip * (k ? GROUP_SMALL_COST : 1.0) + FILTER_COST);
             if (cost < best) {
                 best = cost;
                 *j = try;
@@ -68,11 +68,11 @@ static void choose_parts(bl_winograd_job *j, int threads) {
 
 static void plan_kept(bl_winograd_job *j, int64_t row) {
     int wide = (int)bl_align_up((uint64_t)j->o, BL_WINOGRAD_LANES);
-    int64_t part = BLOCK_BYTES / (36 * row * (int64_t)sizeof(float)) / UNIT * UNIT;
+    int64_t strip = BLOCK_BYTES / (36 * row * (int64_t)sizeof(float)) / UNIT * UNIT;
     j->keep = true;
     j->depth = j->c;
     j->group = wide < GROUP ? wide : GROUP;
-    j->part = j->batch = part < UNIT ? UNIT : (int)part;
+    j->strip = j->batch = strip < UNIT ? UNIT : (int)strip;
     j->tiles = (int)tiles_of(j);
 }
 
@@ -89,7 +89,7 @@ void bl_cpu_winograd_plan(bl_winograd_job *j, int64_t picture, int threads) {
     j->batch = (int)whole_units((tiles + batches - 1) / batches);
     int deepest = picture < MANY_TILES ? DEPTH_SMALL : DEPTH, slices = (j->c + deepest - 1) / deepest;
     j->depth = (int)bl_align_up((uint64_t)((j->c + slices - 1) / slices), 16);
-    choose_parts(j, threads);
+    choose_strips(j, threads);
 }
 
 /* bytes of 36 planes of so many floats; the 16 more keep planes out of each other's cache sets */
@@ -111,7 +111,7 @@ static uint64_t shared_bytes(const bl_winograd_job *j) {
 }
 
 static uint64_t thread_bytes(const bl_winograd_job *j) {
-    return (j->keep ? input_bytes(j) : filter_bytes(j)) + planes((int64_t)j->part * j->group);
+    return (j->keep ? input_bytes(j) : filter_bytes(j)) + planes((int64_t)j->strip * j->group);
 }
 
 static uint64_t zero_bytes(const bl_winograd_job *j) {
@@ -159,7 +159,7 @@ void bl_cpu_winograd_run(const bl_winograd_job *job, const bl_typed_kernels *k, 
     if (j->keep) {
         j->kept = (float *)(void *)(scratch + zero_bytes(j));
         bl_parallel_for(groups_of(j), 1, filter_range, &l);
-        bl_parallel_for((j->tiles + j->part - 1) / j->part, 1, block_range, &l);
+        bl_parallel_for((j->tiles + j->strip - 1) / j->strip, 1, block_range, &l);
         return;
     }
     j->input = (float *)(void *)(scratch + zero_bytes(j));
@@ -167,6 +167,6 @@ void bl_cpu_winograd_run(const bl_winograd_job *job, const bl_typed_kernels *k, 
         int64_t left = tiles_of(j) - j->tile;
         j->tiles = (int)(left < j->batch ? left : j->batch);
         bl_parallel_for(j->tiles, 1, input_range, &l);
-        bl_parallel_for((int64_t)groups_of(j) * j->parts, 1, task_range, &l);
+        bl_parallel_for((int64_t)groups_of(j) * j->strips, 1, task_range, &l);
     }
 }

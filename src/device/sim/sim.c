@@ -126,7 +126,7 @@ int bl_sim_executable_describe(bl_executable **out, bl_device_module *m, uint64_
     return 0;
 }
 
-/* Times that each block's weights are read: once for each part of a batch that was taken apart. */
+/* Times that each block's weights are read: once for each share of a batch that was taken apart. */
 static int readings(const bl_graph *g) {
     const bl_tensor *t = &g->tensors[g->ops[0].out];
     return t->batch ? (t->batch + t->n - 1) / t->n : 1;

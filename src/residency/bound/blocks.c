@@ -75,34 +75,34 @@ static int make_clusters(const bl_problem_phase *f, const bl_problem_module *m, 
     return count;
 }
 
-/* Columns of one cluster of a part's module; behind those of all clusters the part's idle and other. */
+/* Columns of one cluster of a section's module; behind those of all clusters the section's idle and other. */
 enum {
     block_kept,   /* bytes kept from one pass to the next, summed */
-    block_entry,  /* there when the part begins, and kept until the first use */
-    block_exit,   /* kept from the last use to the end of the part */
-    block_copied, /* copied for uses in the part */
-    block_early,  /* copied in the part for uses after it */
-    block_after,  /* copied between the part and the next one, which runs the same module */
+    block_entry,  /* there when the section begins, and kept until the first use */
+    block_exit,   /* kept from the last use to the end of the section */
+    block_copied, /* copied for uses in the section */
+    block_early,  /* copied in the section for uses after it */
+    block_after,  /* copied between the section and the next one, which runs the same module */
     block_cover,  /* seconds of compute beside copies of the cluster */
     block_kinds
 };
 
 /* Number of a cluster's first column. */
-static int block_column(const bl_program *l, int part, int c) {
-    return l->block_first[part] + c * block_kinds;
+static int block_column(const bl_program *l, int section, int c) {
+    return l->block_first[section] + c * block_kinds;
 }
 
-/* Seconds of a part in which no copy is under way. */
-static int column_idle(const bl_program *l, int part) {
-    return block_column(l, part, l->cluster_count[part]);
+/* Seconds of a section in which no copy is under way. */
+static int column_idle(const bl_program *l, int section) {
+    return block_column(l, section, l->cluster_count[section]);
 }
 
-/* Seconds of compute in a part beside copies of another module. */
-static int column_other(const bl_program *l, int part, int module) {
-    return column_idle(l, part) + 1 + module;
+/* Seconds of compute in a section beside copies of another module. */
+static int column_other(const bl_program *l, int section, int module) {
+    return column_idle(l, section) + 1 + module;
 }
 
-/* The part whose blocks follow those of part i, or -1: the next one, if it runs the same module. */
+/* The section whose blocks follow those of section i, or -1: the next one, if it runs the same module. */
 static int same_next(const bl_program *l, int i) {
     int next = following(l, i);
     return next >= 0 && l->p->phases[next].module == l->p->phases[i].module && l->cluster_count[next] ? next
@@ -144,7 +144,7 @@ static void block_rows(bl_program *l, int i, const cluster *clusters) {
         bl_lp_add(&l->lp, at + block_entry, 1);
         bl_lp_add(&l->lp, at + block_copied, 1);
         if (next >= 0) {
-            bl_lp_row(&l->lp, 0, INFINITY); /* there at the begin of the next part: from this one */
+            bl_lp_row(&l->lp, 0, INFINITY); /* there at the begin of the next section: from this one */
             bl_lp_add(&l->lp, block_column(l, next, c) + block_entry, -1);
             bl_lp_add(&l->lp, at + block_exit, 1);
             bl_lp_add(&l->lp, at + block_early, 1);
@@ -220,7 +220,7 @@ static void whole_rows(bl_program *l, int i, const cluster *clusters) {
     }
 }
 
-/* Seconds of copies: compute beside them cannot be longer, and with the idle ones they fill the part. */
+/* Seconds of copies: compute beside them cannot be longer, and with the idle ones they fill the section. */
 static void copy_rows(bl_program *l, int i, const cluster *clusters) {
     const bl_problem *p = l->p;
     bl_lp *lp = &l->lp;
@@ -260,19 +260,19 @@ static void copy_rows(bl_program *l, int i, const cluster *clusters) {
     }
 }
 
-static bool must_stream(const bl_problem *p, int part) {
-    return (double)p->modules[p->phases[part].module].bytes / bl_unit > phase_room(p, part);
+static bool must_stream(const bl_problem *p, int section) {
+    return (double)p->modules[p->phases[section].module].bytes / bl_unit > phase_room(p, section);
 }
 
-/* The more such parts, the larger the clusters. */
+/* The more such sections, the larger the clusters. */
 void bl_bound_block_rows(bl_program *l) {
     const bl_problem *p = l->p;
     cluster clusters[2 * clusters_most];
-    int parts = 0;
+    int sections = 0;
     for (int i = 0; i < p->phase_count; i++) {
-        parts += must_stream(p, i);
+        sections += must_stream(p, i);
     }
-    int limit = parts * clusters_most > clusters_in_all ? clusters_in_all / parts : clusters_most;
+    int limit = sections * clusters_most > clusters_in_all ? clusters_in_all / sections : clusters_most;
     limit = limit > 8 ? limit : 8;
     for (int i = 0; i < p->phase_count && !l->lp.no_memory; i++) {
         if (must_stream(p, i)) {

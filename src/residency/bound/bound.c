@@ -185,21 +185,22 @@ static int find_keep(bl_bound *out, bl_program *l, double seconds, bl_error *err
 }
 
 /* First pass, middle, last pass: what comes or goes for a neighbour does so in a pass's time. */
-static int take_apart(bl_program *l, bl_problem *parts, const bl_problem *p, bl_error *err) {
-    *parts = *p;
-    l->p = parts;
-    parts->phases = malloc(3 * (size_t)p->phase_count * sizeof *parts->phases);
-    if (!parts->phases) {
-        return bl_fail_memory(err, "the planner's bound", 3 * (size_t)p->phase_count * sizeof *parts->phases);
+static int take_apart(bl_program *l, bl_problem *sections, const bl_problem *p, bl_error *err) {
+    *sections = *p;
+    l->p = sections;
+    sections->phases = malloc(3 * (size_t)p->phase_count * sizeof *sections->phases);
+    if (!sections->phases) {
+        return bl_fail_memory(err, "the planner's bound",
+                              3 * (size_t)p->phase_count * sizeof *sections->phases);
     }
-    parts->phase_count = 0;
+    sections->phase_count = 0;
     for (int i = 0; i < p->phase_count; i++) {
         int passes = p->phases[i].passes, edge = passes > 1;
-        int part[3] = {edge, passes - 2 * edge, edge};
+        int section[3] = {edge, passes - 2 * edge, edge};
         for (int k = 0; k < 3; k++) {
-            if (part[k] > 0) {
-                parts->phases[parts->phase_count] = p->phases[i];
-                parts->phases[parts->phase_count++].passes = part[k];
+            if (section[k] > 0) {
+                sections->phases[sections->phase_count] = p->phases[i];
+                sections->phases[sections->phase_count++].passes = section[k];
             }
         }
     }
@@ -277,8 +278,8 @@ int bl_bound_steady(double *seconds, const bl_problem *p, bl_error *err) {
 
 int bl_bound_refine(double *seconds, const bl_problem *p, bool steady, bl_error *err) {
     bl_program l = {.steady = steady};
-    bl_problem parts;
-    int rc = take_apart(&l, &parts, p, err);
+    bl_problem sections;
+    int rc = take_apart(&l, &sections, p, err);
     if (rc) {
         return rc;
     }
@@ -286,7 +287,7 @@ int bl_bound_refine(double *seconds, const bl_problem *p, bool steady, bl_error 
     double fine;
     rc = least_seconds(&fine, &l, err);
     *seconds = !rc && fine > *seconds ? fine : *seconds;
-    free(parts.phases);
+    free(sections.phases);
     bl_lp_free(&l.lp);
     return rc;
 }

@@ -22,10 +22,10 @@ static const double bl_unit = 1e9;
 
 typedef struct bl_program {
     bl_lp lp;
-    const bl_problem *p;                      /* with phases in parts, where the finer bound is asked for */
-    int phase_of[3 * BL_PROBLEM_PHASES];      /* the phase that a part belongs to */
-    int cluster_count[3 * BL_PROBLEM_PHASES]; /* of a part; 0: its blocks are not looked at */
-    int block_first[3 * BL_PROBLEM_PHASES];   /* first column of a part's clusters */
+    const bl_problem *p;                 /* with phases in sections, where the finer bound is asked for */
+    int phase_of[3 * BL_PROBLEM_PHASES]; /* the phase that a section belongs to */
+    int cluster_count[3 * BL_PROBLEM_PHASES]; /* of a section; 0: its blocks are not looked at */
+    int block_first[3 * BL_PROBLEM_PHASES];   /* first column of a section's clusters */
     bool steady;
 } bl_program;
 

@@ -1,6 +1,6 @@
 /* What an open checkpoint consists of; internal to the room. */
-#ifndef BALLAST_CHECKPOINT_PARTS_H
-#define BALLAST_CHECKPOINT_PARTS_H
+#ifndef BALLAST_CHECKPOINT_OPENED_H
+#define BALLAST_CHECKPOINT_OPENED_H
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/names.h"
@@ -11,7 +11,7 @@
 #define BL_MAX_FILES 256 /* shards of all modules; published models have fewer than 20 */
 
 /* Where one module's tensors are. */
-typedef struct bl_part {
+typedef struct bl_module_files {
     bool present;
     int first_file, file_count;   /* in bl_checkpoint.files */
     char prefix[BL_PREFIX_BYTES]; /* before each name: "model.diffusion_model." */
@@ -19,14 +19,14 @@ typedef struct bl_part {
     bl_ldm_numbers numbers; /* BL_NAMES_LDM_UNET */
     int vae_levels;         /* BL_NAMES_LDM_VAE */
     json_t *config;         /* its config.json, or NULL; of the VAE, both halves refer to one */
-} bl_part;
+} bl_module_files;
 
 struct bl_checkpoint {
     char *path;
     bool folder;
     bl_safetensors *files[BL_MAX_FILES];
     int file_count;
-    bl_part parts[BL_MODULE_COUNT];
+    bl_module_files modules[BL_MODULE_COUNT];
     json_t *index;     /* model_index.json, or NULL */
     json_t *scheduler; /* scheduler_config.json, or NULL */
 };
@@ -34,15 +34,16 @@ struct bl_checkpoint {
 /* Opens one more file. */
 int bl_add_file(bl_checkpoint *c, const char *path, bl_error *err);
 
-/* Fills parts from the folder at `folder` (one that holds unet/, vae/ ...). */
+/* Fills modules from the folder at `folder` (one that holds unet/, vae/ ...). */
 int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err);
 
-/* Fills the VAE's parts from the folder `folder` itself (one that holds diffusion_pytorch_model.safetensors).
+/* Fills the VAE's modules from the folder `folder` itself (one that holds
+ * diffusion_pytorch_model.safetensors).
  */
 int bl_open_vae_folder(bl_checkpoint *c, const char *folder, bl_error *err);
 
 /* Finds modules in file number `file` by names. */
-void bl_find_single_file_parts(bl_checkpoint *c, int file);
+void bl_find_single_file_modules(bl_checkpoint *c, int file);
 
 /* Finds an autoencoder in file number `file`, whatever its layout and prefix, and lets it stand for the
  * checkpoint's. */
@@ -50,8 +51,8 @@ int bl_take_vae(bl_checkpoint *c, int file, bl_error *err);
 
 /* Chooses between the layouts of an autoencoder whose names begin with `prefix`. False if there is none.
  * `side` is "encoder." or "decoder.". */
-bool bl_find_vae(bl_part *out, const bl_checkpoint *c, int first_file, int file_count, const char *prefix,
-                 const char *side);
+bool bl_find_vae(bl_module_files *out, const bl_checkpoint *c, int first_file, int file_count,
+                 const char *prefix, const char *side);
 
 /* Does a file of [first, first + count) hold a tensor of the name prefix + name? Returns it, and its file in
  * *file. */
