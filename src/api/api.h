@@ -7,12 +7,12 @@
 #include "checkpoint/checkpoint.h"
 #include "core/log.h"
 #include "device/device.h"
-#include "pipeline/engine.h"
 #include "pipeline/generate.h"
 #include "text/tokenizer.h"
 
 struct ballast_context {
     bl_device *device;
+    bl_memory *memory; /* owner of the device's; all models share it */
     bool simulated;
     bl_tokenizer *tokenizer;
     bl_log log;
@@ -25,7 +25,7 @@ struct ballast_model {
     ballast_context *context; /* borrowed */
     bl_checkpoint *ckpt;
     bl_architecture arch;
-    bl_engine *engine;
+    bl_modules *modules;
     bl_dtype dtype, vae_dtype;
     char *name;          /* the file's name without folder and suffix */
     char *vae_name;      /* of another file's VAE, or NULL */

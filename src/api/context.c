@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 const char *ballast_version(void) {
     return BALLAST_VERSION;
@@ -90,6 +91,23 @@ static int open_device(ballast_context *c, const ballast_context_options *o, bl_
     return bl_cpu_open(&c->device, &cpu, err);
 }
 
+/* Where measurements are kept; makes the folder. False where nothing is kept: a described machine needs no
+ * measuring. */
+static bool calibration_path(char *path, size_t room, const ballast_context *c) {
+    if (c->simulated || !c->cache_dir) {
+        return false;
+    }
+    for (const char *p = c->cache_dir; *p; p++) { /* each folder on the way; those that exist are fine */
+        if (*p == '/' && p > c->cache_dir) {
+            snprintf(path, room, "%.*s", (int)(p - c->cache_dir), c->cache_dir);
+            mkdir(path, 0755);
+        }
+    }
+    mkdir(c->cache_dir, 0755);
+    int length = snprintf(path, room, "%s/calibration.db", c->cache_dir);
+    return length > 0 && (size_t)length < room;
+}
+
 int ballast_context_open(ballast_context **out, const ballast_context_options *options, ballast_error *err) {
     *out = NULL;
     ballast_context_options o = BALLAST_CONTEXT_OPTIONS_INIT;
@@ -114,6 +132,11 @@ int ballast_context_open(ballast_context **out, const ballast_context_options *o
     c->cache_dir = cache_dir(o.cache_dir);
     int result = open_device(c, &o, err);
     if (!result) {
+        char path[4096];
+        bool kept = calibration_path(path, sizeof path, c);
+        result = bl_memory_open(&c->memory, c->device, kept ? path : NULL, &c->log, err);
+    }
+    if (!result) {
         result = bl_tokenizer_new(&c->tokenizer, err);
     }
     if (result) {
@@ -128,6 +151,7 @@ void ballast_context_close(ballast_context **context) {
     ballast_context *c = *context;
     if (c) {
         bl_tokenizer_free(&c->tokenizer);
+        bl_memory_close(&c->memory);
         bl_device_close(&c->device);
         free(c->cache_dir);
         free(c);

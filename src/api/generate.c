@@ -52,7 +52,7 @@ static int native_size(const ballast_model *m) {
 }
 
 static bl_pipeline pipeline_of(const ballast_model *m) {
-    return (bl_pipeline){.engine = m->engine,
+    return (bl_pipeline){.modules = m->modules,
                          .arch = &m->arch,
                          .tokenizer = m->context->tokenizer,
                          .model_name = m->name,
@@ -125,7 +125,8 @@ int ballast_plan(char **json, char **text, ballast_model *model, const ballast_g
         wish.compare = plan->compare != 0;
         wish.svg_path = plan->svg_path;
         if (plan->sweep) {
-            result = read_sweep(&wish, plan->sweep, bl_engine_memory(model->engine), err);
+            result =
+                read_sweep(&wish, plan->sweep, bl_memory_caps(model->context->memory)->memory_bytes, err);
         } else if (plan->svg_path) {
             result = bl_fail(err, BL_E_ARGUMENT, "svg: there is nothing to plot without a sweep");
         }

@@ -2,10 +2,8 @@
 
 #include "pipeline/utf8.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* "sd_xl_base_1.0" of "/models/sd_xl_base_1.0.safetensors" and of "/models/sd_xl_base_1.0/". */
 static char *name_of(const char *path) {
@@ -92,23 +90,6 @@ static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_
     return result;
 }
 
-/* Where measurements are kept; makes the folder. False where nothing is kept: a described machine needs no
- * measuring. */
-static bool calibration_path(char *path, size_t room, const ballast_context *c) {
-    if (c->simulated || !c->cache_dir) {
-        return false;
-    }
-    for (const char *p = c->cache_dir; *p; p++) { /* each folder on the way; those that exist are fine */
-        if (*p == '/' && p > c->cache_dir) {
-            snprintf(path, room, "%.*s", (int)(p - c->cache_dir), c->cache_dir);
-            mkdir(path, 0755);
-        }
-    }
-    mkdir(c->cache_dir, 0755);
-    int length = snprintf(path, room, "%s/calibration.db", c->cache_dir);
-    return length > 0 && (size_t)length < room;
-}
-
 int ballast_model_open(ballast_model **out, ballast_context *context, const ballast_model_options *options,
                        ballast_error *err) {
     *out = NULL;
@@ -129,17 +110,14 @@ int ballast_model_open(ballast_model **out, ballast_context *context, const ball
     int result = m->name ? open_checkpoint(m, options, err) : bl_fail_memory(err, "the model's name", 0);
     if (!result) {
         m->vae_name = name_of_vae(m->ckpt, options->vae_path);
-        char path[4096];
-        bool kept = calibration_path(path, sizeof path, context);
-        bl_engine_options eo = {.calibration_path = kept ? path : NULL,
-                                .device = context->device,
-                                .ckpt = m->ckpt,
-                                .arch = &m->arch,
-                                .dtype = m->dtype,
-                                .vae_dtype = m->vae_dtype,
-                                .vae_follows = !options->vae_dtype,
-                                .log = &context->log};
-        result = bl_engine_open(&m->engine, &eo, err);
+        bl_modules_options mo = {.memory = context->memory,
+                                 .ckpt = m->ckpt,
+                                 .arch = &m->arch,
+                                 .dtype = m->dtype,
+                                 .vae_dtype = m->vae_dtype,
+                                 .vae_follows = !options->vae_dtype,
+                                 .log = &context->log};
+        result = bl_modules_open(&m->modules, &mo, err);
     }
     if (result) {
         ballast_model_close(&m);
@@ -153,7 +131,7 @@ void ballast_model_close(ballast_model **model) {
     ballast_model *m = *model;
     if (m) {
         bl_model_hash_close(&m->hash);
-        bl_engine_close(&m->engine);
+        bl_modules_close(&m->modules);
         bl_checkpoint_close(&m->ckpt);
         free(m->name);
         free(m->vae_name);

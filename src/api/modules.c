@@ -8,7 +8,7 @@
 
 int ballast_model_inspect(char **json, ballast_model *model, int width, int height, ballast_error *err) {
     json_t *object = NULL;
-    int result = bl_inspect(&object, model->engine, model->ckpt, &model->arch, width, height, err);
+    int result = bl_inspect(&object, model->modules, model->ckpt, &model->arch, width, height, err);
     return result ? result : bl_json_text(json, object, err);
 }
 

@@ -51,15 +51,15 @@ void bl_condition_clear(bl_condition *c) {
     memset(c, 0, sizeof *c);
 }
 
-int bl_condition_phases(bl_condition *c, bl_engine *engine, const bl_request *r, const bl_architecture *arch,
-                        bl_error *err) {
+int bl_condition_phases(bl_condition *c, bl_generation *generation, const bl_request *r,
+                        const bl_architecture *arch, bl_error *err) {
     static const char *const names[] = {"encode prompt", "encode prompt 2"};
     /* 1 is the last layer, as 0; SDXL's context does not depend on it */
     int clip_skip = arch->family == BL_SDXL || r->o->clip_skip == 1 ? 0 : r->o->clip_skip;
     for (int e = 0; e < encoders_of(arch); e++) {
         bl_shape_key key = {.batch = c->rows * c->chunks, .clip_skip = clip_skip};
-        c->phase[e] =
-            bl_engine_phase(engine, names[e], "prompt", e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER, key, 1, err);
+        c->phase[e] = bl_generation_phase(generation, names[e], "prompt",
+                                          e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER, key, 1, err);
         if (c->phase[e] < 0) {
             return c->phase[e];
         }
@@ -68,7 +68,7 @@ int bl_condition_phases(bl_condition *c, bl_engine *engine, const bl_request *r,
 }
 
 /* Runs one encoder on all chunks of both rows and puts its share of the channels into the context. */
-static int encode(bl_condition *c, bl_engine *engine, const bl_architecture *arch, int e, int channel,
+static int encode(bl_condition *c, bl_generation *generation, const bl_architecture *arch, int e, int channel,
                   bl_error *err) {
     const bl_text_architecture *t = &arch->text[e];
     size_t chunks = (size_t)c->rows * (size_t)c->chunks, tokens = chunks * BL_CHUNK_TOKENS,
@@ -90,10 +90,11 @@ static int encode(bl_condition *c, bl_engine *engine, const bl_architecture *arc
     bool wants_pooled = e == 1 && c->pooled_dim;
     bl_port inputs[] = {{"ids", ids}, {wants_pooled ? "eos" : NULL, eos}, {NULL, NULL}};
     bl_port outputs[] = {{"context", hidden}, {wants_pooled ? "text_embeds" : NULL, pooled}, {NULL, NULL}};
-    result = bl_engine_pass(engine, c->phase[e], inputs, outputs, err);
+    result = bl_generation_pass(generation, c->phase[e], inputs, outputs, err);
     size_t pooled_floats = wants_pooled ? chunks * (size_t)t->projection : 0;
     if (!result && !(bl_all_finite(hidden, tokens * width) && bl_all_finite(pooled, pooled_floats))) {
-        result = bl_fail_nan(engine, e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER, "in the encoded prompt", err);
+        result =
+            bl_fail_nan(generation, e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER, "in the encoded prompt", err);
     }
     for (size_t k = 0; k < chunks && !result; k++) {
         int row = (int)(k / (size_t)c->chunks);
@@ -117,7 +118,8 @@ done:
     return result;
 }
 
-int bl_condition_encode(bl_condition *c, bl_engine *engine, const bl_architecture *arch, bl_error *err) {
+int bl_condition_encode(bl_condition *c, bl_generation *generation, const bl_architecture *arch,
+                        bl_error *err) {
     size_t row = (size_t)c->chunks * BL_CHUNK_TOKENS * (size_t)c->context_dim;
     c->context = calloc((size_t)c->rows * row, sizeof *c->context);
     c->pooled = calloc((size_t)c->rows * (size_t)c->pooled_dim + 1, sizeof *c->pooled);
@@ -126,7 +128,7 @@ int bl_condition_encode(bl_condition *c, bl_engine *engine, const bl_architectur
     }
     int result = 0;
     for (int e = 0, channel = 0; e < encoders_of(arch) && !result; e++) {
-        result = encode(c, engine, arch, e, channel, err);
+        result = encode(c, generation, arch, e, channel, err);
         channel += arch->text[e].width;
     }
     if (!result && c->zero_row) {

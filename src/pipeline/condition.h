@@ -2,7 +2,7 @@
 #ifndef BALLAST_PIPELINE_CONDITION_H
 #define BALLAST_PIPELINE_CONDITION_H
 
-#include "pipeline/engine.h"
+#include "pipeline/generation.h"
 #include "pipeline/request.h"
 #include "text/prompt.h"
 
@@ -23,10 +23,11 @@ int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architec
 void bl_condition_clear(bl_condition *c);
 
 /* Declares the encoders' phases. */
-int bl_condition_phases(bl_condition *c, bl_engine *engine, const bl_request *r, const bl_architecture *arch,
-                        bl_error *err);
+int bl_condition_phases(bl_condition *c, bl_generation *generation, const bl_request *r,
+                        const bl_architecture *arch, bl_error *err);
 
 /* Runs them and fills context and pooled. BL_E_NUMERIC if an encoder makes NaN. */
-int bl_condition_encode(bl_condition *c, bl_engine *engine, const bl_architecture *arch, bl_error *err);
+int bl_condition_encode(bl_condition *c, bl_generation *generation, const bl_architecture *arch,
+                        bl_error *err);
 
 #endif

@@ -124,7 +124,7 @@ static int denoise(void *payload, const float *x, double sigma, double timestep,
                         {"context", s->context},   {sdxl ? "text_embeds" : NULL, s->pooled},
                         {"time_ids", s->time_ids}, {NULL, NULL}};
     bl_port outputs[] = {{"output", s->output}, {NULL, NULL}};
-    int result = bl_engine_pass(job->engine, job->phase, inputs, outputs, err);
+    int result = bl_generation_pass(job->generation, job->phase, inputs, outputs, err);
     if (result) {
         return result;
     }
@@ -145,7 +145,7 @@ static int denoise(void *payload, const float *x, double sigma, double timestep,
     if (!bl_all_finite(denoised, total)) { /* NaN in either half ends up here */
         char where[64];
         snprintf(where, sizeof where, "at timestep %g", timestep);
-        return bl_fail_nan(job->engine, BL_UNET, where, err);
+        return bl_fail_nan(job->generation, BL_UNET, where, err);
     }
     return 0;
 }

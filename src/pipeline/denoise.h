@@ -3,7 +3,7 @@
 #define BALLAST_PIPELINE_DENOISE_H
 
 #include "pipeline/condition.h"
-#include "pipeline/engine.h"
+#include "pipeline/generation.h"
 #include "pipeline/request.h"
 #include "sample/noise.h"
 
@@ -12,7 +12,7 @@
 typedef int bl_step_fn(void *payload, int step, int steps, const float *denoised);
 
 typedef struct bl_denoise_job {
-    bl_engine *engine;
+    bl_generation *generation;
     const bl_request *request;
     const bl_architecture *arch;
     const bl_condition *condition;

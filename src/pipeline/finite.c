@@ -14,10 +14,10 @@ bool bl_all_finite(const float *x, size_t n) {
     return true;
 }
 
-int bl_fail_nan(const bl_engine *engine, bl_module module, const char *where, bl_error *err) {
+int bl_fail_nan(const bl_generation *generation, bl_module module, const char *where, bl_error *err) {
     bool vae = module == BL_VAE_DECODER || module == BL_VAE_ENCODER;
     const char *name = bl_module_name(module), *flag = vae ? "--vae-dtype" : "--dtype";
-    if (bl_engine_dtype(engine, module) != BL_F32) {
+    if (bl_generation_dtype(generation, module) != BL_F32) {
         return bl_fail(err, BL_E_NUMERIC, "%s: NaN %s; try %s f32", name, where, flag);
     }
     return bl_fail(err, BL_E_NUMERIC, "%s: NaN %s, and it runs in f32 already: the checkpoint is damaged; %s",

@@ -19,6 +19,7 @@ typedef struct phases {
 
 typedef struct job {
     const bl_pipeline *p;
+    bl_generation *generation; /* of the batch; NULL before the first */
     bl_request r;
     bl_condition condition;
     float *init_latents; /* [4, h, w] of the init image; NULL until encoded */
@@ -64,7 +65,7 @@ static int after_step(void *payload, int step, int steps, const float *denoised)
     j->progress.step = step;
     j->progress.steps = steps;
     size_t pixels = (size_t)j->height * (size_t)j->width;
-    double began = bl_engine_now(j->p->engine);
+    double began = bl_generation_now(j->generation);
     uint8_t *rgb = o->preview ? malloc(pixels * 3) : NULL;
     for (int b = 0; rgb && b < o->batch; b++) {
         bl_latent_preview(rgb, j->p->arch, denoised + (size_t)b * LATENT_CHANNELS * pixels, j->height,
@@ -79,7 +80,7 @@ static int after_step(void *payload, int step, int steps, const float *denoised)
     }
     free(rgb);
     if (o->preview) {
-        bl_engine_host(j->p->engine, "preview", began);
+        bl_generation_host(j->generation, "preview", began);
     }
     return tell(j);
 }
@@ -138,7 +139,7 @@ static int denoise(job *j, int phase, const bl_schedule *schedule, bool has_late
     if (result) {
         return result;
     }
-    bl_denoise_job d = {.engine = j->p->engine,
+    bl_denoise_job d = {.generation = j->generation,
                         .request = &j->r,
                         .arch = j->p->arch,
                         .condition = &j->condition,
@@ -168,7 +169,7 @@ static int encode_init(job *j, bl_error *err) {
         result = enter(j, "encode", 0, err);
     }
     if (!result) {
-        result = bl_encode(j->init_latents, j->p->engine, j->at.encode_init, j->p->arch, rgb, j->height,
+        result = bl_encode(j->init_latents, j->generation, j->at.encode_init, j->p->arch, rgb, j->height,
                            j->width, j->side, err);
     }
     free(rgb);
@@ -188,17 +189,17 @@ static int upscale_pictures(job *j, float *x, bl_error *err) {
     int result =
         before && after ? 0 : bl_fail_memory(err, "the upscaled pictures", (size_t)batch * pixels * 3);
     for (int b = 0; b < batch && !result; b++) {
-        result = bl_decode(before, j->p->engine, j->at.decode_base, j->p->arch, r, j->x + (size_t)b * small,
+        result = bl_decode(before, j->generation, j->at.decode_base, j->p->arch, r, j->x + (size_t)b * small,
                            j->height, j->width, j->side, err);
-        double began = bl_engine_now(j->p->engine);
+        double began = bl_generation_now(j->generation);
         if (!result) {
             result = bl_resize_rgb8(after + (size_t)b * pixels * 3, r->hires_height, r->hires_width, before,
                                     r->height, r->width, r->upscaler->filter, err);
         }
-        bl_engine_host(j->p->engine, "upscale", began);
+        bl_generation_host(j->generation, "upscale", began);
     }
     for (int b = 0; b < batch && !result; b++) {
-        result = bl_encode(x + (size_t)b * large, j->p->engine, j->at.encode_hires, j->p->arch,
+        result = bl_encode(x + (size_t)b * large, j->generation, j->at.encode_hires, j->p->arch,
                            after + (size_t)b * pixels * 3, h, w, j->side, err);
     }
     free(before);
@@ -215,10 +216,10 @@ static int upscale(job *j, bl_error *err) {
     int result =
         x ? enter(j, "upscale", 0, err) : bl_fail_memory(err, "the upscaled latents", large * sizeof *x);
     if (!result && r->upscaler->latent) {
-        double began = bl_engine_now(j->p->engine);
+        double began = bl_generation_now(j->generation);
         result = bl_interpolate(x, h, w, j->x, batch * LATENT_CHANNELS, j->height, j->width,
                                 r->upscaler->interpolation, err);
-        bl_engine_host(j->p->engine, "upscale", began);
+        bl_generation_host(j->generation, "upscale", began);
     } else if (!result) {
         result = upscale_pictures(j, x, err);
     }
@@ -247,11 +248,11 @@ static int show(const job *j, const uint8_t *rgb, int index, bl_error *err) {
                            .seed = seed_of(j, index),
                            .index = index,
                            .parameters = text};
-    double began = bl_engine_now(j->p->engine);
+    double began = bl_generation_now(j->generation);
     if (o->image(o->payload, &image)) {
         result = bl_fail(err, BL_E_CANCELLED, "stopped after picture %d", index);
     }
-    bl_engine_host(j->p->engine, "save", began);
+    bl_generation_host(j->generation, "save", began);
     free(text);
     return result;
 }
@@ -270,7 +271,7 @@ static int deliver(job *j, bl_error *err) {
         }
         result = enter(j, "decode", 0, err);
         if (!result) {
-            result = bl_decode(rgb, j->p->engine, j->at.decode, j->p->arch, &j->r, latents, j->height,
+            result = bl_decode(rgb, j->generation, j->at.decode, j->p->arch, &j->r, latents, j->height,
                                j->width, j->side, err);
         }
         if (!result && o->image) {
@@ -285,21 +286,25 @@ static int deliver(job *j, bl_error *err) {
 
 static int declare(job *j, bl_error *err) {
     const bl_request *r = &j->r;
-    bl_engine *e = j->p->engine;
     int h = r->height / 8, w = r->width / 8, batch = r->o->batch;
     bl_shape_key key = {.batch = j->condition.rows * batch,
                         .height = h,
                         .width = w,
                         .tokens = j->condition.chunks * BL_CHUNK_TOKENS};
     j->at = (phases){-1, -1, -1, -1, -1, -1};
-    bl_engine_begin(e);
-    int result = j->condition.context ? 0 : bl_condition_phases(&j->condition, e, r, j->p->arch, err);
+    bl_generation_free(&j->generation);
+    int result = bl_generation_new(&j->generation, j->p->modules, err);
+    if (result) {
+        return result;
+    }
+    bl_generation *e = j->generation;
+    result = j->condition.context ? 0 : bl_condition_phases(&j->condition, e, r, j->p->arch, err);
     if (!result && r->o->init_rgb && !j->init_latents) {
         result = j->at.encode_init = bl_encode_phase(e, "encode image", 1, h, w, j->side, err);
     }
     if (result >= 0) {
-        result = j->at.denoise = bl_engine_phase(e, r->second ? "denoise base" : "denoise", "pipeline",
-                                                 BL_UNET, key, bl_request_evaluations(r, false), err);
+        result = j->at.denoise = bl_generation_phase(e, r->second ? "denoise base" : "denoise", "pipeline",
+                                                     BL_UNET, key, bl_request_evaluations(r, false), err);
     }
     if (result >= 0 && r->second) {
         if (!r->upscaler->latent) {
@@ -312,8 +317,8 @@ static int declare(job *j, bl_error *err) {
         h = key.height = r->hires_height / 8;
         w = key.width = r->hires_width / 8;
         if (result >= 0) {
-            result = j->at.denoise_hires = bl_engine_phase(e, "denoise hires", "pipeline", BL_UNET, key,
-                                                           bl_request_evaluations(r, true), err);
+            result = j->at.denoise_hires = bl_generation_phase(e, "denoise hires", "pipeline", BL_UNET, key,
+                                                               bl_request_evaluations(r, true), err);
         }
     }
     if (result >= 0) {
@@ -325,7 +330,6 @@ static int declare(job *j, bl_error *err) {
 /* Declares the batch's phases, with tiles where they are wanted, or allowed and needed: then with the largest
  * that fit the budget. */
 static int declare_fitting(job *j, const bl_placement *placement, bl_error *err) {
-    bl_engine *e = j->p->engine;
     const int largest = bl_tiles_side(j->p->native_size);
     const bool may = placement->tiled == BL_TILED_AUTO;
     uint64_t least = 0, tiled_least, budget = 0;
@@ -335,14 +339,14 @@ static int declare_fitting(job *j, const bl_placement *placement, bl_error *err)
     if (result || j->side) {
         return result;
     }
-    result = bl_engine_budget(e, placement, &least, &budget, err);
+    result = bl_generation_budget(j->generation, placement, &least, &budget, err);
     tiled_least = least;
     for (int side = may ? largest : BL_TILES_SMALLEST; !result && side && tiled_least > budget;
          side = bl_tiles_smaller(side)) {
         j->side = side;
         result = declare(j, err);
         if (!result) {
-            result = bl_engine_budget(e, placement, &tiled_least, &budget, err);
+            result = bl_generation_budget(j->generation, placement, &tiled_least, &budget, err);
         }
     }
     if (result || !j->side) {
@@ -350,7 +354,7 @@ static int declare_fitting(job *j, const bl_placement *placement, bl_error *err)
     }
     if (may && tiled_least < least) {
         if (!j->first_image) { /* once a request */
-            bl_log_line(bl_engine_log(e), BL_LOG_INFO,
+            bl_log_line(bl_generation_log(j->generation), BL_LOG_INFO,
                         "The VAE works in tiles of %d x %d pixels, which changes the picture slightly: "
                         "whole needs a budget of %.2f GB, this is %.2f GB",
                         8 * j->side, 8 * j->side, (double)least / 1e9, (double)budget / 1e9);
@@ -384,7 +388,7 @@ static int run_batch(job *j, bl_error *err) {
     if (!j->condition.context) {
         result = enter(j, "prompt", 0, err);
         if (!result) {
-            result = bl_condition_encode(&j->condition, j->p->engine, j->p->arch, err);
+            result = bl_condition_encode(&j->condition, j->generation, j->p->arch, err);
         }
     }
     if (!result && j->at.encode_init >= 0) {
@@ -417,6 +421,7 @@ static int run_batch(job *j, bl_error *err) {
 }
 
 static void close_job(job *j) {
+    bl_generation_free(&j->generation);
     for (int b = 0; b < 64; b++) {
         bl_noise_free(&j->noise[b]);
     }
@@ -435,35 +440,45 @@ static int open_job(job *j, const bl_pipeline *p, const ballast_generate_options
     return result;
 }
 
+static int end(job *j, bool finished, bl_error *err) {
+    return j->generation ? bl_generation_end(j->generation, finished, err) : 0;
+}
+
+/* Bytes of the device's memory. */
+static uint64_t memory_of(const bl_pipeline *p) {
+    return bl_memory_caps(bl_modules_given(p->modules)->memory)->memory_bytes;
+}
+
 int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
     job j;
     bl_placement placement;
     json_t *batches = report ? json_array() : NULL;
     int result = open_job(&j, p, o, err);
     if (!result) {
-        result = bl_placement_parse(&placement, o, bl_engine_memory(p->engine), err);
+        result = bl_placement_parse(&placement, o, memory_of(p), err);
     }
     for (int i = 0; !result && i < o->count; i++) {
         j.first_image = i * o->batch;
         placement.repeats = i + 1 < o->count;
         result = declare_fitting(&j, &placement, err);
         if (!result) {
-            result = mention_tiles(&j, bl_engine_plan(p->engine, &placement, poll_cancel, &j, err), err);
+            result =
+                mention_tiles(&j, bl_generation_start(j.generation, &placement, poll_cancel, &j, err), err);
         }
         if (!result) {
             result = run_batch(&j, err);
         }
-        int ended = bl_engine_end(p->engine, !result, err);
+        int ended = end(&j, !result, err);
         result = result ? result : ended;
         if (!result) {
             /* one hint a request: it would be the same after every batch */
-            bl_engine_tell(p->engine, o->hints && !placement.repeats, o->verbose != 0);
+            bl_tell(j.generation, o->hints && !placement.repeats, o->verbose != 0);
         }
         if (!result && o->trace_path) {
-            result = bl_engine_trace(p->engine, o->trace_path, err);
+            result = bl_tell_trace(j.generation, o->trace_path, err);
         }
         if (batches && !result) {
-            json_array_append_new(batches, bl_engine_report(p->engine));
+            json_array_append_new(batches, bl_tell_report(j.generation));
         }
     }
     if (report && !result) {
@@ -488,14 +503,14 @@ int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const bal
     bl_placement placement;
     int result = open_job(&j, p, o, err);
     if (!result) {
-        result = bl_placement_parse(&placement, o, bl_engine_memory(p->engine), err);
+        result = bl_placement_parse(&placement, o, memory_of(p), err);
     }
     if (!result) {
         placement.repeats = o->count > 1;
         result = declare_fitting(&j, &placement, err);
     }
     if (!result) {
-        result = mention_tiles(&j, bl_engine_explain(plan, text, p->engine, &placement, wish, err), err);
+        result = mention_tiles(&j, bl_tell_plan(plan, text, j.generation, &placement, wish, err), err);
     }
     close_job(&j);
     return result;

@@ -2,14 +2,15 @@
 #ifndef BALLAST_PIPELINE_GENERATE_H
 #define BALLAST_PIPELINE_GENERATE_H
 
-#include "pipeline/engine.h"
 #include "pipeline/model_hash.h"
+#include "pipeline/modules.h"
 #include "pipeline/request.h"
+#include "pipeline/telling.h"
 #include "text/tokenizer.h"
 
 /* What a generation needs to know of its model. */
 typedef struct bl_pipeline {
-    bl_engine *engine;
+    bl_modules *modules;
     const bl_architecture *arch;
     const bl_tokenizer *tokenizer;
     const char *model_name; /* for the picture's parameters: the file's name without folder and suffix */
@@ -21,7 +22,7 @@ typedef struct bl_pipeline {
 /* Runs the whole request. *report (may be NULL) becomes a new JSON object. */
 int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err);
 
-/* Plans it only; see bl_engine_explain. */
+/* Plans it only; see bl_tell_plan. */
 int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const ballast_generate_options *o,
                      const bl_plan_wish *wish, bl_error *err);
 

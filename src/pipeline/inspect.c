@@ -1,6 +1,5 @@
 #include "pipeline/inspect.h"
 
-#include "pipeline/engine_parts.h"
 #include "pipeline/utf8.h"
 
 #include <stdio.h>
@@ -33,8 +32,8 @@ static void list_dtypes(char *text, size_t room, const bl_graph *g, const bl_che
     }
 }
 
-static json_t *blocks_of(const bl_engine *e, const bl_engine_module *m, uint64_t *packed) {
-    const bl_block_cost *costs = e->ops->module_costs(m->device);
+static json_t *blocks_of(const bl_device_ops *ops, const bl_opened *m, uint64_t *packed) {
+    const bl_block_cost *costs = ops->module_costs(m->device);
     json_t *blocks = json_array();
     *packed = 0;
     for (int b = 0; b < m->reference->block_count; b++) {
@@ -47,61 +46,61 @@ static json_t *blocks_of(const bl_engine *e, const bl_engine_module *m, uint64_t
 }
 
 /* The shape in which one picture with guidance runs through the module. */
-static bl_shape_key key_of(const bl_engine *e, bl_module module, int width, int height) {
+static bl_shape_key key_of(bl_module module, int width, int height) {
     bl_shape_key key = {.batch = 1, .height = height / 8, .width = width / 8};
     if (module == BL_UNET) {
         key.batch = 2;
         key.tokens = 77;
     } else if (module == BL_TEXT_ENCODER || module == BL_TEXT_ENCODER_2) {
-        /* the weights on the device are those of the last picture's clip skip */
-        key = (bl_shape_key){.batch = 2, .clip_skip = module == BL_TEXT_ENCODER ? e->clip_skip : 0};
+        key = (bl_shape_key){.batch = 2};
     }
     return key;
 }
 
-int bl_inspect(json_t **out, bl_engine *e, const bl_checkpoint *ckpt, const bl_architecture *arch, int width,
-               int height, bl_error *err) {
+int bl_inspect(json_t **out, bl_modules *modules, const bl_checkpoint *ckpt, const bl_architecture *arch,
+               int width, int height, bl_error *err) {
     *out = NULL;
     if (width % 8 || height % 8 || width < 0 || height < 0 || width > 65535 || height > 65535) {
         return bl_fail(err, BL_E_ARGUMENT,
                        "a picture of %dx%d: width and height are multiples of 8, at most 65535", width,
                        height);
     }
-    int result = bl_engine_open_modules(e, e->clip_skip, err); /* closed after a clip skip that failed */
-    if (result) {
-        return result;
-    }
-    json_t *modules = json_object();
-    for (int i = 0; i < e->listed_count; i++) {
-        bl_module module = e->listed[i];
-        const bl_engine_module *m = &e->modules[module];
+    const bl_device_ops *ops = bl_memory_device(bl_modules_given(modules)->memory)->ops;
+    json_t *list = json_object();
+    const bl_opened *m;
+    for (int i = 0; (m = bl_modules_at(modules, i)) != NULL; i++) {
+        if (m->clip_skip) { /* the encoder has been listed */
+            continue;
+        }
         char dtypes[128];
         int tensors;
         uint64_t bytes, packed;
         list_dtypes(dtypes, sizeof dtypes, m->reference, ckpt, &tensors, &bytes);
-        json_t *blocks = blocks_of(e, m, &packed);
+        json_t *blocks = blocks_of(ops, m, &packed);
         json_t *entry = json_pack("{s:i, s:s, s:I, s:s, s:I, s:o}", "tensors", tensors, "dtypes", dtypes,
                                   "bytes", (json_int_t)bytes, "runs_in", bl_dtype_name(m->reference->dtype),
                                   "packed_bytes", (json_int_t)packed, "blocks", blocks);
-        json_object_set_new(modules, bl_module_name(module), entry);
+        json_object_set_new(list, bl_module_name(m->module), entry);
         if (width && height) {
             bl_prepared *prepared;
-            result = bl_engine_prepare(&prepared, e, module, key_of(e, module, width, height), err);
+            int result =
+                bl_modules_take(&prepared, modules, m->module, key_of(m->module, width, height), err);
             if (result) {
-                json_decref(modules);
+                json_decref(list);
                 return result;
             }
             json_object_set_new(entry, "arena_bytes",
                                 json_integer((json_int_t)prepared->info[0].arena_bytes));
             const bl_exec_info *least = &prepared->info[prepared->level_count - 1];
             json_object_set_new(entry, "smallest_arena_bytes", json_integer((json_int_t)least->arena_bytes));
+            bl_modules_give(modules, prepared);
         }
     }
     char *file = bl_utf8_copy(bl_checkpoint_path(ckpt));
     *out = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o}", "file", file ? file : "", "architecture",
                      bl_family_name(arch->family), "prediction", bl_prediction_name(arch->prediction),
                      "prediction_from", arch->prediction_source ? arch->prediction_source : "",
-                     "zero_terminal_snr", arch->zero_snr, "modules", modules);
+                     "zero_terminal_snr", arch->zero_snr, "modules", list);
     free(file);
     return *out ? 0 : bl_fail_memory(err, "the report", 0);
 }

@@ -12,22 +12,22 @@ static bl_tiles_plane latents_plane(int channels) {
     return (bl_tiles_plane){.channels = channels, .scale = 1};
 }
 
-static int vae_phase(bl_engine *engine, const char *name, const char *stage, bl_module module, int batch,
-                     const bl_tiles *t, bl_error *err) {
+static int vae_phase(bl_generation *generation, const char *name, const char *stage, bl_module module,
+                     int batch, const bl_tiles *t, bl_error *err) {
     bl_shape_key key = {.batch = 1, .height = t->rows, .width = t->columns};
-    return bl_engine_phase(engine, name, stage, module, key, batch * bl_tiles_count(t), err);
+    return bl_generation_phase(generation, name, stage, module, key, batch * bl_tiles_count(t), err);
 }
 
-int bl_decode_phase(bl_engine *engine, const char *name, int batch, int height, int width, int side,
+int bl_decode_phase(bl_generation *generation, const char *name, int batch, int height, int width, int side,
                     bl_error *err) {
     bl_tiles t = bl_tiles_of(height, width, side);
-    return vae_phase(engine, name, "decode", BL_VAE_DECODER, batch, &t, err);
+    return vae_phase(generation, name, "decode", BL_VAE_DECODER, batch, &t, err);
 }
 
-int bl_encode_phase(bl_engine *engine, const char *name, int batch, int height, int width, int side,
+int bl_encode_phase(bl_generation *generation, const char *name, int batch, int height, int width, int side,
                     bl_error *err) {
     bl_tiles t = bl_tiles_of(height, width, side);
-    return vae_phase(engine, name, "encode", BL_VAE_ENCODER, batch, &t, err);
+    return vae_phase(generation, name, "encode", BL_VAE_ENCODER, batch, &t, err);
 }
 
 /* A port of the decoder or of the encoder, and what goes through it. */
@@ -41,17 +41,17 @@ static size_t floats_of(bl_tiles_plane plane, int height, int width) {
     return (size_t)(plane.channels * plane.scale * plane.scale) * (size_t)height * (size_t)width;
 }
 
-static int pass(bl_engine *engine, int phase, const char *in, float *from, const char *out, float *to,
+static int pass(bl_generation *generation, int phase, const char *in, float *from, const char *out, float *to,
                 bl_error *err) {
     bl_port inputs[] = {{in, from}, {NULL, NULL}}, outputs[] = {{out, to}, {NULL, NULL}};
-    return bl_engine_pass(engine, phase, inputs, outputs, err);
+    return bl_generation_pass(generation, phase, inputs, outputs, err);
 }
 
 /* A picture through the phase, whole or tile by tile. What `to` points at begins with zeros. */
-static int pass_tiles(bl_engine *engine, int phase, const bl_tiles *t, const end *from, const end *to,
+static int pass_tiles(bl_generation *generation, int phase, const bl_tiles *t, const end *from, const end *to,
                       bl_error *err) {
     if (bl_tiles_count(t) == 1) {
-        return pass(engine, phase, from->port, from->data, to->port, to->data, err);
+        return pass(generation, phase, from->port, from->data, to->port, to->data, err);
     }
     size_t taken = floats_of(from->plane, t->rows, t->columns) * sizeof(float);
     size_t made = floats_of(to->plane, t->rows, t->columns) * sizeof(float);
@@ -59,7 +59,7 @@ static int pass_tiles(bl_engine *engine, int phase, const bl_tiles *t, const end
     int result = in && out ? 0 : bl_fail_memory(err, "a tile of the picture", taken + made);
     for (int i = 0; i < bl_tiles_count(t) && !result; i++) {
         bl_tiles_take(in, t, i, from->data, from->plane);
-        result = pass(engine, phase, from->port, in, to->port, out, err);
+        result = pass(generation, phase, from->port, in, to->port, out, err);
         if (!result) {
             bl_tiles_add(to->data, t, i, out, to->plane);
         }
@@ -69,8 +69,8 @@ static int pass_tiles(bl_engine *engine, int phase, const bl_tiles *t, const end
     return result;
 }
 
-int bl_decode(uint8_t *rgb, bl_engine *engine, int phase, const bl_architecture *arch, const bl_request *r,
-              const float *latents, int height, int width, int side, bl_error *err) {
+int bl_decode(uint8_t *rgb, bl_generation *generation, int phase, const bl_architecture *arch,
+              const bl_request *r, const float *latents, int height, int width, int side, bl_error *err) {
     bl_tiles t = bl_tiles_of(height, width, side);
     end z = {.port = "z", .plane = latents_plane(arch->vae.latent_channels)};
     end image = {.port = "image", .plane = pixels_plane};
@@ -85,9 +85,9 @@ int bl_decode(uint8_t *rgb, bl_engine *engine, int phase, const bl_architecture 
     for (size_t i = 0; i < n; i++) {
         z.data[i] = latents[i] / (float)arch->vae.scaling_factor;
     }
-    result = pass_tiles(engine, phase, &t, &z, &image, err);
+    result = pass_tiles(generation, phase, &t, &z, &image, err);
     if (!result && !bl_all_finite(image.data, values)) {
-        result = bl_fail_nan(engine, BL_VAE_DECODER, "in the picture", err);
+        result = bl_fail_nan(generation, BL_VAE_DECODER, "in the picture", err);
     }
     if (!result) {
         bl_pixels_from_float(rgb, image.data, height * 8, width * 8,
@@ -99,8 +99,8 @@ done:
     return result;
 }
 
-int bl_encode(float *latents, bl_engine *engine, int phase, const bl_architecture *arch, const uint8_t *rgb,
-              int height, int width, int side, bl_error *err) {
+int bl_encode(float *latents, bl_generation *generation, int phase, const bl_architecture *arch,
+              const uint8_t *rgb, int height, int width, int side, bl_error *err) {
     bl_tiles t = bl_tiles_of(height, width, side);
     end image = {.port = "image", .plane = pixels_plane};
     end moments = {.port = "moments", .plane = latents_plane(2 * arch->vae.latent_channels)};
@@ -113,9 +113,9 @@ int bl_encode(float *latents, bl_engine *engine, int phase, const bl_architectur
         goto done;
     }
     bl_pixels_to_float(image.data, rgb, height * 8, width * 8);
-    result = pass_tiles(engine, phase, &t, &image, &moments, err);
+    result = pass_tiles(generation, phase, &t, &image, &moments, err);
     if (!result && !bl_all_finite(moments.data, n)) {
-        result = bl_fail_nan(engine, BL_VAE_ENCODER, "in the latents", err);
+        result = bl_fail_nan(generation, BL_VAE_ENCODER, "in the latents", err);
     }
     for (size_t i = 0; i < n / 2 && !result; i++) { /* the first half of the channels is the mean */
         latents[i] = moments.data[i] * (float)arch->vae.scaling_factor;

@@ -2,26 +2,26 @@
 #ifndef BALLAST_PIPELINE_PICTURES_H
 #define BALLAST_PIPELINE_PICTURES_H
 
-#include "pipeline/engine.h"
+#include "pipeline/generation.h"
 #include "pipeline/request.h"
 
 /* Declares `batch` passes of the decoder or of the encoder, a picture each, of latents height x width. A pass
  * a picture keeps the arena small; the bits are those of one batch. `side`: of tiles (tiles.h), of which each
  * is then a pass; 0: pictures go through whole. */
-int bl_decode_phase(bl_engine *engine, const char *name, int batch, int height, int width, int side,
+int bl_decode_phase(bl_generation *generation, const char *name, int batch, int height, int width, int side,
                     bl_error *err);
-int bl_encode_phase(bl_engine *engine, const char *name, int batch, int height, int width, int side,
+int bl_encode_phase(bl_generation *generation, const char *name, int batch, int height, int width, int side,
                     bl_error *err);
 
 /* Decodes latents [4, height, width] to rgb [8 height, 8 width, 3], with the `side` that the phase was
  * declared with. BL_E_NUMERIC if the decoder makes NaN. */
-int bl_decode(uint8_t *rgb, bl_engine *engine, int phase, const bl_architecture *arch, const bl_request *r,
-              const float *latents, int height, int width, int side, bl_error *err);
+int bl_decode(uint8_t *rgb, bl_generation *generation, int phase, const bl_architecture *arch,
+              const bl_request *r, const float *latents, int height, int width, int side, bl_error *err);
 
 /* Encodes rgb [8 height, 8 width, 3] to latents [4, height, width]: the mean of the distribution, times the
  * scaling factor. */
-int bl_encode(float *latents, bl_engine *engine, int phase, const bl_architecture *arch, const uint8_t *rgb,
-              int height, int width, int side, bl_error *err);
+int bl_encode(float *latents, bl_generation *generation, int phase, const bl_architecture *arch,
+              const uint8_t *rgb, int height, int width, int side, bl_error *err);
 
 /* A small picture of what latents [4, height, width] will become, [height, width, 3]: a linear map fitted to
  * each family (the factors are those that ComfyUI publishes as latent_rgb_factors). */

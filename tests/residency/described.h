@@ -116,7 +116,12 @@ static inline void machine_open(described_machine *x, const bl_problem *p, const
         free(costs);
     }
     x->module_count = p->module_count;
-    CHECK(bl_executor_open(&x->executor, x->device, x->modules, p->module_count, options, &described_error));
+    CHECK(bl_executor_open(&x->executor, x->device, options, &described_error));
+    for (int m = 0; m < p->module_count; m++) {
+        int id;
+        CHECK(bl_executor_add(&id, x->executor, x->modules[m], p->modules[m].block_count, &described_error));
+        assert_int_equal(id, p->modules[m].id);
+    }
     bl_ledger_init(&x->ledger);
 }
 

@@ -159,8 +159,8 @@ static void cancelling_is_clean(void **state) {
         described_machine x;
         bl_error err;
         int left = at;
-        bl_executor_options o = {.cancel = stop_at, .payload = &left};
-        machine_open(&x, p, &card, &o);
+        machine_open(&x, p, &card, NULL);
+        bl_executor_watch(x.executor, stop_at, &left);
         bl_offload_settings s = bl_offload_defaults();
         bl_plan *plan;
         CHECK(bl_plan_make(&plan, p, &s, &described_error));

@@ -44,6 +44,9 @@ int bl_problem_copy(bl_problem **out, const bl_problem *from, bl_error *err) {
         const bl_problem_module *a = &from->modules[m];
         int number;
         rc = bl_problem_add_module(&number, p, a->name, a->dtype, a->blocks, a->block_count, err);
+        if (!rc) {
+            p->modules[number].id = a->id;
+        }
     }
     for (int i = 0; i < from->phase_count && !rc; i++) {
         const bl_problem_phase *a = &from->phases[i];
@@ -96,6 +99,7 @@ int bl_problem_add_module(int *out, bl_problem *p, const char *name, const char 
     m->block_count = count;
     snprintf(m->name, sizeof m->name, "%s", name);
     snprintf(m->dtype, sizeof m->dtype, "%s", dtype);
+    m->id = p->module_count;
     *out = p->module_count++;
     return 0;
 }

@@ -29,6 +29,7 @@ typedef struct bl_problem_block {
 } bl_problem_block;
 
 typedef struct bl_problem_module {
+    int id; /* what the executor knows it by; bl_problem_add_module sets the module's number */
     char name[BL_PROBLEM_NAME];
     char dtype[16];
     bl_problem_block *blocks;

@@ -3,6 +3,7 @@
 #include "core/checked.h"
 #include "residency/run/inflight.h"
 #include "residency/run/move_debug.h"
+#include "residency/run/tenants.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,15 +11,13 @@
 struct bl_executor {
     bl_device *device;
     const bl_device_ops *ops;
-    bl_device_module *modules[BL_PROBLEM_MODULES];
-    const bl_block_cost *costs[BL_PROBLEM_MODULES]; /* [block_count], borrowed */
-    uint64_t *at[BL_PROBLEM_MODULES]; /* [block_count] offset, or BL_NOWHERE; NULL before the first start */
-    int block_count[BL_PROBLEM_MODULES];
-    int module_count;
+    bl_tenants tenants;
     bl_executor_options options;
+    int (*cancel)(void *payload);
+    void *payload;
     bl_device_caps caps;
     bl_region *region;
-    uint64_t region_bytes, used_bytes;
+    uint64_t region_bytes;
 
     const bl_problem *p; /* NULL between generations */
     const bl_plan *plan;
@@ -36,25 +35,15 @@ struct bl_executor {
     bl_event_pool pool;
 };
 
-int bl_executor_open(bl_executor **out, bl_device *d, bl_device_module *const *modules, int count,
-                     const bl_executor_options *options, bl_error *err) {
-    *out = NULL;
-    if (count < 1 || count > BL_PROBLEM_MODULES) {
-        return bl_fail(err, BL_E_ARGUMENT, "an executor for %d modules; 1 to %d work", count,
-                       BL_PROBLEM_MODULES);
-    }
+int bl_executor_open(bl_executor **out, bl_device *d, const bl_executor_options *options, bl_error *err) {
     bl_executor *e = calloc(1, sizeof *e);
+    *out = NULL;
     if (!e) {
         return bl_fail_memory(err, "an executor", sizeof *e);
     }
     e->device = d;
     e->ops = d->ops;
     e->pool.device = d;
-    e->module_count = count;
-    for (int m = 0; m < count; m++) {
-        e->modules[m] = modules[m];
-        e->costs[m] = e->ops->module_costs(modules[m]);
-    }
     if (options) {
         e->options = *options;
     }
@@ -64,18 +53,19 @@ int bl_executor_open(bl_executor **out, bl_device *d, bl_device_module *const *m
     return 0;
 }
 
-static void region_forget(bl_executor *e) {
-    for (int m = 0; m < e->module_count; m++) {
-        for (int b = 0; b < e->block_count[m]; b++) {
-            e->at[m][b] = BL_NOWHERE;
-        }
+static bl_tenant *tenant_of(const bl_executor *e, int module) {
+    return bl_tenants_find(&e->tenants, e->p->modules[module].id);
+}
+
+static void region_close(bl_executor *e) {
+    for (int i = 0; i < e->tenants.count; i++) {
+        bl_tenants_drop_all(&e->tenants, &e->tenants.items[i]);
     }
     if (e->region) {
         e->ops->region_close(e->region);
     }
     e->region = NULL;
     e->region_bytes = 0;
-    e->used_bytes = 0;
 }
 
 void bl_executor_close(bl_executor **ep) {
@@ -85,22 +75,50 @@ void bl_executor_close(bl_executor **ep) {
     }
     bl_flight_drain(&e->runs, &e->pool);
     bl_flight_drain(&e->copies, &e->pool);
-    region_forget(e);
+    region_close(e);
     bl_event_pool_close(&e->pool);
-    for (int m = 0; m < e->module_count; m++) {
-        free(e->at[m]);
-    }
+    bl_tenants_free(&e->tenants);
     free(e->runs.items);
     free(e->copies.items);
     free(e);
     *ep = NULL;
 }
 
+int bl_executor_add(int *id, bl_executor *e, bl_device_module *module, int count, bl_error *err) {
+    return bl_tenants_add(id, &e->tenants, e->device, module, count, err);
+}
+
+void bl_executor_forget(bl_executor *e, int id) {
+    bl_tenant *x = bl_tenants_find(&e->tenants, id);
+    if (x) {
+        bl_tenants_drop_all(&e->tenants, x);
+    }
+    if (!e->tenants.used_bytes) {
+        region_close(e);
+    }
+}
+
+void bl_executor_remove(bl_executor *e, int id) {
+    bl_executor_forget(e, id);
+    bl_tenants_remove(&e->tenants, id);
+}
+
+bool bl_executor_holds(const bl_executor *e, int id) {
+    const bl_tenant *x = bl_tenants_find(&e->tenants, id);
+    return x && bl_tenant_holds(x);
+}
+
+void bl_executor_watch(bl_executor *e, int (*cancel)(void *payload), void *payload) {
+    e->cancel = cancel;
+    e->payload = payload;
+}
+
 void bl_executor_resident(const bl_executor *e, bl_problem *p) {
     bl_problem_clear_resident(p);
-    for (int m = 0; m < p->module_count && m < e->module_count; m++) {
-        for (int b = 0; b < p->modules[m].block_count && b < e->block_count[m]; b++) {
-            p->modules[m].blocks[b].resident_at = e->at[m][b];
+    for (int m = 0; m < p->module_count; m++) {
+        const bl_tenant *x = bl_tenants_find(&e->tenants, p->modules[m].id);
+        for (int b = 0; x && b < p->modules[m].block_count && b < x->block_count; b++) {
+            p->modules[m].blocks[b].resident_at = x->at[b];
         }
     }
     p->open_bytes = e->region_bytes;
@@ -112,41 +130,17 @@ uint64_t bl_executor_free_bytes(const bl_executor *e) {
     return caps.free_bytes;
 }
 
-/* The modules' tables, the first time that their block counts are known. */
-static int tables_open(bl_executor *e, const bl_problem *p, bl_error *err) {
-    if (p->module_count != e->module_count) {
-        return bl_fail(err, BL_E_ARGUMENT, "a plan for %d modules, but the executor has %d", p->module_count,
-                       e->module_count);
+/* What the problem does not have is not in the plan either, which may use its places. */
+static void drop_others(bl_executor *e, const bl_problem *p) {
+    for (int i = 0; i < e->tenants.count; i++) {
+        bool planned = false;
+        for (int m = 0; m < p->module_count; m++) {
+            planned = planned || p->modules[m].id == i;
+        }
+        if (!planned) {
+            bl_tenants_drop_all(&e->tenants, &e->tenants.items[i]);
+        }
     }
-    for (int m = 0; m < p->module_count; m++) {
-        int blocks = p->modules[m].block_count;
-        if (e->at[m] && e->block_count[m] != blocks) {
-            return bl_fail(err, BL_E_ARGUMENT, "module %s had %d blocks and now has %d", p->modules[m].name,
-                           e->block_count[m], blocks);
-        }
-        for (int b = 0; b < blocks; b++) {
-            uint64_t room =
-                e->costs[m][b].packed_bytes ? bl_align_up(e->costs[m][b].packed_bytes, BL_ALIGN) : BL_ALIGN;
-            if (room != p->modules[m].blocks[b].bytes) {
-                return bl_fail(err, BL_E_ARGUMENT,
-                               "module %s, block %d: planned with %llu bytes, the device says %llu",
-                               p->modules[m].name, b, (unsigned long long)p->modules[m].blocks[b].bytes,
-                               (unsigned long long)room);
-            }
-        }
-        if (e->at[m]) {
-            continue;
-        }
-        e->at[m] = malloc((size_t)blocks * sizeof *e->at[m]);
-        if (!e->at[m]) {
-            return bl_fail_memory(err, "a module's addresses", (size_t)blocks * sizeof *e->at[m]);
-        }
-        for (int b = 0; b < blocks; b++) {
-            e->at[m][b] = BL_NOWHERE;
-        }
-        e->block_count[m] = blocks;
-    }
-    return 0;
 }
 
 int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
@@ -154,7 +148,7 @@ int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
     if (e->p) {
         return bl_fail(err, BL_E_ARGUMENT, "a generation begins before the last one was finished");
     }
-    int rc = tables_open(e, p, err);
+    int rc = bl_tenants_check(&e->tenants, p, err);
     for (int i = 0; i < p->phase_count && !rc; i++) {
         bl_exec_info info;
         e->ops->executable_info(executables[i], &info);
@@ -172,7 +166,7 @@ int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
         return rc;
     }
     if (plan->reopen || !e->region) {
-        region_forget(e);
+        region_close(e);
         rc = e->ops->region_open(&e->region, e->device, plan->region_bytes, err);
         if (rc) {
             e->region = NULL;
@@ -183,6 +177,7 @@ int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
         return bl_fail(err, BL_E_ARGUMENT, "planned for a region of %llu bytes, %llu are open",
                        (unsigned long long)plan->region_bytes, (unsigned long long)e->region_bytes);
     }
+    drop_others(e, p);
     bl_region_use before;
     e->ops->region_used(e->region, &before);
     bl_ledger_clear(ledger);
@@ -225,11 +220,11 @@ static int onload(bl_executor *e, const bl_move *v, bl_error *err) {
     if (rc) {
         return rc;
     }
-    rc = e->ops->onload(e->modules[v->module], v->block, e->region, v->offset, BL_STREAM_COPY, err);
+    bl_tenant *x = tenant_of(e, v->module);
+    rc = e->ops->onload(x->module, v->block, e->region, v->offset, BL_STREAM_COPY, err);
     rc = bl_flight_end(&e->copies, &e->pool, BL_STREAM_COPY, rc, err);
     if (!rc) {
-        e->at[v->module][v->block] = v->offset;
-        e->used_bytes += bytes;
+        bl_tenants_put(&e->tenants, x, v->block, v->offset);
     }
     return rc;
 }
@@ -238,16 +233,16 @@ static int onload(bl_executor *e, const bl_move *v, bl_error *err) {
 static int moves_until(bl_executor *e, int run, bl_error *err) {
     for (; e->next_move < e->plan->move_count && e->plan->moves[e->next_move].after < run; e->next_move++) {
         const bl_move *v = &e->plan->moves[e->next_move];
-        if (e->options.cancel && !v->drop && e->options.cancel(e->options.payload)) {
+        if (e->cancel && !v->drop && e->cancel(e->payload)) {
             return bl_fail(err, BL_E_CANCELLED, "stopped");
         }
         if (e->options.move_debug && !e->plan->decision_count) {
-            bl_move_debug_block(e->options.log, e->p, e->plan, v, e->used_bytes, e->caps.memory_bytes);
+            bl_move_debug_block(e->options.log, e->p, e->plan, v, e->tenants.used_bytes,
+                                e->caps.memory_bytes);
         }
         int rc = 0;
         if (v->drop) {
-            e->at[v->module][v->block] = BL_NOWHERE;
-            e->used_bytes -= e->p->modules[v->module].blocks[v->block].bytes;
+            bl_tenants_drop(&e->tenants, tenant_of(e, v->module), v->block);
         } else {
             rc = onload(e, v, err);
         }
@@ -293,11 +288,11 @@ static int wait_for_copies(bl_executor *e, int run, bool *gated, bl_error *err) 
 static int run_block(bl_executor *e, int block, const bl_binding *binding, bl_error *err) {
     const bl_problem_phase *f = &e->p->phases[e->phase];
     int run = e->first_run + block;
-    if (e->options.cancel && e->options.cancel(e->options.payload)) {
+    if (e->cancel && e->cancel(e->payload)) {
         return bl_fail(err, BL_E_CANCELLED, "stopped");
     }
     int rc = moves_until(e, run, err);
-    if (!rc && e->at[f->module][block] == BL_NOWHERE) {
+    if (!rc && tenant_of(e, f->module)->at[block] == BL_NOWHERE) {
         rc = bl_fail(err, BL_E_INTERNAL, "block %s is not on the device when it is due",
                      e->p->modules[f->module].blocks[block].name);
     }
@@ -380,7 +375,7 @@ int bl_executor_pass(bl_executor *e, const void *const *inputs, void *const *out
     int blocks = e->p->modules[f->module].block_count, rc = 0;
     bl_binding binding = {.region = e->region,
                           .arena_offset = 0,
-                          .block_offset = e->at[f->module],
+                          .block_offset = tenant_of(e, f->module)->at,
                           .inputs = inputs,
                           .outputs = outputs};
     e->first_run = f->first_run + e->pass * blocks;

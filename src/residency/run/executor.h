@@ -1,7 +1,7 @@
-/* Walks a plan on a device: wait for room, onload, run, record. The same code for every device. It lives as
- * long as its modules: what is resident at the end of one generation is there when the next is planned.
+/* Walks a plan on a device: wait for room, onload, run, record. The same code for every device. What is
+ * resident at the end of one generation is there when the next is planned; modules come and go in between.
  *
- *   bl_executor_open
+ *   bl_executor_open, bl_executor_add for each module
  *     for each generation: bl_executor_resident(problem) -> plan -> bl_executor_start
  *       for each phase: bl_executor_phase_begin, as many bl_executor_pass as planned, bl_executor_phase_end
  *     bl_executor_finish   (also after an error: it waits for what is under way)
@@ -16,21 +16,33 @@
 typedef struct bl_executor bl_executor;
 
 typedef struct bl_executor_options {
-    int (*cancel)(void *payload); /* NULL, or asked between blocks; non-zero stops with BL_E_CANCELLED */
-    void *payload;
     const bl_log *log; /* NULL, or where decisions go */
     bool move_debug;   /* log a line for each decision */
 } bl_executor_options;
 
-/* `modules`: [count], in the order of the problems that will be planned; all of `d`. They and the device are
- * borrowed and must outlive the executor. Opens no region yet. Caller owns *out. */
-int bl_executor_open(bl_executor **out, bl_device *d, bl_device_module *const *modules, int count,
-                     const bl_executor_options *options, bl_error *err);
+/* The device is borrowed and must outlive the executor. Opens no region yet. `options` may be NULL. Caller
+ * owns *out. */
+int bl_executor_open(bl_executor **out, bl_device *d, const bl_executor_options *options, bl_error *err);
 /* Waits for what is under way, closes the region. */
 void bl_executor_close(bl_executor **e);
 
-/* Sets what is resident, and the open region's size, in a problem with the same modules in the same order;
- * call bl_problem_finish after it, or before and after. */
+/* Takes in a module of `count` blocks, none of them on the device. *id: the smallest number that is free, by
+ * which problems name it (bl_problem_module.id). `module` is borrowed until bl_executor_remove. Between
+ * generations, like all that follows here. */
+int bl_executor_add(int *id, bl_executor *e, bl_device_module *module, int count, bl_error *err);
+/* Gives up the module's places; with nothing left on the device the region is closed, too. */
+void bl_executor_forget(bl_executor *e, int id);
+/* The same, and the executor does not know it any more. */
+void bl_executor_remove(bl_executor *e, int id);
+/* Whether any block of it is on the device. */
+bool bl_executor_holds(const bl_executor *e, int id);
+
+/* What is asked between blocks from now on; non-zero stops with BL_E_CANCELLED. NULL: nothing. */
+void bl_executor_watch(bl_executor *e, int (*cancel)(void *payload), void *payload);
+
+/* Sets what is resident of the problem's modules, and the open region's size; call bl_problem_finish after
+ * it, or before and after. A module on the device that the problem does not have is forgotten when its
+ * generation starts. */
 void bl_executor_resident(const bl_executor *e, bl_problem *p);
 
 /* Bytes that the device says are free now, the open region not counted. */

@@ -1,7 +1,7 @@
-/* What a generation did, and what it would do: reports, the timing line, hints, traces, plans. */
-#include "pipeline/engine_parts.h"
+#include "pipeline/telling.h"
 
 #include "core/new_file.h"
+#include "pipeline/generation_parts.h"
 #include "residency/tell/explain.h"
 #include "residency/tell/hints.h"
 #include "residency/tell/sweep.h"
@@ -25,38 +25,39 @@ static void ram_bytes(uint64_t *used, uint64_t *total) {
     *total = (uint64_t)pages * (uint64_t)page;
 }
 
-json_t *bl_engine_report(const bl_engine *e) {
-    return json_pack("{s:o, s:o}", "plan", bl_plan_json(e->plan, e->problem, false), "ledger",
-                     bl_ledger_json(&e->ledger));
+json_t *bl_tell_report(const bl_generation *g) {
+    return json_pack("{s:o, s:o}", "plan", bl_plan_json(g->plan, g->problem, false), "ledger",
+                     bl_ledger_json(&g->ledger));
 }
 
 /* Does --dtype bf16, or where the rest is in bf16 already --vae-dtype bf16, change this module? */
-static bool would_change(const bl_engine *e, bl_module module) {
+static bool would_change(const bl_generation *g, bl_module module) {
     bool vae = module == BL_VAE_DECODER || module == BL_VAE_ENCODER;
-    if (e->o.dtype == BL_F32) {
-        return !vae || (e->o.vae_dtype == BL_F32 && e->o.vae_follows);
+    if (bl_modules_given(g->modules)->dtype == BL_F32) {
+        return !vae || (bl_modules_given(g->modules)->vae_dtype == BL_F32 &&
+                        bl_modules_given(g->modules)->vae_follows);
     }
-    return vae && e->o.vae_dtype == BL_F32;
+    return vae && bl_modules_given(g->modules)->vae_dtype == BL_F32;
 }
 
 /* The problem `p` of the last generation in bf16; NULL where nothing would change or bf16 is not fast.
  * Weights take half the bytes. How long they are copied and compute is known if they ever did in bf16; else
  * they compute as long as now, and so do copies that share the cores, which read as much as before. Arenas
  * are left as they are. */
-static int in_bf16(bl_problem **out, const bl_engine *e, const bl_problem *p, bl_error *err) {
+static int in_bf16(bl_problem **out, const bl_generation *g, const bl_problem *p, bl_error *err) {
     bool any = false;
     *out = NULL;
     for (int i = 0; i < p->phase_count; i++) {
-        any = any || would_change(e, e->listed[p->phases[i].module]);
+        any = any || would_change(g, g->listed[p->phases[i].module]);
     }
-    if (!any || !e->caps.bf16 || !e->caps.bf16_fast) {
+    if (!any || !g->caps.bf16 || !g->caps.bf16_fast) {
         return 0;
     }
     bl_problem *half;
     int result = bl_problem_copy(&half, p, err);
-    for (int m = 0; !result && m < half->module_count; m++) {
+    for (int m = 0; !result && m < g->listed_count; m++) {
         bl_problem_module *x = &half->modules[m];
-        if (would_change(e, e->listed[m])) {
+        if (would_change(g, g->listed[m])) {
             snprintf(x->dtype, sizeof x->dtype, "%s", bl_dtype_name(BL_BF16));
             for (int b = 0; b < x->block_count; b++) {
                 x->blocks[b].bytes /= 2;
@@ -66,9 +67,9 @@ static int in_bf16(bl_problem **out, const bl_engine *e, const bl_problem *p, bl
         }
     }
     if (!result) {
-        bl_calibration_key key = bl_engine_key(e);
+        bl_calibration_key key = bl_generation_key(g);
         key.dtype = bl_dtype_name(BL_BF16);
-        result = bl_calibration_apply(e->calibration, &key, half, NULL, err);
+        result = bl_calibration_apply(bl_memory_calibration(g->memory), &key, half, NULL, err);
         if (result) {
             bl_problem_free(&half);
         }
@@ -78,49 +79,50 @@ static int in_bf16(bl_problem **out, const bl_engine *e, const bl_problem *p, bl
 }
 
 /* One hint, if something could be better. By what was measured in this generation, too. */
-static int make_hint(char *line, size_t bytes, const bl_engine *e, bl_error *err) {
+static int make_hint(char *line, size_t bytes, const bl_generation *g, bl_error *err) {
     bl_problem *p = NULL, *half = NULL;
-    bl_calibration_key key = bl_engine_key(e);
+    bl_calibration_key key = bl_generation_key(g);
     line[0] = 0;
-    int result = bl_problem_copy(&p, e->problem, err);
+    int result = bl_problem_copy(&p, g->problem, err);
     if (!result) {
-        result = bl_calibration_apply(e->calibration, &key, p, NULL, err);
+        result = bl_calibration_apply(bl_memory_calibration(g->memory), &key, p, NULL, err);
     }
     if (!result) {
-        result = in_bf16(&half, e, p, err);
+        result = in_bf16(&half, g, p, err);
     }
     if (!result) {
-        bl_hint_bf16 bf16 = {half, e->o.dtype == BL_F32 ? "--dtype bf16" : "--vae-dtype bf16"};
+        bl_hint_bf16 bf16 = {half, bl_modules_given(g->modules)->dtype == BL_F32 ? "--dtype bf16"
+                                                                                 : "--vae-dtype bf16"};
         result =
-            bl_hint(line, bytes, p, e->plan, &e->settings, half ? &bf16 : NULL, e->ended - e->began, err);
+            bl_hint(line, bytes, p, g->plan, &g->settings, half ? &bf16 : NULL, g->ended - g->began, err);
     }
     bl_problem_free(&half);
     bl_problem_free(&p);
     return result;
 }
 
-void bl_engine_tell(const bl_engine *e, bool hints, bool both) {
+void bl_tell(const bl_generation *g, bool hints, bool both) {
     char line[1024];
     uint64_t used, total;
     bl_error ignored = {0};
-    double wall = e->ended - e->began;
+    double wall = g->ended - g->began;
     ram_bytes(&used, &total);
-    bl_ledger_line(&e->ledger, line, sizeof line, wall, "CPU", used, total);
-    bl_log_line(e->o.log, BL_LOG_INFO, "%s", line);
+    bl_ledger_line(&g->ledger, line, sizeof line, wall, "CPU", used, total);
+    bl_log_line(bl_generation_log(g), BL_LOG_INFO, "%s", line);
     if (both) {
-        bl_plan_against_ledger(line, sizeof line, e->plan, &e->ledger);
-        bl_log_line(e->o.log, BL_LOG_INFO, "%s", line);
+        bl_plan_against_ledger(line, sizeof line, g->plan, &g->ledger);
+        bl_log_line(bl_generation_log(g), BL_LOG_INFO, "%s", line);
     }
-    if (hints && !make_hint(line, sizeof line, e, &ignored) && line[0]) {
-        bl_log_line(e->o.log, BL_LOG_INFO, "Hint: %s", line);
+    if (hints && !make_hint(line, sizeof line, g, &ignored) && line[0]) {
+        bl_log_line(bl_generation_log(g), BL_LOG_INFO, "Hint: %s", line);
     }
 }
 
-int bl_engine_trace(const bl_engine *e, const char *path, bl_error *err) {
+int bl_tell_trace(const bl_generation *g, const char *path, bl_error *err) {
     bl_new_file file;
     int result = bl_new_file_begin(&file, path, err);
     return result ? result
-                  : bl_new_file_end(&file, bl_ledger_trace(&e->ledger, e->problem, file.f, err), true, err);
+                  : bl_new_file_end(&file, bl_ledger_trace(&g->ledger, g->problem, file.f, err), true, err);
 }
 
 /* ---- plans that are only looked at */
@@ -140,61 +142,61 @@ static int add_rows(json_t *object, FILE *text, const char *key, const bl_sweep_
                                                                         : 0;
 }
 
-static int add_compare(bl_engine *e, json_t *object, FILE *text, bl_error *err) {
+static int add_compare(bl_generation *g, json_t *object, FILE *text, bl_error *err) {
     bl_sweep_row rows[BL_COMPARE_ROWS];
-    int result = bl_compare(rows, e->problem, &e->settings, err);
+    int result = bl_compare(rows, g->problem, &g->settings, err);
     return result ? result : add_rows(object, text, "compare", rows, BL_COMPARE_ROWS, err);
 }
 
-static int add_sweep(bl_engine *e, json_t *object, FILE *text, const bl_plan_wish *wish, bl_error *err) {
+static int add_sweep(bl_generation *g, json_t *object, FILE *text, const bl_plan_wish *wish, bl_error *err) {
     bl_sweep_row *rows = calloc((size_t)wish->sweep_points, sizeof *rows);
     if (!rows) {
         return bl_fail_memory(err, "the sweep", (unsigned long long)wish->sweep_points * sizeof *rows);
     }
     int result =
-        bl_sweep(rows, wish->sweep_points, e->problem, &e->settings, wish->sweep_low, wish->sweep_high, err);
+        bl_sweep(rows, wish->sweep_points, g->problem, &g->settings, wish->sweep_low, wish->sweep_high, err);
     if (!result) {
         result = add_rows(object, text, "sweep", rows, wish->sweep_points, err);
     }
     if (!result && wish->svg_path) {
         char title[256];
-        snprintf(title, sizeof title, "%.64s, %.128s", e->model_key, e->caps.name);
+        snprintf(title, sizeof title, "%.64s, %.128s", bl_modules_key(g->modules), g->caps.name);
         result = plot(rows, wish->sweep_points, wish->svg_path, title, err);
     }
     free(rows);
     return result;
 }
 
-int bl_engine_explain(json_t **out, char **text, bl_engine *e, const bl_placement *placement,
-                      const bl_plan_wish *wish, bl_error *err) {
+int bl_tell_plan(json_t **out, char **text, bl_generation *g, const bl_placement *placement,
+                 const bl_plan_wish *wish, bl_error *err) {
     *out = NULL;
     *text = NULL;
     bl_plan *plan = NULL;
     char *head = NULL, *all = NULL;
     size_t all_bytes = 0;
     json_t *object = NULL;
-    int result = bl_engine_problem(e, placement, err);
+    int result = bl_generation_problem(g, placement, err);
     if (!result) {
-        result = bl_plan_steady(&plan, e->problem, &e->settings, err);
+        result = bl_plan_steady(&plan, g->problem, &g->settings, err);
     }
     if (!result) {
-        result = bl_plan_explain(&head, plan, e->problem, err);
+        result = bl_plan_explain(&head, plan, g->problem, err);
     }
     FILE *f = result ? NULL : open_memstream(&all, &all_bytes);
-    object = f ? bl_plan_json(plan, e->problem, false) : NULL;
+    object = f ? bl_plan_json(plan, g->problem, false) : NULL;
     if (!result && (!f || !object)) {
         result = bl_fail_memory(err, "the plan", 0);
     }
     if (!result) {
         fputs(head, f);
-        json_object_set_new(object, "device", json_string(e->caps.name));
-        json_object_set_new(object, "phases_measured", json_integer(e->phases_known));
+        json_object_set_new(object, "device", json_string(g->caps.name));
+        json_object_set_new(object, "phases_measured", json_integer(g->phases_known));
     }
     if (!result && wish->compare) {
-        result = add_compare(e, object, f, err);
+        result = add_compare(g, object, f, err);
     }
     if (!result && wish->sweep_points) {
-        result = add_sweep(e, object, f, wish, err);
+        result = add_sweep(g, object, f, wish, err);
     }
     if (f) {
         fclose(f);

@@ -1,0 +1,62 @@
+/* One generation: the phases that a request declares, the plan that the residency room makes of them, and the
+ * ledger of what happened. It dies with the request; weights stay where they are.
+ *
+ * Order of use: bl_generation_new, bl_generation_phase for every phase in the order in which they will run,
+ * bl_generation_start, bl_generation_pass as often as each phase said, bl_generation_end; then it can be told
+ * of (telling.h). One that is only looked at is never started, and changes nothing that is live. */
+#ifndef BALLAST_PIPELINE_GENERATION_H
+#define BALLAST_PIPELINE_GENERATION_H
+
+#include "pipeline/modules.h"
+#include "pipeline/placement.h"
+
+typedef struct bl_generation bl_generation;
+
+/* Asked between blocks; non-zero stops the work with BL_E_CANCELLED. */
+typedef int bl_generation_poll(void *payload);
+
+/* `modules` is borrowed and must outlive it. Caller owns *out. */
+int bl_generation_new(bl_generation **out, bl_modules *modules, bl_error *err);
+/* Ends it first if it runs. */
+void bl_generation_free(bl_generation **g);
+
+/* Declares `passes` passes of a module; `name` is what people read, `stage` what the timing line calls it.
+ * Returns the phase's number (>= 0) or an error. */
+int bl_generation_phase(bl_generation *g, const char *name, const char *stage, bl_module module,
+                        bl_shape_key key, int passes, bl_error *err);
+
+/* The smallest budget that the declared phases work with, and the budget that there is. Plans nothing. */
+int bl_generation_budget(bl_generation *g, const bl_placement *placement, uint64_t *least, uint64_t *budget,
+                         bl_error *err);
+
+/* Plans the declared phases and begins. BL_E_BUDGET, with the smallest budget that works, when they cannot be
+ * done. One generation runs on a device at a time. */
+int bl_generation_start(bl_generation *g, const bl_placement *placement, bl_generation_poll *poll,
+                        void *payload, bl_error *err);
+
+/* A host buffer for an input or output of a graph, by name. A list ends with a NULL name and no data. */
+typedef struct bl_port {
+    const char *name;
+    void *data; /* inputs are only read */
+} bl_port;
+
+/* Runs one pass of a phase. Phases run in the order of their numbers; a phase begins with its first pass. All
+ * inputs and outputs of the graph must be there. */
+int bl_generation_pass(bl_generation *g, int phase, const bl_port *inputs, const bl_port *outputs,
+                       bl_error *err);
+
+/* The device's clock; and host work between passes, from `began` on that clock until now, as a stage of its
+ * own: "upscale". Without memory for it, it is not told. */
+double bl_generation_now(const bl_generation *g);
+void bl_generation_host(bl_generation *g, const char *stage, double began);
+
+/* Ends it. `finished`: all went well, and what was measured is learned from; otherwise what is under way is
+ * waited for and nothing is told. */
+int bl_generation_end(bl_generation *g, bool finished, bl_error *err);
+
+/* Where lines for the user go. Borrowed. */
+const bl_log *bl_generation_log(const bl_generation *g);
+/* What a module computes in. */
+bl_dtype bl_generation_dtype(const bl_generation *g, bl_module module);
+
+#endif

@@ -1,0 +1,44 @@
+/* What a generation holds: generation.c makes it, telling.c reads it. */
+#ifndef BALLAST_PIPELINE_GENERATION_PARTS_H
+#define BALLAST_PIPELINE_GENERATION_PARTS_H
+
+#include "pipeline/generation.h"
+
+/* A phase as it was declared. */
+typedef struct bl_declared {
+    char name[BL_PROBLEM_NAME], stage[BL_PROBLEM_NAME];
+    bl_module module;
+    int passes;
+    bl_prepared *prepared; /* held until the generation is freed */
+    char shape[64];        /* everything that its measurement depends on, besides model and type */
+} bl_declared;
+
+struct bl_generation {
+    bl_modules *modules;
+    bl_memory *memory;
+    const bl_device_ops *ops;
+    bl_device_caps caps; /* when the problem was made */
+    bl_declared declared[BL_PROBLEM_PHASES];
+    int declared_count;
+    bl_executable *executables[BL_PROBLEM_PHASES];
+    const char *shapes[BL_PROBLEM_PHASES];
+    bl_module listed[BL_PROBLEM_MODULES]; /* [listed_count] which module of the model the problem's are;
+                                             behind them stand those of other models */
+    int listed_count;
+    bl_offload_settings settings;
+    int phases_known; /* to the calibration */
+    bl_problem *problem;
+    bl_plan *plan;
+    bl_ledger ledger;
+    int current;         /* phase that has begun and not ended, or -1 */
+    bool running;        /* between bl_executor_start and bl_executor_finish */
+    double began, ended; /* wall clock */
+};
+
+/* Makes the planner's problem of the declared phases, with measured figures where there are some. */
+int bl_generation_problem(bl_generation *g, const bl_placement *placement, bl_error *err);
+
+/* What the calibration knows the problem's figures by. Borrowed from the generation. */
+bl_calibration_key bl_generation_key(const bl_generation *g);
+
+#endif

@@ -1,0 +1,389 @@
+#include "pipeline/modules.h"
+
+#include "graph/arena.h"
+#include "model/autoencoder_kl.h"
+#include "model/clip_text.h"
+#include "model/unet.h"
+#include "text/prompt.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLIP_TOKENS 49408 /* those that the tokenizer knows */
+#define VAE_LEVELS 4      /* each but one halves the picture: a latent stands for 8x8 pixels */
+#define KEPT_PREPARED 24  /* graphs kept ready that nobody holds; the least recently used one gives way */
+
+struct bl_modules {
+    bl_modules_options o;
+    const bl_device_ops *ops;
+    bl_opened **opened; /* [opened_count]; those of the first opening in the order of bl_module */
+    int opened_count;
+    bl_prepared **prepared; /* [prepared_count] */
+    int prepared_count;
+    uint64_t clock;      /* counts uses */
+    uint64_t told_arena; /* the smaller arena that was last spoken of; 0: none */
+    char key[64];
+};
+
+const bl_modules_options *bl_modules_given(const bl_modules *m) {
+    return &m->o;
+}
+
+const char *bl_modules_key(const bl_modules *m) {
+    return m->key;
+}
+
+bool bl_modules_news(bl_modules *m, uint64_t arena_bytes) {
+    bool news = m->told_arena != arena_bytes;
+    m->told_arena = arena_bytes;
+    return news;
+}
+
+const bl_opened *bl_modules_at(const bl_modules *m, int index) {
+    return index >= 0 && index < m->opened_count ? m->opened[index] : NULL;
+}
+
+bl_dtype bl_modules_dtype(const bl_modules *m, bl_module module) {
+    return module == BL_VAE_DECODER || module == BL_VAE_ENCODER ? m->o.vae_dtype : m->o.dtype;
+}
+
+static int text_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_shape_key key,
+                      const char *const *taps, bl_error *err) {
+    const bl_text_architecture *t = &m->o.arch->text[module == BL_TEXT_ENCODER_2];
+    bool pooled = module == BL_TEXT_ENCODER_2 && t->projection;
+    bl_clip_text_outputs want = {.context = true, .clip_skip = key.clip_skip, .text_embeds = pooled};
+    return bl_clip_text_graph(out, module, t, key.batch, BL_CHUNK_TOKENS, want, bl_modules_dtype(m, module),
+                              taps, err);
+}
+
+int bl_modules_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_shape_key key,
+                     const char *const *taps, bl_error *err) {
+    const bl_architecture *arch = m->o.arch;
+    switch (module) {
+    case BL_UNET: {
+        bl_unet_shape shape = {key.batch, key.height, key.width, key.tokens};
+        return bl_unet_graph(out, &arch->unet, shape, bl_modules_dtype(m, module), taps, err);
+    }
+    case BL_VAE_DECODER:
+        return bl_vae_decoder_graph(out, &arch->vae, (bl_vae_shape){key.batch, key.height, key.width},
+                                    bl_modules_dtype(m, module), taps, err);
+    case BL_VAE_ENCODER:
+        return bl_vae_encoder_graph(out, &arch->vae, (bl_vae_shape){key.batch, key.height, key.width},
+                                    bl_modules_dtype(m, module), taps, err);
+    default:
+        return text_graph(out, m, module, key, taps, err);
+    }
+}
+
+/* ---- modules on the device */
+
+static void close_opened(bl_modules *m, bl_opened **xp) {
+    bl_opened *x = *xp;
+    if (x->id >= 0) {
+        bl_memory_remove(m->o.memory, x->id);
+    }
+    if (x->device) {
+        m->ops->module_close(x->device);
+    }
+    bl_graph_free(&x->reference);
+    free(x);
+    *xp = NULL;
+}
+
+/* Tells the memory owner of the module. */
+static int add_to_memory(bl_modules *m, bl_opened *x, bl_error *err) {
+    const bl_block_cost *costs = m->ops->module_costs(x->device);
+    int count = x->reference->block_count;
+    bl_problem_block *blocks = calloc((size_t)count, sizeof *blocks);
+    if (!blocks) {
+        return bl_fail_memory(err, "the module's blocks", (unsigned long long)count * sizeof *blocks);
+    }
+    for (int b = 0; b < count; b++) {
+        snprintf(blocks[b].name, sizeof blocks[b].name, "%.63s", x->reference->blocks[b].name);
+        blocks[b].bytes = costs[b].packed_bytes;
+        blocks[b].source_bytes = costs[b].source_bytes;
+        blocks[b].copy_seconds = -1;
+        blocks[b].resident_at = BL_NOWHERE;
+    }
+    bl_memory_module known = {.device = x->device,
+                              .name = bl_module_name(x->module),
+                              .dtype = bl_dtype_name(x->reference->dtype),
+                              .blocks = blocks,
+                              .block_count = count};
+    int result = bl_memory_add(&x->id, m->o.memory, &known, err);
+    free(blocks);
+    return result;
+}
+
+static int fill_opened(bl_modules *m, bl_opened *x, bl_error *err) {
+    bl_shape_key key = {.batch = 1, .height = 8, .width = 8, .tokens = 77, .clip_skip = x->clip_skip};
+    int result = bl_modules_graph(&x->reference, m, x->module, key, NULL, err);
+    if (!result) {
+        result = bl_model_check(x->reference, m->o.ckpt, err);
+    }
+    if (!result) {
+        bl_source source = bl_model_source(&x->weights);
+        result = m->ops->module_open(&x->device, bl_memory_device(m->o.memory), x->reference, &source, err);
+    }
+    return result ? result : add_to_memory(m, x, err);
+}
+
+static int open_module(bl_opened **out, bl_modules *m, bl_module module, int clip_skip, bl_error *err) {
+    size_t count = (size_t)m->opened_count + 1;
+    bl_opened **list = realloc(m->opened, count * sizeof *list);
+    if (!list) {
+        return bl_fail_memory(err, "the model's modules", count * sizeof *list);
+    }
+    m->opened = list;
+    bl_opened *x = calloc(1, sizeof *x);
+    if (!x) {
+        return bl_fail_memory(err, "a module", sizeof *x);
+    }
+    *x = (bl_opened){.module = module, .clip_skip = clip_skip, .weights = {m->o.ckpt, module}, .id = -1};
+    int result = fill_opened(m, x, err);
+    if (result) {
+        close_opened(m, &x);
+        return result;
+    }
+    m->opened[m->opened_count++] = x;
+    *out = x;
+    return 0;
+}
+
+static bool is_there(const bl_modules *m, bl_module module) {
+    const bl_architecture *arch = m->o.arch;
+    switch (module) {
+    case BL_TEXT_ENCODER:
+        return arch->text[0].present;
+    case BL_TEXT_ENCODER_2:
+        return arch->text[1].present;
+    case BL_VAE_ENCODER:
+        return arch->vae.has_encoder;
+    default:
+        return true;
+    }
+}
+
+int bl_modules_find(const bl_opened **out, bl_modules *m, bl_module module, int clip_skip, bl_error *err) {
+    for (int i = 0; i < m->opened_count; i++) {
+        if (m->opened[i]->module == module && m->opened[i]->clip_skip == clip_skip) {
+            *out = m->opened[i];
+            return 0;
+        }
+    }
+    if (!is_there(m, module)) {
+        return bl_fail(err, BL_E_UNSUPPORTED, "%s: this checkpoint has none", bl_module_name(module));
+    }
+    bl_opened *made = NULL;
+    int result = open_module(&made, m, module, clip_skip, err);
+    if (!result) {
+        *out = made;
+    }
+    return result;
+}
+
+/* Sizes that the buffers between the modules are made for, whatever the file says. */
+static int check_sizes(const bl_checkpoint *ckpt, const bl_architecture *arch, bl_error *err) {
+    for (int e = 0; e < 2; e++) {
+        const bl_text_architecture *t = &arch->text[e];
+        if (t->present && (t->vocab < CLIP_TOKENS || t->positions < BL_CHUNK_TOKENS)) {
+            return bl_fail(
+                err, BL_E_UNSUPPORTED,
+                "%.400s: the %s has %d tokens and %d positions; CLIP, as SD and SDXL use it, has %d "
+                "and %d",
+                bl_checkpoint_path(ckpt), bl_module_name(e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER), t->vocab,
+                t->positions, CLIP_TOKENS, BL_CHUNK_TOKENS);
+        }
+    }
+    if (arch->vae.levels != VAE_LEVELS) {
+        int side = 1 << (arch->vae.levels - 1);
+        return bl_fail(
+            err, BL_E_UNSUPPORTED,
+            "%.400s: this autoencoder (VAE) has %d levels, so that its latents stand for %dx%d pixels; "
+            "those of SD 1.x, SD 2.x and SDXL stand for 8x8",
+            bl_safetensors_path(bl_checkpoint_module_file(ckpt, BL_VAE_DECODER)), arch->vae.levels, side,
+            side);
+    }
+    return 0;
+}
+
+int bl_modules_open(bl_modules **out, const bl_modules_options *options, bl_error *err) {
+    *out = NULL;
+    bl_modules *m = calloc(1, sizeof *m);
+    if (!m) {
+        return bl_fail_memory(err, "the model's modules", sizeof *m);
+    }
+    m->o = *options;
+    m->ops = bl_memory_device(options->memory)->ops;
+    snprintf(m->key, sizeof m->key, "%s, %d channels, context %d", bl_family_name(options->arch->family),
+             options->arch->unet.channels[0], options->arch->unet.context_dim);
+    int result = check_sizes(options->ckpt, options->arch, err);
+    for (int i = 0; i < BL_MODULE_COUNT && !result; i++) {
+        const bl_opened *x;
+        result = is_there(m, (bl_module)i) ? bl_modules_find(&x, m, (bl_module)i, 0, err) : 0;
+    }
+    if (result) {
+        bl_modules_close(&m);
+        return result;
+    }
+    *out = m;
+    return 0;
+}
+
+static void close_prepared(bl_modules *m, bl_prepared *p) {
+    for (int l = 0; l < p->level_count; l++) {
+        m->ops->executable_close(p->executable[l]);
+    }
+    bl_graph_free(&p->graph);
+    free(p);
+}
+
+void bl_modules_close(bl_modules **mp) {
+    bl_modules *m = *mp;
+    if (!m) {
+        return;
+    }
+    for (int i = 0; i < m->prepared_count; i++) {
+        close_prepared(m, m->prepared[i]);
+    }
+    for (int i = 0; i < m->opened_count; i++) {
+        close_opened(m, &m->opened[i]);
+    }
+    free(m->prepared);
+    free(m->opened);
+    free(m);
+    *mp = NULL;
+}
+
+void bl_modules_release(bl_modules *m) {
+    for (int i = 0; i < m->opened_count; i++) {
+        bl_memory_release(m->o.memory, m->opened[i]->id);
+    }
+}
+
+/* ---- graphs that are ready */
+
+/* Refuses a picture whose activations alone are more than the machine has, before any kernel is looked for.
+ * The smallest of a device's arenas is about half of what is alive at once when nothing is done to make it
+ * smaller. */
+static int check_size(bl_modules *m, const bl_graph *g, bl_error *err) {
+    uint64_t memory = bl_memory_caps(m->o.memory)->memory_bytes;
+    bl_op_memory *none = calloc((size_t)g->op_count, sizeof *none);
+    bl_arena_plan plan;
+    int result =
+        none ? 0 : bl_fail_memory(err, "the arena plan", (unsigned long long)g->op_count * sizeof *none);
+    for (int i = 0; none && i < g->op_count; i++) {
+        none[i].inplace = -1;
+    }
+    if (!result) {
+        result = bl_arena_plan_make(&plan, g, none, err);
+    }
+    free(none);
+    if (result) {
+        return result;
+    }
+    uint64_t bytes = plan.live_bytes / 2;
+    bl_arena_plan_free(&plan);
+    if (bytes > memory) {
+        return bl_fail(err, BL_E_BUDGET,
+                       "%s: a picture of this size needs %.1f GB for activations alone; this machine has "
+                       "%.1f GB: take a "
+                       "smaller width, height or batch",
+                       bl_module_name(g->module), (double)bytes / 1e9, (double)memory / 1e9);
+    }
+    return 0;
+}
+
+/* Prepares the graph at every level that has a smaller arena than the one before. */
+static int prepare_levels(bl_prepared *p, bl_modules *m, bl_error *err) {
+    int levels = bl_memory_caps(m->o.memory)->arena_levels;
+    for (int l = 0; l < levels && l < BL_PROBLEM_LEVELS; l++) {
+        bl_prepare_options options = {.arena_level = l};
+        bl_executable *x = NULL;
+        int result = m->ops->prepare(&x, p->opened->device, p->graph, &options, err);
+        if (result) {
+            return result;
+        }
+        bl_exec_info info;
+        m->ops->executable_info(x, &info);
+        if (p->level_count && info.arena_bytes >= p->info[p->level_count - 1].arena_bytes) {
+            m->ops->executable_close(x);
+            continue;
+        }
+        p->executable[p->level_count] = x;
+        p->info[p->level_count++] = info;
+    }
+    return 0;
+}
+
+static int prepare(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key, bl_error *err) {
+    bl_prepared *p = calloc(1, sizeof *p);
+    if (!p) {
+        return bl_fail_memory(err, "a prepared graph", sizeof *p);
+    }
+    p->key = key;
+    int result = bl_modules_find(&p->opened, m, module, key.clip_skip, err);
+    if (!result) {
+        result = bl_modules_graph(&p->graph, m, module, key, NULL, err);
+    }
+    if (!result) {
+        result = check_size(m, p->graph, err);
+    }
+    if (!result) {
+        result = prepare_levels(p, m, err);
+    }
+    if (result) {
+        close_prepared(m, p);
+        return result;
+    }
+    *out = p;
+    return 0;
+}
+
+/* Closes the graph that nobody holds and that was used longest ago, if more are kept than should be. */
+static void forget_oldest(bl_modules *m) {
+    int idle = 0, oldest = -1;
+    for (int i = 0; i < m->prepared_count; i++) {
+        const bl_prepared *p = m->prepared[i];
+        if (!p->holders) {
+            idle++;
+            oldest = oldest < 0 || p->used < m->prepared[oldest]->used ? i : oldest;
+        }
+    }
+    if (idle > KEPT_PREPARED) {
+        close_prepared(m, m->prepared[oldest]);
+        m->prepared[oldest] = m->prepared[--m->prepared_count];
+    }
+}
+
+int bl_modules_take(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key, bl_error *err) {
+    *out = NULL;
+    for (int i = 0; i < m->prepared_count && !*out; i++) {
+        bl_prepared *p = m->prepared[i];
+        if (p->opened->module == module && !memcmp(&p->key, &key, sizeof key)) {
+            *out = p;
+        }
+    }
+    if (!*out) {
+        size_t count = (size_t)m->prepared_count + 1;
+        bl_prepared **list = realloc(m->prepared, count * sizeof *list);
+        if (!list) {
+            return bl_fail_memory(err, "the prepared graphs", count * sizeof *list);
+        }
+        m->prepared = list;
+        int result = prepare(out, m, module, key, err);
+        if (result) {
+            return result;
+        }
+        m->prepared[m->prepared_count++] = *out;
+    }
+    (*out)->used = ++m->clock;
+    (*out)->holders++;
+    return 0;
+}
+
+void bl_modules_give(bl_modules *m, bl_prepared *p) {
+    p->holders--;
+    forget_oldest(m);
+}

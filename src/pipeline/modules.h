@@ -1,0 +1,87 @@
+/* The modules of one model on a device: opened, known to the memory owner, their graphs prepared for the
+ * shapes that were asked for. They live as long as the model; what lies on the device is the owner's
+ * business. */
+#ifndef BALLAST_PIPELINE_MODULES_H
+#define BALLAST_PIPELINE_MODULES_H
+
+#include "checkpoint/architecture.h"
+#include "checkpoint/checkpoint.h"
+#include "core/log.h"
+#include "model/weights.h"
+#include "residency/run/memory.h"
+
+typedef struct bl_modules bl_modules;
+
+typedef struct bl_modules_options {
+    bl_memory *memory;           /* borrowed */
+    const bl_checkpoint *ckpt;   /* borrowed */
+    const bl_architecture *arch; /* borrowed */
+    bl_dtype dtype, vae_dtype;
+    bool vae_follows;  /* the VAE has dtype because nothing else was asked for */
+    const bl_log *log; /* borrowed */
+} bl_modules_options;
+
+/* Opens every module that the checkpoint has, and checks all of their weights. Caller owns *out. */
+int bl_modules_open(bl_modules **out, const bl_modules_options *options, bl_error *err);
+/* Gives their places on the device back first. */
+void bl_modules_close(bl_modules **m);
+/* Gives the places of all of them on the device back; they stay open. */
+void bl_modules_release(bl_modules *m);
+
+/* What tells one graph of a module from another. Unused fields are 0. */
+typedef struct bl_shape_key {
+    int batch, height, width; /* of latents */
+    int tokens;               /* rows of the UNet's context */
+    int clip_skip;            /* of text encoders */
+} bl_shape_key;
+
+/* Makes the graph of a module at one shape. `taps` as in the model room, or NULL. Owner: caller,
+ * bl_graph_free. */
+int bl_modules_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_shape_key key,
+                     const char *const *taps, bl_error *err);
+
+/* One module on the device. A text encoder has one for each clip skip that was asked for: the last layers are
+ * not among its weights then. */
+typedef struct bl_opened {
+    bl_module module;
+    int clip_skip;
+    bl_graph *reference; /* any of its graphs: names of blocks and weights */
+    bl_model_weights weights;
+    bl_device_module *device;
+    int id; /* its number with the memory owner */
+} bl_opened;
+
+/* The module as it is with this clip skip (of text encoders; else 0), opened if it is not yet. Nothing on the
+ * device changes. BL_E_UNSUPPORTED if the checkpoint has none. Borrowed. */
+int bl_modules_find(const bl_opened **out, bl_modules *m, bl_module module, int clip_skip, bl_error *err);
+
+/* A graph at one shape, ready to run at each of its arena levels. */
+typedef struct bl_prepared {
+    const bl_opened *opened;
+    bl_shape_key key;
+    bl_graph *graph;
+    bl_executable *executable[BL_PROBLEM_LEVELS];
+    bl_exec_info info[BL_PROBLEM_LEVELS];
+    int level_count;
+    uint64_t used; /* when last */
+    int holders;   /* generations that have it in hand */
+} bl_prepared;
+
+/* The graph of this shape, prepared; made if it is not there. Stays as it is until it is given back. */
+int bl_modules_take(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key, bl_error *err);
+void bl_modules_give(bl_modules *m, bl_prepared *p);
+
+const bl_modules_options *bl_modules_given(const bl_modules *m);
+/* What a module computes in. */
+bl_dtype bl_modules_dtype(const bl_modules *m, bl_module module);
+/* What the calibration calls the model: models of one structure take the same time. */
+const char *bl_modules_key(const bl_modules *m);
+
+/* Whether the smaller arena that a phase has to work in (0: none) is another than the last one told of: what
+ * was said of one generation is not said of each that follows it. */
+bool bl_modules_news(bl_modules *m, uint64_t arena_bytes);
+
+/* Opened modules by number, in the order of bl_module; NULL past the last. */
+const bl_opened *bl_modules_at(const bl_modules *m, int index);
+
+#endif

@@ -1,0 +1,32 @@
+/* Reading a generation: what it did, and what it would do. The timing line, hints, reports, traces, plans. */
+#ifndef BALLAST_PIPELINE_TELLING_H
+#define BALLAST_PIPELINE_TELLING_H
+
+#include "pipeline/generation.h"
+
+#include <jansson.h>
+
+/* A finished generation's plan and ledger: a new object {"plan", "ledger"}, or NULL. */
+json_t *bl_tell_report(const bl_generation *g);
+
+/* The timing line of a finished generation, then, if `hints` and if something could be better, a line with
+ * one hint; with `both` also a line that holds the plan against the ledger. Each goes to the log. */
+void bl_tell(const bl_generation *g, bool hints, bool both);
+
+/* Writes its ledger as Chrome trace events. */
+int bl_tell_trace(const bl_generation *g, const char *path, bl_error *err);
+
+/* What to plan without running it. */
+typedef struct bl_plan_wish {
+    bool compare;     /* a row a mode */
+    int sweep_points; /* 0: no curve; else budgets from low to high */
+    uint64_t sweep_low, sweep_high;
+    const char *svg_path; /* where to plot the curve, or NULL */
+} bl_plan_wish;
+
+/* Plans the declared phases without starting them: a new object as bl_plan_json makes it, with "compare" and
+ * "sweep" where wished for. *text is the same for people, freed with free(). */
+int bl_tell_plan(json_t **out, char **text, bl_generation *g, const bl_placement *placement,
+                 const bl_plan_wish *wish, bl_error *err);
+
+#endif
