@@ -130,6 +130,7 @@ static int fill_opened(bl_modules *m, bl_opened *x, bl_error *err) {
 }
 
 static int open_module(bl_opened **out, bl_modules *m, bl_module module, int clip_skip, bl_error *err) {
+    *out = NULL;
     size_t count = (size_t)m->opened_count + 1;
     bl_opened **list = realloc(m->opened, count * sizeof *list);
     if (!list) {
@@ -166,6 +167,7 @@ static bool is_there(const bl_modules *m, bl_module module) {
 }
 
 int bl_modules_find(const bl_opened **out, bl_modules *m, bl_module module, int clip_skip, bl_error *err) {
+    *out = NULL;
     for (int i = 0; i < m->opened_count; i++) {
         if (m->opened[i]->module == module && m->opened[i]->clip_skip == clip_skip) {
             *out = m->opened[i];
@@ -318,6 +320,7 @@ static int prepare_levels(bl_prepared *p, bl_modules *m, bl_error *err) {
 }
 
 static int prepare(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key, bl_error *err) {
+    *out = NULL;
     bl_prepared *p = calloc(1, sizeof *p);
     if (!p) {
         return bl_fail_memory(err, "a prepared graph", sizeof *p);
