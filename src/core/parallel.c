@@ -1,5 +1,7 @@
 #include "core/parallel.h"
 
+#include "core/cgroup.h"
+
 #include <omp.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -91,23 +93,6 @@ static int physical_cores(const cpu_set_t *allowed) {
     return count;
 }
 
-/* CPUs the cgroup's quota pays for, or a large number where there is none. */
-static double quota_cores(void) {
-    char line[256], limit[64];
-    double quota, period;
-    if (read_line("/sys/fs/cgroup/cpu.max", line, sizeof line) &&
-        sscanf(line, "%63s %lf", limit, &period) == 2 && sscanf(limit, "%lf", &quota) == 1 && period > 0) {
-        return quota / period;
-    }
-    char second[64];
-    if (read_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", line, sizeof line) &&
-        read_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us", second, sizeof second) &&
-        sscanf(line, "%lf", &quota) == 1 && sscanf(second, "%lf", &period) == 1 && quota > 0 && period > 0) {
-        return quota / period;
-    }
-    return 1e9;
-}
-
 int bl_usable_cores(void) {
     cpu_set_t allowed;
     CPU_ZERO(&allowed);
@@ -115,7 +100,7 @@ int bl_usable_cores(void) {
         return 1;
     }
     int cores = physical_cores(&allowed);
-    double quota = quota_cores();
+    double quota = bl_cgroup_cores_of("");
     if (quota < cores) {
         cores = (int)(quota + 0.5);
     }

@@ -14,8 +14,8 @@ typedef void bl_range_fn(void *context, int64_t begin, int64_t end, int thread);
  * inside a loop it runs on the calling thread alone. */
 void bl_parallel_for(int64_t n, int64_t grain, bl_range_fn *fn, void *context);
 
-/* Physical cores this process may use: affinity, SMT siblings and the cgroup's CPU quota looked at. At
- * least 1. */
+/* Physical cores this process may use: affinity, SMT siblings and the control groups' CPU quotas looked at.
+ * At least 1. */
 int bl_usable_cores(void);
 
 /* Threads of the calling thread's loops (and of oneDNN called from it); 1 <= n <= 1024. */

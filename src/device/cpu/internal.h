@@ -124,8 +124,8 @@ const bl_packed *bl_running_packed(const bl_running *r, bl_weight_id id);
 int bl_cpu_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *err);
 void bl_cpu_region_close(bl_region *r);
 void bl_cpu_region_used(bl_region *r, bl_region_use *out);
-/* Bytes of memory that this process may still take, and all that it could ever have: the system's and its
- * cgroup's. */
+/* Bytes of memory that this process may still take, and all that it could ever have: the least of the system,
+ * of the control groups that it is in, and of its own limits. */
 void bl_cpu_memory(uint64_t *free_bytes, uint64_t *all_bytes);
 
 /* module.c */

@@ -1,5 +1,6 @@
 #include "device/cpu/internal.h"
 
+#include "core/cgroup.h"
 #include "core/checked.h"
 
 #include <stdio.h>
@@ -31,64 +32,33 @@ static uint64_t meminfo(const char *name, uint64_t otherwise) {
     return otherwise;
 }
 
-static uint64_t number_in(const char *path, uint64_t otherwise) {
-    FILE *f = fopen(path, "re");
-    unsigned long long v;
-    if (!f) {
-        return otherwise;
+/* What a limit on the process leaves, of which it has taken the `column`th number of /proc/self/statm in
+ * pages. */
+static void limited(int resource, int column, uint64_t *left, uint64_t *all) {
+    struct rlimit r;
+    unsigned long long pages[7] = {0};
+    if (getrlimit(resource, &r) || r.rlim_cur == RLIM_INFINITY) {
+        return;
     }
-    if (fscanf(f, "%llu", &v) == 1) {
-        otherwise = v;
+    FILE *f = fopen("/proc/self/statm", "re");
+    for (int i = 0; f && i <= column && fscanf(f, "%llu", &pages[i]) == 1; i++) {
     }
-    fclose(f);
-    return otherwise;
-}
-
-/* Page cache that a cgroup would give up before it runs out. */
-static uint64_t reclaimable(const char *path) {
-    FILE *f = fopen(path, "re");
-    if (!f) {
-        return 0;
+    if (f) {
+        fclose(f);
     }
-    char name[64];
-    unsigned long long v, sum = 0;
-    while (fscanf(f, "%63s %llu", name, &v) == 2) {
-        if (!strcmp(name, "inactive_file") || !strcmp(name, "active_file")) {
-            sum += v;
-        }
-    }
-    fclose(f);
-    return sum;
+    uint64_t taken = pages[column] * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t rest = r.rlim_cur > taken ? r.rlim_cur - taken : 0;
+    *all = r.rlim_cur < *all ? r.rlim_cur : *all;
+    *left = rest < *left ? rest : *left;
 }
 
 void bl_cpu_memory(uint64_t *free_bytes, uint64_t *all_bytes) {
     uint64_t all = meminfo("MemTotal", UINT64_MAX), left = meminfo("MemAvailable", all);
-    static const struct {
-        const char *limit, *used, *stat;
-    } groups[] = {
-        {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"},
-        {"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-         "/sys/fs/cgroup/memory/memory.stat"},
-    };
-    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
-        uint64_t limit = number_in(groups[i].limit, UINT64_MAX), used = number_in(groups[i].used, 0);
-        uint64_t cache = reclaimable(groups[i].stat);
-        used = used > cache ? used - cache : 0;
-        if (limit < all) {
-            all = limit;
-        }
-        if (limit != UINT64_MAX && (limit > used ? limit - used : 0) < left) {
-            left = limit > used ? limit - used : 0;
-        }
-    }
-    struct rlimit r;
-    if (!getrlimit(RLIMIT_AS, &r) && r.rlim_cur != RLIM_INFINITY) {
-        /* The first number is the size of the process, in pages. */
-        uint64_t taken = number_in("/proc/self/statm", 0) * (uint64_t)sysconf(_SC_PAGESIZE);
-        uint64_t rest = r.rlim_cur > taken ? r.rlim_cur - taken : 0;
-        all = r.rlim_cur < all ? r.rlim_cur : all;
-        left = rest < left ? rest : left;
-    }
+    bl_cgroup_memory group = bl_cgroup_memory_of("");
+    all = group.limit < all ? group.limit : all;
+    left = group.left < left ? group.left : left;
+    limited(RLIMIT_AS, 0, &left, &all);
+    limited(RLIMIT_DATA, 5, &left, &all);
     *free_bytes = left;
     *all_bytes = all;
 }
