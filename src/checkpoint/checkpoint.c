@@ -136,10 +136,6 @@ bool bl_checkpoint_is_folder(const bl_checkpoint *ckpt) {
     return ckpt->folder;
 }
 
-int bl_checkpoint_file_count(const bl_checkpoint *ckpt) {
-    return ckpt->file_count;
-}
-
 const bl_safetensors *bl_checkpoint_file(const bl_checkpoint *ckpt, int index) {
     return ckpt->files[index];
 }

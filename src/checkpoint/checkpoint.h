@@ -31,8 +31,8 @@ const char *bl_checkpoint_path(const bl_checkpoint *ckpt);
 /* Is it a diffusers folder? */
 bool bl_checkpoint_is_folder(const bl_checkpoint *ckpt);
 
-/* All its files, in the order in which they were opened; the overriding autoencoder's come last. Borrowed. */
-int bl_checkpoint_file_count(const bl_checkpoint *ckpt);
+/* File number `index`, in the order in which they were opened; the overriding autoencoder's come last.
+ * Borrowed. */
 const bl_safetensors *bl_checkpoint_file(const bl_checkpoint *ckpt, int index);
 
 /* Does it hold weights of this module? */
@@ -74,8 +74,5 @@ int64_t bl_view_rows(const bl_view *view);
 /* Reads rows [begin, end), row-major, in the stored type, to dst: (end - begin) * row elements * size of
  * dtype bytes. May be called from several threads. Errors: BL_E_IO, BL_E_MEMORY. */
 int bl_view_read(const bl_view *view, int64_t begin, int64_t end, void *dst, bl_error *err);
-
-/* Tells the system that the view's bytes will not be read again soon. */
-void bl_view_forget(const bl_view *view);
 
 #endif

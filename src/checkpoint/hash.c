@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
-#include <pthread.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,106 +72,5 @@ int bl_file_hash(char out[BL_HASH_TEXT], const char *path, const atomic_bool *ca
         rc = hash_open_file(out, fd, path, cancel, err);
         close(fd);
     }
-    return rc;
-}
-
-/* ---- cache */
-
-typedef struct entry {
-    char *path;
-    struct stat file;
-    char hash[BL_HASH_TEXT];
-} entry;
-
-struct bl_hash_cache {
-    pthread_mutex_t lock;
-    entry *entries;
-    int count;
-};
-
-int bl_hash_cache_new(bl_hash_cache **out, bl_error *err) {
-    *out = NULL;
-    bl_hash_cache *c = calloc(1, sizeof *c);
-    if (!c || pthread_mutex_init(&c->lock, NULL)) {
-        free(c);
-        return bl_fail_memory(err, "a table of hashes", sizeof *c);
-    }
-    *out = c;
-    return 0;
-}
-
-void bl_hash_cache_free(bl_hash_cache **cache) {
-    bl_hash_cache *c = *cache;
-    if (!c) {
-        return;
-    }
-    for (int i = 0; i < c->count; i++) {
-        free(c->entries[i].path);
-    }
-    free(c->entries);
-    pthread_mutex_destroy(&c->lock);
-    free(c);
-    *cache = NULL;
-}
-
-static bool same_file(const struct stat *a, const struct stat *b) {
-    return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
-/* With the lock held. */
-static entry *find(bl_hash_cache *c, const char *path) {
-    for (int i = 0; i < c->count; i++) {
-        if (strcmp(c->entries[i].path, path) == 0) {
-            return &c->entries[i];
-        }
-    }
-    return NULL;
-}
-
-/* With the lock held. Without memory it is just not remembered. */
-static void remember(bl_hash_cache *c, const char *path, const struct stat *s, const char *hash) {
-    entry *e = find(c, path);
-    if (!e) {
-        entry *more = realloc(c->entries, (size_t)(c->count + 1) * sizeof *more);
-        if (!more) {
-            return;
-        }
-        c->entries = more;
-        e = &more[c->count];
-        e->path = strdup(path);
-        if (!e->path) {
-            return;
-        }
-        c->count++;
-    }
-    e->file = *s;
-    memcpy(e->hash, hash, BL_HASH_TEXT);
-}
-
-int bl_hash_cache_get(char out[BL_HASH_TEXT], bl_hash_cache *cache, const char *path,
-                      const atomic_bool *cancel, bl_error *err) {
-    int fd;
-    struct stat before, after;
-    int rc = open_file(&fd, &before, path, err);
-    if (rc) {
-        return rc;
-    }
-    pthread_mutex_lock(&cache->lock);
-    const entry *e = find(cache, path);
-    bool known = e && same_file(&e->file, &before);
-    if (known) {
-        memcpy(out, e->hash, BL_HASH_TEXT);
-    }
-    pthread_mutex_unlock(&cache->lock);
-    if (!known) {
-        rc = hash_open_file(out, fd, path, cancel, err);
-        if (!rc && fstat(fd, &after) == 0 && same_file(&before, &after)) {
-            pthread_mutex_lock(&cache->lock);
-            remember(cache, path, &before, out);
-            pthread_mutex_unlock(&cache->lock);
-        }
-    }
-    close(fd);
     return rc;
 }

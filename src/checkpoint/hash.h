@@ -14,15 +14,4 @@
  * milliseconds. Errors: BL_E_NOT_FOUND, BL_E_IO, BL_E_MEMORY. */
 int bl_file_hash(char out[BL_HASH_TEXT], const char *path, const atomic_bool *cancel, bl_error *err);
 
-typedef struct bl_hash_cache bl_hash_cache;
-
-/* Remembers hashes by path, size and time of last change, so that a server hashes a model once. May be used
- * from several threads; the lock is not held while hashing. Owner: the caller; bl_hash_cache_free. */
-int bl_hash_cache_new(bl_hash_cache **out, bl_error *err);
-void bl_hash_cache_free(bl_hash_cache **cache);
-
-/* As bl_file_hash, but looked up first. A file that changes while it is hashed is not remembered. */
-int bl_hash_cache_get(char out[BL_HASH_TEXT], bl_hash_cache *cache, const char *path,
-                      const atomic_bool *cancel, bl_error *err);
-
 #endif

@@ -355,15 +355,6 @@ const char *bl_safetensors_path(const bl_safetensors *file) {
     return file->path;
 }
 
-uint64_t bl_safetensors_size(const bl_safetensors *file) {
-    return (uint64_t)file->opened.st_size;
-}
-
-void bl_safetensors_time(const bl_safetensors *file, int64_t *seconds, int64_t *nanoseconds) {
-    *seconds = file->opened.st_mtim.tv_sec;
-    *nanoseconds = file->opened.st_mtim.tv_nsec;
-}
-
 const bl_file_tensor *bl_safetensors_tensors(const bl_safetensors *file, int *count) {
     *count = file->tensor_count;
     return file->tensors;
@@ -446,8 +437,4 @@ int bl_safetensors_read(const bl_safetensors *file, uint64_t offset, uint64_t by
         done += (uint64_t)got;
     }
     return check_unchanged(file, err);
-}
-
-void bl_safetensors_forget(const bl_safetensors *file, uint64_t offset, uint64_t bytes) {
-    posix_fadvise(file->fd, (off_t)offset, (off_t)bytes, POSIX_FADV_DONTNEED);
 }

@@ -39,10 +39,6 @@ void bl_safetensors_close(bl_safetensors **file);
 /* The path it was opened by. Borrowed. */
 const char *bl_safetensors_path(const bl_safetensors *file);
 
-/* Size in bytes and time of last change (seconds since 1970, nanoseconds) when it was opened. */
-uint64_t bl_safetensors_size(const bl_safetensors *file);
-void bl_safetensors_time(const bl_safetensors *file, int64_t *seconds, int64_t *nanoseconds);
-
 /* All tensors, sorted by name. Borrowed. */
 const bl_file_tensor *bl_safetensors_tensors(const bl_safetensors *file, int *count);
 
@@ -60,10 +56,6 @@ const char *bl_safetensors_metadata(const bl_safetensors *file, const char *key)
  * to be used. */
 int bl_safetensors_read(const bl_safetensors *file, uint64_t offset, uint64_t bytes, void *dst,
                         bl_error *err);
-
-/* Tells the system that these bytes will not be read again soon, so that the page cache may let go of them.
- */
-void bl_safetensors_forget(const bl_safetensors *file, uint64_t offset, uint64_t bytes);
 
 typedef struct bl_tensor_data {
     const char *name; /* UTF-8 */

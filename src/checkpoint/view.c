@@ -55,8 +55,3 @@ int bl_view_read(const bl_view *view, int64_t begin, int64_t end, void *dst, bl_
     return bl_safetensors_read(view->file, view->offset + (uint64_t)begin * row,
                                (uint64_t)(end - begin) * row, dst, err);
 }
-
-void bl_view_forget(const bl_view *view) {
-    uint64_t bytes = (uint64_t)(bl_view_rows(view) * bl_view_row_elements(view)) * bl_dtype_size(view->dtype);
-    bl_safetensors_forget(view->file, view->offset, bytes);
-}

@@ -9,14 +9,6 @@
 
 #define PRECISION 22 /* fractional bits of Pillow's weights: 32 less 8 of the pixel less 2 for overshoot */
 
-const char *bl_resize_name(bl_resize_filter filter) {
-    static const char *const names[BL_RESIZE_COUNT] = {
-        [BL_RESIZE_NEAREST] = "nearest", [BL_RESIZE_BOX] = "box",         [BL_RESIZE_BILINEAR] = "bilinear",
-        [BL_RESIZE_HAMMING] = "hamming", [BL_RESIZE_BICUBIC] = "bicubic", [BL_RESIZE_LANCZOS] = "lanczos",
-    };
-    return names[filter];
-}
-
 static int check_sides(int64_t out_height, int64_t out_width, int64_t in_height, int64_t in_width,
                        bl_error *err) {
     const int64_t sides[] = {out_height, out_width, in_height, in_width};

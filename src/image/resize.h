@@ -17,9 +17,6 @@ typedef enum bl_resize_filter {
     BL_RESIZE_COUNT
 } bl_resize_filter;
 
-/* "nearest", "box", "bilinear", "hamming", "bicubic", "lanczos". Static storage. */
-const char *bl_resize_name(bl_resize_filter filter);
-
 /* Resizes in [in_height, in_width, 3] to out [out_height, out_width, 3], the bytes of Pillow's Image.resize:
  * along rows first, then along columns, each with weights of 22 fractional bits and rounded to bytes. The
  * filters widen when the picture shrinks (nearest does not). in and out must not overlap. Errors:

@@ -45,11 +45,7 @@ static int write_file(const char *path, bl_error *err) {
 
 static int hash_file(const char *path, bl_error *err) {
     char out[BL_HASH_TEXT];
-    bl_hash_cache *cache = NULL;
-    int rc = bl_hash_cache_new(&cache, err);
-    rc = rc ? rc : bl_hash_cache_get(out, cache, path, NULL, err);
-    bl_hash_cache_free(&cache);
-    return rc;
+    return bl_file_hash(out, path, NULL, err);
 }
 
 /* Lets the first, the second (or every `step`th), ... allocation fail until all succeed. */

@@ -1,5 +1,6 @@
 /* Tensors under diffusers' names: in every layout the same bytes, and errors that name what is missing. */
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/opened.h"
 #include "support/files.h"
 #include "support/synth.h"
 
@@ -147,9 +148,6 @@ static void rows_are_those_of_the_view(void **state) {
         assert_int_equal(bl_view_read(&v, 48, 48, some, &err), 0);
         assert_int_equal(bl_view_read(&v, 5, 49, some, &err), BL_E_INTERNAL);
         assert_int_equal(bl_view_read(&v, -1, 2, some, &err), BL_E_INTERNAL);
-        bl_view_forget(&v);
-        assert_int_equal(bl_view_read(&v, 5, 12, some, &err), 0);
-        assert_memory_equal(some, all + (size_t)5 * 48, sizeof some);
         free(all);
     }
     bl_checkpoint_close(&c);
@@ -376,7 +374,7 @@ static void another_vae_may_be_given(void **state) {
     bl_test_rewrite(path, source, old_attention_names, NULL, NULL, 0);
     c = open_or_fail(model, NULL);
     expect_vae_of(c, "sd21v");
-    assert_int_equal(bl_checkpoint_file_count(c), 2);
+    assert_int_equal(c->file_count, 2);
     assert_string_equal(bl_safetensors_path(bl_checkpoint_module_file(c, BL_VAE_DECODER)), path);
     bl_checkpoint_close(&c);
     bl_test_folder_remove(folder);

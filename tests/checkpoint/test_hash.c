@@ -1,4 +1,4 @@
-/* SHA-256 of files, with a cache and a way to stop. */
+/* SHA-256 of files, with a way to stop. */
 #include "checkpoint/hash.h"
 #include "scratch.h"
 
@@ -49,36 +49,11 @@ static void what_is_no_file_is_an_error(void **state) {
     assert_int_equal(bl_file_hash(out, folder, NULL, &err), BL_E_IO);
 }
 
-static void the_cache_follows_the_file(void **state) {
-    (void)state;
-    char out[BL_HASH_TEXT];
-    bl_error err;
-    bl_hash_cache *cache;
-    assert_int_equal(bl_hash_cache_new(&cache, &err), 0);
-    bl_test_write(path, "abc", 3);
-    assert_int_equal(bl_hash_cache_get(out, cache, path, NULL, &err), 0);
-    assert_string_equal(out, hash_abc);
-    /* Known: no reading, so that even a set flag stops nothing. */
-    atomic_bool cancel = true;
-    memset(out, 0, sizeof out);
-    assert_int_equal(bl_hash_cache_get(out, cache, path, &cancel, &err), 0);
-    assert_string_equal(out, hash_abc);
-    bl_test_write(path, "", 0);
-    assert_int_equal(bl_hash_cache_get(out, cache, path, &cancel, &err), BL_E_CANCELLED);
-    assert_int_equal(bl_hash_cache_get(out, cache, path, NULL, &err), 0);
-    assert_string_equal(out, hash_nothing);
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(bl_hash_cache_get(out, cache, path, NULL, &err), BL_E_NOT_FOUND);
-    bl_hash_cache_free(&cache);
-    assert_null(cache);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(known_hashes_are_found),
         TEST(hashing_can_be_stopped),
         TEST(what_is_no_file_is_an_error),
-        TEST(the_cache_follows_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

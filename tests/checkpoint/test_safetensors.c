@@ -317,6 +317,11 @@ static bl_safetensors *open_large(void) {
     return f;
 }
 
+static uint64_t end_of(const bl_safetensors *f) {
+    const bl_file_tensor *last = bl_safetensors_find(f, "a");
+    return last->offset + last->bytes;
+}
+
 static void expect_read_error(const bl_safetensors *f, const char *text) {
     char *data = malloc(1000000);
     assert_non_null(data);
@@ -354,7 +359,7 @@ static void a_file_that_is_replaced_stays_readable(void **state) {
     bl_test_join(other, folder, "new");
     bl_test_write(other, "something else", 14);
     assert_int_equal(rename(other, path), 0);
-    assert_int_equal(bl_safetensors_read(f, bl_safetensors_size(f) - 1, 1, &byte, &err), 0);
+    assert_int_equal(bl_safetensors_read(f, end_of(f) - 1, 1, &byte, &err), 0);
     bl_safetensors_close(&f);
 }
 
@@ -363,7 +368,7 @@ static void reads_behind_the_end_are_refused(void **state) {
     bl_safetensors *f = open_large();
     bl_error err;
     char byte;
-    assert_int_equal(bl_safetensors_read(f, bl_safetensors_size(f), 1, &byte, &err), BL_E_INTERNAL);
+    assert_int_equal(bl_safetensors_read(f, end_of(f), 1, &byte, &err), BL_E_INTERNAL);
     assert_int_equal(bl_safetensors_read(f, UINT64_MAX, 2, &byte, &err), BL_E_INTERNAL);
     bl_safetensors_close(&f);
 }

@@ -15,6 +15,10 @@
 
 static void bytes_are_those_of_pillow(void **state) {
     (void)state;
+    static const char *const filters[BL_RESIZE_COUNT] = {
+        [BL_RESIZE_NEAREST] = "nearest", [BL_RESIZE_BOX] = "box",         [BL_RESIZE_BILINEAR] = "bilinear",
+        [BL_RESIZE_HAMMING] = "hamming", [BL_RESIZE_BICUBIC] = "bicubic", [BL_RESIZE_LANCZOS] = "lanczos",
+    };
     static const int sizes[][2] = {{42, 60}, {56, 80}, {28, 60}, {17, 25}, {28, 40}};
     bl_golden g;
     bl_golden_open(&g, GOLDEN);
@@ -23,7 +27,7 @@ static void bytes_are_those_of_pillow(void **state) {
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
             int width = sizes[i][0], height = sizes[i][1];
             char name[64];
-            snprintf(name, sizeof name, "%s.%dx%d", bl_resize_name((bl_resize_filter)f), width, height);
+            snprintf(name, sizeof name, "%s.%dx%d", filters[f], width, height);
             print_message("%s\n", name);
             uint8_t *gold = bl_golden_bytes(&g, name);
             uint8_t *mine = malloc((size_t)(width * height * 3));

@@ -178,7 +178,7 @@ static int finish_module(bl_problem *p, bl_problem_module *m, bl_error *err) {
         /* A block without weights still has a place, so that every block is somewhere. */
         k->bytes = k->bytes ? bl_align_up(k->bytes, BL_ALIGN) : BL_ALIGN;
         if (!(k->copy_seconds >= 0)) {
-            k->copy_seconds = bl_problem_copy_seconds(p, k->bytes);
+            k->copy_seconds = p->copy_latency + (double)k->bytes / p->copy_rate;
         }
         if (!isfinite(k->copy_seconds)) {
             return bl_fail(err, BL_E_ARGUMENT, "module %s, block %s: no finite copy time", m->name, k->name);
@@ -248,10 +248,6 @@ void bl_problem_clear_resident(bl_problem *p) {
         }
     }
     p->open_bytes = 0;
-}
-
-double bl_problem_copy_seconds(const bl_problem *p, uint64_t bytes) {
-    return p->copy_latency + (double)bytes / p->copy_rate;
 }
 
 uint64_t bl_problem_working_set(const bl_problem *p) {

@@ -96,9 +96,6 @@ int bl_problem_finish(bl_problem *p, bl_error *err);
 /* Forgets what is resident, and the open region. */
 void bl_problem_clear_resident(bl_problem *p);
 
-/* Seconds of one copy. */
-double bl_problem_copy_seconds(const bl_problem *p, uint64_t bytes);
-
 /* All weights that the phases use + the largest level-0 arena: with this budget nothing ever moves twice. */
 uint64_t bl_problem_working_set(const bl_problem *p);
 /* Largest over phases of smallest arena + largest block: below this no plan exists. */
