@@ -1,5 +1,5 @@
 /* Folders as diffusers writes them: a subfolder for each module with config.json and weights, in one file or
- * in shards that an index names, perhaps as a variant ("fp16"). */
+ * in shards that an index names, perhaps as a variant (variant.c). */
 #include "checkpoint/json.h"
 #include "checkpoint/opened.h"
 
@@ -9,10 +9,6 @@
 #include <unistd.h>
 
 #define PATH_ROOM 4096
-
-static bool exists(const char *path) {
-    return access(path, F_OK) == 0;
-}
 
 static int join(char *out, const char *folder, const char *name, bl_error *err) {
     int n = snprintf(out, PATH_ROOM, "%s/%s", folder, name);
@@ -75,47 +71,28 @@ static int check_shards(const bl_checkpoint *c, const bl_module_files *p, bl_err
 
 /* Opens the weights in `folder`; *p gets their range, or stays absent if there are none. */
 static int open_weights(bl_checkpoint *c, bl_module_files *p, const char *folder, bl_error *err) {
-    /* Full precision first: what we compute in is decided elsewhere. */
-    static const char *const names[] = {"diffusion_pytorch_model.safetensors",
-                                        "model.safetensors",
-                                        "diffusion_pytorch_model.safetensors.index.json",
-                                        "model.safetensors.index.json",
-                                        "diffusion_pytorch_model.fp16.safetensors",
-                                        "model.fp16.safetensors",
-                                        "diffusion_pytorch_model.safetensors.index.fp16.json",
-                                        "model.safetensors.index.fp16.json",
-                                        "diffusion_pytorch_model.fp16.safetensors.index.json",
-                                        "model.fp16.safetensors.index.json"};
-    static const char *const pickles[] = {"diffusion_pytorch_model.bin", "pytorch_model.bin",
-                                          "diffusion_pytorch_model.fp16.bin", "pytorch_model.fp16.bin"};
     char path[PATH_ROOM];
-    int first = c->file_count;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        int rc = join(path, folder, names[i], err);
-        if (rc) {
-            return rc;
-        }
-        if (!exists(path)) {
-            continue;
-        }
-        size_t n = strlen(names[i]);
-        rc = strcmp(names[i] + n - 5, ".json") == 0 ? open_shards(c, folder, path, err)
-                                                    : bl_add_file(c, path, err);
-        p->first_file = first;
-        p->file_count = c->file_count - first;
-        p->present = true;
-        return rc ? rc : check_shards(c, p, err);
+    bl_weights_file chosen;
+    int rc = bl_choose_weights(&chosen, folder, err);
+    if (rc || !chosen.name[0]) {
+        return rc;
     }
-    for (size_t i = 0; i < sizeof pickles / sizeof *pickles; i++) {
-        if (join(path, folder, pickles[i], err) == 0 && exists(path)) {
-            return bl_fail(
-                err, BL_E_UNSUPPORTED,
-                "%.400s: PyTorch pickles are not read, as they can run any code; save the folder again with "
-                "diffusers' save_pretrained(FOLDER, safe_serialization=True)",
-                path);
-        }
+    rc = join(path, folder, chosen.name, err);
+    if (!rc && chosen.pickle) {
+        rc = bl_fail(
+            err, BL_E_UNSUPPORTED,
+            "%.400s: PyTorch pickles are not read, as they can run any code; save the folder again with "
+            "diffusers' save_pretrained(FOLDER, safe_serialization=True)",
+            path);
     }
-    return 0;
+    if (rc) {
+        return rc;
+    }
+    p->first_file = c->file_count;
+    p->present = true;
+    rc = chosen.index ? open_shards(c, folder, path, err) : bl_add_file(c, path, err);
+    p->file_count = c->file_count - p->first_file;
+    return rc ? rc : check_shards(c, p, err);
 }
 
 static int open_text_encoder(bl_checkpoint *c, bl_module module, const char *folder, bl_error *err) {

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #define BL_PREFIX_BYTES 64
+#define BL_WRAPPER_BYTES 24
 #define BL_MAX_FILES 256 /* shards of all modules; published models have fewer than 20 */
 
 /* Where one module's tensors are. */
@@ -24,6 +25,7 @@ typedef struct bl_module_files {
 struct bl_checkpoint {
     char *path;
     bool folder;
+    char wrapper[BL_WRAPPER_BYTES]; /* before all names of a single file: "state_dict.", or "" */
     bl_safetensors *files[BL_MAX_FILES];
     int file_count;
     bl_module_files modules[BL_MODULE_COUNT];
@@ -34,6 +36,15 @@ struct bl_checkpoint {
 /* Opens one more file. */
 int bl_add_file(bl_checkpoint *c, const char *path, bl_error *err);
 
+/* A file of weights, or the index of several. */
+typedef struct bl_weights_file {
+    char name[256]; /* "": there is none */
+    bool index, pickle;
+} bl_weights_file;
+
+/* Chooses between the variants in a module's folder, which need not be there. */
+int bl_choose_weights(bl_weights_file *out, const char *folder, bl_error *err);
+
 /* Fills modules from the folder at `folder` (one that holds unet/, vae/ ...). */
 int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err);
 
@@ -42,7 +53,7 @@ int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err);
  */
 int bl_open_vae_folder(bl_checkpoint *c, const char *folder, bl_error *err);
 
-/* Finds modules in file number `file` by names. */
+/* Finds modules in file number `file` by names, below a wrapper if need be. */
 void bl_find_single_file_modules(bl_checkpoint *c, int file);
 
 /* Finds an autoencoder in file number `file`, whatever its layout and prefix, and lets it stand for the
@@ -53,6 +64,12 @@ int bl_take_vae(bl_checkpoint *c, int file, bl_error *err);
  * `side` is "encoder." or "decoder.". */
 bool bl_find_vae(bl_module_files *out, const bl_checkpoint *c, int first_file, int file_count,
                  const char *prefix, const char *side);
+
+/* Goes on from one wrapper of the file's names to a longer one, from "" at first. False if there is none. */
+bool bl_next_wrapper(char wrapper[BL_WRAPPER_BYTES], const bl_safetensors *f);
+
+/* A tensor of a single file that belongs to no module, with or without the wrapper; NULL if there is none. */
+const bl_file_tensor *bl_find_marker(const bl_checkpoint *c, const char *name);
 
 /* Does a file of [first, first + count) hold a tensor of the name prefix + name? Returns it, and its file in
  * *file. */

@@ -119,8 +119,8 @@ static int guess_sd2(bl_architecture *a, const bl_checkpoint *c, bl_error *err) 
 static int from_single_file(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
     const char *type = metadata(c, "modelspec.prediction_type"),
                *name = metadata(c, "modelspec.architecture");
-    a->zero_snr = !c->folder && bl_safetensors_find(c->files[0], "ztsnr");
-    if (!c->folder && bl_safetensors_find(c->files[0], "v_pred")) {
+    a->zero_snr = bl_find_marker(c, "ztsnr") != NULL;
+    if (bl_find_marker(c, "v_pred")) {
         a->prediction = BL_PREDICT_V;
         a->prediction_source = "marker tensor v_pred";
     } else if (type && (is_v(type) || strcmp(type, "epsilon") == 0)) {

@@ -114,8 +114,7 @@ int bl_refuse_unet(const bl_checkpoint *c, const bl_unet_architecture *u, bl_err
     if (bl_has_tensor(c, BL_UNET, "time_embedding.cond_proj.weight")) {
         return refuse(c, "a distilled model whose unet takes the guidance scale as an input (LCM)", err);
     }
-    const bl_safetensors *f = c->files[0];
-    if (bl_safetensors_find(f, "edm_mean") || bl_safetensors_find_prefix(f, "edm_vpred.")) {
+    if (bl_find_marker(c, "edm_mean") || bl_safetensors_find_prefix(c->files[0], "edm_vpred.")) {
         return refuse(c, "a model of the EDM kind (Playground v2.5, CosXL), with a noise schedule of its own",
                       err);
     }

@@ -72,24 +72,29 @@ bool bl_find_vae(bl_module_files *out, const bl_checkpoint *c, int first_file, i
     return true;
 }
 
-/* Both halves below one of the prefixes. */
-static void find_vae_halves(bl_module_files *encoder, bl_module_files *decoder, const bl_checkpoint *c,
-                            int file, const char *const *prefixes, int count) {
+/* Both halves below the wrapper and one of the prefixes. Has it any? */
+static bool find_vae_halves(bl_module_files *encoder, bl_module_files *decoder, const bl_checkpoint *c,
+                            int file, const char *wrapper, const char *const *prefixes, int count) {
+    char prefix[BL_PREFIX_BYTES];
     for (int i = 0; i < count; i++) {
+        snprintf(prefix, sizeof prefix, "%s%s", wrapper, prefixes[i]);
         if (!encoder->present) {
-            bl_find_vae(encoder, c, file, 1, prefixes[i], "encoder.");
+            bl_find_vae(encoder, c, file, 1, prefix, "encoder.");
         }
         if (!decoder->present) {
-            bl_find_vae(decoder, c, file, 1, prefixes[i], "decoder.");
+            bl_find_vae(decoder, c, file, 1, prefix, "decoder.");
         }
     }
+    return encoder->present || decoder->present;
 }
 
-void bl_find_single_file_modules(bl_checkpoint *c, int file) {
+/* Has it any module below this wrapper? */
+static bool find_modules(bl_checkpoint *c, int file, const char *wrapper) {
+    bool found = false;
     for (int i = 0; i < COUNT(layouts); i++) {
         const layout *l = &layouts[i];
         bl_module_files p = {.present = true, .first_file = file, .file_count = 1, .naming = l->naming};
-        snprintf(p.prefix, sizeof p.prefix, "%s", l->prefix);
+        snprintf(p.prefix, sizeof p.prefix, "%s%s", wrapper, l->prefix);
         const probe_context probe = {.c = c, .files = &p};
         if (c->modules[l->module].present || !has_start(&probe, l->probe)) {
             continue;
@@ -98,16 +103,30 @@ void bl_find_single_file_modules(bl_checkpoint *c, int file) {
             bl_ldm_number(&p.numbers, has_start, &probe);
         }
         c->modules[l->module] = p;
+        found = true;
     }
     static const char *const prefixes[] = {"first_stage_model.", "vae."};
-    find_vae_halves(&c->modules[BL_VAE_ENCODER], &c->modules[BL_VAE_DECODER], c, file, prefixes,
-                    COUNT(prefixes));
+    return find_vae_halves(&c->modules[BL_VAE_ENCODER], &c->modules[BL_VAE_DECODER], c, file, wrapper,
+                           prefixes, COUNT(prefixes)) ||
+           found;
+}
+
+void bl_find_single_file_modules(bl_checkpoint *c, int file) {
+    char wrapper[BL_WRAPPER_BYTES] = "";
+    bool found;
+    do {
+        found = find_modules(c, file, wrapper);
+    } while (!found && bl_next_wrapper(wrapper, c->files[file]));
+    snprintf(c->wrapper, sizeof c->wrapper, "%s", found ? wrapper : "");
 }
 
 int bl_take_vae(bl_checkpoint *c, int file, bl_error *err) {
     static const char *const prefixes[] = {"", "first_stage_model.", "vae."};
     bl_module_files halves[2] = {{.present = false}, {.present = false}};
-    find_vae_halves(&halves[0], &halves[1], c, file, prefixes, COUNT(prefixes));
+    char wrapper[BL_WRAPPER_BYTES] = "";
+    while (!find_vae_halves(&halves[0], &halves[1], c, file, wrapper, prefixes, COUNT(prefixes)) &&
+           bl_next_wrapper(wrapper, c->files[file])) {
+    }
     if (!halves[0].present && !halves[1].present) {
         return bl_fail(err, BL_E_FORMAT, "%.400s holds no autoencoder (VAE) of a kind that is known",
                        bl_safetensors_path(c->files[file]));

@@ -139,6 +139,32 @@ static void half_precision_variants_are_found(void **state) {
     bl_checkpoint_close(&c);
 }
 
+/* Of several files the one with the most precise, finished weights is taken. */
+static void any_variant_is_found(void **state) {
+    static const char *const names[] = {"",     ".fp32", ".fp16",         ".bf16",
+                                        ".ema", ".zz",   ".fp16.non_ema", ".non_ema"};
+    const int count = (int)(sizeof names / sizeof *names);
+    (void)state;
+    char from[BL_TEST_PATH], to[BL_TEST_PATH], *real;
+    bl_test_join(from, folder, "unet/diffusion_pytorch_model.safetensors");
+    real = realpath(from, NULL);
+    assert_non_null(real);
+    take_away("unet/diffusion_pytorch_model.safetensors");
+    put("unet/diffusion_pytorch_model.bin", "a pickle");
+    put("unet/model.safetensors.bak", "x");
+    put("unet/diffusion_pytorch_model.bf16-00001-of-00002.safetensors", "x");
+    for (int i = count - 1; i >= 0; i--) {
+        char name[128];
+        snprintf(name, sizeof name, "unet/diffusion_pytorch_model%s.safetensors", names[i]);
+        bl_test_join(to, folder, name);
+        assert_int_equal(symlink(real, to), 0);
+        bl_checkpoint *c = expect_sd15(folder);
+        assert_string_equal(bl_safetensors_path(bl_checkpoint_module_file(c, BL_UNET)), to);
+        bl_checkpoint_close(&c);
+    }
+    free(real);
+}
+
 static bool strip_text_model(void *context, char *name, bl_tensor_data *t) {
     static const char prefix[] = "text_model.";
     (void)context;
@@ -203,10 +229,12 @@ static void make_shards(const char *index_name) {
 static void shards_are_one_module(void **state) {
     static const char *const names[] = {"unet/diffusion_pytorch_model.safetensors.index.json",
                                         "unet/diffusion_pytorch_model.safetensors.index.fp16.json",
-                                        "unet/diffusion_pytorch_model.fp16.safetensors.index.json"};
+                                        "unet/diffusion_pytorch_model.fp16.safetensors.index.json",
+                                        "unet/diffusion_pytorch_model.safetensors.index.bf16.json",
+                                        "unet/diffusion_pytorch_model.non_ema.safetensors.index.json"};
     (void)state;
     make_shards(names[0]);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 5; i++) {
         if (i) {
             move(names[i - 1], names[i]);
         }
@@ -265,6 +293,10 @@ static void too_many_shards_are_refused(void **state) {
 static void pickles_are_refused(void **state) {
     (void)state;
     move("unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin");
+    expect_refusal(BL_E_UNSUPPORTED, "safe_serialization");
+    move("unet/diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.ema.bin");
+    expect_refusal(BL_E_UNSUPPORTED, "model.ema.bin");
+    move("unet/diffusion_pytorch_model.ema.bin", "unet/diffusion_pytorch_model.bin.index.json");
     expect_refusal(BL_E_UNSUPPORTED, "safe_serialization");
 }
 
@@ -356,6 +388,7 @@ int main(void) {
         TEST(model_index_may_be_missing),
         TEST(configurations_may_be_missing),
         TEST(half_precision_variants_are_found),
+        TEST(any_variant_is_found),
         TEST(text_encoders_without_prefix_are_read),
         TEST(shards_are_one_module),
         TEST(bad_shards_are_refused),
