@@ -50,7 +50,9 @@ static int build(bl_graph **g, const char *what, bl_dtype dtype, int size, int b
                                     err);
     }
     const bl_unet_architecture *a = strcmp(what, "sdxl") ? &published_sd15_unet : &published_sdxl_unet;
-    return bl_unet_graph(g, a, (bl_unet_shape){batch, size / 8, size / 8, 77}, dtype, NULL, err);
+    return bl_unet_graph(g, a,
+                         (bl_unet_shape){.batch = batch, .height = size / 8, .width = size / 8, .tokens = 77},
+                         dtype, NULL, err);
 }
 
 typedef struct line {

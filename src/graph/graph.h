@@ -6,8 +6,8 @@
  *
  * Activations are channels-last: [n, h, w, c] with c innermost. Tokens are [n, T, 1, c], vectors [n, 1, 1,
  * c]. They have the graph's dtype (F32 or BF16), except those that are said to be F32. What comes from and
- * goes to the host is F32 or I32, and enters and leaves through IMPORT, EMBED, SINUSOID, TAKE_ROW and EXPORT.
- */
+ * goes to the host is F32 or I32, and enters and leaves through IMPORT, EMBED, SINUSOID, TAKE_ROW, ATTENTION
+ * (counts of keys) and EXPORT. */
 #ifndef BALLAST_GRAPH_GRAPH_H
 #define BALLAST_GRAPH_GRAPH_H
 
@@ -191,8 +191,10 @@ typedef struct bl_attention_options {
     int heads, head_dim;
     int q_offset, k_offset, v_offset;
     bool causal;
+    bl_tensor_id key_counts; /* an I32 input [n,1,1,1], each 1 .. k.h * k.w; or BL_NONE: all keys */
 } bl_attention_options;
-/* Output [q.n, q.h, q.w, heads * head_dim]; scale 1/sqrt(head_dim). k and v have k.h * k.w rows. */
+/* Output [q.n, q.h, q.w, heads * head_dim]; scale 1/sqrt(head_dim). k and v have k.h * k.w rows. One of the
+ * batch that sees fewer of them gets what it would get if it had no more. */
 bl_tensor_id bl_attention(bl_graph *g, bl_tensor_id q, bl_tensor_id k, bl_tensor_id v,
                           bl_attention_options o);
 

@@ -35,7 +35,8 @@
     /* in: x; weight scale [c], or [d] where each d channels, a head, are normed alone.                 \
      * y = x / sqrt(mean(x^2) + eps) scale */                                                           \
     ROW(RMS_NORM, rms_norm, rms_norm_shape, no_flops, over_input)                                       \
-    /* in: q, k, v (channel slices of them); softmax(q k^T scale) v per head */                         \
+    /* in: q, k, v (channel slices of them), INPUT I32 [n,1,1,1] or NONE: how many of its keys each of  \
+     * the batch sees, from the first on; softmax(q k^T scale) v per head */                            \
     ROW(ATTENTION, attention, attention_shape, attention_flops, own_place)                              \
     /* in: x; act */                                                                                    \
     ROW(ACT, act, act_shape, no_flops, over_input)                                                      \

@@ -129,6 +129,11 @@ static const char *attention_shape(const bl_graph *g, bl_op *op, bl_tensor *out)
     if (!ok) {
         return "q, k and v do not fit together";
     }
+    bl_tensor_id counts = op->in[3];
+    if (counts != BL_NONE && !(is_input(g, counts, BL_I32) && g->tensors[counts].n == q.n &&
+                               bl_tensor_elements(&g->tensors[counts]) == q.n)) {
+        return "wants a number of keys for each of the batch";
+    }
     op->u.attention.scale = (float)(1.0 / __builtin_sqrt((double)op->u.attention.head_dim));
     out->c = width;
     return NULL;

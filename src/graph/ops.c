@@ -174,6 +174,7 @@ bl_tensor_id bl_attention(bl_graph *g, bl_tensor_id q, bl_tensor_id k, bl_tensor
     bl_op op = op_of(BL_OP_ATTENTION, q);
     op.in[1] = k;
     op.in[2] = v;
+    op.in[3] = o.key_counts;
     op.u.attention.heads = o.heads;
     op.u.attention.head_dim = o.head_dim;
     op.u.attention.q_offset = o.q_offset;

@@ -35,7 +35,7 @@ static bl_tensor_id decoder_up(bl_graph *g, bl_tensor_id x, const bl_vae_archite
     if (level > 0 && x != BL_NONE) {
         bl_path name = bl_path_make("decoder.up_blocks.%d.upsamplers.0", index);
         bl_graph_block(g, "%s", name.s);
-        x = bl_net_upsampler(g, x, name.s, 2 * g->tensors[x].h, 2 * g->tensors[x].w);
+        x = bl_net_upsampler(g, x, name.s, 2 * g->tensors[x].h, 2 * g->tensors[x].w, false);
     }
     bl_tap(g, x, "decoder.up_blocks.%d", index);
     return x;

@@ -153,10 +153,17 @@ bl_tensor_id bl_net_resnet(bl_graph *g, bl_tensor_id x, bl_tensor_id temb, const
                        (bl_conv_options){.residual = residual, .channels = BL_NONE});
 }
 
-bl_tensor_id bl_net_upsampler(bl_graph *g, bl_tensor_id x, const char *name, int h, int w) {
-    x = bl_upsample(g, x, h, w);
-    return bl_net_conv(g, x, bl_path_make("%s.conv", name).s, bl_net_channels(g, x), 3,
-                       (bl_conv_options){.residual = BL_NONE, .channels = BL_NONE});
+bl_tensor_id bl_net_upsampler(bl_graph *g, bl_tensor_id x, const char *name, int h, int w, bool late_crop) {
+    int up_h = h, up_w = w;
+    if (late_crop && x != BL_NONE) {
+        up_h = 2 * g->tensors[x].h;
+        up_w = 2 * g->tensors[x].w;
+    }
+    x = bl_upsample(g, x, up_h, up_w);
+    /* Less padding behind the last row computes it from the one that is left out. */
+    bl_conv_options o = {.top = 1, .left = 1, .bottom = 1 + h - up_h, .right = 1 + w - up_w};
+    o.residual = o.channels = BL_NONE;
+    return bl_net_conv(g, x, bl_path_make("%s.conv", name).s, bl_net_channels(g, x), 3, o);
 }
 
 bl_tensor_id bl_net_downsampler(bl_graph *g, bl_tensor_id x, const char *name) {
@@ -176,16 +183,19 @@ bl_tensor_id bl_net_pixel_attention(bl_graph *g, bl_tensor_id x, const char *nam
                         bl_path_make("%s.to_v", name)};
     bl_tensor_id y = bl_net_group_norm(g, x, bl_path_make("%s.group_norm", name).s, groups, eps, BL_ACT_NONE);
     y = bl_net_projections(g, y, parts, 3, channels, true);
-    bl_attention_options o = {
-        .heads = 1, .head_dim = channels, .k_offset = channels, .v_offset = 2 * channels};
+    bl_attention_options o = {.heads = 1,
+                              .head_dim = channels,
+                              .k_offset = channels,
+                              .v_offset = 2 * channels,
+                              .key_counts = BL_NONE};
     y = bl_attention(g, y, y, y, o);
     return bl_net_linear(g, y, bl_path_make("%s.to_out.0", name).s, channels, BL_ACT_NONE, x);
 }
 
-bl_tensor_id bl_net_transformer_block(bl_graph *g, bl_tensor_id x, bl_tensor_id context, const char *name,
+bl_tensor_id bl_net_transformer_block(bl_graph *g, bl_tensor_id x, bl_net_context context, const char *name,
                                       int heads) {
     int channels = bl_net_channels(g, x);
-    bl_attention_options o = {.heads = heads, .head_dim = channels / heads};
+    bl_attention_options o = {.heads = heads, .head_dim = channels / heads, .key_counts = BL_NONE};
 
     bl_tensor_id y = bl_net_layer_norm(g, x, bl_path_make("%s.norm1", name).s, BL_NET_LAYER_NORM_EPS);
     bl_path own[3] = {bl_path_make("%s.attn1.to_q", name), bl_path_make("%s.attn1.to_k", name),
@@ -200,9 +210,10 @@ bl_tensor_id bl_net_transformer_block(bl_graph *g, bl_tensor_id x, bl_tensor_id 
     bl_path query = bl_path_make("%s.attn2.to_q", name);
     bl_path other[2] = {bl_path_make("%s.attn2.to_k", name), bl_path_make("%s.attn2.to_v", name)};
     bl_tensor_id q = bl_net_projections(g, y, &query, 1, channels, false);
-    bl_tensor_id kv = bl_net_projections(g, context, other, 2, channels, false);
+    bl_tensor_id kv = bl_net_projections(g, context.tokens, other, 2, channels, false);
     o.k_offset = 0;
     o.v_offset = channels;
+    o.key_counts = context.counts;
     y = bl_attention(g, q, kv, kv, o);
     x = bl_net_linear(g, y, bl_path_make("%s.attn2.to_out.0", name).s, channels, BL_ACT_NONE, x);
 
@@ -211,7 +222,7 @@ bl_tensor_id bl_net_transformer_block(bl_graph *g, bl_tensor_id x, bl_tensor_id 
     return bl_net_linear(g, y, bl_path_make("%s.ff.net.2", name).s, channels, BL_ACT_NONE, x);
 }
 
-bl_tensor_id bl_net_transformer(bl_graph *g, bl_tensor_id x, bl_tensor_id context, const char *name,
+bl_tensor_id bl_net_transformer(bl_graph *g, bl_tensor_id x, bl_net_context context, const char *name,
                                 int heads, int depth, int groups) {
     int channels = bl_net_channels(g, x);
     bl_tensor_id y = x;
@@ -242,7 +253,8 @@ bl_tensor_id bl_net_clip_layer(bl_graph *g, bl_tensor_id x, const char *name, in
                               .head_dim = channels / heads,
                               .k_offset = channels,
                               .v_offset = 2 * channels,
-                              .causal = true};
+                              .causal = true,
+                              .key_counts = BL_NONE};
     y = bl_attention(g, y, y, y, o);
     x = bl_net_linear(g, y, bl_path_make("%s.self_attn.out_proj", name).s, channels, BL_ACT_NONE, x);
     y = bl_net_layer_norm(g, x, bl_path_make("%s.layer_norm2", name).s, BL_NET_LAYER_NORM_EPS);

@@ -65,8 +65,9 @@ bl_tensor_id bl_net_norm_out(bl_graph *g, bl_tensor_id x, const char *name, int 
 bl_tensor_id bl_net_resnet(bl_graph *g, bl_tensor_id x, bl_tensor_id temb, const char *name, int out_channels,
                            int groups, float eps);
 
-/* Upsample2D: nearest to h x w, then a 3x3 convolution. */
-bl_tensor_id bl_net_upsampler(bl_graph *g, bl_tensor_id x, const char *name, int h, int w);
+/* Upsample2D: nearest to h x w, then a 3x3 convolution. `late_crop`: nearest to twice x's sides, the
+ * convolution, and only then the last row and column left out where h or w is one less. */
+bl_tensor_id bl_net_upsampler(bl_graph *g, bl_tensor_id x, const char *name, int h, int w, bool late_crop);
 
 /* Downsample2D with padding 1: 3x3, stride 2; an odd side rounds up. */
 bl_tensor_id bl_net_downsampler(bl_graph *g, bl_tensor_id x, const char *name);
@@ -79,14 +80,21 @@ bl_tensor_id bl_net_downsampler_asymmetric(bl_graph *g, bl_tensor_id x, const ch
  * x + to_out(attention(group_norm x)). */
 bl_tensor_id bl_net_pixel_attention(bl_graph *g, bl_tensor_id x, const char *name, int groups, float eps);
 
-/* BasicTransformerBlock: self attention, attention to `context` [n,T,1,k], GEGLU; LayerNorm before each. */
-bl_tensor_id bl_net_transformer_block(bl_graph *g, bl_tensor_id x, bl_tensor_id context, const char *name,
+/* What a transformer reads beside x. */
+typedef struct bl_net_context {
+    bl_tensor_id tokens; /* [n,T,1,k] */
+    bl_tensor_id
+        counts; /* an I32 input [n,1,1,1]: how many of its tokens each of the batch has; or BL_NONE: all */
+} bl_net_context;
+
+/* BasicTransformerBlock: self attention, attention to `context`, GEGLU; LayerNorm before each. */
+bl_tensor_id bl_net_transformer_block(bl_graph *g, bl_tensor_id x, bl_net_context context, const char *name,
                                       int heads);
 
 /* Transformer2DModel: GroupNorm (eps 1e-6), proj_in, `depth` transformer blocks, proj_out, residual. Starts a
  * block of the graph for each transformer block; the first also holds norm and proj_in, the last proj_out.
  * Taps: its own name, and that of each transformer block. */
-bl_tensor_id bl_net_transformer(bl_graph *g, bl_tensor_id x, bl_tensor_id context, const char *name,
+bl_tensor_id bl_net_transformer(bl_graph *g, bl_tensor_id x, bl_net_context context, const char *name,
                                 int heads, int depth, int groups);
 
 /* ---- layers of the text encoders */

@@ -11,8 +11,9 @@ static const bl_conv_options plain = {.residual = BL_NONE, .channels = BL_NONE};
 typedef struct unet {
     bl_graph *g;
     const bl_unet_architecture *arch;
-    bl_tensor_id temb;    /* [n,1,1,time_dim], SiLU applied */
-    bl_tensor_id context; /* [n,T,1,context_dim] */
+    bool late_crop;
+    bl_tensor_id temb; /* [n,1,1,time_dim], SiLU applied */
+    bl_net_context context;
     bl_tensor_id skips[MAX_SKIPS];
     int skip_count;
 } unet;
@@ -101,8 +102,9 @@ static bl_tensor_id up(unet *u, bl_tensor_id x, int index) {
         bl_tensor_id skip = u->skips[u->skip_count - 1];
         bl_graph_block(g, "%s", name.s);
         /* An odd side was rounded up on the way down: go back to the skip's size, not to twice ours. */
-        x = skip == BL_NONE ? BL_NONE
-                            : bl_net_upsampler(g, x, name.s, g->tensors[skip].h, g->tensors[skip].w);
+        if (skip != BL_NONE) {
+            x = bl_net_upsampler(g, x, name.s, g->tensors[skip].h, g->tensors[skip].w, u->late_crop);
+        }
     }
     bl_tap(g, x, "up_blocks.%d", index);
     return x;
@@ -116,6 +118,8 @@ static void build(unet *u, bl_unet_shape s) {
     bl_tensor_id context =
         bl_input(g, "context", BL_F32, BL_CHANNELS_LAST, s.batch, s.tokens, 1, c->context_dim);
     bl_tensor_id text_embeds = BL_NONE, time_ids = BL_NONE;
+    u->context.counts =
+        s.own_lengths ? bl_input(g, "context_rows", BL_I32, BL_CHANNELS_LAST, s.batch, 1, 1, 1) : BL_NONE;
     if (c->adm_dim) {
         int pooled = c->adm_dim - BL_SIZE_VALUES * BL_SIZE_VALUE_DIM;
         text_embeds = bl_input(g, "text_embeds", BL_F32, BL_CHANNELS_LAST, s.batch, 1, 1, pooled);
@@ -124,7 +128,7 @@ static void build(unet *u, bl_unet_shape s) {
 
     bl_graph_block(g, "conv_in");
     embed_time(u, timestep, text_embeds, time_ids);
-    u->context = bl_import(g, context);
+    u->context.tokens = bl_import(g, context);
     bl_tensor_id x = bl_net_conv(g, bl_import(g, sample), "conv_in", c->channels[0], 3, plain);
     bl_tap(g, x, "conv_in");
     push_skip(u, x);
@@ -152,7 +156,7 @@ int bl_unet_graph(bl_graph **out, const bl_unet_architecture *arch, bl_unet_shap
     if (!g) {
         return bl_fail_memory(err, "a graph", sizeof *g);
     }
-    unet u = {.g = g, .arch = arch};
+    unet u = {.g = g, .arch = arch, .late_crop = shape.late_crop};
     build(&u, shape);
     return bl_net_finish(out, g, err);
 }

@@ -6,20 +6,26 @@
 #include "checkpoint/architecture.h"
 #include "graph/graph.h"
 
+#include <stdbool.h>
+
 typedef struct bl_unet_shape {
     int batch;         /* conditional and unconditional count as two */
     int height, width; /* of the latent; any size */
     int tokens;        /* rows of the context: 77 for each chunk of the prompt */
+    bool own_lengths;  /* contexts of a batch differ in length: "context_rows" says how long each is */
+    bool late_crop;    /* where a side is odd, on the way up: convolve twice the side, then leave out the last
+                          row or    column, as A1111 does; else the side is right before the convolution */
 } bl_unet_shape;
 
 /* Inputs  "sample"   F32 NCHW [batch, 4, height, width], scaled as the model wants it.
  *         "timestep" F32 [batch, 1, 1, 1]; may be fractional.
  *         "context"  F32 channels-last [batch, tokens, 1, cross-attention width].
- *         only SDXL: "text_embeds" F32 [batch, 1, 1, C] and "time_ids" F32 [batch, 1, 1, 6]: original height
- * and width, top and left of the crop, target height and width. Output  "output"   F32 NCHW [batch, 4,
- * height, width]: epsilon or v. Taps: modules of diffusers: "conv_in", "time_embedding", "add_embedding",
- * "conv_norm_out" (before SiLU), "down_blocks.i" (after its downsampler), "mid_block", "up_blocks.i" (after
- * its upsampler), and below these
+ *         only with own_lengths: "context_rows" I32 [batch, 1, 1, 1], the rows of each context that there
+ * are, 1 .. tokens; what lies behind them changes nothing. only SDXL: "text_embeds" F32 [batch, 1, 1, C] and
+ * "time_ids" F32 [batch, 1, 1, 6]: original height and width, top and left of the crop, target height and
+ * width. Output  "output"   F32 NCHW [batch, 4, height, width]: epsilon or v. Taps: modules of diffusers:
+ * "conv_in", "time_embedding", "add_embedding", "conv_norm_out" (before SiLU), "down_blocks.i" (after its
+ * downsampler), "mid_block", "up_blocks.i" (after its upsampler), and below these
  * "...resnets.j", "...attentions.j", "...attentions.j.transformer_blocks.k". `taps` may be NULL.
  * Blocks: conv_in with the embeddings; each resnet, transformer block, down- and upsampler; conv_out.
  * Errors: BL_E_ARGUMENT for a shape that cannot be. Owner of *out: caller, bl_graph_free. */

@@ -238,7 +238,8 @@ static int eval_unet(work *w, bl_error *err) {
         result = shape_of(c, w, "context", 3, err);
     }
     if (!result) {
-        bl_unet_shape shape = {(int)s[0], (int)s[2], (int)s[3], (int)c[1]};
+        bl_unet_shape shape = {
+            .batch = (int)s[0], .height = (int)s[2], .width = (int)s[3], .tokens = (int)c[1]};
         result = bl_unet_graph(&g, &w->e->arch->unet, shape, w->e->dtype, w->taps, err);
     }
     if (!result) {

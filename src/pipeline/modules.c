@@ -62,7 +62,8 @@ int bl_modules_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_s
     const bl_architecture *arch = m->o.arch;
     switch (module) {
     case BL_UNET: {
-        bl_unet_shape shape = {key.batch, key.height, key.width, key.tokens};
+        bl_unet_shape shape = {
+            .batch = key.batch, .height = key.height, .width = key.width, .tokens = key.tokens};
         return bl_unet_graph(out, &arch->unet, shape, bl_modules_dtype(m, module), taps, err);
     }
     case BL_VAE_DECODER:

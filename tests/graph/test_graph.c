@@ -89,7 +89,8 @@ static void test_mistakes_are_named(void **state) {
     expect_mistake(g, "CONV");
 
     g = graph_with_input(&x);
-    bl_attention(g, x, x, x, (bl_attention_options){.heads = 2, .head_dim = 4, .v_offset = 1});
+    bl_attention(g, x, x, x,
+                 (bl_attention_options){.heads = 2, .head_dim = 4, .v_offset = 1, .key_counts = BL_NONE});
     expect_mistake(g, "ATTENTION");
 
     g = bl_graph_new(BL_UNET, BL_F32, NULL);

@@ -54,12 +54,13 @@ static int heads(const layer_case *c) {
 
 static bl_tensor_id transformer(const layer_case *c) {
     int level = c->module[strlen("down_blocks.")] - '0';
-    return bl_net_transformer(c->g, c->h, input(c, "context"), c->module, heads(c),
+    return bl_net_transformer(c->g, c->h, (bl_net_context){input(c, "context"), BL_NONE}, c->module, heads(c),
                               c->r->arch.unet.down_depth[level][0], GROUPS);
 }
 
 static bl_tensor_id transformer_block(const layer_case *c) {
-    return bl_net_transformer_block(c->g, c->h, input(c, "context"), c->module, heads(c));
+    return bl_net_transformer_block(c->g, c->h, (bl_net_context){input(c, "context"), BL_NONE}, c->module,
+                                    heads(c));
 }
 
 static bl_tensor_id downsample(const layer_case *c) {
@@ -67,7 +68,8 @@ static bl_tensor_id downsample(const layer_case *c) {
 }
 
 static bl_tensor_id upsample(const layer_case *c) {
-    return bl_net_upsampler(c->g, c->h, c->module, 2 * c->g->tensors[c->h].h, 2 * c->g->tensors[c->h].w);
+    return bl_net_upsampler(c->g, c->h, c->module, 2 * c->g->tensors[c->h].h, 2 * c->g->tensors[c->h].w,
+                            false);
 }
 
 static bl_tensor_id vae_resnet(const layer_case *c) {

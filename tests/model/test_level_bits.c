@@ -75,7 +75,9 @@ static void check_modules(const rig *r, bl_dtype dtype, int batch, int height, i
     bl_error err = {0};
     bl_vae_shape vae = {batch, height, width};
     bl_clip_text_outputs want = {.context = true, .pooled = true};
-    rig_ok(bl_unet_graph(&g, &r->arch.unet, (bl_unet_shape){batch, height, width, 77}, dtype, NULL, &err),
+    rig_ok(bl_unet_graph(&g, &r->arch.unet,
+                         (bl_unet_shape){.batch = batch, .height = height, .width = width, .tokens = 77},
+                         dtype, NULL, &err),
            &err);
     check(r, g);
     rig_ok(bl_vae_decoder_graph(&g, &r->arch.vae, vae, dtype, NULL, &err), &err);

@@ -43,7 +43,12 @@ static float *values(const bl_tensor *t, uint64_t seed) {
     float *x = malloc((size_t)n * sizeof *x);
     assert_non_null(x);
     for (int64_t i = 0; i < n; i++) {
-        x[i] = noise(seed, (uint64_t)i);
+        if (t->dtype == BL_I32) { /* counts of keys */
+            int32_t count = (int32_t)(1 + 30 * i);
+            memcpy(&x[i], &count, sizeof count);
+        } else {
+            x[i] = noise(seed, (uint64_t)i);
+        }
     }
     return x;
 }
@@ -121,7 +126,8 @@ static void autoencoders(void **state) {
 }
 
 static void unets(void **state) {
-    static const bl_unet_shape sizes[] = {{2, 24, 20, 77}, {1, 21, 13, 9}, {3, 5, 6, 77}};
+    static const bl_unet_shape sizes[] = {
+        {2, 24, 20, 77, false, false}, {1, 21, 13, 9, false, true}, {3, 5, 6, 77, true, false}};
     (void)state;
     for (int t = 0; t < type_count(); t++) {
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {

@@ -107,7 +107,7 @@ static void check(const rig *r, bl_graph *g, int threads) {
 static void check_modules(const rig *r, int threads, bl_dtype dtype, int batch, int height, int width) {
     bl_graph *g = NULL;
     bl_error err = {0};
-    bl_unet_shape unet = {batch, height, width, 77};
+    bl_unet_shape unet = {.batch = batch, .height = height, .width = width, .tokens = 77};
     bl_vae_shape vae = {batch, height, width};
     bl_clip_text_outputs want = {.context = true, .text_embeds = r->arch.family == BL_SDXL};
     rig_ok(bl_unet_graph(&g, &r->arch.unet, unet, dtype, NULL, &err), &err);

@@ -220,14 +220,16 @@ static void test_refusals(void **state) {
     (void)state;
     bl_graph *g = NULL;
     bl_error err = {0};
-    const bl_unet_shape shapes[] = {{0, 64, 64, 77},      {1, -8, 64, 77},           {1, 64, 0, 77},
-                                    {1, 64, 64, 0},       {1, 1 << 30, 1 << 30, 77}, {INT32_MAX, 64, 64, 77},
-                                    {1, INT32_MAX, 1, 77}};
+    const int shapes[][4] = {{0, 64, 64, 77},      {1, -8, 64, 77},           {1, 64, 0, 77},
+                             {1, 64, 64, 0},       {1, 1 << 30, 1 << 30, 77}, {INT32_MAX, 64, 64, 77},
+                             {1, INT32_MAX, 1, 77}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        int rc = bl_unet_graph(&g, &published_sd15_unet, shapes[i], BL_F32, NULL, &err);
+        const int *s = shapes[i];
+        bl_unet_shape shape = {.batch = s[0], .height = s[1], .width = s[2], .tokens = s[3]};
+        int rc = bl_unet_graph(&g, &published_sd15_unet, shape, BL_F32, NULL, &err);
         assert_refused(rc, BL_E_ARGUMENT, g, &err);
     }
-    bl_unet_shape good = {1, 64, 64, 77};
+    bl_unet_shape good = {.batch = 1, .height = 64, .width = 64, .tokens = 77};
     assert_refused(bl_unet_graph(&g, &published_sd15_unet, good, BL_F16, NULL, &err), BL_E_ARGUMENT, g, &err);
     bl_vae_shape huge = {1, 1 << 29, 1};
     assert_refused(bl_vae_decoder_graph(&g, &published_vae, huge, BL_F32, NULL, &err), BL_E_ARGUMENT, g,

@@ -43,16 +43,21 @@ static void attend_range(void *context, int64_t begin, int64_t end, int thread) 
 }
 
 static int run(const bl_running *r, bl_error *err) {
-    (void)err;
     attention_loop l = {.k = r->k, .job = r->step->attention, .scratch = r->scratch + r->step->extra};
     const bl_attention_job *shape = &r->step->attention;
     const unsigned char *q = bl_running_data(r, r->op->in[0]), *k = bl_running_data(r, r->op->in[1]);
     const unsigned char *v = bl_running_data(r, r->op->in[2]);
+    const int32_t *counts = bl_running_data(r, r->op->in[3]);
     unsigned char *y = bl_running_data(r, r->op->out);
     size_t e = r->element;
     l.scratch_bytes = bl_align_up(r->k->attention_scratch(shape), BL_ALIGN);
     l.job.packed = r->scratch;
     for (int64_t i = 0; i < bl_running_tensor(r, r->op->in[0])->n; i++) {
+        if (counts && (counts[i] < 1 || counts[i] > shape->k_rows)) {
+            return bl_fail(err, BL_E_ARGUMENT, "%d keys of %d cannot be attended to", (int)counts[i],
+                           (int)shape->k_rows);
+        }
+        l.job.k_rows = counts ? counts[i] : shape->k_rows; /* packed and walked as if there were no more */
         l.job.q = q + (size_t)(i * shape->q_rows * shape->q_stride + r->op->u.attention.q_offset) * e;
         l.job.k = k + (size_t)(i * shape->k_rows * shape->k_stride + r->op->u.attention.k_offset) * e;
         l.job.v = v + (size_t)(i * shape->k_rows * shape->v_stride + r->op->u.attention.v_offset) * e;

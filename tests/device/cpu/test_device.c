@@ -69,7 +69,8 @@ static bl_graph *network(bl_dtype dtype, int n, int side) {
     h = bl_conv(g, h, weight(g, BL_W_CONV, "d", C, C, 3), weight(g, BL_W_VECTOR, "d.b", C, 0, 0), half);
     bl_graph_block(g, "second");
     bl_tensor_id q = bl_linear(g, h, weight(g, BL_W_LINEAR, "q", 3 * C, C, 0), BL_NONE, BL_ACT_NONE, BL_NONE);
-    bl_attention_options o = {.heads = 2, .head_dim = C / 2, .k_offset = C, .v_offset = 2 * C};
+    bl_attention_options o = {
+        .heads = 2, .head_dim = C / 2, .k_offset = C, .v_offset = 2 * C, .key_counts = BL_NONE};
     h = bl_linear(g, bl_attention(g, q, q, q, o), weight(g, BL_W_LINEAR, "o", C, C, 0),
                   weight(g, BL_W_VECTOR, "o.b", C, 0, 0), BL_ACT_NONE, h);
     h = bl_linear(g, h, weight(g, BL_W_LINEAR, "g", 4 * C, C, 0), weight(g, BL_W_VECTOR, "g.b", 4 * C, 0, 0),

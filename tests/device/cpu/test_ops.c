@@ -309,7 +309,8 @@ static void check_attention(rig *r, int n, int rows, int keys, int heads, int di
     }
     bl_graph *g = graph_of(r);
     bl_tensor_id tq = input(g, "q", n, rows, 1, wide), tk = input(g, "kv", n, keys, 1, 2 * c);
-    bl_attention_options o = {.heads = heads, .head_dim = dim, .v_offset = c, .causal = causal};
+    bl_attention_options o = {
+        .heads = heads, .head_dim = dim, .v_offset = c, .causal = causal, .key_counts = BL_NONE};
     if (causal) {
         o.k_offset = c;
         o.v_offset = 2 * c;
@@ -364,6 +365,44 @@ static void attention(void **state) {
         check_attention(&r, 1, 64, 64, 2, 160, false);
         check_attention(&r, 2, 60, 60, 1, 512, false);
         check_attention(&r, 1, 33, 257, 1, 9, false);
+    }
+}
+
+/* Attention of `n` pictures to `keys` rows each; `counts` as the graph's input says it, or NULL. */
+static void attend_to(rig *r, float *y, int n, int keys, const float *q, const float *kv,
+                      const int32_t *counts) {
+    enum { rows = 40, heads = 3, dim = 20, c = heads * dim };
+    bl_graph *g = graph_of(r);
+    bl_tensor_id tq = input(g, "q", n, rows, 1, c), tk = input(g, "kv", n, keys, 1, 2 * c);
+    bl_attention_options o = {.heads = heads, .head_dim = dim, .v_offset = c, .key_counts = BL_NONE};
+    if (counts) {
+        o.key_counts = bl_input(g, "counts", BL_I32, BL_CHANNELS_LAST, n, 1, 1, 1);
+    }
+    bl_export(g, bl_attention(g, tq, tk, tk, o), "y", BL_CHANNELS_LAST);
+    run_graph(r, g, (const void *[]){q, kv, counts}, (void *[]){y});
+}
+
+/* Who sees fewer keys than there are gets the bits that it gets where there are no more, whatever lies behind
+ * them. */
+static void counted_keys(void **state) {
+    (void)state;
+    enum { n = 4, keys = 231, row = 2 * 60, out = 40 * 60 };
+    static const int32_t counts[n] = {77, 231, 1, 154};
+    for (int t = 0; t < type_count; t++) {
+        rig r = rig_of(t);
+        float *q = filled(&r, 1, (int64_t)n * out), *kv = filled(&r, 2, (int64_t)n * keys * row);
+        float *all = malloc(n * out * sizeof *all), *own = malloc(out * sizeof *own);
+        assert_non_null(all);
+        assert_non_null(own);
+        attend_to(&r, all, n, keys, q, kv, counts);
+        for (int i = 0; i < n; i++) {
+            attend_to(&r, own, 1, counts[i], q + (size_t)(i * out), kv + (size_t)(i * keys * row), NULL);
+            assert_memory_equal(own, all + (size_t)(i * out), out * sizeof *own);
+        }
+        free(q);
+        free(kv);
+        free(all);
+        free(own);
     }
 }
 
@@ -478,8 +517,8 @@ static int close_device(void **state) {
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions), cmocka_unit_test(linear_layers), cmocka_unit_test(norms),
-        cmocka_unit_test(attention),    cmocka_unit_test(elementwise),   cmocka_unit_test(moves),
-        cmocka_unit_test(text_ops),
+        cmocka_unit_test(attention),    cmocka_unit_test(counted_keys),  cmocka_unit_test(elementwise),
+        cmocka_unit_test(moves),        cmocka_unit_test(text_ops),
     };
     int failures = argc > 1 ? 0 : bl_test_again("2") + bl_test_again("3") + bl_test_again("1");
     isa_max = argc > 1 ? (bl_cpu_isa)atoi(argv[1]) : BL_ISA_BEST;

@@ -26,7 +26,8 @@ static bl_tensor_id block(bl_graph *g, bl_tensor_id x) {
     bl_tensor_id v = linear(g, y, "v", C, C, BL_ACT_NONE, BL_NONE);
     q = bl_rms_norm(g, q, vector(g, "norm_q", DIM), EPS);
     k = bl_rms_norm(g, k, vector(g, "norm_k", DIM), EPS);
-    y = bl_attention(g, q, k, v, (bl_attention_options){.heads = HEADS, .head_dim = DIM});
+    y = bl_attention(g, q, k, v,
+                     (bl_attention_options){.heads = HEADS, .head_dim = DIM, .key_counts = BL_NONE});
     x = linear(g, y, "o", C, C, BL_ACT_NONE, x);
     y = bl_rms_norm(g, x, vector(g, "norm2", C), EPS);
     y = linear(g, y, "up", HIDDEN, C, BL_ACT_SILU, BL_NONE);
