@@ -1,6 +1,7 @@
 #include "pipeline/generation_parts.h"
 
 #include "core/clock.h"
+#include "residency/problem/follow.h"
 #include "residency/run/start.h"
 
 #include <stdio.h>
@@ -163,7 +164,7 @@ int bl_generation_problem(bl_generation *g, const bl_placement *placement, bl_er
     int result = bl_memory_problem(&g->problem, g->memory, ids, count, err);
     if (!result) {
         g->caps = *bl_memory_caps(g->memory);
-        g->problem->cyclic = placement->repeats;
+        bl_problem_set_repeats(g->problem, placement->repeats);
         result = choose_budget(g->problem, placement, g->caps.free_bytes, err);
     }
     if (!result) {

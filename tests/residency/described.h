@@ -18,6 +18,7 @@
 #include "residency/run/executor.h"
 #include "residency/plan/planner.h"
 #include "residency/plan/replay.h"
+#include "residency/problem/follow.h"
 
 #define CHECK(call)                                             \
     do {                                                        \
@@ -45,7 +46,7 @@ static inline void described_finish(bl_problem *p, const bl_sim_card *card) {
     p->copy_rate = card->copy_rate;
     p->copy_latency = card->copy_latency;
     p->async_copy = !card->shares_cores;
-    p->cyclic = true;
+    bl_problem_set_repeats(p, true);
     CHECK(bl_problem_finish(p, &described_error));
 }
 

@@ -35,7 +35,7 @@ static inline bl_problem *random_problem(random_state *r, bool async) {
     p->copy_rate = 20e9;
     p->copy_latency = 10e-6;
     p->async_copy = async;
-    p->cyclic = true;
+    bl_problem_set_repeats(p, true);
     int modules = random_int(r, 1, 4), phases = random_int(r, modules, 2 * modules);
     double scale = random_between(r, 5e6, 60e6), density[4], total = 0;
     for (int m = 0; m < modules; m++) {

@@ -162,12 +162,12 @@ static void check_earlier_regions(int most_passes, double slower) {
         for (int i = 71; i >= 0; i -= 5) { /* all budgets, each kind with some of them */
             double cold, left;
             p->budget_bytes = low + (all - low) * (uint64_t)(i / 6) / 11;
-            p->cyclic = i % 2;
+            bl_problem_set_repeats(p, i % 2);
             bl_problem_clear_resident(p);
             bl_plan *wanted = three_generations(p, &cold);
             leave_region(p, i % 6 / 2, low, all);
             bl_plan *plan = three_generations(p, &left);
-            if (p->cyclic) {
+            if (bl_problem_repeats(p)) {
                 add_gap(&g, plan, models[k % 2]);
             }
             if (plan->seconds > wanted->seconds * slower || left > cold * slower ||
@@ -278,7 +278,7 @@ static bl_problem *transformer(int blocks, double ratio, int passes) {
     CHECK(bl_problem_new(&p, &described_error));
     p->copy_rate = 20e9;
     p->async_copy = true;
-    p->cyclic = true;
+    bl_problem_set_repeats(p, true);
     bl_problem_block list[128];
     memset(list, 0, sizeof list);
     double seconds[128];
@@ -421,7 +421,7 @@ static void bounds_of_simple_cases(void **state) {
     (void)state;
     bl_problem *p = transformer(20, 1, 1);
     bl_bound bound;
-    p->cyclic = false;
+    bl_problem_set_repeats(p, false);
     double copy = p->modules[0].copy_seconds, compute = p->phases[0].levels[0].pass_seconds;
     CHECK(bl_bound_find(&bound, p, false, &described_error));
     free(bound.keep);

@@ -6,6 +6,7 @@
 #include "residency/plan/modes.h"
 
 #include "residency/plan/builder.h"
+#include "residency/problem/follow.h"
 
 static const char default_never[] = "text_encoder,text_encoder_2,vae_encoder,vae_decoder";
 
@@ -184,7 +185,7 @@ static int before_phase(rule *r, int phase, bl_error *err) {
     int m = p->phases[phase].module, run = p->phases[phase].first_run;
     uint64_t arena = r->b.plan->phases[phase].arena_bytes;
     bool seen[BL_PROBLEM_MODULES] = {false};
-    int rc = 0, last = phase > 0 ? phase - 1 : p->cyclic ? p->phase_count - 1 : 0;
+    int rc = 0, last = phase > 0 ? phase - 1 : bl_problem_repeats(p) ? p->phase_count - 1 : 0;
     uint64_t before = r->b.plan->phases[last].arena_bytes;
     r->activations = arena > before ? arena : before;
     /* The rule looks when a module begins, not when it is called again. */

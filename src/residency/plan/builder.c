@@ -1,5 +1,7 @@
 #include "residency/plan/builder.h"
 
+#include "core/checked.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,13 +119,19 @@ void bl_builder_undo(bl_builder *b, int move_count) {
     }
 }
 
+int bl_builder_level(const bl_problem *p, int phase, uint64_t need) {
+    const bl_problem_phase *f = &p->phases[phase];
+    int level = 0;
+    while (level < f->level_count && f->levels[level].arena_bytes + need > p->budget_bytes) {
+        level++;
+    }
+    return level;
+}
+
 bool bl_builder_levels(bl_plan *plan, const bl_problem *p, uint64_t (*need)(const bl_problem *p, int phase)) {
     for (int i = 0; i < p->phase_count; i++) {
         const bl_problem_phase *f = &p->phases[i];
-        int level = 0;
-        while (level < f->level_count && f->levels[level].arena_bytes + need(p, i) > p->budget_bytes) {
-            level++;
-        }
+        int level = bl_builder_level(p, i, need(p, i));
         if (level == f->level_count) {
             return false;
         }
@@ -131,4 +139,32 @@ bool bl_builder_levels(bl_plan *plan, const bl_problem *p, uint64_t (*need)(cons
         plan->phases[i].arena_bytes = f->levels[level].arena_bytes;
     }
     return true;
+}
+
+uint64_t bl_builder_one_block(const bl_problem *p, int phase) {
+    return p->modules[p->phases[phase].module].largest_block;
+}
+
+bool bl_builder_region_works(const bl_problem *p, const bl_plan *levels, uint64_t region_bytes) {
+    for (int i = 0; i < p->phase_count; i++) {
+        if (levels->phases[i].arena_bytes + bl_builder_one_block(p, i) > region_bytes) {
+            return false;
+        }
+    }
+    return true;
+}
+
+uint64_t bl_builder_region(const bl_problem *p, const bl_plan *levels) {
+    uint64_t all = 0, arena = 0, budget = p->budget_bytes / BL_ALIGN * BL_ALIGN;
+    bool used[BL_PROBLEM_MODULES] = {false};
+    for (int i = 0; i < p->listed_phases; i++) {
+        const bl_problem_phase *f = &p->phases[i];
+        int level =
+            i < p->phase_count ? levels->phases[i].level : bl_builder_level(p, i, bl_builder_one_block(p, i));
+        uint64_t bytes = level < f->level_count ? f->levels[level].arena_bytes : 0;
+        all += used[f->module] ? 0 : p->modules[f->module].bytes;
+        used[f->module] = true;
+        arena = bytes > arena ? bytes : arena;
+    }
+    return all + arena < budget ? all + arena : budget;
 }

@@ -34,5 +34,15 @@ void bl_builder_undo(bl_builder *b, int move_count);
 /* The lowest arena level of each phase that leaves room for `need(module)` bytes under the budget: level 0
  * where that works. Sets the plan's levels; false when even the last level is too large for some phase. */
 bool bl_builder_levels(bl_plan *plan, const bl_problem *p, uint64_t (*need)(const bl_problem *p, int phase));
+/* That level of one listed phase; level_count: none. */
+int bl_builder_level(const bl_problem *p, int phase, uint64_t need);
+
+/* What `auto` needs beside an arena: room for the largest block. */
+uint64_t bl_builder_one_block(const bl_problem *p, int phase);
+/* Whether a region of this size can be worked in: every phase's arena at its level and one block fit. */
+bool bl_builder_region_works(const bl_problem *p, const bl_plan *levels, uint64_t region_bytes);
+/* The size of a region for this generation and those that follow: all their weights beside the largest arena,
+ * but no more than the budget. */
+uint64_t bl_builder_region(const bl_problem *p, const bl_plan *levels);
 
 #endif

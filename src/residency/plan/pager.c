@@ -8,7 +8,8 @@
 
 static void pager_close(pager *g) {
     bl_builder_close(&g->b);
-    free(g->prefix);
+    free(g->seconds);
+    free(g->ahead);
     free(g->gate);
     free(g->next_phase);
     free(g->arena_to);
@@ -22,46 +23,20 @@ static void pager_close(pager *g) {
 static void look_ahead(pager *g, int module, int block) {
     const bl_problem *p = g->p;
     const bl_problem_phase *f = &p->phases[g->phase];
-    int blocks = p->modules[module].block_count, n = p->phase_count, phase = g->phase,
-        use = g->pass_first + block;
+    int blocks = p->modules[module].block_count, phase = g->phase, use = g->pass_first + block;
     use += use < g->run ? blocks : 0;
     if (f->module != module || use >= f->first_run + f->passes * blocks) {
         phase = g->next_phase[phase * p->module_count + module];
-        use = phase < 0 ? never : p->phases[phase % n].first_run + (phase >= n ? p->run_count : 0) + block;
+        use = phase < 0 ? never : g->ahead[phase].first_run + block;
     }
     page *x = &g->pages[module][block];
     x->use = use;
     x->use_phase = phase;
-    x->use_seconds = use == never ? INFINITY : seconds_before(g, use);
+    x->use_seconds = use == never ? INFINITY : seconds_before(g, phase, use);
 }
 
-static void fill_tables(pager *g) {
+static void fill_pages(pager *g) {
     const bl_problem *p = g->p;
-    int n = p->phase_count, run = 0;
-    double sum = 0;
-    for (int i = 0; i < n; i++) {
-        const bl_problem_phase *f = &p->phases[i];
-        const double *seconds = f->levels[g->plan->phases[i].level].block_seconds;
-        int blocks = p->modules[f->module].block_count;
-        for (int k = 0; k < f->passes * blocks; k++) {
-            g->prefix[run++] = sum;
-            sum += seconds[k % blocks];
-        }
-        for (int m = 0; m < p->module_count; m++) {
-            int next = -1;
-            for (int j = i + 1; j < (p->cyclic ? i + 1 + n : n) && next < 0; j++) {
-                next = p->phases[j % n].module == m ? j : -1;
-            }
-            g->next_phase[i * p->module_count + m] = next;
-        }
-        uint64_t largest = 0;
-        for (int j = i; j < 2 * n; j++) {
-            uint64_t arena = g->plan->phases[j % n].arena_bytes;
-            largest = arena > largest ? arena : largest;
-            g->arena_to[i * 2 * n + j] = largest;
-        }
-    }
-    g->prefix[run] = sum;
     for (int m = 0; m < p->module_count; m++) {
         uint64_t bytes = 0;
         for (int b = 0; b < p->modules[m].block_count; b++) {
@@ -82,22 +57,23 @@ static int pager_open(pager *g, bl_plan *plan, const bl_problem *p, const bl_pag
     if (rc) {
         return rc;
     }
-    size_t runs = (size_t)p->run_count + 1, phases = (size_t)p->phase_count, blocks = (size_t)g->b.space.room;
-    g->prefix = malloc(runs * sizeof *g->prefix);
+    size_t runs = (size_t)p->run_count + 1, blocks = (size_t)g->b.space.room;
+    rc = bl_pager_look(g, err);
     g->gate = calloc(runs, sizeof *g->gate);
-    g->next_phase = malloc(phases * (size_t)p->module_count * sizeof *g->next_phase);
-    g->arena_to = calloc(phases * phases * 2, sizeof *g->arena_to);
     g->price = malloc((blocks + 1) * sizeof *g->price);
-    bool fine = g->prefix && g->gate && g->next_phase && g->arena_to && g->price;
+    bool fine = g->gate && g->price;
     for (int m = 0; m < p->module_count && fine; m++) {
         g->pages[m] = malloc((size_t)p->modules[m].block_count * sizeof *g->pages[m]);
         fine = g->pages[m];
     }
-    if (!fine) {
-        pager_close(g);
-        return bl_fail_memory(err, "the planner's tables", runs * sizeof *g->prefix);
+    if (!rc && !fine) {
+        rc = bl_fail_memory(err, "the planner's tables", runs * sizeof *g->gate);
     }
-    fill_tables(g);
+    if (rc) {
+        pager_close(g);
+        return rc;
+    }
+    fill_pages(g);
     return 0;
 }
 
@@ -124,8 +100,8 @@ static int enter(pager *g, bl_error *err) {
 
 /* Whether a block is there and will still be when `phase` runs: no arena takes its place before. */
 static bool present(const pager *g, int phase, int block) {
-    uint64_t at = g->b.at[g->p->phases[phase % g->p->phase_count].module][block];
-    return at != BL_NOWHERE && at >= g->arena_to[g->phase * 2 * g->p->phase_count + phase];
+    uint64_t at = g->b.at[phase_ahead(g, phase)->module][block];
+    return at != BL_NOWHERE && at >= arena_until(g, phase);
 }
 
 static double run_seconds(const pager *g) {
@@ -151,16 +127,12 @@ static int advance(pager *g, double until, bool one, bl_error *err) {
     return 0;
 }
 
-/* Runs to look at: this generation's, and the next one's when it is known. */
-static int last_run(const pager *g) {
-    return g->p->cyclic ? 2 * g->p->run_count : g->p->run_count;
-}
-
 static void find_missing(pager *g) {
     const bl_problem *p = g->p;
-    while (g->missing < last_run(g)) {
-        const bl_problem_phase *f = &p->phases[g->missing_phase % p->phase_count];
-        if (g->missing == first_run(g, g->missing_phase) + f->passes * p->modules[f->module].block_count) {
+    while (g->missing < g->last_run) {
+        const bl_problem_phase *f = phase_ahead(g, g->missing_phase);
+        if (g->missing ==
+            g->ahead[g->missing_phase].first_run + f->passes * p->modules[f->module].block_count) {
             g->missing_phase++;
         }
         if (!present(g, g->missing_phase, bl_pager_missing_block(g))) {
@@ -176,22 +148,20 @@ static void find_missing(pager *g) {
 static double latest_start(const pager *g) {
     const bl_problem *p = g->p;
     double copies = 0, latest = INFINITY;
-    int phases = p->cyclic ? 2 * p->phase_count : p->phase_count;
-    for (int i = g->missing_phase; i < phases && i < g->missing_phase + 3; i++) {
-        const bl_problem_phase *f = &p->phases[i % p->phase_count];
+    for (int i = g->missing_phase; i < g->ahead_count && i < g->missing_phase + 3; i++) {
+        const ahead_phase *a = &g->ahead[i];
+        const bl_problem_phase *f = phase_ahead(g, i);
         const bl_problem_module *m = &p->modules[f->module];
-        int first = first_run(g, i), from = g->missing > first ? g->missing : first;
+        int first = a->first_run, from = g->missing > first ? g->missing : first;
         int to = first + f->passes * m->block_count;
         to = to < from + m->block_count ? to : from + m->block_count;
-        double base = i >= p->phase_count ? g->prefix[p->run_count] : 0;
-        int shift = i >= p->phase_count ? p->run_count : 0;
         const uint64_t *at = g->b.at[f->module];
-        uint64_t floor = g->arena_to[g->phase * 2 * p->phase_count + i];
+        uint64_t floor = arena_until(g, i);
         int b = (from - first) % m->block_count;
         for (int r = from; r < to; r++) {
             if (at[b] == BL_NOWHERE || at[b] < floor) {
                 copies += m->blocks[b].copy_seconds * g->o->margin;
-                double start = base + g->prefix[r - shift] - copies;
+                double start = a->base + a->prefix[r - a->shift] - copies;
                 latest = start < latest ? start : latest;
             }
             b = b + 1 < m->block_count ? b + 1 : 0;
@@ -203,7 +173,7 @@ static double latest_start(const pager *g) {
 /* Copies the missing block to the spot. */
 static int fetch(pager *g, const spot *s, double start, bl_error *err) {
     g->quiet = false;
-    const bl_problem_phase *f = &g->p->phases[g->missing_phase % g->p->phase_count];
+    const bl_problem_phase *f = phase_ahead(g, g->missing_phase);
     const bl_problem_module *m = &g->p->modules[f->module];
     int block = bl_pager_missing_block(g), rc = 0,
         before = g->missing < g->p->run_count ? g->missing : g->p->run_count;
@@ -234,7 +204,7 @@ static int step(pager *g, bl_error *err) {
     double now = p->async_copy && g->copy > g->compute ? g->copy : g->compute;
     int rc = p->async_copy ? advance(g, now, false, err) : 0;
     find_missing(g);
-    if (rc || g->run == p->run_count || g->missing == last_run(g)) {
+    if (rc || g->run == p->run_count || g->missing == g->last_run) {
         return rc ? rc : advance(g, 0, true, err);
     }
     bool due = g->missing == g->run;
@@ -244,7 +214,7 @@ static int step(pager *g, bl_error *err) {
     if (g->quiet && !due && g->latest >= g->prefix[g->run + 1]) {
         return advance(g, 0, true, err);
     }
-    const bl_problem_phase *f = &p->phases[g->missing_phase % p->phase_count];
+    const bl_problem_phase *f = phase_ahead(g, g->missing_phase);
     int block = bl_pager_missing_block(g);
     /* For the next generation only what has arrived when this one ends: nobody waits for it then. */
     double left = g->prefix[p->run_count] - g->prefix[g->run];

@@ -13,6 +13,8 @@ typedef struct bl_pager_options {
     const uint64_t *keep;
     /* NULL, or [phase_count] of [block_count]: 1 for blocks of the phase's module that stay through it */
     const uint8_t *const *pin;
+    int unsure; /* which of the followers that are not certain is taken to come, counted from the first of
+                   them */
     const bl_homes *layout; /* NULL, or where residents lie and others pass by: instead of `pin` there */
 } bl_pager_options;
 

@@ -17,11 +17,13 @@ static double power(const pager *g, double seconds) {
 /* What it costs to give up an item's place. */
 static double price_of(const pager *g, const bl_space_item *x) {
     const page *known = &g->pages[x->module][x->block];
-    int n = g->p->phase_count, phase = known->use_phase;
+    int phase = known->use_phase;
     if (known->use == never) {
-        return (double)x->bytes * least_price; /* who knows: room that is free is better */
+        const chance *m = &g->chances[x->module];
+        return (double)x->bytes * (m->weight > 0 ? m->weight / power(g, m->seconds - g->prefix[g->run])
+                                                 : least_price); /* who knows: room that is free is better */
     }
-    if (phase > g->phase && phase < 2 * n && x->offset < g->arena_to[g->phase * 2 * n + phase]) {
+    if (phase > g->phase && x->offset < arena_until(g, phase)) {
         return 0; /* an arena will take it before it is used */
     }
     return (double)x->bytes / power(g, known->use_seconds - g->prefix[g->run]);
@@ -125,23 +127,24 @@ static bool find_spot(pager *g, uint64_t bytes, uint64_t floor, uint64_t ceiling
  * all that lies below *below. */
 static double find_lost(const pager *g, uint64_t bytes, uint64_t *below) {
     const bl_problem *p = g->p;
-    int n = p->phase_count, module = p->phases[g->missing_phase % n].module;
-    int again = g->missing_phase < n ? g->next_phase[g->missing_phase * p->module_count + module] : -1;
+    int module = phase_ahead(g, g->missing_phase)->module;
+    int again =
+        g->missing_phase < p->phase_count ? g->next_phase[g->missing_phase * p->module_count + module] : -1;
     *below = 0;
-    if (again < 0 || again >= 2 * n) {
+    if (again < 0) {
         return 0;
     }
-    *below = g->arena_to[g->missing_phase * 2 * n + again];
-    int use = first_run(g, again) + bl_pager_missing_block(g);
-    return (double)bytes / power(g, seconds_before(g, use) - g->prefix[g->run]);
+    *below = g->arena_to[g->missing_phase * g->ahead_count + again];
+    int use = g->ahead[again].first_run + bl_pager_missing_block(g);
+    return (double)bytes / power(g, seconds_before(g, again, use) - g->prefix[g->run]);
 }
 
 bool bl_pager_find_place(pager *g, spot *out) {
     const bl_problem *p = g->p;
-    int phase = g->missing_phase % p->phase_count, module = p->phases[phase].module;
+    int phase = g->ahead[g->missing_phase].phase, module = p->phases[phase].module;
     int block = bl_pager_missing_block(g);
     uint64_t bytes = p->modules[module].blocks[block].bytes, lost_below;
-    uint64_t floor = g->arena_to[g->phase * 2 * p->phase_count + g->missing_phase];
+    uint64_t floor = arena_until(g, g->missing_phase);
     double nothing = (double)g->plan->region_bytes * least_price;
     bool found;
     if (!has_homes(g, phase)) {

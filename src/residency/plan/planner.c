@@ -6,33 +6,83 @@
 #include "residency/plan/builder.h"
 #include "residency/plan/replay.h"
 #include "residency/plan/search.h"
+#include "residency/problem/follow.h"
 
 #include <stdlib.h>
 
-static uint64_t largest_block(const bl_problem *p, int phase) {
-    return p->modules[p->phases[phase].module].largest_block;
-}
-
-/* Whether the region that is open can be worked in: every phase's arena at its level and one block fit. */
 static bool open_region_works(const bl_problem *p, const bl_plan *levels) {
-    if (!p->open_bytes || p->open_bytes > p->budget_bytes) {
-        return false;
-    }
-    for (int i = 0; i < p->phase_count; i++) {
-        if (levels->phases[i].arena_bytes + largest_block(p, i) > p->open_bytes) {
-            return false;
-        }
-    }
-    return true;
+    return p->open_bytes && p->open_bytes <= p->budget_bytes &&
+           bl_builder_region_works(p, levels, p->open_bytes);
 }
 
 /* A larger region has this generation and so many after it to earn what it costs to open it, which is to copy
  * everything anew. */
 static const int later_generations = 4;
 
-/* Seconds of this generation and those after it, which find what it leaves. */
-static int long_seconds(double *seconds, const bl_problem *p, const bl_plan *levels, const bl_plan *plan,
-                        bl_error *err) {
+/* Plans what `p` has as this generation, in the open region if that works. BL_E_BUDGET: it cannot. */
+static int plan_next(bl_plan **out, const bl_problem *p, bl_error *err) {
+    *out = NULL;
+    bl_plan *levels;
+    int rc = bl_plan_new(&levels, p, BL_OFFLOAD_AUTO, err);
+    if (rc) {
+        return rc;
+    }
+    rc = bl_builder_levels(levels, p, bl_builder_one_block) ? 0 : BL_E_BUDGET;
+    rc = rc ? rc : bl_search_plan(out, p, levels, !open_region_works(p, levels), err);
+    bl_plan_free(&levels);
+    return rc;
+}
+
+/* Seconds of follower number `follower`, once it has begun; `*after` (may be NULL): the problem then. One
+ * that the budget is too small for takes none. */
+static int follower_seconds(double *seconds, bl_problem **after, const bl_problem *p, int follower,
+                            bl_error *err) {
+    bl_problem *next;
+    bl_plan *plan;
+    int rc = bl_problem_turn(&next, p, follower, err);
+    if (rc) {
+        return rc;
+    }
+    rc = plan_next(&plan, next, err);
+    *seconds = rc ? 0 : plan->seconds;
+    if (!rc) {
+        bl_replay_after(next, plan);
+        bl_plan_free(&plan);
+    }
+    rc = rc == BL_E_BUDGET ? 0 : rc;
+    if (!rc && after) {
+        *after = next;
+    } else {
+        bl_problem_free(&next);
+    }
+    return rc;
+}
+
+/* Seconds of so many generations after `p`'s, whose residents `p` has: in turn, or by likelihood. */
+static int others_seconds(double *seconds, const bl_problem *p, int count, bl_error *err) {
+    bl_problem *at = NULL;
+    int rc = 0, done = 0;
+    *seconds = 0;
+    for (; done < count && !rc && bl_problem_certain(at ? at : p); done++) {
+        bl_problem *next = NULL;
+        double one = 0;
+        rc = follower_seconds(&one, &next, at ? at : p, 0, err);
+        *seconds += one;
+        bl_problem_free(&at);
+        at = next;
+    }
+    for (int i = 0; !rc && done < count && i < (at ? at : p)->follower_count; i++) {
+        double one = 0;
+        rc = follower_seconds(&one, NULL, at ? at : p, i, err);
+        *seconds += (count - done) * (at ? at : p)->followers[i].weight * one;
+    }
+    bl_problem_free(&at);
+    return rc;
+}
+
+/* Seconds of this generation and those after it, which find what it leaves. Where nothing is known of them
+ * they are taken to be the same again. */
+static int long_seconds(double *seconds, const bl_problem *p, const bl_plan *plan, bl_error *err) {
     bl_problem *after;
     bl_plan *next;
     int rc = bl_problem_copy(&after, p, err);
@@ -40,10 +90,15 @@ static int long_seconds(double *seconds, const bl_problem *p, const bl_plan *lev
         return rc;
     }
     bl_replay_after(after, plan);
-    rc = bl_search_plan(&next, after, levels, !open_region_works(after, levels), err);
-    if (!rc) {
-        *seconds = plan->seconds + later_generations * next->seconds;
-        bl_plan_free(&next);
+    if (p->follower_count && !bl_problem_repeats(p)) {
+        rc = others_seconds(seconds, after, later_generations, err);
+        *seconds += plan->seconds;
+    } else {
+        rc = plan_next(&next, after, err);
+        if (!rc) {
+            *seconds = plan->seconds + later_generations * next->seconds;
+            bl_plan_free(&next);
+        }
     }
     bl_problem_free(&after);
     return rc;
@@ -71,14 +126,13 @@ static int could_grow(bool *could, const bl_problem *p, const bl_plan *kept, bl_
 
 /* The better of the open region's plan and that of a new one, over this generation and those after it. Frees
  * the other. */
-static int choose_region(bl_plan **out, const bl_problem *p, const bl_plan *levels, bl_plan *kept,
-                         bl_plan *fresh, bl_error *err) {
+static int choose_region(bl_plan **out, const bl_problem *p, bl_plan *kept, bl_plan *fresh, bl_error *err) {
     *out = NULL;
     double with_kept, with_fresh = 0;
     bool grow = kept->seconds > fresh->seconds * doubt(p); /* pays off at once */
-    int rc = grow ? 0 : long_seconds(&with_kept, p, levels, kept, err);
+    int rc = grow ? 0 : long_seconds(&with_kept, p, kept, err);
     if (!rc && !grow) {
-        rc = long_seconds(&with_fresh, p, levels, fresh, err);
+        rc = long_seconds(&with_fresh, p, fresh, err);
         grow = !rc && with_kept > with_fresh * doubt(p);
     }
     *out = grow ? fresh : kept;
@@ -94,7 +148,7 @@ static int plan_auto(bl_plan **out, const bl_problem *p, bl_error *err) {
     if (rc) {
         return rc;
     }
-    if (!bl_builder_levels(levels, p, largest_block)) {
+    if (!bl_builder_levels(levels, p, bl_builder_one_block)) {
         rc = bl_mode_refuse(p, BL_OFFLOAD_AUTO, err);
     } else if (open_region_works(p, levels)) {
         rc = bl_search_plan(&kept, p, levels, false, err);
@@ -104,7 +158,7 @@ static int plan_auto(bl_plan **out, const bl_problem *p, bl_error *err) {
         rc = bl_search_plan(&fresh, p, levels, true, err);
     }
     if (!rc && kept && fresh) {
-        rc = choose_region(&kept, p, levels, kept, fresh, err);
+        rc = choose_region(&kept, p, kept, fresh, err);
         fresh = NULL;
     }
     bl_plan_free(&levels);
@@ -125,7 +179,7 @@ int bl_plan_make(bl_plan **out, const bl_problem *p, const bl_offload_settings *
     }
     if (s->mode != BL_OFFLOAD_AUTO) {
         bl_bound bound;
-        rc = bl_bound_find(&bound, p, p->cyclic && p->open_bytes, err);
+        rc = bl_bound_find(&bound, p, bl_problem_repeats(p) && p->open_bytes, err);
         if (rc) {
             bl_plan_free(&plan);
             return rc;

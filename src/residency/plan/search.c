@@ -3,9 +3,10 @@
 #include "core/checked.h"
 #include "residency/bound/bound.h"
 #include "residency/plan/modes.h"
-#include "residency/plan/pager.h"
-#include "residency/plan/replay.h"
+#include "residency/plan/builder.h"
+#include "residency/plan/later.h"
 #include "residency/plan/spread.h"
+#include "residency/problem/follow.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,39 +18,33 @@ enum { windows = 7 };
 static const int window_halves[windows] = {0, 2, 4, 5, 6, 8, 12};
 
 /* What the planner spends on one problem is counted and not timed, so that the same problem always gets the
- * same plan. The unit is what bl_homes_find counts; a walk costs so many of it for each run and four times as
- * many for each move. */
-static const long walk_weight = 40, spread_work = 900000, work_most = 3500000;
+ * same plan. The unit is what bl_homes_find counts. */
+static const long spread_work = 900000, work_most = 3500000;
 
 /* Near enough not to look further, and not to give residents homes. */
 static const double near = 1.01, good = 1.02;
 
 typedef struct search {
     const bl_problem *p;
-    int ahead;             /* generations that are looked at beside this one */
-    bl_problem *after;     /* where there are any: `p` with what is resident after this one */
+    bl_later later;        /* generations that are looked at beside this one */
     const bl_plan *levels; /* the arena levels in force */
     bool reopen;
     uint64_t region_bytes;
     bl_bound bound;
-    double next_bound;                     /* seconds of each of those ahead, in the mean */
+    double next_bound; /* where the same follows: seconds of each ahead, in the mean */
+    double least;      /* no plan is worth less */
+    bl_pager_options usual;
     uint8_t *pins[windows];                /* the modules of all phases, one after the other */
     const uint8_t *pin[BL_PROBLEM_PHASES]; /* of the candidate at hand */
     int window[BL_PROBLEM_PHASES];
     double best_seconds[BL_PROBLEM_PHASES]; /* over all candidates */
     int best_window[BL_PROBLEM_PHASES];
-    long work;
     bl_plan *best;
     double worth; /* of the best: its seconds and those of the generations ahead */
 } search;
 
-/* A generation of more runs than this hardly feels what the one before left, but where a region is opened. */
-static const int few_runs = 1500;
-
-static const bl_pager_options usual = {.margin = 1.05, .distance = 1};
-
 static bool within(const search *s, double factor) {
-    return s->worth <= (s->bound.seconds + s->ahead * s->next_bound) * factor;
+    return s->worth <= s->least * factor;
 }
 
 /* Seconds decide; within a ten-thousandth bytes do, then moves. */
@@ -71,59 +66,6 @@ static void offer(search *s, bl_plan *plan, double worth) {
     }
 }
 
-/* Plans `p`, which is the search's problem or the one after, and replays it. */
-static int walk(bl_plan **out, search *s, const bl_problem *p, bool reopen, uint64_t region_bytes,
-                const bl_pager_options *o, bl_error *err) {
-    *out = NULL;
-    bl_plan *plan;
-    int rc = bl_plan_new(&plan, p, BL_OFFLOAD_AUTO, err);
-    if (rc) {
-        return rc;
-    }
-    for (int i = 0; i < p->phase_count; i++) {
-        plan->phases[i].level = s->levels->phases[i].level;
-        plan->phases[i].arena_bytes = s->levels->phases[i].arena_bytes;
-    }
-    plan->reopen = reopen;
-    plan->region_bytes = region_bytes;
-    rc = bl_pager_plan(plan, p, o, err);
-    rc = rc ? rc : bl_replay(plan, p, err);
-    if (rc) {
-        bl_plan_free(&plan);
-        return rc;
-    }
-    s->work += walk_weight * (plan->run_count + 4L * plan->move_count);
-    *out = plan;
-    return 0;
-}
-
-/* What a plan is worth: its seconds and, where the same comes again, those of the next generations, planned
- * in the same way. A plan may be fast because it leaves the work to them, or slow because it puts things in
- * order. */
-static int find_worth(double *worth, search *s, const bl_plan *plan, const bl_pager_options *o,
-                      bl_error *err) {
-    *worth = plan->seconds;
-    if (!s->ahead) {
-        return 0;
-    }
-    for (int m = 0; m < s->p->module_count; m++) {
-        const bl_problem_module *x = &s->p->modules[m];
-        memcpy(s->after->modules[m].blocks, x->blocks, (size_t)x->block_count * sizeof *x->blocks);
-    }
-    bl_replay_after(s->after, plan);
-    int rc = 0;
-    for (int i = 0; i < s->ahead && !rc; i++) {
-        bl_plan *next;
-        rc = walk(&next, s, s->after, false, plan->region_bytes, o, err);
-        if (!rc) {
-            *worth += next->seconds;
-            bl_replay_after(s->after, next);
-            bl_plan_free(&next);
-        }
-    }
-    return rc;
-}
-
 static int candidate(search *s, const char *method, bl_pager_options o, bl_error *err) {
     size_t at = 0;
     for (int i = 0; i < s->p->phase_count; i++) {
@@ -133,15 +75,15 @@ static int candidate(search *s, const char *method, bl_pager_options o, bl_error
     o.pin = s->pin;
     bl_plan *plan;
     double worth;
-    int rc = walk(&plan, s, s->p, s->reopen, s->region_bytes, &o, err);
+    int rc = bl_later_walk(&plan, &s->later, s->p, s->levels, s->reopen, s->region_bytes, &o, err);
     if (rc) {
         return rc;
     }
     plan->method = method;
-    if (plan->reopen) {
+    if (plan->reopen && s->p->generation_count == 1) {
         plan->region_bytes = plan->peak_bytes; /* nothing lies above: the region is opened no larger */
     }
-    rc = find_worth(&worth, s, plan, &o, err);
+    rc = bl_later_worth(&worth, &s->later, plan, &o, err);
     if (rc) {
         bl_plan_free(&plan);
         return rc;
@@ -183,11 +125,11 @@ static int make_pins(search *s, bl_error *err) {
 /* Fixed residents of several extents, then for each phase the one that did best there. */
 static int try_spread(search *s, bl_error *err) {
     int rc = make_pins(s, err);
-    for (int w = 1; w < windows && !rc && !within(s, near) && s->work < spread_work; w++) {
+    for (int w = 1; w < windows && !rc && !within(s, near) && s->later.work < spread_work; w++) {
         for (int i = 0; i < s->p->phase_count; i++) {
             s->window[i] = w;
         }
-        rc = candidate(s, "spread residents", usual, err);
+        rc = candidate(s, "spread residents", s->usual, err);
     }
     /* Other prices for places, other haste: each is best somewhere. */
     static const bl_pager_options variants[] = {
@@ -195,12 +137,15 @@ static int try_spread(search *s, bl_error *err) {
         {.margin = 1, .distance = 1},    {.margin = 1, .distance = 0},    {.margin = 1.5, .distance = 2},
         {.margin = 1, .distance = 8},    {.margin = 1.2, .distance = 3}};
     for (size_t i = 0;
-         i < sizeof variants / sizeof *variants && !rc && !within(s, near) && s->work < spread_work; i++) {
+         i < sizeof variants / sizeof *variants && !rc && !within(s, near) && s->later.work < spread_work;
+         i++) {
+        bl_pager_options o = variants[i];
+        o.unsure = s->usual.unsure;
         memcpy(s->window, s->best_window, sizeof s->window);
-        rc = candidate(s, "spread residents by phase", variants[i], err);
+        rc = candidate(s, "spread residents by phase", o, err);
         memset(s->window, 0, sizeof s->window);
         if (!rc && i) {
-            rc = candidate(s, "paged", variants[i], err);
+            rc = candidate(s, "paged", o, err);
         }
     }
     return rc;
@@ -213,18 +158,18 @@ static int try_homes(search *s, bl_error *err) {
         levels[i] = s->levels->phases[i].level;
     }
     long last = 0;
-    for (int seed = 1; !rc && !within(s, good) && s->work + last <= work_most; seed++) {
+    for (int seed = 1; !rc && !within(s, good) && s->later.work + last <= work_most; seed++) {
         bl_homes homes;
         rc = bl_homes_find(&homes, s->p, levels, s->region_bytes, seed, err);
         if (rc || !homes.any) {
             return rc;
         }
-        bl_pager_options o = usual;
+        bl_pager_options o = s->usual;
         o.layout = &homes;
-        long before = s->work;
+        long before = s->later.work;
         rc = candidate(s, "residents with homes", o, err);
-        s->work += homes.work;
-        last = s->work - before;
+        s->later.work += homes.work;
+        last = s->later.work - before;
         bl_homes_free(&homes);
     }
     return rc;
@@ -254,14 +199,49 @@ static int try_modes(search *s, bl_error *err) {
             return rc;
         }
         plan->mode = BL_OFFLOAD_AUTO;
-        if (plan->seconds < s->best->seconds * (1 - 1e-4)) {
+        double worth = plan->seconds, best = s->best->seconds;
+        if (s->p->generation_count > 1) { /* what is left for others counts */
+            rc = bl_later_worth(&worth, &s->later, plan, &s->usual, err);
+            best = s->worth;
+        }
+        if (!rc && worth < best * (1 - 1e-4)) {
             bl_plan_free(&s->best);
             s->best = plan;
+            s->worth = worth;
         } else {
             bl_plan_free(&plan);
         }
+        if (rc) {
+            return rc;
+        }
     }
     return 0;
+}
+
+/* Where the same again is all that follows its mean is known. */
+static int find_least(search *s, bool steady, bool fine, bl_error *err) {
+    if (!bl_problem_repeats(s->p)) {
+        return bl_later_bound(&s->least, &s->later, s->bound.seconds, fine, err);
+    }
+    if (steady || !fine) {
+        s->next_bound = s->bound.seconds;
+    }
+    int rc = steady || fine ? 0 : bl_bound_steady(&s->next_bound, s->p, err);
+    s->least = s->bound.seconds + s->later.count * s->next_bound;
+    return rc;
+}
+
+/* A plan for each of those that may come, as if it did; the best one's opinion holds from then on. */
+static int try_first(search *s, bl_error *err) {
+    int likely = 0, rc = 0, unsure = s->p->follower_count - bl_problem_certain(s->p);
+    for (int i = 0; i < (unsure > 1 ? unsure : 1) && !rc; i++) {
+        const bl_plan *best = s->best;
+        s->usual.unsure = i;
+        rc = candidate(s, "paged", s->usual, err);
+        likely = s->best != best ? i : likely;
+    }
+    s->usual.unsure = likely;
+    return rc;
 }
 
 static int search_run(search *s, bl_error *err) {
@@ -269,22 +249,18 @@ static int search_run(search *s, bl_error *err) {
     for (int i = 0; i < p->phase_count; i++) {
         s->best_seconds[i] = INFINITY;
     }
-    bool steady = p->cyclic && p->open_bytes;
+    bool steady = bl_problem_repeats(p) && p->open_bytes;
     int rc = bl_bound_find(&s->bound, p, steady, err);
-    if (!rc && p->cyclic) {
-        s->next_bound = s->bound.seconds;
-        s->ahead = p->run_count <= few_runs ? 2 : s->reopen;
-        rc = s->ahead ? bl_problem_copy(&s->after, p, err) : 0;
-        rc = rc || steady ? rc : bl_bound_steady(&s->next_bound, p, err);
-    }
-    rc = rc ? rc : candidate(s, "paged", usual, err);
+    rc = rc ? rc : bl_later_open(&s->later, p, s->levels, s->reopen, err);
+    rc = rc ? rc : find_least(s, steady, false, err);
+    rc = rc ? rc : try_first(s, err);
     if (!rc && !within(s, near)) {
         /* The quick bound may be too low to be reached. */
         rc = bl_bound_refine(&s->bound.seconds, p, steady, err);
-        s->next_bound = steady ? s->bound.seconds : s->next_bound;
+        rc = rc ? rc : find_least(s, steady, true, err);
     }
     if (!rc && !within(s, near)) {
-        bl_pager_options o = usual;
+        bl_pager_options o = s->usual;
         o.keep = s->bound.keep;
         rc = candidate(s, "paged, keeping what the bound keeps", o, err);
     }
@@ -295,21 +271,14 @@ static int search_run(search *s, bl_error *err) {
 
 int bl_search_plan(bl_plan **out, const bl_problem *p, const bl_plan *levels, bool reopen, bl_error *err) {
     *out = NULL;
-    search s = {.p = p, .levels = levels, .reopen = reopen};
-    uint64_t all = 0, arena = 0, budget = p->budget_bytes / BL_ALIGN * BL_ALIGN;
-    bool used[BL_PROBLEM_MODULES] = {false};
-    for (int i = 0; i < p->phase_count; i++) {
-        all += used[p->phases[i].module] ? 0 : p->modules[p->phases[i].module].bytes;
-        used[p->phases[i].module] = true;
-        arena = levels->phases[i].arena_bytes > arena ? levels->phases[i].arena_bytes : arena;
-    }
-    s.region_bytes = !reopen ? p->open_bytes : all + arena < budget ? all + arena : budget;
+    search s = {.p = p, .levels = levels, .reopen = reopen, .usual = {.margin = 1.05, .distance = 1}};
+    s.region_bytes = reopen ? bl_builder_region(p, levels) : p->open_bytes;
     int rc = search_run(&s, err);
     for (int w = 0; w < windows; w++) {
         free(s.pins[w]);
     }
     free(s.bound.keep);
-    bl_problem_free(&s.after);
+    bl_later_close(&s.later);
     if (rc) {
         bl_plan_free(&s.best);
         return rc;

@@ -1,6 +1,7 @@
 #include "residency/problem/problem.h"
 
 #include "core/checked.h"
+#include "residency/problem/follow.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@ int bl_problem_new(bl_problem **out, bl_error *err) {
     if (!p) {
         return bl_fail_memory(err, "a planning problem", sizeof *p);
     }
+    p->generation_count = 1;
     *out = p;
     return 0;
 }
@@ -25,7 +27,7 @@ void bl_problem_free(bl_problem **pp) {
     for (int m = 0; m < p->module_count; m++) {
         free(p->modules[m].blocks);
     }
-    for (int i = 0; i < p->phase_count; i++) {
+    for (int i = 0; i < p->listed_phases; i++) {
         for (int l = 0; l < p->phases[i].level_count; l++) {
             free(p->phases[i].levels[l].block_seconds);
         }
@@ -36,25 +38,16 @@ void bl_problem_free(bl_problem **pp) {
     *pp = NULL;
 }
 
-int bl_problem_copy(bl_problem **out, const bl_problem *from, bl_error *err) {
+int bl_problem_copy_modules(bl_problem **out, const bl_problem *from, bl_error *err) {
     *out = NULL;
     bl_problem *p;
     int rc = bl_problem_new(&p, err);
     for (int m = 0; m < from->module_count && !rc; m++) {
         const bl_problem_module *a = &from->modules[m];
-        int number;
+        int number = 0;
         rc = bl_problem_add_module(&number, p, a->name, a->dtype, a->blocks, a->block_count, err);
         if (!rc) {
             p->modules[number].id = a->id;
-        }
-    }
-    for (int i = 0; i < from->phase_count && !rc; i++) {
-        const bl_problem_phase *a = &from->phases[i];
-        int number;
-        rc = bl_problem_add_phase(&number, p, a->name, a->stage, a->module, a->passes,
-                                  a->levels[0].arena_bytes, a->levels[0].block_seconds, err);
-        for (int l = 1; l < a->level_count && !rc; l++) {
-            rc = bl_problem_add_level(p, i, a->levels[l].arena_bytes, a->levels[l].block_seconds, err);
         }
     }
     if (rc) {
@@ -67,8 +60,39 @@ int bl_problem_copy(bl_problem **out, const bl_problem *from, bl_error *err) {
     p->copy_rate = from->copy_rate;
     p->copy_latency = from->copy_latency;
     p->async_copy = from->async_copy;
-    p->cyclic = from->cyclic;
-    rc = bl_problem_finish(p, err);
+    *out = p;
+    return 0;
+}
+
+int bl_problem_copy_phases(bl_problem *p, const bl_problem *from, int generation, bl_error *err) {
+    const bl_problem_generation *g = &from->generations[generation];
+    int rc = 0;
+    for (int i = g->first_phase; i < g->first_phase + g->phase_count && !rc; i++) {
+        const bl_problem_phase *a = &from->phases[i];
+        int number;
+        rc = bl_problem_add_phase(&number, p, a->name, a->stage, a->module, a->passes,
+                                  a->levels[0].arena_bytes, a->levels[0].block_seconds, err);
+        for (int l = 1; l < a->level_count && !rc; l++) {
+            rc = bl_problem_add_level(p, number, a->levels[l].arena_bytes, a->levels[l].block_seconds, err);
+        }
+    }
+    return rc;
+}
+
+int bl_problem_copy(bl_problem **out, const bl_problem *from, bl_error *err) {
+    *out = NULL;
+    bl_problem *p;
+    int rc = bl_problem_copy_modules(&p, from, err);
+    if (rc) {
+        return rc;
+    }
+    for (int i = 0; i < from->generation_count && !rc; i++) {
+        rc = i ? bl_problem_add_generation(p, err) : 0;
+        rc = rc ? rc : bl_problem_copy_phases(p, from, i, err);
+    }
+    memcpy(p->followers, from->followers, sizeof p->followers);
+    p->follower_count = from->follower_count;
+    rc = rc ? rc : bl_problem_finish(p, err);
     if (rc) {
         bl_problem_free(&p);
         return rc;
@@ -118,19 +142,19 @@ static int level_set(bl_problem_level *l, int blocks, uint64_t arena_bytes, cons
 
 int bl_problem_add_phase(int *out, bl_problem *p, const char *name, const char *stage, int module, int passes,
                          uint64_t arena_bytes, const double *block_seconds, bl_error *err) {
-    if (p->phase_count == BL_PROBLEM_PHASES) {
-        return bl_fail(err, BL_E_ARGUMENT, "a generation of more than %d phases", BL_PROBLEM_PHASES);
+    if (p->listed_phases == BL_PROBLEM_PHASES) {
+        return bl_fail(err, BL_E_ARGUMENT, "generations of more than %d phases", BL_PROBLEM_PHASES);
     }
     if (module < 0 || module >= p->module_count || passes < 1) {
         return bl_fail(err, BL_E_ARGUMENT, "phase %s: module %d of %d, %d passes", name, module,
                        p->module_count, passes);
     }
-    bl_problem_phase *phases = realloc(p->phases, (size_t)(p->phase_count + 1) * sizeof *phases);
+    bl_problem_phase *phases = realloc(p->phases, (size_t)(p->listed_phases + 1) * sizeof *phases);
     if (!phases) {
         return bl_fail_memory(err, "the list of phases", sizeof *phases);
     }
     p->phases = phases;
-    bl_problem_phase *f = &phases[p->phase_count];
+    bl_problem_phase *f = &phases[p->listed_phases];
     memset(f, 0, sizeof *f);
     int rc = level_set(&f->levels[0], p->modules[module].block_count, arena_bytes, block_seconds, err);
     if (rc) {
@@ -141,13 +165,15 @@ int bl_problem_add_phase(int *out, bl_problem *p, const char *name, const char *
     f->passes = passes;
     snprintf(f->name, sizeof f->name, "%s", name);
     snprintf(f->stage, sizeof f->stage, "%s", stage);
-    *out = p->phase_count++;
+    *out = p->listed_phases++;
+    p->generations[p->generation_count - 1].phase_count++;
+    p->phase_count = p->generations[0].phase_count;
     return 0;
 }
 
 int bl_problem_add_level(bl_problem *p, int phase, uint64_t arena_bytes, const double *block_seconds,
                          bl_error *err) {
-    if (phase < 0 || phase >= p->phase_count || p->phases[phase].level_count == BL_PROBLEM_LEVELS) {
+    if (phase < 0 || phase >= p->listed_phases || p->phases[phase].level_count == BL_PROBLEM_LEVELS) {
         return bl_fail(err, BL_E_ARGUMENT, "phase %d: no room for another arena level", phase);
     }
     bl_problem_phase *f = &p->phases[phase];
@@ -196,24 +222,12 @@ static int finish_module(bl_problem *p, bl_problem_module *m, bl_error *err) {
     return 0;
 }
 
-int bl_problem_finish(bl_problem *p, bl_error *err) {
-    if (!(p->copy_rate > 0) || !(p->copy_latency >= 0) || !isfinite(p->copy_rate) ||
-        !isfinite(p->copy_latency)) {
-        return bl_fail(err, BL_E_ARGUMENT,
-                       "a copy rate of %g bytes/s with %g s latency cannot be planned with", p->copy_rate,
-                       p->copy_latency);
-    }
-    if (p->phase_count < 1) {
+static int finish_generation(const bl_problem *p, bl_problem_generation *g, bl_error *err) {
+    int64_t runs = 0;
+    if (g->phase_count < 1) {
         return bl_fail(err, BL_E_ARGUMENT, "a generation without phases");
     }
-    for (int m = 0; m < p->module_count; m++) {
-        int rc = finish_module(p, &p->modules[m], err);
-        if (rc) {
-            return rc;
-        }
-    }
-    int64_t runs = 0;
-    for (int i = 0; i < p->phase_count; i++) {
+    for (int i = g->first_phase; i < g->first_phase + g->phase_count; i++) {
         bl_problem_phase *f = &p->phases[i];
         const bl_problem_module *m = &p->modules[f->module];
         f->first_run = (int)runs;
@@ -237,8 +251,31 @@ int bl_problem_finish(bl_problem *p, bl_error *err) {
             }
         }
     }
-    p->run_count = (int)runs;
+    g->run_count = (int)runs;
     return 0;
+}
+
+int bl_problem_finish(bl_problem *p, bl_error *err) {
+    if (!(p->copy_rate > 0) || !(p->copy_latency >= 0) || !isfinite(p->copy_rate) ||
+        !isfinite(p->copy_latency)) {
+        return bl_fail(err, BL_E_ARGUMENT,
+                       "a copy rate of %g bytes/s with %g s latency cannot be planned with", p->copy_rate,
+                       p->copy_latency);
+    }
+    for (int m = 0; m < p->module_count; m++) {
+        int rc = finish_module(p, &p->modules[m], err);
+        if (rc) {
+            return rc;
+        }
+    }
+    for (int g = 0; g < p->generation_count; g++) {
+        int rc = finish_generation(p, &p->generations[g], err);
+        if (rc) {
+            return rc;
+        }
+    }
+    p->run_count = p->generations[0].run_count;
+    return bl_problem_check_followers(p, err);
 }
 
 void bl_problem_clear_resident(bl_problem *p) {
@@ -253,7 +290,7 @@ void bl_problem_clear_resident(bl_problem *p) {
 uint64_t bl_problem_working_set(const bl_problem *p) {
     uint64_t weights = 0, arena = 0;
     bool used[BL_PROBLEM_MODULES] = {false};
-    for (int i = 0; i < p->phase_count; i++) {
+    for (int i = 0; i < p->listed_phases; i++) {
         const bl_problem_phase *f = &p->phases[i];
         if (!used[f->module]) {
             weights += p->modules[f->module].bytes;

@@ -2,8 +2,12 @@
  * how much memory there is and how fast weights arrive. Bytes, seconds and names: nothing here knows what a
  * module computes.
  *
- * Order of use: bl_problem_new -> bl_problem_add_module / bl_problem_add_phase ... -> set the plain fields ->
- * bl_problem_finish -> plan it. A finished problem may be planned many times with other budgets. */
+ * Order of use: bl_problem_new -> bl_problem_add_module / bl_problem_add_phase ... -> what follows
+ * (follow.h), where it is known -> set the plain fields -> bl_problem_finish -> plan it. A finished problem
+ * may be planned many times with other budgets.
+ *
+ * Only one generation is planned, the problem's first: "this generation". Those that are likely to follow are
+ * looked at, so that this one leaves what they need. */
 #ifndef BALLAST_RESIDENCY_PROBLEM_H
 #define BALLAST_RESIDENCY_PROBLEM_H
 
@@ -15,7 +19,9 @@
 #define BL_PROBLEM_NAME 64
 #define BL_PROBLEM_LEVELS 4 /* arena levels of a phase */
 #define BL_PROBLEM_MODULES 32
-#define BL_PROBLEM_PHASES 256
+#define BL_PROBLEM_PHASES 256 /* of all generations */
+#define BL_PROBLEM_GENERATIONS 8
+#define BL_PROBLEM_FOLLOWERS 8
 #define BL_PROBLEM_BLOCKS 4096  /* in one module */
 #define BL_PROBLEM_RUNS 4000000 /* blocks run in one generation */
 #define BL_NOWHERE UINT64_MAX
@@ -53,14 +59,34 @@ typedef struct bl_problem_phase {
     int passes;
     bl_problem_level levels[BL_PROBLEM_LEVELS];
     int level_count;
-    int first_run; /* runs before it in the generation: set by bl_problem_finish */
+    int first_run; /* runs before it in its generation: set by bl_problem_finish */
 } bl_problem_phase;
+
+/* Phases that belong together, in the problem's list. */
+typedef struct bl_problem_generation {
+    int first_phase, phase_count;
+    int run_count; /* sum of passes * blocks: set by bl_problem_finish */
+} bl_problem_generation;
+
+/* A generation that comes after this one. */
+typedef struct bl_problem_follower {
+    int generation; /* 0: this one again */
+    double weight;  /* how likely it is: 1: it comes in its turn. Below: it or another of these is next */
+} bl_problem_follower;
 
 typedef struct bl_problem {
     bl_problem_module *modules;
-    bl_problem_phase *phases;
-    int module_count, phase_count;
-    int run_count; /* sum of passes * blocks */
+    bl_problem_phase *phases; /* [listed_phases] this generation's first, then those of others that follow */
+    int module_count;
+    int phase_count, run_count; /* of this generation */
+    int listed_phases;          /* of all generations */
+
+    bl_problem_generation generations[BL_PROBLEM_GENERATIONS]; /* the first is this one */
+    int generation_count;
+    /* In the order in which they are expected, the certain ones first; none: nothing is known. Of those that
+     * are not certain one comes next, behind the certain ones. */
+    bl_problem_follower followers[BL_PROBLEM_FOLLOWERS];
+    int follower_count;
 
     uint64_t memory_bytes; /* of the device: what watermarks are fractions of */
     uint64_t budget_bytes; /* the region may be no larger */
@@ -68,7 +94,6 @@ typedef struct bl_problem {
     double copy_rate;      /* bytes a second */
     double copy_latency;   /* seconds each copy */
     bool async_copy;       /* copies run beside compute; if not, they share its cores and time adds up */
-    bool cyclic;           /* the same phases will follow again: what stays is worth something */
 } bl_problem;
 
 /* An empty problem with no memory. Caller owns *out. */
@@ -82,8 +107,8 @@ int bl_problem_copy(bl_problem **out, const bl_problem *from, bl_error *err);
 int bl_problem_add_module(int *out, bl_problem *p, const char *name, const char *dtype,
                           const bl_problem_block *blocks, int count, bl_error *err);
 
-/* Adds a phase that runs all blocks of `module` `passes` times, with level 0. `block_seconds` has one entry a
- * block and is copied. Writes its number to *out. */
+/* Adds a phase to the last generation: it runs all blocks of `module` `passes` times, with level 0.
+ * `block_seconds` has one entry a block and is copied. Writes its number in the list to *out. */
 int bl_problem_add_phase(int *out, bl_problem *p, const char *name, const char *stage, int module, int passes,
                          uint64_t arena_bytes, const double *block_seconds, bl_error *err);
 /* Adds the next level to a phase; its arena must be smaller than the last level's. */
@@ -96,14 +121,15 @@ int bl_problem_finish(bl_problem *p, bl_error *err);
 /* Forgets what is resident, and the open region. */
 void bl_problem_clear_resident(bl_problem *p);
 
-/* All weights that the phases use + the largest level-0 arena: with this budget nothing ever moves twice. */
+/* All weights that the listed phases use + the largest level-0 arena: with this budget nothing ever moves
+ * twice. */
 uint64_t bl_problem_working_set(const bl_problem *p);
-/* Largest over phases of smallest arena + largest block: below this no plan exists. */
+/* Largest over this generation's phases of smallest arena + largest block: below this no plan exists. */
 uint64_t bl_problem_min_budget(const bl_problem *p);
 /* The phase that bl_problem_min_budget comes from. */
 int bl_problem_hungriest(const bl_problem *p);
 
-/* Which phase run `run` belongs to. */
+/* Which phase of this generation run `run` belongs to. */
 int bl_problem_phase_of(const bl_problem *p, int run);
 
 #endif

@@ -1,6 +1,7 @@
 #include "residency/tell/sweep.h"
 
 #include "residency/plan/replay.h"
+#include "residency/problem/follow.h"
 
 #include <errno.h>
 #include <string.h>
@@ -14,7 +15,7 @@ int bl_plan_steady(bl_plan **out, const bl_problem *p, const bl_offload_settings
         return rc;
     }
     bl_problem_clear_resident(copy);
-    for (int i = 0; i < (p->cyclic ? 3 : 1) && !rc; i++) {
+    for (int i = 0; i < (bl_problem_repeats(p) ? 3 : 1) && !rc; i++) {
         bl_plan_free(&plan);
         rc = bl_plan_make(&plan, copy, s, err);
         if (!rc) {

@@ -17,9 +17,9 @@ typedef struct bl_sweep_row {
     double seconds, bound_seconds;
 } bl_sweep_row;
 
-/* The plan of a generation that follows others like it (with p->cyclic) or stands alone. `p` is left as it
- * is; what is resident in it now does not count. The plan's bounds are those of the steady state. Caller owns
- * *out. */
+/* The plan of a generation that follows others like it (bl_problem_repeats) or stands alone. `p` is left as
+ * it is; what is resident in it now does not count. The plan's bounds are those of the steady state. Caller
+ * owns *out. */
 int bl_plan_steady(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err);
 
 /* The same for a row: a budget that a mode refuses is no error. */
