@@ -56,7 +56,7 @@ static double number(const json_t *object, const char *key) {
 }
 
 static void set_options(ballast_generate_options *o, const work *w) {
-    ballast_generate_options_init(o);
+    ballast_generate_options_init(o, sizeof *o);
     o->prompt = "a lighthouse";
     o->width = o->height = w->size;
     o->steps = w->steps;
@@ -124,8 +124,10 @@ static int picture(cell *out, ballast_model *model, ballast_generate_options *o,
 static int run_column(cell *out, const work *w, const column *c, ballast_error *err) {
     ballast_context *context = NULL;
     ballast_model *model = NULL;
-    ballast_context_options co = BALLAST_CONTEXT_OPTIONS_INIT;
-    ballast_model_options mo = BALLAST_MODEL_OPTIONS_INIT;
+    ballast_context_options co;
+    ballast_context_options_init(&co, sizeof co);
+    ballast_model_options mo;
+    ballast_model_options_init(&mo, sizeof mo);
     ballast_generate_options o;
     char budget[32];
     cell cells[runs];
@@ -165,8 +167,10 @@ static int run_column(cell *out, const work *w, const column *c, ballast_error *
 static int calibrate(const work *w, ballast_error *err) {
     ballast_context *context = NULL;
     ballast_model *model = NULL;
-    ballast_context_options co = BALLAST_CONTEXT_OPTIONS_INIT;
-    ballast_model_options mo = BALLAST_MODEL_OPTIONS_INIT;
+    ballast_context_options co;
+    ballast_context_options_init(&co, sizeof co);
+    ballast_model_options mo;
+    ballast_model_options_init(&mo, sizeof mo);
     ballast_generate_options o;
     co.cache_dir = w->cache_dir;
     mo.path = w->path;

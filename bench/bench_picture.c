@@ -65,10 +65,12 @@ int main(int argc, char **argv) {
         return 2;
     }
     double began = process_start();
-    ballast_context_options co = BALLAST_CONTEXT_OPTIONS_INIT;
-    ballast_model_options mo = BALLAST_MODEL_OPTIONS_INIT;
+    ballast_context_options co;
+    ballast_context_options_init(&co, sizeof co);
+    ballast_model_options mo;
+    ballast_model_options_init(&mo, sizeof mo);
     ballast_generate_options o;
-    ballast_generate_options_init(&o);
+    ballast_generate_options_init(&o, sizeof o);
     co.threads = argc > 6 ? (int)strtol(argv[6], NULL, 10) : 0;
     co.cache_dir = "";
     mo.path = argv[1];

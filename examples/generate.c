@@ -8,7 +8,13 @@
 /* Called with each finished picture; anything but 0 stops the work. */
 static int on_image(void *payload, const ballast_image *image) {
     ballast_error err;
-    if (ballast_image_write_png(image, payload, 0, &err)) {
+    ballast_png_options png;
+    ballast_png_options_init(&png, sizeof png);
+    png.rgb = image->rgb;
+    png.width = image->width;
+    png.height = image->height;
+    png.parameters = image->parameters; /* the prompt and the rest, as other programs read it */
+    if (ballast_image_write_png(&png, payload, 0, &err)) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
@@ -23,10 +29,11 @@ int main(int argc, char **argv) {
     ballast_error err;
     ballast_context *context = NULL;
     ballast_model *model = NULL;
-    ballast_model_options mo = BALLAST_MODEL_OPTIONS_INIT;
+    ballast_model_options mo;
+    ballast_model_options_init(&mo, sizeof mo);
     ballast_generate_options o;
     mo.path = argv[1];
-    ballast_generate_options_init(&o);
+    ballast_generate_options_init(&o, sizeof o);
     o.prompt = argv[2];
     o.width = o.height = 128;
     o.steps = 4;

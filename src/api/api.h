@@ -6,19 +6,26 @@
 #include "checkpoint/architecture.h"
 #include "checkpoint/checkpoint.h"
 #include "core/log.h"
+#include "core/stop.h"
 #include "device/device.h"
 #include "pipeline/generate.h"
 #include "text/tokenizer.h"
+
+#include <sys/types.h>
 
 struct ballast_context {
     bl_device *device;
     bl_memory *memory; /* owner of the device's; all models share it */
     bool simulated;
+    int threads;
     bl_tokenizer *tokenizer;
     bl_log log;
     void (*log_fn)(void *payload, int level, const char *line);
     void *log_payload;
-    char *cache_dir; /* NULL: nothing is kept */
+    char *cache_dir;              /* NULL: nothing is kept */
+    pid_t process;                /* that opened it */
+    _Atomic(const void *) worker; /* stands for the thread whose call is at work; NULL: none */
+    int models;                   /* that are open; looked at by whose turn it is */
 };
 
 struct ballast_model {
@@ -30,7 +37,42 @@ struct ballast_model {
     char *name;          /* the file's name without folder and suffix */
     char *vae_name;      /* of another file's VAE, or NULL */
     bl_model_hash *hash; /* of its file; NULL before the first picture, and for folders */
+    bl_stop stop;
 };
+
+/* Refuses an argument that is NULL, by its name. */
+#define BL_NEED(argument)                                                                \
+    do {                                                                                 \
+        if (!(argument)) {                                                               \
+            return bl_fail(err, BL_E_ARGUMENT, "%s: `%s` is NULL", __func__, #argument); \
+        }                                                                                \
+    } while (0)
+
+/* ---- options.c: our own struct from a caller's of any version. BL_E_ARGUMENT: its size is none, or fields
+ * that we do not know are set. Where a function allows NULL, that is all defaults. Texts and arrays are
+ * borrowed. */
+int bl_take_context_options(ballast_context_options *own, const ballast_context_options *given,
+                            bl_error *err);
+int bl_take_model_options(ballast_model_options *own, const ballast_model_options *given, bl_error *err);
+int bl_take_generate_options(ballast_generate_options *own, const ballast_generate_options *given,
+                             bl_error *err);
+int bl_take_plan_options(ballast_plan_options *own, const ballast_plan_options *given, bl_error *err);
+int bl_take_png_options(ballast_png_options *own, const ballast_png_options *given, bl_error *err);
+
+/* ---- turn.c */
+
+/* A call that is at work. */
+typedef struct bl_turn {
+    ballast_context *context;
+    ballast_model *model;
+    int threads_before; /* of the calling thread's loops: they are its own again afterwards */
+} bl_turn;
+
+/* Takes the context for the calling thread; `model`, of this context or NULL: what ballast_cancel can stop.
+ * BL_E_BUSY when another call has it, BL_E_ARGUMENT after a fork; `what` is the function for the message. */
+int bl_turn_begin(bl_turn *turn, ballast_context *context, ballast_model *model, const char *what,
+                  bl_error *err);
+void bl_turn_end(bl_turn *turn);
 
 /* Hands over a JSON object as text; takes the object, also on failure. */
 int bl_json_text(char **out, json_t *object, bl_error *err);

@@ -1,5 +1,6 @@
 #include "api/api.h"
 
+#include "core/parallel.h"
 #include "device/cpu/cpu.h"
 #include "device/sim/sim.h"
 #include "pipeline/request.h"
@@ -9,14 +10,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#define MOST_THREADS 256 /* or what the machine has, if that is more */
 
 const char *ballast_version(void) {
     return BALLAST_VERSION;
 }
 
 void ballast_string_free(char **text) {
-    free(*text);
-    *text = NULL;
+    if (text) {
+        free(*text);
+        *text = NULL;
+    }
 }
 
 int bl_json_text(char **out, json_t *object, bl_error *err) {
@@ -35,20 +41,60 @@ static void pass_log(void *payload, bl_log_level level, const char *line) {
     c->log_fn(c->log_payload, (int)level, line);
 }
 
+static const struct {
+    const char *name;
+    bl_cpu_isa isa;
+} known_isas[] = {
+    {"auto", BL_ISA_BEST}, {"plain", BL_ISA_PLAIN}, {"avx2", BL_ISA_AVX2}, {"avx512", BL_ISA_AVX512}};
+#define ISAS (sizeof known_isas / sizeof *known_isas)
+
 static int find_isa(bl_cpu_isa *out, const char *name, bl_error *err) {
-    static const struct {
-        const char *name;
-        bl_cpu_isa isa;
-    } known[] = {
-        {"auto", BL_ISA_BEST}, {"plain", BL_ISA_PLAIN}, {"avx2", BL_ISA_AVX2}, {"avx512", BL_ISA_AVX512}};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (!strcmp(name, known[i].name)) {
-            *out = known[i].isa;
+    for (size_t i = 0; i < ISAS; i++) {
+        if (!strcmp(name, known_isas[i].name)) {
+            *out = known_isas[i].isa;
             return 0;
         }
     }
     return bl_fail(err, BL_E_NOT_FOUND,
                    "isa: no instruction set \"%.40s\"; there are auto, plain, avx2 and avx512", name);
+}
+
+/* oneDNN takes one limit a process: the first context's. */
+static int claim_isa(bl_cpu_isa isa, const char *name, bl_error *err) {
+    static atomic_int claimed = -1;
+    int first = -1;
+    if (atomic_compare_exchange_strong(&claimed, &first, (int)isa) || first == (int)isa) {
+        return 0;
+    }
+    const char *theirs = "";
+    for (size_t i = 0; i < ISAS; i++) {
+        theirs = (int)known_isas[i].isa == first ? known_isas[i].name : theirs;
+    }
+    return bl_fail(err, BL_E_ARGUMENT,
+                   "isa: \"%s\" after a context with \"%s\": a process computes with one choice, that of its "
+                   "first context",
+                   name, theirs);
+}
+
+static int check_threads(int threads, bl_error *err) {
+    long processors = sysconf(_SC_NPROCESSORS_CONF);
+    int most = processors > MOST_THREADS ? (int)processors : MOST_THREADS;
+    return threads >= 0 && threads <= most
+               ? 0
+               : bl_fail(err, BL_E_ARGUMENT,
+                         "threads: %d is not between 0 and %d; this machine has %ld processors", threads,
+                         most, processors);
+}
+
+/* More than there are is somebody's choice, as to get the bits of another machine. It is slow, and it is
+ * said. */
+static void tell_threads(const ballast_context *c) {
+    int processors = bl_usable_processors();
+    if (c->threads > processors) {
+        bl_log_line(&c->log, BL_LOG_WARNING,
+                    "threads: %d take turns on %d processor%s, and wait for each other", c->threads,
+                    processors, processors == 1 ? "" : "s");
+    }
 }
 
 /* $XDG_CACHE_HOME/ballast or ~/.cache/ballast; NULL where neither is known or nothing is to be kept. */
@@ -76,9 +122,9 @@ static int open_sim(ballast_context *c, const char *path, bl_error *err) {
 }
 
 static int open_device(ballast_context *c, const ballast_context_options *o, bl_error *err) {
-    bl_cpu_options cpu = {.threads = o->threads, .log = &c->log};
-    const char *name = o->device ? o->device : "cpu";
-    int result = find_isa(&cpu.isa_max, o->isa ? o->isa : "auto", err);
+    bl_cpu_options cpu = {.threads = c->threads, .log = &c->log};
+    const char *name = o->device ? o->device : "cpu", *isa = o->isa ? o->isa : "auto";
+    int result = find_isa(&cpu.isa_max, isa, err);
     if (result) {
         return result;
     }
@@ -88,7 +134,20 @@ static int open_device(ballast_context *c, const ballast_context_options *o, bl_
     if (strcmp(name, "cpu")) {
         return bl_fail(err, BL_E_NOT_FOUND, "device: no \"%.60s\"; there are cpu and sim:FILE", name);
     }
-    return bl_cpu_open(&c->device, &cpu, err);
+    result = claim_isa(cpu.isa_max, isa, err);
+    if (!result) {
+        tell_threads(c);
+        result = bl_cpu_open(&c->device, &cpu, err);
+    }
+    return result;
+}
+
+static void free_context(ballast_context *c) {
+    bl_tokenizer_free(&c->tokenizer);
+    bl_memory_close(&c->memory);
+    bl_device_close(&c->device);
+    free(c->cache_dir);
+    free(c);
 }
 
 /* Where measurements are kept; makes the folder. False where nothing is kept: a described machine needs no
@@ -109,28 +168,29 @@ static bool calibration_path(char *path, size_t room, const ballast_context *c) 
 }
 
 int ballast_context_open(ballast_context **out, const ballast_context_options *options, ballast_error *err) {
+    ballast_context_options o;
+    BL_NEED(out);
     *out = NULL;
-    ballast_context_options o = BALLAST_CONTEXT_OPTIONS_INIT;
-    if (options) {
-        if (options->struct_size != sizeof o) {
-            return bl_fail(err, BL_E_ARGUMENT,
-                           "context options of another version of the library (%zu bytes, not %zu)",
-                           options->struct_size, sizeof o);
-        }
-        o = *options;
+    int result = bl_take_context_options(&o, options, err);
+    if (!result) {
+        result = check_threads(o.threads, err);
     }
-    if (o.threads < 0 || o.threads > 1024) {
-        return bl_fail(err, BL_E_ARGUMENT, "threads: %d is not between 0 and 1024", o.threads);
+    if (result) {
+        return result;
     }
     ballast_context *c = calloc(1, sizeof *c);
     if (!c) {
         return bl_fail_memory(err, "the context", sizeof *c);
     }
+    c->process = getpid();
+    c->threads = o.threads ? o.threads : bl_usable_cores();
     c->log_fn = o.log;
     c->log_payload = o.log_payload;
     c->log = (bl_log){o.log ? pass_log : NULL, c};
     c->cache_dir = cache_dir(o.cache_dir);
-    int result = open_device(c, &o, err);
+    int before = bl_threads();
+    bl_set_threads(c->threads);
+    result = open_device(c, &o, err);
     if (!result) {
         char path[4096];
         bool kept = calibration_path(path, sizeof path, c);
@@ -139,24 +199,36 @@ int ballast_context_open(ballast_context **out, const ballast_context_options *o
     if (!result) {
         result = bl_tokenizer_new(&c->tokenizer, err);
     }
+    bl_set_threads(before);
     if (result) {
-        ballast_context_close(&c);
+        free_context(c);
         return result;
     }
     *out = c;
     return 0;
 }
 
-void ballast_context_close(ballast_context **context) {
-    ballast_context *c = *context;
-    if (c) {
-        bl_tokenizer_free(&c->tokenizer);
-        bl_memory_close(&c->memory);
-        bl_device_close(&c->device);
-        free(c->cache_dir);
-        free(c);
-        *context = NULL;
+int ballast_context_close(ballast_context **context) {
+    bl_turn turn;
+    bl_error err;
+    if (!context || !*context) {
+        return 0;
     }
+    ballast_context *c = *context;
+    int result = bl_turn_begin(&turn, c, NULL, __func__, &err);
+    if (!result && c->models) {
+        bl_turn_end(&turn);
+        result = bl_fail(&err, BL_E_BUSY, "%s: %d of its models %s still open; close %s first", __func__,
+                         c->models, c->models == 1 ? "is" : "are", c->models == 1 ? "it" : "them");
+    }
+    if (result) {
+        bl_log_line(&c->log, BL_LOG_WARNING, "%s", err.message);
+        return result;
+    }
+    bl_set_threads(turn.threads_before);
+    free_context(c);
+    *context = NULL;
+    return 0;
 }
 
 const char *ballast_sampler_name(int index) {

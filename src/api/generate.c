@@ -4,37 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-void ballast_generate_options_init(ballast_generate_options *o) {
-    memset(o, 0, sizeof *o);
-    o->struct_size = sizeof *o;
-    o->steps = 20;
-    o->sampler = "DPM++ 2M";
-    o->cfg = 7;
-    o->eta = -1;
-    o->batch = 1;
-    o->count = 1;
-    o->rng = "cpu";
-    o->compat = "a1111";
-    o->strength = 0.75;
-    o->hires_strength = 0.5;
-    o->hires_upscaler = "latent";
-    o->offload = "auto";
-    o->low = -1;
-    o->high = -1;
-    o->fit_check = 1;
-    o->tiled_decode = "off";
-    o->hints = 1;
-}
-
-static int check_version(const ballast_generate_options *o, bl_error *err) {
-    if (o->struct_size != sizeof *o) {
-        return bl_fail(err, BL_E_ARGUMENT,
-                       "generate options of another version of the library (%zu bytes, not %zu)",
-                       o->struct_size, sizeof *o);
-    }
-    return 0;
-}
-
 /* Side of the pictures that the model was trained on: what its maker wrote into the file, or the family's. */
 static int native_size(const ballast_model *m) {
     const char *text = bl_safetensors_metadata(bl_checkpoint_file(m->ckpt, 0), "modelspec.resolution");
@@ -58,7 +27,8 @@ static bl_pipeline pipeline_of(const ballast_model *m) {
                          .model_name = m->name,
                          .hash = m->hash,
                          .vae_name = m->vae_name,
-                         .native_size = native_size(m)};
+                         .native_size = native_size(m),
+                         .stop = &m->stop};
 }
 
 /* Not before there are pictures to be made: who only plans or inspects does not want the file to be read. */
@@ -68,22 +38,35 @@ static void start_hash(ballast_model *m) {
     }
 }
 
+static int generate(json_t **report, ballast_model *model, const ballast_generate_options *o, bl_error *err) {
+    if (model->context->simulated) {
+        return bl_fail(err, BL_E_UNSUPPORTED,
+                       "a simulated device makes no pictures; ask for a plan, or take the cpu");
+    }
+    start_hash(model);
+    bl_pipeline p = pipeline_of(model);
+    return bl_generate(report, &p, o, err);
+}
+
 int ballast_generate(char **report, ballast_model *model, const ballast_generate_options *options,
                      ballast_error *err) {
+    ballast_generate_options o;
     json_t *object = NULL;
+    bl_turn turn;
     bl_error own = {0};
     err = err ? err : &own;
-    int result = check_version(options, err);
+    if (report) {
+        *report = NULL;
+    }
+    BL_NEED(model);
+    BL_NEED(options);
+    int result = bl_take_generate_options(&o, options, err);
     if (!result) {
-        result = model->context->simulated
-                     ? bl_fail(err, BL_E_UNSUPPORTED,
-                               "a simulated device makes no pictures; ask for a plan, or take the cpu")
-                     : 0;
+        result = bl_turn_begin(&turn, model->context, model, __func__, err);
     }
     if (!result) {
-        start_hash(model);
-        bl_pipeline p = pipeline_of(model);
-        result = bl_generate(report ? &object : NULL, &p, options, err);
+        result = generate(report ? &object : NULL, model, &o, err);
+        bl_turn_end(&turn);
     }
     return result || !report ? result : bl_json_text(report, object, err);
 }
@@ -108,32 +91,47 @@ static int read_sweep(bl_plan_wish *wish, const char *text, uint64_t memory_byte
     return result;
 }
 
+static int read_wish(bl_plan_wish *wish, const ballast_plan_options *o, uint64_t memory_bytes,
+                     bl_error *err) {
+    *wish = (bl_plan_wish){.compare = o->compare != 0, .svg_path = o->svg_path};
+    if (o->svg_path && !o->sweep) {
+        return bl_fail(err, BL_E_ARGUMENT, "svg: there is nothing to plot without a sweep");
+    }
+    return o->sweep ? read_sweep(wish, o->sweep, memory_bytes, err) : 0;
+}
+
 int ballast_plan(char **json, char **text, ballast_model *model, const ballast_generate_options *options,
                  const ballast_plan_options *plan, ballast_error *err) {
+    ballast_generate_options o;
+    ballast_plan_options po;
     json_t *object = NULL;
     char *words = NULL;
-    bl_plan_wish wish = {0};
+    bl_plan_wish wish;
+    bl_turn turn;
     bl_error own = {0};
     err = err ? err : &own;
-    int result = check_version(options, err);
-    if (!result && plan && plan->struct_size != sizeof *plan) {
-        result =
-            bl_fail(err, BL_E_ARGUMENT, "plan options of another version of the library (%zu bytes, not %zu)",
-                    plan->struct_size, sizeof *plan);
+    if (json) {
+        *json = NULL;
     }
-    if (!result && plan) {
-        wish.compare = plan->compare != 0;
-        wish.svg_path = plan->svg_path;
-        if (plan->sweep) {
-            result =
-                read_sweep(&wish, plan->sweep, bl_memory_caps(model->context->memory)->memory_bytes, err);
-        } else if (plan->svg_path) {
-            result = bl_fail(err, BL_E_ARGUMENT, "svg: there is nothing to plot without a sweep");
-        }
+    if (text) {
+        *text = NULL;
+    }
+    BL_NEED(model);
+    BL_NEED(options);
+    int result = bl_take_generate_options(&o, options, err);
+    if (!result) {
+        result = bl_take_plan_options(&po, plan, err);
+    }
+    if (!result) {
+        result = read_wish(&wish, &po, bl_memory_caps(model->context->memory)->memory_bytes, err);
+    }
+    if (!result) {
+        result = bl_turn_begin(&turn, model->context, model, __func__, err);
     }
     if (!result) {
         bl_pipeline p = pipeline_of(model);
-        result = bl_generate_plan(&object, &words, &p, options, &wish, err);
+        result = bl_generate_plan(&object, &words, &p, &o, &wish, err);
+        bl_turn_end(&turn);
     }
     if (!result && json) {
         result = bl_json_text(json, object, err);
@@ -148,26 +146,40 @@ int ballast_plan(char **json, char **text, ballast_model *model, const ballast_g
     return result;
 }
 
-int ballast_calibrate(ballast_model *model, const ballast_generate_options *options, ballast_error *err) {
-    bl_error own = {0};
-    err = err ? err : &own;
-    int result = check_version(options, err); /* before the copy, which may be larger than theirs */
+/* A small generation like the one asked for, which is checked first: what is replaced here must be right,
+ * too. */
+static int calibrate(ballast_model *model, ballast_generate_options *o, bl_error *err) {
     bl_request theirs;
-    if (!result) { /* what is replaced below must be right, too */
-        result = bl_request_check(&theirs, options, &model->arch, native_size(model), err);
-    }
+    int result = bl_request_check(&theirs, o, &model->arch, native_size(model), err);
     if (result) {
         return result;
     }
     bl_request_clear(&theirs);
-    ballast_generate_options o = *options;
-    o.steps = o.hires_steps = 2;
-    o.count = 2; /* the first meets memory that nothing has touched yet */
-    o.strength = o.hires_strength = 1;
-    o.latents = NULL; /* those of `count` batches would not fit two */
-    o.image = NULL;
-    o.preview = NULL;
-    o.save_latents = NULL;
-    o.hints = 0;
-    return ballast_generate(NULL, model, &o, err);
+    o->steps = o->hires_steps = 2;
+    o->count = 2; /* the first meets memory that nothing has touched yet */
+    o->strength = o->hires_strength = 1;
+    o->latents = NULL; /* those of `count` batches would not fit two */
+    o->image = NULL;
+    o->preview = NULL;
+    o->save_latents = NULL;
+    o->hints = 0;
+    return generate(NULL, model, o, err);
+}
+
+int ballast_calibrate(ballast_model *model, const ballast_generate_options *options, ballast_error *err) {
+    ballast_generate_options o;
+    bl_turn turn;
+    bl_error own = {0};
+    err = err ? err : &own;
+    BL_NEED(model);
+    BL_NEED(options);
+    int result = bl_take_generate_options(&o, options, err);
+    if (!result) {
+        result = bl_turn_begin(&turn, model->context, model, __func__, err);
+    }
+    if (!result) {
+        result = calibrate(model, &o, err);
+        bl_turn_end(&turn);
+    }
+    return result;
 }

@@ -90,52 +90,82 @@ static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_
     return result;
 }
 
-int ballast_model_open(ballast_model **out, ballast_context *context, const ballast_model_options *options,
-                       ballast_error *err) {
-    *out = NULL;
-    if (options->struct_size != sizeof *options) {
-        return bl_fail(err, BL_E_ARGUMENT,
-                       "model options of another version of the library (%zu bytes, not %zu)",
-                       options->struct_size, sizeof *options);
-    }
-    if (!options->path || !*options->path) {
-        return bl_fail(err, BL_E_ARGUMENT, "model: no file was given");
-    }
+static void free_model(ballast_model *m) {
+    bl_model_hash_close(&m->hash);
+    bl_modules_close(&m->modules);
+    bl_checkpoint_close(&m->ckpt);
+    free(m->name);
+    free(m->vae_name);
+    free(m);
+}
+
+static int open_model(ballast_model **out, ballast_context *context, const ballast_model_options *o,
+                      bl_error *err) {
     ballast_model *m = calloc(1, sizeof *m);
     if (!m) {
         return bl_fail_memory(err, "the model", sizeof *m);
     }
     m->context = context;
-    m->name = name_of(options->path);
-    int result = m->name ? open_checkpoint(m, options, err) : bl_fail_memory(err, "the model's name", 0);
+    atomic_init(&m->stop, BL_IDLE);
+    m->name = name_of(o->path);
+    int result = m->name ? open_checkpoint(m, o, err) : bl_fail_memory(err, "the model's name", 0);
     if (!result) {
-        m->vae_name = name_of_vae(m->ckpt, options->vae_path);
+        m->vae_name = name_of_vae(m->ckpt, o->vae_path);
         bl_modules_options mo = {.memory = context->memory,
                                  .ckpt = m->ckpt,
                                  .arch = &m->arch,
                                  .dtype = m->dtype,
                                  .vae_dtype = m->vae_dtype,
-                                 .vae_follows = !options->vae_dtype,
+                                 .vae_follows = !o->vae_dtype,
                                  .log = &context->log};
         result = bl_modules_open(&m->modules, &mo, err);
     }
     if (result) {
-        ballast_model_close(&m);
+        free_model(m);
         return result;
     }
+    context->models++;
     *out = m;
     return 0;
 }
 
-void ballast_model_close(ballast_model **model) {
-    ballast_model *m = *model;
-    if (m) {
-        bl_model_hash_close(&m->hash);
-        bl_modules_close(&m->modules);
-        bl_checkpoint_close(&m->ckpt);
-        free(m->name);
-        free(m->vae_name);
-        free(m);
-        *model = NULL;
+int ballast_model_open(ballast_model **out, ballast_context *context, const ballast_model_options *options,
+                       ballast_error *err) {
+    ballast_model_options o;
+    bl_turn turn;
+    BL_NEED(out);
+    *out = NULL;
+    BL_NEED(context);
+    BL_NEED(options);
+    int result = bl_take_model_options(&o, options, err);
+    if (!result && (!o.path || !*o.path)) {
+        result = bl_fail(err, BL_E_ARGUMENT, "model: no file was given");
     }
+    if (!result) {
+        result = bl_turn_begin(&turn, context, NULL, __func__, err);
+    }
+    if (!result) {
+        result = open_model(out, context, &o, err);
+        bl_turn_end(&turn);
+    }
+    return result;
+}
+
+int ballast_model_close(ballast_model **model) {
+    bl_turn turn;
+    bl_error err;
+    if (!model || !*model) {
+        return 0;
+    }
+    ballast_context *c = (*model)->context;
+    int result = bl_turn_begin(&turn, c, NULL, __func__, &err);
+    if (result) {
+        bl_log_line(&c->log, BL_LOG_WARNING, "%s", err.message);
+        return result;
+    }
+    free_model(*model);
+    *model = NULL;
+    c->models--;
+    bl_turn_end(&turn);
+    return 0;
 }

@@ -28,11 +28,22 @@ static int on_progress(void *payload, const ballast_progress *p) {
     return interrupted() || job->failed;
 }
 
+static ballast_png_options png_of(const ballast_image *image) {
+    ballast_png_options o;
+    ballast_png_options_init(&o, sizeof o);
+    o.rgb = image->rgb;
+    o.width = image->width;
+    o.height = image->height;
+    o.parameters = image->parameters;
+    return o;
+}
+
 static int print_picture(const struct job *job, const ballast_image *image) {
     uint8_t *png = NULL;
     size_t bytes;
     ballast_error err = {0};
-    if (ballast_image_encode_png(&png, &bytes, image, &err)) {
+    ballast_png_options o = png_of(image);
+    if (ballast_image_encode_png(&png, &bytes, &o, &err)) {
         return report_error(job->s, &err);
     }
     bool sent = fwrite(png, 1, bytes, stdout) == bytes && !fflush(stdout);
@@ -53,7 +64,8 @@ static int write_picture(struct job *job, const ballast_image *image) {
     if (result) {
         return result;
     }
-    if (ballast_image_write_png(image, path, job->overwrite, &err)) {
+    ballast_png_options o = png_of(image);
+    if (ballast_image_write_png(&o, path, job->overwrite, &err)) {
         return report_error(job->s, &err);
     }
     json_array_append_new(job->files, json_pack("{s:o, s:I, s:i, s:i, s:i}", "path", json_name(path), "seed",
@@ -76,19 +88,20 @@ static int on_image(void *payload, const ballast_image *image) {
     return job->failed || interrupted();
 }
 
-static void on_latents(void *payload, const float *latents, int index, int height, int width) {
+static int on_latents(void *payload, const ballast_latents *latents) {
     struct job *job = payload;
     char path[4096];
     ballast_error err = {0};
-    const int shape[4] = {1, 4, height, width};
+    const int shape[4] = {1, latents->channels, latents->height, latents->width};
     progress_bar_clear(&job->bar);
     if (!job->failed) {
-        job->failed = expand_pattern(path, sizeof path, job->latents_pattern, "--save-latents",
-                                     seed_of(job, index), index);
+        job->failed = expand_pattern(path, sizeof path, job->latents_pattern, "--save-latents", latents->seed,
+                                     latents->index);
     }
-    if (!job->failed && ballast_latents_write(latents, shape, path, job->overwrite, &err)) {
+    if (!job->failed && ballast_latents_write(latents->data, shape, path, job->overwrite, &err)) {
         job->failed = report_error(job->s, &err);
     }
+    return job->failed;
 }
 
 /* Every file this request would write, looked at before the work starts. */

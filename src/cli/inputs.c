@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 static void fill(ballast_generate_options *o, const struct settings *s) {
-    ballast_generate_options_init(o);
+    ballast_generate_options_init(o, sizeof *o);
     o->prompt = setting_text(s, S_PROMPT);
     o->negative_prompt = setting_text(s, S_NEGATIVE);
     o->width = setting_int(s, S_WIDTH);

@@ -86,7 +86,8 @@ int open_session(struct session *out, const struct settings *s, const char *path
     if (found) {
         return found;
     }
-    ballast_context_options co = BALLAST_CONTEXT_OPTIONS_INIT;
+    ballast_context_options co;
+    ballast_context_options_init(&co, sizeof co);
     co.device = device;
     co.threads = setting_int(s, S_THREADS);
     co.isa = setting_text(s, S_ISA);
@@ -95,7 +96,8 @@ int open_session(struct session *out, const struct settings *s, const char *path
     if (ballast_context_open(&out->context, &co, &err)) {
         return report_error(s, &err);
     }
-    ballast_model_options mo = BALLAST_MODEL_OPTIONS_INIT;
+    ballast_model_options mo;
+    ballast_model_options_init(&mo, sizeof mo);
     mo.path = path;
     mo.vae_path = setting_text(s, S_VAE);
     mo.dtype = setting_text(s, S_DTYPE);

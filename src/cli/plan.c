@@ -7,7 +7,8 @@ int command_plan(int argc, char **argv) {
     struct session session = {0};
     struct inputs in = {0};
     char *json = NULL, *text = NULL;
-    ballast_plan_options po = BALLAST_PLAN_OPTIONS_INIT;
+    ballast_plan_options po;
+    ballast_plan_options_init(&po, sizeof po);
     ballast_error err = {0};
     ballast_generate_options o;
     int result = settings_load(&s, CMD_PLAN, 0, argc, argv);

@@ -18,7 +18,8 @@ enum bl_code {
     BL_E_CANCELLED = BALLAST_E_CANCELLED,
     BL_E_NUMERIC = BALLAST_E_NUMERIC,
     BL_E_DEVICE = BALLAST_E_DEVICE,
-    BL_E_INTERNAL = BALLAST_E_INTERNAL
+    BL_E_INTERNAL = BALLAST_E_INTERNAL,
+    BL_E_BUSY = BALLAST_E_BUSY
 };
 
 /* The message is one line without a newline; control characters in it are replaced by '?'. */

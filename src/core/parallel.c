@@ -93,6 +93,13 @@ static int physical_cores(const cpu_set_t *allowed) {
     return count;
 }
 
+int bl_usable_processors(void) {
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    int count = sched_getaffinity(0, sizeof allowed, &allowed) ? 1 : CPU_COUNT(&allowed);
+    return count < 1 ? 1 : count;
+}
+
 int bl_usable_cores(void) {
     cpu_set_t allowed;
     CPU_ZERO(&allowed);

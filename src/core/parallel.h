@@ -18,6 +18,9 @@ void bl_parallel_for(int64_t n, int64_t grain, bl_range_fn *fn, void *context);
  * At least 1. */
 int bl_usable_cores(void);
 
+/* Logical processors of this process's affinity mask. At least 1. */
+int bl_usable_processors(void);
+
 /* Threads of the calling thread's loops (and of oneDNN called from it); 1 <= n <= 1024. */
 void bl_set_threads(int n);
 int bl_threads(void);

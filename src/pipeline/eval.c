@@ -415,7 +415,8 @@ static int run_cases(const bl_eval *e, const bl_safetensors *file, results *out,
         if (is_others(&w)) {
             continue;
         }
-        result = find_taps(&w, err);
+        result = bl_stopping(e->stop) ? bl_fail(err, BL_E_CANCELLED, "stopped before case \"%s\"", prefix)
+                                      : find_taps(&w, err);
         if (!result) {
             result = kinds[e->module].run(&w, err);
         }

@@ -4,6 +4,7 @@
 
 #include "checkpoint/architecture.h"
 #include "checkpoint/checkpoint.h"
+#include "core/stop.h"
 #include "device/device.h"
 
 typedef struct bl_eval {
@@ -12,6 +13,7 @@ typedef struct bl_eval {
     const bl_architecture *arch;
     bl_dtype dtype;
     bl_module module;
+    const bl_stop *stop; /* looked at between the cases; may be NULL */
 } bl_eval;
 
 /* Runs every case of the input file and writes the outputs. A case is a common prefix "CASE." of the module's

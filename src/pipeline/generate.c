@@ -44,8 +44,10 @@ static uint64_t seed_of(const job *j, int index) {
 
 static int tell(job *j) {
     const ballast_generate_options *o = j->r.o;
+    j->progress.struct_size = sizeof j->progress;
     j->progress.seconds = bl_now() - j->stage_began;
-    return o->progress ? o->progress(o->payload, &j->progress) : 0;
+    int stop = o->progress ? o->progress(o->payload, &j->progress) : 0;
+    return stop || bl_stopping(j->p->stop);
 }
 
 static int poll_cancel(void *payload) {
@@ -59,30 +61,38 @@ static int enter(job *j, const char *stage, int steps, bl_error *err) {
     return tell(j) ? bl_fail(err, BL_E_CANCELLED, "stopped before %s", stage) : 0;
 }
 
-static int after_step(void *payload, int step, int steps, const float *denoised) {
-    job *j = payload;
+/* What the caller says to the picture of each latent; 0 where nobody asks. */
+static int preview(job *j, int step, const float *denoised) {
     const ballast_generate_options *o = j->r.o;
-    j->progress.step = step;
-    j->progress.steps = steps;
     size_t pixels = (size_t)j->height * (size_t)j->width;
     double began = bl_generation_now(j->generation);
     uint8_t *rgb = o->preview ? malloc(pixels * 3) : NULL;
-    for (int b = 0; rgb && b < o->batch; b++) {
+    int stop = 0;
+    for (int b = 0; rgb && b < o->batch && !stop; b++) {
         bl_latent_preview(rgb, j->p->arch, denoised + (size_t)b * LATENT_CHANNELS * pixels, j->height,
                           j->width);
-        ballast_image image = {.width = j->width,
+        ballast_image image = {.struct_size = sizeof image,
+                               .width = j->width,
                                .height = j->height,
                                .rgb = rgb,
                                .seed = seed_of(j, j->first_image + b),
+                               .parameters = "",
                                .index = j->first_image + b,
-                               .parameters = ""};
-        o->preview(o->payload, &image, step);
+                               .step = step};
+        stop = o->preview(o->payload, &image);
     }
     free(rgb);
     if (o->preview) {
         bl_generation_host(j->generation, "preview", began);
     }
-    return tell(j);
+    return stop;
+}
+
+static int after_step(void *payload, int step, int steps, const float *denoised) {
+    job *j = payload;
+    j->progress.step = step;
+    j->progress.steps = steps;
+    return preview(j, step, denoised) || tell(j);
 }
 
 /* ---- the pieces of a batch */
@@ -242,12 +252,13 @@ static int show(const job *j, const uint8_t *rgb, int index, bl_error *err) {
     if (result) {
         return result;
     }
-    ballast_image image = {.width = j->width * 8,
+    ballast_image image = {.struct_size = sizeof image,
+                           .width = j->width * 8,
                            .height = j->height * 8,
                            .rgb = rgb,
                            .seed = seed_of(j, index),
-                           .index = index,
-                           .parameters = text};
+                           .parameters = text,
+                           .index = index};
     double began = bl_generation_now(j->generation);
     if (o->image(o->payload, &image)) {
         result = bl_fail(err, BL_E_CANCELLED, "stopped after picture %d", index);
@@ -255,6 +266,20 @@ static int show(const job *j, const uint8_t *rgb, int index, bl_error *err) {
     bl_generation_host(j->generation, "save", began);
     free(text);
     return result;
+}
+
+static int hand_latents(const job *j, const float *data, int index, bl_error *err) {
+    const ballast_generate_options *o = j->r.o;
+    ballast_latents latents = {.struct_size = sizeof latents,
+                               .data = data,
+                               .channels = LATENT_CHANNELS,
+                               .height = j->height,
+                               .width = j->width,
+                               .index = index,
+                               .seed = seed_of(j, index)};
+    return o->save_latents && o->save_latents(o->payload, &latents)
+               ? bl_fail(err, BL_E_CANCELLED, "stopped at the latents of picture %d", index)
+               : 0;
 }
 
 static int deliver(job *j, bl_error *err) {
@@ -266,10 +291,10 @@ static int deliver(job *j, bl_error *err) {
     for (int b = 0; b < o->batch && !result; b++) {
         int index = j->first_image + b;
         const float *latents = j->x + (size_t)b * n;
-        if (o->save_latents) {
-            o->save_latents(o->payload, latents, index, j->height, j->width);
+        result = hand_latents(j, latents, index, err);
+        if (!result) {
+            result = enter(j, "decode", 0, err);
         }
-        result = enter(j, "decode", 0, err);
         if (!result) {
             result = bl_decode(rgb, j->generation, j->at.decode, j->p->arch, &j->r, latents, j->height,
                                j->width, j->side, err);

@@ -2,6 +2,7 @@
 #ifndef BALLAST_PIPELINE_GENERATE_H
 #define BALLAST_PIPELINE_GENERATE_H
 
+#include "core/stop.h"
 #include "pipeline/model_hash.h"
 #include "pipeline/modules.h"
 #include "pipeline/request.h"
@@ -17,6 +18,7 @@ typedef struct bl_pipeline {
     bl_model_hash *hash;    /* of the model's file, or NULL */
     const char *vae_name;   /* of an overriding VAE file, or NULL */
     int native_size;        /* pixels of a side that the model was trained for */
+    const bl_stop *stop;    /* looked at wherever `progress` is called; may be NULL */
 } bl_pipeline;
 
 /* Runs the whole request. *report (may be NULL) becomes a new JSON object. */

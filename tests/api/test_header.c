@@ -1,4 +1,5 @@
 /* The header alone, as strict C and as C++; what the library exports. */
+#include "ballast.h"
 #include "rig.h"
 
 #include <setjmp.h>
@@ -21,11 +22,15 @@ static void compile(const char *const *argv) {
 }
 
 /* Every option struct can be made, twice over the header. */
-static const char use[] = "#include \"ballast.h\"\n#include \"ballast.h\"\n"
-                          "static ballast_context_options c = BALLAST_CONTEXT_OPTIONS_INIT;\n"
-                          "static ballast_model_options m = BALLAST_MODEL_OPTIONS_INIT;\n"
-                          "int main(void) { ballast_generate_options g; ballast_generate_options_init(&g);\n"
-                          "return (int)(c.struct_size + m.struct_size + g.struct_size) & BALLAST_OK; }\n";
+static const char use[] =
+    "#include \"ballast.h\"\n#include \"ballast.h\"\n"
+    "#define MAKE(kind) ballast_##kind##_options kind; \\\n"
+    "    ballast_##kind##_options_init(&kind, sizeof kind)\n"
+    "int main(void) {\n"
+    "    MAKE(context); MAKE(model); MAKE(generate); MAKE(plan); MAKE(png);\n"
+    "    return (int)(context.struct_size + model.struct_size + generate.struct_size +\n"
+    "                 plan.struct_size + png.struct_size) & BALLAST_OK;\n"
+    "}\n";
 
 static void test_as_c(void **state) {
     (void)state;
@@ -73,11 +78,25 @@ static void test_symbols(void **state) {
     rig_free(&o);
 }
 
+/* Until 1.0 each minor version is another interface, and a program finds the one it was linked with. */
+static void test_soname(void **state) {
+    outcome o = {0};
+    char wanted[64];
+    (void)state;
+    snprintf(wanted, sizeof wanted, "[libballast.so.%.*s]",
+             (int)(strrchr(BALLAST_VERSION, '.') - BALLAST_VERSION), BALLAST_VERSION);
+    rig_run(&o, (const char *const[]){"readelf", "-d", LIBRARY, NULL});
+    assert_int_equal(o.code, 0);
+    expect_contains(o.out, wanted);
+    rig_free(&o);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_as_c),
         cmocka_unit_test(test_as_cxx),
         cmocka_unit_test(test_symbols),
+        cmocka_unit_test(test_soname),
     };
     return cmocka_run_group_tests_name("api.header", tests, rig_open, rig_close);
 }

@@ -33,7 +33,7 @@ static int take(void *payload, const ballast_image *image) {
 /* The settings that the model is made for. */
 static ballast_generate_options request(taken *t, const char *prompt, uint64_t seed) {
     ballast_generate_options o;
-    ballast_generate_options_init(&o);
+    ballast_generate_options_init(&o, sizeof o);
     o.prompt = prompt;
     o.seed = seed;
     o.cfg = 5;

@@ -64,8 +64,10 @@ static inline void rig_log(void *payload, int level, const char *line) {
 /* `dtype`: as in ballast_model_options. `cache_dir`: "" for none. */
 static inline void rig_open(rig_studio *s, const char *checkpoint, const char *dtype, const char *cache_dir) {
     ballast_error err = {0};
-    ballast_context_options co = BALLAST_CONTEXT_OPTIONS_INIT;
-    ballast_model_options mo = BALLAST_MODEL_OPTIONS_INIT;
+    ballast_context_options co;
+    ballast_context_options_init(&co, sizeof co);
+    ballast_model_options mo;
+    ballast_model_options_init(&mo, sizeof mo);
     *s = (rig_studio){0};
     co.cache_dir = cache_dir;
     co.log = rig_log;
@@ -86,7 +88,7 @@ static inline void rig_close(rig_studio *s) {
 /* Two small steps. The pictures go to *p. */
 static inline ballast_generate_options rig_request(rig_pictures *p, int side) {
     ballast_generate_options o;
-    ballast_generate_options_init(&o);
+    ballast_generate_options_init(&o, sizeof o);
     o.prompt = "a photo of a red fox in the snow";
     o.negative_prompt = "blurry";
     o.width = o.height = side;

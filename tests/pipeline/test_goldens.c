@@ -14,15 +14,17 @@ typedef struct taken {
     char *parameters;
 } taken;
 
-static void take_latents(void *payload, const float *latents, int index, int height, int width) {
+static int take_latents(void *payload, const ballast_latents *latents) {
     taken *t = payload;
-    size_t bytes = (size_t)(4 * height * width) * sizeof *latents;
-    assert_int_equal(index, 0);
-    t->height = height;
-    t->width = width;
+    size_t bytes = (size_t)(latents->channels * latents->height * latents->width) * sizeof *latents->data;
+    assert_int_equal(latents->index, 0);
+    assert_int_equal(latents->channels, 4);
+    t->height = latents->height;
+    t->width = latents->width;
     t->latents = malloc(bytes);
     assert_non_null(t->latents);
-    memcpy(t->latents, latents, bytes);
+    memcpy(t->latents, latents->data, bytes);
+    return 0;
 }
 
 static int take_image(void *payload, const ballast_image *image) {
@@ -45,7 +47,7 @@ static void release(taken *t) {
 static ballast_generate_options common_options(taken *t, const char *sampler, const char *schedule,
                                                const char *compat, int height, int width) {
     ballast_generate_options o;
-    ballast_generate_options_init(&o);
+    ballast_generate_options_init(&o, sizeof o);
     *t = (taken){0};
     o.prompt = "a photo of a red fox in the snow, highly detailed";
     o.negative_prompt = "blurry, low quality";

@@ -35,8 +35,10 @@ typedef struct room {
 
 static void open_model(room *r, const char *dtype, const char *vae_dtype) {
     ballast_error err = {0};
-    ballast_context_options co = BALLAST_CONTEXT_OPTIONS_INIT;
-    ballast_model_options mo = BALLAST_MODEL_OPTIONS_INIT;
+    ballast_context_options co;
+    ballast_context_options_init(&co, sizeof co);
+    ballast_model_options mo;
+    ballast_model_options_init(&mo, sizeof mo);
     rig_close(&r->studio);
     co.cache_dir = r->folder;
     co.log = take_hint;

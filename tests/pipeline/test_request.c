@@ -46,7 +46,7 @@ static void test_placement(void **state) {
     bl_placement p;
     bl_error err = {0};
     (void)state;
-    ballast_generate_options_init(&o);
+    ballast_generate_options_init(&o, sizeof o);
     assert_int_equal(bl_placement_parse(&p, &o, MEMORY, &err), 0);
     assert_int_equal(p.offload.mode, BL_OFFLOAD_AUTO);
     assert_true(p.budget_bytes == 0 && p.offload.fit_check);
@@ -100,7 +100,7 @@ static void test_refusals(void **state) {
     ballast_generate_options good, o;
     bl_error err = {0};
     (void)state;
-    ballast_generate_options_init(&good);
+    ballast_generate_options_init(&good, sizeof good);
     o = good;
     expect(&o, BL_E_ARGUMENT, "prompt");
     good.prompt = "a fox";
@@ -157,7 +157,7 @@ static void test_unused_values(void **state) {
     ballast_generate_options good, o;
     bl_error err = {0};
     (void)state;
-    ballast_generate_options_init(&good);
+    ballast_generate_options_init(&good, sizeof good);
     good.prompt = "a fox";
     o = good, o.hires_upscaler = "Lancos";
     expect(&o, BL_E_NOT_FOUND, "Lanczos");
@@ -188,7 +188,7 @@ static void test_large_seeds(void **state) {
     ballast_generate_options good, o;
     bl_error err = {0};
     (void)state;
-    ballast_generate_options_init(&good);
+    ballast_generate_options_init(&good, sizeof good);
     good.prompt = "a fox";
     good.seed = INT64_MAX;
     assert_int_equal(check(&good, &err), 0);
@@ -208,7 +208,7 @@ static void test_what_becomes_of_a_request(void **state) {
     bl_request r;
     bl_error err = {0};
     (void)state;
-    ballast_generate_options_init(&o);
+    ballast_generate_options_init(&o, sizeof o);
     o.prompt = "a fox";
     o.steps = 10;
     o.sampler = "heun"; /* two evaluations a step, one at the last */

@@ -19,8 +19,10 @@ static bool apply(void *context, char *name, bl_tensor_data *t) {
 
 static int open_changed(change how, ballast_error *err) {
     char folder[BL_TEST_PATH], path[BL_TEST_PATH], from[BL_TEST_PATH];
-    ballast_context_options co = BALLAST_CONTEXT_OPTIONS_INIT;
-    ballast_model_options mo = BALLAST_MODEL_OPTIONS_INIT;
+    ballast_context_options co;
+    ballast_context_options_init(&co, sizeof co);
+    ballast_model_options mo;
+    ballast_model_options_init(&mo, sizeof mo);
     rig_studio s = {0};
     bl_synth_checkpoint(from, "sd15", BL_SYNTH_SINGLE);
     bl_test_folder(folder);
