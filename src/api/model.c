@@ -102,6 +102,7 @@ static void free_model(ballast_model *m) {
 static int open_model(ballast_model **out, ballast_context *context, const ballast_model_options *o,
                       bl_error *err) {
     ballast_model *m = calloc(1, sizeof *m);
+    *out = NULL;
     if (!m) {
         return bl_fail_memory(err, "the model", sizeof *m);
     }
