@@ -146,7 +146,7 @@ def main():
         except (UnicodeDecodeError, FileNotFoundError):
             continue  # a picture or a tensor file; or deleted and not yet committed
         faults = list(faults_of_text(text))
-        if path.endswith((".c", ".h")):
+        if path.endswith((".c", ".h", ".inc")):
             sources.append(path)
             faults += faults_of_source(path, text)
         for number, what in sorted(faults):

@@ -1,6 +1,6 @@
-#include "device/cpu/vec_avx2.h"
+#include "device/cpu/vec_avx2.inc"
 
-#include "device/cpu/kernels_impl.h"
+#include "device/cpu/kernels_impl.inc"
 
 const bl_kernels bl_kernels_avx2 = {
     .name = "avx2", .transpose = transpose, .f32 = TYPED(f32, f32), .bf16 = TYPED(bf16, bf16)};

@@ -1,6 +1,6 @@
-#include "device/cpu/vec_avx512.h"
+#include "device/cpu/vec_avx512.inc"
 
-#include "device/cpu/kernels_impl.h"
+#include "device/cpu/kernels_impl.inc"
 
 const bl_kernels bl_kernels_avx512 = {
     .name = "avx512", .transpose = transpose, .f32 = TYPED(f32, f32), .bf16 = TYPED(bf16, bf16)};

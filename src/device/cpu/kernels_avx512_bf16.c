@@ -1,6 +1,6 @@
-#include "device/cpu/vec_avx512.h"
+#include "device/cpu/vec_avx512.inc"
 
-#include "device/cpu/kernels_impl.h"
+#include "device/cpu/kernels_impl.inc"
 
 /* Attention on pairs of bf16: twice the products of F32 for each instruction. */
 
@@ -50,7 +50,7 @@ static inline void pairs_put(uint32_t *p, const vf *e) {
 #define TILE_LOAD pairs_load
 #define TILE_SET pairs_set
 #define TILE_MAC pairs_mac
-#include "device/cpu/kernels_tiles.h"
+#include "device/cpu/kernels_tiles.inc"
 
 #define T uint16_t
 #define STORE vf_store_bf16
@@ -61,7 +61,7 @@ static inline void pairs_put(uint32_t *p, const vf *e) {
 #define ACROSS pairs_across
 #define EXP2 exp2_coarse
 #define PUT_WEIGHTS pairs_put
-#include "device/cpu/kernels_attention.h"
+#include "device/cpu/kernels_attention.inc"
 
 const bl_kernels bl_kernels_avx512_bf16 = {
     .name = "avx512_bf16", .transpose = transpose, .f32 = TYPED(f32, f32), .bf16 = TYPED(bf16, pairs)};
