@@ -117,23 +117,22 @@ static void run_all(bl_device *d, bl_device_module *m, bl_graph *g, int runs, bl
     bl_executable *x = NULL;
     bl_region *region = NULL;
     double t = bl_now();
-    if (d->ops->prepare(&x, m, g, &(bl_prepare_options){0}, err)) {
+    if (bl_device_prepare(&x, d, m, g, &(bl_prepare_options){0}, err)) {
         return;
     }
-    bl_exec_info info;
-    d->ops->executable_info(x, &info);
+    bl_exec_info info = bl_device_executable_info(d, x);
     uint64_t at = 0, source = 0, *offsets = calloc((size_t)g->block_count + 1, sizeof *offsets);
     double prepare = bl_now() - t, flops = 0;
     for (int b = 0; offsets && b < g->block_count; b++) {
         offsets[b] = at;
-        at += d->ops->module_costs(m)[b].packed_bytes;
-        source += d->ops->module_costs(m)[b].source_bytes;
+        at += bl_device_module_costs(d, m)[b].packed_bytes;
+        source += bl_device_module_costs(d, m)[b].source_bytes;
         flops += info.block_flops[b];
     }
-    if (offsets && !d->ops->region_open(&region, d, at + info.arena_bytes, err)) {
+    if (offsets && !bl_device_region_open(&region, d, at + info.arena_bytes, err)) {
         t = bl_now();
         for (int b = 0; b < g->block_count; b++) {
-            d->ops->onload(m, b, region, offsets[b], BL_STREAM_COPY, err);
+            bl_device_pack(d, m, b, bl_device_region_host(d, region), offsets[b], BL_STREAM_COPY, err);
         }
         double load = bl_now() - t, best = 1e9;
         void *inputs[8], *outputs[1] = {calloc(1, bl_tensor_bytes(bl_graph_port(g, BL_OUTPUT, 0)))};
@@ -148,7 +147,7 @@ static void run_all(bl_device *d, bl_device_module *m, bl_graph *g, int runs, bl
         for (int r = 0; r < runs; r++) {
             t = bl_now();
             for (int b = 0; b < g->block_count; b++) {
-                if (d->ops->run(x, b, &binding, BL_STREAM_COMPUTE, err)) {
+                if (bl_device_run(d, x, b, &binding, BL_STREAM_COMPUTE, err)) {
                     return;
                 }
             }
@@ -168,10 +167,10 @@ static void run_all(bl_device *d, bl_device_module *m, bl_graph *g, int runs, bl
             free(inputs[i]);
         }
         free(outputs[0]);
-        d->ops->region_close(region);
+        bl_device_region_close(d, region);
     }
     free(offsets);
-    d->ops->executable_close(x);
+    bl_device_executable_close(d, x);
 }
 
 int main(int argc, char **argv) {
@@ -191,14 +190,14 @@ int main(int argc, char **argv) {
                               .threads = argc > 7 ? atoi(argv[7]) : 0};
     if (!bl_cpu_open(&d, &options, &err) &&
         !build(&g, argv[1], strcmp(argv[2], "bf16") ? BL_F32 : BL_BF16, atoi(argv[3]), atoi(argv[4]), &err) &&
-        !d->ops->module_open(&m, d, g, &source, &err)) {
+        !bl_device_module_open(&m, d, g, &source, &err)) {
         run_all(d, m, g, argc > 5 ? atoi(argv[5]) : 2, &err);
     }
     if (err.code) {
         fprintf(stderr, "%s\n", err.message);
     }
     if (m) {
-        d->ops->module_close(m);
+        bl_device_module_close(d, m);
     }
     bl_graph_free(&g);
     bl_device_close(&d);

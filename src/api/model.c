@@ -69,8 +69,7 @@ static int override_prediction(bl_architecture *arch, const char *name, bl_error
 }
 
 static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_error *err) {
-    bl_device_caps caps;
-    m->context->device->ops->caps(m->context->device, &caps);
+    bl_device_caps caps = bl_device_caps_of(m->context->device);
     int result = find_dtype(&m->dtype, o->dtype ? o->dtype : "auto", "dtype", &caps, err);
     if (!result) {
         m->vae_dtype = m->dtype;

@@ -18,7 +18,6 @@ int bl_generation_new(bl_generation **out, bl_modules *modules, bl_error *err) {
     }
     g->modules = modules;
     g->memory = bl_modules_given(modules)->memory;
-    g->ops = bl_memory_device(g->memory)->ops;
     g->current = -1;
     g->began = bl_now();
     bl_ledger_init(&g->ledger);
@@ -299,7 +298,7 @@ int bl_generation_pass(bl_generation *g, int phase, const bl_port *inputs, const
 }
 
 double bl_generation_now(const bl_generation *g) {
-    return g->ops->now(bl_memory_device(g->memory));
+    return bl_device_now(bl_memory_device(g->memory));
 }
 
 void bl_generation_host(bl_generation *g, const char *stage, double began) {

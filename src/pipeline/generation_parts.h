@@ -16,7 +16,6 @@ typedef struct bl_declared {
 struct bl_generation {
     bl_modules *modules;
     bl_memory *memory;
-    const bl_device_ops *ops;
     bl_device_caps caps; /* when the problem was made */
     bl_declared declared[BL_PROBLEM_PHASES];
     int declared_count;

@@ -32,8 +32,8 @@ static void list_dtypes(char *text, size_t room, const bl_graph *g, const bl_che
     }
 }
 
-static json_t *blocks_of(const bl_device_ops *ops, const bl_opened *m, uint64_t *packed) {
-    const bl_block_cost *costs = ops->module_costs(m->device);
+static json_t *blocks_of(const bl_device *device, const bl_opened *m, uint64_t *packed) {
+    const bl_block_cost *costs = bl_device_module_costs(device, m->device);
     json_t *blocks = json_array();
     *packed = 0;
     for (int b = 0; b < m->reference->block_count; b++) {
@@ -65,7 +65,7 @@ int bl_inspect(json_t **out, bl_modules *modules, const bl_checkpoint *ckpt, con
                        "a picture of %dx%d: width and height are multiples of 8, at most 65535", width,
                        height);
     }
-    const bl_device_ops *ops = bl_memory_device(bl_modules_given(modules)->memory)->ops;
+    const bl_device *device = bl_memory_device(bl_modules_given(modules)->memory);
     json_t *list = json_object();
     const bl_opened *m;
     for (int i = 0; (m = bl_modules_at(modules, i)) != NULL; i++) {
@@ -76,7 +76,7 @@ int bl_inspect(json_t **out, bl_modules *modules, const bl_checkpoint *ckpt, con
         int tensors;
         uint64_t bytes, packed;
         list_dtypes(dtypes, sizeof dtypes, m->reference, ckpt, &tensors, &bytes);
-        json_t *blocks = blocks_of(ops, m, &packed);
+        json_t *blocks = blocks_of(device, m, &packed);
         json_t *entry = json_pack("{s:i, s:s, s:I, s:s, s:I, s:o}", "tensors", tensors, "dtypes", dtypes,
                                   "bytes", (json_int_t)bytes, "runs_in", bl_dtype_name(m->reference->dtype),
                                   "packed_bytes", (json_int_t)packed, "blocks", blocks);

@@ -16,7 +16,7 @@
 
 struct bl_modules {
     bl_modules_options o;
-    const bl_device_ops *ops;
+    bl_device *device;
     bl_opened **opened; /* [opened_count]; those of the first opening in the order of bl_module */
     int opened_count;
     bl_prepared **prepared; /* [prepared_count] */
@@ -84,9 +84,7 @@ static void close_opened(bl_modules *m, bl_opened **xp) {
     if (x->id >= 0) {
         bl_memory_remove(m->o.memory, x->id);
     }
-    if (x->device) {
-        m->ops->module_close(x->device);
-    }
+    bl_device_module_close(m->device, x->device);
     bl_graph_free(&x->reference);
     free(x);
     *xp = NULL;
@@ -94,7 +92,7 @@ static void close_opened(bl_modules *m, bl_opened **xp) {
 
 /* Tells the memory owner of the module. */
 static int add_to_memory(bl_modules *m, bl_opened *x, bl_error *err) {
-    const bl_block_cost *costs = m->ops->module_costs(x->device);
+    const bl_block_cost *costs = bl_device_module_costs(m->device, x->device);
     int count = x->reference->block_count;
     bl_problem_block *blocks = calloc((size_t)count, sizeof *blocks);
     if (!blocks) {
@@ -125,7 +123,7 @@ static int fill_opened(bl_modules *m, bl_opened *x, bl_error *err) {
     }
     if (!result) {
         bl_source source = bl_model_source(&x->weights);
-        result = m->ops->module_open(&x->device, bl_memory_device(m->o.memory), x->reference, &source, err);
+        result = bl_device_module_open(&x->device, m->device, x->reference, &source, err);
     }
     return result ? result : add_to_memory(m, x, err);
 }
@@ -218,7 +216,7 @@ int bl_modules_open(bl_modules **out, const bl_modules_options *options, bl_erro
         return bl_fail_memory(err, "the model's modules", sizeof *m);
     }
     m->o = *options;
-    m->ops = bl_memory_device(options->memory)->ops;
+    m->device = bl_memory_device(options->memory);
     snprintf(m->key, sizeof m->key, "%s, %d channels, context %d", bl_family_name(options->arch->family),
              options->arch->unet.channels[0], options->arch->unet.context_dim);
     int result = check_sizes(options->ckpt, options->arch, err);
@@ -236,7 +234,7 @@ int bl_modules_open(bl_modules **out, const bl_modules_options *options, bl_erro
 
 static void close_prepared(bl_modules *m, bl_prepared *p) {
     for (int l = 0; l < p->level_count; l++) {
-        m->ops->executable_close(p->executable[l]);
+        bl_device_executable_close(m->device, p->executable[l]);
     }
     bl_graph_free(&p->graph);
     free(p);
@@ -304,14 +302,13 @@ static int prepare_levels(bl_prepared *p, bl_modules *m, bl_error *err) {
     for (int l = 0; l < levels && l < BL_PROBLEM_LEVELS; l++) {
         bl_prepare_options options = {.arena_level = l};
         bl_executable *x = NULL;
-        int result = m->ops->prepare(&x, p->opened->device, p->graph, &options, err);
+        int result = bl_device_prepare(&x, m->device, p->opened->device, p->graph, &options, err);
         if (result) {
             return result;
         }
-        bl_exec_info info;
-        m->ops->executable_info(x, &info);
+        bl_exec_info info = bl_device_executable_info(m->device, x);
         if (p->level_count && info.arena_bytes >= p->info[p->level_count - 1].arena_bytes) {
-            m->ops->executable_close(x);
+            bl_device_executable_close(m->device, x);
             continue;
         }
         p->executable[p->level_count] = x;

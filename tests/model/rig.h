@@ -80,8 +80,7 @@ static inline void rig_close(rig *r) {
 }
 
 static inline bool rig_has_bf16(const rig *r) {
-    bl_device_caps caps;
-    r->device->ops->caps(r->device, &caps);
+    bl_device_caps caps = bl_device_caps_of(r->device);
     return caps.bf16;
 }
 

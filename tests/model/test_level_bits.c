@@ -37,8 +37,7 @@ static void run_level(const rig *r, const bl_graph *g, int level, void *const *i
 /* Frees the graph. */
 static void check(const rig *r, bl_graph *g) {
     void *inputs[RIG_PORTS], *wanted[RIG_PORTS], *got[RIG_PORTS];
-    bl_device_caps caps;
-    r->device->ops->caps(r->device, &caps);
+    bl_device_caps caps = bl_device_caps_of(r->device);
     assert_true(g->input_count <= RIG_PORTS && g->output_count <= RIG_PORTS && caps.arena_levels > 1);
     for (int i = 0; i < g->input_count; i++) {
         inputs[i] = input(bl_graph_port(g, BL_INPUT, i));

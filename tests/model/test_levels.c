@@ -149,7 +149,7 @@ static int open_device(void **state) {
     if (bl_cpu_open(&device, &o, &err)) {
         fail_msg("%s", err.message);
     }
-    device->ops->caps(device, &caps);
+    caps = bl_device_caps_of(device);
     return 0;
 }
 

@@ -16,8 +16,7 @@
 
 /* A block's bytes are written up to their end, as the device says, and not beyond. */
 static void check_onload(const rig *r, bl_region *region, uint64_t offset, uint64_t packed) {
-    bl_region_use use;
-    r->device->ops->region_used(region, &use);
+    bl_region_use use = bl_device_region_used(r->device, region);
     uint64_t end = offset + packed;
     while (end > offset && region->base[end - 1] == MARK) {
         end--;
@@ -31,7 +30,6 @@ static void check_onload(const rig *r, bl_region *region, uint64_t offset, uint6
 /* Runs the graph at a level in a region full of marks. Returns how many bytes from the arena's start to the
  * last one that changed. */
 static uint64_t high_water(const rig *r, const bl_graph *g, int level, uint64_t *planned) {
-    const bl_device_ops *ops = r->device->ops;
     bl_error err = {0};
     bl_model_weights weights = {.ckpt = r->ckpt, .module = g->module};
     bl_source source = bl_model_source(&weights);
@@ -40,15 +38,15 @@ static uint64_t high_water(const rig *r, const bl_graph *g, int level, uint64_t 
     bl_region *region = NULL;
     bl_exec_info info;
     bl_prepare_options options = {.arena_level = level};
-    rig_ok(ops->module_open(&module, r->device, g, &source, &err), &err);
-    rig_ok(ops->prepare(&x, module, g, &options, &err), &err);
-    ops->executable_info(x, &info);
+    rig_ok(bl_device_module_open(&module, r->device, g, &source, &err), &err);
+    rig_ok(bl_device_prepare(&x, r->device, module, g, &options, &err), &err);
+    info = bl_device_executable_info(r->device, x);
     uint64_t *offsets = test_calloc((size_t)g->block_count, sizeof *offsets), arena = 0;
     for (int i = 0; i < g->block_count; i++) {
         offsets[i] = arena;
-        arena += ops->module_costs(module)[i].packed_bytes;
+        arena += bl_device_module_costs(r->device, module)[i].packed_bytes;
     }
-    rig_ok(ops->region_open(&region, r->device, arena + info.arena_bytes + GUARD, &err), &err);
+    rig_ok(bl_device_region_open(&region, r->device, arena + info.arena_bytes + GUARD, &err), &err);
     memset(region->base, MARK, arena + info.arena_bytes + GUARD);
     void *inputs[RIG_PORTS], *outputs[RIG_PORTS];
     for (int i = 0; i < g->input_count; i++) {
@@ -59,20 +57,22 @@ static uint64_t high_water(const rig *r, const bl_graph *g, int level, uint64_t 
     }
     bl_binding binding = {region, arena, offsets, (const void *const *)inputs, outputs};
     for (int i = 0; i < g->block_count; i++) {
-        rig_ok(ops->onload(module, i, region, offsets[i], BL_STREAM_COMPUTE, &err), &err);
-        check_onload(r, region, offsets[i], ops->module_costs(module)[i].packed_bytes);
+        rig_ok(bl_device_pack(r->device, module, i, bl_device_region_host(r->device, region), offsets[i],
+                              BL_STREAM_COMPUTE, &err),
+               &err);
+        check_onload(r, region, offsets[i], bl_device_module_costs(r->device, module)[i].packed_bytes);
     }
     for (int i = 0; i < g->block_count; i++) {
-        rig_ok(ops->run(x, i, &binding, BL_STREAM_COMPUTE, &err), &err);
+        rig_ok(bl_device_run(r->device, x, i, &binding, BL_STREAM_COMPUTE, &err), &err);
     }
     uint64_t end = info.arena_bytes + GUARD;
     while (end && region->base[arena + end - 1] == MARK) {
         end--;
     }
     bl_region_use use; /* what the device noted */
-    ops->region_used(region, &use);
+    use = bl_device_region_used(r->device, region);
     assert_true(use.arena == info.arena_bytes && use.end == arena + info.arena_bytes);
-    ops->region_used(region, &use);
+    use = bl_device_region_used(r->device, region);
     assert_true(use.arena == 0 && use.end == 0);
     for (int i = 0; i < g->input_count; i++) {
         test_free(inputs[i]);
@@ -81,17 +81,16 @@ static uint64_t high_water(const rig *r, const bl_graph *g, int level, uint64_t 
         test_free(outputs[i]);
     }
     *planned = info.arena_bytes;
-    ops->region_close(region);
-    ops->executable_close(x);
-    ops->module_close(module);
+    bl_device_region_close(r->device, region);
+    bl_device_executable_close(r->device, x);
+    bl_device_module_close(r->device, module);
     test_free(offsets);
     return end;
 }
 
 /* Frees the graph. */
 static void check(const rig *r, bl_graph *g, int threads) {
-    bl_device_caps caps;
-    r->device->ops->caps(r->device, &caps);
+    bl_device_caps caps = bl_device_caps_of(r->device);
     for (int level = 0; level < caps.arena_levels; level++) {
         uint64_t planned, measured = high_water(r, g, level, &planned);
         /* The last tensor may end inside the last unit of alignment. */

@@ -142,7 +142,7 @@ static void test_bf16(void **state) {
     room r;
     (void)state;
     assert_int_equal(bl_cpu_open(&device, NULL, &err), 0);
-    device->ops->caps(device, &caps);
+    caps = bl_device_caps_of(device);
     bl_device_close(&device);
     open_room(&r);
     open_model(&r, "f32", NULL);

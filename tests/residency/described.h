@@ -129,7 +129,7 @@ static inline void machine_open(described_machine *x, const bl_problem *p, const
 static inline void machine_close(described_machine *x) {
     bl_executor_close(&x->executor);
     for (int m = 0; m < x->module_count; m++) {
-        x->device->ops->module_close(x->modules[m]);
+        bl_device_module_close(x->device, x->modules[m]);
     }
     bl_device_close(&x->device);
     bl_ledger_free(&x->ledger);
@@ -154,7 +154,7 @@ static inline int machine_run(described_machine *x, const bl_problem *p, const b
     }
     int end = bl_executor_finish(x->executor, rc ? NULL : err);
     for (int i = 0; i < p->phase_count; i++) {
-        x->device->ops->executable_close(executables[i]);
+        bl_device_executable_close(x->device, executables[i]);
     }
     return rc ? rc : end;
 }

@@ -1,5 +1,7 @@
 #include "device/cpu/internal.h"
 
+#include "core/checked.h"
+
 #include "core/clock.h"
 #include "graph/levels.h"
 
@@ -19,7 +21,11 @@ static void device_close(bl_device *d) {
 
 static void device_caps(bl_device *d, bl_device_caps *out) {
     const bl_cpu *c = (const bl_cpu *)d;
-    *out = (bl_device_caps){.f32 = true, .bf16 = c->bf16, .arena_levels = BL_LEVELS};
+    *out = (bl_device_caps){.kind = BL_DEVICE_CPU,
+                            .alignment = BL_ALIGN,
+                            .f32 = true,
+                            .bf16 = c->bf16,
+                            .arena_levels = BL_LEVELS};
     memcpy(out->name, c->name, sizeof out->name);
     bl_cpu_memory(&out->free_bytes, &out->memory_bytes);
     out->bf16_fast = c->isa >= BL_ISA_AVX512_BF16;
@@ -72,6 +78,14 @@ static double device_now(bl_device *d) {
     return bl_now();
 }
 
+/* Everything happens inside its call, and fails there. */
+static int device_sync(bl_device *d, bool *lost, bl_error *err) {
+    (void)d;
+    (void)err;
+    *lost = false;
+    return 0;
+}
+
 static const bl_device_ops cpu_ops = {
     .version = BL_DEVICE_VERSION,
     .name = "cpu",
@@ -86,7 +100,8 @@ static const bl_device_ops cpu_ops = {
     .region_open = bl_cpu_region_open,
     .region_close = bl_cpu_region_close,
     .region_used = bl_cpu_region_used,
-    .onload = bl_cpu_onload,
+    .region_host = bl_cpu_region_host,
+    .pack = bl_cpu_pack,
     .run = bl_cpu_run,
     .event_open = event_open,
     .event_close = event_close,
@@ -95,6 +110,7 @@ static const bl_device_ops cpu_ops = {
     .event_wait = event_wait,
     .event_seconds = event_seconds,
     .now = device_now,
+    .sync = device_sync,
 };
 
 /* "AMD EPYC 9354, avx512_bf16, 2 threads, oneDNN 2.6.3" */

@@ -22,10 +22,16 @@ typedef struct bl_cpu {
     char name[128];
 } bl_cpu;
 
+/* A region, seen as memory to pack into. */
+struct bl_host {
+    bl_region *region;
+};
+
 struct bl_region {
     unsigned char *base; /* aligned to a page */
     uint64_t bytes;
     bl_region_use used; /* since bl_cpu_region_used, not rounded */
+    bl_host host;
 };
 
 /* One weight of a module as it lies in its block's packed bytes. */
@@ -122,6 +128,7 @@ const bl_packed *bl_running_packed(const bl_running *r, bl_weight_id id);
 
 /* region.c */
 int bl_cpu_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *err);
+bl_host *bl_cpu_region_host(bl_region *r);
 void bl_cpu_region_close(bl_region *r);
 void bl_cpu_region_used(bl_region *r, bl_region_use *out);
 /* Bytes of memory that this process may still take, and all that it could ever have: the least of the system,
@@ -137,8 +144,8 @@ const bl_block_cost *bl_cpu_module_costs(const bl_device_module *m);
 /* pack.c */
 /* Bytes of staging that one thread needs to pack `p`. */
 uint64_t bl_cpu_staging_bytes(const bl_packed *p);
-int bl_cpu_onload(bl_device_module *m, int block, bl_region *r, uint64_t offset, bl_stream stream,
-                  bl_error *err);
+int bl_cpu_pack(bl_device_module *m, int block, bl_host *to, uint64_t offset, bl_stream stream,
+                bl_error *err);
 
 /* prepare.c */
 int bl_cpu_prepare(bl_executable **out, bl_device_module *m, const bl_graph *graph,

@@ -1,4 +1,4 @@
-/* Onload: rows from the store, converted and moved to their places in the packed layout, on all cores. */
+/* Packing: rows from the file, converted and moved to their places in the packed layout, on all cores. */
 #include "device/cpu/internal.h"
 
 #include "core/checked.h"
@@ -234,7 +234,7 @@ static int pack_slice(bl_device_module *m, const bl_packed *p, unsigned char *at
     return rc;
 }
 
-typedef struct onload_job {
+typedef struct pack_job {
     bl_device_module *m;
     const bl_block *block;
     unsigned char *base;
@@ -244,10 +244,10 @@ typedef struct onload_job {
         bl_error error;
         int64_t end; /* of what it wrote, from base on */
     } * workers;     /* [threads] */
-} onload_job;
+} pack_job;
 
 static void pack_some(void *context, int64_t begin, int64_t end, int thread) {
-    onload_job *job = context;
+    pack_job *job = context;
     struct onload_worker *worker = &job->workers[thread];
     unsigned char *staging = job->m->staging + (uint64_t)thread * job->m->staging_bytes;
     const bl_packed *p = &job->m->weights[job->block->first_weight];
@@ -265,8 +265,9 @@ static void pack_some(void *context, int64_t begin, int64_t end, int thread) {
     }
 }
 
-int bl_cpu_onload(bl_device_module *m, int block, bl_region *r, uint64_t offset, bl_stream stream,
-                  bl_error *err) {
+int bl_cpu_pack(bl_device_module *m, int block, bl_host *to, uint64_t offset, bl_stream stream,
+                bl_error *err) {
+    bl_region *r = to->region;
     (void)stream;
     if (block < 0 || block >= m->block_count || offset % BL_ALIGN || offset > r->bytes ||
         m->costs[block].packed_bytes > r->bytes - offset) {
@@ -274,7 +275,7 @@ int bl_cpu_onload(bl_device_module *m, int block, bl_region *r, uint64_t offset,
                        (unsigned long long)offset);
     }
     bl_set_threads(m->cpu->threads);
-    onload_job job = {.m = m, .block = &m->blocks[block], .base = r->base + offset};
+    pack_job job = {.m = m, .block = &m->blocks[block], .base = r->base + offset};
     job.workers = calloc((size_t)m->cpu->threads, sizeof *job.workers);
     if (!job.workers) {
         return bl_fail_memory(err, "packing weights", (uint64_t)m->cpu->threads * sizeof *job.workers);

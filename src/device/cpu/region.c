@@ -88,6 +88,7 @@ int bl_cpu_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *
         (void)madvise(p, r->bytes, MADV_HUGEPAGE); /* a wish: fewer TLB misses where it is granted */
     }
     r->base = p;
+    r->host.region = r;
     *out = r;
     return 0;
 }
@@ -96,6 +97,10 @@ void bl_cpu_region_used(bl_region *r, bl_region_use *out) {
     out->end = bl_align_up(r->used.end, BL_ALIGN);
     out->arena = bl_align_up(r->used.arena, BL_ALIGN);
     r->used = (bl_region_use){0};
+}
+
+bl_host *bl_cpu_region_host(bl_region *r) {
+    return &r->host;
 }
 
 void bl_cpu_region_close(bl_region *r) {

@@ -21,7 +21,8 @@ static int get_number(double *out, const json_t *o, const char *key, bool zero_i
 /* A field that is none is a mistyped one: "shares_core" would leave the cores unshared. */
 static int check_names(json_t *o, const char *origin, bl_error *err) {
     static const char *const known[] = {"name",        "memory_bytes", "copy_rate",    "copy_latency",
-                                        "memory_rate", "flops",        "shares_cores", "sources"};
+                                        "memory_rate", "flops",        "shares_cores", "sources",
+                                        "host_bytes",  "file_rate",    "file_latency"};
     const char *key;
     json_t *value;
     json_object_foreach(o, key, value) {
@@ -49,6 +50,18 @@ static int read_fields(bl_sim_card *c, const json_t *o, const char *origin, bl_e
     rc = rc ? rc : get_number(&c->memory_rate, o, "memory_rate", false, origin, err);
     rc = rc ? rc : get_number(&c->flops_f32, flops, "f32", false, origin, err);
     rc = rc ? rc : get_number(&c->flops_bf16, flops, "bf16", false, origin, err);
+    if (rc) {
+        return rc;
+    }
+    if (json_object_get(o, "host_bytes")) {
+        double host = 0;
+        rc = get_number(&host, o, "host_bytes", false, origin, err);
+        rc = rc ? rc : get_number(&c->file_rate, o, "file_rate", false, origin, err);
+        rc = rc ? rc : get_number(&c->file_latency, o, "file_latency", true, origin, err);
+        c->host_bytes = (uint64_t)host;
+    } else if (json_object_get(o, "file_rate") || json_object_get(o, "file_latency")) {
+        rc = bl_fail(err, BL_E_FORMAT, "%s: a \"file_rate\" needs \"host_bytes\" beside it", origin);
+    }
     if (rc) {
         return rc;
     }

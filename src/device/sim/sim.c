@@ -1,4 +1,4 @@
-#include "device/sim/sim.h"
+#include "device/sim/internal.h"
 
 #include "core/checked.h"
 #include "graph/arena.h"
@@ -7,40 +7,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct sim {
-    bl_device head;
-    bl_sim_card card;
-    bl_sim_faults faults;
-    bool vanished;                 /* a region was refused: caps show it from now on */
-    double host;                   /* the host's clock */
-    double clock[BL_STREAM_COUNT]; /* when each stream is done with what was put on it */
-    uint64_t open_bytes, peak_bytes;
-    int copies, runs;
-} sim;
-
-struct bl_device_module {
-    sim *s;
-    bl_block_cost *costs;
-    int count;
-};
-
-struct bl_executable {
-    bl_device_module *m;
-    uint64_t arena_bytes;
-    double *seconds, *flops; /* [m->count] each */
-};
-
-struct bl_region {
-    sim *s;
-    uint64_t bytes;
-    bl_region_use used; /* since sim_region_used */
-};
-
-struct bl_event {
-    sim *s;
-    double time;
-};
 
 static void sim_close(bl_device *d) {
     free(d);
@@ -58,6 +24,13 @@ static void sim_caps(bl_device *d, bl_device_caps *out) {
     out->arena_levels = BL_LEVELS;
     out->copy_rate = s->card.copy_rate;
     out->copy_latency = s->card.copy_latency;
+    out->kind = s->card.shares_cores ? BL_DEVICE_CPU : BL_DEVICE_GPU;
+    out->alignment = BL_ALIGN;
+    out->host_store = s->card.host_bytes > 0;
+    out->host_bytes = s->card.host_bytes;
+    out->host_free_bytes = s->card.host_bytes > s->host_bytes ? s->card.host_bytes - s->host_bytes : 0;
+    out->file_rate = s->card.file_rate;
+    out->file_latency = s->card.file_latency;
 }
 
 static uint64_t weight_bytes(const bl_weight *w, bl_dtype dtype) {
@@ -76,6 +49,7 @@ int bl_sim_module_describe(bl_device_module **out, bl_device *d, const bl_block_
     memcpy(m->costs, costs, (size_t)count * sizeof *costs);
     m->count = count;
     m->s = (sim *)d;
+    m->serial = ++m->s->modules;
     *out = m;
     return 0;
 }
@@ -201,129 +175,6 @@ static void sim_executable_info(const bl_executable *x, bl_exec_info *out) {
                           .block_seconds = x->seconds};
 }
 
-static int sim_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *err) {
-    *out = NULL;
-    sim *s = (sim *)d;
-    uint64_t taken = s->open_bytes + s->faults.vanished_bytes;
-    if (taken > s->card.memory_bytes || bytes > s->card.memory_bytes - taken) {
-        s->vanished = true;
-        return bl_fail_memory(err, "the device's region", bytes);
-    }
-    bl_region *r = malloc(sizeof *r);
-    if (!r) {
-        return bl_fail_memory(err, "a simulated region", sizeof *r);
-    }
-    *r = (bl_region){.s = s, .bytes = bytes};
-    s->open_bytes += bytes;
-    s->peak_bytes = s->open_bytes > s->peak_bytes ? s->open_bytes : s->peak_bytes;
-    *out = r;
-    return 0;
-}
-
-static void sim_region_close(bl_region *r) {
-    r->s->open_bytes -= r->bytes;
-    free(r);
-}
-
-static void reach(uint64_t *end, uint64_t other) {
-    *end = bl_align_up(other > *end ? other : *end, BL_ALIGN);
-}
-
-static void sim_region_used(bl_region *r, bl_region_use *out) {
-    *out = r->used;
-    r->used = (bl_region_use){0};
-}
-
-/* Puts work on a stream: it begins when the stream is free, and not before the host asked for it. */
-static void work(sim *s, bl_stream stream, double seconds) {
-    if (s->card.shares_cores) {
-        s->host += seconds;
-        s->clock[BL_STREAM_COMPUTE] = s->clock[BL_STREAM_COPY] = s->host;
-        return;
-    }
-    double start = s->clock[stream] > s->host ? s->clock[stream] : s->host;
-    s->clock[stream] = start + seconds;
-}
-
-static int sim_onload(bl_device_module *m, int block, bl_region *r, uint64_t offset, bl_stream stream,
-                      bl_error *err) {
-    sim *s = m->s;
-    uint64_t bytes = m->costs[block].packed_bytes;
-    if (offset > r->bytes || bytes > r->bytes - offset) {
-        return bl_fail(err, BL_E_INTERNAL, "block %d is put outside the region", block);
-    }
-    if (++s->copies == s->faults.fail_copy) {
-        return bl_fail(err, BL_E_DEVICE, "copy %d of block %d failed, as scripted", s->copies, block);
-    }
-    reach(&r->used.end, offset + bytes);
-    work(s, stream, s->card.copy_latency + (double)bytes / s->card.copy_rate);
-    return 0;
-}
-
-static int sim_run(bl_executable *x, int block, const bl_binding *b, bl_stream stream, bl_error *err) {
-    sim *s = x->m->s;
-    uint64_t offset = b->block_offset[block], bytes = x->m->costs[block].packed_bytes;
-    if (x->arena_bytes > b->region->bytes || offset > b->region->bytes || bytes > b->region->bytes - offset ||
-        offset < b->arena_offset + x->arena_bytes) {
-        return bl_fail(err, BL_E_INTERNAL,
-                       "block %d runs with its weights in the arena or outside the region", block);
-    }
-    if (++s->runs == s->faults.fail_run) {
-        return bl_fail(err, BL_E_DEVICE, "run %d of block %d failed, as scripted", s->runs, block);
-    }
-    reach(&b->region->used.arena, x->arena_bytes);
-    reach(&b->region->used.end, b->arena_offset + x->arena_bytes);
-    reach(&b->region->used.end, offset + bytes);
-    work(s, stream, x->seconds[block]);
-    return 0;
-}
-
-static int sim_event_open(bl_event **out, bl_device *d, bl_error *err) {
-    *out = NULL;
-    bl_event *e = calloc(1, sizeof *e);
-    if (!e) {
-        return bl_fail_memory(err, "an event", sizeof *e);
-    }
-    e->s = (sim *)d;
-    *out = e;
-    return 0;
-}
-
-static void sim_event_close(bl_event *e) {
-    free(e);
-}
-
-static int sim_event_record(bl_event *e, bl_stream stream, bl_error *err) {
-    (void)err;
-    e->time = e->s->clock[stream] > e->s->host ? e->s->clock[stream] : e->s->host;
-    return 0;
-}
-
-static int sim_stream_wait(bl_device *d, bl_stream stream, bl_event *e, bl_error *err) {
-    sim *s = (sim *)d;
-    (void)err;
-    if (e->time > s->clock[stream]) {
-        s->clock[stream] = e->time;
-    }
-    return 0;
-}
-
-static int sim_event_wait(bl_event *e, bl_error *err) {
-    (void)err;
-    if (e->time > e->s->host) {
-        e->s->host = e->time;
-    }
-    return 0;
-}
-
-static double sim_event_seconds(const bl_event *e) {
-    return e->time;
-}
-
-static double sim_now(bl_device *d) {
-    return ((sim *)d)->host;
-}
-
 static const bl_device_ops sim_ops = {
     .version = BL_DEVICE_VERSION,
     .name = "sim",
@@ -335,18 +186,23 @@ static const bl_device_ops sim_ops = {
     .prepare = sim_prepare,
     .executable_close = sim_executable_close,
     .executable_info = sim_executable_info,
-    .region_open = sim_region_open,
-    .region_close = sim_region_close,
-    .region_used = sim_region_used,
-    .onload = sim_onload,
-    .run = sim_run,
-    .event_open = sim_event_open,
-    .event_close = sim_event_close,
-    .event_record = sim_event_record,
-    .stream_wait = sim_stream_wait,
-    .event_wait = sim_event_wait,
-    .event_seconds = sim_event_seconds,
-    .now = sim_now,
+    .region_open = bl_sim_region_open,
+    .region_close = bl_sim_region_close,
+    .region_used = bl_sim_region_used,
+    .region_host = bl_sim_region_host,
+    .host_open = bl_sim_host_open,
+    .host_close = bl_sim_host_close,
+    .pack = bl_sim_pack,
+    .copy = bl_sim_copy,
+    .run = bl_sim_run,
+    .event_open = bl_sim_event_open,
+    .event_close = bl_sim_event_close,
+    .event_record = bl_sim_event_record,
+    .stream_wait = bl_sim_stream_wait,
+    .event_wait = bl_sim_event_wait,
+    .event_seconds = bl_sim_event_seconds,
+    .now = bl_sim_now,
+    .sync = bl_sim_sync,
 };
 
 int bl_sim_open(bl_device **out, const bl_sim_card *card, const bl_log *log, bl_error *err) {

@@ -1,6 +1,6 @@
 /* The simulated device: a described machine on virtual time. It allocates nothing and computes nothing; it
- * knows how long everything would take. The executor cannot tell it from a real one, which is what tests rely
- * on. */
+ * knows how long everything would take and what would lie where. The executor cannot tell it from a real one,
+ * which is what tests rely on. */
 #ifndef BALLAST_DEVICE_SIM_SIM_H
 #define BALLAST_DEVICE_SIM_SIM_H
 
@@ -11,8 +11,11 @@
 typedef struct bl_sim_faults {
     uint64_t vanished_bytes; /* memory that another program holds when a region is opened; caps do not show it
                                 before the first region_open that fails for it */
-    int fail_copy;           /* the copy that fails, counted from 1; 0: none */
+    int fail_copy;           /* the copy that fails at once, counted from 1; 0: none */
     int fail_run;            /* the same for runs */
+    int late;                /* the piece of work (packing, copy, run) that fails late, counted likewise */
+    bool lose;               /* a late fault takes all memory with it */
+    bool refuse_pinned;      /* host memory is granted only if it need not be pinned */
 } bl_sim_faults;
 
 int bl_sim_open(bl_device **out, const bl_sim_card *card, const bl_log *log, bl_error *err);

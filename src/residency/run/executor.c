@@ -10,7 +10,6 @@
 
 struct bl_executor {
     bl_device *device;
-    const bl_device_ops *ops;
     bl_tenants tenants;
     bl_executor_options options;
     int (*cancel)(void *payload);
@@ -42,12 +41,11 @@ int bl_executor_open(bl_executor **out, bl_device *d, const bl_executor_options 
         return bl_fail_memory(err, "an executor", sizeof *e);
     }
     e->device = d;
-    e->ops = d->ops;
     e->pool.device = d;
     if (options) {
         e->options = *options;
     }
-    e->ops->caps(d, &e->caps);
+    e->caps = bl_device_caps_of(d);
     e->phase = -1;
     *out = e;
     return 0;
@@ -62,7 +60,7 @@ static void region_close(bl_executor *e) {
         bl_tenants_drop_all(&e->tenants, &e->tenants.items[i]);
     }
     if (e->region) {
-        e->ops->region_close(e->region);
+        bl_device_region_close(e->device, e->region);
     }
     e->region = NULL;
     e->region_bytes = 0;
@@ -125,8 +123,7 @@ void bl_executor_resident(const bl_executor *e, bl_problem *p) {
 }
 
 uint64_t bl_executor_free_bytes(const bl_executor *e) {
-    bl_device_caps caps;
-    e->ops->caps(e->device, &caps);
+    bl_device_caps caps = bl_device_caps_of(e->device);
     return caps.free_bytes;
 }
 
@@ -150,8 +147,7 @@ int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
     }
     int rc = bl_tenants_check(&e->tenants, p, err);
     for (int i = 0; i < p->phase_count && !rc; i++) {
-        bl_exec_info info;
-        e->ops->executable_info(executables[i], &info);
+        bl_exec_info info = bl_device_executable_info(e->device, executables[i]);
         if (info.arena_bytes > plan->phases[i].arena_bytes ||
             info.block_count != p->modules[p->phases[i].module].block_count) {
             rc = bl_fail(err, BL_E_ARGUMENT,
@@ -167,7 +163,7 @@ int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
     }
     if (plan->reopen || !e->region) {
         region_close(e);
-        rc = e->ops->region_open(&e->region, e->device, plan->region_bytes, err);
+        rc = bl_device_region_open(&e->region, e->device, plan->region_bytes, err);
         if (rc) {
             e->region = NULL;
             return rc;
@@ -178,10 +174,9 @@ int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
                        (unsigned long long)plan->region_bytes, (unsigned long long)e->region_bytes);
     }
     drop_others(e, p);
-    bl_region_use before;
-    e->ops->region_used(e->region, &before);
+    bl_device_region_used(e->device, e->region); /* begins anew */
     bl_ledger_clear(ledger);
-    ledger->began = ledger->ended = e->ops->now(e->device);
+    ledger->began = ledger->ended = bl_device_now(e->device);
     ledger->async_copy = e->caps.async_copy;
     ledger->memory_bytes = e->caps.memory_bytes;
     e->onload_stage = bl_ledger_stage_of(ledger, "onload", err);
@@ -202,7 +197,7 @@ static int onload(bl_executor *e, const bl_move *v, bl_error *err) {
     /* Runs of earlier passes have ended: bl_executor_pass waits for them. */
     if (v->after >= e->first_run && v->after - e->first_run < e->runs.count) {
         int rc =
-            e->ops->stream_wait(e->device, BL_STREAM_COPY, e->runs.items[v->after - e->first_run].end, err);
+            bl_device_stream_wait(e->device, BL_STREAM_COPY, e->runs.items[v->after - e->first_run].end, err);
         if (rc) {
             return rc;
         }
@@ -221,7 +216,8 @@ static int onload(bl_executor *e, const bl_move *v, bl_error *err) {
         return rc;
     }
     bl_tenant *x = tenant_of(e, v->module);
-    rc = e->ops->onload(x->module, v->block, e->region, v->offset, BL_STREAM_COPY, err);
+    rc = bl_device_pack(e->device, x->module, v->block, bl_device_region_host(e->device, e->region),
+                        v->offset, BL_STREAM_COPY, err);
     rc = bl_flight_end(&e->copies, &e->pool, BL_STREAM_COPY, rc, err);
     if (!rc) {
         bl_tenants_put(&e->tenants, x, v->block, v->offset);
@@ -279,7 +275,7 @@ static int wait_for_copies(bl_executor *e, int run, bool *gated, bl_error *err) 
     for (int i = e->copies.count - 1; i >= 0; i--) {
         if (e->copies.items[i].before == run) {
             *gated = true;
-            return e->ops->stream_wait(e->device, BL_STREAM_COMPUTE, e->copies.items[i].end, err);
+            return bl_device_stream_wait(e->device, BL_STREAM_COMPUTE, e->copies.items[i].end, err);
         }
     }
     return 0;
@@ -311,7 +307,7 @@ static int run_block(bl_executor *e, int block, const bl_binding *binding, bl_er
     if (rc) {
         return rc;
     }
-    rc = e->ops->run(e->executables[e->phase], block, binding, BL_STREAM_COMPUTE, err);
+    rc = bl_device_run(e->device, e->executables[e->phase], block, binding, BL_STREAM_COMPUTE, err);
     return bl_flight_end(&e->runs, &e->pool, BL_STREAM_COMPUTE, rc, err);
 }
 
@@ -322,11 +318,12 @@ static int harvest_runs(bl_executor *e, bl_error *err) {
     int rc = 0;
     for (int i = 0; i < e->runs.count && !rc; i++) {
         bl_flight_item *x = &e->runs.items[i];
-        rc = e->ops->event_wait(x->end, err);
+        rc = bl_device_event_wait(e->device, x->end, err);
         if (rc) {
             break;
         }
-        double began = e->ops->event_seconds(x->begin), ended = e->ops->event_seconds(x->end);
+        double began = bl_device_event_seconds(e->device, x->begin),
+               ended = bl_device_event_seconds(e->device, x->end);
         if (x->gated && e->caps.async_copy && began > last) {
             bl_ledger_entry wait = x->entry;
             wait.work = BL_WORK_WAIT;
@@ -346,17 +343,27 @@ static int harvest_runs(bl_executor *e, bl_error *err) {
     return rc;
 }
 
+/* A block is on the device once its copy has ended well; one whose copy failed is nowhere. */
+static int arrive(bl_executor *e, bl_flight_item *x, bl_error *err) {
+    int rc = bl_device_event_wait(e->device, x->end, err);
+    if (rc) {
+        bl_tenants_drop(&e->tenants, tenant_of(e, x->entry.module), x->entry.block);
+        return rc;
+    }
+    double began = bl_device_event_seconds(e->device, x->begin);
+    x->entry.start = began - e->ledger->began;
+    x->entry.seconds = bl_device_event_seconds(e->device, x->end) - began;
+    return bl_ledger_add(e->ledger, x->entry, err);
+}
+
+/* Copies that a run before `until` needed. After a failure the rest is looked at all the same: each copy has
+ * arrived or has not. */
 static int harvest_copies(bl_executor *e, int until, bl_error *err) {
     int done = 0, rc = 0;
-    while (done < e->copies.count && e->copies.items[done].before < until && !rc) {
+    while (done < e->copies.count && (rc || e->copies.items[done].before < until)) {
         bl_flight_item *x = &e->copies.items[done++];
-        rc = e->ops->event_wait(x->end, err);
-        if (!rc) {
-            double began = e->ops->event_seconds(x->begin);
-            x->entry.start = began - e->ledger->began;
-            x->entry.seconds = e->ops->event_seconds(x->end) - began;
-            rc = bl_ledger_add(e->ledger, x->entry, err);
-        }
+        int ended = arrive(e, x, rc ? NULL : err);
+        rc = rc ? rc : ended;
         bl_event_give(&e->pool, x->begin);
         bl_event_give(&e->pool, x->end);
     }
@@ -379,7 +386,7 @@ int bl_executor_pass(bl_executor *e, const void *const *inputs, void *const *out
                           .inputs = inputs,
                           .outputs = outputs};
     e->first_run = f->first_run + e->pass * blocks;
-    e->pass_began = e->ops->now(e->device);
+    e->pass_began = bl_device_now(e->device);
     for (int b = 0; b < blocks && !rc; b++) {
         rc = run_block(e, b, &binding, err);
     }
@@ -399,8 +406,7 @@ int bl_executor_pass(bl_executor *e, const void *const *inputs, void *const *out
 
 /* What the device says was used since it was asked last. */
 static void note_use(bl_executor *e) {
-    bl_region_use use;
-    e->ops->region_used(e->region, &use);
+    bl_region_use use = bl_device_region_used(e->device, e->region);
     if (use.end > e->ledger->peak_bytes) {
         e->ledger->peak_bytes = use.end;
     }
@@ -426,12 +432,16 @@ int bl_executor_finish(bl_executor *e, bl_error *err) {
     if (!e->p) {
         return 0;
     }
+    bool lost = false;
     bl_flight_drain(&e->runs, &e->pool);
     int rc = harvest_copies(e, e->plan->run_count + 1, err);
-    bl_flight_drain(&e->copies, &e->pool);
+    int late = bl_device_sync(e->device, &lost, rc ? NULL : err);
     note_use(e);
+    if (lost) {
+        region_close(e);
+    }
     e->p = NULL;
     e->plan = NULL;
     e->phase = -1;
-    return rc;
+    return rc ? rc : late;
 }

@@ -7,7 +7,7 @@ static int event_take(bl_event_pool *pool, bl_event **out, bl_error *err) {
         *out = pool->idle[--pool->count];
         return 0;
     }
-    return pool->device->ops->event_open(out, pool->device, err);
+    return bl_device_event_open(out, pool->device, err);
 }
 
 void bl_event_give(bl_event_pool *pool, bl_event *event) {
@@ -18,7 +18,7 @@ void bl_event_give(bl_event_pool *pool, bl_event *event) {
         int room = pool->room ? pool->room * 2 : 256;
         bl_event **idle = realloc(pool->idle, (size_t)room * sizeof(bl_event *));
         if (!idle) {
-            pool->device->ops->event_close(event);
+            bl_device_event_close(pool->device, event);
             return;
         }
         pool->idle = idle;
@@ -29,7 +29,7 @@ void bl_event_give(bl_event_pool *pool, bl_event *event) {
 
 void bl_event_pool_close(bl_event_pool *pool) {
     for (int i = 0; i < pool->count; i++) {
-        pool->device->ops->event_close(pool->idle[i]);
+        bl_device_event_close(pool->device, pool->idle[i]);
     }
     free(pool->idle);
     pool->idle = NULL;
@@ -54,7 +54,7 @@ int bl_flight_begin(bl_flight *f, bl_event_pool *pool, bl_flight_item item, bl_s
     item.begin = item.end = NULL;
     int rc = event_take(pool, &item.begin, err);
     rc = rc ? rc : event_take(pool, &item.end, err);
-    rc = rc ? rc : pool->device->ops->event_record(item.begin, stream, err);
+    rc = rc ? rc : bl_device_event_record(pool->device, item.begin, stream, err);
     rc = rc ? rc : add(f, item, err);
     if (rc) {
         bl_event_give(pool, item.begin);
@@ -66,7 +66,7 @@ int bl_flight_begin(bl_flight *f, bl_event_pool *pool, bl_flight_item item, bl_s
 int bl_flight_end(bl_flight *f, bl_event_pool *pool, bl_stream stream, int rc, bl_error *err) {
     bl_flight_item *item = &f->items[f->count - 1];
     if (!rc) {
-        rc = pool->device->ops->event_record(item->end, stream, err);
+        rc = bl_device_event_record(pool->device, item->end, stream, err);
     }
     if (rc) {
         bl_event_give(pool, item->begin);
@@ -78,7 +78,7 @@ int bl_flight_end(bl_flight *f, bl_event_pool *pool, bl_stream stream, int rc, b
 
 void bl_flight_drain(bl_flight *f, bl_event_pool *pool) {
     for (int i = 0; i < f->count; i++) {
-        pool->device->ops->event_wait(f->items[i].end, NULL);
+        bl_device_event_wait(pool->device, f->items[i].end, NULL);
         bl_event_give(pool, f->items[i].begin);
         bl_event_give(pool, f->items[i].end);
     }

@@ -73,7 +73,7 @@ bl_calibration *bl_memory_calibration(const bl_memory *m) {
 }
 
 const bl_device_caps *bl_memory_caps(bl_memory *m) {
-    m->device->ops->caps(m->device, &m->caps);
+    m->caps = bl_device_caps_of(m->device);
     return &m->caps;
 }
 

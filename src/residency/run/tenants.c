@@ -19,7 +19,7 @@ int bl_tenants_add(int *id, bl_tenants *t, bl_device *d, bl_device_module *modul
         t->items[t->count++] = (bl_tenant){0};
     }
     bl_tenant x = {.module = module,
-                   .costs = d->ops->module_costs(module),
+                   .costs = bl_device_module_costs(d, module),
                    .at = malloc((size_t)blocks * sizeof *x.at),
                    .block_count = blocks};
     if (!x.at) {

@@ -92,33 +92,32 @@ static inline uint64_t run_level(rig *r, const bl_graph *g, int level, const voi
     bl_executable *x = NULL;
     bl_region *region = NULL;
     bl_source source = {.payload = r, .dtype = source_dtype, .read = source_read};
-    const bl_device_ops *ops = r->device->ops;
-    if (ops->module_open(&m, r->device, g, &source, &err) ||
-        ops->prepare(&x, m, g, &(bl_prepare_options){.arena_level = level}, &err)) {
+    if (bl_device_module_open(&m, r->device, g, &source, &err) ||
+        bl_device_prepare(&x, r->device, m, g, &(bl_prepare_options){.arena_level = level}, &err)) {
         fail_msg("%s", err.message);
     }
-    bl_exec_info info;
-    ops->executable_info(x, &info);
+    bl_exec_info info = bl_device_executable_info(r->device, x);
     uint64_t offsets[64], at = 0;
     assert_true(g->block_count <= 64);
     for (int b = 0; b < g->block_count; b++) {
         offsets[b] = at;
-        at += ops->module_costs(m)[b].packed_bytes;
+        at += bl_device_module_costs(r->device, m)[b].packed_bytes;
     }
     uint64_t arena = at + CANARY, all = arena + info.arena_bytes + CANARY;
-    if (ops->region_open(&region, r->device, all, &err)) {
+    if (bl_device_region_open(&region, r->device, all, &err)) {
         fail_msg("%s", err.message);
     }
     unsigned char *base = *(unsigned char **)(void *)region; /* the region begins with its address */
     memset(base + at, 0xff, (size_t)(all - at));             /* NaN in every type */
     for (int b = 0; b < g->block_count; b++) {
-        if (ops->onload(m, b, region, offsets[b], BL_STREAM_COPY, &err)) {
+        if (bl_device_pack(r->device, m, b, bl_device_region_host(r->device, region), offsets[b],
+                           BL_STREAM_COPY, &err)) {
             fail_msg("%s", err.message);
         }
     }
     bl_binding binding = {region, arena, offsets, inputs, outputs};
     for (int b = 0; b < g->block_count; b++) {
-        if (ops->run(x, b, &binding, BL_STREAM_COMPUTE, &err)) {
+        if (bl_device_run(r->device, x, b, &binding, BL_STREAM_COMPUTE, &err)) {
             fail_msg("%s", err.message);
         }
     }
@@ -126,9 +125,9 @@ static inline uint64_t run_level(rig *r, const bl_graph *g, int level, const voi
         assert_int_equal(base[at + (uint64_t)i], 0xff);
         assert_int_equal(base[arena + info.arena_bytes + (uint64_t)i], 0xff);
     }
-    ops->region_close(region);
-    ops->executable_close(x);
-    ops->module_close(m);
+    bl_device_region_close(r->device, region);
+    bl_device_executable_close(r->device, x);
+    bl_device_module_close(r->device, m);
     return info.arena_bytes;
 }
 

@@ -99,8 +99,7 @@ static bl_device *device_with(int threads) {
 }
 
 static bool runs(const bl_device *d, bl_dtype dtype) {
-    bl_device_caps caps;
-    d->ops->caps((bl_device *)(uintptr_t)d, &caps);
+    bl_device_caps caps = bl_device_caps_of((bl_device *)(uintptr_t)d);
     return dtype == BL_F32 || caps.bf16;
 }
 
@@ -153,37 +152,40 @@ static void no_allocation(void **state) {
             bl_graph_free(&g);
             continue;
         }
-        assert_int_equal(d->ops->module_open(&m, d, g, &source, &err), 0);
-        assert_int_equal(d->ops->prepare(&x, m, g, &(bl_prepare_options){0}, &err), 0);
-        bl_exec_info info;
-        d->ops->executable_info(x, &info);
-        const bl_block_cost *costs = d->ops->module_costs(m);
+        assert_int_equal(bl_device_module_open(&m, d, g, &source, &err), 0);
+        assert_int_equal(bl_device_prepare(&x, d, m, g, &(bl_prepare_options){0}, &err), 0);
+        bl_exec_info info = bl_device_executable_info(d, x);
+        const bl_block_cost *costs = bl_device_module_costs(d, m);
         uint64_t offsets[2] = {0, costs[0].packed_bytes}, arena = offsets[1] + costs[1].packed_bytes;
-        assert_int_equal(d->ops->region_open(&region, d, arena + info.arena_bytes, &err), 0);
+        assert_int_equal(bl_device_region_open(&region, d, arena + info.arena_bytes, &err), 0);
         float *in = numbers(1, 2 * 4 * 40 * 40), *t = numbers(2, 2 * C), *y = numbers(3, 2 * 2 * C * 20 * 20);
         bl_binding b = {region, arena, offsets, (const void *[]){in, t}, (void *[]){y}};
         for (int i = 0; i < 2; i++) {
-            assert_int_equal(d->ops->onload(m, i, region, offsets[i], BL_STREAM_COPY, &err), 0);
+            assert_int_equal(
+                bl_device_pack(d, m, i, bl_device_region_host(d, region), offsets[i], BL_STREAM_COPY, &err),
+                0);
         }
         for (int pass = 0; pass < 2; pass++) { /* the first starts the threads */
             atomic_store(&largest, 0);
             atomic_store(&watching, pass == 1);
             for (int i = 0; i < 2; i++) {
-                assert_int_equal(d->ops->run(x, i, &b, BL_STREAM_COMPUTE, &err), 0);
+                assert_int_equal(bl_device_run(d, x, i, &b, BL_STREAM_COMPUTE, &err), 0);
             }
             atomic_store(&watching, false);
         }
         assert_true(atomic_load(&largest) <= SMALL);
         /* a block that would lie outside the region is refused */
-        assert_int_equal(d->ops->onload(m, 0, region, arena + info.arena_bytes, BL_STREAM_COPY, &err),
+        assert_int_equal(bl_device_pack(d, m, 0, bl_device_region_host(d, region), arena + info.arena_bytes,
+                                        BL_STREAM_COPY, &err),
                          BL_E_INTERNAL);
-        assert_int_equal(d->ops->onload(m, 0, region, 1, BL_STREAM_COPY, &err), BL_E_INTERNAL);
+        assert_int_equal(bl_device_pack(d, m, 0, bl_device_region_host(d, region), 1, BL_STREAM_COPY, &err),
+                         BL_E_INTERNAL);
         free(in);
         free(t);
         free(y);
-        d->ops->region_close(region);
-        d->ops->executable_close(x);
-        d->ops->module_close(m);
+        bl_device_region_close(d, region);
+        bl_device_executable_close(d, x);
+        bl_device_module_close(d, m);
         bl_graph_free(&g);
     }
     bl_device_close(&d);
@@ -198,11 +200,10 @@ static void refusals(void **state) {
     assert_int_equal(bl_cpu_open(&d, &(bl_cpu_options){.threads = 2000}, &err), BL_E_ARGUMENT);
     assert_null(d);
     d = device_with(1);
-    bl_device_caps caps;
-    d->ops->caps(d, &caps);
+    bl_device_caps caps = bl_device_caps_of(d);
     assert_true(caps.f32 && caps.free_bytes <= caps.memory_bytes && caps.name[0]);
-    assert_int_equal(d->ops->region_open(&region, d, UINT64_MAX, &err), BL_E_MEMORY);
-    assert_int_equal(d->ops->region_open(&region, d, caps.memory_bytes * 2, &err), BL_E_MEMORY);
+    assert_int_equal(bl_device_region_open(&region, d, UINT64_MAX, &err), BL_E_MEMORY);
+    assert_int_equal(bl_device_region_open(&region, d, caps.memory_bytes * 2, &err), BL_E_MEMORY);
     assert_null(region);
 
     /* A token outside the table. */
@@ -217,24 +218,23 @@ static void refusals(void **state) {
     bl_source source = {.payload = &r, .dtype = source_dtype, .read = source_read};
     bl_device_module *m = NULL;
     bl_executable *x = NULL;
-    assert_int_equal(d->ops->module_open(&m, d, g, &source, &err), 0);
-    assert_int_equal(d->ops->prepare(&x, m, g, &(bl_prepare_options){0}, &err), 0);
-    bl_exec_info info;
-    d->ops->executable_info(x, &info);
-    uint64_t packed = d->ops->module_costs(m)[0].packed_bytes, offset = 0;
-    assert_int_equal(d->ops->region_open(&region, d, packed + info.arena_bytes, &err), 0);
-    assert_int_equal(d->ops->onload(m, 0, region, 0, BL_STREAM_COPY, &err), 0);
+    assert_int_equal(bl_device_module_open(&m, d, g, &source, &err), 0);
+    assert_int_equal(bl_device_prepare(&x, d, m, g, &(bl_prepare_options){0}, &err), 0);
+    bl_exec_info info = bl_device_executable_info(d, x);
+    uint64_t packed = bl_device_module_costs(d, m)[0].packed_bytes, offset = 0;
+    assert_int_equal(bl_device_region_open(&region, d, packed + info.arena_bytes, &err), 0);
+    assert_int_equal(bl_device_pack(d, m, 0, bl_device_region_host(d, region), 0, BL_STREAM_COPY, &err), 0);
     int32_t tokens[2] = {4, 5};
     float y[16];
     bl_binding b = {region, packed, &offset, (const void *[]){tokens}, (void *[]){y}};
-    assert_int_equal(d->ops->run(x, 0, &b, BL_STREAM_COMPUTE, &err), BL_E_ARGUMENT);
+    assert_int_equal(bl_device_run(d, x, 0, &b, BL_STREAM_COMPUTE, &err), BL_E_ARGUMENT);
     tokens[1] = -1;
-    assert_int_equal(d->ops->run(x, 0, &b, BL_STREAM_COMPUTE, &err), BL_E_ARGUMENT);
+    assert_int_equal(bl_device_run(d, x, 0, &b, BL_STREAM_COMPUTE, &err), BL_E_ARGUMENT);
     tokens[1] = 0;
-    assert_int_equal(d->ops->run(x, 0, &b, BL_STREAM_COMPUTE, &err), 0);
-    d->ops->region_close(region);
-    d->ops->executable_close(x);
-    d->ops->module_close(m);
+    assert_int_equal(bl_device_run(d, x, 0, &b, BL_STREAM_COMPUTE, &err), 0);
+    bl_device_region_close(d, region);
+    bl_device_executable_close(d, x);
+    bl_device_module_close(d, m);
     bl_graph_free(&g);
     bl_device_close(&d);
 }

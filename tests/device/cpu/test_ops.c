@@ -502,8 +502,7 @@ static int open_device(void **state) {
     if (bl_cpu_open(&device, &o, &err)) {
         fail_msg("%s", err.message);
     }
-    bl_device_caps caps;
-    device->ops->caps(device, &caps);
+    bl_device_caps caps = bl_device_caps_of(device);
     type_count = caps.bf16 ? 4 : 2;
     return 0;
 }

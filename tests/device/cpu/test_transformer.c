@@ -131,7 +131,7 @@ static void check_type(bl_dtype dtype, double allowed) {
     if (!(error <= allowed)) {
         fail_msg("%s: error %.3g of the peak", bl_dtype_name(dtype), error);
     }
-    device->ops->caps(device, &caps);
+    caps = bl_device_caps_of(device);
     for (int level = 1; level < caps.arena_levels; level++) {
         run_level(&r, g, level, (const void *[]){x}, (void *[]){again});
         assert_memory_equal(again, got, sizeof got);
@@ -141,8 +141,7 @@ static void check_type(bl_dtype dtype, double allowed) {
 
 static void a_transformer_block(void **state) {
     (void)state;
-    bl_device_caps caps;
-    device->ops->caps(device, &caps);
+    bl_device_caps caps = bl_device_caps_of(device);
     check_type(BL_F32, 1e-5);
     if (caps.bf16) {
         check_type(BL_BF16, 2e-2);

@@ -88,55 +88,55 @@ static parts open_parts(bool shares_cores) {
     double seconds[2] = {3, 4};
     assert_int_equal(bl_sim_module_describe(&p.m, p.d, costs, 2, &err), 0);
     assert_int_equal(bl_sim_executable_describe(&p.x, p.m, 100, seconds, &err), 0);
-    assert_int_equal(p.d->ops->region_open(&p.r, p.d, 10000, &err), 0);
-    assert_int_equal(p.d->ops->event_open(&p.a, p.d, &err), 0);
-    assert_int_equal(p.d->ops->event_open(&p.b, p.d, &err), 0);
+    assert_int_equal(bl_device_region_open(&p.r, p.d, 10000, &err), 0);
+    assert_int_equal(bl_device_event_open(&p.a, p.d, &err), 0);
+    assert_int_equal(bl_device_event_open(&p.b, p.d, &err), 0);
     return p;
 }
 
 static void close_parts(parts *p) {
-    p->d->ops->event_close(p->a);
-    p->d->ops->event_close(p->b);
-    p->d->ops->region_close(p->r);
-    p->d->ops->executable_close(p->x);
-    p->d->ops->module_close(p->m);
+    bl_device_event_close(p->d, p->a);
+    bl_device_event_close(p->d, p->b);
+    bl_device_region_close(p->d, p->r);
+    bl_device_executable_close(p->d, p->x);
+    bl_device_module_close(p->d, p->m);
     bl_device_close(&p->d);
 }
 
 static void streams_run_beside_each_other(void **state) {
     (void)state;
     parts p = open_parts(false);
-    const bl_device_ops *ops = p.d->ops;
     uint64_t at[2] = {1000, 2000};
     bl_binding binding = {.region = p.r, .block_offset = at};
     /* copy 0: 0 to 1.5; run 0 waits for it: 1.5 to 4.5; copy 1 beside it: 1.5 to 4; run 1: 4.5 to 8.5 */
-    assert_int_equal(ops->onload(p.m, 0, p.r, 1000, BL_STREAM_COPY, &err), 0);
-    ops->event_record(p.a, BL_STREAM_COPY, &err);
-    ops->stream_wait(p.d, BL_STREAM_COMPUTE, p.a, &err);
-    assert_int_equal(ops->run(p.x, 0, &binding, BL_STREAM_COMPUTE, &err), 0);
-    assert_int_equal(ops->onload(p.m, 1, p.r, 2000, BL_STREAM_COPY, &err), 0);
-    ops->event_record(p.b, BL_STREAM_COPY, &err);
-    assert_int_equal(ops->run(p.x, 1, &binding, BL_STREAM_COMPUTE, &err), 0);
-    assert_true(ops->event_seconds(p.a) == 1.5 && ops->event_seconds(p.b) == 4);
-    assert_true(ops->now(p.d) == 0);
-    ops->event_record(p.a, BL_STREAM_COMPUTE, &err);
-    ops->event_wait(p.a, &err);
-    assert_true(ops->now(p.d) == 8.5);
+    assert_int_equal(bl_device_pack(p.d, p.m, 0, bl_device_region_host(p.d, p.r), 1000, BL_STREAM_COPY, &err),
+                     0);
+    bl_device_event_record(p.d, p.a, BL_STREAM_COPY, &err);
+    bl_device_stream_wait(p.d, BL_STREAM_COMPUTE, p.a, &err);
+    assert_int_equal(bl_device_run(p.d, p.x, 0, &binding, BL_STREAM_COMPUTE, &err), 0);
+    assert_int_equal(bl_device_pack(p.d, p.m, 1, bl_device_region_host(p.d, p.r), 2000, BL_STREAM_COPY, &err),
+                     0);
+    bl_device_event_record(p.d, p.b, BL_STREAM_COPY, &err);
+    assert_int_equal(bl_device_run(p.d, p.x, 1, &binding, BL_STREAM_COMPUTE, &err), 0);
+    assert_true(bl_device_event_seconds(p.d, p.a) == 1.5 && bl_device_event_seconds(p.d, p.b) == 4);
+    assert_true(bl_device_now(p.d) == 0);
+    bl_device_event_record(p.d, p.a, BL_STREAM_COMPUTE, &err);
+    bl_device_event_wait(p.d, p.a, &err);
+    assert_true(bl_device_now(p.d) == 8.5);
     /* Nothing begins before the host asks for it. */
-    assert_int_equal(ops->onload(p.m, 0, p.r, 1000, BL_STREAM_COPY, &err), 0);
-    ops->event_record(p.b, BL_STREAM_COPY, &err);
-    assert_true(ops->event_seconds(p.b) == 10);
-    bl_device_caps caps;
-    ops->caps(p.d, &caps);
+    assert_int_equal(bl_device_pack(p.d, p.m, 0, bl_device_region_host(p.d, p.r), 1000, BL_STREAM_COPY, &err),
+                     0);
+    bl_device_event_record(p.d, p.b, BL_STREAM_COPY, &err);
+    assert_true(bl_device_event_seconds(p.d, p.b) == 10);
+    bl_device_caps caps = bl_device_caps_of(p.d);
     assert_true(caps.async_copy && caps.free_bytes == 990000);
     assert_true(bl_sim_open_bytes(p.d) == 10000 && bl_sim_peak_bytes(p.d) == 10000);
     bl_region_use use;
-    bl_exec_info info;
-    ops->executable_info(p.x, &info);
-    ops->region_used(p.r, &use);
+    bl_exec_info info = bl_device_executable_info(p.d, p.x);
+    use = bl_device_region_used(p.d, p.r);
     assert_true(use.arena == info.arena_bytes && use.arena > 0);
-    assert_true(use.end == bl_align_up(2000 + ops->module_costs(p.m)[1].packed_bytes, BL_ALIGN));
-    ops->region_used(p.r, &use);
+    assert_true(use.end == bl_align_up(2000 + bl_device_module_costs(p.d, p.m)[1].packed_bytes, BL_ALIGN));
+    use = bl_device_region_used(p.d, p.r);
     assert_true(use.arena == 0 && use.end == 0);
     close_parts(&p);
 }
@@ -144,15 +144,15 @@ static void streams_run_beside_each_other(void **state) {
 static void shared_cores_add_up(void **state) {
     (void)state;
     parts p = open_parts(true);
-    const bl_device_ops *ops = p.d->ops;
     uint64_t at[2] = {1000, 2000};
     bl_binding binding = {.region = p.r, .block_offset = at};
-    assert_int_equal(ops->onload(p.m, 0, p.r, 1000, BL_STREAM_COPY, &err), 0);
-    assert_int_equal(ops->run(p.x, 0, &binding, BL_STREAM_COMPUTE, &err), 0);
-    assert_int_equal(ops->onload(p.m, 1, p.r, 2000, BL_STREAM_COPY, &err), 0);
-    assert_true(ops->now(p.d) == 1.5 + 3 + 2.5);
-    bl_device_caps caps;
-    ops->caps(p.d, &caps);
+    assert_int_equal(bl_device_pack(p.d, p.m, 0, bl_device_region_host(p.d, p.r), 1000, BL_STREAM_COPY, &err),
+                     0);
+    assert_int_equal(bl_device_run(p.d, p.x, 0, &binding, BL_STREAM_COMPUTE, &err), 0);
+    assert_int_equal(bl_device_pack(p.d, p.m, 1, bl_device_region_host(p.d, p.r), 2000, BL_STREAM_COPY, &err),
+                     0);
+    assert_true(bl_device_now(p.d) == 1.5 + 3 + 2.5);
+    bl_device_caps caps = bl_device_caps_of(p.d);
     assert_false(caps.async_copy);
     close_parts(&p);
 }
@@ -160,24 +160,117 @@ static void shared_cores_add_up(void **state) {
 static void faults_happen_by_script(void **state) {
     (void)state;
     parts p = open_parts(false);
-    const bl_device_ops *ops = p.d->ops;
     uint64_t at[2] = {1000, 2000};
     bl_binding binding = {.region = p.r, .block_offset = at};
     bl_sim_set_faults(p.d, &(bl_sim_faults){.vanished_bytes = 980000, .fail_copy = 2, .fail_run = 1});
     bl_device_caps caps;
     bl_region *r;
-    ops->caps(p.d, &caps);
+    caps = bl_device_caps_of(p.d);
     assert_true(caps.free_bytes == 990000);
-    assert_int_equal(ops->region_open(&r, p.d, 20000, &err), BL_E_MEMORY);
-    ops->caps(p.d, &caps);
+    assert_int_equal(bl_device_region_open(&r, p.d, 20000, &err), BL_E_MEMORY);
+    caps = bl_device_caps_of(p.d);
     assert_true(caps.free_bytes == 10000);
-    assert_int_equal(ops->onload(p.m, 0, p.r, 1000, BL_STREAM_COPY, &err), 0);
-    assert_int_equal(ops->onload(p.m, 0, p.r, 1000, BL_STREAM_COPY, &err), BL_E_DEVICE);
-    assert_int_equal(ops->run(p.x, 0, &binding, BL_STREAM_COMPUTE, &err), BL_E_DEVICE);
+    assert_int_equal(bl_device_pack(p.d, p.m, 0, bl_device_region_host(p.d, p.r), 1000, BL_STREAM_COPY, &err),
+                     0);
+    assert_int_equal(bl_device_pack(p.d, p.m, 0, bl_device_region_host(p.d, p.r), 1000, BL_STREAM_COPY, &err),
+                     BL_E_DEVICE);
+    assert_int_equal(bl_device_run(p.d, p.x, 0, &binding, BL_STREAM_COMPUTE, &err), BL_E_DEVICE);
     /* Addresses outside the region, or weights in the arena, are a caller's mistake that is noticed. */
-    assert_int_equal(ops->onload(p.m, 1, p.r, 9000, BL_STREAM_COPY, &err), BL_E_INTERNAL);
+    assert_int_equal(bl_device_pack(p.d, p.m, 1, bl_device_region_host(p.d, p.r), 9000, BL_STREAM_COPY, &err),
+                     BL_E_INTERNAL);
     at[0] = 64;
-    assert_int_equal(ops->run(p.x, 0, &binding, BL_STREAM_COMPUTE, &err), BL_E_INTERNAL);
+    assert_int_equal(bl_device_run(p.d, p.x, 0, &binding, BL_STREAM_COMPUTE, &err), BL_E_INTERNAL);
+    close_parts(&p);
+}
+
+/* A machine of 100 kB around the card: blocks pass through host memory. */
+static void blocks_pass_through_host_memory(void **state) {
+    (void)state;
+    bl_sim_card card = {.memory_bytes = 100000,
+                        .copy_rate = 1000,
+                        .copy_latency = 0.5,
+                        .memory_rate = 1e9,
+                        .flops_f32 = 1e9,
+                        .flops_bf16 = 1e9,
+                        .host_bytes = 100000,
+                        .file_rate = 500,
+                        .file_latency = 1};
+    bl_device *d;
+    bl_device_module *m;
+    bl_executable *x;
+    bl_region *r;
+    bl_host *h;
+    bl_event *loaded, *ran;
+    bl_block_cost costs[2] = {{.packed_bytes = 1000, .source_bytes = 2000}, {.packed_bytes = 2000}};
+    double seconds[2] = {3, 4};
+    uint64_t at[2] = {1024, 2048};
+    assert_int_equal(bl_sim_open(&d, &card, NULL, &err), 0);
+    bl_device_caps caps = bl_device_caps_of(d);
+    assert_true(caps.kind == BL_DEVICE_GPU && caps.host_store && caps.host_free_bytes == 100000);
+    assert_true(caps.file_rate == 500 && caps.file_latency == 1);
+    assert_int_equal(bl_sim_module_describe(&m, d, costs, 2, &err), 0);
+    assert_int_equal(bl_sim_executable_describe(&x, m, 100, seconds, &err), 0);
+    assert_int_equal(bl_device_region_open(&r, d, 10000, &err), 0);
+    assert_null(bl_device_region_host(d, r));
+    bl_sim_set_faults(d, &(bl_sim_faults){.refuse_pinned = true});
+    assert_int_equal(bl_device_host_open(&h, d, 5000, true, &err), BL_E_MEMORY);
+    assert_int_equal(bl_device_host_open(&h, d, 200000, false, &err), BL_E_MEMORY);
+    assert_int_equal(bl_device_host_open(&h, d, 5000, false, &err), 0);
+    assert_int_equal(bl_device_event_open(&loaded, d, &err), 0);
+    assert_int_equal(bl_device_event_open(&ran, d, &err), 0);
+    /* packed from 0 to 5, copied to 6.5, run to 9.5 */
+    assert_int_equal(bl_device_pack(d, m, 0, h, 64, BL_STREAM_LOAD, &err), 0);
+    bl_device_event_record(d, loaded, BL_STREAM_LOAD, &err);
+    bl_device_stream_wait(d, BL_STREAM_COPY, loaded, &err);
+    assert_int_equal(bl_device_copy(d, m, 0, h, 64, r, 1024, BL_STREAM_COPY, &err), 0);
+    bl_device_event_record(d, loaded, BL_STREAM_COPY, &err);
+    bl_device_stream_wait(d, BL_STREAM_COMPUTE, loaded, &err);
+    bl_binding binding = {.region = r, .block_offset = at};
+    assert_int_equal(bl_device_run(d, x, 0, &binding, BL_STREAM_COMPUTE, &err), 0);
+    bl_device_event_record(d, ran, BL_STREAM_COMPUTE, &err);
+    assert_int_equal(bl_device_event_wait(d, ran, &err), 0);
+    assert_true(bl_device_now(d) == 9.5);
+    /* Weights that are not there are noticed, and those that have not arrived yet. */
+    assert_int_equal(bl_device_copy(d, m, 1, h, 64, r, 2048, BL_STREAM_COPY, &err), BL_E_INTERNAL);
+    assert_int_equal(bl_device_run(d, x, 1, &binding, BL_STREAM_COMPUTE, &err), BL_E_INTERNAL);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(bl_device_copy(d, m, 0, h, 64, r, 4096, BL_STREAM_COPY, &err), 0);
+    }
+    at[0] = 4096;
+    assert_int_equal(bl_device_run(d, x, 0, &binding, BL_STREAM_COMPUTE, &err), BL_E_INTERNAL);
+    bl_device_event_close(d, loaded);
+    bl_device_event_close(d, ran);
+    bl_device_host_close(d, h);
+    bl_device_region_close(d, r);
+    bl_device_executable_close(d, x);
+    bl_device_module_close(d, m);
+    bl_device_close(&d);
+}
+
+/* What fails late is taken; who waits for it learns, on other streams too, and sync names it. */
+static void late_faults_reach_who_waits(void **state) {
+    (void)state;
+    parts p = open_parts(false);
+    uint64_t at[2] = {1024, 2048};
+    bool lost = true;
+    bl_binding binding = {.region = p.r, .block_offset = at};
+    bl_host *h = bl_device_region_host(p.d, p.r);
+    bl_sim_set_faults(p.d, &(bl_sim_faults){.late = 2});
+    assert_int_equal(bl_device_pack(p.d, p.m, 0, h, 1024, BL_STREAM_COPY, &err), 0);
+    bl_device_event_record(p.d, p.a, BL_STREAM_COPY, &err);
+    assert_int_equal(bl_device_pack(p.d, p.m, 1, h, 2048, BL_STREAM_COPY, &err), 0);
+    bl_device_event_record(p.d, p.b, BL_STREAM_COPY, &err);
+    assert_int_equal(bl_device_event_wait(p.d, p.a, &err), 0);
+    bl_device_stream_wait(p.d, BL_STREAM_COMPUTE, p.b, &err);
+    assert_int_equal(bl_device_run(p.d, p.x, 1, &binding, BL_STREAM_COMPUTE, &err), 0);
+    bl_device_event_record(p.d, p.a, BL_STREAM_COMPUTE, &err);
+    assert_int_equal(bl_device_event_wait(p.d, p.a, &err), BL_E_DEVICE);
+    assert_int_equal(bl_device_sync(p.d, &lost, &err), BL_E_DEVICE);
+    assert_false(lost);
+    assert_string_equal(err.message, "packing of block 1 failed late, as scripted");
+    assert_int_equal(bl_device_sync(p.d, &lost, &err), 0);
+    assert_int_equal(bl_device_run(p.d, p.x, 0, &binding, BL_STREAM_COMPUTE, &err), 0);
+    assert_int_equal(bl_device_run(p.d, p.x, 1, &binding, BL_STREAM_COMPUTE, &err), BL_E_INTERNAL);
     close_parts(&p);
 }
 
@@ -195,17 +288,16 @@ static void graphs_are_prepared(void **state) {
     bl_device_module *m;
     bl_executable *e;
     bl_prepare_options options = {0};
-    assert_int_equal(d->ops->module_open(&m, d, g, NULL, &err), 0);
-    assert_true(d->ops->module_costs(m)[0].packed_bytes == 64 * 32 * 4);
-    assert_int_equal(d->ops->prepare(&e, m, g, &options, &err), 0);
-    bl_exec_info info;
-    d->ops->executable_info(e, &info);
+    assert_int_equal(bl_device_module_open(&m, d, g, NULL, &err), 0);
+    assert_true(bl_device_module_costs(d, m)[0].packed_bytes == 64 * 32 * 4);
+    assert_int_equal(bl_device_prepare(&e, d, m, g, &options, &err), 0);
+    bl_exec_info info = bl_device_executable_info(d, e);
     assert_int_equal(info.block_count, 1);
     assert_true(info.block_flops[0] == 2.0 * 16 * 64 * 32);
     assert_true(info.arena_bytes >= (16 * 32 + 16 * 64) * 4 && info.arena_bytes % 64 == 0);
     assert_true(fabs(bl_sim_block_seconds(e)[0] - 65536 / 1e6) < 1e-12);
-    d->ops->executable_close(e);
-    d->ops->module_close(m);
+    bl_device_executable_close(d, e);
+    bl_device_module_close(d, m);
     bl_device_close(&d);
     bl_graph_free(&g);
 }
@@ -229,19 +321,20 @@ static void levels_are_prepared(void **state) {
     bl_device *d = open_sim(false);
     bl_device_caps caps;
     bl_device_module *m;
-    d->ops->caps(d, &caps);
-    assert_int_equal(d->ops->module_open(&m, d, g, NULL, &err), 0);
+    caps = bl_device_caps_of(d);
+    assert_int_equal(bl_device_module_open(&m, d, g, NULL, &err), 0);
     for (int level = 0; level < caps.arena_levels; level++) {
         bl_executable *e;
         bl_exec_info info;
-        assert_int_equal(d->ops->prepare(&e, m, g, &(bl_prepare_options){.arena_level = level}, &err), 0);
-        d->ops->executable_info(e, &info);
+        assert_int_equal(bl_device_prepare(&e, d, m, g, &(bl_prepare_options){.arena_level = level}, &err),
+                         0);
+        info = bl_device_executable_info(d, e);
         assert_int_equal(info.arena_bytes, arenas[level > 0]);
         assert_true(info.block_flops[0] == 131072);
         assert_true(fabs(info.block_seconds[0] - seconds[level > 0]) < 1e-12);
-        d->ops->executable_close(e);
+        bl_device_executable_close(d, e);
     }
-    d->ops->module_close(m);
+    bl_device_module_close(d, m);
     bl_device_close(&d);
     bl_graph_free(&g);
 }
@@ -253,6 +346,8 @@ int main(void) {
         cmocka_unit_test(streams_run_beside_each_other),
         cmocka_unit_test(shared_cores_add_up),
         cmocka_unit_test(faults_happen_by_script),
+        cmocka_unit_test(blocks_pass_through_host_memory),
+        cmocka_unit_test(late_faults_reach_who_waits),
         cmocka_unit_test(graphs_are_prepared),
         cmocka_unit_test(levels_are_prepared),
     };
