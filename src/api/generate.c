@@ -130,6 +130,7 @@ int ballast_plan(char **json, char **text, ballast_model *model, const ballast_g
     }
     if (!result) {
         bl_pipeline p = pipeline_of(model);
+        wish.stop = &model->stop;
         result = bl_generate_plan(&object, &words, &p, &o, &wish, err);
         bl_turn_end(&turn);
     }

@@ -3,6 +3,7 @@
 #include "core/cgroup.h"
 
 #include <omp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -44,7 +45,19 @@ void bl_parallel_for(int64_t n, int64_t grain, bl_range_fn *fn, void *context) {
     GOMP_parallel(run_share, &l, (unsigned)threads, 0);
 }
 
+/* A child of fork has one thread, the one that forked, and libgomp in it would wait for the others for ever.
+ * So they are sent home before; they come back with the next loop. */
+static void before_fork(void) {
+    omp_pause_resource_all(omp_pause_hard);
+}
+
+static void watch_forks(void) {
+    pthread_atfork(before_fork, NULL, NULL);
+}
+
 void bl_set_threads(int n) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
     omp_set_dynamic(0);
     omp_set_num_threads(n);
 }

@@ -153,8 +153,8 @@ static int add_sweep(bl_generation *g, json_t *object, FILE *text, const bl_plan
     if (!rows) {
         return bl_fail_memory(err, "the sweep", (unsigned long long)wish->sweep_points * sizeof *rows);
     }
-    int result =
-        bl_sweep(rows, wish->sweep_points, g->problem, &g->settings, wish->sweep_low, wish->sweep_high, err);
+    int result = bl_sweep(rows, wish->sweep_points, g->problem, &g->settings, wish->sweep_low,
+                          wish->sweep_high, wish->stop, err);
     if (!result) {
         result = add_rows(object, text, "sweep", rows, wish->sweep_points, err);
     }

@@ -2,6 +2,7 @@
 #ifndef BALLAST_PIPELINE_TELLING_H
 #define BALLAST_PIPELINE_TELLING_H
 
+#include "core/stop.h"
 #include "pipeline/generation.h"
 
 #include <jansson.h>
@@ -22,6 +23,7 @@ typedef struct bl_plan_wish {
     int sweep_points; /* 0: no curve; else budgets from low to high */
     uint64_t sweep_low, sweep_high;
     const char *svg_path; /* where to plot the curve, or NULL */
+    const bl_stop *stop;  /* looked at between the curve's budgets; may be NULL */
 } bl_plan_wish;
 
 /* Plans the declared phases without starting them: a new object as bl_plan_json makes it, with "compare" and

@@ -15,7 +15,7 @@ static void sweeps_fall_and_are_plotted(void **state) {
     bl_problem *p = described_model("sd15", &card);
     bl_sweep_row rows[8];
     bl_offload_settings s = bl_offload_defaults();
-    CHECK(bl_sweep(rows, 8, p, &s, 300000000, 2900000000, &described_error));
+    CHECK(bl_sweep(rows, 8, p, &s, 300000000, 2900000000, NULL, &described_error));
     assert_false(rows[0].works);
     assert_true(rows[7].works && rows[7].moved_bytes == 0);
     for (int i = 1; i < 8; i++) {
@@ -38,7 +38,7 @@ static void sweeps_fall_and_are_plotted(void **state) {
     assert_int_equal(json_array_size(j), 8);
     json_decref(j);
     bl_error err;
-    assert_int_equal(bl_sweep(rows, 1, p, &s, 1, 2, &err), BL_E_ARGUMENT);
+    assert_int_equal(bl_sweep(rows, 1, p, &s, 1, 2, NULL, &err), BL_E_ARGUMENT);
     rows[0].works = false;
     f = open_memstream(&svg, &size);
     assert_int_equal(bl_sweep_svg(f, rows, 1, "", &err), BL_E_ARGUMENT);

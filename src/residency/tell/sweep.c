@@ -67,14 +67,15 @@ int bl_compare(bl_sweep_row *rows, const bl_problem *p, const bl_offload_setting
 }
 
 int bl_sweep(bl_sweep_row *rows, int count, const bl_problem *p, const bl_offload_settings *s, uint64_t low,
-             uint64_t high, bl_error *err) {
+             uint64_t high, const bl_stop *stop, bl_error *err) {
     if (count < 2 || low >= high) {
         return bl_fail(err, BL_E_ARGUMENT, "a sweep needs two budgets or more, from low to high");
     }
     int rc = 0;
     for (int i = 0; i < count && !rc; i++) {
         uint64_t budget = low + (uint64_t)((double)(high - low) * i / (count - 1));
-        rc = bl_sweep_plan(&rows[i], p, s, budget, err);
+        rc = bl_stopping(stop) ? bl_fail(err, BL_E_CANCELLED, "stopped at budget %d of %d", i + 1, count)
+                               : bl_sweep_plan(&rows[i], p, s, budget, err);
     }
     return rc;
 }

@@ -3,6 +3,7 @@
 #ifndef BALLAST_RESIDENCY_SWEEP_H
 #define BALLAST_RESIDENCY_SWEEP_H
 
+#include "core/stop.h"
 #include "residency/plan/planner.h"
 
 #include <jansson.h>
@@ -31,9 +32,10 @@ int bl_sweep_plan(bl_sweep_row *out, const bl_problem *p, const bl_offload_setti
 #define BL_COMPARE_ROWS 6
 int bl_compare(bl_sweep_row *rows, const bl_problem *p, const bl_offload_settings *s, bl_error *err);
 
-/* `count` (at least 2) budgets from low to high, evenly spaced; rows[count]. */
+/* `count` (at least 2) budgets from low to high, evenly spaced; rows[count]. BL_E_CANCELLED when `stop`,
+ * which may be NULL, says so between two budgets. */
 int bl_sweep(bl_sweep_row *rows, int count, const bl_problem *p, const bl_offload_settings *s, uint64_t low,
-             uint64_t high, bl_error *err);
+             uint64_t high, const bl_stop *stop, bl_error *err);
 
 /* Text table, JSON array (NULL: no memory; caller owns it), and a plot of seconds against budget as SVG. */
 void bl_sweep_print(FILE *file, const bl_sweep_row *rows, int count);
