@@ -11,13 +11,11 @@ static int native_size(const ballast_model *m) {
     for (const char *p = text ? text : ""; *p >= '0' && *p <= '9' && width < 10000; p++) {
         width = width * 10 + (*p - '0');
     }
-    if (width >= 8 && width <= 4096 && width % 8 == 0) {
+    const bl_family *family = m->arch.family;
+    if (width > 0 && width <= 4096 && width % family->downscale == 0) {
         return width;
     }
-    if (m->arch.family == BL_SD2 && m->arch.prediction == BL_PREDICT_V) {
-        return 768;
-    }
-    return m->arch.family == BL_SDXL ? 1024 : 512;
+    return m->arch.prediction == BL_PREDICT_V ? family->native_size_v : family->native_size;
 }
 
 static bl_pipeline pipeline_of(const ballast_model *m) {

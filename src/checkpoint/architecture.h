@@ -4,6 +4,7 @@
 #define BALLAST_CHECKPOINT_ARCHITECTURE_H
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/family.h"
 
 #include <stdbool.h>
 
@@ -11,10 +12,6 @@
 #define BL_ARCH_BLOCKS 8
 #define BL_SIZE_VALUES 6 /* SDXL: original height and width, crop top and left, target height and width */
 #define BL_SIZE_VALUE_DIM 256 /* each as a sinusoid of that many channels */
-
-typedef enum bl_family { BL_SD1 = 0, BL_SD2, BL_SDXL } bl_family;
-
-typedef enum bl_prediction { BL_PREDICT_EPSILON, BL_PREDICT_V } bl_prediction;
 
 typedef enum bl_spacing {
     BL_SPACING_UNKNOWN, /* single files do not say */
@@ -63,11 +60,11 @@ typedef struct bl_vae_architecture {
     int latent_channels;
     bool quant_conv, post_quant_conv;
     int groups;
-    double scaling_factor; /* the denoiser's latents are the autoencoder's times this */
+    double scale, shift; /* the denoiser's latents are (the autoencoder's - shift) scale */
 } bl_vae_architecture;
 
 typedef struct bl_architecture {
-    bl_family family;
+    const bl_family *family; /* static storage */
     bl_unet_architecture unet;
     bl_text_architecture text[2]; /* SDXL's context is both side by side; the pooled output is the second's */
     bl_vae_architecture vae;
@@ -89,13 +86,5 @@ typedef struct bl_architecture {
  *
  * Family: SDXL has two text encoders; SD 2.x reads the text of OpenCLIP's H, SD 1.x that of CLIP's L. */
 int bl_architecture_detect(bl_architecture *out, const bl_checkpoint *ckpt, bl_error *err);
-
-/* "SD 1.x", "SD 2.x", "SDXL base". Static storage. */
-const char *bl_family_name(bl_family family);
-/* "sd1", "sd2", "sdxl": what users call them in lists. */
-const char *bl_family_type(bl_family family);
-
-/* "epsilon", "v_prediction". Static storage. */
-const char *bl_prediction_name(bl_prediction prediction);
 
 #endif

@@ -73,8 +73,8 @@ static const char *config_string(const bl_checkpoint *c, bl_module module, const
     return json_string_value(json_object_get(c->modules[module].config, key));
 }
 
-int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module module, bl_family family,
-                   bl_error *err) {
+int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module module,
+                   const bl_family *family, bl_error *err) {
     bl_text_architecture t = {.present = true};
     int rc = bl_dimension(&t.vocab, c, module, 0, err, "text_model.embeddings.token_embedding.weight");
     rc = rc ? rc : bl_dimension(&t.width, c, module, 1, err, "text_model.embeddings.token_embedding.weight");
@@ -95,7 +95,8 @@ int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module 
     }
     /* OpenAI's CLIP was trained with quick_gelu, OpenCLIP's H and G with gelu. */
     const char *act = config_string(c, module, "hidden_act");
-    t.quick_gelu = act ? strcmp(act, "quick_gelu") == 0 : family != BL_SD2 && module == BL_TEXT_ENCODER;
+    t.quick_gelu =
+        act ? strcmp(act, "quick_gelu") == 0 : family->encoder[module == BL_TEXT_ENCODER_2].quick_gelu;
     if (act && !t.quick_gelu && strcmp(act, "gelu") != 0) {
         return bl_fail(err, BL_E_UNSUPPORTED, "%.400s: activation \"%.60s\" of the %s is not known", c->path,
                        act, bl_module_name(module));
@@ -118,7 +119,7 @@ static int check_groups(const bl_checkpoint *c, const char *what, const int *cha
     return 0;
 }
 
-int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, bl_error *err) {
+int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, const bl_family *family, bl_error *err) {
     bl_vae_architecture v = {.has_encoder = bl_checkpoint_has_module(c, BL_VAE_ENCODER)};
     const bl_module d = BL_VAE_DECODER;
     if (!bl_checkpoint_has_module(c, d)) {
@@ -148,11 +149,11 @@ int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, bl_error *er
                        v.levels, resnets);
     }
     v.resnets = resnets - 1;
-    if (v.latent_channels != 4) {
-        return bl_fail(
-            err, BL_E_UNSUPPORTED,
-            "%.400s: this autoencoder (VAE) has %d latent channels; those of SD 1.x, SD 2.x and SDXL have 4",
-            bl_safetensors_path(bl_checkpoint_module_file(c, d)), v.latent_channels);
+    if (v.latent_channels != family->latent_channels) {
+        return bl_fail(err, BL_E_UNSUPPORTED,
+                       "%.400s: this autoencoder (VAE) has %d latent channels; that of %s has %d",
+                       bl_safetensors_path(bl_checkpoint_module_file(c, d)), v.latent_channels, family->name,
+                       family->latent_channels);
     }
     v.quant_conv = v.has_encoder && (bl_has_tensor(c, BL_VAE_ENCODER, "quant_conv.weight") ||
                                      bl_has_tensor(c, BL_VAE_ENCODER, "quant_conv.bias"));
@@ -160,8 +161,9 @@ int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, bl_error *er
         bl_has_tensor(c, d, "post_quant_conv.weight") || bl_has_tensor(c, d, "post_quant_conv.bias");
     v.groups = config_int(c, d, "norm_num_groups", 32);
     json_t *scaling = json_object_get(c->modules[d].config, "scaling_factor");
-    v.scaling_factor =
-        json_is_number(scaling) && json_number_value(scaling) > 0 ? json_number_value(scaling) : 0;
+    double scale = json_number_value(scaling);
+    v.scale = json_is_number(scaling) && scale > 0 ? scale : family->latent_scale;
+    v.shift = family->latent_shift;
     *out = v;
     return check_groups(c, "VAE", v.channels, v.levels, v.groups, err);
 }
@@ -227,7 +229,8 @@ static bool first_attention(char *at, size_t room, const bl_unet_architecture *u
 
 /* diffusers' "attention_head_dim" is the number of heads, for historical reasons; one number, or one a level.
  */
-static int heads_of(const bl_checkpoint *c, const bl_unet_architecture *u, bl_family family, int level) {
+static int heads_of(const bl_checkpoint *c, const bl_unet_architecture *u, const bl_family *family,
+                    int level) {
     json_t *config = c->modules[BL_UNET].config;
     json_t *heads = json_object_get(config, "num_attention_heads");
     heads = !heads || json_is_null(heads) ? json_object_get(config, "attention_head_dim") : heads;
@@ -236,7 +239,7 @@ static int heads_of(const bl_checkpoint *c, const bl_unet_architecture *u, bl_fa
         json_integer_value(heads) <= u->channels[level]) {
         return (int)json_integer_value(heads);
     }
-    return family == BL_SD1 ? 8 : u->channels[level] / 64;
+    return family->heads ? family->heads : u->channels[level] / 64;
 }
 
 int bl_detect_unet(bl_unet_architecture *out, const bl_checkpoint *c, bl_error *err) {
@@ -265,7 +268,7 @@ int bl_detect_unet(bl_unet_architecture *out, const bl_checkpoint *c, bl_error *
     if (rc) {
         return rc;
     }
-    bl_family family = bl_detect_family(c, &u);
+    const bl_family *family = bl_detect_family(c, &u);
     for (int l = 0; l < u.levels; l++) {
         u.heads[l] = heads_of(c, &u, family, l);
         if (u.heads[l] < 1 || u.channels[l] % u.heads[l]) {

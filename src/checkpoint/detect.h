@@ -12,12 +12,12 @@ int bl_refuse_unet(const bl_checkpoint *c, const bl_unet_architecture *u, bl_err
 
 /* By what makes it one: the conditions, and the text encoder that the context comes from. *u needs adm_dim
  * and context_dim. */
-bl_family bl_detect_family(const bl_checkpoint *c, const bl_unet_architecture *u);
+const bl_family *bl_detect_family(const bl_checkpoint *c, const bl_unet_architecture *u);
 
 int bl_detect_unet(bl_unet_architecture *out, const bl_checkpoint *c, bl_error *err);
-int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module module, bl_family family,
-                   bl_error *err);
-int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, bl_error *err);
+int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module module,
+                   const bl_family *family, bl_error *err);
+int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, const bl_family *family, bl_error *err);
 
 /* Fills in prediction, what it comes from, zero_snr and spacing; out->family must be there. */
 int bl_detect_prediction(bl_architecture *out, const bl_checkpoint *c, bl_error *err);

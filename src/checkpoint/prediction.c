@@ -126,12 +126,13 @@ static int from_single_file(bl_architecture *a, const bl_checkpoint *c, bl_error
     } else if (type && (is_v(type) || strcmp(type, "epsilon") == 0)) {
         a->prediction = is_v(type) ? BL_PREDICT_V : BL_PREDICT_EPSILON;
         a->prediction_source = "metadata modelspec.prediction_type";
-    } else if (a->family == BL_SD2 && name && (strstr(name, "v2-512") || strstr(name, "v2-768-v"))) {
+    } else if (a->family == &bl_sd2 && name && (strstr(name, "v2-512") || strstr(name, "v2-768-v"))) {
         a->prediction = strstr(name, "v2-512") ? BL_PREDICT_EPSILON : BL_PREDICT_V;
         a->prediction_source = "metadata modelspec.architecture";
-    } else if (a->family == BL_SD2) {
+    } else if (a->family == &bl_sd2) {
         return guess_sd2(a, c, err);
     } else {
+        a->prediction = a->family->prediction;
         a->prediction_source = "usual for the family";
     }
     return 0;

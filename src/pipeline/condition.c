@@ -5,19 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int encoders_of(const bl_architecture *arch) {
-    return arch->text[1].present ? 2 : 1;
-}
-
 int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architecture *arch,
                        const bl_tokenizer *tokenizer, bl_error *err) {
     bl_condition c = {.rows = r->guided ? 2 : 1, .chunks = 1};
     const char *negative = r->o->negative_prompt;
     const char *texts[2] = {negative ? negative : "", r->o->prompt};
     bl_prompt_syntax syntax = r->compat == BL_COMPAT_DIFFUSERS ? BL_PROMPT_PLAIN : BL_PROMPT_A1111;
-    c.zero_row = r->guided && !negative && r->compat == BL_COMPAT_DIFFUSERS && arch->family == BL_SDXL;
+    c.zero_row = r->guided && !negative && r->compat == BL_COMPAT_DIFFUSERS && arch->family->zero_negative;
     int result = 0;
-    for (int e = 0; e < encoders_of(arch); e++) {
+    for (int e = 0; e < arch->family->encoders; e++) {
         for (int row = 0; row < c.rows && !result; row++) {
             const char *text = texts[row + 2 - c.rows];
             result = bl_prompt_parse(&c.text[e][row], tokenizer, text, strlen(text), syntax,
@@ -25,7 +21,7 @@ int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architec
             c.chunks = c.text[e][row].count > c.chunks ? c.text[e][row].count : c.chunks;
         }
     }
-    for (int e = 0; e < encoders_of(arch); e++) {
+    for (int e = 0; e < arch->family->encoders; e++) {
         for (int row = 0; row < c.rows && !result; row++) {
             result = bl_chunks_extend(&c.text[e][row], c.chunks, arch->text[e].pad_token, err);
         }
@@ -35,7 +31,7 @@ int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architec
         return result;
     }
     c.context_dim = arch->unet.context_dim;
-    c.pooled_dim = arch->unet.adm_dim ? arch->text[1].projection : 0;
+    c.pooled_dim = arch->family->pooled < 0 ? 0 : arch->text[arch->family->pooled].projection;
     *out = c;
     return 0;
 }
@@ -54,9 +50,9 @@ void bl_condition_clear(bl_condition *c) {
 int bl_condition_phases(bl_condition *c, bl_generation *generation, const bl_request *r,
                         const bl_architecture *arch, bl_error *err) {
     static const char *const names[] = {"encode prompt", "encode prompt 2"};
-    /* 1 is the last layer, as 0; SDXL's context does not depend on it */
-    int clip_skip = arch->family == BL_SDXL || r->o->clip_skip == 1 ? 0 : r->o->clip_skip;
-    for (int e = 0; e < encoders_of(arch); e++) {
+    /* 1 is the last layer, as 0 */
+    int clip_skip = !arch->family->clip_skip || r->o->clip_skip == 1 ? 0 : r->o->clip_skip;
+    for (int e = 0; e < arch->family->encoders; e++) {
         bl_shape_key key = {.batch = c->rows * c->chunks, .clip_skip = clip_skip};
         c->phase[e] = bl_generation_phase(generation, names[e], "prompt",
                                           e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER, key, 1, err);
@@ -87,7 +83,7 @@ static int encode(bl_condition *c, bl_generation *generation, const bl_architect
                n * BL_CHUNK_TOKENS * sizeof *ids);
         memcpy(eos + (size_t)row * n, c->text[e][row].eos_index, n * sizeof *eos);
     }
-    bool wants_pooled = e == 1 && c->pooled_dim;
+    bool wants_pooled = e == arch->family->pooled;
     bl_port inputs[] = {{"ids", ids}, {wants_pooled ? "eos" : NULL, eos}, {NULL, NULL}};
     bl_port outputs[] = {{"context", hidden}, {wants_pooled ? "text_embeds" : NULL, pooled}, {NULL, NULL}};
     result = bl_generation_pass(generation, c->phase[e], inputs, outputs, err);
@@ -127,7 +123,7 @@ int bl_condition_encode(bl_condition *c, bl_generation *generation, const bl_arc
         return bl_fail_memory(err, "the context", (size_t)c->rows * row * sizeof *c->context);
     }
     int result = 0;
-    for (int e = 0, channel = 0; e < encoders_of(arch) && !result; e++) {
+    for (int e = 0, channel = 0; e < arch->family->encoders && !result; e++) {
         result = encode(c, generation, arch, e, channel, err);
         channel += arch->text[e].width;
     }

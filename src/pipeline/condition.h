@@ -9,12 +9,12 @@
 typedef struct bl_condition {
     int rows;             /* 2: unconditional, then conditional; 1: conditional only */
     int chunks;           /* of 77 tokens in each row */
-    bl_chunks text[2][2]; /* [encoder][row]; encoder 1 only for SDXL */
+    bl_chunks text[2][2]; /* [encoder][row], as many as the family has */
     int phase[2];         /* the encoders' phases */
     bool zero_row;        /* row 0 is zeros (diffusers' SDXL without a negative prompt) */
     int context_dim, pooled_dim;
     float *context; /* [rows, chunks * 77, context_dim] */
-    float *pooled;  /* [rows, pooled_dim], SDXL only */
+    float *pooled;  /* [rows, pooled_dim] */
 } bl_condition;
 
 /* Cuts prompt and negative prompt into equally many chunks. Owner: caller, bl_condition_clear. */

@@ -1,6 +1,7 @@
 #include "pipeline/denoise.h"
 
 #include "pipeline/finite.h"
+#include "sample/precondition.h"
 #include "sample/sampler.h"
 
 #include <math.h>
@@ -8,15 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LATENT_CHANNELS 4
-
 /* What lives as long as one run of the sampler. n: floats of one picture's latents. */
 typedef struct state {
     const bl_denoise_job *job;
     int rows; /* 2 with guidance: all unconditional halves, then all conditional ones */
     size_t n;
-    float *sample;   /* [rows * batch, 4, h, w] */
-    float *output;   /* [rows * batch, 4, h, w] */
+    float *sample;   /* [rows * batch, c, h, w] */
+    float *output;   /* [rows * batch, c, h, w] */
     float *timestep; /* [rows * batch] */
     float *context;  /* [rows * batch, tokens, dim] */
     float *pooled;   /* [rows * batch, pooled_dim] */
@@ -40,8 +39,9 @@ static void spread(float *to, const float *from, int rows, int batch, size_t row
 
 static int open_state(state *s, const bl_denoise_job *job, bl_error *err) {
     const bl_condition *c = job->condition;
-    *s = (state){
-        .job = job, .rows = c->rows, .n = (size_t)LATENT_CHANNELS * (size_t)job->height * (size_t)job->width};
+    *s = (state){.job = job,
+                 .rows = c->rows,
+                 .n = (size_t)job->arch->family->latent_channels * (size_t)job->height * (size_t)job->width};
     size_t all = (size_t)s->rows * (size_t)job->batch;
     size_t context_row = (size_t)c->chunks * BL_CHUNK_TOKENS * (size_t)c->context_dim;
     int result = 0;
@@ -58,8 +58,8 @@ static int open_state(state *s, const bl_denoise_job *job, bl_error *err) {
     spread(s->pooled, c->pooled, s->rows, job->batch, (size_t)c->pooled_dim);
     for (size_t i = 0; i < all; i++) { /* no crop: original and target size are the picture's */
         float *t = s->time_ids + i * BL_SIZE_VALUES;
-        t[0] = t[4] = (float)(job->height * 8);
-        t[1] = t[5] = (float)(job->width * 8);
+        t[0] = t[4] = (float)(job->height * job->arch->family->downscale);
+        t[1] = t[5] = (float)(job->width * job->arch->family->downscale);
     }
     return 0;
 }
@@ -110,7 +110,8 @@ static int denoise(void *payload, const float *x, double sigma, double timestep,
     state *s = payload;
     const bl_denoise_job *job = s->job;
     size_t batch = (size_t)job->batch, total = batch * s->n;
-    float scale = (float)(1 / sqrt(sigma * sigma + 1));
+    bl_precondition c = bl_precondition_at(job->arch->prediction, sigma);
+    float scale = (float)c.in;
     for (int row = 0; row < s->rows; row++) {
         for (size_t i = 0; i < total; i++) {
             s->sample[(size_t)row * total + i] = x[i] * scale;
@@ -119,9 +120,9 @@ static int denoise(void *payload, const float *x, double sigma, double timestep,
     for (size_t i = 0; i < batch * (size_t)s->rows; i++) {
         s->timestep[i] = (float)timestep;
     }
-    bool sdxl = job->condition->pooled_dim > 0;
+    bool pooled = job->condition->pooled_dim > 0;
     bl_port inputs[] = {{"sample", s->sample},     {"timestep", s->timestep},
-                        {"context", s->context},   {sdxl ? "text_embeds" : NULL, s->pooled},
+                        {"context", s->context},   {pooled ? "text_embeds" : NULL, s->pooled},
                         {"time_ids", s->time_ids}, {NULL, NULL}};
     bl_port outputs[] = {{"output", s->output}, {NULL, NULL}};
     int result = bl_generation_pass(job->generation, job->phase, inputs, outputs, err);
@@ -132,15 +133,9 @@ static int denoise(void *payload, const float *x, double sigma, double timestep,
         guide(s);
     }
     const float *out = s->output + (s->rows == 2 ? total : 0);
-    if (job->arch->prediction == BL_PREDICT_V) {
-        float a = (float)(1 / (sigma * sigma + 1)), b = (float)(sigma / sqrt(sigma * sigma + 1));
-        for (size_t i = 0; i < total; i++) {
-            denoised[i] = x[i] * a - out[i] * b;
-        }
-    } else {
-        for (size_t i = 0; i < total; i++) {
-            denoised[i] = x[i] - (float)sigma * out[i];
-        }
+    float of_x = (float)c.skip, of_out = (float)c.out;
+    for (size_t i = 0; i < total; i++) {
+        denoised[i] = x[i] * of_x + out[i] * of_out;
     }
     if (!bl_all_finite(denoised, total)) { /* NaN in either half ends up here */
         char where[64];

@@ -7,7 +7,7 @@
 #include "pipeline/request.h"
 #include "sample/noise.h"
 
-/* After each step: latents as they would be if the picture were finished now, [batch, 4, h, w]. Non-zero
+/* After each step: latents as they would be if the picture were finished now, [batch, c, h, w]. Non-zero
  * stops. */
 typedef int bl_step_fn(void *payload, int step, int steps, const float *denoised);
 
@@ -24,7 +24,8 @@ typedef struct bl_denoise_job {
     void *payload;
 } bl_denoise_job;
 
-/* Takes x [batch, 4, height, width] from the schedule's first sigma to final latents, in place. */
+/* Takes x [batch, latent channels, height, width] from the schedule's first sigma to final latents, in place.
+ */
 int bl_denoise(float *x, const bl_denoise_job *job, bl_error *err);
 
 #endif

@@ -288,16 +288,17 @@ static int split_moments(work *w, const char *name, bl_error *err) {
 }
 
 static int eval_encoder(work *w, bl_error *err) {
+    const int scale = w->e->arch->family->downscale;
     int64_t s[4];
     bl_graph *g = NULL;
     int result = shape_of(s, w, "image", 4, err);
-    if (!result && (s[2] % 8 || s[3] % 8)) {
+    if (!result && (s[2] % scale || s[3] % scale)) {
         result =
-            bl_fail(err, BL_E_FORMAT, "%s: tensor \"%simage\" is %lld x %lld; both must be multiples of 8",
-                    bl_safetensors_path(w->file), w->prefix, (long long)s[2], (long long)s[3]);
+            bl_fail(err, BL_E_FORMAT, "%s: tensor \"%simage\" is %lld x %lld; both must be multiples of %d",
+                    bl_safetensors_path(w->file), w->prefix, (long long)s[2], (long long)s[3], scale);
     }
     if (!result) {
-        bl_vae_shape shape = {(int)s[0], (int)(s[2] / 8), (int)(s[3] / 8)};
+        bl_vae_shape shape = {(int)s[0], (int)(s[2] / scale), (int)(s[3] / scale)};
         result = bl_vae_encoder_graph(&g, &w->e->arch->vae, shape, w->e->dtype, w->taps, err);
     }
     if (!result) {

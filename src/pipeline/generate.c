@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LATENT_CHANNELS 4
-
 /* Numbers of the phases of one batch; -1 where there is none. */
 typedef struct phases {
     int encode_init, denoise, decode_base, encode_hires, denoise_hires, decode;
@@ -22,17 +20,32 @@ typedef struct job {
     bl_generation *generation; /* of the batch; NULL before the first */
     bl_request r;
     bl_condition condition;
-    float *init_latents; /* [4, h, w] of the init image; NULL until encoded */
+    float *init_latents; /* [c, h, w] of the init image; NULL until encoded */
     phases at;
     int side;             /* of the tiles in which the VAE works, in latents; 0: whole pictures */
     uint64_t tiled_least; /* the smallest budget with tiles, where the one without is refused; else 0 */
-    float *x;             /* [batch, 4, h, w], the latents now in work */
+    float *x;             /* [batch, c, h, w], the latents now in work */
     int height, width;    /* theirs */
     int first_image;      /* of the batch */
     bl_noise *noise[64];  /* of the batch's pictures */
     ballast_progress progress;
     double stage_began;
 } job;
+
+static const bl_family *family_of(const job *j) {
+    return j->p->arch->family;
+}
+
+/* Floats of one picture's latents of this size. */
+static size_t latent_floats(const job *j, int height, int width) {
+    return (size_t)family_of(j)->latent_channels * (size_t)height * (size_t)width;
+}
+
+/* Pixels of a picture of latents of this size. */
+static size_t picture_pixels(const job *j, int height, int width) {
+    size_t side = (size_t)family_of(j)->downscale;
+    return side * side * (size_t)height * (size_t)width;
+}
 
 /* As A1111 counts: each picture has the next seed, or with variation the same seed and the next variation. */
 static uint64_t seed_of(const job *j, int index) {
@@ -69,8 +82,8 @@ static int preview(job *j, int step, const float *denoised) {
     uint8_t *rgb = o->preview ? malloc(pixels * 3) : NULL;
     int stop = 0;
     for (int b = 0; rgb && b < o->batch && !stop; b++) {
-        bl_latent_preview(rgb, j->p->arch, denoised + (size_t)b * LATENT_CHANNELS * pixels, j->height,
-                          j->width);
+        bl_latent_preview(rgb, family_of(j), denoised + (size_t)b * latent_floats(j, j->height, j->width),
+                          j->height, j->width);
         ballast_image image = {.struct_size = sizeof image,
                                .width = j->width,
                                .height = j->height,
@@ -107,7 +120,7 @@ static int open_noise(job *j, const bl_schedule *schedule, bl_error *err) {
                                .seed = seed_of(j, j->first_image + b),
                                .variation_seed = o->variation_seed + (uint64_t)(j->first_image + b),
                                .variation_strength = o->variation_strength,
-                               .channels = LATENT_CHANNELS,
+                               .channels = family_of(j)->latent_channels,
                                .height = j->height,
                                .width = j->width,
                                .use = bl_sampler_noise(j->r.sampler, j->r.compat),
@@ -121,7 +134,7 @@ static int open_noise(job *j, const bl_schedule *schedule, bl_error *err) {
 /* Unit noise of picture b: the caller's latents, or the seed's. */
 static int start_noise(job *j, float *out, int b, bool given, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
-    size_t n = (size_t)LATENT_CHANNELS * (size_t)j->height * (size_t)j->width;
+    size_t n = latent_floats(j, j->height, j->width);
     int result = bl_noise_start(j->noise[b], out, err); /* also when given: later draws follow it */
     if (!result && given) {
         size_t which = o->latents_batch > 1 ? (size_t)(j->first_image + b) : 0;
@@ -134,7 +147,7 @@ static int start_noise(job *j, float *out, int b, bool given, bl_error *err) {
  */
 static int denoise(job *j, int phase, const bl_schedule *schedule, bool has_latents, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
-    size_t n = (size_t)LATENT_CHANNELS * (size_t)j->height * (size_t)j->width;
+    size_t n = latent_floats(j, j->height, j->width);
     float *noise = malloc(n * sizeof *noise);
     int result = noise ? open_noise(j, schedule, err) : bl_fail_memory(err, "noise", n * sizeof *noise);
     for (int b = 0; b < o->batch && !result; b++) {
@@ -166,7 +179,7 @@ static int denoise(job *j, int phase, const bl_schedule *schedule, bool has_late
 
 static int encode_init(job *j, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
-    size_t n = (size_t)LATENT_CHANNELS * (size_t)j->height * (size_t)j->width;
+    size_t n = latent_floats(j, j->height, j->width);
     size_t bytes = (size_t)j->r.width * (size_t)j->r.height * 3;
     uint8_t *rgb = malloc(bytes);
     j->init_latents = malloc(n * sizeof *j->init_latents);
@@ -190,10 +203,11 @@ static int encode_init(job *j, bl_error *err) {
  */
 static int upscale_pictures(job *j, float *x, bl_error *err) {
     const bl_request *r = &j->r;
-    int h = r->hires_height / 8, w = r->hires_width / 8, batch = r->o->batch;
-    size_t small = (size_t)LATENT_CHANNELS * (size_t)j->height * (size_t)j->width;
-    size_t large = (size_t)LATENT_CHANNELS * (size_t)h * (size_t)w;
-    size_t pixels = 64 * (size_t)h * (size_t)w;
+    const int scale = family_of(j)->downscale;
+    int h = r->hires_height / scale, w = r->hires_width / scale, batch = r->o->batch;
+    size_t small = latent_floats(j, j->height, j->width);
+    size_t large = latent_floats(j, h, w);
+    size_t pixels = picture_pixels(j, h, w);
     uint8_t *before = malloc((size_t)r->width * (size_t)r->height * 3);
     uint8_t *after = malloc((size_t)batch * pixels * 3);
     int result =
@@ -220,14 +234,15 @@ static int upscale_pictures(job *j, float *x, bl_error *err) {
 /* Replaces j->x by larger latents: interpolated, or through pictures. */
 static int upscale(job *j, bl_error *err) {
     const bl_request *r = &j->r;
-    int h = r->hires_height / 8, w = r->hires_width / 8, batch = r->o->batch;
-    size_t large = (size_t)LATENT_CHANNELS * (size_t)h * (size_t)w;
+    const int scale = family_of(j)->downscale;
+    int h = r->hires_height / scale, w = r->hires_width / scale, batch = r->o->batch;
+    size_t large = latent_floats(j, h, w);
     float *x = malloc((size_t)batch * large * sizeof *x);
     int result =
         x ? enter(j, "upscale", 0, err) : bl_fail_memory(err, "the upscaled latents", large * sizeof *x);
     if (!result && r->upscaler->latent) {
         double began = bl_generation_now(j->generation);
-        result = bl_interpolate(x, h, w, j->x, batch * LATENT_CHANNELS, j->height, j->width,
+        result = bl_interpolate(x, h, w, j->x, batch * family_of(j)->latent_channels, j->height, j->width,
                                 r->upscaler->interpolation, err);
         bl_generation_host(j->generation, "upscale", began);
     } else if (!result) {
@@ -248,13 +263,14 @@ static int upscale(job *j, bl_error *err) {
 static int show(const job *j, const uint8_t *rgb, int index, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
     char *text = NULL;
-    int result = bl_describe(&text, j->p, &j->r, seed_of(j, index), index, j->width * 8, j->height * 8, err);
+    int width = j->width * family_of(j)->downscale, height = j->height * family_of(j)->downscale;
+    int result = bl_describe(&text, j->p, &j->r, seed_of(j, index), index, width, height, err);
     if (result) {
         return result;
     }
     ballast_image image = {.struct_size = sizeof image,
-                           .width = j->width * 8,
-                           .height = j->height * 8,
+                           .width = width,
+                           .height = height,
                            .rgb = rgb,
                            .seed = seed_of(j, index),
                            .parameters = text,
@@ -272,7 +288,7 @@ static int hand_latents(const job *j, const float *data, int index, bl_error *er
     const ballast_generate_options *o = j->r.o;
     ballast_latents latents = {.struct_size = sizeof latents,
                                .data = data,
-                               .channels = LATENT_CHANNELS,
+                               .channels = family_of(j)->latent_channels,
                                .height = j->height,
                                .width = j->width,
                                .index = index,
@@ -284,8 +300,8 @@ static int hand_latents(const job *j, const float *data, int index, bl_error *er
 
 static int deliver(job *j, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
-    size_t n = (size_t)LATENT_CHANNELS * (size_t)j->height * (size_t)j->width;
-    size_t bytes = 3 * 64 * (size_t)j->height * (size_t)j->width;
+    size_t n = latent_floats(j, j->height, j->width);
+    size_t bytes = 3 * picture_pixels(j, j->height, j->width);
     uint8_t *rgb = malloc(bytes);
     int result = rgb ? 0 : bl_fail_memory(err, "the picture", bytes);
     for (int b = 0; b < o->batch && !result; b++) {
@@ -311,7 +327,8 @@ static int deliver(job *j, bl_error *err) {
 
 static int declare(job *j, bl_error *err) {
     const bl_request *r = &j->r;
-    int h = r->height / 8, w = r->width / 8, batch = r->o->batch;
+    const int scale = family_of(j)->downscale;
+    int h = r->height / scale, w = r->width / scale, batch = r->o->batch;
     bl_shape_key key = {.batch = j->condition.rows * batch,
                         .height = h,
                         .width = w,
@@ -335,12 +352,12 @@ static int declare(job *j, bl_error *err) {
         if (!r->upscaler->latent) {
             result = j->at.decode_base = bl_decode_phase(e, "decode base", batch, h, w, j->side, err);
             if (result >= 0) {
-                result = j->at.encode_hires = bl_encode_phase(e, "encode hires", batch, r->hires_height / 8,
-                                                              r->hires_width / 8, j->side, err);
+                result = j->at.encode_hires = bl_encode_phase(
+                    e, "encode hires", batch, r->hires_height / scale, r->hires_width / scale, j->side, err);
             }
         }
-        h = key.height = r->hires_height / 8;
-        w = key.width = r->hires_width / 8;
+        h = key.height = r->hires_height / scale;
+        w = key.width = r->hires_width / scale;
         if (result >= 0) {
             result = j->at.denoise_hires = bl_generation_phase(e, "denoise hires", "pipeline", BL_UNET, key,
                                                                bl_request_evaluations(r, true), err);
@@ -355,7 +372,7 @@ static int declare(job *j, bl_error *err) {
 /* Declares the batch's phases, with tiles where they are wanted, or allowed and needed: then with the largest
  * that fit the budget. */
 static int declare_fitting(job *j, const bl_placement *placement, bl_error *err) {
-    const int largest = bl_tiles_side(j->p->native_size);
+    const int largest = bl_tiles_side(j->p->native_size / family_of(j)->downscale);
     const bool may = placement->tiled == BL_TILED_AUTO;
     uint64_t least = 0, tiled_least, budget = 0;
     j->side = placement->tiled == BL_TILED_ON ? largest : 0;
@@ -382,7 +399,8 @@ static int declare_fitting(job *j, const bl_placement *placement, bl_error *err)
             bl_log_line(bl_generation_log(j->generation), BL_LOG_INFO,
                         "The VAE works in tiles of %d x %d pixels, which changes the picture slightly: "
                         "whole needs a budget of %.2f GB, this is %.2f GB",
-                        8 * j->side, 8 * j->side, (double)least / 1e9, (double)budget / 1e9);
+                        family_of(j)->downscale * j->side, family_of(j)->downscale * j->side,
+                        (double)least / 1e9, (double)budget / 1e9);
         }
         return 0;
     }
@@ -406,9 +424,9 @@ static int mention_tiles(const job *j, int result, bl_error *err) {
 
 static int run_batch(job *j, bl_error *err) {
     const bl_request *r = &j->r;
-    j->height = r->height / 8;
-    j->width = r->width / 8;
-    size_t n = (size_t)LATENT_CHANNELS * (size_t)j->height * (size_t)j->width;
+    j->height = r->height / family_of(j)->downscale;
+    j->width = r->width / family_of(j)->downscale;
+    size_t n = latent_floats(j, j->height, j->width);
     int result = 0;
     if (!j->condition.context) {
         result = enter(j, "prompt", 0, err);
@@ -507,11 +525,12 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
         }
     }
     if (report && !result) {
-        *report = json_pack("{s:s, s:s, s:i, s:i, s:s, s:s, s:i, s:f, s:I, s:i, s:o}", "version",
-                            BALLAST_VERSION, "prompt", o->prompt, "width", j.width * 8, "height",
-                            j.height * 8, "sampler", bl_sampler_name(j.r.sampler), "schedule",
-                            bl_schedule_name(j.r.base->schedule), "steps", o->steps, "cfg", o->cfg, "seed",
-                            (json_int_t)o->seed, "images", j.r.images, "batches", batches);
+        *report =
+            json_pack("{s:s, s:s, s:i, s:i, s:s, s:s, s:i, s:f, s:I, s:i, s:o}", "version", BALLAST_VERSION,
+                      "prompt", o->prompt, "width", j.width * family_of(&j)->downscale, "height",
+                      j.height * family_of(&j)->downscale, "sampler", bl_sampler_name(j.r.sampler),
+                      "schedule", bl_schedule_name(j.r.base->schedule), "steps", o->steps, "cfg", o->cfg,
+                      "seed", (json_int_t)o->seed, "images", j.r.images, "batches", batches);
         batches = NULL;
         result = *report ? 0 : bl_fail_memory(err, "the report", 0);
     }

@@ -158,7 +158,7 @@ bl_calibration_key bl_generation_key(const bl_generation *g) {
 int bl_generation_problem(bl_generation *g, const bl_placement *placement, bl_error *err) {
     int ids[BL_MODULE_COUNT], count = list_modules(g, ids);
     g->settings = placement->offload;
-    g->settings.model_type = bl_family_type(bl_modules_given(g->modules)->arch->family);
+    g->settings.model_type = bl_modules_given(g->modules)->arch->family->type;
     bl_problem_free(&g->problem);
     int result = bl_memory_problem(&g->problem, g->memory, ids, count, err);
     if (!result) {

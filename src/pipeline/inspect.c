@@ -1,6 +1,7 @@
 #include "pipeline/inspect.h"
 
 #include "pipeline/utf8.h"
+#include "text/prompt.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,11 +47,11 @@ static json_t *blocks_of(const bl_device *device, const bl_opened *m, uint64_t *
 }
 
 /* The shape in which one picture with guidance runs through the module. */
-static bl_shape_key key_of(bl_module module, int width, int height) {
-    bl_shape_key key = {.batch = 1, .height = height / 8, .width = width / 8};
+static bl_shape_key key_of(bl_module module, int width, int height, int scale) {
+    bl_shape_key key = {.batch = 1, .height = height / scale, .width = width / scale};
     if (module == BL_UNET) {
         key.batch = 2;
-        key.tokens = 77;
+        key.tokens = BL_CHUNK_TOKENS;
     } else if (module == BL_TEXT_ENCODER || module == BL_TEXT_ENCODER_2) {
         key = (bl_shape_key){.batch = 2};
     }
@@ -60,10 +61,11 @@ static bl_shape_key key_of(bl_module module, int width, int height) {
 int bl_inspect(json_t **out, bl_modules *modules, const bl_checkpoint *ckpt, const bl_architecture *arch,
                int width, int height, bl_error *err) {
     *out = NULL;
-    if (width % 8 || height % 8 || width < 0 || height < 0 || width > 65535 || height > 65535) {
+    const int scale = arch->family->downscale;
+    if (width % scale || height % scale || width < 0 || height < 0 || width > 65535 || height > 65535) {
         return bl_fail(err, BL_E_ARGUMENT,
-                       "a picture of %dx%d: width and height are multiples of 8, at most 65535", width,
-                       height);
+                       "a picture of %dx%d: width and height are multiples of %d, at most 65535", width,
+                       height, scale);
     }
     const bl_device *device = bl_memory_device(bl_modules_given(modules)->memory);
     json_t *list = json_object();
@@ -84,7 +86,7 @@ int bl_inspect(json_t **out, bl_modules *modules, const bl_checkpoint *ckpt, con
         if (width && height) {
             bl_prepared *prepared;
             int result =
-                bl_modules_take(&prepared, modules, m->module, key_of(m->module, width, height), err);
+                bl_modules_take(&prepared, modules, m->module, key_of(m->module, width, height, scale), err);
             if (result) {
                 json_decref(list);
                 return result;
@@ -98,7 +100,7 @@ int bl_inspect(json_t **out, bl_modules *modules, const bl_checkpoint *ckpt, con
     }
     char *file = bl_utf8_copy(bl_checkpoint_path(ckpt));
     *out = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o}", "file", file ? file : "", "architecture",
-                     bl_family_name(arch->family), "prediction", bl_prediction_name(arch->prediction),
+                     arch->family->name, "prediction", bl_prediction_name(arch->prediction),
                      "prediction_from", arch->prediction_source ? arch->prediction_source : "",
                      "zero_terminal_snr", arch->zero_snr, "modules", list);
     free(file);

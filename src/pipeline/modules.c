@@ -11,7 +11,6 @@
 #include <string.h>
 
 #define CLIP_TOKENS 49408 /* those that the tokenizer knows */
-#define VAE_LEVELS 4      /* each but one halves the picture: a latent stands for 8x8 pixels */
 #define KEPT_PREPARED 24  /* graphs kept ready that nobody holds; the least recently used one gives way */
 
 struct bl_modules {
@@ -50,8 +49,9 @@ bl_dtype bl_modules_dtype(const bl_modules *m, bl_module module) {
 
 static int text_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_shape_key key,
                       const char *const *taps, bl_error *err) {
-    const bl_text_architecture *t = &m->o.arch->text[module == BL_TEXT_ENCODER_2];
-    bool pooled = module == BL_TEXT_ENCODER_2 && t->projection;
+    const int encoder = module == BL_TEXT_ENCODER_2;
+    const bl_text_architecture *t = &m->o.arch->text[encoder];
+    bool pooled = encoder == m->o.arch->family->pooled;
     bl_clip_text_outputs want = {.context = true, .clip_skip = key.clip_skip, .text_embeds = pooled};
     return bl_clip_text_graph(out, module, t, key.batch, BL_CHUNK_TOKENS, want, bl_modules_dtype(m, module),
                               taps, err);
@@ -116,7 +116,8 @@ static int add_to_memory(bl_modules *m, bl_opened *x, bl_error *err) {
 }
 
 static int fill_opened(bl_modules *m, bl_opened *x, bl_error *err) {
-    bl_shape_key key = {.batch = 1, .height = 8, .width = 8, .tokens = 77, .clip_skip = x->clip_skip};
+    bl_shape_key key = {
+        .batch = 1, .height = 8, .width = 8, .tokens = BL_CHUNK_TOKENS, .clip_skip = x->clip_skip};
     int result = bl_modules_graph(&x->reference, m, x->module, key, NULL, err);
     if (!result) {
         result = bl_model_check(x->reference, m->o.ckpt, err);
@@ -197,14 +198,14 @@ static int check_sizes(const bl_checkpoint *ckpt, const bl_architecture *arch, b
                 t->positions, CLIP_TOKENS, BL_CHUNK_TOKENS);
         }
     }
-    if (arch->vae.levels != VAE_LEVELS) {
-        int side = 1 << (arch->vae.levels - 1);
+    const int side = 1 << (arch->vae.levels - 1), usual = arch->family->downscale;
+    if (side != usual) {
         return bl_fail(
             err, BL_E_UNSUPPORTED,
             "%.400s: this autoencoder (VAE) has %d levels, so that its latents stand for %dx%d pixels; "
-            "those of SD 1.x, SD 2.x and SDXL stand for 8x8",
+            "those of %s stand for %dx%d",
             bl_safetensors_path(bl_checkpoint_module_file(ckpt, BL_VAE_DECODER)), arch->vae.levels, side,
-            side);
+            side, arch->family->name, usual, usual);
     }
     return 0;
 }
@@ -217,7 +218,7 @@ int bl_modules_open(bl_modules **out, const bl_modules_options *options, bl_erro
     }
     m->o = *options;
     m->device = bl_memory_device(options->memory);
-    snprintf(m->key, sizeof m->key, "%s, %d channels, context %d", bl_family_name(options->arch->family),
+    snprintf(m->key, sizeof m->key, "%s, %d channels, context %d", options->arch->family->name,
              options->arch->unet.channels[0], options->arch->unet.context_dim);
     int result = check_sizes(options->ckpt, options->arch, err);
     for (int i = 0; i < BL_MODULE_COUNT && !result; i++) {

@@ -6,7 +6,9 @@
 
 #include <stdlib.h>
 
-static const bl_tiles_plane pixels_plane = {.channels = 3, .scale = 8};
+static bl_tiles_plane pixels_plane(const bl_architecture *arch) {
+    return (bl_tiles_plane){.channels = 3, .scale = arch->family->downscale};
+}
 
 static bl_tiles_plane latents_plane(int channels) {
     return (bl_tiles_plane){.channels = channels, .scale = 1};
@@ -73,7 +75,7 @@ int bl_decode(uint8_t *rgb, bl_generation *generation, int phase, const bl_archi
               const bl_request *r, const float *latents, int height, int width, int side, bl_error *err) {
     bl_tiles t = bl_tiles_of(height, width, side);
     end z = {.port = "z", .plane = latents_plane(arch->vae.latent_channels)};
-    end image = {.port = "image", .plane = pixels_plane};
+    end image = {.port = "image", .plane = pixels_plane(arch)};
     size_t n = floats_of(z.plane, height, width), values = floats_of(image.plane, height, width);
     z.data = malloc(n * sizeof *z.data);
     image.data = calloc(values, sizeof *image.data);
@@ -83,14 +85,14 @@ int bl_decode(uint8_t *rgb, bl_generation *generation, int phase, const bl_archi
         goto done;
     }
     for (size_t i = 0; i < n; i++) {
-        z.data[i] = latents[i] / (float)arch->vae.scaling_factor;
+        z.data[i] = latents[i] / (float)arch->vae.scale + (float)arch->vae.shift;
     }
     result = pass_tiles(generation, phase, &t, &z, &image, err);
     if (!result && !bl_all_finite(image.data, values)) {
         result = bl_fail_nan(generation, BL_VAE_DECODER, "in the picture", err);
     }
     if (!result) {
-        bl_pixels_from_float(rgb, image.data, height * 8, width * 8,
+        bl_pixels_from_float(rgb, image.data, height * image.plane.scale, width * image.plane.scale,
                              r->compat == BL_COMPAT_DIFFUSERS ? BL_PIXELS_NEAREST : BL_PIXELS_TRUNCATE);
     }
 done:
@@ -102,7 +104,7 @@ done:
 int bl_encode(float *latents, bl_generation *generation, int phase, const bl_architecture *arch,
               const uint8_t *rgb, int height, int width, int side, bl_error *err) {
     bl_tiles t = bl_tiles_of(height, width, side);
-    end image = {.port = "image", .plane = pixels_plane};
+    end image = {.port = "image", .plane = pixels_plane(arch)};
     end moments = {.port = "moments", .plane = latents_plane(2 * arch->vae.latent_channels)};
     size_t values = floats_of(image.plane, height, width), n = floats_of(moments.plane, height, width);
     image.data = malloc(values * sizeof *image.data);
@@ -112,13 +114,13 @@ int bl_encode(float *latents, bl_generation *generation, int phase, const bl_arc
         result = bl_fail_memory(err, "the picture to encode", values * sizeof *image.data);
         goto done;
     }
-    bl_pixels_to_float(image.data, rgb, height * 8, width * 8);
+    bl_pixels_to_float(image.data, rgb, height * image.plane.scale, width * image.plane.scale);
     result = pass_tiles(generation, phase, &t, &image, &moments, err);
     if (!result && !bl_all_finite(moments.data, n)) {
         result = bl_fail_nan(generation, BL_VAE_ENCODER, "in the latents", err);
     }
     for (size_t i = 0; i < n / 2 && !result; i++) { /* the first half of the channels is the mean */
-        latents[i] = moments.data[i] * (float)arch->vae.scaling_factor;
+        latents[i] = (moments.data[i] - (float)arch->vae.shift) * (float)arch->vae.scale;
     }
 done:
     free(image.data);
@@ -126,25 +128,13 @@ done:
     return result;
 }
 
-void bl_latent_preview(uint8_t *rgb, const bl_architecture *arch, const float *latents, int height,
-                       int width) {
-    static const float factors[2][4][3] = {
-        {{0.3512f, 0.2297f, 0.3227f},
-         {0.3250f, 0.4974f, 0.2350f},
-         {-0.2829f, 0.1762f, 0.2721f},
-         {-0.2120f, -0.2616f, -0.7177f}},
-        {{0.3920f, 0.4054f, 0.4549f},
-         {-0.2634f, -0.0196f, 0.0653f},
-         {0.0568f, 0.1687f, -0.0755f},
-         {-0.3112f, -0.2359f, -0.2076f}},
-    };
-    const float(*f)[3] = factors[arch->family == BL_SDXL];
+void bl_latent_preview(uint8_t *rgb, const bl_family *family, const float *latents, int height, int width) {
     size_t n = (size_t)height * (size_t)width;
     for (size_t i = 0; i < n; i++) {
         for (int c = 0; c < 3; c++) {
             float v = 0;
-            for (size_t k = 0; k < 4; k++) {
-                v += latents[k * n + i] * f[k][c];
+            for (int k = 0; k < family->latent_channels; k++) {
+                v += latents[(size_t)k * n + i] * family->preview[k][c];
             }
             v = 127.5f * (v + 1);
             rgb[i * 3 + (size_t)c] = (uint8_t)(v > 0 ? v < 255 ? v : 255 : 0);

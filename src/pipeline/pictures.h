@@ -13,19 +13,18 @@ int bl_decode_phase(bl_generation *generation, const char *name, int batch, int 
 int bl_encode_phase(bl_generation *generation, const char *name, int batch, int height, int width, int side,
                     bl_error *err);
 
-/* Decodes latents [4, height, width] to rgb [8 height, 8 width, 3], with the `side` that the phase was
- * declared with. BL_E_NUMERIC if the decoder makes NaN. */
+/* Decodes latents [c, height, width] to rgb [scale height, scale width, 3], scale the family's downscale,
+ * with the `side` that the phase was declared with. BL_E_NUMERIC if the decoder makes NaN. */
 int bl_decode(uint8_t *rgb, bl_generation *generation, int phase, const bl_architecture *arch,
               const bl_request *r, const float *latents, int height, int width, int side, bl_error *err);
 
-/* Encodes rgb [8 height, 8 width, 3] to latents [4, height, width]: the mean of the distribution, times the
- * scaling factor. */
+/* Encodes rgb [scale height, scale width, 3] to latents [c, height, width]: the mean of the distribution, as
+ * the denoiser wants it. */
 int bl_encode(float *latents, bl_generation *generation, int phase, const bl_architecture *arch,
               const uint8_t *rgb, int height, int width, int side, bl_error *err);
 
-/* A small picture of what latents [4, height, width] will become, [height, width, 3]: a linear map fitted to
- * each family (the factors are those that ComfyUI publishes as latent_rgb_factors). */
-void bl_latent_preview(uint8_t *rgb, const bl_architecture *arch, const float *latents, int height,
-                       int width);
+/* A small picture of what latents [c, height, width] will become, [height, width, 3], by the family's linear
+ * map. */
+void bl_latent_preview(uint8_t *rgb, const bl_family *family, const float *latents, int height, int width);
 
 #endif

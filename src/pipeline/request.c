@@ -5,6 +5,7 @@
 
 #include <ctype.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static const bl_upscaler upscalers[] = {
@@ -65,11 +66,11 @@ static int find_upscaler(const bl_upscaler **out, const char *name, bl_error *er
         name);
 }
 
-static int check_side(int side, const char *what, bl_error *err) {
-    if (side <= 0 || side % 8) {
-        int near = side < 8 ? 8 : side / 8 * 8;
-        return bl_fail(err, BL_E_ARGUMENT, "%s: %d is not a positive multiple of 8; the next below is %d",
-                       what, side, near);
+static int check_side(int side, int scale, const char *what, bl_error *err) {
+    if (side <= 0 || side % scale) {
+        int near = side < scale ? scale : side / scale * scale;
+        return bl_fail(err, BL_E_ARGUMENT, "%s: %d is not a positive multiple of %d; the next below is %d",
+                       what, side, scale, near);
     }
     if (side > BL_MAX_SIDE) {
         return bl_fail(err, BL_E_ARGUMENT, "%s: %d is more than the %d pixels a side can have", what, side,
@@ -85,24 +86,27 @@ static int check_between(double v, double low, double high, const char *what, bl
     return 0;
 }
 
-static int check_size(bl_request *r, const ballast_generate_options *o, int native_size, bl_error *err) {
+static int check_size(bl_request *r, const ballast_generate_options *o, const bl_family *family,
+                      int native_size, bl_error *err) {
+    const int channels = family->latent_channels, scale = family->downscale;
     r->width = o->width ? o->width : native_size;
     r->height = o->height ? o->height : native_size;
-    int result = check_side(r->width, "width", err);
+    int result = check_side(r->width, scale, "width", err);
     if (!result) {
-        result = check_side(r->height, "height", err);
+        result = check_side(r->height, scale, "height", err);
     }
     if (!result && o->latents &&
-        (o->latents_height != r->height / 8 || o->latents_width != r->width / 8 ||
+        (o->latents_height != r->height / scale || o->latents_width != r->width / scale ||
          (o->latents_batch != 1 && o->latents_batch != r->images))) {
         result =
             bl_fail(err, BL_E_ARGUMENT,
-                    "latents: [%d, 4, %d, %d] does not fit a picture of %dx%d, which needs [%d, 4, %d, %d]",
-                    o->latents_batch, o->latents_height, o->latents_width, r->width, r->height, r->images,
-                    r->height / 8, r->width / 8);
+                    "latents: [%d, %d, %d, %d] does not fit a picture of %dx%d, which needs [%d, %d, %d, %d]",
+                    o->latents_batch, channels, o->latents_height, o->latents_width, r->width, r->height,
+                    r->images, channels, r->height / scale, r->width / scale);
     }
     if (!result && o->latents) {
-        size_t n = (size_t)o->latents_batch * 4 * (size_t)(r->height / 8) * (size_t)(r->width / 8);
+        size_t n = (size_t)o->latents_batch * (size_t)channels * (size_t)(r->height / scale) *
+                   (size_t)(r->width / scale);
         result = bl_all_finite(o->latents, n)
                      ? 0
                      : bl_fail(err, BL_E_ARGUMENT, "latents: NaN or infinity in them");
@@ -110,14 +114,15 @@ static int check_size(bl_request *r, const ballast_generate_options *o, int nati
     return result;
 }
 
-static int check_hires_size(bl_request *r, double scale, bl_error *err) {
-    int result = check_between(scale, 1, 8, "hires", err);
+static int check_hires_size(bl_request *r, double times, const bl_family *family, bl_error *err) {
+    const int scale = family->downscale;
+    int result = check_between(times, 1, 8, "hires", err);
     if (!result) {
-        r->hires_width = (int)(r->width * scale / 8) * 8;
-        r->hires_height = (int)(r->height * scale / 8) * 8;
-        result = check_side(r->hires_width, "hires width", err);
+        r->hires_width = (int)(r->width * times / scale) * scale;
+        r->hires_height = (int)(r->height * times / scale) * scale;
+        result = check_side(r->hires_width, scale, "hires width", err);
     }
-    return result ? result : check_side(r->hires_height, "hires height", err);
+    return result ? result : check_side(r->hires_height, scale, "hires height", err);
 }
 
 static int check_counts(bl_request *r, const ballast_generate_options *o, bl_error *err) {
@@ -200,7 +205,7 @@ static int check_sampling(bl_request *r, const bl_architecture *arch, bl_error *
         result = bl_schedule_find(&schedule, &spacing, o->schedule, err);
     }
     if (!result && o->hires_scale != 0) {
-        result = check_hires_size(r, o->hires_scale, err);
+        result = check_hires_size(r, o->hires_scale, arch->family, err);
         if (!result) {
             result = make_schedule(&r->second, r, arch, schedule, spacing, true, err);
         }
@@ -231,10 +236,21 @@ static bool is_listable(const char *word, size_t length, bool types) {
     for (int i = 0; i < BL_MODULE_COUNT; i++) {
         found = found || is_word(word, length, bl_module_name((bl_module)i));
     }
-    for (int i = BL_SD1; types && i <= BL_SDXL; i++) {
-        found = found || is_word(word, length, bl_family_type((bl_family)i));
+    for (const bl_family *const *f = bl_families; types && *f; f++) {
+        found = found || is_word(word, length, (*f)->type);
     }
     return found;
+}
+
+/* "text_encoder, text_encoder_2, ...", with `types` also the families'. */
+static void list_listable(char *text, size_t room, bool types) {
+    size_t at = 0;
+    for (int i = 0; i < BL_MODULE_COUNT && at < room; i++) {
+        at += (size_t)snprintf(text + at, room - at, "%s%s", i ? ", " : "", bl_module_name((bl_module)i));
+    }
+    for (const bl_family *const *f = bl_families; types && *f && at < room; f++) {
+        at += (size_t)snprintf(text + at, room - at, ", %s", (*f)->type);
+    }
 }
 
 /* A list of modules, with `types` also of model types, as bl_offload_lists reads it. */
@@ -246,11 +262,10 @@ static int check_list(const char *list, bool types, const char *what, bl_error *
             length--;
         }
         if (!is_listable(p, length, types)) {
-            return bl_fail(
-                err, BL_E_NOT_FOUND,
-                "%s: no module \"%.*s\"; there are text_encoder, text_encoder_2, unet, vae_encoder, "
-                "vae_decoder%s",
-                what, length > 40 ? 40 : (int)length, p, types ? ", sd1, sd2, sdxl" : "");
+            char known[256];
+            list_listable(known, sizeof known, types);
+            return bl_fail(err, BL_E_NOT_FOUND, "%s: no module \"%.*s\"; there are %s", what,
+                           length > 40 ? 40 : (int)length, p, known);
         }
         p += n;
     }
@@ -271,7 +286,7 @@ int bl_request_check(bl_request *out, const ballast_generate_options *o, const b
         result = check_clip_skip(o->clip_skip, arch, err);
     }
     if (!result) {
-        result = check_size(&r, o, native_size, err);
+        result = check_size(&r, o, arch->family, native_size, err);
     }
     if (!result && o->init_rgb && (o->init_width <= 0 || o->init_height <= 0)) {
         result = bl_fail(err, BL_E_ARGUMENT, "init image: %dx%d is no size", o->init_width, o->init_height);

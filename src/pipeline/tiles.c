@@ -10,7 +10,7 @@ static const int sides[] = {128, 96, BL_TILES_SMALLEST, 0};
 
 int bl_tiles_side(int native) {
     int i = 0;
-    while (sides[i] > BL_TILES_SMALLEST && 8 * sides[i] > native) {
+    while (sides[i] > BL_TILES_SMALLEST && sides[i] > native) {
         i++;
     }
     return sides[i];

@@ -12,8 +12,8 @@ typedef enum bl_tiled { BL_TILED_OFF, BL_TILED_AUTO, BL_TILED_ON } bl_tiled;
 
 #define BL_TILES_SMALLEST 64 /* latents of the smallest tile's side */
 
-/* Latents of a tile's side for a model trained on pictures of `native` pixels: 64, 96 or 128, no more than it
- * was trained on. So does diffusers choose (sample_size of the VAE's configuration): 64 for SD 1.x, 96 for
+/* Latents of a tile's side for a model trained on pictures of `native` latents: 64, 96 or 128, no more than
+ * it was trained on. So does diffusers choose (sample_size of the VAE's configuration): 64 for SD 1.x, 96 for
  * SD 2.x of 768 pixels, 128 for SDXL. */
 int bl_tiles_side(int native);
 
@@ -30,9 +30,9 @@ typedef struct bl_tiles {
 bl_tiles bl_tiles_of(int height, int width, int side);
 int bl_tiles_count(const bl_tiles *t);
 
-/* A picture [3, 8 height, 8 width] or what belongs to its latents [channels, height, width]. */
+/* A picture [3, scale height, scale width] or what belongs to its latents [channels, height, width]. */
 typedef struct bl_tiles_plane {
-    int channels, scale; /* scale: 8 for pixels, 1 for latents */
+    int channels, scale; /* scale: pixels along one side of a latent; 1 for latents */
 } bl_tiles_plane;
 
 /* Copies tile number `tile` of `whole` [channels, scale height, scale width] to `cut` [channels, scale rows,

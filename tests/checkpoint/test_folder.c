@@ -71,7 +71,7 @@ static bl_checkpoint *expect_sd15(const char *path) {
     if (bl_checkpoint_open(&c, path, NULL, &err) || bl_architecture_detect(&a, c, &err)) {
         fail_msg("%s", err.message);
     }
-    assert_int_equal(a.family, BL_SD1);
+    assert_ptr_equal(a.family, &bl_sd1);
     assert_int_equal(a.text[0].layers, 12);
     assert_int_equal(a.text[0].heads, 4);
     return c;
@@ -124,7 +124,7 @@ static void configurations_may_be_missing(void **state) {
     assert_int_equal(bl_architecture_detect(&a, c, &err), 0);
     assert_int_equal(a.unet.heads[0], 8);
     assert_true(a.text[0].quick_gelu);
-    assert_true(a.vae.scaling_factor == 0.18215);
+    assert_true(a.vae.scale == 0.18215);
     assert_int_equal(a.prediction, BL_PREDICT_EPSILON);
     bl_checkpoint_close(&c);
 }

@@ -48,7 +48,7 @@ static const bl_vae_architecture published_vae = {
     .quant_conv = true,
     .post_quant_conv = true,
     .groups = 32,
-    .scaling_factor = 0.18215,
+    .scale = 0.18215,
 };
 
 #define PUBLISHED_CLIP_L                                                                       \

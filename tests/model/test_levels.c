@@ -22,7 +22,7 @@ static const bl_vae_architecture vae = {.has_encoder = true,
                                         .quant_conv = true,
                                         .post_quant_conv = true,
                                         .groups = 16,
-                                        .scaling_factor = 0.2};
+                                        .scale = 0.2};
 
 static const bl_unet_architecture net = {.in_channels = 4,
                                          .out_channels = 4,

@@ -108,7 +108,7 @@ static void check_modules(const rig *r, int threads, bl_dtype dtype, int batch, 
     bl_error err = {0};
     bl_unet_shape unet = {.batch = batch, .height = height, .width = width, .tokens = 77};
     bl_vae_shape vae = {batch, height, width};
-    bl_clip_text_outputs want = {.context = true, .text_embeds = r->arch.family == BL_SDXL};
+    bl_clip_text_outputs want = {.context = true, .text_embeds = r->arch.family == &bl_sdxl};
     rig_ok(bl_unet_graph(&g, &r->arch.unet, unet, dtype, NULL, &err), &err);
     check(r, g, threads);
     rig_ok(bl_vae_decoder_graph(&g, &r->arch.vae, vae, dtype, NULL, &err), &err);

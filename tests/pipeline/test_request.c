@@ -79,7 +79,7 @@ static void test_placement(void **state) {
 
 /* Checks one request; on success releases it. */
 static int check(const ballast_generate_options *o, bl_error *err) {
-    bl_architecture arch = {.family = BL_SD1, .text[0].layers = 12};
+    bl_architecture arch = {.family = &bl_sd1, .text[0].layers = 12};
     bl_request r;
     int result = bl_request_check(&r, o, &arch, 512, err);
     if (!result) {
@@ -204,7 +204,7 @@ static void test_large_seeds(void **state) {
 
 static void test_what_becomes_of_a_request(void **state) {
     ballast_generate_options o;
-    bl_architecture arch = {.family = BL_SD1};
+    bl_architecture arch = {.family = &bl_sd1};
     bl_request r;
     bl_error err = {0};
     (void)state;

@@ -68,7 +68,7 @@ static void test_sides(void **state) {
     } sides[] = {{128, 64}, {512, 64}, {760, 64}, {768, 96}, {1024, 128}, {2048, 128}};
     (void)state;
     for (size_t i = 0; i < sizeof sides / sizeof *sides; i++) {
-        assert_int_equal(bl_tiles_side(sides[i].native), sides[i].side);
+        assert_int_equal(bl_tiles_side(sides[i].native / 8), sides[i].side);
     }
     assert_int_equal(bl_tiles_smaller(128), 96);
     assert_int_equal(bl_tiles_smaller(96), BL_TILES_SMALLEST);
