@@ -55,7 +55,7 @@ static void whole_models_are_read(void **state) {
         if (bl_architecture_detect(&a, c, &err)) {
             fail_msg("%s: %s", w.wrapper, err.message);
         }
-        assert_int_equal(a.family, BL_SD1);
+        assert_ptr_equal(a.family, &bl_sd1);
         assert_string_equal(a.prediction_source, "marker tensor v_pred");
         bl_checkpoint_stored_name(stored, sizeof stored, c, BL_UNET, "conv_in.weight");
         assert_memory_equal(stored, w.wrapper, strlen(w.wrapper));
