@@ -114,6 +114,8 @@ typedef struct ballast_model_options {
     const char *dtype;      /* "auto": bf16 where the CPU has instructions for it; "f32"; "bf16" */
     const char *vae_dtype;  /* the same for the VAE; NULL: as dtype */
     const char *prediction; /* "auto": what the checkpoint says; "epsilon"; "v" */
+    const char *zsnr;       /* trained with betas rescaled to zero terminal SNR? "auto": what the checkpoint
+                               says; "on"; "off" */
 } ballast_model_options;
 
 BALLAST_API void ballast_model_options_init(ballast_model_options *options, size_t struct_size);

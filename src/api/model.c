@@ -68,6 +68,17 @@ static int override_prediction(bl_architecture *arch, const char *name, bl_error
     return 0;
 }
 
+static int override_zero_snr(bl_architecture *arch, const char *name, bl_error *err) {
+    if (!name || !strcmp(name, "auto")) {
+        return 0;
+    }
+    if (strcmp(name, "on") != 0 && strcmp(name, "off") != 0) {
+        return bl_fail(err, BL_E_NOT_FOUND, "zsnr: no \"%.40s\"; there are auto, on and off", name);
+    }
+    arch->zero_snr = !strcmp(name, "on");
+    return 0;
+}
+
 static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_error *err) {
     bl_device_caps caps = bl_device_caps_of(m->context->device);
     int result = find_dtype(&m->dtype, o->dtype ? o->dtype : "auto", "dtype", &caps, err);
@@ -82,6 +93,7 @@ static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_
         result = bl_architecture_detect(&m->arch, m->ckpt, err);
     }
     result = result ? result : override_prediction(&m->arch, o->prediction, err);
+    result = result ? result : override_zero_snr(&m->arch, o->zsnr, err);
     if (!result && m->arch.prediction_guessed) {
         bl_log_line(&m->context->log, BL_LOG_INFO, "Prediction: %s, %s; --prediction has the last word",
                     bl_prediction_name(m->arch.prediction), m->arch.prediction_source);

@@ -12,7 +12,7 @@
     _Static_assert(sizeof(type) == offsetof(type, field) + sizeof(((type *)NULL)->field), \
                    #type " ends with " #field)
 ENDS_WITH(ballast_context_options, log_payload);
-ENDS_WITH(ballast_model_options, prediction);
+ENDS_WITH(ballast_model_options, zsnr);
 ENDS_WITH(ballast_generate_options, payload);
 ENDS_WITH(ballast_plan_options, svg_path);
 ENDS_WITH(ballast_png_options, parameters);
@@ -24,7 +24,7 @@ static const ballast_context_options context_defaults = {
     .struct_size = sizeof context_defaults, .isa = "auto", .device = "cpu"};
 
 static const ballast_model_options model_defaults = {
-    .struct_size = sizeof model_defaults, .dtype = "auto", .prediction = "auto"};
+    .struct_size = sizeof model_defaults, .dtype = "auto", .prediction = "auto", .zsnr = "auto"};
 
 static const ballast_generate_options generate_defaults = {.struct_size = sizeof generate_defaults,
                                                            .steps = 20,

@@ -80,9 +80,11 @@ typedef struct bl_architecture {
  * contradict each other.
  *
  * Prediction: a folder's scheduler_config.json decides; in a single file the marker tensors "v_pred" and
- * "ztsnr", or the metadata "modelspec.prediction_type" and "modelspec.architecture". Where an SD 2.x single
- * file has none of these it is guessed from the weights, of which the biases of the last transformer's first
- * norm spread more in the v models (768) than in the base models (512): prediction_guessed. Others: epsilon.
+ * "ztsnr", then the "NAME.yaml" beside "NAME.safetensors" (CompVis' "parameterization", SGM's
+ * "scaling_config"), then the metadata "modelspec.prediction_type" and "modelspec.architecture". Where an SD
+ * 2.x single file has none of these it is guessed from the weights, of which the biases of the last
+ * transformer's first norm spread more in the v models (768) than in the base models (512):
+ * prediction_guessed. Others: epsilon.
  *
  * Family: SDXL has two text encoders; SD 2.x reads the text of OpenCLIP's H, SD 1.x that of CLIP's L. */
 int bl_architecture_detect(bl_architecture *out, const bl_checkpoint *ckpt, bl_error *err);

@@ -1,6 +1,7 @@
 #include "checkpoint/checkpoint.h"
 
 #include "checkpoint/opened.h"
+#include "checkpoint/text_file.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,6 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define MAX_YAML_BYTES (1 << 20)
 
 /* ---- opening */
 
@@ -37,24 +40,39 @@ static int open_vae(bl_checkpoint *c, const char *vae_path, bl_error *err) {
     return rc ? rc : bl_take_vae(c, c->file_count - 1, err);
 }
 
-/* "X.safetensors" -> "X.vae.safetensors", if there is such a file. Owner: the caller; NULL if there is none.
- */
-static char *vae_beside(const char *path) {
-    static const char end[] = ".safetensors", vae_end[] = ".vae.safetensors";
-    size_t n = strlen(path), m = sizeof end - 1;
-    if (n <= m || strcmp(path + n - m, end) != 0) {
+/* "X.safetensors" -> "X" + end. Owner: the caller. NULL if the path is another one, or memory is short
+ * (*failed). */
+static char *name_beside(const char *path, const char *end, bool *failed) {
+    static const char own[] = ".safetensors";
+    size_t n = strlen(path), m = sizeof own - 1;
+    *failed = false;
+    if (n <= m || strcmp(path + n - m, own) != 0) {
         return NULL;
     }
-    char *name = malloc(n - m + sizeof vae_end);
+    char *name = malloc(n - m + strlen(end) + 1);
     if (name) {
         memcpy(name, path, n - m);
-        memcpy(name + n - m, vae_end, sizeof vae_end);
-        if (access(name, F_OK)) {
-            free(name);
-            name = NULL;
-        }
+        memcpy(name + n - m, end, strlen(end) + 1);
     }
+    *failed = !name;
     return name;
+}
+
+/* What people put beside a single file: its configuration, and an autoencoder unless another one is given. */
+static int open_beside(bl_checkpoint *c, bool vae_too, bl_error *err) {
+    bool failed, failed_vae = false;
+    char *yaml = name_beside(c->path, ".yaml", &failed),
+         *vae = vae_too ? name_beside(c->path, ".vae.safetensors", &failed_vae) : NULL;
+    int rc = failed || failed_vae ? bl_fail_memory(err, "a path", strlen(c->path)) : 0;
+    if (!rc && yaml) {
+        rc = bl_text_file_read(&c->yaml, &c->yaml_bytes, yaml, MAX_YAML_BYTES, err);
+    }
+    if (!rc && vae && !access(vae, F_OK)) {
+        rc = open_vae(c, vae, err);
+    }
+    free(yaml);
+    free(vae);
+    return rc;
 }
 
 static int open_single_file(bl_checkpoint *c, const char *vae_path, bl_error *err) {
@@ -63,12 +81,7 @@ static int open_single_file(bl_checkpoint *c, const char *vae_path, bl_error *er
         return rc;
     }
     bl_find_single_file_modules(c, 0);
-    char *beside = vae_path ? NULL : vae_beside(c->path);
-    if (beside) {
-        rc = open_vae(c, beside, err);
-        free(beside);
-    }
-    return rc;
+    return open_beside(c, !vae_path, err);
 }
 
 /* Cuts "/model_index.json" off a path. */
@@ -118,6 +131,7 @@ void bl_checkpoint_close(bl_checkpoint **ckpt) {
     }
     json_decref(c->scheduler);
     json_decref(c->index);
+    free(c->yaml);
     for (int i = 0; i < c->file_count; i++) {
         bl_safetensors_close(&c->files[i]);
     }

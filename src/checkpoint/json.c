@@ -1,12 +1,10 @@
 #include "checkpoint/json.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include "checkpoint/text_file.h"
+
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define MAX_JSON_BYTES (64 << 20)
 #define ESCAPE_BYTES 6 /* \u0000 */
@@ -187,50 +185,14 @@ int bl_json_parse(json_t **out, char *text, size_t n, const char *path, bl_error
 
 /* ---- files */
 
-/* Reads the whole of it. *out: [*n], freed by the caller. */
-static int read_text(char **out, size_t *n, int fd, const char *path, bl_error *err) {
-    *out = NULL;
-    struct stat s;
-    if (fstat(fd, &s) || !S_ISREG(s.st_mode) || s.st_size > MAX_JSON_BYTES) {
-        return bl_fail(err, BL_E_FORMAT, "%.400s is not a file, or larger than %d bytes", path,
-                       MAX_JSON_BYTES);
-    }
-    size_t size = (size_t)s.st_size, done = 0;
-    char *text = malloc(size + 1);
-    if (!text) {
-        return bl_fail_memory(err, "a configuration file", size);
-    }
-    while (done < size) {
-        ssize_t got = read(fd, text + done, size - done);
-        if (got < 0 && errno != EINTR) {
-            int code = errno;
-            free(text);
-            return bl_fail(err, BL_E_IO, "cannot read %.400s: %s", path, strerror(code));
-        }
-        if (got == 0) {
-            break; /* cut short since: the parser says where */
-        }
-        done += got > 0 ? (size_t)got : 0;
-    }
-    *out = text;
-    *n = done;
-    return 0;
-}
-
 int bl_json_load(json_t **out, const char *path, bl_error *err) {
+    char *text;
+    size_t n;
     *out = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        return errno == ENOENT || errno == ENOTDIR ? 0 : bl_fail_open(err, path, errno);
+    int rc = bl_text_file_read(&text, &n, path, MAX_JSON_BYTES, err);
+    if (!rc && text) {
+        rc = bl_json_parse(out, text, n, path, err);
     }
-    char *text = NULL;
-    size_t n = 0;
-    int rc = read_text(&text, &n, fd, path, err);
-    close(fd);
-    if (rc) {
-        return rc;
-    }
-    rc = bl_json_parse(out, text, n, path, err);
     free(text);
     return rc;
 }

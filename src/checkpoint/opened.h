@@ -31,6 +31,8 @@ struct bl_checkpoint {
     bl_module_files modules[BL_MODULE_COUNT];
     json_t *index;     /* model_index.json, or NULL */
     json_t *scheduler; /* scheduler_config.json, or NULL */
+    char *yaml;        /* text of the NAME.yaml beside a single file, or NULL */
+    size_t yaml_bytes;
 };
 
 /* Opens one more file. */

@@ -1,11 +1,15 @@
 /* What the network predicts, and on which noise schedule it was trained. */
 #include "checkpoint/detect.h"
 #include "checkpoint/opened.h"
+#include "checkpoint/yaml.h"
 #include "core/dtype.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define BETA_START 0.00085
+#define BETA_END 0.012
 
 static const char *metadata(const bl_checkpoint *c, const char *key) {
     return c->folder ? NULL : bl_safetensors_metadata(c->files[0], key);
@@ -29,8 +33,8 @@ static int check_noise_schedule(const bl_checkpoint *c, bl_error *err) {
                        c->path, name);
     }
     if ((betas && strcmp(betas, "scaled_linear") != 0) ||
-        !is_near(json_object_get(s, "beta_start"), 0.00085) ||
-        !is_near(json_object_get(s, "beta_end"), 0.012) ||
+        !is_near(json_object_get(s, "beta_start"), BETA_START) ||
+        !is_near(json_object_get(s, "beta_end"), BETA_END) ||
         json_is_array(json_object_get(s, "trained_betas"))) {
         return bl_fail(err, BL_E_UNSUPPORTED,
                        "%.400s: the scheduler's betas are not those of SD and SDXL (scaled_linear from "
@@ -116,13 +120,113 @@ static int guess_sd2(bl_architecture *a, const bl_checkpoint *c, bl_error *err) 
     return rc;
 }
 
+/* ---- single files */
+
+/* CompVis' configuration, and Stability's (SGM), say it in their own ways. */
+#define YAML "model.params."
+#define SGM YAML "denoiser_config.params."
+
+static int refuse_yaml(const bl_checkpoint *c, const char *key, const char *value, const char *runs,
+                       bl_error *err) {
+    return bl_fail(err, BL_E_UNSUPPORTED, "%.400s: the .yaml beside it says %.60s: %.100s; Ballast runs %s",
+                   c->path, key, value, runs);
+}
+
+static bool find_yaml(char *value, size_t room, const bl_checkpoint *c, const char *path) {
+    return c->yaml && bl_yaml_find(value, room, c->yaml, c->yaml_bytes, path);
+}
+
+/* "VScaling" of "sgm.modules.diffusionmodules.denoiser_scaling.VScaling". */
+static bool find_class(char *value, size_t room, const bl_checkpoint *c, const char *path) {
+    if (!find_yaml(value, room, c, path)) {
+        return false;
+    }
+    const char *last = strrchr(value, '.');
+    if (last) {
+        memmove(value, last + 1, strlen(last + 1) + 1);
+    }
+    return true;
+}
+
+/* *out stays as it is where there is no such number. */
+static int yaml_number(double *out, const bl_checkpoint *c, const char *path, bl_error *err) {
+    char text[64];
+    json_error_t why;
+    if (!find_yaml(text, sizeof text, c, path)) {
+        return 0;
+    }
+    json_t *number = json_loads(text, JSON_DECODE_ANY, &why); /* strtod would ask the locale for the point */
+    if (!number && json_error_code(&why) == json_error_out_of_memory) {
+        return bl_fail_memory(err, "a number of the .yaml", sizeof text);
+    }
+    *out = json_is_number(number) ? json_number_value(number) : *out;
+    json_decref(number);
+    return 0;
+}
+
+static int check_yaml_schedule(const bl_checkpoint *c, bl_error *err) {
+    double start = BETA_START, end = BETA_END, steps = 1000;
+    int rc = yaml_number(&start, c, YAML "linear_start", err);
+    rc = rc ? rc : yaml_number(&end, c, YAML "linear_end", err);
+    rc = rc ? rc : yaml_number(&steps, c, YAML "timesteps", err);
+    if (!rc && (fabs(start - BETA_START) > 1e-6 || fabs(end - BETA_END) > 1e-6 || steps != 1000)) {
+        rc = bl_fail(err, BL_E_UNSUPPORTED,
+                     "%.400s: the betas in the .yaml beside it are not those of SD and SDXL (1000 from "
+                     "linear_start 0.00085 to linear_end 0.012)",
+                     c->path);
+    }
+    return rc;
+}
+
+/* *said: it says what is predicted. */
+static int from_yaml(bl_architecture *a, bool *said, const bl_checkpoint *c, bl_error *err) {
+    char value[128];
+    *said = true;
+    int rc = check_yaml_schedule(c, err);
+    double scale = 0;
+    rc = rc ? rc : yaml_number(&scale, c, YAML "scale_factor", err);
+    if (rc) {
+        return rc;
+    }
+    a->vae.scale = scale > 0 ? scale : a->vae.scale;
+    if (find_class(value, sizeof value, c, SGM "discretization_config.target")) {
+        a->zero_snr = a->zero_snr || strstr(value, "ZeroSNR");
+        if (!strstr(value, "ZeroSNR") && strcmp(value, "LegacyDDPMDiscretization") != 0) {
+            return refuse_yaml(c, "discretization_config", value, "LegacyDDPMDiscretization", err);
+        }
+    }
+    if (find_yaml(value, sizeof value, c, YAML "parameterization")) {
+        if (!is_v(value) && strcmp(value, "eps") != 0) {
+            return refuse_yaml(c, "parameterization", value, "eps and v", err);
+        }
+        a->prediction = is_v(value) ? BL_PREDICT_V : BL_PREDICT_EPSILON;
+    } else if (find_class(value, sizeof value, c, SGM "scaling_config.target")) {
+        if (strcmp(value, "VScaling") != 0 && strcmp(value, "EpsScaling") != 0) {
+            return refuse_yaml(c, "scaling_config", value, "EpsScaling and VScaling", err);
+        }
+        a->prediction = value[0] == 'V' ? BL_PREDICT_V : BL_PREDICT_EPSILON;
+    } else {
+        *said = false;
+        return 0;
+    }
+    a->prediction_source = "the .yaml beside the file";
+    return 0;
+}
+
 static int from_single_file(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
     const char *type = metadata(c, "modelspec.prediction_type"),
                *name = metadata(c, "modelspec.architecture");
+    bool said;
     a->zero_snr = bl_find_marker(c, "ztsnr") != NULL;
+    int rc = from_yaml(a, &said, c, err);
+    if (rc) {
+        return rc;
+    }
     if (bl_find_marker(c, "v_pred")) {
         a->prediction = BL_PREDICT_V;
         a->prediction_source = "marker tensor v_pred";
+    } else if (said) {
+        return 0;
     } else if (type && (is_v(type) || strcmp(type, "epsilon") == 0)) {
         a->prediction = is_v(type) ? BL_PREDICT_V : BL_PREDICT_EPSILON;
         a->prediction_source = "metadata modelspec.prediction_type";

@@ -103,6 +103,7 @@ int open_session(struct session *out, const struct settings *s, const char *path
     mo.dtype = setting_text(s, S_DTYPE);
     mo.vae_dtype = setting_text(s, S_VAE_DTYPE);
     mo.prediction = setting_text(s, S_PREDICTION);
+    mo.zsnr = !setting_text(s, S_ZSNR) ? "auto" : setting_on(s, S_ZSNR) ? "on" : "off";
     if (ballast_model_open(&out->model, out->context, &mo, &err)) {
         return report_error(s, &err);
     }

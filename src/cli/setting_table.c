@@ -39,6 +39,8 @@ const struct setting setting_table[S_COUNT_OF_SETTINGS] = {
     [S_COMPAT] = {"compat", 0, SET_TEXT, PICTURE, "NAME", "a1111", 0, 0,
                   "a1111, comfyui or diffusers: whose details of sampling to follow"},
     [S_PREDICTION] = {"prediction", 0, SET_TEXT, MODEL, "NAME", "auto", 0, 0, "auto, epsilon or v"},
+    [S_ZSNR] = {"zsnr", 0, SET_SWITCH, MODEL, NULL, NULL, 0, 0,
+                "the model was trained with zero terminal SNR (default: what the checkpoint says)"},
     [S_VARIATION_SEED] = {"variation-seed", 0, SET_SEED, PICTURE, "N", "0", 0, 0,
                           "a second seed to lean towards"},
     [S_VARIATION_STRENGTH] = {"variation-strength", 0, SET_NUMBER, PICTURE, "X", "0", 0, 1, "how far"},

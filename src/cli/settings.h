@@ -62,6 +62,7 @@ enum setting_id {
     S_RNG,
     S_COMPAT,
     S_PREDICTION,
+    S_ZSNR,
     S_VARIATION_SEED,
     S_VARIATION_STRENGTH,
     S_INIT_IMAGE,

@@ -90,6 +90,7 @@ static void put_line(FILE *f, const bl_parameters *p) {
     put_number(f, &first, "Denoising strength", p->denoising_strength);
     put_integer(f, &first, "Clip skip", p->clip_skip > 1 ? p->clip_skip : 0);
     put_text(f, &first, "RNG", p->rng);
+    put_text(f, &first, "Noise Schedule", p->noise_schedule);
     put_number(f, &first, "Hires upscale", p->hires_upscale);
     put_integer(f, &first, "Hires steps", p->hires_steps);
     put_text(f, &first, "Hires upscaler", p->hires_upscaler);

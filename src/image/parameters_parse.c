@@ -261,6 +261,7 @@ static void set_entry(bl_parameters *p, store *s, span key, span value) {
         {.key = "Denoising strength", .number = &p->denoising_strength},
         {.key = "Clip skip", .integer = &p->clip_skip},
         {.key = "RNG", .text = &p->rng},
+        {.key = "Noise Schedule", .text = &p->noise_schedule},
         {.key = "Hires upscale", .number = &p->hires_upscale},
         {.key = "Hires steps", .integer = &p->hires_steps},
         {.key = "Hires upscaler", .text = &p->hires_upscaler},

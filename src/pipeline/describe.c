@@ -37,6 +37,7 @@ int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, uint64_t 
                                                            : 0,
                        .clip_skip = o->clip_skip,
                        .rng = r->rng == BL_RNG_CPU ? "CPU" : NULL,
+                       .noise_schedule = m->arch->zero_snr ? "Zero Terminal SNR" : NULL,
                        .version = "Ballast " BALLAST_VERSION};
     if (r->second) { /* A1111 gives the first pass's size and how it grew */
         p.width = r->width;

@@ -79,6 +79,7 @@ static void test_sampling(void **state) {
         {"--sampler", "Euler a"},
         {"--variation-seed", "3", "--variation-strength", "0.3"},
         {"--prediction", "v"},
+        {"--zsnr"},
         {"--compat", "diffusers"},
         {"--negative", "sharp"},
     };

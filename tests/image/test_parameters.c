@@ -27,21 +27,23 @@ static const bl_parameters full = {
     .denoising_strength = 0.55,
     .clip_skip = 2,
     .rng = "CPU",
+    .noise_schedule = "Zero Terminal SNR",
     .hires_upscale = 1.5,
     .hires_steps = 15,
     .hires_upscaler = "Latent (nearest-exact)",
     .version = "ballast 0.1.0",
 };
 
-static const char full_text[] = "a lighthouse at dusk, (waves:1.2)\nsecond line\n"
-                                "Negative prompt: blurry, low quality\n"
-                                "Steps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: "
-                                "18446744073709551615, Size: 1024x768, "
-                                "Model hash: 31e35c80fc, Model: \"sd_xl, base: 1.0 \\\"final\\\"\", VAE: "
-                                "vae.safetensors, Variation seed: 5, "
-                                "Variation seed strength: 0.1, Denoising strength: 0.55, Clip skip: 2, RNG: "
-                                "CPU, Hires upscale: 1.5, Hires steps: 15, "
-                                "Hires upscaler: Latent (nearest-exact), Version: ballast 0.1.0";
+static const char full_text[] =
+    "a lighthouse at dusk, (waves:1.2)\nsecond line\n"
+    "Negative prompt: blurry, low quality\n"
+    "Steps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: "
+    "18446744073709551615, Size: 1024x768, "
+    "Model hash: 31e35c80fc, Model: \"sd_xl, base: 1.0 \\\"final\\\"\", VAE: "
+    "vae.safetensors, Variation seed: 5, "
+    "Variation seed strength: 0.1, Denoising strength: 0.55, Clip skip: 2, RNG: "
+    "CPU, Noise Schedule: Zero Terminal SNR, Hires upscale: 1.5, Hires steps: 15, "
+    "Hires upscaler: Latent (nearest-exact), Version: ballast 0.1.0";
 
 static void check_text(const bl_parameters *p, const char *expected) {
     char *text;
