@@ -1,8 +1,7 @@
 #include "api/api.h"
 
 #include "core/parallel.h"
-#include "device/cpu/cpu.h"
-#include "device/sim/sim.h"
+#include "device/open/open.h"
 #include "pipeline/request.h"
 #include "sample/names.h"
 
@@ -114,32 +113,18 @@ static char *cache_dir(const char *given) {
     return strdup(path);
 }
 
-static int open_sim(ballast_context *c, const char *path, bl_error *err) {
-    bl_sim_card card;
-    c->simulated = true;
-    int result = bl_sim_card_load(&card, path, err);
-    return result ? result : bl_sim_open(&c->device, &card, &c->log, err);
-}
-
 static int open_device(ballast_context *c, const ballast_context_options *o, bl_error *err) {
     bl_cpu_options cpu = {.threads = c->threads, .log = &c->log};
     const char *name = o->device ? o->device : "cpu", *isa = o->isa ? o->isa : "auto";
     int result = find_isa(&cpu.isa_max, isa, err);
-    if (result) {
-        return result;
+    c->simulated = !strncmp(name, "sim:", 4);
+    if (!result && !strcmp(name, "cpu")) {
+        result = claim_isa(cpu.isa_max, isa, err);
+        if (!result) {
+            tell_threads(c);
+        }
     }
-    if (!strncmp(name, "sim:", 4)) {
-        return open_sim(c, name + 4, err);
-    }
-    if (strcmp(name, "cpu")) {
-        return bl_fail(err, BL_E_NOT_FOUND, "device: no \"%.60s\"; there are cpu and sim:FILE", name);
-    }
-    result = claim_isa(cpu.isa_max, isa, err);
-    if (!result) {
-        tell_threads(c);
-        result = bl_cpu_open(&c->device, &cpu, err);
-    }
-    return result;
+    return result ? result : bl_device_open(&c->device, name, &cpu, err);
 }
 
 static void free_context(ballast_context *c) {

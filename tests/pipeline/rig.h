@@ -62,13 +62,15 @@ static inline void rig_log(void *payload, int level, const char *line) {
 }
 
 /* `dtype`: as in ballast_model_options. `cache_dir`: "" for none. */
-static inline void rig_open(rig_studio *s, const char *checkpoint, const char *dtype, const char *cache_dir) {
+static inline void rig_open_on(rig_studio *s, const char *device, const char *checkpoint, const char *dtype,
+                               const char *cache_dir) {
     ballast_error err = {0};
     ballast_context_options co;
     ballast_context_options_init(&co, sizeof co);
     ballast_model_options mo;
     ballast_model_options_init(&mo, sizeof mo);
     *s = (rig_studio){0};
+    co.device = device;
     co.cache_dir = cache_dir;
     co.log = rig_log;
     co.log_payload = s;
@@ -78,6 +80,10 @@ static inline void rig_open(rig_studio *s, const char *checkpoint, const char *d
         ballast_model_open(&s->model, s->context, &mo, &err)) {
         fail_msg("%s", err.message);
     }
+}
+
+static inline void rig_open(rig_studio *s, const char *checkpoint, const char *dtype, const char *cache_dir) {
+    rig_open_on(s, "cpu", checkpoint, dtype, cache_dir);
 }
 
 static inline void rig_close(rig_studio *s) {

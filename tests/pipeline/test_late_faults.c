@@ -1,0 +1,46 @@
+/* A device that fails late, in the middle of a generation: the plugin `faulty` is the cpu device whose Nth
+ * piece of work goes wrong after it was taken, with garbage where it wrote. The picture after it must have
+ * the right bits. */
+#include "pipeline/rig.h"
+
+#define SIDE 64
+#define EVENTS 300
+
+/* Streams at a small budget, so that every kind of move is among the events. */
+static void test_every_event_fails_once(void **state) {
+    (void)state;
+    char checkpoint[BL_TEST_PATH], words[32];
+    rig_studio s;
+    rig_pictures wanted = {0};
+    ballast_error err = {0};
+    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
+    rig_open(&s, checkpoint, "f32", "");
+    ballast_generate_options o = rig_request(&wanted, SIDE);
+    o.steps = 4; /* more than 300 pieces of work */
+    rig_make(&s, &o);
+    uint64_t least = rig_planned(&s, &o, "min_budget_bytes"), all = rig_planned(&s, &o, "working_set_bytes");
+    rig_size budget = rig_bytes(least + (all - least) / 4);
+    rig_close(&s);
+    rig_open_on(&s, "faulty", checkpoint, "f32", "");
+    o.budget = budget.text;
+    for (int at = 1; at <= EVENTS; at++) {
+        rig_pictures none = {0}, got = {0};
+        o.payload = &none;
+        assert_int_equal(ballast_generate(NULL, s.model, &o, &err), BALLAST_E_DEVICE);
+        snprintf(words, sizeof words, "work %d failed late", at);
+        assert_non_null(strstr(err.message, words));
+        o.payload = &got;
+        rig_make(&s, &o);
+        rig_same(&got, &wanted, words);
+        rig_release(&none);
+        rig_release(&got);
+    }
+    rig_close(&s);
+    rig_release(&wanted);
+    unlink(checkpoint);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_event_fails_once)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
