@@ -70,6 +70,7 @@ static int load(const bl_plugin **out, const char *path, bl_error *err) {
 }
 
 static int open_plugin(bl_device **out, const char *name, const bl_log *log, bl_error *err) {
+    *out = NULL;
     char plain[NAME_MAX_LETTERS + 1] = "", path[PATH_MAX], folder[PATH_MAX];
     const char *given = getenv("BALLAST_PLUGINS");
     size_t length = strspn(name, LETTERS);
