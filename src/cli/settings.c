@@ -366,7 +366,7 @@ static int read_flag(struct settings *s, enum command command, int argc, char **
 }
 
 int settings_load(struct settings *s, enum command command, int positional_most, int argc, char **argv) {
-    *s = (struct settings){.positional_most = positional_most};
+    *s = (struct settings){0};
     int result = 0;
     for (int i = 0; i < argc && !result; i++) {
         if (argv[i][0] == '-' && argv[i][1]) {

@@ -121,7 +121,7 @@ struct settings {
     struct setting_value value[S_COUNT_OF_SETTINGS];
     char *config_path;         /* the file that was read, or NULL */
     const char *positional[2]; /* arguments without a flag */
-    int positional_count, positional_most;
+    int positional_count;
 };
 
 /* Gathers everything for `command` (CMD_CONFIG takes the flags of all). On a mistake prints one line and

@@ -147,6 +147,10 @@ static void lists_and_watermarks(void **state) {
     s.low = 0.5;
     bl_offload_watermarks(&s, 24ull << 30, &low, &high);
     assert_true(low == 0.5 && high == 0.8);
+    assert_null(bl_offload_never(&s, 22ull << 30));
+    assert_true(bl_offload_lists(bl_offload_never(&s, 24ull << 30), "vae_decoder"));
+    s.never = "unet";
+    assert_string_equal(bl_offload_never(&s, 24ull << 30), "unet");
 }
 
 int main(void) {

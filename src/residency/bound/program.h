@@ -1,5 +1,5 @@
 /* The bound's linear program: what its rows are written with. bound.c has the rows of whole modules,
- * bound_groups.c and bound_blocks.c those of the finer bound. docs/planner.md says why each holds. */
+ * groups.c and blocks.c those of the finer bound. docs/planner.md says why each holds. */
 #ifndef BALLAST_RESIDENCY_BOUND_PROGRAM_H
 #define BALLAST_RESIDENCY_BOUND_PROGRAM_H
 
@@ -22,8 +22,7 @@ static const double bl_unit = 1e9;
 
 typedef struct bl_program {
     bl_lp lp;
-    const bl_problem *p;                 /* with phases in sections, where the finer bound is asked for */
-    int phase_of[3 * BL_PROBLEM_PHASES]; /* the phase that a section belongs to */
+    const bl_problem *p; /* with phases in sections, where the finer bound is asked for */
     int cluster_count[3 * BL_PROBLEM_PHASES]; /* of a section; 0: its blocks are not looked at */
     int block_first[3 * BL_PROBLEM_PHASES];   /* first column of a section's clusters */
     bool steady;

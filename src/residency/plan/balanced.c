@@ -8,8 +8,6 @@
 #include "residency/plan/builder.h"
 #include "residency/problem/follow.h"
 
-static const char default_never[] = "text_encoder,text_encoder_2,vae_encoder,vae_decoder";
-
 typedef struct rule {
     const bl_offload_settings *s;
     bl_builder b;
@@ -214,8 +212,7 @@ int bl_balanced_plan(bl_plan *plan, const bl_problem *p, const bl_offload_settin
     rule r = {.s = s};
     r.memory = p->memory_bytes ? p->memory_bytes : p->budget_bytes;
     bl_offload_watermarks(s, r.memory, &r.low, &r.high);
-    bool large = (double)r.memory >= 22.8 * (double)(1ull << 30);
-    r.never = s->never ? s->never : large ? default_never : NULL;
+    r.never = bl_offload_never(s, r.memory);
     uint64_t limit = (uint64_t)(r.high * (double)r.memory);
     r.fits = plan->working_set_bytes <= (limit < p->budget_bytes ? limit : p->budget_bytes);
     int rc = bl_builder_open(&r.b, p, plan, err);

@@ -31,7 +31,7 @@ int bl_builder_clear_below(bl_builder *b, uint64_t offset, int after, bl_error *
 /* Takes back every move after the first `move_count`. */
 void bl_builder_undo(bl_builder *b, int move_count);
 
-/* The lowest arena level of each phase that leaves room for `need(module)` bytes under the budget: level 0
+/* The lowest arena level of each phase that leaves room for `need(p, phase)` bytes under the budget: level 0
  * where that works. Sets the plan's levels; false when even the last level is too large for some phase. */
 bool bl_builder_levels(bl_plan *plan, const bl_problem *p, uint64_t (*need)(const bl_problem *p, int phase));
 /* That level of one listed phase; level_count: none. */

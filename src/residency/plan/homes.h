@@ -9,8 +9,8 @@
 #include <stddef.h>
 
 typedef struct bl_homes {
-    uint64_t *home[BL_PROBLEM_MODULES]; /* [block_count] address while it is a resident; NULL: wherever the
-                                           pager likes */
+    uint64_t *home[BL_PROBLEM_MODULES]; /* [block_count] address while it is a resident, or BL_NOWHERE; NULL:
+                                           wherever the pager likes */
     uint8_t *pin[BL_PROBLEM_PHASES];    /* [block_count] 1: resident through the phase. NULL as above */
     uint64_t window[BL_PROBLEM_PHASES]; /* streamed blocks lie between the arena and this */
     long work;                          /* what choosing cost: blocks walked over */

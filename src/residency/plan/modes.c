@@ -12,10 +12,22 @@ bl_offload_settings bl_offload_defaults(void) {
     return (bl_offload_settings){.mode = BL_OFFLOAD_AUTO, .low = -1, .high = -1, .fit_check = true};
 }
 
+static double binary_gb(uint64_t bytes) {
+    return (double)bytes / (double)(1ull << 30);
+}
+
+static bool is_large(uint64_t memory_bytes) {
+    return binary_gb(memory_bytes) >= 22.8;
+}
+
+const char *bl_offload_never(const bl_offload_settings *s, uint64_t memory_bytes) {
+    static const char large[] = "text_encoder,text_encoder_2,vae_encoder,vae_decoder";
+    return s->never ? s->never : is_large(memory_bytes) ? large : NULL;
+}
+
 void bl_offload_watermarks(const bl_offload_settings *s, uint64_t memory_bytes, double *low, double *high) {
-    double gb = (double)memory_bytes / (double)(1ull << 30);
-    *low = gb <= 12.6 ? 0.0 : 0.2;
-    *high = gb < 22.8 ? 0.6 : 0.8;
+    *low = binary_gb(memory_bytes) <= 12.6 ? 0.0 : 0.2;
+    *high = is_large(memory_bytes) ? 0.8 : 0.6;
     if (s->low >= 0) {
         *low = s->low;
     }

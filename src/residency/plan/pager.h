@@ -11,11 +11,12 @@ typedef struct bl_pager_options {
     int distance; /* exponent of the price of a block's place: bytes / (seconds to its next use ^ distance) */
     /* NULL, or [phase_count * module_count]: the first bytes of each module that stay through each phase */
     const uint64_t *keep;
-    /* NULL, or [phase_count] of [block_count]: 1 for blocks of the phase's module that stay through it */
+    /* NULL, or [phase_count] of NULL or [block_count]: 1 for blocks of the phase's module that stay through
+     * it */
     const uint8_t *const *pin;
     int unsure; /* which of the followers that are not certain is taken to come, counted from the first of
                    them */
-    const bl_homes *layout; /* NULL, or where residents lie and others pass by: instead of `pin` there */
+    const bl_homes *homes; /* NULL, or where residents lie and others pass by: instead of `pin` there */
 } bl_pager_options;
 
 /* Fills a plan whose region_bytes, reopen and levels are set with moves. The region must hold each phase's

@@ -29,15 +29,15 @@ static double price_of(const pager *g, const bl_space_item *x) {
     return (double)x->bytes / power(g, known->use_seconds - g->prefix[g->run]);
 }
 
-/* Whether the layout says where the blocks of a phase's module lie. */
+/* Whether it is said where the blocks of a phase's module lie. */
 static bool has_homes(const pager *g, int phase) {
-    return g->o->layout && g->o->layout->pin[phase];
+    return g->o->homes && g->o->homes->pin[phase];
 }
 
 /* Whether it is streamed through the window anyway. */
 static bool passes_by(const pager *g, const bl_space_item *x, int phase) {
     return has_homes(g, g->phase) && g->missing_phase == g->phase && phase == g->phase &&
-           !g->o->layout->pin[phase][x->block];
+           !g->o->homes->pin[phase][x->block];
 }
 
 /* Whether the options want the block to stay through the present phase. Not while another waits for its
@@ -48,8 +48,8 @@ static bool stays(const pager *g, const bl_space_item *x, int phase) {
         return false;
     }
     if (has_homes(g, g->phase) && g->p->phases[g->phase].module == x->module) {
-        return phase == g->phase && o->layout->pin[phase][x->block] &&
-               x->offset == o->layout->home[x->module][x->block];
+        return phase == g->phase && o->homes->pin[phase][x->block] &&
+               x->offset == o->homes->home[x->module][x->block];
     }
     if (g->p->phases[g->phase].module == x->module) {
         return o->pin && phase == g->phase && o->pin[phase] && o->pin[phase][x->block];
@@ -70,7 +70,7 @@ static void price_items(pager *g, uint64_t low, uint64_t high) {
     }
 }
 
-/* The one place that a resident has in the layout. */
+/* The one place that a resident with a home has. */
 static bool find_home(pager *g, uint64_t bytes, uint64_t home, spot *out) {
     const bl_space *s = &g->b.space;
     price_items(g, home, home + bytes);
@@ -152,11 +152,11 @@ bool bl_pager_find_place(pager *g, spot *out) {
         bool lowest = g->o->pin && g->missing < p->run_count && g->o->pin[phase] && !g->o->pin[phase][block];
         found = find_spot(g, bytes, floor, g->plan->region_bytes, lost, lost_below, lowest, out);
         nothing += found && (lowest ? out->low : out->high - bytes) < lost_below ? lost : 0;
-    } else if (g->o->layout->pin[phase][block]) {
-        uint64_t home = g->o->layout->home[module][block];
+    } else if (g->o->homes->pin[phase][block]) {
+        uint64_t home = g->o->homes->home[module][block];
         found = home >= floor && find_home(g, bytes, home, out);
     } else {
-        uint64_t window = g->o->layout->window[phase];
+        uint64_t window = g->o->homes->window[phase];
         found = find_spot(g, bytes, floor, window, 0, 0, true, out);
         if (found) { /* at the end of the window that is away from the one that runs */
             out->at_low = out->low == floor || out->high != window;

@@ -30,34 +30,36 @@ typedef struct bl_move {
     int before;      /* run that waits for it; run_count: the next generation. Of a drop: `after` + 1 */
 } bl_move;
 
-/* A decision about a whole module, told by BALLAST_MOVE_DEBUG. */
+/* A decision about a whole module, told by BALLAST_MOVE_DEBUG. Only `balanced` makes such; the other modes
+ * decide about blocks, and their moves say it all. */
 typedef struct bl_decision {
-    int run;         /* before this run */
-    const char *op;  /* "evict", "keep", "onload", "stream". Static storage */
-    const char *why; /* "pressure", "fits", "never", "always", "low=0", "room", "needed". Static storage */
+    int run;        /* before this run */
+    const char *op; /* "evict", "keep", "onload", "stream". Static storage */
+    /* Of "evict" and "keep": "never", "always", "low=0", "fits", "pressure" or "below-low", the first that
+     * holds; of "evict" too: "room". Of "onload" and "stream": "needed". Static storage */
+    const char *why;
     int module;
-    uint64_t bytes;      /* of the module, concerned */
-    uint64_t used_bytes; /* of the region before it, activations included */
-    double low;          /* watermark, or below 0 where there is none */
+    uint64_t bytes;      /* of the whole module, however much of it is on the device */
+    uint64_t used_bytes; /* before it: resident blocks, and the larger arena of this phase and the last */
+    double low;          /* the low watermark in force */
 } bl_decision;
 
 typedef struct bl_plan_phase {
     int level; /* arena level */
     uint64_t arena_bytes;
-    uint64_t resident_bytes; /* of the phase's module: on the device from the phase's first use of them to its
-                                end */
+    uint64_t resident_bytes; /* of the phase's module: on the device from their first use in the phase to
+                                their last */
     uint64_t streamed_bytes; /* of the phase's module: the rest; brought in again for later passes */
     int streamed_blocks;
     uint64_t moved_bytes; /* all that is copied while the phase runs, for itself or for later phases */
-    int move_count;
-    double seconds; /* from the end of the phase before to its own end */
+    double seconds;       /* from the end of the phase before to its own end */
     double compute_seconds;
     double wait_seconds; /* compute stands still for a copy (or does the copy itself) */
 } bl_plan_phase;
 
 typedef struct bl_plan {
     bl_offload mode;
-    const char *method; /* which of the planner's candidates it is. Static storage */
+    const char *method; /* which of the planner's candidates it is; else the mode. Static storage */
     int phase_count, run_count;
     bl_plan_phase *phases;
     bl_move *moves; /* in the order in which they are done; copies never overtake each other */
@@ -68,12 +70,13 @@ typedef struct bl_plan {
     uint64_t region_bytes; /* size of the region */
     /* filled by bl_replay */
     uint64_t peak_bytes;  /* end of the highest byte that this generation uses: blocks that it brings in or
-                             runs, and arenas; of a region opened for it, all of it */
+                             runs, and arenas; of a region opened for it alone, all of it */
     uint64_t moved_bytes; /* copied to the device in this generation */
     int onload_count;
     double seconds;
-    /* filled by the planner */
+    /* filled by bl_plan_new */
     uint64_t min_budget_bytes, working_set_bytes;
+    /* filled by bl_plan_make */
     uint64_t bound_moved_bytes; /* no schedule under this budget moves fewer */
     double bound_seconds;       /* no schedule under this budget is faster */
     double planning_seconds;

@@ -151,7 +151,6 @@ static int onload(walk *w, const bl_move *v, bl_plan_phase *phase, bl_error *err
     w->plan->moved_bytes += b->bytes;
     w->plan->onload_count++;
     phase->moved_bytes += b->bytes;
-    phase->move_count++;
     const bl_problem_phase *f =
         &w->p->phases[v->before < w->p->run_count ? bl_problem_phase_of(w->p, v->before) : 0];
     if (v->before < w->p->run_count && v->before >= f->first_run + w->p->modules[f->module].block_count) {

@@ -88,7 +88,7 @@ static int candidate(search *s, const char *method, bl_pager_options o, bl_error
         bl_plan_free(&plan);
         return rc;
     }
-    for (int i = 0; i < s->p->phase_count && !o.layout; i++) {
+    for (int i = 0; i < s->p->phase_count && !o.homes; i++) {
         if (plan->phases[i].seconds < s->best_seconds[i]) {
             s->best_seconds[i] = plan->phases[i].seconds;
             s->best_window[i] = s->window[i];
@@ -165,7 +165,7 @@ static int try_homes(search *s, bl_error *err) {
             return rc;
         }
         bl_pager_options o = s->usual;
-        o.layout = &homes;
+        o.homes = &homes;
         long before = s->later.work;
         rc = candidate(s, "residents with homes", o, err);
         s->later.work += homes.work;

@@ -7,7 +7,7 @@
 
 /* Fills pin[block_count] with 1 for blocks that should stay through the phase so that `window` bytes of
  * `room` are left for the others: streamed bytes follow compute seconds as closely as whole blocks can (error
- * diffusion, as a line is drawn on a grid). All 1 when the module fits. */
+ * diffusion, as a line is drawn on a grid). All 1 when the module fits, all 0 when no such choice does. */
 void bl_spread(uint8_t *pin, const bl_problem_module *m, const double *block_seconds, uint64_t room,
                uint64_t window);
 

@@ -311,8 +311,7 @@ static int run_block(bl_executor *e, int block, const bl_binding *binding, bl_er
     return bl_flight_end(&e->runs, &e->pool, BL_STREAM_COMPUTE, rc, err);
 }
 
-/* Waits for the items that come before `until` (all runs; copies that a run before it needed) and writes them
- * into the ledger. */
+/* Waits for all runs under way and writes them into the ledger, each behind what it waited for copies. */
 static int harvest_runs(bl_executor *e, bl_error *err) {
     double last = e->pass_began;
     int rc = 0;

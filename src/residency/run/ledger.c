@@ -57,8 +57,6 @@ int bl_ledger_add(bl_ledger *l, bl_ledger_entry entry, bl_error *err) {
     l->entries[l->count++] = entry;
     bl_ledger_stage *s = &l->stages[entry.stage];
     s->seconds += entry.seconds;
-    s->bytes += entry.bytes;
-    s->count++;
     if (entry.work == BL_WORK_ONLOAD) {
         l->moved_bytes += entry.bytes;
     }

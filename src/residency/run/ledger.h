@@ -27,8 +27,6 @@ typedef struct bl_ledger_entry {
 typedef struct bl_ledger_stage {
     char name[BL_PROBLEM_NAME];
     double seconds;
-    uint64_t bytes;
-    int count;
 } bl_ledger_stage;
 
 typedef struct bl_ledger {

@@ -22,8 +22,8 @@ json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p, bool moves);
  * result; NULL: no memory. */
 json_t *bl_ledger_json(const bl_ledger *l);
 
-/* "planned 12.1 s, was 12.4 s (+2.5%); moved 0 B of 0 B planned; peak 9.34 GB of 9.34 GB": both columns of a
- * finished generation in one line. */
+/* "planned 12.10 s, was 12.40 s (+2.5%); moved 0.000 GB of 0.000 GB planned; peak 9.340 GB of 9.340 GB
+ * planned": both columns of a finished generation in one line. */
 void bl_plan_against_ledger(char *out, size_t bytes, const bl_plan *plan, const bl_ledger *l);
 
 #endif
