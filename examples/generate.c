@@ -21,6 +21,25 @@ static int on_image(void *payload, const ballast_image *image) {
     return 0;
 }
 
+/* Notices, and after the picture where the time went. */
+static void on_log(void *payload, int level, const char *line) {
+    (void)payload;
+    (void)level;
+    fprintf(stderr, "%s\n", line);
+}
+
+static int generate(ballast_model *model, const char *prompt, char *path, ballast_error *err) {
+    ballast_generate_options o;
+    ballast_generate_options_init(&o, sizeof o); /* the model's own size, 20 steps of DPM++ 2M */
+    o.prompt = prompt;
+    o.negative_prompt = "blurry";
+    o.cfg = 6;
+    o.seed = 42;
+    o.image = on_image;
+    o.payload = path;
+    return ballast_generate(NULL, model, &o, err);
+}
+
 int main(int argc, char **argv) {
     if (argc != 4) {
         fprintf(stderr, "usage: generate MODEL PROMPT OUT.png\n");
@@ -29,19 +48,14 @@ int main(int argc, char **argv) {
     ballast_error err;
     ballast_context *context = NULL;
     ballast_model *model = NULL;
+    ballast_context_options co;
+    ballast_context_options_init(&co, sizeof co);
+    co.log = on_log;
     ballast_model_options mo;
     ballast_model_options_init(&mo, sizeof mo);
-    ballast_generate_options o;
     mo.path = argv[1];
-    ballast_generate_options_init(&o, sizeof o);
-    o.prompt = argv[2];
-    o.width = o.height = 128;
-    o.steps = 4;
-    o.seed = 42;
-    o.image = on_image;
-    o.payload = argv[3];
-    int failed = ballast_context_open(&context, NULL, &err) ||
-                 ballast_model_open(&model, context, &mo, &err) || ballast_generate(NULL, model, &o, &err);
+    int failed = ballast_context_open(&context, &co, &err) ||
+                 ballast_model_open(&model, context, &mo, &err) || generate(model, argv[2], argv[3], &err);
     if (failed) {
         fprintf(stderr, "%s\n", err.message);
     }

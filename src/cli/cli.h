@@ -116,6 +116,8 @@ int check_suffix(const char *path, const char *flag);
 /* A JSON string of text that need not be UTF-8, as names of files: where it is not, '?' stands for each byte
  * that is not ASCII. NULL: no memory. */
 struct json_t *json_name(const char *text);
+/* A seed: a number, or past 2^63 - 1, where JSON's readers stop, a string of digits. NULL: no memory. */
+struct json_t *json_seed(uint64_t seed);
 
 /* ---- suggest.c */
 

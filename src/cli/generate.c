@@ -68,8 +68,8 @@ static int write_picture(struct job *job, const ballast_image *image) {
     if (ballast_image_write_png(&o, path, job->overwrite, &err)) {
         return report_error(job->s, &err);
     }
-    json_array_append_new(job->files, json_pack("{s:o, s:I, s:i, s:i, s:i}", "path", json_name(path), "seed",
-                                                (json_int_t)image->seed, "index", image->index, "width",
+    json_array_append_new(job->files, json_pack("{s:o, s:o, s:i, s:i, s:i}", "path", json_name(path), "seed",
+                                                json_seed(image->seed), "index", image->index, "width",
                                                 image->width, "height", image->height));
     if (!setting_on(job->s, S_JSON) && !setting_on(job->s, S_QUIET)) {
         printf("%s\n", path);

@@ -139,6 +139,12 @@ int check_suffix(const char *path, const char *flag) {
     return 0;
 }
 
+json_t *json_seed(uint64_t seed) {
+    char digits[24];
+    snprintf(digits, sizeof digits, "%" PRIu64, seed);
+    return seed <= INT64_MAX ? json_integer((json_int_t)seed) : json_string(digits);
+}
+
 json_t *json_name(const char *text) {
     json_t *value = json_string(text);
     char *copy = value ? NULL : strdup(text);

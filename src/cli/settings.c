@@ -38,7 +38,7 @@ static bool parse_seed(const char *text, uint64_t *out, bool *random) {
     }
     errno = 0;
     *out = strtoull(text, &end, 10);
-    return isdigit((unsigned char)*text) && !*end && !errno && *out <= INT64_MAX; /* JSON has no more */
+    return isdigit((unsigned char)*text) && !*end && !errno;
 }
 
 static bool parse_switch(const char *text, bool *on) {
@@ -76,7 +76,7 @@ static int check_value(const struct setting *s, const char *text, const char *wh
     case SET_SEED:
         return parse_seed(text, &seed, &flag)
                    ? 0
-                   : complain(where, "wants a whole number, or -1 for a random one", text);
+                   : complain(where, "wants a whole number from 0 to 2^64 - 1, or -1 for a random one", text);
     case SET_SWITCH:
         return parse_switch(text, &flag) ? 0 : complain(where, "wants on or off", text);
     }

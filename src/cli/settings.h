@@ -22,7 +22,7 @@ enum setting_kind {
     SET_TEXT,
     SET_INT,    /* min..max */
     SET_NUMBER, /* min..max */
-    SET_SEED,   /* 0..2^63-1, or -1: a random one */
+    SET_SEED,   /* 0..2^64-1, or -1: a random one */
     SET_SWITCH, /* on/off; on the command line --name means on and --no-name off */
 };
 

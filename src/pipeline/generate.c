@@ -526,11 +526,11 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
     }
     if (report && !result) {
         *report =
-            json_pack("{s:s, s:s, s:i, s:i, s:s, s:s, s:i, s:f, s:I, s:i, s:o}", "version", BALLAST_VERSION,
+            json_pack("{s:s, s:s, s:i, s:i, s:s, s:s, s:i, s:f, s:o, s:i, s:o}", "version", BALLAST_VERSION,
                       "prompt", o->prompt, "width", j.width * family_of(&j)->downscale, "height",
                       j.height * family_of(&j)->downscale, "sampler", bl_sampler_name(j.r.sampler),
                       "schedule", bl_schedule_name(j.r.base->schedule), "steps", o->steps, "cfg", o->cfg,
-                      "seed", (json_int_t)o->seed, "images", j.r.images, "batches", batches);
+                      "seed", bl_tell_seed(o->seed), "images", j.r.images, "batches", batches);
         batches = NULL;
         result = *report ? 0 : bl_fail_memory(err, "the report", 0);
     }

@@ -149,20 +149,6 @@ static int check_counts(bl_request *r, const ballast_generate_options *o, bl_err
     return result;
 }
 
-/* Seeds end up as numbers in JSON, whose writer and many readers stop at 2^63 - 1. */
-static int check_seed(uint64_t seed, int images, const char *what, bl_error *err) {
-    if (seed > (uint64_t)INT64_MAX - (uint64_t)(images - 1)) {
-        return bl_fail(err, BL_E_ARGUMENT, "%s: %llu and the seeds of %d pictures go past %lld", what,
-                       (unsigned long long)seed, images, (long long)INT64_MAX);
-    }
-    return 0;
-}
-
-static int check_seeds(const bl_request *r, const ballast_generate_options *o, bl_error *err) {
-    int result = check_seed(o->seed, r->images, "seed", err);
-    return result ? result : check_seed(o->variation_seed, r->images, "variation-seed", err);
-}
-
 static int check_clip_skip(int skip, const bl_architecture *arch, bl_error *err) {
     int layers = bl_clip_text_layers(&arch->text[0]);
     if (skip < 0 || skip > layers) {
@@ -278,9 +264,6 @@ int bl_request_check(bl_request *out, const ballast_generate_options *o, const b
     int result = o->prompt ? 0 : bl_fail(err, BL_E_ARGUMENT, "prompt: there is none");
     if (!result) {
         result = check_counts(&r, o, err);
-    }
-    if (!result) {
-        result = check_seeds(&r, o, err);
     }
     if (!result) {
         result = check_clip_skip(o->clip_skip, arch, err);

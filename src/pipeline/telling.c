@@ -30,6 +30,12 @@ json_t *bl_tell_report(const bl_generation *g) {
                      bl_ledger_json(&g->ledger));
 }
 
+json_t *bl_tell_seed(uint64_t seed) {
+    char digits[24];
+    snprintf(digits, sizeof digits, "%llu", (unsigned long long)seed);
+    return seed <= INT64_MAX ? json_integer((json_int_t)seed) : json_string(digits);
+}
+
 /* Does --dtype bf16, or where the rest is in bf16 already --vae-dtype bf16, change this module? */
 static bool would_change(const bl_generation *g, bl_module module) {
     bool vae = module == BL_VAE_DECODER || module == BL_VAE_ENCODER;

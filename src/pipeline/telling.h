@@ -10,6 +10,9 @@
 /* A finished generation's plan and ledger: a new object {"plan", "ledger"}, or NULL. */
 json_t *bl_tell_report(const bl_generation *g);
 
+/* A seed: a number, or past 2^63 - 1, where JSON's readers stop, a string of digits. NULL: no memory. */
+json_t *bl_tell_seed(uint64_t seed);
+
 /* The timing line of a finished generation, then, if `hints` and if something could be better, a line with
  * one hint; with `both` also a line that holds the plan against the ledger. Each goes to the log. */
 void bl_tell(const bl_generation *g, bool hints, bool both);

@@ -143,6 +143,32 @@ static void expect_same_pixels(const char *one, const char *other) {
     bl_picture_clear(&b);
 }
 
+/* torch's generator of the CPU takes a seed's low 32 bits, its card's all 64. */
+static void test_large_seed(void **state) {
+    static const char *const rngs[] = {"cpu", "gpu"};
+    outcome o = {0};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        BALLAST(&o, "generate", "-m", model, "-p", "a cat", "-W", "64", "-H", "64", "-s", "1", "-S",
+                "9223372036854775808", "--rng", rngs[i], "--json", "--overwrite", "-o", "seed-a.png");
+        assert_int_equal(o.code, 0);
+        expect_contains(o.out, "\"seed\": \"9223372036854775808\"");
+        BALLAST(&o, "generate", "-m", model, "-p", "a cat", "-W", "64", "-H", "64", "-s", "1", "-S", "0",
+                "--rng", rngs[i], "--json", "--overwrite", "-o", "seed-b.png");
+        assert_int_equal(o.code, 0);
+        expect_contains(o.out, "\"seed\": 0");
+        bl_picture large, small;
+        ballast_error err;
+        assert_int_equal(bl_png_read(&large, "seed-a.png", &err), 0);
+        assert_int_equal(bl_png_read(&small, "seed-b.png", &err), 0);
+        size_t bytes = (size_t)(large.width * large.height * 3);
+        assert_int_equal(memcmp(large.rgb, small.rgb, bytes) != 0, i);
+        bl_picture_clear(&large);
+        bl_picture_clear(&small);
+    }
+    rig_free(&o);
+}
+
 /* Seeds go up by one a picture; a picture of a batch is the one its seed gives alone. */
 static void test_several(void **state) {
     outcome o = {0};
@@ -363,12 +389,12 @@ static void test_settings(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),    cmocka_unit_test(test_same_seed),
-        cmocka_unit_test(test_to_stdout),  cmocka_unit_test(test_several),
-        cmocka_unit_test(test_parameters), cmocka_unit_test(test_image_to_image),
-        cmocka_unit_test(test_latents),    cmocka_unit_test(test_json),
-        cmocka_unit_test(test_samplers),   cmocka_unit_test(test_settings),
-        cmocka_unit_test(test_upscalers),
+        cmocka_unit_test(test_goldens),        cmocka_unit_test(test_same_seed),
+        cmocka_unit_test(test_large_seed),     cmocka_unit_test(test_to_stdout),
+        cmocka_unit_test(test_several),        cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_image_to_image), cmocka_unit_test(test_latents),
+        cmocka_unit_test(test_json),           cmocka_unit_test(test_samplers),
+        cmocka_unit_test(test_settings),       cmocka_unit_test(test_upscalers),
     };
     return cmocka_run_group_tests_name("cli.pictures", tests, setup, rig_close);
 }

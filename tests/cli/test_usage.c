@@ -89,7 +89,7 @@ static void test_bad_values(void **state) {
         {"--cfg", "x", "number"},
         {"--cfg", "nan", "number"},
         {"--seed", "-5", "whole number"},
-        {"--seed", "9223372036854775808", "whole number"},
+        {"--seed", "18446744073709551616", "2^64 - 1"},
         {"--batch", "0", "from 1 to"},
         {"--count", "0", "from 1 to"},
         {"--strength", "1.5", "0 to 1"},

@@ -86,6 +86,33 @@ static void test_seeds(void **state) {
     rig_close(&s);
 }
 
+/* After the last seed there is comes the first. JSON's readers stop at 2^63 - 1: past it, a seed is a string.
+ */
+static void test_largest_seed(void **state) {
+    char checkpoint[BL_TEST_PATH];
+    rig_studio s = {0};
+    seen got = {0};
+    (void)state;
+    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
+    open_model(&s, checkpoint, NULL, NULL);
+    ballast_generate_options o = request(&got);
+    o.count = 2;
+    o.seed = UINT64_MAX;
+    json_t *report = rig_generate(&s, &o);
+    assert_string_equal(json_string_value(json_object_get(report, "seed")), "18446744073709551615");
+    json_decref(report);
+    assert_true(got.seeds[0] == UINT64_MAX && got.seeds[1] == 0);
+    assert_non_null(strstr(got.parameters[0], "Seed: 18446744073709551615,"));
+    assert_non_null(strstr(got.parameters[1], "Seed: 0,"));
+    got.count = 0;
+    o.count = 1;
+    o.seed = INT64_MAX;
+    report = rig_generate(&s, &o);
+    assert_true(json_integer_value(json_object_get(report, "seed")) == INT64_MAX);
+    json_decref(report);
+    rig_close(&s);
+}
+
 static void test_one_hint(void **state) {
     char checkpoint[BL_TEST_PATH];
     rig_studio s = {0};
@@ -328,6 +355,7 @@ static void test_name_in_latin1(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_largest_seed),
         cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_one_hint),
         cmocka_unit_test(test_reserve),
