@@ -148,7 +148,8 @@ typedef struct bl_device_ops {
                 uint64_t offset, bl_stream stream, bl_error *err);
 
     /* Runs the ops of one block. Blocks of a pass run in order, 0 first; what one writes into the arena later
-     * ones read. */
+     * ones read. What a graph keeps (bl_keep) stays for the graphs that run after it in arenas at the same
+     * offset and name it too. */
     int (*run)(bl_executable *x, int block, const bl_binding *b, bl_stream stream, bl_error *err);
 
     int (*event_open)(bl_event **out, bl_device *d, bl_error *err);

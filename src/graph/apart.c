@@ -63,9 +63,11 @@ static void take_tensors_apart(bl_graph *to, const bl_graph *from, int shares, i
         t.first_op = t.last_op = -1;
         to->tensors[i] = t;
         t.batch = t.n;
+        const uint64_t bytes_of_one = bl_tensor_bytes(&t) / (uint64_t)t.n;
         for (int k = 0; k < shares; k++) {
             t.item = k * items;
             t.n = t.batch - t.item < items ? t.batch - t.item : items;
+            t.kept_at = from->tensors[i].kept_at + (t.kept ? bytes_of_one * (uint64_t)t.item : 0);
             to->tensors[share_of(i, k, from->tensor_count)] = t;
         }
     }

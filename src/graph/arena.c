@@ -44,8 +44,8 @@ static bool share_place(planner *p, int i, const bl_op_memory *memory) {
     const bl_op *op = &p->g->ops[i];
     const bl_tensor *out = &p->g->tensors[op->out];
     int which = memory->inplace;
-    if (which < 0 || out->place != BL_ARENA || op->in[which] == BL_NONE ||
-        p->g->tensors[op->in[which]].place != BL_ARENA) {
+    if (which < 0 || out->place != BL_ARENA || out->kept || op->in[which] == BL_NONE ||
+        p->g->tensors[op->in[which]].place != BL_ARENA || p->g->tensors[op->in[which]].kept) {
         return false;
     }
     for (int j = 0; j < BL_OP_INPUTS; j++) { /* the same tensor under another name must not be overwritten */
@@ -69,7 +69,7 @@ static void make_items(planner *p, const bl_op_memory *memory, bool *inplace) {
         item *it = &p->items[i];
         if (i < p->g->tensor_count) {
             const bl_tensor *t = &p->g->tensors[i];
-            bool used = t->place == BL_ARENA && t->first_op >= 0;
+            bool used = t->place == BL_ARENA && t->first_op >= 0 && !t->kept;
             it->bytes = used ? bl_align_up(bl_tensor_bytes(t), BL_ALIGN) : 0;
             it->first = t->first_op;
             it->last = t->last_op;
@@ -188,10 +188,14 @@ static void find_live_peak(const planner *p, bl_arena_plan *out, uint64_t *live)
     }
 }
 
+/* Behind the kept tensors, which have their places. */
 static void read_offsets(const planner *p, bl_arena_plan *out) {
     for (int i = 0; i < p->count; i++) {
         const item *it = &p->items[p->items[i].owner];
-        uint64_t offset = p->items[i].bytes ? it->offset : UINT64_MAX;
+        uint64_t offset = p->items[i].bytes ? p->g->kept_bytes + it->offset : UINT64_MAX;
+        if (i < p->g->tensor_count && p->g->tensors[i].kept) {
+            offset = p->g->tensors[i].kept_at;
+        }
         if (i < p->g->tensor_count) {
             out->tensor_offset[i] = offset;
         } else {
@@ -228,6 +232,8 @@ int bl_arena_plan_make(bl_arena_plan *out, const bl_graph *g, const bl_op_memory
             read_offsets(&p, &plan);
         }
     }
+    plan.bytes += g->kept_bytes;
+    plan.live_bytes += g->kept_bytes;
     *out = plan;
 done:
     free(live);

@@ -1,5 +1,6 @@
 /* The arena plan: an offset for every activation and every kernel's scratch, found by liveness before
- * anything runs. The size found is the graph's exact peak. */
+ * anything runs. The size found is the graph's exact peak. Kept tensors are at the begin, and live through
+ * all of it. */
 #ifndef BALLAST_GRAPH_ARENA_H
 #define BALLAST_GRAPH_ARENA_H
 

@@ -63,7 +63,8 @@ static void count_reads(folding *f) {
 }
 
 static bool is_large(const folding *f, bl_tensor_id t) {
-    return f->g->tensors[t].place == BL_ARENA && bl_tensor_bytes(&f->g->tensors[t]) >= f->worth;
+    return f->g->tensors[t].place == BL_ARENA && !f->g->tensors[t].kept &&
+           bl_tensor_bytes(&f->g->tensors[t]) >= f->worth;
 }
 
 static bool can_fold(const bl_graph *g, const bl_op *op) {
@@ -199,7 +200,8 @@ static void close_ranks(bl_graph *g) {
 static void find_worth(folding *f) {
     uint64_t largest = 0;
     for (int i = 0; i < f->g->tensor_count; i++) {
-        uint64_t bytes = f->g->tensors[i].place == BL_ARENA ? bl_tensor_bytes(&f->g->tensors[i]) : 0;
+        const bl_tensor *t = &f->g->tensors[i];
+        uint64_t bytes = t->place == BL_ARENA && !t->kept ? bl_tensor_bytes(t) : 0;
         largest = bytes > largest ? bytes : largest;
     }
     f->worth = largest / WORTH;

@@ -1,5 +1,7 @@
 #include "graph/building.h"
 
+#include "core/checked.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +115,37 @@ bl_tensor_id bl_input(bl_graph *g, const char *name, bl_dtype dtype, bl_layout l
     return id;
 }
 
+/* The next place for a kept tensor. */
+static void keep(bl_graph *g, bl_tensor *t) {
+    t->kept = true;
+    t->kept_at = g->kept_bytes;
+    g->kept_bytes += bl_align_up(bl_tensor_bytes(t), BL_ALIGN);
+}
+
+void bl_keep(bl_graph *g, bl_tensor_id x) {
+    if (g->error.code) {
+        return;
+    }
+    if (x < 0 || g->tensors[x].place != BL_ARENA || g->tensors[x].kept) {
+        bl_fail(&g->error, BL_E_INTERNAL, "%s: only an activation can be kept, and once",
+                bl_module_name(g->module));
+        return;
+    }
+    keep(g, &g->tensors[x]);
+}
+
+bl_tensor_id bl_kept(bl_graph *g, int n, int h, int w, int c) {
+    if (g->error.code) {
+        return BL_NONE;
+    }
+    bl_tensor t = {.place = BL_ARENA, .dtype = g->dtype, .port = -1, .n = n, .h = h, .w = w, .c = c};
+    bl_tensor_id id = new_tensor(g, &t);
+    if (id != BL_NONE) {
+        keep(g, &g->tensors[id]);
+    }
+    return id;
+}
+
 bl_weight_id bl_weight_new(bl_graph *g, bl_weight_kind kind, const int64_t *shape, int rank,
                            const char *const *names, int parts) {
     if (no_block(g)) {
@@ -167,7 +200,7 @@ int bl_graph_finish(bl_graph *g, bl_error *err) {
         out->first_op = i;
         out->last_op = i;
     }
-    if (!g->error.code && (!g->op_count || !g->output_count)) {
+    if (!g->error.code && (!g->op_count || (!g->output_count && !g->kept_bytes))) {
         bl_fail(&g->error, BL_E_INTERNAL, "%s: a graph without ops or outputs", bl_module_name(g->module));
     }
     if (g->error.code) {

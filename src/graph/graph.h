@@ -46,6 +46,8 @@ typedef struct bl_tensor {
     int n, h, w, c;
     int item, batch;       /* of a share of a batch (apart.h): its first item, and all there are; else 0 */
     int port;              /* index among the inputs or among the outputs; -1 in the arena */
+    bool kept;             /* an activation that stays when the graph has run: see bl_keep */
+    uint64_t kept_at;      /* its offset in the arena */
     int first_op, last_op; /* first op that writes it, last op that reads or writes it */
 } bl_tensor;
 
@@ -126,6 +128,7 @@ typedef struct bl_graph {
     bl_op *ops;
     bl_block *blocks;
     int tensor_count, weight_count, op_count, block_count, input_count, output_count;
+    uint64_t kept_bytes; /* of the arena's begin, where kept tensors lie */
     /* while building: */
     int tensor_room, weight_room, op_room, block_room;
     const char *const *taps; /* NULL-terminated, or NULL */
@@ -167,6 +170,16 @@ void bl_tap(bl_graph *g, bl_tensor_id x, const char *format, ...) __attribute__(
 /* The same for what diffusers holds as tokens [n, h * w, c]. */
 void bl_tap_tokens(bl_graph *g, bl_tensor_id x, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* A prologue is a graph that runs once, before another that runs many times and reads what the prologue left:
+ * kept tensors. They lie at the arena's begin, one behind the other in the order in which they are kept, and
+ * nothing else of either graph is put there. So both graphs name the same tensors in the same order, and run
+ * in arenas that begin at one address.
+ *
+ * Keeps an activation of this graph: it is written once and stays. */
+void bl_keep(bl_graph *g, bl_tensor_id x);
+/* What a prologue kept: [n, h, w, c] of the graph's dtype. Only to be read. */
+bl_tensor_id bl_kept(bl_graph *g, int n, int h, int w, int c);
 
 bl_tensor_id bl_sinusoid(bl_graph *g, bl_tensor_id input, int dim);
 bl_tensor_id bl_embed(bl_graph *g, bl_tensor_id ids, bl_weight_id tokens, bl_weight_id positions);

@@ -38,6 +38,7 @@ static bool fits(bl_graph *g, bl_op *op, bl_tensor *out) {
     out->layout = BL_CHANNELS_LAST;
     out->dtype = g->dtype;
     out->port = -1;
+    out->kept = false;
     const char *fault = bl_op_rows[op->kind].shape(g, op, out);
     if (fault) {
         bl_fail(&g->error, BL_E_INTERNAL, "%s, block %s: %s: %s ([%d %d %d %d], [%d %d %d %d])",

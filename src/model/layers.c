@@ -192,6 +192,20 @@ bl_tensor_id bl_net_pixel_attention(bl_graph *g, bl_tensor_id x, const char *nam
     return bl_net_linear(g, y, bl_path_make("%s.to_out.0", name).s, channels, BL_ACT_NONE, x);
 }
 
+/* Keys and values of the context as a transformer block reads them: [n,T,1,2 channels]. */
+static bl_tensor_id context_keys(bl_graph *g, bl_tensor_id tokens, const char *block, int channels) {
+    bl_path names[2] = {bl_path_make("%s.attn2.to_k", block), bl_path_make("%s.attn2.to_v", block)};
+    return bl_net_projections(g, tokens, names, 2, channels, false);
+}
+
+void bl_net_keep_context(bl_graph *g, bl_tensor_id tokens, const char *name, int channels, int depth) {
+    for (int i = 0; i < depth; i++) {
+        bl_path block = bl_path_make("%s.transformer_blocks.%d", name, i);
+        bl_graph_block(g, "%s.attn2", block.s);
+        bl_keep(g, context_keys(g, tokens, block.s, channels));
+    }
+}
+
 bl_tensor_id bl_net_transformer_block(bl_graph *g, bl_tensor_id x, bl_net_context context, const char *name,
                                       int heads) {
     int channels = bl_net_channels(g, x);
@@ -208,9 +222,9 @@ bl_tensor_id bl_net_transformer_block(bl_graph *g, bl_tensor_id x, bl_net_contex
 
     y = bl_net_layer_norm(g, x, bl_path_make("%s.norm2", name).s, BL_NET_LAYER_NORM_EPS);
     bl_path query = bl_path_make("%s.attn2.to_q", name);
-    bl_path other[2] = {bl_path_make("%s.attn2.to_k", name), bl_path_make("%s.attn2.to_v", name)};
     bl_tensor_id q = bl_net_projections(g, y, &query, 1, channels, false);
-    bl_tensor_id kv = bl_net_projections(g, context.tokens, other, 2, channels, false);
+    bl_tensor_id kv = context.tokens == BL_NONE ? bl_kept(g, context.batch, context.rows, 1, 2 * channels)
+                                                : context_keys(g, context.tokens, name, channels);
     o.k_offset = 0;
     o.v_offset = channels;
     o.key_counts = context.counts;

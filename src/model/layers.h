@@ -82,10 +82,16 @@ bl_tensor_id bl_net_pixel_attention(bl_graph *g, bl_tensor_id x, const char *nam
 
 /* What a transformer reads beside x. */
 typedef struct bl_net_context {
-    bl_tensor_id tokens; /* [n,T,1,k] */
+    bl_tensor_id tokens; /* [n,T,1,k]; or BL_NONE: a prologue kept what the blocks make of it */
+    int batch, rows;     /* n and T, where there are no tokens */
     bl_tensor_id
         counts; /* an I32 input [n,1,1,1]: how many of its tokens each of the batch has; or BL_NONE: all */
 } bl_net_context;
+
+/* The prologue of a transformer of `depth` blocks and as many channels: keeps each block's keys and values of
+ * the context, [n,T,1,2 channels]. Starts a block of the graph for each, called "<name of the block>.attn2".
+ */
+void bl_net_keep_context(bl_graph *g, bl_tensor_id tokens, const char *name, int channels, int depth);
 
 /* BasicTransformerBlock: self attention, attention to `context`, GEGLU; LayerNorm before each. */
 bl_tensor_id bl_net_transformer_block(bl_graph *g, bl_tensor_id x, bl_net_context context, const char *name,

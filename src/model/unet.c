@@ -110,13 +110,42 @@ static bl_tensor_id up(unet *u, bl_tensor_id x, int index) {
     return x;
 }
 
+static bl_tensor_id context_input(bl_graph *g, const bl_unet_architecture *c, bl_unet_shape s) {
+    return bl_input(g, "context", BL_F32, BL_CHANNELS_LAST, s.batch, s.tokens, 1, c->context_dim);
+}
+
+static void keep(bl_graph *g, const bl_unet_architecture *c, bl_tensor_id tokens, bl_path name, int level,
+                 int depth) {
+    bl_net_keep_context(g, tokens, name.s, c->channels[level], depth);
+}
+
+/* In the order in which the transformers of build() come: so they are kept, and so they are found. */
+static void build_prologue(bl_graph *g, const bl_unet_architecture *c, bl_unet_shape s) {
+    bl_tensor_id context = context_input(g, c, s);
+    bl_graph_block(g, "context");
+    bl_tensor_id tokens = bl_import(g, context);
+    for (int level = 0; level < c->levels; level++) {
+        for (int i = 0; i < c->resnets[level]; i++) {
+            keep(g, c, tokens, bl_path_make("down_blocks.%d.attentions.%d", level, i), level,
+                 c->down_depth[level][i]);
+        }
+    }
+    keep(g, c, tokens, bl_path_make("mid_block.attentions.0"), c->levels - 1, c->mid_depth);
+    for (int index = 0; index < c->levels; index++) {
+        int level = c->levels - 1 - index;
+        for (int i = 0; i <= c->resnets[level]; i++) {
+            keep(g, c, tokens, bl_path_make("up_blocks.%d.attentions.%d", index, i), level,
+                 c->up_depth[index][i]);
+        }
+    }
+}
+
 static void build(unet *u, bl_unet_shape s) {
     bl_graph *g = u->g;
     const bl_unet_architecture *c = u->arch;
     bl_tensor_id sample = bl_input(g, "sample", BL_F32, BL_NCHW, s.batch, s.height, s.width, c->in_channels);
     bl_tensor_id timestep = bl_input(g, "timestep", BL_F32, BL_CHANNELS_LAST, s.batch, 1, 1, 1);
-    bl_tensor_id context =
-        bl_input(g, "context", BL_F32, BL_CHANNELS_LAST, s.batch, s.tokens, 1, c->context_dim);
+    bl_tensor_id context = s.form == BL_UNET_STEP ? BL_NONE : context_input(g, c, s);
     bl_tensor_id text_embeds = BL_NONE, time_ids = BL_NONE;
     u->context.counts =
         s.own_lengths ? bl_input(g, "context_rows", BL_I32, BL_CHANNELS_LAST, s.batch, 1, 1, 1) : BL_NONE;
@@ -128,7 +157,9 @@ static void build(unet *u, bl_unet_shape s) {
 
     bl_graph_block(g, "conv_in");
     embed_time(u, timestep, text_embeds, time_ids);
-    u->context.tokens = bl_import(g, context);
+    u->context.tokens = context == BL_NONE ? BL_NONE : bl_import(g, context);
+    u->context.batch = s.batch;
+    u->context.rows = s.tokens;
     bl_tensor_id x = bl_net_conv(g, bl_import(g, sample), "conv_in", c->channels[0], 3, plain);
     bl_tap(g, x, "conv_in");
     push_skip(u, x);
@@ -148,6 +179,9 @@ static void build(unet *u, bl_unet_shape s) {
 int bl_unet_graph(bl_graph **out, const bl_unet_architecture *arch, bl_unet_shape shape, bl_dtype dtype,
                   const char *const *taps, bl_error *err) {
     *out = NULL;
+    if (shape.form == BL_UNET_PROLOGUE) {
+        shape.height = shape.width = 1;
+    }
     int rc = bl_net_check_shape(BL_UNET, shape.batch, shape.height, shape.width, shape.tokens, err);
     if (rc) {
         return rc;
@@ -157,6 +191,10 @@ int bl_unet_graph(bl_graph **out, const bl_unet_architecture *arch, bl_unet_shap
         return bl_fail_memory(err, "a graph", sizeof *g);
     }
     unet u = {.g = g, .arch = arch, .late_crop = shape.late_crop};
-    build(&u, shape);
+    if (shape.form == BL_UNET_PROLOGUE) {
+        build_prologue(g, arch, shape);
+    } else {
+        build(&u, shape);
+    }
     return bl_net_finish(out, g, err);
 }

@@ -8,6 +8,15 @@
 
 #include <stdbool.h>
 
+/* Some of the UNet depends on nothing that changes from step to step: the keys and values that its
+ * transformers make of the text. It comes whole, or in two graphs that give the same bits. */
+typedef enum bl_unet_form {
+    BL_UNET_WHOLE,
+    BL_UNET_PROLOGUE, /* makes and keeps (bl_keep) what all steps have in common: inputs: "context" alone. No
+                         outputs. Blocks: each transformer block's, "<its name>.attn2" */
+    BL_UNET_STEP      /* the rest: inputs as of the whole, without "context". Blocks as of the whole */
+} bl_unet_form;
+
 typedef struct bl_unet_shape {
     int batch;         /* conditional and unconditional count as two */
     int height, width; /* of the latent; any size */
@@ -15,6 +24,7 @@ typedef struct bl_unet_shape {
     bool own_lengths;  /* contexts of a batch differ in length: "context_rows" says how long each is */
     bool late_crop;    /* where a side is odd, on the way up: convolve twice the side, then leave out the last
                           row or    column, as A1111 does; else the side is right before the convolution */
+    bl_unet_form form; /* the prologue's shape is batch and tokens alone */
 } bl_unet_shape;
 
 /* Inputs  "sample"   F32 NCHW [batch, 4, height, width], scaled as the model wants it.

@@ -130,11 +130,35 @@ static void test_arena(void **state) {
     bl_graph_free(&g);
 }
 
+/* Shares of what is kept are views of the whole, as those of the host's tensors are. */
+static void test_kept(void **state) {
+    (void)state;
+    bl_error err = {0};
+    bl_graph *g = bl_graph_new(BL_UNET, BL_F32, NULL);
+    bl_graph_block(g, "only");
+    bl_kept(g, 5, 1, 1, 16);
+    bl_tensor_id kept = bl_kept(g, 5, 3, 1, 8); /* 96 bytes each */
+    bl_export(g, bl_activation(g, kept, BL_ACT_SILU), "y", BL_CHANNELS_LAST);
+    assert_int_equal(bl_graph_finish(g, &err), 0);
+    bl_graph *a = apart(g);
+    assert_non_null(a);
+    assert_int_equal(a->kept_bytes, g->kept_bytes);
+    for (int i = 0; i < a->op_count; i += 2) {
+        const bl_tensor *share = &a->tensors[a->ops[i].in[0]];
+        assert_true(share->kept && share->item == i / 2 * 2);
+        assert_int_equal(share->kept_at, g->tensors[kept].kept_at + (uint64_t)share->item * 96);
+    }
+    assert_int_equal(arena_of(a), g->kept_bytes + 2 * 96);
+    bl_graph_free(&a);
+    bl_graph_free(&g);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_nothing_to_take_apart),
         cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

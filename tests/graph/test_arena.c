@@ -171,11 +171,47 @@ static void test_resized_in_place(void **state) {
     bl_graph_free(&g);
 }
 
+/* Kept tensors lie at the begin in the order of keeping, in the graph that writes them as in the one that
+ * reads them, and nothing else is put there, not even over them in place. */
+static void test_kept_are_at_the_begin(void **state) {
+    (void)state;
+    bl_graph *writer = bl_graph_new(BL_UNET, BL_F32, NULL), *reader = bl_graph_new(BL_UNET, BL_F32, NULL);
+    bl_error err = {0};
+    bl_graph_block(writer, "only");
+    bl_tensor_id x = bl_import(writer, bl_input(writer, "x", BL_F32, BL_CHANNELS_LAST, 1, 5, 1, 3));
+    bl_tensor_id both[2] = {bl_activation(writer, x, BL_ACT_SILU), bl_activation(writer, x, BL_ACT_GELU)};
+    bl_keep(writer, both[0]);
+    bl_keep(writer, both[1]);
+    assert_int_equal(bl_graph_finish(writer, &err), 0); /* without outputs */
+    bl_graph_block(reader, "only");
+    bl_tensor_id first = bl_kept(reader, 1, 5, 1, 3), second = bl_kept(reader, 1, 5, 1, 3);
+    bl_tensor_id sum = bl_add(reader, first, second);
+    bl_export(reader, bl_activation(reader, sum, BL_ACT_SILU), "y", BL_CHANNELS_LAST);
+    assert_int_equal(bl_graph_finish(reader, &err), 0);
+
+    bl_op_memory over[3] = {{.inplace = 0}, {.inplace = 0}, {.inplace = 0}};
+    bl_arena_plan w, r;
+    assert_int_equal(bl_arena_plan_make(&w, writer, over, &err), 0);
+    assert_int_equal(bl_arena_plan_make(&r, reader, over, &err), 0);
+    const uint64_t each = BL_ALIGN; /* 60 bytes and some more */
+    assert_true(writer->kept_bytes == 2 * each && reader->kept_bytes == 2 * each);
+    assert_true(w.tensor_offset[both[0]] == 0 && w.tensor_offset[both[1]] == each);
+    assert_true(r.tensor_offset[first] == 0 && r.tensor_offset[second] == each);
+    assert_true(w.tensor_offset[x] == 2 * each && r.tensor_offset[sum] == 2 * each);
+    assert_true(w.bytes == 3 * each && w.live_bytes == 3 * each);
+    assert_true(!w.inplace[1] && !w.inplace[2] && !r.inplace[0] && r.inplace[1]);
+    bl_arena_plan_free(&w);
+    bl_arena_plan_free(&r);
+    bl_graph_free(&writer);
+    bl_graph_free(&reader);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_overlaps),
         cmocka_unit_test(test_inplace_needs_a_dying_input),
         cmocka_unit_test(test_resized_in_place),
+        cmocka_unit_test(test_kept_are_at_the_begin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

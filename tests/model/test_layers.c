@@ -54,13 +54,13 @@ static int heads(const layer_case *c) {
 
 static bl_tensor_id transformer(const layer_case *c) {
     int level = c->module[strlen("down_blocks.")] - '0';
-    return bl_net_transformer(c->g, c->h, (bl_net_context){input(c, "context"), BL_NONE}, c->module, heads(c),
-                              c->r->arch.unet.down_depth[level][0], GROUPS);
+    return bl_net_transformer(c->g, c->h, (bl_net_context){.tokens = input(c, "context"), .counts = BL_NONE},
+                              c->module, heads(c), c->r->arch.unet.down_depth[level][0], GROUPS);
 }
 
 static bl_tensor_id transformer_block(const layer_case *c) {
-    return bl_net_transformer_block(c->g, c->h, (bl_net_context){input(c, "context"), BL_NONE}, c->module,
-                                    heads(c));
+    return bl_net_transformer_block(
+        c->g, c->h, (bl_net_context){.tokens = input(c, "context"), .counts = BL_NONE}, c->module, heads(c));
 }
 
 static bl_tensor_id downsample(const layer_case *c) {

@@ -126,8 +126,9 @@ static void autoencoders(void **state) {
 }
 
 static void unets(void **state) {
-    static const bl_unet_shape sizes[] = {
-        {2, 24, 20, 77, false, false}, {1, 21, 13, 9, false, true}, {3, 5, 6, 77, true, false}};
+    static const bl_unet_shape sizes[] = {{2, 24, 20, 77, false, false, BL_UNET_WHOLE},
+                                          {1, 21, 13, 9, false, true, BL_UNET_WHOLE},
+                                          {3, 5, 6, 77, true, false, BL_UNET_WHOLE}};
     (void)state;
     for (int t = 0; t < type_count(); t++) {
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
