@@ -116,6 +116,11 @@ typedef struct ballast_model_options {
     const char *prediction; /* "auto": what the checkpoint says; "epsilon"; "v" */
     const char *zsnr;       /* trained with betas rescaled to zero terminal SNR? "auto": what the checkpoint
                                says; "on"; "off" */
+    /* [text_encoder_count], or NULL: files or folders with text encoders to use instead of the checkpoint's
+     * own, or for a unet alone. Which one a file holds is read from its tensors; a file may hold both of
+     * SDXL's. */
+    const char *const *text_encoder_paths;
+    size_t text_encoder_count;
 } ballast_model_options;
 
 BALLAST_API void ballast_model_options_init(ballast_model_options *options, size_t struct_size);

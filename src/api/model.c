@@ -79,6 +79,19 @@ static int override_zero_snr(bl_architecture *arch, const char *name, bl_error *
     return 0;
 }
 
+static int take_text_encoders(bl_checkpoint *ckpt, const ballast_model_options *o, bl_error *err) {
+    int result = 0;
+    if (o->text_encoder_count && !o->text_encoder_paths) {
+        return bl_fail(err, BL_E_ARGUMENT, "text_encoder_paths is NULL, though text_encoder_count is not 0");
+    }
+    for (size_t i = 0; i < o->text_encoder_count && !result; i++) {
+        const char *path = o->text_encoder_paths[i];
+        result = path && *path ? bl_checkpoint_take_text_encoders(ckpt, path, err)
+                               : bl_fail(err, BL_E_ARGUMENT, "text-encoder: no file was given");
+    }
+    return result;
+}
+
 static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_error *err) {
     bl_device_caps caps = bl_device_caps_of(m->context->device);
     int result = find_dtype(&m->dtype, o->dtype ? o->dtype : "auto", "dtype", &caps, err);
@@ -88,6 +101,9 @@ static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_
     }
     if (!result) {
         result = bl_checkpoint_open(&m->ckpt, o->path, o->vae_path, err);
+    }
+    if (!result) {
+        result = take_text_encoders(m->ckpt, o, err);
     }
     if (!result) {
         result = bl_architecture_detect(&m->arch, m->ckpt, err);

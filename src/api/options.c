@@ -12,7 +12,7 @@
     _Static_assert(sizeof(type) == offsetof(type, field) + sizeof(((type *)NULL)->field), \
                    #type " ends with " #field)
 ENDS_WITH(ballast_context_options, log_payload);
-ENDS_WITH(ballast_model_options, zsnr);
+ENDS_WITH(ballast_model_options, text_encoder_count);
 ENDS_WITH(ballast_generate_options, payload);
 ENDS_WITH(ballast_plan_options, svg_path);
 ENDS_WITH(ballast_png_options, parameters);

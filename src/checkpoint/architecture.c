@@ -57,24 +57,29 @@ static void set_text_rules(bl_architecture *a, const bl_checkpoint *c) {
         a->text[e].context_norm = rules->context_norm;
     }
     if (a->family == &bl_sd2) { /* see there */
+        const bl_module_files *text = &c->modules[BL_TEXT_ENCODER];
+        bool open_clip = text->naming == BL_NAMES_OPEN_CLIP;
         a->text[0].context_skip =
-            c->modules[BL_TEXT_ENCODER].naming == BL_NAMES_OPEN_CLIP && a->text[0].layers != 23;
+            open_clip ? a->text[0].layers != 23 : text->given && a->text[0].layers == 24;
     }
 }
 
 static int detect_texts(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
     if (!bl_checkpoint_has_module(c, BL_TEXT_ENCODER)) {
-        return bl_fail(err, BL_E_FORMAT,
-                       "%.400s holds a unet but no text encoder that is known; a whole model is needed",
-                       c->path);
+        return bl_fail(
+            err, BL_E_FORMAT,
+            "%.400s holds a unet but no text encoder that is known; give one with --text-encoder FILE",
+            c->path);
     }
     int rc = bl_detect_text(&a->text[0], c, BL_TEXT_ENCODER, a->family, err);
     if (rc || a->unet.adm_dim == 0) {
         return rc;
     }
     if (!bl_checkpoint_has_module(c, BL_TEXT_ENCODER_2)) {
-        return bl_fail(err, BL_E_FORMAT, "%.400s holds an SDXL unet but not the second text encoder",
-                       c->path);
+        return bl_fail(
+            err, BL_E_FORMAT,
+            "%.400s holds an SDXL unet but not the second text encoder; give it with --text-encoder FILE",
+            c->path);
     }
     rc = bl_detect_text(&a->text[1], c, BL_TEXT_ENCODER_2, a->family, err);
     return rc ? rc

@@ -26,14 +26,14 @@ int bl_add_file(bl_checkpoint *c, const char *path, bl_error *err) {
     return rc;
 }
 
-static bool is_folder(const char *path) {
+bool bl_is_folder(const char *path) {
     struct stat s;
     return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
 }
 
 /* The autoencoder that replaces the checkpoint's own. */
 static int open_vae(bl_checkpoint *c, const char *vae_path, bl_error *err) {
-    if (is_folder(vae_path)) {
+    if (bl_is_folder(vae_path)) {
         return bl_open_vae_folder(c, vae_path, err);
     }
     int rc = bl_add_file(c, vae_path, err);
@@ -81,6 +81,13 @@ static int open_single_file(bl_checkpoint *c, const char *vae_path, bl_error *er
         return rc;
     }
     bl_find_single_file_modules(c, 0);
+    bl_module_files *unet = &c->modules[BL_UNET];
+    if (unet->present && unet->naming == BL_NAMES_DIFFUSERS && !unet->prefix[0]) { /* out of a folder */
+        rc = bl_config_beside(&unet->config, c->path, err);
+    }
+    if (rc) {
+        return rc;
+    }
     return open_beside(c, !vae_path, err);
 }
 
@@ -106,7 +113,7 @@ int bl_checkpoint_open(bl_checkpoint **out, const char *path, const char *vae_pa
         goto fail;
     }
     cut_index_name(c->path);
-    c->folder = is_folder(c->path);
+    c->folder = bl_is_folder(c->path);
     rc = c->folder ? bl_open_folder(c, c->path, err) : open_single_file(c, vae_path, err);
     if (!rc && vae_path) {
         rc = open_vae(c, vae_path, err);

@@ -24,6 +24,12 @@ typedef struct bl_checkpoint bl_checkpoint;
  * bl_checkpoint_close. Errors: those of bl_safetensors_open; BL_E_FORMAT for damaged configuration files;
  * BL_E_NOT_FOUND for a folder without weights. */
 int bl_checkpoint_open(bl_checkpoint **out, const char *path, const char *vae_path, bl_error *err);
+
+/* Takes text encoders out of another file or folder, those that the unet can read of all that are there, in
+ * place of the checkpoint's own. May be called several times. Errors: those of opening; BL_E_FORMAT where
+ * none fits, BL_E_ARGUMENT where the same was taken before. The checkpoint can only be closed then. */
+int bl_checkpoint_take_text_encoders(bl_checkpoint *ckpt, const char *path, bl_error *err);
+
 void bl_checkpoint_close(bl_checkpoint **ckpt);
 
 /* The path it was opened by. Borrowed. */

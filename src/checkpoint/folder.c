@@ -8,11 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PATH_ROOM 4096
-
-static int join(char *out, const char *folder, const char *name, bl_error *err) {
-    int n = snprintf(out, PATH_ROOM, "%s/%s", folder, name);
-    return n < PATH_ROOM ? 0 : bl_fail(err, BL_E_ARGUMENT, "path too long: %.400s...", folder);
+int bl_join_path(char out[BL_PATH_ROOM], const char *folder, const char *name, bl_error *err) {
+    int n = snprintf(out, BL_PATH_ROOM, "%s%s%s", folder, *name ? "/" : "", name);
+    return n < BL_PATH_ROOM ? 0 : bl_fail(err, BL_E_ARGUMENT, "path too long: %.400s...", folder);
 }
 
 /* Opens every shard that the index names, each once. */
@@ -40,8 +38,8 @@ static int open_shards(bl_checkpoint *c, const char *folder, const char *index_p
         if (json_object_get(seen, file)) {
             continue;
         }
-        char path[PATH_ROOM];
-        rc = join(path, folder, file, err);
+        char path[BL_PATH_ROOM];
+        rc = bl_join_path(path, folder, file, err);
         rc = rc ? rc : bl_add_file(c, path, err);
         if (rc) {
             goto done;
@@ -71,13 +69,13 @@ static int check_shards(const bl_checkpoint *c, const bl_module_files *p, bl_err
 
 /* Opens the weights in `folder`; *p gets their range, or stays absent if there are none. */
 static int open_weights(bl_checkpoint *c, bl_module_files *p, const char *folder, bl_error *err) {
-    char path[PATH_ROOM];
+    char path[BL_PATH_ROOM];
     bl_weights_file chosen;
     int rc = bl_choose_weights(&chosen, folder, err);
     if (rc || !chosen.name[0]) {
         return rc;
     }
-    rc = join(path, folder, chosen.name, err);
+    rc = bl_join_path(path, folder, chosen.name, err);
     if (!rc && chosen.pickle) {
         rc = bl_fail(
             err, BL_E_UNSUPPORTED,
@@ -95,19 +93,49 @@ static int open_weights(bl_checkpoint *c, bl_module_files *p, const char *folder
     return rc ? rc : check_shards(c, p, err);
 }
 
-static int open_text_encoder(bl_checkpoint *c, bl_module module, const char *folder, bl_error *err) {
-    bl_module_files *p = &c->modules[module];
-    char path[PATH_ROOM];
-    int rc = open_weights(c, p, folder, err), file;
-    if (rc || !p->present) {
+/* CLIP's configuration for text and pictures together holds that of the text: transformers reads it so, too.
+ */
+static void take_text_config(json_t **config) {
+    const char *type = json_string_value(json_object_get(*config, "model_type"));
+    json_t *inner = json_object_get(*config, "text_config");
+    if (type && strcmp(type, "clip") == 0 && json_is_object(inner)) {
+        json_incref(inner);
+        json_decref(*config);
+        *config = inner;
+    }
+}
+
+int bl_config_beside(json_t **out, const char *path, bl_error *err) {
+    *out = NULL;
+    char beside[BL_PATH_ROOM];
+    const char *slash = strrchr(path, '/');
+    if (!bl_is_weights_name(slash ? slash + 1 : path)) {
+        return 0;
+    }
+    int n = slash ? snprintf(beside, sizeof beside, "%.*s/config.json", (int)(slash - path), path)
+                  : snprintf(beside, sizeof beside, "config.json");
+    if (n >= (int)sizeof beside) {
+        return 0; /* no such file can be opened */
+    }
+    int rc = bl_json_load(out, beside, err);
+    take_text_config(out);
+    return rc;
+}
+
+int bl_open_text_encoder_folder(bl_checkpoint *c, bl_module_files *out, const char *folder, bl_error *err) {
+    char path[BL_PATH_ROOM];
+    int rc = open_weights(c, out, folder, err), file;
+    if (rc || !out->present) {
         return rc;
     }
-    p->naming =
-        bl_find_in_files(c, p->first_file, p->file_count, "", "embeddings.token_embedding.weight", &file)
+    out->naming =
+        bl_find_in_files(c, out->first_file, out->file_count, "", "embeddings.token_embedding.weight", &file)
             ? BL_NAMES_CLIP_BARE
             : BL_NAMES_DIFFUSERS;
-    rc = join(path, folder, "config.json", err);
-    return rc ? rc : bl_json_load(&p->config, path, err);
+    rc = bl_join_path(path, folder, "config.json", err);
+    rc = rc ? rc : bl_json_load(&out->config, path, err);
+    take_text_config(&out->config);
+    return rc;
 }
 
 /* *found: were there weights? */
@@ -115,13 +143,13 @@ static int open_vae_files(bl_checkpoint *c, const char *folder, bool *found, bl_
     static const char *const sides[] = {"encoder.", "decoder."};
     bl_module_files files = {.present = false};
     json_t *config = NULL;
-    char path[PATH_ROOM];
+    char path[BL_PATH_ROOM];
     *found = false;
     int rc = open_weights(c, &files, folder, err);
     if (rc || !files.present) {
         return rc;
     }
-    rc = join(path, folder, "config.json", err);
+    rc = bl_join_path(path, folder, "config.json", err);
     rc = rc ? rc : bl_json_load(&config, path, err);
     for (int i = 0; i < 2 && !rc; i++) {
         bl_module_files *p = &c->modules[i ? BL_VAE_DECODER : BL_VAE_ENCODER], half;
@@ -137,11 +165,11 @@ static int open_vae_files(bl_checkpoint *c, const char *folder, bool *found, bl_
 }
 
 int bl_open_vae_folder(bl_checkpoint *c, const char *folder, bl_error *err) {
-    char inner[PATH_ROOM];
+    char inner[BL_PATH_ROOM];
     bool found;
     int rc = open_vae_files(c, folder, &found, err);
     if (!rc && !found) { /* a whole pipeline's folder: its autoencoder is meant */
-        rc = join(inner, folder, "vae", err);
+        rc = bl_join_path(inner, folder, "vae", err);
         rc = rc ? rc : open_vae_files(c, inner, &found, err);
     }
     if (!rc && !found) {
@@ -151,13 +179,13 @@ int bl_open_vae_folder(bl_checkpoint *c, const char *folder, bl_error *err) {
 }
 
 int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err) {
-    char path[PATH_ROOM];
+    char path[BL_PATH_ROOM];
     bool found;
-    int rc = join(path, folder, "model_index.json", err);
+    int rc = bl_join_path(path, folder, "model_index.json", err);
     rc = rc ? rc : bl_json_load(&c->index, path, err);
-    rc = rc ? rc : join(path, folder, "scheduler/scheduler_config.json", err);
+    rc = rc ? rc : bl_join_path(path, folder, "scheduler/scheduler_config.json", err);
     rc = rc ? rc : bl_json_load(&c->scheduler, path, err);
-    rc = rc ? rc : join(path, folder, "unet", err);
+    rc = rc ? rc : bl_join_path(path, folder, "unet", err);
     rc = rc ? rc : open_weights(c, &c->modules[BL_UNET], path, err);
     if (rc) {
         return rc;
@@ -169,12 +197,12 @@ int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err) {
             "single file, give the file's own path",
             folder);
     }
-    rc = join(path, folder, "unet/config.json", err);
+    rc = bl_join_path(path, folder, "unet/config.json", err);
     rc = rc ? rc : bl_json_load(&c->modules[BL_UNET].config, path, err);
-    rc = rc ? rc : join(path, folder, "text_encoder", err);
-    rc = rc ? rc : open_text_encoder(c, BL_TEXT_ENCODER, path, err);
-    rc = rc ? rc : join(path, folder, "text_encoder_2", err);
-    rc = rc ? rc : open_text_encoder(c, BL_TEXT_ENCODER_2, path, err);
-    rc = rc ? rc : join(path, folder, "vae", err);
+    rc = rc ? rc : bl_join_path(path, folder, "text_encoder", err);
+    rc = rc ? rc : bl_open_text_encoder_folder(c, &c->modules[BL_TEXT_ENCODER], path, err);
+    rc = rc ? rc : bl_join_path(path, folder, "text_encoder_2", err);
+    rc = rc ? rc : bl_open_text_encoder_folder(c, &c->modules[BL_TEXT_ENCODER_2], path, err);
+    rc = rc ? rc : bl_join_path(path, folder, "vae", err);
     return rc ? rc : open_vae_files(c, path, &found, err);
 }

@@ -9,11 +9,13 @@
 
 #define BL_PREFIX_BYTES 64
 #define BL_WRAPPER_BYTES 24
+#define BL_PATH_ROOM 4096
 #define BL_MAX_FILES 256 /* shards of all modules; published models have fewer than 20 */
 
 /* Where one module's tensors are. */
 typedef struct bl_module_files {
     bool present;
+    bool given;                   /* by bl_checkpoint_take_text_encoders */
     int first_file, file_count;   /* in bl_checkpoint.files */
     char prefix[BL_PREFIX_BYTES]; /* before each name: "model.diffusion_model." */
     bl_naming naming;
@@ -35,6 +37,10 @@ struct bl_checkpoint {
     size_t yaml_bytes;
 };
 
+/* out = folder/name, or folder where `name` is "". */
+int bl_join_path(char out[BL_PATH_ROOM], const char *folder, const char *name, bl_error *err);
+bool bl_is_folder(const char *path);
+
 /* Opens one more file. */
 int bl_add_file(bl_checkpoint *c, const char *path, bl_error *err);
 
@@ -44,8 +50,19 @@ typedef struct bl_weights_file {
     bool index, pickle;
 } bl_weights_file;
 
+/* Is this a name that weights have in a module's folder, as a single file? */
+bool bl_is_weights_name(const char *name);
+
 /* Chooses between the variants in a module's folder, which need not be there. */
 int bl_choose_weights(bl_weights_file *out, const char *folder, bl_error *err);
+
+/* The config.json beside a file that has one of the names that weights have in a module's folder; NULL if it
+ * has another name or there is none. The caller owns *out. */
+int bl_config_beside(json_t **out, const char *path, bl_error *err);
+
+/* Opens the weights and the configuration in a text encoder's folder; *out stays absent if there are none.
+ * The caller owns out->config, also after an error. */
+int bl_open_text_encoder_folder(bl_checkpoint *c, bl_module_files *out, const char *folder, bl_error *err);
 
 /* Fills modules from the folder at `folder` (one that holds unet/, vae/ ...). */
 int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err);

@@ -99,15 +99,17 @@ int bl_refuse_unet(const bl_checkpoint *c, const bl_unet_architecture *u, bl_err
     }
     bool first = bl_checkpoint_has_module(c, BL_TEXT_ENCODER),
          second = bl_checkpoint_has_module(c, BL_TEXT_ENCODER_2);
+    bool own =
+        !c->modules[BL_TEXT_ENCODER].given && !c->modules[BL_TEXT_ENCODER_2].given && (first || second);
     /* One encoder of OpenCLIP's beside conditions: the refiner has pooled text and five sizes among them,
      * unCLIP models a picture's embedding. */
     bool alone = u->adm_dim && first && !second && c->modules[BL_TEXT_ENCODER].naming == BL_NAMES_OPEN_CLIP;
-    bool refines = alone && u->adm_dim == u->context_dim + (BL_SIZE_VALUES - 1) * BL_SIZE_VALUE_DIM;
-    if (refines || (u->adm_dim && second && !first)) {
+    bool refines = u->adm_dim == u->context_dim + (BL_SIZE_VALUES - 1) * BL_SIZE_VALUE_DIM;
+    if ((refines && (alone || !own)) || (own && u->adm_dim && second && !first)) {
         return refuse(c, "SDXL's refiner (one text encoder, and an aesthetic score among its conditions)",
                       err);
     }
-    if (alone || bl_has_tensor(c, BL_UNET, "class_embedding.linear_1.weight")) {
+    if ((own && alone) || bl_has_tensor(c, BL_UNET, "class_embedding.linear_1.weight")) {
         return refuse(c, "an unCLIP or upscaling model (its unet is conditioned on a picture's embedding)",
                       err);
     }

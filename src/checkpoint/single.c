@@ -123,6 +123,7 @@ void bl_find_single_file_modules(bl_checkpoint *c, int file) {
 int bl_take_vae(bl_checkpoint *c, int file, bl_error *err) {
     static const char *const prefixes[] = {"", "first_stage_model.", "vae."};
     bl_module_files halves[2] = {{.present = false}, {.present = false}};
+    json_t *config;
     char wrapper[BL_WRAPPER_BYTES] = "";
     while (!find_vae_halves(&halves[0], &halves[1], c, file, wrapper, prefixes, COUNT(prefixes)) &&
            bl_next_wrapper(wrapper, c->files[file])) {
@@ -131,12 +132,18 @@ int bl_take_vae(bl_checkpoint *c, int file, bl_error *err) {
         return bl_fail(err, BL_E_FORMAT, "%.400s holds no autoencoder (VAE) of a kind that is known",
                        bl_safetensors_path(c->files[file]));
     }
+    int rc = bl_config_beside(&config, bl_safetensors_path(c->files[file]), err);
+    if (rc) {
+        return rc;
+    }
     for (int i = 0; i < 2; i++) {
         bl_module_files *p = &c->modules[i ? BL_VAE_DECODER : BL_VAE_ENCODER];
         if (halves[i].present) {
             json_decref(p->config); /* it described the other autoencoder */
             *p = halves[i];
+            p->config = json_incref(config);
         }
     }
+    json_decref(config);
     return 0;
 }

@@ -96,6 +96,11 @@ static bool read_name(weights_name *out, const char *name) {
     return false;
 }
 
+bool bl_is_weights_name(const char *name) {
+    weights_name w;
+    return read_name(&w, name) && !w.index && !w.pickle;
+}
+
 int bl_choose_weights(bl_weights_file *out, const char *folder, bl_error *err) {
     bl_weights_file best = {.name = ""};
     int best_order = 0;

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <jansson.h>
 
@@ -19,6 +20,15 @@ static json_t *typed(const struct settings *s, enum setting_id id) {
         return json_real(setting_number(s, id));
     case SET_SWITCH:
         return json_boolean(setting_on(s, id));
+    case SET_FILES: {
+        const char **files = setting_files(s, id);
+        json_t *list = json_array();
+        for (int i = 0; files && files[i]; i++) {
+            json_array_append_new(list, json_name(files[i]));
+        }
+        free(files);
+        return list;
+    }
     default:
         return json_name(text);
     }
@@ -45,6 +55,16 @@ static int print_json(const struct settings *s) {
     return 0;
 }
 
+/* "name = value"; of several files, a line each. */
+static void print_line(const struct settings *s, enum setting_id id) {
+    for (const char *text = s->value[id].text; text;) {
+        const char *end = setting_table[id].kind == SET_FILES ? strchr(text, '\n') : NULL;
+        printf("%s%s = %.*s\n", id == S_CONFIG ? "# " : "", setting_table[id].name,
+               end ? (int)(end - text) : (int)strlen(text), text);
+        text = end ? end + 1 : NULL;
+    }
+}
+
 /* What is printed can be used as a config file: where values come from stands in comments. */
 static void print_lines(const struct settings *s) {
     printf("# config file: %s\n", s->config_path ? s->config_path : "none");
@@ -58,7 +78,7 @@ static void print_lines(const struct settings *s) {
                 printf("\n# from the %s\n", origin == FROM_DEFAULT ? "defaults" : origins[origin]);
             }
             any = true;
-            printf("%s%s = %s\n", i == S_CONFIG ? "# " : "", setting_table[i].name, s->value[i].text);
+            print_line(s, (enum setting_id)i);
         }
     }
     printf("\n# not set\n");

@@ -104,10 +104,18 @@ int open_session(struct session *out, const struct settings *s, const char *path
     mo.vae_dtype = setting_text(s, S_VAE_DTYPE);
     mo.prediction = setting_text(s, S_PREDICTION);
     mo.zsnr = !setting_text(s, S_ZSNR) ? "auto" : setting_on(s, S_ZSNR) ? "on" : "off";
-    if (ballast_model_open(&out->model, out->context, &mo, &err)) {
-        return report_error(s, &err);
+    const char **encoders = setting_files(s, S_TEXT_ENCODER);
+    if (!encoders) {
+        fprintf(stderr, "ballast: out of memory\n");
+        return EXIT_OURS;
     }
-    return 0;
+    mo.text_encoder_paths = encoders;
+    while (encoders[mo.text_encoder_count]) {
+        mo.text_encoder_count++;
+    }
+    int result = ballast_model_open(&out->model, out->context, &mo, &err);
+    free(encoders);
+    return result ? report_error(s, &err) : 0;
 }
 
 void close_session(struct session *session) {

@@ -9,6 +9,8 @@ const struct setting setting_table[S_COUNT_OF_SETTINGS] = {
     [S_MODEL] = {"model", 'm', SET_TEXT, MODEL, "FILE", NULL, 0, 0,
                  "checkpoint: a .safetensors file or a diffusers folder (default: the embedded model)"},
     [S_VAE] = {"vae", 0, SET_TEXT, MODEL, "FILE", NULL, 0, 0, "take the VAE from this file"},
+    [S_TEXT_ENCODER] = {"text-encoder", 0, SET_FILES, MODEL, "FILE", NULL, 0, 0,
+                        "take text encoders from this file; again for another"},
     [S_PROMPT] = {"prompt", 'p', SET_TEXT, PICTURE, "TEXT", NULL, 0, 0,
                   "what to draw; (word:1.2), [word] and BREAK as in A1111"},
     [S_NEGATIVE] = {"negative", 'n', SET_TEXT, PICTURE, "TEXT", NULL, 0, 0, "what to avoid"},

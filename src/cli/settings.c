@@ -60,6 +60,7 @@ static int check_value(const struct setting *s, const char *text, const char *wh
     char range[96];
     switch (s->kind) {
     case SET_TEXT:
+    case SET_FILES:
         return 0;
     case SET_INT:
     case SET_NUMBER:
@@ -91,8 +92,10 @@ static int set(struct settings *s, int id, const char *text, enum setting_origin
     if (result) {
         return result;
     }
-    char *copy = strdup(text);
-    if (!copy) {
+    const char *before = s->value[id].text;
+    bool more = setting_table[id].kind == SET_FILES && before && s->value[id].origin == origin;
+    char *copy = NULL;
+    if (asprintf(&copy, "%s%s%s", more ? before : "", more ? "\n" : "", text) < 0) {
         return complain(where, "out of memory", NULL);
     }
     free(s->value[id].text);
@@ -408,6 +411,25 @@ const char *setting_text(const struct settings *s, enum setting_id id) {
 bool setting_on(const struct settings *s, enum setting_id id) {
     bool on = false;
     return s->value[id].text && parse_switch(s->value[id].text, &on) && on;
+}
+
+const char **setting_files(const struct settings *s, enum setting_id id) {
+    const char *text = s->value[id].text ? s->value[id].text : "";
+    size_t files = *text ? 1 : 0;
+    for (const char *p = text; *p; p++) {
+        files += *p == '\n';
+    }
+    const char **list = malloc((files + 1) * sizeof *list + strlen(text) + 1);
+    if (!list) {
+        return NULL;
+    }
+    char *at = (char *)(list + files + 1);
+    memcpy(at, text, strlen(text) + 1);
+    for (size_t i = 0; i < files; i++) {
+        list[i] = strsep(&at, "\n");
+    }
+    list[files] = NULL;
+    return list;
 }
 
 double setting_number(const struct settings *s, enum setting_id id) {

@@ -20,6 +20,7 @@ enum command {
 
 enum setting_kind {
     SET_TEXT,
+    SET_FILES,  /* may be given several times: one a line in its value */
     SET_INT,    /* min..max */
     SET_NUMBER, /* min..max */
     SET_SEED,   /* 0..2^64-1, or -1: a random one */
@@ -43,6 +44,7 @@ struct setting {
 enum setting_id {
     S_MODEL,
     S_VAE,
+    S_TEXT_ENCODER,
     S_PROMPT,
     S_NEGATIVE,
     S_OUTPUT,
@@ -139,6 +141,9 @@ const char *setting_like(const char *typed, enum command command);
 /* Values; their form has been checked by settings_load. */
 const char *setting_text(const struct settings *s, enum setting_id id); /* NULL if not set */
 bool setting_on(const struct settings *s, enum setting_id id);
+/* The files of a SET_FILES setting, in the order in which they were given: a list that ends with NULL. The
+ * caller frees it, which is one block; NULL if memory is short. */
+const char **setting_files(const struct settings *s, enum setting_id id);
 int setting_int(const struct settings *s, enum setting_id id);
 double setting_number(const struct settings *s, enum setting_id id);
 /* A seed of -1 becomes a random one, anew at each call. */

@@ -149,6 +149,44 @@ static void test_vae(void **state) {
     bl_picture_clear(&p);
 }
 
+static bool keep_unet(void *context, char *name, bl_tensor_data *t) {
+    (void)context;
+    (void)t;
+    return !strncmp(name, "model.diffusion_model.", 22);
+}
+
+static bool keep_encoder(void *context, char *name, bl_tensor_data *t) {
+    const char *prefix = context;
+    (void)t;
+    return !strncmp(name, prefix, strlen(prefix));
+}
+
+/* A model in pieces is the model: its unet, its VAE, and each of its text encoders. */
+static void test_text_encoder(void **state) {
+    char whole[BL_TEST_PATH];
+    outcome o = {0};
+    char first[] = "conditioner.embedders.0.", second[] = "conditioner.embedders.1.";
+    (void)state;
+    bl_synth_checkpoint(whole, "sdxl", BL_SYNTH_SINGLE);
+    bl_test_rewrite("xl_unet.safetensors", whole, keep_unet, NULL, NULL, 0);
+    bl_test_rewrite("xl_vae.safetensors", whole, keep_vae, NULL, NULL, 0);
+    bl_test_rewrite("xl_1.safetensors", whole, keep_encoder, first, NULL, 0);
+    bl_test_rewrite("xl_2.safetensors", whole, keep_encoder, second, NULL, 0);
+#define TINY "-p", "fox", "-W", "64", "-H", "64", "-s", "2", "-S", "8"
+    BALLAST(&o, "generate", "-m", whole, TINY, "-o", "xl_whole.png");
+    expect_success(&o);
+    BALLAST(&o, "generate", "-m", "xl_unet.safetensors", "--vae", "xl_vae.safetensors", "--text-encoder",
+            "xl_2.safetensors", "--text-encoder", "xl_1.safetensors", TINY, "-o", "xl_pieces.png");
+    expect_success(&o);
+    assert_true(same_pixels("xl_whole.png", "xl_pieces.png"));
+    BALLAST(&o, "generate", "-m", "xl_unet.safetensors", "--text-encoder", "xl_1.safetensors", TINY, "-o",
+            "x.png");
+    EXPECT_FAILURE(&o, 2, "second text encoder", "--text-encoder FILE");
+    BALLAST(&o, "inspect", "--text-encoder", "absent", model);
+    EXPECT_FAILURE(&o, 2, "absent", "No such file");
+    rig_free(&o);
+}
+
 static void test_telling(void **state) {
     outcome o = {0};
     (void)state;
@@ -177,8 +215,9 @@ static void test_telling(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_placement), cmocka_unit_test(test_sampling), cmocka_unit_test(test_computing),
-        cmocka_unit_test(test_vae),       cmocka_unit_test(test_telling),
+        cmocka_unit_test(test_placement),    cmocka_unit_test(test_sampling),
+        cmocka_unit_test(test_computing),    cmocka_unit_test(test_vae),
+        cmocka_unit_test(test_text_encoder), cmocka_unit_test(test_telling),
     };
     return cmocka_run_group_tests_name("cli.flags", tests, setup, rig_close);
 }

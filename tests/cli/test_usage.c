@@ -177,6 +177,10 @@ static void test_config_is_a_config(void **state) {
     EXPECT_SETTING("prompt", "\"a #1 fox = \\\"best\\\"\"", "config file", "--config", "copy");
     EXPECT_SETTING("steps", "9", "config file", "--config", "copy");
     EXPECT_SETTING("fit-check", "false", "config file", "--config", "copy");
+    BALLAST(&o, "config", "--text-encoder", "a", "--text-encoder", "b c");
+    write_text("copy", o.out);
+    EXPECT_SETTING("text-encoder", "[\"a\", \"b c\"]", "config file", "--config", "copy");
+    EXPECT_SETTING("text-encoder", "[\"d\"]", "command line", "--config", "copy", "--text-encoder", "d");
     rig_free(&o);
 }
 
