@@ -64,8 +64,7 @@ static inline double cheapest(const bl_problem *p, int module) {
 }
 
 static inline double phase_room(const bl_problem *p, int phase) {
-    const bl_problem_phase *f = &p->phases[phase];
-    uint64_t arena = f->levels[f->level_count - 1].arena_bytes;
+    uint64_t arena = bl_problem_least_arena(p, phase);
     return arena < p->budget_bytes ? (double)(p->budget_bytes - arena) / bl_unit : 0;
 }
 
@@ -85,12 +84,7 @@ static inline int following(const bl_program *l, int phase) {
 
 /* One copy for each use, one thing at a time: nobody has to take longer, nor to copy more. */
 static inline double longest(const bl_problem *p) {
-    double sum = 0;
-    for (int i = 0; i < p->phase_count; i++) {
-        const bl_problem_phase *f = &p->phases[i];
-        sum += f->passes * (f->levels[0].pass_seconds + p->modules[f->module].copy_seconds);
-    }
-    return 2 * sum;
+    return 2 * bl_problem_one_by_one(p);
 }
 
 /* Where in the average pass of phase i its module is copied. */

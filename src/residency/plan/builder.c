@@ -13,6 +13,26 @@ void bl_builder_close(bl_builder *b) {
     memset(b, 0, sizeof *b);
 }
 
+/* The block lies there from now on. False: something else does. */
+static bool take_place(bl_builder *b, int module, int block, uint64_t offset) {
+    uint64_t bytes = b->p->modules[module].blocks[block].bytes;
+    if (!bl_space_insert(&b->space, (bl_space_item){offset, bytes, module, block})) {
+        return false;
+    }
+    b->at[module][block] = offset;
+    b->resident_bytes[module] += bytes;
+    b->used_bytes += bytes;
+    return true;
+}
+
+static void leave_place(bl_builder *b, int module, int block) {
+    uint64_t bytes = b->p->modules[module].blocks[block].bytes;
+    bl_space_remove(&b->space, bl_space_index(&b->space, b->at[module][block], module, block));
+    b->at[module][block] = BL_NOWHERE;
+    b->resident_bytes[module] -= bytes;
+    b->used_bytes -= bytes;
+}
+
 int bl_builder_open(bl_builder *b, const bl_problem *p, bl_plan *plan, bl_error *err) {
     memset(b, 0, sizeof *b);
     b->p = p;
@@ -31,17 +51,12 @@ int bl_builder_open(bl_builder *b, const bl_problem *p, bl_plan *plan, bl_error 
         }
         for (int k = 0; k < mod->block_count; k++) {
             const bl_problem_block *x = &mod->blocks[k];
-            b->at[m][k] = plan->reopen ? BL_NOWHERE : x->resident_at;
-            if (b->at[m][k] == BL_NOWHERE) {
-                continue;
-            }
-            if (!bl_space_insert(&b->space, (bl_space_item){x->resident_at, x->bytes, m, k})) {
+            b->at[m][k] = BL_NOWHERE;
+            if (!plan->reopen && x->resident_at != BL_NOWHERE && !take_place(b, m, k, x->resident_at)) {
                 rc = bl_fail(err, BL_E_ARGUMENT, "module %s, block %s: lies over another resident block",
                              mod->name, x->name);
                 break;
             }
-            b->resident_bytes[m] += x->bytes;
-            b->used_bytes += x->bytes;
         }
     }
     if (rc) {
@@ -52,14 +67,10 @@ int bl_builder_open(bl_builder *b, const bl_problem *p, bl_plan *plan, bl_error 
 
 int bl_builder_onload(bl_builder *b, int module, int block, uint64_t offset, int after, int before,
                       bl_error *err) {
-    uint64_t bytes = b->p->modules[module].blocks[block].bytes;
-    if (!bl_space_insert(&b->space, (bl_space_item){offset, bytes, module, block})) {
+    if (!take_place(b, module, block, offset)) {
         return bl_fail(err, BL_E_INTERNAL, "plan %s: block %s put where there is no room", b->plan->method,
                        b->p->modules[module].blocks[block].name);
     }
-    b->at[module][block] = offset;
-    b->resident_bytes[module] += bytes;
-    b->used_bytes += bytes;
     return bl_plan_add_move(
         b->plan,
         (bl_move){.module = module, .block = block, .offset = offset, .after = after, .before = before}, err);
@@ -70,11 +81,7 @@ int bl_builder_drop(bl_builder *b, int module, int block, int after, bl_error *e
     if (offset == BL_NOWHERE) {
         return 0;
     }
-    uint64_t bytes = b->p->modules[module].blocks[block].bytes;
-    bl_space_remove(&b->space, bl_space_index(&b->space, offset, module, block));
-    b->at[module][block] = BL_NOWHERE;
-    b->resident_bytes[module] -= bytes;
-    b->used_bytes -= bytes;
+    leave_place(b, module, block);
     return bl_plan_add_move(b->plan,
                             (bl_move){.module = module,
                                       .block = block,
@@ -104,17 +111,10 @@ int bl_builder_clear_below(bl_builder *b, uint64_t offset, int after, bl_error *
 void bl_builder_undo(bl_builder *b, int move_count) {
     while (b->plan->move_count > move_count) {
         const bl_move *v = &b->plan->moves[--b->plan->move_count];
-        uint64_t bytes = b->p->modules[v->module].blocks[v->block].bytes;
         if (v->drop) {
-            bl_space_insert(&b->space, (bl_space_item){v->offset, bytes, v->module, v->block});
-            b->at[v->module][v->block] = v->offset;
-            b->resident_bytes[v->module] += bytes;
-            b->used_bytes += bytes;
+            take_place(b, v->module, v->block, v->offset);
         } else {
-            bl_space_remove(&b->space, bl_space_index(&b->space, v->offset, v->module, v->block));
-            b->at[v->module][v->block] = BL_NOWHERE;
-            b->resident_bytes[v->module] -= bytes;
-            b->used_bytes -= bytes;
+            leave_place(b, v->module, v->block);
         }
     }
 }
@@ -155,15 +155,13 @@ bool bl_builder_region_works(const bl_problem *p, const bl_plan *levels, uint64_
 }
 
 uint64_t bl_builder_region(const bl_problem *p, const bl_plan *levels) {
-    uint64_t all = 0, arena = 0, budget = p->budget_bytes / BL_ALIGN * BL_ALIGN;
-    bool used[BL_PROBLEM_MODULES] = {false};
+    uint64_t all = bl_problem_weights(p, 0, p->listed_phases), arena = 0;
+    uint64_t budget = p->budget_bytes / BL_ALIGN * BL_ALIGN;
     for (int i = 0; i < p->listed_phases; i++) {
         const bl_problem_phase *f = &p->phases[i];
         int level =
             i < p->phase_count ? levels->phases[i].level : bl_builder_level(p, i, bl_builder_one_block(p, i));
         uint64_t bytes = level < f->level_count ? f->levels[level].arena_bytes : 0;
-        all += used[f->module] ? 0 : p->modules[f->module].bytes;
-        used[f->module] = true;
         arena = bytes > arena ? bytes : arena;
     }
     return all + arena < budget ? all + arena : budget;

@@ -37,7 +37,7 @@ bool bl_builder_levels(bl_plan *plan, const bl_problem *p, uint64_t (*need)(cons
 /* That level of one listed phase; level_count: none. */
 int bl_builder_level(const bl_problem *p, int phase, uint64_t need);
 
-/* What `auto` needs beside an arena: room for the largest block. */
+/* What a mode that streams needs beside an arena: room for the largest block. */
 uint64_t bl_builder_one_block(const bl_problem *p, int phase);
 /* Whether a region of this size can be worked in: every phase's arena at its level and one block fit. */
 bool bl_builder_region_works(const bl_problem *p, const bl_plan *levels, uint64_t region_bytes);

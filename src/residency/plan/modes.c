@@ -59,20 +59,9 @@ static uint64_t module_bytes(const bl_problem *p, int phase) {
     return p->modules[p->phases[phase].module].bytes;
 }
 
-static uint64_t largest_block(const bl_problem *p, int phase) {
-    return p->modules[p->phases[phase].module].largest_block;
-}
-
 static uint64_t all_bytes(const bl_problem *p, int phase) {
     (void)phase;
-    bool used[BL_PROBLEM_MODULES] = {false};
-    uint64_t sum = 0;
-    for (int i = 0; i < p->phase_count; i++) {
-        int m = p->phases[i].module;
-        sum += used[m] ? 0 : p->modules[m].bytes;
-        used[m] = true;
-    }
-    return sum;
+    return bl_problem_weights(p, 0, p->phase_count);
 }
 
 static const double gigabyte = 1e9;
@@ -81,15 +70,16 @@ typedef uint64_t need_fn(const bl_problem *p, int phase);
 
 /* What a mode must have on the device beside a phase's arena. */
 static need_fn *needed(bl_offload mode) {
-    return mode == BL_OFFLOAD_NONE ? all_bytes : mode == BL_OFFLOAD_MODEL ? module_bytes : largest_block;
+    return mode == BL_OFFLOAD_NONE    ? all_bytes
+           : mode == BL_OFFLOAD_MODEL ? module_bytes
+                                      : bl_builder_one_block;
 }
 
 int bl_mode_refuse(const bl_problem *p, bl_offload mode, bl_error *err) {
     uint64_t least = 0;
     int worst = 0;
     for (int i = 0; i < p->phase_count; i++) {
-        const bl_problem_phase *f = &p->phases[i];
-        uint64_t bytes = f->levels[f->level_count - 1].arena_bytes + needed(mode)(p, i);
+        uint64_t bytes = bl_problem_least_arena(p, i) + needed(mode)(p, i);
         if (bytes > least) {
             least = bytes;
             worst = i;
@@ -116,6 +106,25 @@ static uint64_t largest_arena(const bl_plan *plan) {
     return arena;
 }
 
+/* Brings in what is missing of a module, above the arena. False in *fits when there is no room for it. */
+static int bring_in(bool *fits, bl_builder *b, int module, uint64_t arena, int after, int before,
+                    bl_error *err) {
+    const bl_problem_module *m = &b->p->modules[module];
+    int rc = 0;
+    for (int k = 0; k < m->block_count && !rc; k++) {
+        uint64_t offset;
+        if (b->at[module][k] != BL_NOWHERE) {
+            continue;
+        }
+        if (!bl_space_top_fit(&b->space, arena, b->plan->region_bytes, m->blocks[k].bytes, &offset)) {
+            *fits = false;
+            return 0;
+        }
+        rc = bl_builder_onload(b, module, k, offset, after, before, err);
+    }
+    return rc;
+}
+
 /* Everything is brought in before the first run, and stays. With an open region: false in *fits when there is
  * no room between what lies there. */
 static int none_plan(bool *fits, bl_plan *plan, const bl_problem *p, bl_error *err) {
@@ -128,19 +137,7 @@ static int none_plan(bool *fits, bl_plan *plan, const bl_problem *p, bl_error *e
     *fits = true;
     rc = bl_builder_clear_below(&b, arena, -1, err);
     for (int i = 0; i < p->phase_count && !rc && *fits; i++) {
-        int m = p->phases[i].module;
-        for (int k = 0; k < p->modules[m].block_count && !rc; k++) {
-            uint64_t offset;
-            if (b.at[m][k] != BL_NOWHERE) {
-                continue;
-            }
-            if (!bl_space_top_fit(&b.space, arena, plan->region_bytes, p->modules[m].blocks[k].bytes,
-                                  &offset)) {
-                *fits = false;
-                break;
-            }
-            rc = bl_builder_onload(&b, m, k, offset, -1, 0, err);
-        }
+        rc = bring_in(fits, &b, p->phases[i].module, arena, -1, 0, err);
     }
     bl_builder_close(&b);
     return rc;
@@ -162,18 +159,7 @@ static int model_plan(bool *fits, bl_plan *plan, const bl_problem *p, bl_error *
         if (!rc) {
             rc = bl_builder_clear_below(&b, plan->phases[i].arena_bytes, run - 1, err);
         }
-        for (int k = 0; k < p->modules[m].block_count && !rc; k++) {
-            uint64_t offset;
-            if (b.at[m][k] != BL_NOWHERE) {
-                continue;
-            }
-            if (!bl_space_top_fit(&b.space, plan->phases[i].arena_bytes, plan->region_bytes,
-                                  p->modules[m].blocks[k].bytes, &offset)) {
-                *fits = false;
-                break;
-            }
-            rc = bl_builder_onload(&b, m, k, offset, run - 1, run, err);
-        }
+        rc = rc ? rc : bring_in(fits, &b, m, plan->phases[i].arena_bytes, run - 1, run, err);
     }
     bl_builder_close(&b);
     return rc;

@@ -179,11 +179,7 @@ static int try_homes(search *s, bl_error *err) {
 static int try_modes(search *s, bl_error *err) {
     static const bl_offload modes[] = {BL_OFFLOAD_NONE, BL_OFFLOAD_MODEL, BL_OFFLOAD_BALANCED,
                                        BL_OFFLOAD_SEQUENTIAL};
-    double one_by_one = 0;
-    for (int i = 0; i < s->p->phase_count; i++) {
-        const bl_problem_phase *f = &s->p->phases[i];
-        one_by_one += f->passes * (f->levels[0].pass_seconds + s->p->modules[f->module].copy_seconds);
-    }
+    double one_by_one = bl_problem_one_by_one(s->p);
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         if (modes[i] == BL_OFFLOAD_SEQUENTIAL && one_by_one > s->best->seconds) {
             continue;

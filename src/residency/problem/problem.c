@@ -196,13 +196,11 @@ static int finish_module(bl_problem *p, bl_problem_module *m, bl_error *err) {
     m->copy_seconds = 0;
     for (int b = 0; b < m->block_count; b++) {
         bl_problem_block *k = &m->blocks[b];
-        if (k->bytes > UINT64_MAX / 2 ||
-            !bl_add_u64(m->bytes, k->bytes ? bl_align_up(k->bytes, BL_ALIGN) : BL_ALIGN, &m->bytes) ||
+        if (k->bytes > UINT64_MAX / 2 || !bl_add_u64(m->bytes, bl_problem_room(k->bytes), &m->bytes) ||
             m->bytes > UINT64_MAX / 4) {
             return bl_fail(err, BL_E_ARGUMENT, "module %s: its blocks are too large to add up", m->name);
         }
-        /* A block without weights still has a place, so that every block is somewhere. */
-        k->bytes = k->bytes ? bl_align_up(k->bytes, BL_ALIGN) : BL_ALIGN;
+        k->bytes = bl_problem_room(k->bytes);
         if (!(k->copy_seconds >= 0)) {
             k->copy_seconds = p->copy_latency + (double)k->bytes / p->copy_rate;
         }
@@ -287,25 +285,46 @@ void bl_problem_clear_resident(bl_problem *p) {
     p->open_bytes = 0;
 }
 
-uint64_t bl_problem_working_set(const bl_problem *p) {
-    uint64_t weights = 0, arena = 0;
-    bool used[BL_PROBLEM_MODULES] = {false};
-    for (int i = 0; i < p->listed_phases; i++) {
-        const bl_problem_phase *f = &p->phases[i];
-        if (!used[f->module]) {
-            weights += p->modules[f->module].bytes;
-            used[f->module] = true;
-        }
-        if (f->levels[0].arena_bytes > arena) {
-            arena = f->levels[0].arena_bytes;
-        }
+uint64_t bl_problem_room(uint64_t bytes) {
+    return bytes ? bl_align_up(bytes, BL_ALIGN) : BL_ALIGN;
+}
+
+uint64_t bl_problem_weights(const bl_problem *p, int first, int count) {
+    bool counted[BL_PROBLEM_MODULES] = {false};
+    uint64_t sum = 0;
+    for (int i = first; i < first + count; i++) {
+        int m = p->phases[i].module;
+        sum += counted[m] ? 0 : p->modules[m].bytes;
+        counted[m] = true;
     }
-    return weights + arena;
+    return sum;
+}
+
+uint64_t bl_problem_least_arena(const bl_problem *p, int phase) {
+    const bl_problem_phase *f = &p->phases[phase];
+    return f->levels[f->level_count - 1].arena_bytes;
+}
+
+double bl_problem_one_by_one(const bl_problem *p) {
+    double sum = 0;
+    for (int i = 0; i < p->phase_count; i++) {
+        const bl_problem_phase *f = &p->phases[i];
+        sum += f->passes * (f->levels[0].pass_seconds + p->modules[f->module].copy_seconds);
+    }
+    return sum;
+}
+
+uint64_t bl_problem_working_set(const bl_problem *p) {
+    uint64_t arena = 0;
+    for (int i = 0; i < p->listed_phases; i++) {
+        uint64_t bytes = p->phases[i].levels[0].arena_bytes;
+        arena = bytes > arena ? bytes : arena;
+    }
+    return bl_problem_weights(p, 0, p->listed_phases) + arena;
 }
 
 static uint64_t phase_floor(const bl_problem *p, int phase) {
-    const bl_problem_phase *f = &p->phases[phase];
-    return f->levels[f->level_count - 1].arena_bytes + p->modules[f->module].largest_block;
+    return bl_problem_least_arena(p, phase) + p->modules[p->phases[phase].module].largest_block;
 }
 
 int bl_problem_hungriest(const bl_problem *p) {

@@ -121,6 +121,16 @@ int bl_problem_finish(bl_problem *p, bl_error *err);
 /* Forgets what is resident, and the open region. */
 void bl_problem_clear_resident(bl_problem *p);
 
+/* Room that a block of so many bytes takes in the region: a multiple of BL_ALIGN. One without weights has a
+ * place, too, so that every block is somewhere. */
+uint64_t bl_problem_room(uint64_t bytes);
+/* Weights of the modules that phases [first, first + count) run, each counted once. */
+uint64_t bl_problem_weights(const bl_problem *p, int first, int count);
+/* The arena of a phase's highest level. */
+uint64_t bl_problem_least_arena(const bl_problem *p, int phase);
+/* Seconds of this generation at level 0 with one copy for each run, one thing at a time. */
+double bl_problem_one_by_one(const bl_problem *p);
+
 /* All weights that the listed phases use + the largest level-0 arena: with this budget nothing ever moves
  * twice. */
 uint64_t bl_problem_working_set(const bl_problem *p);

@@ -55,8 +55,7 @@ bl_tenant *bl_tenants_find(const bl_tenants *t, int id) {
 }
 
 uint64_t bl_tenant_room(const bl_tenant *x, int block) {
-    uint64_t bytes = x->costs[block].packed_bytes;
-    return bytes ? bl_align_up(bytes, BL_ALIGN) : BL_ALIGN;
+    return bl_problem_room(x->costs[block].packed_bytes);
 }
 
 bool bl_tenant_holds(const bl_tenant *x) {
