@@ -50,14 +50,17 @@ typedef enum bl_device_kind { BL_DEVICE_CPU, BL_DEVICE_GPU } bl_device_kind;
 
 typedef struct bl_device_caps {
     bl_device_kind kind;
-    char name[128];        /* "AMD EPYC ..., avx512_bf16, 2 threads" */
-    uint64_t memory_bytes; /* all there is */
-    uint64_t free_bytes;   /* now */
-    uint64_t alignment;    /* of blocks and arenas in the region: a power of two, at least BL_ALIGN */
-    bool f32, bf16;        /* dtypes that graphs may have */
-    bool bf16_fast;        /* has instructions for it: what `auto` should take */
-    bool async_copy;       /* BL_STREAM_COPY runs beside BL_STREAM_COMPUTE */
-    int arena_levels;      /* that graphs may have, see bl_prepare_options; at least 1 */
+    char name[128];         /* "AMD EPYC ..., avx512_bf16, 2 threads" */
+    uint64_t memory_bytes;  /* all there is */
+    uint64_t free_bytes;    /* now */
+    bool host_memory;       /* it is this process's own: what the process takes beside a region counts too */
+    uint64_t working_bytes; /* of the process's memory that the device will take once it runs and has not
+                               taken yet: staging, stacks */
+    uint64_t alignment;     /* of blocks and arenas in the region: a power of two, at least BL_ALIGN */
+    bool f32, bf16;         /* dtypes that graphs may have */
+    bool bf16_fast;         /* has instructions for it: what `auto` should take */
+    bool async_copy;        /* BL_STREAM_COPY runs beside BL_STREAM_COMPUTE */
+    int arena_levels;       /* that graphs may have, see bl_prepare_options; at least 1 */
     double copy_rate; /* bytes a second into the region, and seconds each copy takes besides; 0: has to be
                          measured. Without a host store the reading of the file is in it */
     double copy_latency;

@@ -4,6 +4,7 @@
 #include "pipeline/condition.h"
 #include "pipeline/denoise.h"
 #include "pipeline/describe.h"
+#include "pipeline/host_bytes.h"
 #include "pipeline/pictures.h"
 
 #include <stdio.h>
@@ -500,6 +501,10 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
     if (!result) {
         result = bl_placement_parse(&placement, o, memory_of(p), err);
     }
+    if (!result) {
+        placement.host_bytes =
+            bl_host_bytes(&j.r, &j.condition, p->arch->family, placement.tiled != BL_TILED_OFF);
+    }
     for (int i = 0; !result && i < o->count; i++) {
         j.first_image = i * o->batch;
         placement.repeats = i + 1 < o->count;
@@ -548,6 +553,10 @@ int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const bal
     int result = open_job(&j, p, o, err);
     if (!result) {
         result = bl_placement_parse(&placement, o, memory_of(p), err);
+    }
+    if (!result) {
+        placement.host_bytes =
+            bl_host_bytes(&j.r, &j.condition, p->arch->family, placement.tiled != BL_TILED_OFF);
     }
     if (!result) {
         placement.repeats = o->count > 1;

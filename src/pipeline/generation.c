@@ -9,6 +9,9 @@
 #include <string.h>
 
 #define MOST_PORTS 64 /* a graph with every tap has the most */
+/* What the heap, the kernels' own buffers, the planner and reports grow by after a plan was made, rounded up.
+ */
+#define PROCESS_BYTES (16u << 20)
 
 int bl_generation_new(bl_generation **out, bl_modules *modules, bl_error *err) {
     bl_generation *g = calloc(1, sizeof *g);
@@ -136,9 +139,25 @@ static int add_phases(bl_generation *g, bl_error *err) {
     return result;
 }
 
+/* What the process will take and has not taken yet, regions not counted, where that is the same memory. With
+ * a region open there was a generation before, which has paid for what lasts. */
+static uint64_t beside_region(const bl_device_caps *caps, const bl_problem *p,
+                              const bl_placement *placement) {
+    uint64_t lasting = caps->working_bytes + (p->open_bytes ? 0 : PROCESS_BYTES);
+    return caps->host_memory ? lasting + placement->host_bytes : 0;
+}
+
 /* What the user allows, or what is free: what the open region holds is ours to use again. */
 static int choose_budget(bl_problem *p, const bl_placement *placement, uint64_t free_bytes, bl_error *err) {
     uint64_t all = free_bytes + p->open_bytes;
+    if (!placement->budget_bytes && p->process_bytes >= all) {
+        return bl_fail(
+            err, BL_E_BUDGET,
+            "memory is short: %.3f GB are free, and pictures, latents and what else the process takes "
+            "beside weights and activations need %.3f GB of them",
+            (double)all / 1e9, (double)p->process_bytes / 1e9);
+    }
+    all -= placement->budget_bytes ? 0 : p->process_bytes;
     if (placement->reserve_bytes && placement->reserve_bytes >= all) {
         return bl_fail(err, BL_E_BUDGET,
                        "reserve: of the %.2f GB that are free nothing is left after %.2f GB",
@@ -164,6 +183,7 @@ int bl_generation_problem(bl_generation *g, const bl_placement *placement, bl_er
     if (!result) {
         g->caps = *bl_memory_caps(g->memory);
         bl_problem_set_repeats(g->problem, placement->repeats);
+        g->problem->process_bytes = beside_region(&g->caps, g->problem, placement);
         result = choose_budget(g->problem, placement, g->caps.free_bytes, err);
     }
     if (!result) {

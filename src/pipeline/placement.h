@@ -11,6 +11,7 @@ typedef struct bl_placement {
     bl_offload_settings offload;
     uint64_t budget_bytes;  /* of weights and arena together; reserve taken off; 0: what is free */
     uint64_t reserve_bytes; /* to leave of what is free; 0 where there is a budget, which has it taken off */
+    uint64_t host_bytes;    /* of host memory that the request's pictures and latents take; bl_host_bytes */
     bl_tiled tiled;         /* whether pictures may be decoded in tiles */
     bool repeats;           /* another generation like it follows */
 } bl_placement;

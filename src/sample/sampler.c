@@ -35,6 +35,10 @@ static const struct {
     [BL_SAMPLER_LCM] = {bl_sample_lcm, 2, 1},
 };
 
+size_t bl_sampler_bytes(bl_sampler_id id, size_t n) {
+    return (size_t)table[id].buffers * n * sizeof(float);
+}
+
 int bl_sampler_new(bl_sampler **out, bl_sampler_id id, size_t n, bl_error *err) {
     *out = NULL;
     uint64_t count, bytes;

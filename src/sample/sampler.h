@@ -40,6 +40,9 @@ typedef struct bl_sampler_options {
     int order;  /* UniPC: 1 to 3; 0: that of the compatibility mode (diffusers 2, others 3) */
 } bl_sampler_options;
 
+/* Bytes that a walk over n floats needs besides them, where they can be counted. */
+size_t bl_sampler_bytes(bl_sampler_id id, size_t n);
+
 /* Allocates all that a walk needs. Owner: the caller; free with bl_sampler_free. A sampler may walk many
  * times, one walk at a time. */
 int bl_sampler_new(bl_sampler **out, bl_sampler_id id, size_t n, bl_error *err);

@@ -291,6 +291,28 @@ static void vanished_memory_is_planned_around(void **state) {
     bl_problem_free(&p);
 }
 
+/* A budget that leaves less than the process takes beside the region, where that is the same memory. */
+static void room_for_the_process_is_left(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    card.memory_bytes = 3000000000;
+    bl_problem *p = small_budget(&card, 2900000000);
+    p->process_bytes = 1300000000;
+    described_machine x;
+    machine_open(&x, p, &card, NULL);
+    preparer y = {.x = &x, .p = p};
+    bl_offload_settings s = bl_offload_defaults();
+    bl_plan *plan;
+    CHECK(bl_start(&plan, x.executor, p, &s, prepare, &y, &x.ledger, NULL, &described_error));
+    assert_int_equal(y.calls, 2);
+    assert_true(plan->region_bytes <= 1700000000 && plan->region_bytes > 1500000000);
+    CHECK(bl_executor_finish(x.executor, &described_error));
+    bl_plan_free(&plan);
+    forget(&y);
+    machine_close(&x);
+    bl_problem_free(&p);
+}
+
 static void decisions_are_told(void **state) {
     (void)state;
     bl_sim_card card = described_card();
@@ -420,6 +442,7 @@ int main(void) {
         cmocka_unit_test(cancelling_is_clean),
         cmocka_unit_test(the_ledger_says_what_was_used),
         cmocka_unit_test(vanished_memory_is_planned_around),
+        cmocka_unit_test(room_for_the_process_is_left),
         cmocka_unit_test(decisions_are_told),
         cmocka_unit_test(the_trace_is_json),
         cmocka_unit_test(ledger_and_plan_become_json),

@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+void __real_free(void *p);
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *p, size_t n);
@@ -15,6 +17,7 @@ char *__real_strdup(const char *s);
 FILE *__real_open_memstream(char **text, size_t *bytes);
 FILE *__real_fopen(const char *path, const char *mode);
 FILE *__real_fdopen(int fd, const char *mode);
+void __wrap_free(void *p);
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t n);
@@ -27,6 +30,7 @@ FILE *__wrap_fdopen(int fd, const char *mode);
 
 static atomic_long left = -1; /* allocations until the one that fails; below 0: it failed, or none is to */
 static atomic_bool reached;
+static _Atomic int64_t taken, most; /* bytes */
 
 static bool fails(void) {
     if (atomic_load(&left) < 0 || atomic_fetch_sub(&left, 1) != 0) {
@@ -47,28 +51,59 @@ bool bl_test_failed(void) {
     return atomic_load(&reached);
 }
 
+uint64_t bl_test_taken(void) {
+    atomic_store(&most, atomic_load(&taken));
+    return (uint64_t)atomic_load(&taken);
+}
+
+uint64_t bl_test_most_taken(void) {
+    return (uint64_t)atomic_load(&most);
+}
+
+/* Counts what an allocation gave. */
+static void *count(void *p) {
+    int64_t now = atomic_fetch_add(&taken, (int64_t)malloc_usable_size(p)) + (int64_t)malloc_usable_size(p);
+    for (int64_t old = atomic_load(&most); now > old && !atomic_compare_exchange_weak(&most, &old, now);) {
+    }
+    return p;
+}
+
 void bl_test_fail_json(bool on) {
     json_set_alloc_funcs(on ? __wrap_malloc : __real_malloc, free);
 }
 
+void __wrap_free(void *p) {
+    atomic_fetch_sub(&taken, (int64_t)malloc_usable_size(p));
+    __real_free(p);
+}
+
 void *__wrap_malloc(size_t n) {
-    return fails() ? NULL : __real_malloc(n);
+    return fails() ? NULL : count(__real_malloc(n));
 }
 
 void *__wrap_calloc(size_t n, size_t size) {
-    return fails() ? NULL : __real_calloc(n, size);
+    return fails() ? NULL : count(__real_calloc(n, size));
 }
 
 void *__wrap_realloc(void *p, size_t n) {
-    return fails() ? NULL : __real_realloc(p, n);
+    if (fails()) {
+        return NULL;
+    }
+    int64_t old = (int64_t)malloc_usable_size(p);
+    void *moved = __real_realloc(p, n);
+    if (moved) {
+        atomic_fetch_sub(&taken, old);
+        count(moved);
+    }
+    return moved;
 }
 
 void *__wrap_aligned_alloc(size_t alignment, size_t n) {
-    return fails() ? NULL : __real_aligned_alloc(alignment, n);
+    return fails() ? NULL : count(__real_aligned_alloc(alignment, n));
 }
 
 char *__wrap_strdup(const char *s) {
-    return fails() ? NULL : __real_strdup(s);
+    return fails() ? NULL : count(__real_strdup(s));
 }
 
 int __wrap_asprintf(char **out, const char *format, ...) {

@@ -5,12 +5,17 @@
 #define BALLAST_TESTS_SUPPORT_FAILING_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* From here on allocation `n` fails, counted from 0 over all threads, and no other. Below 0: none does. */
 void bl_test_fail(long n);
 
 /* Ends that; true where the allocation was reached. */
 bool bl_test_failed(void);
+
+/* Bytes that are taken now, and the most that were at once since this was asked. */
+uint64_t bl_test_taken(void);
+uint64_t bl_test_most_taken(void);
 
 /* Lets jansson take its memory here, too, or no longer. */
 void bl_test_fail_json(bool on);

@@ -9,6 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define STACK_BYTES                                                                         \
+    (1u << 20) /* what a thread's stack and the allocator's share of it come to, rounded up \
+                */
+
 struct bl_event {
     double seconds;
 };
@@ -16,6 +20,7 @@ struct bl_event {
 static void device_close(bl_device *d) {
     bl_cpu *c = (bl_cpu *)d;
     bl_dnnl_close(&c->dnnl);
+    free(c->staging);
     free(c);
 }
 
@@ -28,6 +33,9 @@ static void device_caps(bl_device *d, bl_device_caps *out) {
                             .arena_levels = BL_LEVELS};
     memcpy(out->name, c->name, sizeof out->name);
     bl_cpu_memory(&out->free_bytes, &out->memory_bytes);
+    out->free_bytes = bl_cpu_region_room(out->free_bytes);
+    out->host_memory = true;
+    out->working_bytes = c->working ? 0 : (uint64_t)c->threads * (STACK_BYTES + c->staging_bytes);
     out->bf16_fast = c->isa >= BL_ISA_AVX512_BF16;
 }
 

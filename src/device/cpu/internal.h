@@ -19,6 +19,10 @@ typedef struct bl_cpu {
     bool amx;  /* oneDNN has matrix tiles for bf16 */
     const bl_kernels *kernels;
     bl_dnnl *dnnl;
+    unsigned char
+        *staging; /* [threads] slices of source rows and of converted rows, for one block at a time */
+    uint64_t staging_bytes; /* for each thread: what the largest weight of all modules needs */
+    bool working;           /* since the staging is as large as this, blocks were packed */
     char name[128];
 } bl_cpu;
 
@@ -55,9 +59,7 @@ struct bl_device_module {
     int weight_count;
     bl_block *blocks;
     int block_count;
-    bl_block_cost *costs;   /* [block_count] */
-    unsigned char *staging; /* [threads] slices of source rows and of converted rows */
-    uint64_t staging_bytes; /* for each thread */
+    bl_block_cost *costs; /* [block_count] */
 };
 
 /* A FOLDED_CONV goes over each picture in bands of rows, each with the rows that it reads above and below. */
@@ -131,6 +133,8 @@ int bl_cpu_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *
 bl_host *bl_cpu_region_host(bl_region *r);
 void bl_cpu_region_close(bl_region *r);
 void bl_cpu_region_used(bl_region *r, bl_region_use *out);
+/* The largest region of so many free bytes: its page tables take some of them. */
+uint64_t bl_cpu_region_room(uint64_t free_bytes);
 /* Bytes of memory that this process may still take, and all that it could ever have: the least of the system,
  * of the control groups that it is in, and of its own limits. */
 void bl_cpu_memory(uint64_t *free_bytes, uint64_t *all_bytes);

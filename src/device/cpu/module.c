@@ -106,7 +106,24 @@ static uint64_t source_bytes(const bl_device_module *m, const bl_weight *w) {
     return bytes;
 }
 
+static int enlarge_staging(bl_cpu *c, uint64_t each, bl_error *err) {
+    uint64_t bytes = each * (uint64_t)c->threads + BL_ALIGN;
+    if (c->staging && each <= c->staging_bytes) {
+        return 0;
+    }
+    unsigned char *larger = aligned_alloc(BL_ALIGN, (size_t)bytes);
+    if (!larger) {
+        return bl_fail_memory(err, "packing weights", bytes);
+    }
+    free(c->staging);
+    c->staging = larger;
+    c->staging_bytes = each;
+    c->working = false;
+    return 0;
+}
+
 static int lay_out(bl_device_module *m, const bl_graph *g, bl_error *err) {
+    uint64_t staging = 0;
     for (int b = 0; b < m->block_count; b++) {
         const bl_block *block = &m->blocks[b];
         uint64_t at = 0, stored = 0;
@@ -119,14 +136,12 @@ static int lay_out(bl_device_module *m, const bl_graph *g, bl_error *err) {
             p->offset = at;
             at += p->half_bytes * (uint64_t)p->halves;
             stored += source_bytes(m, &p->weight);
-            uint64_t staging = bl_cpu_staging_bytes(p);
-            m->staging_bytes = staging > m->staging_bytes ? staging : m->staging_bytes;
+            uint64_t needs = bl_cpu_staging_bytes(p);
+            staging = needs > staging ? needs : staging;
         }
         m->costs[b] = (bl_block_cost){.packed_bytes = at, .source_bytes = stored};
     }
-    m->staging = aligned_alloc(BL_ALIGN, (size_t)m->staging_bytes * (size_t)m->cpu->threads + BL_ALIGN);
-    return m->staging ? 0
-                      : bl_fail_memory(err, "packing weights", m->staging_bytes * (uint64_t)m->cpu->threads);
+    return enlarge_staging(m->cpu, staging, err);
 }
 
 int bl_cpu_module_open(bl_device_module **out, bl_device *d, const bl_graph *graph, const bl_source *source,
@@ -172,7 +187,6 @@ void bl_cpu_module_close(bl_device_module *m) {
     for (int i = 0; m->weights && i < m->weight_count; i++) {
         bl_dnnl_layout_close(&m->weights[i].layout);
     }
-    free(m->staging);
     free(m->costs);
     free(m->blocks);
     free(m->weights);

@@ -249,7 +249,7 @@ typedef struct pack_job {
 static void pack_some(void *context, int64_t begin, int64_t end, int thread) {
     pack_job *job = context;
     struct onload_worker *worker = &job->workers[thread];
-    unsigned char *staging = job->m->staging + (uint64_t)thread * job->m->staging_bytes;
+    unsigned char *staging = job->m->cpu->staging + (uint64_t)thread * job->m->cpu->staging_bytes;
     const bl_packed *p = &job->m->weights[job->block->first_weight];
     int64_t first = 0, slice; /* number of p's first slice */
     (void)begin, (void)end;
@@ -275,6 +275,7 @@ int bl_cpu_pack(bl_device_module *m, int block, bl_host *to, uint64_t offset, bl
                        (unsigned long long)offset);
     }
     bl_set_threads(m->cpu->threads);
+    m->cpu->working = true;
     pack_job job = {.m = m, .block = &m->blocks[block], .base = r->base + offset};
     job.workers = calloc((size_t)m->cpu->threads, sizeof *job.workers);
     if (!job.workers) {

@@ -63,11 +63,16 @@ void bl_cpu_memory(uint64_t *free_bytes, uint64_t *all_bytes) {
     *all_bytes = all;
 }
 
+uint64_t bl_cpu_region_room(uint64_t free_bytes) {
+    return free_bytes - free_bytes / 400; /* 8 bytes for each 4096, and the tables of tables */
+}
+
 int bl_cpu_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *err) {
     *out = NULL;
     (void)d;
     uint64_t left, all, size = bl_align_up(bytes ? bytes : 1, BL_ALIGN);
     bl_cpu_memory(&left, &all);
+    left = bl_cpu_region_room(left);
     /* The system would rather kill us later than refuse now, so what is known is asked first. */
     if (bytes > left || bytes > SIZE_MAX - HUGE_PAGE) {
         return bl_fail(err, BL_E_MEMORY, "%.2f GB of memory are needed, but only %.2f GB are free",

@@ -88,12 +88,14 @@ typedef struct bl_problem {
     bl_problem_follower followers[BL_PROBLEM_FOLLOWERS];
     int follower_count;
 
-    uint64_t memory_bytes; /* of the device: what watermarks are fractions of */
-    uint64_t budget_bytes; /* the region may be no larger */
-    uint64_t open_bytes;   /* of the region that is open and holds the resident blocks; 0: none */
-    double copy_rate;      /* bytes a second */
-    double copy_latency;   /* seconds each copy */
-    bool async_copy;       /* copies run beside compute; if not, they share its cores and time adds up */
+    uint64_t memory_bytes;  /* of the device: what watermarks are fractions of */
+    uint64_t budget_bytes;  /* the region may be no larger */
+    uint64_t process_bytes; /* of the same memory that the process takes beside the region: not planned with,
+                               but left free when one is opened */
+    uint64_t open_bytes;    /* of the region that is open and holds the resident blocks; 0: none */
+    double copy_rate;       /* bytes a second */
+    double copy_latency;    /* seconds each copy */
+    bool async_copy;        /* copies run beside compute; if not, they share its cores and time adds up */
 } bl_problem;
 
 /* An empty problem with no memory. Caller owns *out. */

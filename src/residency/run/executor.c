@@ -140,6 +140,20 @@ static void drop_others(bl_executor *e, const bl_problem *p) {
     }
 }
 
+/* The system would rather kill the process later than refuse now. */
+static int region_open(bl_executor *e, const bl_problem *p, uint64_t bytes, bl_error *err) {
+    uint64_t left = p->process_bytes ? bl_executor_free_bytes(e) : UINT64_MAX;
+    if (bytes > left || p->process_bytes > left - bytes) {
+        return bl_fail(err, BL_E_MEMORY,
+                       "%.2f GB of memory are needed and %.2f GB beside them, but only %.2f GB are free",
+                       (double)bytes * 1e-9, (double)p->process_bytes * 1e-9, (double)left * 1e-9);
+    }
+    int rc = bl_device_region_open(&e->region, e->device, bytes, err);
+    e->region = rc ? NULL : e->region;
+    e->region_bytes = rc ? 0 : bytes;
+    return rc;
+}
+
 int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
                       bl_executable *const *executables, bl_ledger *ledger, bl_error *err) {
     if (e->p) {
@@ -163,12 +177,10 @@ int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
     }
     if (plan->reopen || !e->region) {
         region_close(e);
-        rc = bl_device_region_open(&e->region, e->device, plan->region_bytes, err);
+        rc = region_open(e, p, plan->region_bytes, err);
         if (rc) {
-            e->region = NULL;
             return rc;
         }
-        e->region_bytes = plan->region_bytes;
     } else if (e->region_bytes != plan->region_bytes) {
         return bl_fail(err, BL_E_ARGUMENT, "planned for a region of %llu bytes, %llu are open",
                        (unsigned long long)plan->region_bytes, (unsigned long long)e->region_bytes);

@@ -40,7 +40,8 @@ int bl_start(bl_plan **plan, bl_executor *e, bl_problem *p, const bl_offload_set
         if (rc != BL_E_MEMORY || p->open_bytes || i + 1 == tries) {
             return rc;
         }
-        p->budget_bytes = smaller_budget(bl_executor_free_bytes(e), wanted);
+        uint64_t left = bl_executor_free_bytes(e);
+        p->budget_bytes = smaller_budget(left > p->process_bytes ? left - p->process_bytes : 0, wanted);
         bl_log_line(
             log, BL_LOG_WARNING,
             "the device refused %.2f GB that were there when this was planned: planning again with %.2f GB",

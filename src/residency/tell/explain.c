@@ -34,6 +34,10 @@ static void print_head(FILE *f, const bl_plan *plan, const bl_problem *p) {
             plan->onload_count, gb(plan->moved_bytes));
     fprintf(f, "seconds %.2f (bound %.2f), moved %.2f GB (bound %.2f GB)\n", plan->seconds,
             plan->bound_seconds, gb(plan->moved_bytes), gb(plan->bound_moved_bytes));
+    if (p->process_bytes) {
+        fprintf(f, "beside it %.3f GB for pictures, latents and what else the process takes\n",
+                gb(p->process_bytes));
+    }
     fprintf(f, "working set %.2f GB, smallest budget that works %llu bytes (%.2f GB, phase %s)\n",
             gb(plan->working_set_bytes), (unsigned long long)plan->min_budget_bytes,
             gb(plan->min_budget_bytes), p->phases[bl_problem_hungriest(p)].name);
@@ -108,13 +112,14 @@ json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p, bool moves) {
     }
     json_t *root = NULL;
     if (fine) {
-        root = json_pack(
-            "{s:s, s:s, s:I, s:I, s:I, s:i, s:f, s:I, s:f, s:I, s:I, s:f}", "mode",
-            bl_offload_name(plan->mode), "method", plan->method, "budget_bytes", count(p->budget_bytes),
-            "peak_bytes", count(plan->peak_bytes), "moved_bytes", count(plan->moved_bytes), "moves",
-            plan->onload_count, "seconds", plan->seconds, "bound_moved_bytes", count(plan->bound_moved_bytes),
-            "bound_seconds", plan->bound_seconds, "min_budget_bytes", count(plan->min_budget_bytes),
-            "working_set_bytes", count(plan->working_set_bytes), "planning_seconds", plan->planning_seconds);
+        root = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:f, s:I, s:f, s:I, s:I, s:f}", "mode",
+                         bl_offload_name(plan->mode), "method", plan->method, "budget_bytes",
+                         count(p->budget_bytes), "process_bytes", count(p->process_bytes), "peak_bytes",
+                         count(plan->peak_bytes), "moved_bytes", count(plan->moved_bytes), "moves",
+                         plan->onload_count, "seconds", plan->seconds, "bound_moved_bytes",
+                         count(plan->bound_moved_bytes), "bound_seconds", plan->bound_seconds,
+                         "min_budget_bytes", count(plan->min_budget_bytes), "working_set_bytes",
+                         count(plan->working_set_bytes), "planning_seconds", plan->planning_seconds);
         fine = root && !json_object_set(root, "phases", phases) &&
                (!moves || !json_object_set(root, "move_list", list));
     }
