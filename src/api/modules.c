@@ -55,7 +55,7 @@ int ballast_eval(ballast_model *model, const char *module, const char *inputs_pa
         result = bl_turn_begin(&turn, model->context, model, __func__, err);
     }
     if (!result) {
-        e.dtype = e.module == BL_VAE_DECODER || e.module == BL_VAE_ENCODER ? model->vae_dtype : model->dtype;
+        e.dtype = bl_module_is_vae(e.module) ? model->vae_dtype : model->dtype;
         result = bl_eval_file(&e, inputs_path, outputs_path, err);
         bl_turn_end(&turn);
     }

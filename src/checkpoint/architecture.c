@@ -1,7 +1,7 @@
 #include "checkpoint/architecture.h"
 
 #include "checkpoint/detect.h"
-#include "checkpoint/opened.h"
+#include "checkpoint/internal.h"
 
 #include <string.h>
 

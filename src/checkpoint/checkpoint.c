@@ -1,6 +1,6 @@
 #include "checkpoint/checkpoint.h"
 
-#include "checkpoint/opened.h"
+#include "checkpoint/internal.h"
 #include "checkpoint/text_file.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 #include "checkpoint/detect.h"
 
-#include "checkpoint/opened.h"
+#include "checkpoint/internal.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* Folders as diffusers writes them: a subfolder for each module with config.json and weights, in one file or
  * in shards that an index names, perhaps as a variant (variant.c). */
 #include "checkpoint/json.h"
-#include "checkpoint/opened.h"
+#include "checkpoint/internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

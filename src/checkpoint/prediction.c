@@ -1,6 +1,6 @@
 /* What the network predicts, and on which noise schedule it was trained. */
 #include "checkpoint/detect.h"
-#include "checkpoint/opened.h"
+#include "checkpoint/internal.h"
 #include "checkpoint/yaml.h"
 #include "core/dtype.h"
 

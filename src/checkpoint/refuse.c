@@ -1,6 +1,6 @@
 /* Models and files that are known but not run: what they are, in one sentence. */
 #include "checkpoint/detect.h"
-#include "checkpoint/opened.h"
+#include "checkpoint/internal.h"
 
 #include <stdio.h>
 #include <string.h>

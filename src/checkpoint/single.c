@@ -1,5 +1,5 @@
 /* Which modules one file holds, told by names alone. */
-#include "checkpoint/opened.h"
+#include "checkpoint/internal.h"
 
 #include <stdio.h>
 #include <string.h>

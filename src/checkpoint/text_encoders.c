@@ -1,7 +1,7 @@
 /* Text encoders that lie in files of their own, as UNets without them are published. Which encoder a file
  * holds is read from its tensors: each in turn is held against what the unet reads. */
 #include "checkpoint/detect.h"
-#include "checkpoint/opened.h"
+#include "checkpoint/internal.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -3,7 +3,7 @@
  * shards, an index names those: NAME.safetensors.index.json, NAME.safetensors.index.VARIANT.json or
  * NAME.VARIANT.safetensors.index.json. */
 #include "checkpoint/names.h"
-#include "checkpoint/opened.h"
+#include "checkpoint/internal.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* What stands before all names of a file that was saved with the object around its model: "state_dict." of
  * trainers, "module." of torch's data parallel, "_orig_mod." of torch.compile, and others. */
-#include "checkpoint/opened.h"
+#include "checkpoint/internal.h"
 
 #include <stdio.h>
 #include <string.h>

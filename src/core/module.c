@@ -7,3 +7,7 @@ const char *bl_module_name(bl_module m) {
     };
     return names[m];
 }
+
+bool bl_module_is_vae(bl_module m) {
+    return m == BL_VAE_ENCODER || m == BL_VAE_DECODER;
+}

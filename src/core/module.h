@@ -2,6 +2,8 @@
 #ifndef BALLAST_CORE_MODULE_H
 #define BALLAST_CORE_MODULE_H
 
+#include <stdbool.h>
+
 typedef enum bl_module {
     BL_TEXT_ENCODER = 0,
     BL_TEXT_ENCODER_2,
@@ -13,5 +15,8 @@ typedef enum bl_module {
 
 /* "text_encoder", "text_encoder_2", "unet", "vae_encoder", "vae_decoder". Static storage. */
 const char *bl_module_name(bl_module m);
+
+/* Either half of the autoencoder. */
+bool bl_module_is_vae(bl_module m);
 
 #endif

@@ -15,7 +15,7 @@ bool bl_all_finite(const float *x, size_t n) {
 }
 
 int bl_fail_nan(const bl_generation *generation, bl_module module, const char *where, bl_error *err) {
-    bool vae = module == BL_VAE_DECODER || module == BL_VAE_ENCODER;
+    bool vae = bl_module_is_vae(module);
     const char *name = bl_module_name(module), *flag = vae ? "--vae-dtype" : "--dtype";
     if (bl_generation_dtype(generation, module) != BL_F32) {
         return bl_fail(err, BL_E_NUMERIC, "%s: NaN %s; try %s f32", name, where, flag);

@@ -44,7 +44,7 @@ const bl_opened *bl_modules_at(const bl_modules *m, int index) {
 }
 
 bl_dtype bl_modules_dtype(const bl_modules *m, bl_module module) {
-    return module == BL_VAE_DECODER || module == BL_VAE_ENCODER ? m->o.vae_dtype : m->o.dtype;
+    return bl_module_is_vae(module) ? m->o.vae_dtype : m->o.dtype;
 }
 
 static int text_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_shape_key key,

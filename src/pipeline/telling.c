@@ -38,7 +38,7 @@ json_t *bl_tell_seed(uint64_t seed) {
 
 /* Does --dtype bf16, or where the rest is in bf16 already --vae-dtype bf16, change this module? */
 static bool would_change(const bl_generation *g, bl_module module) {
-    bool vae = module == BL_VAE_DECODER || module == BL_VAE_ENCODER;
+    bool vae = bl_module_is_vae(module);
     if (bl_modules_given(g->modules)->dtype == BL_F32) {
         return !vae || (bl_modules_given(g->modules)->vae_dtype == BL_F32 &&
                         bl_modules_given(g->modules)->vae_follows);

@@ -1,6 +1,6 @@
 /* Tensors under diffusers' names: in every layout the same bytes, and errors that name what is missing. */
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/opened.h"
+#include "checkpoint/internal.h"
 #include "support/files.h"
 #include "support/synth.h"
 

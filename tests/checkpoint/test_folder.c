@@ -1,6 +1,6 @@
 /* diffusers folders as they are found: shards, variants, missing and damaged files. */
 #include "checkpoint/architecture.h"
-#include "checkpoint/opened.h"
+#include "checkpoint/internal.h"
 #include "support/files.h"
 #include "support/synth.h"
 

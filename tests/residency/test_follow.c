@@ -3,7 +3,7 @@
 
 #include "residency/bound/bound.h"
 
-static const double weights[] = {0.6, 0.3, 0.1};
+static const double likelihoods[] = {0.6, 0.3, 0.1};
 
 static const bl_sim_card machines[] = {
     {.flops_bf16 = 115e12, .copy_rate = 53.5e9, .memory_rate = 1.79e12},
@@ -108,7 +108,7 @@ static void two_models_in_turn(void **state) {
         for (int k = 0; k < 20; k++) {
             bl_problem *next;
             sum += next_seconds(p, &moved);
-            CHECK(bl_problem_turn(&next, p, 0, &described_error));
+            CHECK(bl_problem_next(&next, p, 0, &described_error));
             bl_problem_free(&p);
             p = next;
             /* The same where nothing is known of what follows. */
@@ -150,7 +150,7 @@ static void habits_are_worth_knowing(void **state) {
                 next->budget_bytes = budget;
                 for (int m = 0; m < 3 && known; m++) {
                     int number = m == now ? 0 : m < now ? m + 1 : m;
-                    CHECK(bl_problem_add_follower(next, number, weights[m], &described_error));
+                    CHECK(bl_problem_add_follower(next, number, likelihoods[m], &described_error));
                 }
                 seconds[known] += next_seconds(next, &moved[known]);
                 bl_problem_free(&p);
@@ -177,21 +177,21 @@ static void the_list_turns(void **state) {
     CHECK(bl_problem_add_follower(p, 0, 1, &described_error));
     CHECK(bl_problem_add_follower(p, 2, 0.5, &described_error));
     assert_true(bl_problem_certain(p) == 2 && bl_problem_comes_round(p) && !bl_problem_repeats(p));
-    CHECK(bl_problem_turn(&next, p, 0, &described_error));
+    CHECK(bl_problem_next(&next, p, 0, &described_error));
     assert_int_equal(next->phases[0].module, p->phases[p->phase_count].module);
     assert_int_equal(next->phase_count, p->phase_count);
     assert_int_equal(next->follower_count, 3);
     assert_true(next->followers[0].generation == 1 && next->followers[1].generation == 0 &&
-                next->followers[2].weight == 0.5);
+                next->followers[2].likelihood == 0.5);
     assert_int_equal(next->phases[next->phase_count].module / modules, 0);
-    CHECK(bl_problem_turn(&last, next, 2, &described_error));
+    CHECK(bl_problem_next(&last, next, 2, &described_error));
     assert_int_equal(last->phases[0].module / modules, 2);
     assert_int_equal(last->modules[0].block_count, blocks);
     bl_problem_free(&last);
     bl_problem_free(&next);
     /* A list that ends: nothing is known once it has. */
     p->follower_count = 1;
-    CHECK(bl_problem_turn(&next, p, 0, &described_error));
+    CHECK(bl_problem_next(&next, p, 0, &described_error));
     assert_true(next->follower_count == 0 && next->generation_count == 1);
     bl_problem_free(&next);
     bl_problem_set_repeats(p, true);
@@ -206,7 +206,7 @@ static void what_follows_is_checked(void **state) {
     bl_error err;
     static const struct {
         int generation;
-        double weight;
+        double likelihood;
         const char *says;
     } wrong[] = {{2, 1, "generation 2 of 2"},   {-1, 1, "generation -1"},  {1, 0, "likelihood of 0"},
                  {1, 1.5, "likelihood of 1.5"}, {1, NAN, "likelihood of"}, {1, 1, "certain comes before"},
@@ -216,7 +216,7 @@ static void what_follows_is_checked(void **state) {
         if (i >= 5) {
             CHECK(bl_problem_add_follower(p, 0, 0.5, &described_error));
         }
-        assert_int_equal(bl_problem_add_follower(p, wrong[i].generation, wrong[i].weight, &err),
+        assert_int_equal(bl_problem_add_follower(p, wrong[i].generation, wrong[i].likelihood, &err),
                          BL_E_ARGUMENT);
         if (!strstr(err.message, wrong[i].says)) {
             fail_msg("%s", err.message);

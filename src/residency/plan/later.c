@@ -29,7 +29,7 @@ void bl_later_close(bl_later *l) {
 static int open_again(bl_later *l, int steps, bl_error *err) {
     for (int i = 0; i < steps; i++) {
         bl_later_step *x = &l->steps[i];
-        *x = (bl_later_step){.weight = 1, .before = i - 1, .again = true};
+        *x = (bl_later_step){.likelihood = 1, .before = i - 1, .again = true};
         int rc = 0;
         if (i) {
             x->p = l->steps[0].p;
@@ -47,8 +47,8 @@ static int open_again(bl_later *l, int steps, bl_error *err) {
 /* Adds a step that is follower number `follower` of what `from` knows. One that the budget is too small for
  * is left out: it will be refused. */
 static int add_step(bl_later *l, const bl_problem *from, int follower, int before, bl_error *err) {
-    bl_later_step x = {.weight = from->followers[follower].weight, .before = before};
-    int rc = bl_problem_turn(&x.p, from, follower, err);
+    bl_later_step x = {.likelihood = from->followers[follower].likelihood, .before = before};
+    int rc = bl_problem_next(&x.p, from, follower, err);
     if (!rc) {
         rc = bl_plan_new(&x.levels, x.p, BL_OFFLOAD_AUTO, err);
     }
@@ -75,7 +75,7 @@ static int open_others(bl_later *l, int most, bl_error *err) {
         at = l->steps[before].p;
     }
     for (int i = 0; certain <= most && i < at->follower_count && !rc; i++) {
-        rc = at->followers[i].weight < 1 ? add_step(l, at, i, before, err) : 0;
+        rc = at->followers[i].likelihood < 1 ? add_step(l, at, i, before, err) : 0;
     }
     return rc;
 }
@@ -143,7 +143,7 @@ int bl_later_worth(double *worth, bl_later *l, const bl_plan *plan, const bl_pag
         if (rc) {
             return rc;
         }
-        *worth += x->weight * next->seconds;
+        *worth += x->likelihood * next->seconds;
         bl_replay_after(x->p, next);
         bl_plan_free(&next);
     }
@@ -181,13 +181,13 @@ int bl_later_bound(double *least, bl_later *l, double alone, bool fine, bl_error
     double rest = 1, sum = 0;
     int chain = -1, rc = 0;
     for (int i = 0; i < l->count && !rc; i++) {
-        if (l->steps[i].weight == 1) {
+        if (l->steps[i].likelihood == 1) {
             chain = i;
         } else {
             double seconds = 0;
             rc = bound_until(&seconds, l, i, fine, err);
-            sum += l->steps[i].weight * seconds;
-            rest -= l->steps[i].weight;
+            sum += l->steps[i].likelihood * seconds;
+            rest -= l->steps[i].likelihood;
         }
     }
     double certain = alone;

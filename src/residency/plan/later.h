@@ -9,11 +9,11 @@ enum { bl_later_most = BL_PROBLEM_FOLLOWERS + 2 };
 
 /* A generation that is looked at. */
 typedef struct bl_later_step {
-    bl_problem *p;   /* in which it is this generation; the same again shares one with the step before */
-    bl_plan *levels; /* its arena levels */
-    double weight;   /* how likely it is */
-    int before;      /* the step that it follows; -1: the plan itself */
-    bool again;      /* the same as the planned one: all options hold for it */
+    bl_problem *p;     /* in which it is this generation; the same again shares one with the step before */
+    bl_plan *levels;   /* its arena levels */
+    double likelihood; /* how likely it is */
+    int before;        /* the step that it follows; -1: the plan itself */
+    bool again;        /* the same as the planned one: all options hold for it */
 } bl_later_step;
 
 typedef struct bl_later {
@@ -32,7 +32,7 @@ void bl_later_close(bl_later *l);
 int bl_later_walk(bl_plan **out, bl_later *l, const bl_problem *p, const bl_plan *levels, bool reopen,
                   uint64_t region_bytes, const bl_pager_options *o, bl_error *err);
 
-/* Seconds of the plan and of those after it, by their weights, planned in the same way. */
+/* Seconds of the plan and of those after it, by their likelihoods, planned in the same way. */
 int bl_later_worth(double *worth, bl_later *l, const bl_plan *plan, const bl_pager_options *o, bl_error *err);
 
 /* What no plan is worth less than, where not just the same follows. `alone`: the least of the plan's own

@@ -46,7 +46,7 @@ static void add_generation(pager *g, int number, const double *prefix, double *b
 }
 
 /* What may come but is not taken to: its modules' places are worth something all the same. */
-static void add_chance(pager *g, int number, double weight, const double *prefix, double base) {
+static void add_chance(pager *g, int number, double likelihood, const double *prefix, double base) {
     const bl_problem_generation *x = &g->p->generations[number];
     bool seen[BL_PROBLEM_MODULES] = {false};
     for (int i = x->first_phase; i < x->first_phase + x->phase_count; i++) {
@@ -54,8 +54,8 @@ static void add_chance(pager *g, int number, double weight, const double *prefix
         chance *m = &g->chances[f->module];
         if (!seen[f->module]) {
             double seconds = base + prefix[f->first_run];
-            m->seconds = m->weight > 0 && m->seconds < seconds ? m->seconds : seconds;
-            m->weight += weight;
+            m->seconds = m->likelihood > 0 && m->seconds < seconds ? m->seconds : seconds;
+            m->likelihood += likelihood;
             seen[f->module] = true;
         }
     }
@@ -115,7 +115,7 @@ int bl_pager_look(pager *g, bl_error *err) {
         if (i == taken) {
             add_generation(g, number, prefix[number], &base);
         } else {
-            add_chance(g, number, p->followers[i].weight, prefix[number], then);
+            add_chance(g, number, p->followers[i].likelihood, prefix[number], then);
         }
     }
     fill_ahead(g);

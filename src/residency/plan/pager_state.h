@@ -27,8 +27,8 @@ typedef struct ahead_phase {
 
 /* A module that a generation uses which may come, but is not taken to. */
 typedef struct chance {
-    double weight;  /* how likely; 0: none does */
-    double seconds; /* compute before the first such use, from the generation's begin */
+    double likelihood; /* how likely; 0: none does */
+    double seconds;    /* compute before the first such use, from the generation's begin */
 } chance;
 
 typedef struct pager {

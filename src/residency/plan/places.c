@@ -20,8 +20,9 @@ static double price_of(const pager *g, const bl_space_item *x) {
     int phase = known->use_phase;
     if (known->use == never) {
         const chance *m = &g->chances[x->module];
-        return (double)x->bytes * (m->weight > 0 ? m->weight / power(g, m->seconds - g->prefix[g->run])
-                                                 : least_price); /* who knows: room that is free is better */
+        return (double)x->bytes * (m->likelihood > 0
+                                       ? m->likelihood / power(g, m->seconds - g->prefix[g->run])
+                                       : least_price); /* who knows: room that is free is better */
     }
     if (phase > g->phase && x->offset < arena_until(g, phase)) {
         return 0; /* an arena will take it before it is used */

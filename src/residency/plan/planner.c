@@ -39,7 +39,7 @@ static int follower_seconds(double *seconds, bl_problem **after, const bl_proble
                             bl_error *err) {
     bl_problem *next;
     bl_plan *plan;
-    int rc = bl_problem_turn(&next, p, follower, err);
+    int rc = bl_problem_next(&next, p, follower, err);
     if (rc) {
         return rc;
     }
@@ -74,7 +74,7 @@ static int others_seconds(double *seconds, const bl_problem *p, int count, bl_er
     for (int i = 0; !rc && done < count && i < (at ? at : p)->follower_count; i++) {
         double one = 0;
         rc = follower_seconds(&one, NULL, at ? at : p, i, err);
-        *seconds += (count - done) * (at ? at : p)->followers[i].weight * one;
+        *seconds += (count - done) * (at ? at : p)->followers[i].likelihood * one;
     }
     bl_problem_free(&at);
     return rc;

@@ -10,22 +10,23 @@ int bl_problem_add_generation(bl_problem *p, bl_error *err) {
     return 0;
 }
 
-int bl_problem_add_follower(bl_problem *p, int generation, double weight, bl_error *err) {
+int bl_problem_add_follower(bl_problem *p, int generation, double likelihood, bl_error *err) {
     if (p->follower_count == BL_PROBLEM_FOLLOWERS) {
         return bl_fail(err, BL_E_ARGUMENT, "more than %d generations that follow", BL_PROBLEM_FOLLOWERS);
     }
-    p->followers[p->follower_count++] = (bl_problem_follower){.generation = generation, .weight = weight};
+    p->followers[p->follower_count++] =
+        (bl_problem_follower){.generation = generation, .likelihood = likelihood};
     return bl_problem_check_followers(p, err);
 }
 
 void bl_problem_set_repeats(bl_problem *p, bool repeats) {
     p->follower_count = repeats;
-    p->followers[0] = (bl_problem_follower){.generation = 0, .weight = 1};
+    p->followers[0] = (bl_problem_follower){.generation = 0, .likelihood = 1};
 }
 
 int bl_problem_certain(const bl_problem *p) {
     int count = 0;
-    while (count < p->follower_count && p->followers[count].weight >= 1) {
+    while (count < p->follower_count && p->followers[count].likelihood >= 1) {
         count++;
     }
     return count;
@@ -48,14 +49,14 @@ int bl_problem_check_followers(const bl_problem *p, bl_error *err) {
             return bl_fail(err, BL_E_ARGUMENT, "what follows: generation %d of %d", f->generation,
                            p->generation_count);
         }
-        if (!(f->weight > 0 && f->weight <= 1)) {
+        if (!(f->likelihood > 0 && f->likelihood <= 1)) {
             return bl_fail(err, BL_E_ARGUMENT,
-                           "what follows: a likelihood of %g is not above 0 and at most 1", f->weight);
+                           "what follows: a likelihood of %g is not above 0 and at most 1", f->likelihood);
         }
-        if (f->weight == 1 && sum > 0) {
+        if (f->likelihood == 1 && sum > 0) {
             return bl_fail(err, BL_E_ARGUMENT, "what follows: what is certain comes before what is not");
         }
-        sum += f->weight < 1 ? f->weight : 0;
+        sum += f->likelihood < 1 ? f->likelihood : 0;
     }
     if (sum > 1 + 1e-9) {
         return bl_fail(err, BL_E_ARGUMENT, "what follows: likelihoods add up to %g", sum);
@@ -79,7 +80,7 @@ static int followers_then(bl_problem_follower *out, const bl_problem *p, int fol
     return count;
 }
 
-int bl_problem_turn(bl_problem **out, const bl_problem *p, int follower, bl_error *err) {
+int bl_problem_next(bl_problem **out, const bl_problem *p, int follower, bl_error *err) {
     *out = NULL;
     bl_problem_follower then[BL_PROBLEM_FOLLOWERS];
     int count = followers_then(then, p, follower), number[BL_PROBLEM_GENERATIONS];
@@ -100,7 +101,8 @@ int bl_problem_turn(bl_problem **out, const bl_problem *p, int follower, bl_erro
             rc = bl_problem_add_generation(next, err);
             rc = rc ? rc : bl_problem_copy_phases(next, p, from, err);
         }
-        next->followers[i] = (bl_problem_follower){.generation = number[from], .weight = then[i].weight};
+        next->followers[i] =
+            (bl_problem_follower){.generation = number[from], .likelihood = then[i].likelihood};
     }
     next->follower_count = count;
     rc = rc ? rc : bl_problem_finish(next, err);

@@ -10,10 +10,11 @@
  * Its number is generation_count - 1. */
 int bl_problem_add_generation(bl_problem *p, bl_error *err);
 
-/* Adds what follows: `generation`, 0 for this one again, with `weight` above 0 and at most 1. Certain ones
- * (weight 1) come in the order in which they are added. Where the last of them is this one again they come
- * round and round. Others are added after the certain ones; their weights add up to 1 at most. */
-int bl_problem_add_follower(bl_problem *p, int generation, double weight, bl_error *err);
+/* Adds what follows: `generation`, 0 for this one again, with `likelihood` above 0 and at most 1. Certain
+ * ones (likelihood 1) come in the order in which they are added. Where the last of them is this one again
+ * they come round and round. Others are added after the certain ones; their likelihoods add up to 1 at most.
+ */
+int bl_problem_add_follower(bl_problem *p, int generation, double likelihood, bl_error *err);
 
 /* Nothing but this one again, for certain; or (false) nothing is known. */
 void bl_problem_set_repeats(bl_problem *p, bool repeats);
@@ -26,7 +27,7 @@ bool bl_problem_comes_round(const bl_problem *p);
 
 /* An independent problem in which follower number `follower`, the first or one that is not certain, is this
  * generation, and what follows is what is known then. What is resident is that of `p`. Caller owns *out. */
-int bl_problem_turn(bl_problem **out, const bl_problem *p, int follower, bl_error *err);
+int bl_problem_next(bl_problem **out, const bl_problem *p, int follower, bl_error *err);
 
 /* An independent problem of one generation: this one of each in `list`, [count], one after the other. All
  * must have the same modules; what is resident is that of the first. BL_E_ARGUMENT when these are more than

@@ -70,8 +70,8 @@ typedef struct bl_problem_generation {
 
 /* A generation that comes after this one. */
 typedef struct bl_problem_follower {
-    int generation; /* 0: this one again */
-    double weight;  /* how likely it is: 1: it comes in its turn. Below: it or another of these is next */
+    int generation;    /* 0: this one again */
+    double likelihood; /* how likely it is: 1: it comes in its turn. Below: it or another of these is next */
 } bl_problem_follower;
 
 typedef struct bl_problem {

@@ -1,6 +1,6 @@
 /* What an open checkpoint consists of; internal to the room. */
-#ifndef BALLAST_CHECKPOINT_OPENED_H
-#define BALLAST_CHECKPOINT_OPENED_H
+#ifndef BALLAST_CHECKPOINT_INTERNAL_H
+#define BALLAST_CHECKPOINT_INTERNAL_H
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/names.h"
