@@ -153,6 +153,81 @@ static void lists_and_watermarks(void **state) {
     assert_string_equal(bl_offload_never(&s, 24ull << 30), "unet");
 }
 
+/* Reasons that a mode's moves may have. */
+static const struct {
+    bl_offload mode;
+    bl_why onload[5], drop[9]; /* each list ends with BL_WHY_COUNT */
+} reasons[] = {
+    {BL_OFFLOAD_NONE, {BL_WHY_ALL, BL_WHY_COUNT}, {BL_WHY_ARENA, BL_WHY_COUNT}},
+    {BL_OFFLOAD_MODEL, {BL_WHY_NEEDED, BL_WHY_COUNT}, {BL_WHY_MODULE, BL_WHY_ARENA, BL_WHY_COUNT}},
+    {BL_OFFLOAD_SEQUENTIAL, {BL_WHY_NEEDED, BL_WHY_COUNT}, {BL_WHY_DONE, BL_WHY_COUNT}},
+    {BL_OFFLOAD_BALANCED,
+     {BL_WHY_NEEDED, BL_WHY_COUNT},
+     {BL_WHY_ALWAYS, BL_WHY_LOW_0, BL_WHY_PRESSURE, BL_WHY_ROOM, BL_WHY_ARENA, BL_WHY_SLOT, BL_WHY_DONE,
+      BL_WHY_COUNT}},
+    {BL_OFFLOAD_AUTO,
+     {BL_WHY_NEEDED, BL_WHY_EARLY, BL_WHY_IN_TIME, BL_WHY_NEXT, BL_WHY_COUNT},
+     {BL_WHY_ARENA, BL_WHY_LATER, BL_WHY_PLACE, BL_WHY_COUNT}},
+};
+
+static bool is_among(bl_why why, const bl_why *list) {
+    while (*list != BL_WHY_COUNT && *list != why) {
+        list++;
+    }
+    return *list == why;
+}
+
+static void check_reasons(const bl_plan *plan, const bl_problem *p, size_t mode, int *seen) {
+    for (int i = 0; i < plan->move_count; i++) {
+        const bl_move *v = &plan->moves[i];
+        if (!is_among(v->why, v->drop ? reasons[mode].drop : reasons[mode].onload)) {
+            fail_msg("%s: %s of %s because \"%s\"", bl_offload_name(plan->mode), v->drop ? "drop" : "onload",
+                     p->modules[v->module].name, bl_why_name(v->why));
+        }
+        if (v->why == BL_WHY_NEXT) {
+            assert_int_equal(v->before, plan->run_count);
+        } else if (v->why == BL_WHY_NEEDED && plan->mode == BL_OFFLOAD_AUTO) {
+            assert_int_equal(v->before, v->after + 1);
+        } else if (v->why == BL_WHY_ARENA) {
+            int phase = 0;
+            while (phase + 1 < p->phase_count && p->phases[phase + 1].first_run <= v->before) {
+                phase++;
+            }
+            assert_true(v->offset < plan->phases[phase].arena_bytes || plan->mode == BL_OFFLOAD_NONE);
+        }
+        seen[v->why]++;
+    }
+}
+
+/* Each move has the reason that its mode had, and the reason is true. */
+static void moves_say_why(void **state) {
+    int seen[BL_WHY_COUNT] = {0};
+    bl_sim_card card = described_card();
+    (void)state;
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        bl_problem *p = described_model("sdxl", &card);
+        for (uint64_t budget = 4; budget <= 12; budget += 4) {
+            bl_plan *plan;
+            bl_offload_settings s = mode(reasons[i].mode);
+            s.fit_check = false;
+            bl_error err = {0};
+            p->budget_bytes = p->memory_bytes = budget << 30;
+            for (int k = 0; k < 2 && !bl_plan_make(&plan, p, &s, &err); k++) {
+                check_reasons(plan, p, i, seen);
+                bl_replay_after(p, plan);
+                bl_plan_free(&plan);
+            }
+            bl_problem_clear_resident(p);
+        }
+        bl_problem_free(&p);
+    }
+    for (int why = BL_WHY_NEEDED; why <= BL_WHY_DONE; why++) {
+        if (!seen[why] && why != BL_WHY_PLACE) {
+            fail_msg("no move because \"%s\"", bl_why_name((bl_why)why));
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_mode_runs_as_planned),
@@ -160,6 +235,7 @@ int main(void) {
         cmocka_unit_test(small_budgets_are_refused_with_the_number),
         cmocka_unit_test(balanced_streams_what_does_not_fit),
         cmocka_unit_test(lists_and_watermarks),
+        cmocka_unit_test(moves_say_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,7 +26,9 @@ static bool is_never(const rule *r, int module) {
            (r->s->model_type && bl_offload_lists(r->never, r->s->model_type));
 }
 
-static int tell(rule *r, int run, const char *op, const char *why, int module, bl_error *err) {
+/* Tells a decision; the moves that carry it out have the same reason. */
+static int tell(rule *r, int run, const char *op, bl_why why, int module, bl_error *err) {
+    r->b.why = why;
     return bl_plan_add_decision(r->b.plan,
                                 (bl_decision){.run = run,
                                               .op = op,
@@ -39,22 +41,22 @@ static int tell(rule *r, int run, const char *op, const char *why, int module, b
 }
 
 static int decide(rule *r, int run, int module, bl_error *err) {
-    const char *why = NULL;
+    bl_why why;
     bool evict = false;
     double share = (double)(r->b.used_bytes + r->activations) / (double)r->memory;
     if (is_never(r, module)) {
-        why = "never";
+        why = BL_WHY_NEVER;
     } else if (bl_offload_lists(r->s->always, r->b.p->modules[module].name)) {
         evict = true;
-        why = "always";
+        why = BL_WHY_ALWAYS;
     } else if (r->low == 0) {
         evict = true;
-        why = "low=0";
+        why = BL_WHY_LOW_0;
     } else if (r->s->fit_check && r->fits) {
-        why = "fits";
+        why = BL_WHY_FITS;
     } else {
         evict = share > r->low;
-        why = evict ? "pressure" : "below-low";
+        why = evict ? BL_WHY_PRESSURE : BL_WHY_BELOW_LOW;
     }
     int rc = tell(r, run, evict ? "evict" : "keep", why, module, err);
     return rc || !evict ? rc : bl_builder_evict(&r->b, module, run - 1, err);
@@ -80,6 +82,7 @@ static int load_first(rule *r, int phase, int count, bool *fits, bl_error *err) 
     int m = p->phases[phase].module, run = p->phases[phase].first_run, mark = b->plan->move_count, rc = 0;
     uint64_t arena = b->plan->phases[phase].arena_bytes, limit = (uint64_t)(r->high * (double)r->memory);
     *fits = true;
+    b->why = BL_WHY_NEEDED;
     for (int k = 0; k < count && !rc && *fits; k++) {
         uint64_t bytes = p->modules[m].blocks[k].bytes, offset;
         if (b->at[m][k] != BL_NOWHERE) {
@@ -108,6 +111,7 @@ static int load_prefix(rule *r, int phase, bool *works, bl_error *err) {
     for (int count = mod->block_count - 1; count >= 0 && !rc && !*works; count--) {
         uint64_t bytes = mod->blocks[count].bytes;
         largest_rest = bytes > largest_rest ? bytes : largest_rest;
+        b->why = BL_WHY_SLOT;
         for (int k = count; k < mod->block_count && !rc; k++) {
             rc = bl_builder_drop(b, m, k, run - 1, err);
         }
@@ -138,7 +142,7 @@ static int bring_in(rule *r, int phase, bl_error *err) {
             break;
         }
         seen[other] = true;
-        rc = tell(r, run, "evict", "room", other, err);
+        rc = tell(r, run, "evict", BL_WHY_ROOM, other, err);
         if (!rc) {
             rc = bl_builder_evict(&r->b, other, run - 1, err);
         }
@@ -154,7 +158,7 @@ static int bring_in(rule *r, int phase, bl_error *err) {
         }
     }
     if (!rc && there != r->b.p->modules[m].bytes) {
-        rc = tell(r, run, r->slot_blocks == blocks ? "onload" : "stream", "needed", m, err);
+        rc = tell(r, run, r->slot_blocks == blocks ? "onload" : "stream", BL_WHY_NEEDED, m, err);
     }
     return rc;
 }
@@ -169,8 +173,10 @@ static int run_phase(rule *r, int phase, bl_error *err) {
     for (int k = 0; k < blocks * f->passes && !rc; k++) {
         int block = k % blocks, run = f->first_run + k;
         if (block >= r->slot_blocks) {
+            r->b.why = BL_WHY_NEEDED;
             rc = bl_builder_onload(&r->b, f->module, block, r->slot, run - 1, run, err);
             if (!rc) {
+                r->b.why = BL_WHY_DONE;
                 rc = bl_builder_drop(&r->b, f->module, block, run, err);
             }
         }
@@ -195,7 +201,7 @@ static int before_phase(rule *r, int phase, bl_error *err) {
     for (int i = 0; i < r->b.space.count && !rc; i++) {
         int other = r->b.space.items[i].module;
         if (other != m && r->b.space.items[i].offset < arena) {
-            rc = tell(r, run, "evict", "room", other, err);
+            rc = tell(r, run, "evict", BL_WHY_ROOM, other, err);
             if (!rc) {
                 rc = bl_builder_evict(&r->b, other, run - 1, err);
             }

@@ -71,9 +71,14 @@ int bl_builder_onload(bl_builder *b, int module, int block, uint64_t offset, int
         return bl_fail(err, BL_E_INTERNAL, "plan %s: block %s put where there is no room", b->plan->method,
                        b->p->modules[module].blocks[block].name);
     }
-    return bl_plan_add_move(
-        b->plan,
-        (bl_move){.module = module, .block = block, .offset = offset, .after = after, .before = before}, err);
+    return bl_plan_add_move(b->plan,
+                            (bl_move){.module = module,
+                                      .block = block,
+                                      .offset = offset,
+                                      .after = after,
+                                      .before = before,
+                                      .why = b->why},
+                            err);
 }
 
 int bl_builder_drop(bl_builder *b, int module, int block, int after, bl_error *err) {
@@ -88,7 +93,8 @@ int bl_builder_drop(bl_builder *b, int module, int block, int after, bl_error *e
                                       .drop = true,
                                       .offset = offset,
                                       .after = after,
-                                      .before = after + 1},
+                                      .before = after + 1,
+                                      .why = b->why},
                             err);
 }
 
@@ -102,6 +108,7 @@ int bl_builder_evict(bl_builder *b, int module, int after, bl_error *err) {
 
 int bl_builder_clear_below(bl_builder *b, uint64_t offset, int after, bl_error *err) {
     int rc = 0;
+    b->why = BL_WHY_ARENA;
     while (b->space.count && b->space.items[0].offset < offset && !rc) {
         rc = bl_builder_drop(b, b->space.items[0].module, b->space.items[0].block, after, err);
     }

@@ -12,6 +12,7 @@ typedef struct bl_builder {
     uint64_t *at[BL_PROBLEM_MODULES];            /* [block_count] offset, or BL_NOWHERE */
     uint64_t resident_bytes[BL_PROBLEM_MODULES]; /* of each module */
     uint64_t used_bytes;                         /* their sum */
+    bl_why why; /* of the moves that are written next; set by who writes them */
 } bl_builder;
 
 /* Starts a plan whose region_bytes, reopen and levels are set: what is resident is taken over unless reopen.
@@ -25,7 +26,7 @@ int bl_builder_onload(bl_builder *b, int module, int block, uint64_t offset, int
 int bl_builder_drop(bl_builder *b, int module, int block, int after, bl_error *err);
 /* Drops all blocks of a module. */
 int bl_builder_evict(bl_builder *b, int module, int after, bl_error *err);
-/* Drops every block that begins below `offset`. */
+/* Drops every block that begins below `offset`: the place of a phase's arena. */
 int bl_builder_clear_below(bl_builder *b, uint64_t offset, int after, bl_error *err);
 
 /* Takes back every move after the first `move_count`. */

@@ -137,6 +137,7 @@ static int none_plan(bool *fits, bl_plan *plan, const bl_problem *p, bl_error *e
     *fits = true;
     rc = bl_builder_clear_below(&b, arena, -1, err);
     for (int i = 0; i < p->phase_count && !rc && *fits; i++) {
+        b.why = BL_WHY_ALL;
         rc = bring_in(fits, &b, p->phases[i].module, arena, -1, 0, err);
     }
     bl_builder_close(&b);
@@ -153,12 +154,14 @@ static int model_plan(bool *fits, bl_plan *plan, const bl_problem *p, bl_error *
     *fits = true;
     for (int i = 0; i < p->phase_count && !rc && *fits; i++) {
         int m = p->phases[i].module, run = p->phases[i].first_run;
+        b.why = BL_WHY_MODULE;
         for (int other = 0; other < p->module_count && !rc; other++) {
             rc = other != m ? bl_builder_evict(&b, other, run - 1, err) : 0;
         }
         if (!rc) {
             rc = bl_builder_clear_below(&b, plan->phases[i].arena_bytes, run - 1, err);
         }
+        b.why = BL_WHY_NEEDED;
         rc = rc ? rc : bring_in(fits, &b, m, plan->phases[i].arena_bytes, run - 1, run, err);
     }
     bl_builder_close(&b);
@@ -173,6 +176,7 @@ static int sequential_plan(bool *fits, bl_plan *plan, const bl_problem *p, bl_er
         return rc;
     }
     *fits = true;
+    b.why = BL_WHY_DONE;
     for (int m = 0; m < p->module_count && !rc; m++) {
         rc = bl_builder_evict(&b, m, -1, err);
     }
@@ -180,9 +184,11 @@ static int sequential_plan(bool *fits, bl_plan *plan, const bl_problem *p, bl_er
         int m = p->phases[i].module, blocks = p->modules[m].block_count;
         for (int k = 0; k < blocks * p->phases[i].passes && !rc; k++) {
             int run = p->phases[i].first_run + k, block = k % blocks;
+            b.why = BL_WHY_NEEDED;
             rc = bl_builder_onload(&b, m, block, plan->region_bytes - p->modules[m].blocks[block].bytes,
                                    run - 1, run, err);
             if (!rc) {
+                b.why = BL_WHY_DONE;
                 rc = bl_builder_drop(&b, m, block, run, err);
             }
         }

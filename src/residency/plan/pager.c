@@ -171,21 +171,24 @@ static double latest_start(const pager *g) {
 }
 
 /* Copies the missing block to the spot. */
-static int fetch(pager *g, const spot *s, double start, bl_error *err) {
+static int fetch(pager *g, const spot *s, double start, bl_why why, bl_error *err) {
     g->quiet = false;
     const bl_problem_phase *f = phase_ahead(g, g->missing_phase);
     const bl_problem_module *m = &g->p->modules[f->module];
     int block = bl_pager_missing_block(g), rc = 0,
         before = g->missing < g->p->run_count ? g->missing : g->p->run_count;
+    g->b.why = BL_WHY_LATER;
     for (int i = s->first; i < s->last && !rc; i++) {
         const bl_space_item *x = &g->b.space.items[s->first];
         rc = bl_builder_drop(&g->b, x->module, x->block, g->run - 1, err);
     }
     if (!rc) {
         /* It may lie where an arena will be. */
+        g->b.why = BL_WHY_PLACE;
         rc = bl_builder_drop(&g->b, f->module, block, g->run - 1, err);
     }
     if (!rc) {
+        g->b.why = g->missing < g->p->run_count ? why : BL_WHY_NEXT;
         rc = bl_builder_onload(&g->b, f->module, block, s->at_low ? s->low : s->high - m->blocks[block].bytes,
                                g->run - 1, before, err);
     }
@@ -228,12 +231,12 @@ static int step(pager *g, bl_error *err) {
     spot s;
     bool found = bl_pager_find_place(g, &s);
     if (found && (due || s.is_free)) {
-        return fetch(g, &s, now, err);
+        return fetch(g, &s, now, due ? BL_WHY_NEEDED : BL_WHY_EARLY, err);
     }
     /* A copy can only begin when a run ends: if the next end is too late, now is the time. */
     g->latest = latest_start(g);
     if (found && g->latest < g->prefix[g->run + 1]) {
-        return fetch(g, &s, now, err);
+        return fetch(g, &s, now, BL_WHY_IN_TIME, err);
     }
     g->quiet = true;
     if (due) {

@@ -69,6 +69,28 @@ static int grow(void **array, int *room, int count, size_t size, bl_error *err) 
     return 0;
 }
 
+const char *bl_why_name(bl_why why) {
+    static const char *const names[BL_WHY_COUNT] = {[BL_WHY_NEEDED] = "needed",
+                                                    [BL_WHY_EARLY] = "early",
+                                                    [BL_WHY_IN_TIME] = "in-time",
+                                                    [BL_WHY_NEXT] = "next",
+                                                    [BL_WHY_ALL] = "all",
+                                                    [BL_WHY_ARENA] = "arena",
+                                                    [BL_WHY_LATER] = "later",
+                                                    [BL_WHY_PLACE] = "place",
+                                                    [BL_WHY_DONE] = "done",
+                                                    [BL_WHY_MODULE] = "module",
+                                                    [BL_WHY_SLOT] = "slot",
+                                                    [BL_WHY_NEVER] = "never",
+                                                    [BL_WHY_ALWAYS] = "always",
+                                                    [BL_WHY_LOW_0] = "low=0",
+                                                    [BL_WHY_FITS] = "fits",
+                                                    [BL_WHY_PRESSURE] = "pressure",
+                                                    [BL_WHY_BELOW_LOW] = "below-low",
+                                                    [BL_WHY_ROOM] = "room"};
+    return names[why];
+}
+
 int bl_plan_add_move(bl_plan *plan, bl_move move, bl_error *err) {
     void *array = plan->moves;
     int rc = grow(&array, &plan->move_room, plan->move_count, sizeof *plan->moves, err);

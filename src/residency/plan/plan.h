@@ -22,12 +22,42 @@ const char *bl_offload_name(bl_offload mode);
 /* False when there is no such mode. */
 bool bl_offload_parse(const char *name, bl_offload *out);
 
+/* Why a move or a decision is made. */
+typedef enum bl_why {
+    /* a block or module is brought in */
+    BL_WHY_NEEDED,  /* its run, or its module's phase, is next */
+    BL_WHY_EARLY,   /* there is room for it, so nobody waits for it later */
+    BL_WHY_IN_TIME, /* were it later, its run would wait */
+    BL_WHY_NEXT,    /* for the next generation */
+    BL_WHY_ALL,     /* mode none: everything, before the first run */
+    /* or gives up its place */
+    BL_WHY_ARENA,  /* to the activations of the phase that begins */
+    BL_WHY_LATER,  /* to a block that is used sooner */
+    BL_WHY_PLACE,  /* for another place, which no arena takes before its run */
+    BL_WHY_DONE,   /* its run has ended, and the mode keeps nothing */
+    BL_WHY_MODULE, /* mode model: another module begins */
+    BL_WHY_SLOT,   /* to the slot that the module's later blocks go through */
+    /* or a module stays or goes by the rule of mode balanced */
+    BL_WHY_NEVER,
+    BL_WHY_ALWAYS,
+    BL_WHY_LOW_0,
+    BL_WHY_FITS,
+    BL_WHY_PRESSURE,
+    BL_WHY_BELOW_LOW,
+    BL_WHY_ROOM,
+    BL_WHY_COUNT
+} bl_why;
+
+/* "needed", "in-time", "low=0", ... Static storage. */
+const char *bl_why_name(bl_why why);
+
 typedef struct bl_move {
     int module, block;
     bool drop;       /* the block gives up its place; no bytes move */
     uint64_t offset; /* where it is put, or where it was */
     int after;       /* run that must have ended before it happens; -1: none */
     int before;      /* run that waits for it; run_count: the next generation. Of a drop: `after` + 1 */
+    bl_why why;
 } bl_move;
 
 /* A decision about a whole module, told by BALLAST_MOVE_DEBUG. Only `balanced` makes such; the other modes
@@ -35,9 +65,7 @@ typedef struct bl_move {
 typedef struct bl_decision {
     int run;        /* before this run */
     const char *op; /* "evict", "keep", "onload", "stream". Static storage */
-    /* Of "evict" and "keep": "never", "always", "low=0", "fits", "pressure" or "below-low", the first that
-     * holds; of "evict" too: "room". Of "onload" and "stream": "needed". Static storage */
-    const char *why;
+    bl_why why;     /* of "evict" and "keep" the first that holds */
     int module;
     uint64_t bytes;      /* of the whole module, however much of it is on the device */
     uint64_t used_bytes; /* before it: resident blocks, and the larger arena of this phase and the last */
