@@ -188,7 +188,6 @@ static dnnl_status_t linear_desc(dnnl_primitive_desc_t *out, bl_dnnl *d, const b
 }
 
 static int layout_of(bl_dnnl_layout **out, dnnl_primitive_desc_t desc, bl_error *err) {
-    *out = NULL;
     bl_dnnl_layout *l = calloc(1, sizeof *l);
     if (!l) {
         return bl_fail_memory(err, "a weight's layout", sizeof *l);
@@ -203,18 +202,24 @@ static int layout_of(bl_dnnl_layout **out, dnnl_primitive_desc_t desc, bl_error 
     return 0;
 }
 
+/* The layout that `desc`, made with status `s`, asks for. Frees it and the operands. */
+static int take_layout(bl_dnnl_layout **out, dnnl_status_t s, const char *what, dnnl_primitive_desc_t desc,
+                       operands *o, bl_error *err) {
+    int rc = s ? fail(err, what, s) : layout_of(out, desc, err);
+    if (desc) {
+        dnnl_primitive_desc_destroy(desc);
+    }
+    operands_free(o);
+    return rc;
+}
+
 int bl_dnnl_conv_layout(bl_dnnl_layout **out, bl_dnnl *d, const bl_dnnl_conv *c, bl_error *err) {
     *out = NULL;
     operands o;
     dnnl_primitive_desc_t desc = NULL;
     dnnl_status_t s = conv_operands(&o, c, NULL);
     s = s ? s : conv_desc(&desc, d, c, &o);
-    int rc = s ? fail(err, "a convolution", s) : layout_of(out, desc, err);
-    if (desc) {
-        dnnl_primitive_desc_destroy(desc);
-    }
-    operands_free(&o);
-    return rc;
+    return take_layout(out, s, "a convolution", desc, &o, err);
 }
 
 int bl_dnnl_linear_layout(bl_dnnl_layout **out, bl_dnnl *d, const bl_dnnl_linear *l, bl_error *err) {
@@ -223,12 +228,7 @@ int bl_dnnl_linear_layout(bl_dnnl_layout **out, bl_dnnl *d, const bl_dnnl_linear
     dnnl_primitive_desc_t desc = NULL;
     dnnl_status_t s = linear_operands(&o, l, NULL);
     s = s ? s : linear_desc(&desc, d, l, &o);
-    int rc = s ? fail(err, "a matrix product", s) : layout_of(out, desc, err);
-    if (desc) {
-        dnnl_primitive_desc_destroy(desc);
-    }
-    operands_free(&o);
-    return rc;
+    return take_layout(out, s, "a matrix product", desc, &o, err);
 }
 
 const bl_dnnl_blocking *bl_dnnl_layout_blocking(const bl_dnnl_layout *l) {

@@ -184,6 +184,9 @@ void bl_cpu_add_row(const bl_running *r, void *y, const float *row, int64_t rows
 /* op_linear.c */
 /* oneDNN adds to its destination: puts the residual there, unless the arena plan already has it there. */
 void bl_cpu_place_residual(const bl_running *r, void *dst);
+/* y = y gelu(gate), and then the residual (or NULL) added; all [rows, c] */
+void bl_cpu_gate(const bl_running *r, unsigned char *y, const unsigned char *gate,
+                 const unsigned char *residual, int64_t rows, int64_t c);
 
 /* piece.c */
 /* Is the product handed to a general matrix product, which adds up in an order that depends on the shape? */

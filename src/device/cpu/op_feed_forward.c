@@ -43,20 +43,6 @@ static int prepare(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl
     return 0;
 }
 
-typedef struct gate_job {
-    const bl_running *r;
-    unsigned char *hidden;
-    const unsigned char *gate;
-    int64_t c;
-} gate_job;
-
-static void gate_rows(void *context, int64_t begin, int64_t end, int thread) {
-    const gate_job *j = context;
-    size_t at = (size_t)(begin * j->c) * j->r->element;
-    (void)thread;
-    j->r->k->gate(j->hidden + at, j->hidden + at, j->gate + at, (end - begin) * j->c);
-}
-
 static int run_slice(const bl_running *r, const unsigned char *x, unsigned char *y, bl_error *err) {
     const bl_packed *p = bl_running_packed(r, r->op->weight), *q = bl_running_packed(r, r->op->weight3);
     int64_t c = q->weight.shape[1], slice = r->step->slice;
@@ -72,8 +58,7 @@ static int run_slice(const bl_running *r, const unsigned char *x, unsigned char 
     if (rc) {
         return rc;
     }
-    gate_job j = {.r = r, .hidden = hidden, .gate = gate, .c = c};
-    bl_parallel_for(slice, 1, gate_rows, &j);
+    bl_cpu_gate(r, hidden, gate, NULL, slice, c);
     a = (bl_dnnl_args){.src = hidden,
                        .weights = bl_running_weight(r, r->op->weight3),
                        .bias = bl_running_weight(r, r->op->weight4),

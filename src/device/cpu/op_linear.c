@@ -71,18 +71,24 @@ void bl_cpu_place_residual(const bl_running *r, void *dst) {
 typedef struct gate_job {
     const bl_running *r;
     unsigned char *y;
-    const unsigned char *gate, *residual; /* residual: or NULL */
-    int c;
+    const unsigned char *gate, *residual;
+    int64_t c;
 } gate_job;
 
 static void gate_rows(void *context, int64_t begin, int64_t end, int thread) {
     const gate_job *j = context;
     (void)thread;
-    size_t at = (size_t)begin * (size_t)j->c * j->r->element;
+    size_t at = (size_t)(begin * j->c) * j->r->element;
     j->r->k->gate(j->y + at, j->y + at, j->gate + at, (end - begin) * j->c);
     if (j->residual) {
         j->r->k->add(j->y + at, j->y + at, j->residual + at, (end - begin) * j->c);
     }
+}
+
+void bl_cpu_gate(const bl_running *r, unsigned char *y, const unsigned char *gate,
+                 const unsigned char *residual, int64_t rows, int64_t c) {
+    gate_job j = {.r = r, .y = y, .gate = gate, .residual = residual, .c = c};
+    bl_parallel_for(rows, 1, gate_rows, &j);
 }
 
 /* The product of all rows, from a.src to a.dst: at once, or picture by picture. */
@@ -102,17 +108,13 @@ static int run_rows(const bl_running *r, bl_dnnl_args a, bl_error *err) {
  * products, but its gelu costs more than passing over y once more. */
 static int run_gate(const bl_running *r, bl_dnnl_args a, bl_error *err) {
     const bl_tensor *out = bl_running_tensor(r, r->op->out);
-    gate_job j = {.r = r,
-                  .y = a.dst,
-                  .gate = r->scratch + r->step->extra,
-                  .residual = bl_running_data(r, r->op->in[1]),
-                  .c = out->c};
+    unsigned char *y = a.dst, *gate = r->scratch + r->step->extra;
     a.weights = (const unsigned char *)a.weights + bl_running_packed(r, r->op->weight)->half_bytes;
     a.bias = a.bias ? a.bias + out->c : NULL;
-    a.dst = r->scratch + r->step->extra;
+    a.dst = gate;
     int rc = run_rows(r, a, err);
     if (!rc) {
-        bl_parallel_for((int64_t)out->n * out->h * out->w, 1, gate_rows, &j);
+        bl_cpu_gate(r, y, gate, bl_running_data(r, r->op->in[1]), (int64_t)out->n * out->h * out->w, out->c);
     }
     return rc;
 }

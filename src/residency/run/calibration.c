@@ -122,16 +122,21 @@ static bool good_seconds(double x) {
 /* The same of what is stored: figures that cannot be are not averaged with, or they would never go. */
 #define GOOD_SECONDS "typeof(seconds) = 'real' AND seconds >= 0 AND seconds < 1e6"
 
+/* Parameters 1 to 5 of a statement about the blocks of a module at a shape. */
+static void bind_blocks(sqlite3_stmt *s, const bl_calibration_key *key, const bl_problem_module *m,
+                        const char *shape) {
+    const char *const values[] = {key->device, key->model, m->dtype, shape, m->name};
+    sqlite3_reset(s);
+    for (int i = 0; i < 5; i++) {
+        sqlite3_bind_text(s, i + 1, values[i], -1, SQLITE_STATIC);
+    }
+}
+
 /* Reads all blocks of a phase at a level; false unless every one is known. */
 static bool read_blocks(sqlite3_stmt *s, const bl_calibration_key *key, const bl_problem_module *m,
                         const char *shape, double *seconds) {
     int known = 0;
-    sqlite3_reset(s);
-    sqlite3_bind_text(s, 1, key->device, -1, SQLITE_STATIC);
-    sqlite3_bind_text(s, 2, key->model, -1, SQLITE_STATIC);
-    sqlite3_bind_text(s, 3, m->dtype, -1, SQLITE_STATIC);
-    sqlite3_bind_text(s, 4, shape, -1, SQLITE_STATIC);
-    sqlite3_bind_text(s, 5, m->name, -1, SQLITE_STATIC);
+    bind_blocks(s, key, m, shape);
     while (sqlite3_step(s) == SQLITE_ROW) {
         int b = sqlite3_column_int(s, 0);
         double x = sqlite3_column_double(s, 1);
@@ -261,12 +266,7 @@ int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key,
 /* Adds a figure to what is known. */
 static bool learn_block(sqlite3_stmt *s, const bl_calibration_key *key, const char *shape,
                         const bl_problem_module *m, int block, double seconds) {
-    sqlite3_reset(s);
-    sqlite3_bind_text(s, 1, key->device, -1, SQLITE_STATIC);
-    sqlite3_bind_text(s, 2, key->model, -1, SQLITE_STATIC);
-    sqlite3_bind_text(s, 3, m->dtype, -1, SQLITE_STATIC);
-    sqlite3_bind_text(s, 4, shape, -1, SQLITE_STATIC);
-    sqlite3_bind_text(s, 5, m->name, -1, SQLITE_STATIC);
+    bind_blocks(s, key, m, shape);
     sqlite3_bind_int(s, 6, block);
     sqlite3_bind_double(s, 7, seconds);
     return sqlite3_step(s) == SQLITE_DONE;
