@@ -3,7 +3,6 @@
 #include "checkpoint/internal.h"
 #include "checkpoint/text_file.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,6 @@
 #include "core/error.h"
 
 #include <stdatomic.h>
-#include <stdint.h>
 
 #define BL_HASH_TEXT 65 /* 64 hexadecimal digits and a zero */
 

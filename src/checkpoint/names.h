@@ -3,8 +3,6 @@
 #ifndef BALLAST_CHECKPOINT_NAMES_H
 #define BALLAST_CHECKPOINT_NAMES_H
 
-#include "core/module.h"
-
 #include <stdbool.h>
 
 #define BL_STORED_BYTES 256

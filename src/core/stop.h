@@ -4,7 +4,6 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stddef.h>
 
 /* No call is at work; one is; it is asked to stop. One number, so that whoever stops a call cannot hit the
  * one after it. */

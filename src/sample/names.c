@@ -2,6 +2,7 @@
 #include "sample/names.h"
 
 #include <stdio.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define ALIASES 4

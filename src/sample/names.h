@@ -4,8 +4,6 @@
 
 #include "core/error.h"
 
-#include <stdbool.h>
-
 /* Whose meaning of the names applies: which timestep belongs to a sigma, what noise the start gets, what
  * strength does to the steps, where DDIM and UniPC end. */
 typedef enum bl_compat {

@@ -8,7 +8,6 @@
 #include "sample/names.h"
 #include "sample/rng.h"
 
-#include <stddef.h>
 #include <stdint.h>
 
 typedef struct bl_noise bl_noise;

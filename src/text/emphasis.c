@@ -3,7 +3,6 @@
 #include "text/unicode.h"
 
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>

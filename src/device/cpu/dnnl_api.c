@@ -188,6 +188,7 @@ static dnnl_status_t linear_desc(dnnl_primitive_desc_t *out, bl_dnnl *d, const b
 }
 
 static int layout_of(bl_dnnl_layout **out, dnnl_primitive_desc_t desc, bl_error *err) {
+    *out = NULL;
     bl_dnnl_layout *l = calloc(1, sizeof *l);
     if (!l) {
         return bl_fail_memory(err, "a weight's layout", sizeof *l);

@@ -3,7 +3,6 @@
 #include "device/cpu/internal.h"
 
 #include "core/checked.h"
-#include "graph/fold.h"
 
 #include <string.h>
 

@@ -1,6 +1,5 @@
 #include "device/cpu/internal.h"
 
-#include "core/checked.h"
 #include "graph/levels.h"
 #include "graph/op_rows.h"
 

@@ -2,7 +2,6 @@
 #ifndef BALLAST_DEVICE_SIM_CARD_H
 #define BALLAST_DEVICE_SIM_CARD_H
 
-#include "core/dtype.h"
 #include "core/error.h"
 
 #include <stdbool.h>

@@ -6,8 +6,6 @@
 
 #include "residency/problem/problem.h"
 
-#include <stddef.h>
-
 typedef struct bl_homes {
     uint64_t *home[BL_PROBLEM_MODULES]; /* [block_count] address while it is a resident, or BL_NOWHERE; NULL:
                                            wherever the pager likes */

@@ -1,6 +1,5 @@
 #include "residency/plan/search.h"
 
-#include "core/checked.h"
 #include "residency/bound/bound.h"
 #include "residency/plan/modes.h"
 #include "residency/plan/builder.h"

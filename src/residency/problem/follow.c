@@ -1,7 +1,5 @@
 #include "residency/problem/follow.h"
 
-#include <string.h>
-
 int bl_problem_add_generation(bl_problem *p, bl_error *err) {
     if (p->generation_count == BL_PROBLEM_GENERATIONS) {
         return bl_fail(err, BL_E_ARGUMENT, "more than %d generations in one problem", BL_PROBLEM_GENERATIONS);

@@ -1,6 +1,5 @@
 #include "residency/run/executor.h"
 
-#include "core/checked.h"
 #include "residency/run/inflight.h"
 #include "residency/run/move_debug.h"
 #include "residency/run/tenants.h"

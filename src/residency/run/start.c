@@ -1,5 +1,7 @@
 #include "residency/run/start.h"
 
+#include "residency/plan/planner.h"
+
 enum { tries = 4 };
 
 /* What to plan with after a region of `wanted` bytes was refused. The device's own word counts only if it

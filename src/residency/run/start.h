@@ -4,7 +4,7 @@
 #define BALLAST_RESIDENCY_START_H
 
 #include "residency/run/executor.h"
-#include "residency/plan/planner.h"
+#include "residency/plan/modes.h"
 
 /* Gives the executables of all phases, [phase_count], prepared at the levels that the plan chose. They belong
  * to the callee and stay valid until the generation ends or it is called again. */

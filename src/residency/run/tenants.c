@@ -1,7 +1,5 @@
 #include "residency/run/tenants.h"
 
-#include "core/checked.h"
-
 #include <stdlib.h>
 
 int bl_tenants_add(int *id, bl_tenants *t, bl_device *d, bl_device_module *module, int blocks,

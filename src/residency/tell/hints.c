@@ -1,5 +1,6 @@
 #include "residency/tell/hints.h"
 
+#include "residency/plan/planner.h"
 #include "residency/tell/sweep.h"
 
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #ifndef BALLAST_RESIDENCY_HINTS_H
 #define BALLAST_RESIDENCY_HINTS_H
 
-#include "residency/plan/planner.h"
+#include "residency/plan/modes.h"
 
 #include <stddef.h>
 

@@ -1,5 +1,6 @@
 #include "residency/tell/sweep.h"
 
+#include "residency/plan/planner.h"
 #include "residency/plan/replay.h"
 #include "residency/problem/follow.h"
 

@@ -4,7 +4,7 @@
 #define BALLAST_RESIDENCY_SWEEP_H
 
 #include "core/stop.h"
-#include "residency/plan/planner.h"
+#include "residency/plan/modes.h"
 
 #include <jansson.h>
 #include <stdio.h>
