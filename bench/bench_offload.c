@@ -266,7 +266,7 @@ static int read_row(work *w, char *text) {
 }
 
 static void remove_folder(const char *folder) {
-    static const char *const files[] = {"calibration.db", "hashes"};
+    static const char *const files[] = {"calibration-1.db", "hashes"};
     char path[64];
     for (int i = 0; i < 2; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, files[i]);

@@ -148,7 +148,7 @@ static bool calibration_path(char *path, size_t room, const ballast_context *c) 
         }
     }
     mkdir(c->cache_dir, 0755);
-    int length = snprintf(path, room, "%s/calibration.db", c->cache_dir);
+    int length = snprintf(path, room, "%s/" BL_CALIBRATION_FILE, c->cache_dir);
     return length > 0 && (size_t)length < room;
 }
 

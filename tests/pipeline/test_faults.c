@@ -2,6 +2,8 @@
  * streamed from them, work that is stopped in the middle of a copy, measurements that are damaged. */
 #include "pipeline/rig.h"
 
+#include "residency/run/calibration.h"
+
 #include <fcntl.h>
 #include <malloc.h>
 #include <sqlite3.h>
@@ -272,7 +274,7 @@ static void test_stopped(void **state) {
 
 /* ---- calibration */
 
-#define CALIBRATION "calibration.db"
+#define CALIBRATION BL_CALIBRATION_FILE
 
 /* Opens the model with this cache, and makes the picture: how many phases' figures were known before and
  * after. */

@@ -2,12 +2,14 @@
  * none does. What copies and blocks take is written into the calibration, so that it hangs on no clock. */
 #include "pipeline/rig.h"
 
+#include "residency/run/calibration.h"
+
 #include "device/cpu/cpu.h"
 
 #include <sqlite3.h>
 
 #define SIDE 64
-#define CALIBRATION "calibration.db"
+#define CALIBRATION BL_CALIBRATION_FILE
 
 /* The last hint that was said, without "Hint: "; how many were. */
 typedef struct hints {

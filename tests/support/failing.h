@@ -20,4 +20,7 @@ uint64_t bl_test_most_taken(void);
 /* Lets jansson take its memory here, too, or no longer. */
 void bl_test_fail_json(bool on);
 
+/* Lets SQLite take its memory here from now on. Before it is used for the first time; false afterwards. */
+bool bl_test_fail_sqlite(void);
+
 #endif

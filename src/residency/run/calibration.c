@@ -1,78 +1,17 @@
 #include "residency/run/calibration.h"
 
+#include "residency/run/calibration_file.h"
+
 #include <math.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { schema_version = 1, size_classes = 64 };
-
-static const char schema[] =
-    "PRAGMA user_version = 1;"
-    "CREATE TABLE blocks (device TEXT, model TEXT, dtype TEXT, shape TEXT, module TEXT, block INTEGER, "
-    "seconds REAL,"
-    " PRIMARY KEY (device, model, dtype, shape, module, block)) WITHOUT ROWID;"
-    "CREATE TABLE copies (device TEXT, dtype TEXT, class INTEGER, bytes REAL, seconds REAL,"
-    " PRIMARY KEY (device, dtype, class)) WITHOUT ROWID;";
+enum { size_classes = 64 };
 
 struct bl_calibration {
     sqlite3 *db;
 };
-
-/* Whether the open file is a database of ours, or empty (then it is made one). */
-static bool usable(sqlite3 *db) {
-    sqlite3_stmt *s = NULL;
-    int version = -1, tables = -1;
-    if (sqlite3_prepare_v2(db,
-                           "SELECT (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM"
-                           " sqlite_master), (SELECT quick_check FROM pragma_quick_check LIMIT 1)",
-                           -1, &s, NULL) == SQLITE_OK &&
-        sqlite3_step(s) == SQLITE_ROW) {
-        const unsigned char *check = sqlite3_column_text(s, 2);
-        if (check && !strcmp((const char *)check, "ok")) {
-            version = sqlite3_column_int(s, 0);
-            tables = sqlite3_column_int(s, 1);
-        }
-    }
-    sqlite3_finalize(s);
-    if (version == 0 && tables == 0) {
-        return sqlite3_exec(db, schema, NULL, NULL, NULL) == SQLITE_OK;
-    }
-    return version == schema_version &&
-           sqlite3_exec(db,
-                        "SELECT device, model, dtype, shape, module, block, seconds FROM blocks LIMIT 0;"
-                        "SELECT device, dtype, class, bytes, seconds FROM copies LIMIT 0;",
-                        NULL, NULL, NULL) == SQLITE_OK;
-}
-
-static sqlite3 *open_file(const char *path) {
-    sqlite3 *db = NULL;
-    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) ==
-        SQLITE_OK) {
-        sqlite3_busy_timeout(db, 2000);
-        /* A cache that may be lost needs no disk to say that it is written. */
-        sqlite3_exec(db, "PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY", NULL, NULL, NULL);
-        if (usable(db)) {
-            return db;
-        }
-    }
-    sqlite3_close(db);
-    return NULL;
-}
-
-/* Only a file that SQLite can read as damaged or foreign may be thrown away, never a folder or a locked file.
- */
-static bool replaceable(const char *path) {
-    sqlite3 *db = NULL;
-    int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_exec(db, "SELECT count(*) FROM sqlite_master", NULL, NULL, NULL);
-    }
-    sqlite3_close(db);
-    return rc == SQLITE_OK || rc == SQLITE_NOTADB || rc == SQLITE_CORRUPT;
-}
 
 int bl_calibration_open(bl_calibration **out, const char *path, const bl_log *log, bl_error *err) {
     *out = NULL;
@@ -80,23 +19,10 @@ int bl_calibration_open(bl_calibration **out, const char *path, const bl_log *lo
     if (!c) {
         return bl_fail_memory(err, "the calibration", sizeof *c);
     }
-    if (path) {
-        c->db = open_file(path);
-        if (!c->db && replaceable(path) && unlink(path) == 0) {
-            bl_log_line(log, BL_LOG_INFO, "%s was damaged or of another version: measuring again", path);
-            c->db = open_file(path);
-        }
-        if (!c->db) {
-            bl_log_line(log, BL_LOG_INFO, "%s cannot be used: what is measured is forgotten afterwards",
-                        path);
-        }
-    }
-    if (!c->db) {
-        c->db = open_file(":memory:");
-    }
-    if (!c->db) {
+    int rc = bl_calibration_file_open(&c->db, path, log, err);
+    if (rc) {
         free(c);
-        return bl_fail_memory(err, "the calibration's database", 0);
+        return rc;
     }
     *out = c;
     return 0;
@@ -113,6 +39,10 @@ void bl_calibration_close(bl_calibration **c) {
 /* The shape as it is stored: with the arena level, whose kernels differ. */
 static void shape_text(char *out, size_t bytes, const char *shape, int level) {
     snprintf(out, bytes, "%s@%d", shape, level);
+}
+
+static bool no_memory(const bl_calibration *c) {
+    return (sqlite3_errcode(c->db) & 0xff) == SQLITE_NOMEM;
 }
 
 static bool good_seconds(double x) {
@@ -218,6 +148,7 @@ int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key,
                          bl_error *err) {
     sqlite3_stmt *s = NULL;
     int known = 0;
+    bool lacking = false; /* memory, within SQLite */
     double latency, rate;
     if (sqlite3_prepare_v2(
             c->db,
@@ -241,12 +172,14 @@ int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key,
                     memcpy(f->levels[l].block_seconds, seconds, bytes);
                     measured |= 1u << l;
                 }
+                lacking = lacking || no_memory(c);
             }
             fill_levels(f, measured, bytes);
             known += measured != 0;
             free(seconds);
         }
     }
+    lacking = lacking || no_memory(c);
     sqlite3_finalize(s);
     if (fit_copies(c, key, &latency, &rate)) {
         p->copy_latency = latency;
@@ -256,6 +189,9 @@ int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key,
                 p->modules[m].blocks[b].copy_seconds = -1;
             }
         }
+    }
+    if (lacking || no_memory(c)) {
+        return bl_fail(err, BL_E_MEMORY, "out of memory: measured times");
     }
     if (phases) {
         *phases = known;
@@ -362,5 +298,7 @@ int bl_calibration_learn(bl_calibration *c, const bl_calibration_key *key, const
     }
     sqlite3_finalize(blocks);
     sqlite3_finalize(copies);
-    return fine ? 0 : bl_fail(err, BL_E_IO, "the calibration could not be kept: %s", sqlite3_errmsg(c->db));
+    return fine ? 0
+                : bl_fail(err, no_memory(c) ? BL_E_MEMORY : BL_E_IO, "the calibration could not be kept: %s",
+                          sqlite3_errmsg(c->db));
 }

@@ -1,11 +1,15 @@
 /* What this machine was measured to do: copy rates by size and seconds of each block, in a small SQLite file.
- * It is a cache: whatever is wrong with the file, it is begun anew and measured again. */
+ * It is a cache: what is wrong with the file costs measurements, never a generation. */
 #ifndef BALLAST_RESIDENCY_CALIBRATION_H
 #define BALLAST_RESIDENCY_CALIBRATION_H
 
 #include "core/log.h"
 #include "residency/run/ledger.h"
 #include "residency/plan/plan.h"
+
+/* The file's name in the cache's folder. It has the version of the tables in it, so that two versions of the
+ * library each keep their own. */
+#define BL_CALIBRATION_FILE "calibration-1.db"
 
 typedef struct bl_calibration bl_calibration;
 
@@ -17,9 +21,9 @@ typedef struct bl_calibration_key {
     const char *const *shapes; /* [phase_count] of the problem: "2x128x128"; NULL entries are never known */
 } bl_calibration_key;
 
-/* `path` NULL: kept in memory only. A file that is damaged, or made by another version, is replaced; one that
- * cannot be opened or replaced is left alone and the calibration lives in memory; both are said to `log` in
- * one line. */
+/* `path` NULL: kept in memory only. A file that is damaged, or not one of ours, is renamed to PATH.damaged and
+ * begun anew; one that cannot be used now is left alone and the calibration lives in memory; both are said to
+ * `log` in one line. BL_E_MEMORY. */
 int bl_calibration_open(bl_calibration **out, const char *path, const bl_log *log, bl_error *err);
 void bl_calibration_close(bl_calibration **c);
 
