@@ -21,9 +21,9 @@
  * Threads. One call at a time works on a context and its models; a second one, from another thread or from a
  * callback, is refused with BALLAST_E_BUSY. ballast_cancel, the functions on files and names, and calls on
  * other contexts may be used at any time, from callbacks too. Contexts do not survive fork(). docs/threads.md
- * says more. Work is done by OpenMP's threads (libgomp), which spin for some 15 ms before they sleep; a
- * program that shares its cores with others is started with GOMP_SPINCOUNT=1000 in its environment, as the
- * command does by itself. */
+ * says more, and what of a process is shared. Work is done by OpenMP's threads (libgomp), which spin for some
+ * 15 ms before they sleep; a program that shares its cores with others is started with GOMP_SPINCOUNT=1000 in
+ * its environment, as the command does by itself. */
 #ifndef BALLAST_H
 #define BALLAST_H
 

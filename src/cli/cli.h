@@ -104,6 +104,11 @@ int expand_pattern(char *path, size_t size, const char *pattern, const char *fla
 char *distinct_pattern(const char *pattern, int pictures, bool one_seed);
 /* Is the name "-", which stands for standard output? */
 bool is_stdout(const char *path);
+/* Sends on what was printed; false when any of it is lost, of which report_stdout prints the line. It returns
+ * EXIT_OURS. */
+bool flush_stdout(void);
+bool send_stdout(const void *data, size_t bytes);
+int report_stdout(void);
 /* Can standard output take this request's pictures? It takes one, alone, and not on a terminal. 0 or
  * EXIT_USAGE. */
 int check_stdout(const char *flag, int pictures, bool json);

@@ -46,12 +46,9 @@ static int print_picture(const struct job *job, const ballast_image *image) {
     if (ballast_image_encode_png(&png, &bytes, &o, &err)) {
         return report_error(job->s, &err);
     }
-    bool sent = fwrite(png, 1, bytes, stdout) == bytes && !fflush(stdout);
-    if (!sent) {
-        perror("ballast: standard output");
-    }
+    bool sent = send_stdout(png, bytes);
     ballast_bytes_free(&png);
-    return sent ? 0 : EXIT_OURS;
+    return sent ? 0 : report_stdout();
 }
 
 static int write_picture(struct job *job, const ballast_image *image) {
@@ -73,7 +70,7 @@ static int write_picture(struct job *job, const ballast_image *image) {
                                                 image->width, "height", image->height));
     if (!setting_on(job->s, S_JSON) && !setting_on(job->s, S_QUIET)) {
         printf("%s\n", path);
-        fflush(stdout);
+        flush_stdout();
     }
     show_picture(job->show, image, path, setting_on(job->s, S_QUIET));
     return 0;

@@ -157,11 +157,11 @@ static void hold_standard_streams(void) {
 
 int main(int argc, char **argv) {
     hold_standard_streams();
+    signal(SIGXFSZ, SIG_IGN); /* a file that grows too large (ulimit -f) is an error like a full disk */
     limit_spinning(argv);
     int result = run(argc, argv);
-    if ((fflush(stdout) || ferror(stdout)) && !result) {
-        perror("ballast: standard output");
-        result = EXIT_OURS;
+    if (!flush_stdout() && !result) {
+        result = report_stdout();
     }
     return result;
 }

@@ -48,6 +48,31 @@ bool is_stdout(const char *path) {
     return !strcmp(path, "-");
 }
 
+static int
+    lost; /* errno of the first flush that failed: by the end of the program errno means something else */
+
+bool send_stdout(const void *data, size_t bytes) {
+    if (fwrite(data, 1, bytes, stdout) != bytes && !lost) {
+        lost = errno;
+    }
+    return flush_stdout();
+}
+
+bool flush_stdout(void) {
+    if (fflush(stdout) && !lost) {
+        lost = errno;
+    }
+    return !ferror(stdout);
+}
+
+int report_stdout(void) {
+    fprintf(stderr, "ballast: standard output: %s\n",
+            lost == EBADF ? "it is closed"
+            : lost        ? strerror(lost)
+                          : "not all could be written");
+    return EXIT_OURS;
+}
+
 char *distinct_pattern(const char *pattern, int pictures, bool one_seed) {
     bool distinct = pictures == 1 || is_stdout(pattern);
     for (const char *p = pattern; *p && !distinct; p++) {

@@ -325,11 +325,10 @@ static void test_bad_eval(void **state) {
 static void test_full_disk(void **state) {
     outcome o = {0};
     (void)state;
-    rig_run(&o, (const char *const[]){
-                    "sh", "-c",
-                    "trap '' XFSZ; ulimit -f 4; exec \"$0\" generate -m \"$1\" -p fox -W 64 -H 64 "
-                    "-s 1 -q -o out.png --trace t.json --save-latents l.safetensors",
-                    rig_program(), model, NULL});
+    rig_run(&o, (const char *const[]){"sh", "-c",
+                                      "ulimit -f 4; exec \"$0\" generate -m \"$1\" -p fox -W 64 -H 64 "
+                                      "-s 1 -q -o out.png --trace t.json --save-latents l.safetensors",
+                                      rig_program(), model, NULL});
     EXPECT_FAILURE(&o, 1, "cannot write", "too large");
     nothing_written();
     assert_int_equal(rig_files("t.json"), 0);
@@ -338,6 +337,18 @@ static void test_full_disk(void **state) {
                                       ">/dev/full",
                                       rig_program(), model, NULL});
     EXPECT_FAILURE(&o, 1, "standard output", "No space left");
+    rig_run(&o, (const char *const[]){"sh", "-c",
+                                      "exec \"$0\" generate -m \"$1\" -p fox -W 64 -H 64 -s 1 -q -o - >&-",
+                                      rig_program(), model, NULL});
+    EXPECT_FAILURE(&o, 1, "standard output: it is closed");
+    rig_run(&o, (const char *const[]){"sh", "-c",
+                                      "exec \"$0\" generate -m \"$1\" -p fox -W 64 -H 64 -s 1 -o a.png >&-",
+                                      rig_program(), model, NULL});
+    EXPECT_FAILURE(&o, 1, "standard output: it is closed");
+    unlink("a.png");
+    rig_run(&o,
+            (const char *const[]){"sh", "-c", "exec \"$0\" help samplers >/dev/full", rig_program(), NULL});
+    EXPECT_FAILURE(&o, 1, "standard output: No space left");
     rig_free(&o);
 }
 
