@@ -1,5 +1,6 @@
 #include "api/api.h"
 
+#include "core/json_text.h"
 #include "core/parallel.h"
 #include "device/open/open.h"
 #include "pipeline/request.h"
@@ -26,7 +27,7 @@ void ballast_string_free(char **text) {
 
 int bl_json_text(char **out, json_t *object, bl_error *err) {
     *out = NULL;
-    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    char *text = bl_json_dump(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(object);
     if (!text) {
         return bl_fail_memory(err, "the report", 0);

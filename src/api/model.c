@@ -1,6 +1,6 @@
 #include "api/api.h"
 
-#include "pipeline/utf8.h"
+#include "core/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 #include "checkpoint/json.h"
 
 #include "checkpoint/text_file.h"
+#include "core/json_text.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -81,11 +82,14 @@ static size_t token_bytes(const char *p, size_t n) {
     return i;
 }
 
-static bool overflows(const char *text, size_t n) {
-    json_error_t why;
+/* Of a number in JSON's grammar; *lacking: there was no memory to find out. */
+static bool overflows(const char *text, size_t n, bool *lacking) {
+    json_error_t why = {0};
     json_t *number = json_loadb(text, n, JSON_DECODE_ANY, &why);
+    bool too_large = !number && json_error_code(&why) == json_error_numeric_overflow;
+    *lacking = *lacking || (!number && !too_large);
     json_decref(number);
-    return !number && json_error_code(&why) == json_error_numeric_overflow;
+    return too_large;
 }
 
 static size_t digits(const char *p, size_t n) {
@@ -120,7 +124,7 @@ static bool is_number(const char *p, size_t n, bool *whole) {
 
 /* Writes the token [p, p + n) to `out`, which has room for 2 * n + 2 bytes, as jansson can read it. Returns
  * the bytes written. */
-static size_t mend_token(char *out, const char *p, size_t n) {
+static size_t mend_token(char *out, const char *p, size_t n, bool *lacking) {
     static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
     const char *word = NULL;
     for (int i = 0; i < 3; i++) {
@@ -130,9 +134,9 @@ static size_t mend_token(char *out, const char *p, size_t n) {
     }
     bool whole;
     memcpy(out, p, n);
-    if (!word && is_number(p, n, &whole) && (!whole || n > 18) && overflows(out, n)) {
+    if (!word && is_number(p, n, &whole) && (!whole || n > 18) && overflows(out, n, lacking)) {
         memcpy(out + n, ".0", 2);
-        if (whole && !overflows(out, n + 2)) {
+        if (whole && !overflows(out, n + 2, lacking)) {
             return n + 2;
         }
         word = words[p[0] == '-' ? 2 : 1];
@@ -151,15 +155,16 @@ static size_t mend_token(char *out, const char *p, size_t n) {
 
 int bl_json_parse(json_t **out, char *text, size_t n, const char *path, bl_error *err) {
     *out = NULL;
-    char *mended = malloc(2 * n + 2); /* "NaN" in quotation marks, "1e999" as "Infinity" */
+    char *mended = calloc(2 * n + 2, 1); /* "NaN" in quotation marks, "1e999" as "Infinity" */
     if (!mended) {
         return bl_fail_memory(err, "a configuration file", 2 * n);
     }
     size_t length = 0;
+    bool lacking = false; /* memory */
     for (size_t i = 0; i < n;) {
         size_t step = token_bytes(text + i, n - i);
         if (step) {
-            length += mend_token(mended + length, text + i, step);
+            length += mend_token(mended + length, text + i, step, &lacking);
         } else {
             step = text[i] == '"' ? mend_string(text + i, n - i, true) : 1;
             memcpy(mended + length, text + i, step);
@@ -167,15 +172,17 @@ int bl_json_parse(json_t **out, char *text, size_t n, const char *path, bl_error
         }
         i += step;
     }
-    json_error_t why;
+    json_error_t why = {0};
     json_t *root = json_loadb(mended, length, 0, &why);
+    lacking = lacking || (!root && bl_json_lacked_memory(&why, mended, length));
     free(mended);
+    if (lacking) {
+        json_decref(root);
+        return bl_fail_memory(err, "a configuration file", n);
+    }
     if (json_is_object(root)) {
         *out = root;
         return 0;
-    }
-    if (!root && json_error_code(&why) == json_error_out_of_memory) {
-        return bl_fail_memory(err, "a configuration file", n);
     }
     int rc = bl_fail(err, BL_E_FORMAT, "%.400s is damaged: line %d: %s", path, root ? 1 : why.line,
                      root ? "an object was expected" : why.text);

@@ -3,8 +3,10 @@
 #include "checkpoint/internal.h"
 #include "checkpoint/yaml.h"
 #include "core/dtype.h"
+#include "core/json_text.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,17 +152,19 @@ static bool find_class(char *value, size_t room, const bl_checkpoint *c, const c
 
 /* *out stays as it is where there is no such number. */
 static int yaml_number(double *out, const bl_checkpoint *c, const char *path, bl_error *err) {
-    char text[64];
-    json_error_t why;
+    char text[64], list[sizeof text + 2];
+    json_error_t why = {0};
     if (!find_yaml(text, sizeof text, c, path)) {
         return 0;
     }
-    json_t *number = json_loads(text, JSON_DECODE_ANY, &why); /* strtod would ask the locale for the point */
-    if (!number && json_error_code(&why) == json_error_out_of_memory) {
+    int length = snprintf(list, sizeof list, "[%s]", text);
+    json_t *root = json_loadb(list, (size_t)length, 0, &why); /* strtod would ask the locale for the point */
+    if (!root && bl_json_lacked_memory(&why, list, (size_t)length)) {
         return bl_fail_memory(err, "a number of the .yaml", sizeof text);
     }
+    const json_t *number = json_array_get(root, 0);
     *out = json_is_number(number) ? json_number_value(number) : *out;
-    json_decref(number);
+    json_decref(root);
     return 0;
 }
 

@@ -2,6 +2,7 @@
 
 #include "checkpoint/file_kind.h"
 #include "checkpoint/json.h"
+#include "core/json_text.h"
 #include "core/checked.h"
 
 #include <errno.h>
@@ -272,14 +273,14 @@ static int read_header(bl_safetensors *f, bl_error *err) {
         return bl_fail_memory(err, "the header", length);
     }
     json_t *root = NULL;
-    json_error_t why;
+    json_error_t why = {0};
     rc = bl_safetensors_read(f, LENGTH_BYTES, length, text, err);
     if (rc) {
         goto done;
     }
     bl_json_show_nuls(text, (size_t)length);
     root = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &why);
-    if (!root && json_error_code(&why) == json_error_out_of_memory) {
+    if (!root && bl_json_lacked_memory(&why, text, (size_t)length)) {
         rc = bl_fail_memory(err, "the header", length);
         goto done;
     }

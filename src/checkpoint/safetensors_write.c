@@ -1,6 +1,8 @@
 #include "checkpoint/safetensors.h"
 #include "core/checked.h"
+#include "core/json_text.h"
 #include "core/new_file.h"
+#include "core/utf8.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -11,6 +13,13 @@ static int by_width_and_name(const void *a, const void *b) {
     const bl_tensor_data *x = *(const bl_tensor_data *const *)a, *y = *(const bl_tensor_data *const *)b;
     size_t wx = bl_dtype_size(x->dtype), wy = bl_dtype_size(y->dtype);
     return wx != wy ? (wx > wy ? -1 : 1) : strcmp(x->name, y->name);
+}
+
+/* JSON's strings are UTF-8. */
+static int check_name(const char *name, bl_error *err) {
+    return bl_utf8_valid(name)
+               ? 0
+               : bl_fail(err, BL_E_ARGUMENT, "the header cannot be written: a name is not UTF-8");
 }
 
 static int data_bytes(uint64_t *out, const bl_tensor_data *t, bl_error *err) {
@@ -32,6 +41,11 @@ static int make_header(char **out, size_t *out_length, const bl_tensor_data *con
     char *text = NULL;
     int rc = 0, bad = 0;
     for (int i = 0; i < metadata_count; i++) {
+        rc = check_name(metadata[2 * i], err);
+        rc = rc ? rc : check_name(metadata[2 * i + 1], err);
+        if (rc) {
+            goto done;
+        }
         bad |= json_object_set_new(meta, metadata[2 * i], json_string(metadata[2 * i + 1]));
     }
     if (metadata_count) {
@@ -41,7 +55,8 @@ static int make_header(char **out, size_t *out_length, const bl_tensor_data *con
     for (int i = 0; i < count && !bad; i++) {
         const bl_tensor_data *t = order[i];
         uint64_t bytes = 0, end;
-        rc = data_bytes(&bytes, t, err);
+        rc = check_name(t->name, err);
+        rc = rc ? rc : data_bytes(&bytes, t, err);
         if (rc) {
             goto done;
         }
@@ -59,10 +74,9 @@ static int make_header(char **out, size_t *out_length, const bl_tensor_data *con
         bad |= json_object_set_new(root, t->name, entry);
         at = end;
     }
-    text = bad ? NULL : json_dumps(root, JSON_COMPACT);
-    if (!text) { /* jansson fails for lack of memory or for text that is not UTF-8 */
-        rc = bl_fail(err, BL_E_ARGUMENT,
-                     "the header cannot be written: a name is not UTF-8, or memory is short");
+    text = bad ? NULL : bl_json_dump(root, JSON_COMPACT);
+    if (!text) {
+        rc = bl_fail_memory(err, "the header", at);
         goto done;
     }
     size_t length = strlen(text), padded = (size_t)bl_align_up(length, 8);

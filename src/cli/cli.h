@@ -123,6 +123,11 @@ int check_suffix(const char *path, const char *flag);
 struct json_t *json_name(const char *text);
 /* A seed: a number, or past 2^63 - 1, where JSON's readers stop, a string of digits. NULL: no memory. */
 struct json_t *json_seed(uint64_t seed);
+/* Prints a value, which it takes, on standard output, all of it or nothing; NULL: there was no memory for it.
+ * Returns 0 or EXIT_OURS, with a line printed. */
+int print_json(struct json_t *value);
+/* The line for that; returns EXIT_OURS. */
+int out_of_memory(void);
 
 /* ---- suggest.c */
 

@@ -34,25 +34,22 @@ static json_t *typed(const struct settings *s, enum setting_id id) {
     }
 }
 
-static int print_json(const struct settings *s) {
+static int print_all(const struct settings *s) {
     json_t *all = json_object();
-    for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
+    bool fine = all;
+    for (int i = 0; i < S_COUNT_OF_SETTINGS && fine; i++) {
         enum setting_origin origin = s->value[i].origin;
         const char *from = s->value[i].text ? origins[origin] : "not set";
-        json_object_set_new(all, setting_table[i].name,
-                            json_pack("{s:o, s:s}", "value", typed(s, (enum setting_id)i), "from", from));
+        fine = !json_object_set_new(
+            all, setting_table[i].name,
+            json_pack("{s:o, s:s}", "value", typed(s, (enum setting_id)i), "from", from));
     }
-    json_t *root = json_pack("{s:o, s:o}", "config_file",
-                             s->config_path ? json_name(s->config_path) : json_null(), "settings", all);
-    char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(root);
-    if (!text) {
-        fprintf(stderr, "ballast: out of memory, or a value that is not UTF-8\n");
-        return EXIT_OURS;
+    json_t *path = s->config_path ? json_name(s->config_path) : json_null();
+    json_t *root = json_pack("{s:o, s:o}", "config_file", path, "settings", all);
+    if (!fine) {
+        json_decref(root);
     }
-    printf("%s\n", text);
-    free(text);
-    return 0;
+    return print_json(fine ? root : NULL);
 }
 
 /* "name = value"; of several files, a line each. */
@@ -93,7 +90,7 @@ int command_config(int argc, char **argv) {
     struct settings s;
     int result = settings_load(&s, CMD_CONFIG, 0, argc, argv);
     if (!result && setting_on(&s, S_JSON)) {
-        result = print_json(&s);
+        result = print_all(&s);
     } else if (!result) {
         print_lines(&s);
     }

@@ -65,12 +65,16 @@ static int write_picture(struct job *job, const ballast_image *image) {
     if (ballast_image_write_png(&o, path, job->overwrite, &err)) {
         return report_error(job->s, &err);
     }
-    json_array_append_new(job->files, json_pack("{s:o, s:o, s:i, s:i, s:i}", "path", json_name(path), "seed",
-                                                json_seed(image->seed), "index", image->index, "width",
-                                                image->width, "height", image->height));
+    int lost =
+        json_array_append_new(job->files, json_pack("{s:o, s:o, s:i, s:i, s:i}", "path", json_name(path),
+                                                    "seed", json_seed(image->seed), "index", image->index,
+                                                    "width", image->width, "height", image->height));
     if (!setting_on(job->s, S_JSON) && !setting_on(job->s, S_QUIET)) {
         printf("%s\n", path);
         flush_stdout();
+    }
+    if (lost) {
+        return out_of_memory();
     }
     show_picture(job->show, image, path, setting_on(job->s, S_QUIET));
     return 0;
@@ -151,16 +155,11 @@ static int check_trace(const struct job *job, const char *trace, int pictures) {
 
 static int print_report(const char *text, json_t *files) {
     json_t *report = json_loads(text, 0, NULL);
-    json_object_set(report, "files", files);
-    char *whole = report ? json_dumps(report, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(report);
-    if (!whole) {
-        fprintf(stderr, "ballast: out of memory\n");
-        return EXIT_OURS;
+    if (json_object_set(report, "files", files)) {
+        json_decref(report);
+        report = NULL;
     }
-    printf("%s\n", whole);
-    free(whole);
-    return 0;
+    return print_json(report);
 }
 
 static int run(struct job *job, ballast_generate_options *o) {
@@ -213,8 +212,7 @@ int command_generate(int argc, char **argv) {
         job.files = json_array();
         progress_bar_open(&job.bar, setting_on(&s, S_QUIET));
         if (!job.pattern || (save && !job.latents_pattern) || !job.files) {
-            fprintf(stderr, "ballast: out of memory\n");
-            result = EXIT_OURS;
+            result = out_of_memory();
         } else {
             result = check_outputs(&job, pictures);
         }

@@ -51,8 +51,7 @@ static int read_latents(ballast_generate_options *o, float **data, const struct 
     ballast_error err = {0};
     char *copy = strdup(text);
     if (!copy) {
-        fprintf(stderr, "ballast: out of memory\n");
-        return EXIT_OURS;
+        return out_of_memory();
     }
     char *colon = access(text, F_OK) ? strrchr(copy, ':') : NULL;
     const char *tensor = NULL;

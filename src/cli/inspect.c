@@ -33,10 +33,13 @@ static void print_blocks(const json_t *m) {
     }
 }
 
-static void print_table(const char *text, int blocks) {
+static int print_table(const char *text, int blocks) {
     json_t *root = json_loads(text, 0, NULL);
     const char *key;
     json_t *value;
+    if (!root) {
+        return out_of_memory();
+    }
     json_object_foreach(root, key, value) {
         if (json_is_string(value)) {
             printf("%-16s %s\n", key, json_string_value(value));
@@ -52,6 +55,7 @@ static void print_table(const char *text, int blocks) {
         }
     }
     json_decref(root);
+    return 0;
 }
 
 /* "1024x768". */
@@ -83,7 +87,7 @@ int command_inspect(int argc, char **argv) {
     if (json && setting_on(&s, S_JSON)) {
         printf("%s\n", json);
     } else if (json) {
-        print_table(json, setting_on(&s, S_VERBOSE));
+        result = print_table(json, setting_on(&s, S_VERBOSE));
     }
     ballast_string_free(&json);
     close_session(&session);

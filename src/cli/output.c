@@ -180,3 +180,23 @@ json_t *json_name(const char *text) {
     free(copy);
     return value;
 }
+
+int out_of_memory(void) {
+    fprintf(stderr, "ballast: out of memory\n");
+    return EXIT_OURS;
+}
+
+int print_json(json_t *value) {
+    char *text = NULL;
+    size_t bytes = 0;
+    /* Not json_dumps, which does not always notice that a piece is missing. */
+    FILE *f = value ? open_memstream(&text, &bytes) : NULL;
+    bool fine = f && !json_dumpf(value, f, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) && !ferror(f);
+    json_decref(value);
+    fine = f && !fclose(f) && fine;
+    if (fine) {
+        printf("%s\n", text);
+    }
+    free(text);
+    return fine ? 0 : out_of_memory();
+}

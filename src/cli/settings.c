@@ -96,7 +96,7 @@ static int set(struct settings *s, int id, const char *text, enum setting_origin
     bool more = setting_table[id].kind == SET_FILES && before && s->value[id].origin == origin;
     char *copy = NULL;
     if (asprintf(&copy, "%s%s%s", more ? before : "", more ? "\n" : "", text) < 0) {
-        return complain(where, "out of memory", NULL);
+        return out_of_memory();
     }
     free(s->value[id].text);
     s->value[id] = (struct setting_value){copy, origin};
@@ -244,6 +244,9 @@ static bool config_path(char *path, size_t size, const struct settings *s) {
 }
 
 static int unreadable(const char *path) {
+    if (errno == ENOMEM) {
+        return out_of_memory();
+    }
     fprintf(stderr, "ballast: %s: cannot read this config file: %s\n", path, strerror(errno));
     return EXIT_USAGE;
 }
@@ -283,7 +286,7 @@ static int read_config(struct settings *s) {
                                       : read_config_text(s, text, size, path);
     fclose(f);
     s->config_path = strdup(path);
-    return result;
+    return result || s->config_path ? result : out_of_memory();
 }
 
 static const char *command_name(enum command command) {

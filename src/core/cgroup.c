@@ -1,5 +1,7 @@
 #include "core/cgroup.h"
 
+#include "core/lines.h"
+
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,24 +19,10 @@ typedef struct hierarchy {
 /* Asks one group, a folder; the limits are lowered by what it says. */
 typedef void ask_fn(void *limits, const char *folder, bool unified);
 
-/* The next line without its end; false at the end of the file. What is longer than a line may be is cut. */
-static bool read_line(char *line, FILE *f) {
-    if (!fgets(line, LINE, f)) {
-        return false;
-    }
-    size_t n = strcspn(line, "\n");
-    if (!line[n]) {
-        for (int c = getc(f); c != '\n' && c != EOF; c = getc(f)) {
-        }
-    }
-    line[n] = 0;
-    return true;
-}
-
-static FILE *open_in(const char *folder, const char *name) {
-    char path[2 * LINE];
+static bool open_in(bl_lines *l, const char *folder, const char *name) {
+    char path[4 * LINE];
     int n = snprintf(path, sizeof path, "%s/%s", folder, name);
-    return n < (int)sizeof path ? fopen(path, "re") : NULL;
+    return n < (int)sizeof path && bl_lines_open(l, path);
 }
 
 /* "\040" is a blank. */
@@ -65,8 +53,11 @@ static bool lists(const char *list, const char *name) {
 static bool find_group(char *group, const char *root, const char *controller, bool unified) {
     char line[LINE];
     bool found = false;
-    FILE *f = open_in(root, "proc/self/cgroup");
-    while (f && !found && read_line(line, f)) {
+    bl_lines l;
+    if (!open_in(&l, root, "proc/self/cgroup")) {
+        return false;
+    }
+    while (!found && bl_lines_next(&l, line, sizeof line)) {
         char *list = strchr(line, ':'), *path = list ? strchr(list + 1, ':') : NULL;
         if (path) {
             *path++ = 0;
@@ -74,9 +65,7 @@ static bool find_group(char *group, const char *root, const char *controller, bo
             memmove(group, path, strlen(path) + 1);
         }
     }
-    if (f) {
-        fclose(f);
-    }
+    bl_lines_close(&l);
     return found;
 }
 
@@ -125,29 +114,36 @@ static void ask_parents(const hierarchy *h, const char *root, ask_fn *ask, void 
 static void ask_all(const char *root, const char *controller, ask_fn *ask, void *limits) {
     char line[LINE];
     hierarchy h;
-    FILE *f = open_in(root, "proc/self/mountinfo");
-    while (f && read_line(line, f)) {
+    bl_lines l;
+    if (!open_in(&l, root, "proc/self/mountinfo")) {
+        return;
+    }
+    while (bl_lines_next(&l, line, sizeof line)) {
         if (read_mount(&h, line, controller) && find_group(h.group, root, controller, h.unified)) {
             ask_parents(&h, root, ask, limits);
         }
     }
-    if (f) {
-        fclose(f);
-    }
+    bl_lines_close(&l);
 }
 
 /* ---- memory */
 
+static bool line_in(const char *folder, const char *name, char *line, size_t room) {
+    bl_lines l;
+    bool found = open_in(&l, folder, name);
+    if (found) {
+        found = bl_lines_next(&l, line, room);
+        bl_lines_close(&l);
+    }
+    return found;
+}
+
 static uint64_t number_in(const char *folder, const char *name, uint64_t otherwise) {
-    FILE *f = open_in(folder, name);
+    char line[64];
     unsigned long long v;
-    if (f && fscanf(f, "%llu", &v) == 1) { /* "max" is no number */
-        otherwise = v;
-    }
-    if (f) {
-        fclose(f);
-    }
-    return otherwise;
+    bool found =
+        line_in(folder, name, line, sizeof line) && sscanf(line, "%llu", &v) == 1; /* "max" is none */
+    return found ? v : otherwise;
 }
 
 static uint64_t least(uint64_t a, uint64_t b) {
@@ -157,11 +153,17 @@ static uint64_t least(uint64_t a, uint64_t b) {
 /* Pages of files, of the group and those below it; *limit is lowered to what version 1 says of groups that
  * cannot be seen from here. */
 static uint64_t read_stat(uint64_t *limit, const char *folder, bool unified) {
-    FILE *f = open_in(folder, "memory.stat");
-    char name[64];
+    char line[128], name[64];
     unsigned long long v;
     uint64_t files = 0;
-    while (f && fscanf(f, "%63s %llu", name, &v) == 2) {
+    bl_lines l;
+    if (!open_in(&l, folder, "memory.stat")) {
+        return 0;
+    }
+    while (bl_lines_next(&l, line, sizeof line)) {
+        if (sscanf(line, "%63s %llu", name, &v) != 2) {
+            continue;
+        }
         const char *plain = unified ? name : strncmp(name, "total_", 6) ? "" : name + 6;
         if (!strcmp(plain, "inactive_file") || !strcmp(plain, "active_file")) {
             files += v;
@@ -169,9 +171,7 @@ static uint64_t read_stat(uint64_t *limit, const char *folder, bool unified) {
             *limit = least(*limit, v);
         }
     }
-    if (f) {
-        fclose(f);
-    }
+    bl_lines_close(&l);
     return files;
 }
 
@@ -201,12 +201,10 @@ bl_cgroup_memory bl_cgroup_memory_of(const char *root) {
 
 static void ask_cores(void *limits, const char *folder, bool unified) {
     double *cores = limits, quota = 0, period = 0;
-    FILE *f = open_in(folder, unified ? "cpu.max" : "cpu.cfs_quota_us");
-    if (f && fscanf(f, unified ? "%lf %lf" : "%lf", &quota, &period) < 1) { /* "max 100000" */
+    char line[128];
+    if (line_in(folder, unified ? "cpu.max" : "cpu.cfs_quota_us", line, sizeof line) &&
+        sscanf(line, "%lf %lf", &quota, &period) < 1) { /* "max 100000" */
         quota = 0;
-    }
-    if (f) {
-        fclose(f);
     }
     if (!unified) {
         period = (double)number_in(folder, "cpu.cfs_period_us", 0);

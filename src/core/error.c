@@ -36,6 +36,8 @@ int bl_fail_memory(bl_error *err, const char *what, unsigned long long bytes) {
 int bl_fail_open(bl_error *err, const char *path, int why) {
     int code = BL_E_IO;
     switch (why) {
+    case ENOMEM:
+        return bl_fail(err, BL_E_MEMORY, "out of memory: opening \"%.400s\"", path);
     case ENOENT:
     case ENOTDIR:
         code = BL_E_NOT_FOUND;

@@ -50,7 +50,8 @@ static int rename_new(const char *from, const char *to) {
 }
 
 static int fail(bl_error *err, const char *path, int why) {
-    return bl_fail(err, BL_E_IO, "cannot write %.400s: %s", path, strerror(why));
+    return why == ENOMEM ? bl_fail(err, BL_E_MEMORY, "out of memory: writing %.400s", path)
+                         : bl_fail(err, BL_E_IO, "cannot write %.400s: %s", path, strerror(why));
 }
 
 int bl_new_file_begin(bl_new_file *out, const char *path, bl_error *err) {

@@ -1,6 +1,7 @@
 #include "core/parallel.h"
 
 #include "core/cgroup.h"
+#include "core/lines.h"
 
 #include <omp.h>
 #include <pthread.h>
@@ -66,16 +67,6 @@ int bl_threads(void) {
     return omp_get_max_threads();
 }
 
-static bool read_line(const char *path, char *line, int size) {
-    FILE *f = fopen(path, "re");
-    if (!f) {
-        return false;
-    }
-    bool ok = fgets(line, size, f) != NULL;
-    fclose(f);
-    return ok;
-}
-
 /* Cores of the affinity mask that are the first of their SMT siblings inside the mask. */
 static int physical_cores(const cpu_set_t *allowed) {
     int count = 0;
@@ -86,7 +77,7 @@ static int physical_cores(const cpu_set_t *allowed) {
         char path[96], line[256];
         snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
         int first = cpu;
-        if (read_line(path, line, sizeof line)) {
+        if (bl_first_line(path, line, sizeof line)) {
             /* "0,64" or "0-1": the lowest sibling that we may use stands for the core */
             int a, b, used;
             for (const char *p = line; sscanf(p, "%d%n", &a, &used) == 1;) {

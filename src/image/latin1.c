@@ -1,30 +1,19 @@
 #include "image/latin1.h"
 
+#include "core/utf8.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 
 bl_charset bl_charset_of(const char *text) {
     bl_charset charset = BL_CHARSET_LATIN1;
-    for (const uint8_t *p = (const uint8_t *)text; *p;) {
-        int more = *p < 0x80 ? 0 : *p < 0xc2 ? -1 : *p < 0xe0 ? 1 : *p < 0xf0 ? 2 : *p < 0xf5 ? 3 : -1;
-        if (more < 0) {
+    uint32_t c;
+    while (*text) {
+        text = bl_utf8_next(text, &c);
+        if (!text) {
             return BL_CHARSET_NEITHER;
         }
-        uint32_t c = more ? *p & (0x3fu >> more) : *p;
-        p++;
-        for (int i = 0; i < more; i++, p++) {
-            if ((*p & 0xc0) != 0x80) { /* the terminating NUL stops here too */
-                return BL_CHARSET_NEITHER;
-            }
-            c = c << 6 | (*p & 0x3f);
-        }
-        if ((more == 2 && c < 0x800) || (more == 3 && c < 0x10000) || c > 0x10ffff ||
-            (c >= 0xd800 && c < 0xe000)) {
-            return BL_CHARSET_NEITHER;
-        }
-        if (c > 0xff) {
-            charset = BL_CHARSET_UTF8;
-        }
+        charset = c > 0xff ? BL_CHARSET_UTF8 : charset;
     }
     return charset;
 }

@@ -498,6 +498,9 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
     bl_placement placement;
     json_t *batches = report ? json_array() : NULL;
     int result = open_job(&j, p, o, err);
+    if (!result && report && !batches) {
+        result = bl_fail_memory(err, "the report", 0);
+    }
     if (!result) {
         result = bl_placement_parse(&placement, o, memory_of(p), err);
     }
@@ -525,8 +528,8 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
         if (!result && o->trace_path) {
             result = bl_tell_trace(j.generation, o->trace_path, err);
         }
-        if (batches && !result) {
-            json_array_append_new(batches, bl_tell_report(j.generation));
+        if (batches && !result && json_array_append_new(batches, bl_tell_report(j.generation))) {
+            result = bl_fail_memory(err, "the report", 0);
         }
     }
     if (report && !result) {

@@ -1,6 +1,6 @@
 #include "pipeline/inspect.h"
 
-#include "pipeline/utf8.h"
+#include "core/utf8.h"
 #include "text/prompt.h"
 
 #include <stdio.h>
@@ -33,17 +33,23 @@ static void list_dtypes(char *text, size_t room, const bl_graph *g, const bl_che
     }
 }
 
+/* NULL: no memory. */
 static json_t *blocks_of(const bl_device *device, const bl_opened *m, uint64_t *packed) {
     const bl_block_cost *costs = bl_device_module_costs(device, m->device);
     json_t *blocks = json_array();
+    bool fine = blocks;
     *packed = 0;
-    for (int b = 0; b < m->reference->block_count; b++) {
+    for (int b = 0; b < m->reference->block_count && fine; b++) {
         *packed += costs[b].packed_bytes;
-        json_array_append_new(blocks, json_pack("{s:s, s:I, s:I}", "name", m->reference->blocks[b].name,
-                                                "bytes", (json_int_t)costs[b].packed_bytes, "source_bytes",
-                                                (json_int_t)costs[b].source_bytes));
+        fine =
+            !json_array_append_new(blocks, json_pack("{s:s, s:I, s:I}", "name", m->reference->blocks[b].name,
+                                                     "bytes", (json_int_t)costs[b].packed_bytes,
+                                                     "source_bytes", (json_int_t)costs[b].source_bytes));
     }
-    return blocks;
+    if (!fine) {
+        json_decref(blocks);
+    }
+    return fine ? blocks : NULL;
 }
 
 /* The shape in which one picture with guidance runs through the module. */
@@ -58,6 +64,34 @@ static bl_shape_key key_of(bl_module module, int width, int height, int scale) {
     return key;
 }
 
+/* What one module holds, and with a size what its arena takes. */
+static int add_module(json_t *list, bl_modules *modules, const bl_opened *m, const bl_checkpoint *ckpt,
+                      const bl_shape_key *key, bl_error *err) {
+    const bl_device *device = bl_memory_device(bl_modules_given(modules)->memory);
+    char dtypes[128];
+    int tensors;
+    uint64_t bytes, packed;
+    bl_prepared *prepared = NULL;
+    int result = key ? bl_modules_take(&prepared, modules, m->module, *key, err) : 0;
+    if (result) {
+        return result;
+    }
+    list_dtypes(dtypes, sizeof dtypes, m->reference, ckpt, &tensors, &bytes);
+    json_t *blocks = blocks_of(device, m, &packed);
+    json_t *entry = json_pack("{s:i, s:s, s:I, s:s, s:I, s:o}", "tensors", tensors, "dtypes", dtypes, "bytes",
+                              (json_int_t)bytes, "runs_in", bl_dtype_name(m->reference->dtype),
+                              "packed_bytes", (json_int_t)packed, "blocks", blocks);
+    bool fine = !json_object_set_new(list, bl_module_name(m->module), entry);
+    if (prepared) {
+        const bl_exec_info *most = &prepared->info[0], *least = &prepared->info[prepared->level_count - 1];
+        fine =
+            fine && !json_object_set_new(entry, "arena_bytes", json_integer((json_int_t)most->arena_bytes)) &&
+            !json_object_set_new(entry, "smallest_arena_bytes", json_integer((json_int_t)least->arena_bytes));
+        bl_modules_give(modules, prepared);
+    }
+    return fine ? 0 : bl_fail_memory(err, "the report", 0);
+}
+
 int bl_inspect(json_t **out, bl_modules *modules, const bl_checkpoint *ckpt, const bl_architecture *arch,
                int width, int height, bl_error *err) {
     *out = NULL;
@@ -67,42 +101,24 @@ int bl_inspect(json_t **out, bl_modules *modules, const bl_checkpoint *ckpt, con
                        "a picture of %dx%d: width and height are multiples of %d, at most 65535", width,
                        height, scale);
     }
-    const bl_device *device = bl_memory_device(bl_modules_given(modules)->memory);
     json_t *list = json_object();
     const bl_opened *m;
-    for (int i = 0; (m = bl_modules_at(modules, i)) != NULL; i++) {
-        if (m->clip_skip) { /* the encoder has been listed */
-            continue;
-        }
-        char dtypes[128];
-        int tensors;
-        uint64_t bytes, packed;
-        list_dtypes(dtypes, sizeof dtypes, m->reference, ckpt, &tensors, &bytes);
-        json_t *blocks = blocks_of(device, m, &packed);
-        json_t *entry = json_pack("{s:i, s:s, s:I, s:s, s:I, s:o}", "tensors", tensors, "dtypes", dtypes,
-                                  "bytes", (json_int_t)bytes, "runs_in", bl_dtype_name(m->reference->dtype),
-                                  "packed_bytes", (json_int_t)packed, "blocks", blocks);
-        json_object_set_new(list, bl_module_name(m->module), entry);
-        if (width && height) {
-            bl_prepared *prepared;
-            int result =
-                bl_modules_take(&prepared, modules, m->module, key_of(m->module, width, height, scale), err);
-            if (result) {
-                json_decref(list);
-                return result;
-            }
-            json_object_set_new(entry, "arena_bytes",
-                                json_integer((json_int_t)prepared->info[0].arena_bytes));
-            const bl_exec_info *least = &prepared->info[prepared->level_count - 1];
-            json_object_set_new(entry, "smallest_arena_bytes", json_integer((json_int_t)least->arena_bytes));
-            bl_modules_give(modules, prepared);
+    int result = list ? 0 : bl_fail_memory(err, "the report", 0);
+    for (int i = 0; !result && (m = bl_modules_at(modules, i)) != NULL; i++) {
+        bl_shape_key key = key_of(m->module, width, height, scale);
+        if (!m->clip_skip) { /* else the encoder has been listed */
+            result = add_module(list, modules, m, ckpt, width && height ? &key : NULL, err);
         }
     }
+    if (result) {
+        json_decref(list);
+        return result;
+    }
     char *file = bl_utf8_copy(bl_checkpoint_path(ckpt));
-    *out = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o}", "file", file ? file : "", "architecture",
-                     arch->family->name, "prediction", bl_prediction_name(arch->prediction),
-                     "prediction_from", arch->prediction_source ? arch->prediction_source : "",
-                     "zero_terminal_snr", arch->zero_snr, "modules", list);
+    *out = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o}", "file", file, "architecture", arch->family->name,
+                     "prediction", bl_prediction_name(arch->prediction), "prediction_from",
+                     arch->prediction_source ? arch->prediction_source : "", "zero_terminal_snr",
+                     arch->zero_snr, "modules", list);
     free(file);
     return *out ? 0 : bl_fail_memory(err, "the report", 0);
 }

@@ -1,5 +1,6 @@
 #include "pipeline/telling.h"
 
+#include "core/lines.h"
 #include "core/new_file.h"
 #include "pipeline/generation_parts.h"
 #include "residency/tell/explain.h"
@@ -14,12 +15,10 @@
 
 static void ram_bytes(uint64_t *used, uint64_t *total) {
     long page = sysconf(_SC_PAGESIZE), pages = sysconf(_SC_PHYS_PAGES), size = 0, resident = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f) {
-        if (fscanf(f, "%ld %ld", &size, &resident) != 2) {
-            resident = 0;
-        }
-        fclose(f);
+    char line[256];
+    if (!bl_first_line("/proc/self/statm", line, sizeof line) ||
+        sscanf(line, "%ld %ld", &size, &resident) != 2) {
+        resident = 0;
     }
     *used = (uint64_t)resident * (uint64_t)page;
     *total = (uint64_t)pages * (uint64_t)page;
@@ -195,8 +194,9 @@ int bl_tell_plan(json_t **out, char **text, bl_generation *g, const bl_placement
     }
     if (!result) {
         fputs(head, f);
-        json_object_set_new(object, "device", json_string(g->caps.name));
-        json_object_set_new(object, "phases_measured", json_integer(g->phases_known));
+        bool fine = !json_object_set_new(object, "device", json_string(g->caps.name)) &&
+                    !json_object_set_new(object, "phases_measured", json_integer(g->phases_known));
+        result = fine ? 0 : bl_fail_memory(err, "the plan", 0);
     }
     if (!result && wish->compare) {
         result = add_compare(g, object, f, err);
@@ -204,8 +204,8 @@ int bl_tell_plan(json_t **out, char **text, bl_generation *g, const bl_placement
     if (!result && wish->sweep_points) {
         result = add_sweep(g, object, f, wish, err);
     }
-    if (f) {
-        fclose(f);
+    if (f && fclose(f) && !result) { /* what was printed went into memory */
+        result = bl_fail_memory(err, "the plan", all_bytes);
     }
     free(head);
     bl_plan_free(&plan);

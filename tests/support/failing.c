@@ -30,9 +30,11 @@ FILE *__wrap_fdopen(int fd, const char *mode);
 
 static atomic_long left = -1; /* allocations until the one that fails; below 0: it failed, or none is to */
 static atomic_bool reached;
+static atomic_long allocations;
 static _Atomic int64_t taken, most; /* bytes */
 
 static bool fails(void) {
+    atomic_fetch_add(&allocations, 1);
     if (atomic_load(&left) < 0 || atomic_fetch_sub(&left, 1) != 0) {
         return false;
     }
@@ -43,7 +45,12 @@ static bool fails(void) {
 
 void bl_test_fail(long n) {
     atomic_store(&reached, false);
+    atomic_store(&allocations, 0);
     atomic_store(&left, n);
+}
+
+long bl_test_allocations(void) {
+    return atomic_load(&allocations);
 }
 
 bool bl_test_failed(void) {

@@ -13,6 +13,9 @@ void bl_test_fail(long n);
 /* Ends that; true where the allocation was reached. */
 bool bl_test_failed(void);
 
+/* Allocations since then. */
+long bl_test_allocations(void);
+
 /* Bytes that are taken now, and the most that were at once since this was asked. */
 uint64_t bl_test_taken(void);
 uint64_t bl_test_most_taken(void);

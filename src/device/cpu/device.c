@@ -3,6 +3,7 @@
 #include "core/checked.h"
 
 #include "core/clock.h"
+#include "core/lines.h"
 #include "graph/levels.h"
 
 #include <stdio.h>
@@ -124,14 +125,12 @@ static const bl_device_ops cpu_ops = {
 /* "AMD EPYC 9354, avx512_bf16, 2 threads, oneDNN 2.6.3" */
 static void describe(bl_cpu *c) {
     char model[64] = "CPU", line[256], library[32];
-    FILE *f = fopen("/proc/cpuinfo", "re");
-    while (f && fgets(line, sizeof line, f)) {
-        if (!strncmp(line, "model name", 10) && sscanf(line, "%*[^:]: %63[^\n]", model) == 1) {
-            break;
+    bl_lines l;
+    if (bl_lines_open(&l, "/proc/cpuinfo")) {
+        while (bl_lines_next(&l, line, sizeof line) &&
+               !(!strncmp(line, "model name", 10) && sscanf(line, "%*[^:]: %63[^\n]", model) == 1)) {
         }
-    }
-    if (f) {
-        fclose(f);
+        bl_lines_close(&l);
     }
     bl_dnnl_version(library, sizeof library);
     snprintf(c->name, sizeof c->name, "%s, %s, %d thread%s, %s", model, c->kernels->name, c->threads,
@@ -139,12 +138,13 @@ static void describe(bl_cpu *c) {
 }
 
 /* oneDNN multiplies bf16 from AVX-512 on (slowly before AVX512_BF16) and not at all below it. */
-static bool has_bf16(bl_cpu *c) {
+static int find_bf16(bl_cpu *c, bl_error *err) {
     bl_dnnl_linear l = {.dtype = BL_BF16, .rows = 16, .c = 64, .o = 64, .bias = true};
     bl_dnnl_layout *layout = NULL;
-    bool has = bl_dnnl_linear_layout(&layout, c->dnnl, &l, NULL) == 0;
+    int rc = bl_dnnl_linear_layout(&layout, c->dnnl, &l, err);
+    c->bf16 = !rc;
     bl_dnnl_layout_close(&layout);
-    return has;
+    return rc == BL_E_MEMORY ? rc : 0;
 }
 
 int bl_cpu_open(bl_device **out, const bl_cpu_options *options, bl_error *err) {
@@ -165,11 +165,11 @@ int bl_cpu_open(bl_device **out, const bl_cpu_options *options, bl_error *err) {
     c->isa = bl_cpu_isa_find(options->isa_max);
     c->kernels = bl_kernels_for(c->isa);
     int rc = bl_dnnl_open(&c->dnnl, options->isa_max, err);
+    rc = rc ? rc : find_bf16(c, err);
     if (rc) {
-        free(c);
+        device_close(&c->head);
         return rc;
     }
-    c->bf16 = has_bf16(c);
     c->amx = options->isa_max == BL_ISA_BEST && bl_cpu_has_amx();
     describe(c);
     *out = &c->head;

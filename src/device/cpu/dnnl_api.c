@@ -31,7 +31,7 @@ struct bl_dnnl_primitive {
 
 static int fail(bl_error *err, const char *what, dnnl_status_t status) {
     if (status == dnnl_out_of_memory) {
-        return bl_fail(err, BL_E_MEMORY, "oneDNN has no memory for %s", what);
+        return bl_fail(err, BL_E_MEMORY, "out of memory: oneDNN, for %s", what);
     }
     if (status == dnnl_unimplemented) {
         return bl_fail(err, BL_E_UNSUPPORTED, "oneDNN has no implementation of %s on this CPU", what);

@@ -2,6 +2,7 @@
 
 #include "core/cgroup.h"
 #include "core/checked.h"
+#include "core/lines.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,39 +15,36 @@
 
 /* Value of a "Name:  123 kB" line of /proc/meminfo in bytes, or `otherwise`. */
 static uint64_t meminfo(const char *name, uint64_t otherwise) {
-    FILE *f = fopen("/proc/meminfo", "re");
-    if (!f) {
-        return otherwise;
-    }
+    bl_lines l;
     char line[256];
     unsigned long long kib;
     size_t length = strlen(name);
-    while (fgets(line, sizeof line, f)) {
+    if (!bl_lines_open(&l, "/proc/meminfo")) {
+        return otherwise;
+    }
+    while (bl_lines_next(&l, line, sizeof line)) {
         if (!strncmp(line, name, length) && line[length] == ':' &&
             sscanf(line + length + 1, "%llu", &kib) == 1) {
             otherwise = (uint64_t)kib * 1024;
             break;
         }
     }
-    fclose(f);
+    bl_lines_close(&l);
     return otherwise;
 }
 
-/* What a limit on the process leaves, of which it has taken the `column`th number of /proc/self/statm in
- * pages. */
-static void limited(int resource, int column, uint64_t *left, uint64_t *all) {
+/* What a limit on the size of the process, or of its data, leaves. */
+static void limited(int resource, uint64_t *left, uint64_t *all) {
     struct rlimit r;
-    unsigned long long pages[7] = {0};
+    unsigned long long size = 0, data = 0;
+    char line[256];
     if (getrlimit(resource, &r) || r.rlim_cur == RLIM_INFINITY) {
         return;
     }
-    FILE *f = fopen("/proc/self/statm", "re");
-    for (int i = 0; f && i <= column && fscanf(f, "%llu", &pages[i]) == 1; i++) {
+    if (bl_first_line("/proc/self/statm", line, sizeof line)) {
+        sscanf(line, "%llu %*u %*u %*u %*u %llu", &size, &data);
     }
-    if (f) {
-        fclose(f);
-    }
-    uint64_t taken = pages[column] * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t taken = (resource == RLIMIT_AS ? size : data) * (uint64_t)sysconf(_SC_PAGESIZE);
     uint64_t rest = r.rlim_cur > taken ? r.rlim_cur - taken : 0;
     *all = r.rlim_cur < *all ? r.rlim_cur : *all;
     *left = rest < *left ? rest : *left;
@@ -57,8 +55,8 @@ void bl_cpu_memory(uint64_t *free_bytes, uint64_t *all_bytes) {
     bl_cgroup_memory group = bl_cgroup_memory_of("");
     all = group.limit < all ? group.limit : all;
     left = group.left < left ? group.left : left;
-    limited(RLIMIT_AS, 0, &left, &all);
-    limited(RLIMIT_DATA, 5, &left, &all);
+    limited(RLIMIT_AS, &left, &all);
+    limited(RLIMIT_DATA, &left, &all);
     *free_bytes = left;
     *all_bytes = all;
 }

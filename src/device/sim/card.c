@@ -1,10 +1,15 @@
 #include "device/sim/card.h"
 
+#include "core/json_text.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define MOST_BYTES (1 << 20) /* of a card's file */
 
 /* A positive finite number below 2^63. */
 static int get_number(double *out, const json_t *o, const char *key, bool zero_is_fine, const char *origin,
@@ -71,8 +76,11 @@ static int read_fields(bl_sim_card *c, const json_t *o, const char *origin, bl_e
     return 0;
 }
 
-static int from_json(bl_sim_card *out, json_t *root, const json_error_t *error, const char *origin,
-                     bl_error *err) {
+static int from_json(bl_sim_card *out, json_t *root, const json_error_t *error, const char *text,
+                     size_t length, const char *origin, bl_error *err) {
+    if (!root && bl_json_lacked_memory(error, text, length)) {
+        return bl_fail_memory(err, "a card's description", length);
+    }
     if (!json_is_object(root)) {
         json_decref(root);
         return bl_fail(err, BL_E_FORMAT, "%s: not a card's description: %s (line %d)", origin,
@@ -90,16 +98,24 @@ static int from_json(bl_sim_card *out, json_t *root, const json_error_t *error, 
 
 int bl_sim_card_parse(bl_sim_card *out, const char *text, size_t length, const char *origin, bl_error *err) {
     json_error_t error = {0};
-    return from_json(out, json_loadb(text, length, 0, &error), &error, origin, err);
+    return from_json(out, json_loadb(text, length, 0, &error), &error, text, length, origin, err);
 }
 
 int bl_sim_card_load(bl_sim_card *out, const char *path, bl_error *err) {
-    json_error_t error = {0};
     FILE *f = fopen(path, "rbe");
     if (!f) {
         return bl_fail_open(err, path, errno);
     }
-    json_t *root = json_loadf(f, 0, &error);
+    char *text = malloc(MOST_BYTES + 1);
+    size_t length = text ? fread(text, 1, MOST_BYTES + 1, f) : 0;
+    bool lost = ferror(f);
     fclose(f);
-    return from_json(out, root, &error, path, err);
+    int rc = !text  ? bl_fail_memory(err, "a card's description", MOST_BYTES)
+             : lost ? bl_fail(err, BL_E_IO, "cannot read %.400s", path)
+             : length > MOST_BYTES
+                 ? bl_fail(err, BL_E_FORMAT, "%.400s: not a card's description: it has more than %d bytes",
+                           path, MOST_BYTES)
+                 : bl_sim_card_parse(out, text, length, path, err);
+    free(text);
+    return rc;
 }

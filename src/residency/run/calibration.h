@@ -21,9 +21,9 @@ typedef struct bl_calibration_key {
     const char *const *shapes; /* [phase_count] of the problem: "2x128x128"; NULL entries are never known */
 } bl_calibration_key;
 
-/* `path` NULL: kept in memory only. A file that is damaged, or not one of ours, is renamed to PATH.damaged and
- * begun anew; one that cannot be used now is left alone and the calibration lives in memory; both are said to
- * `log` in one line. BL_E_MEMORY. */
+/* `path` NULL: kept in memory only. A file that is damaged, or not one of ours, is renamed to PATH.damaged
+ * and begun anew; one that cannot be used now is left alone and the calibration lives in memory; both are
+ * said to `log` in one line. BL_E_MEMORY. */
 int bl_calibration_open(bl_calibration **out, const char *path, const bl_log *log, bl_error *err);
 void bl_calibration_close(bl_calibration **c);
 

@@ -112,7 +112,10 @@ json_t *bl_sweep_json(const bl_sweep_row *rows, int count) {
                 json_pack("{s:I, s:I, s:I, s:f, s:f}", "peak_bytes", (json_int_t)r->peak_bytes, "moved_bytes",
                           (json_int_t)r->moved_bytes, "bound_moved_bytes", (json_int_t)r->bound_moved_bytes,
                           "seconds", r->seconds, "bound_seconds", r->bound_seconds);
-            json_object_update(row, figures);
+            if (json_object_update(row, figures)) { /* also where there are none */
+                json_decref(row);
+                row = NULL;
+            }
             json_decref(figures);
         }
         if (json_array_append_new(list, row)) {
