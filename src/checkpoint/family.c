@@ -33,6 +33,7 @@ const bl_family bl_sd1 = {
     .encoder = {{.pad_token = END_TOKEN, .context_norm = true, .quick_gelu = true}},
     .pooled = -1,
     .clip_skip = true,
+    .a1111_clip_skip = true,
     .heads = 8,
 };
 

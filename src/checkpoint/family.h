@@ -41,9 +41,10 @@ typedef struct bl_family {
     /* conditioning */
     int encoders; /* of text; their contexts lie side by side */
     bl_family_encoder encoder[BL_FAMILY_ENCODERS];
-    int pooled;         /* the encoder whose pooled output the denoiser reads too, with sizes and crop; -1 */
-    bool clip_skip;     /* the context may come from an earlier layer */
-    bool zero_negative; /* diffusers takes zeros where there is no negative prompt at all */
+    int pooled;     /* the encoder whose pooled output the denoiser reads too, with sizes and crop; -1 */
+    bool clip_skip; /* the context may come from an earlier layer */
+    bool a1111_clip_skip; /* in A1111 too, which reads the model's own layer of the other families */
+    bool zero_negative;   /* zeros stand for a negative prompt that is not there, or empty: see condition.c */
 
     int heads; /* of each of the denoiser's attentions, where no configuration says; 0: channels / 64 */
 } bl_family;

@@ -5,35 +5,72 @@
 #include <stdlib.h>
 #include <string.h>
 
-int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architecture *arch,
+/* A1111 and diffusers give SDXL zeros in place of a negative prompt: A1111 of one that is empty (exactly;
+ * blanks are text), diffusers only of one that is not there. */
+static bool zeros_for(const bl_request *r, const bl_architecture *arch, const char *negative) {
+    if (!r->guided || !arch->family->zero_negative) {
+        return false;
+    }
+    return r->compat == BL_COMPAT_DIFFUSERS ? !negative
+                                            : r->compat == BL_COMPAT_A1111 && (!negative || !*negative);
+}
+
+/* The clip skip that the encoders work with; 0: the model's own. */
+static int clip_skip_of(const bl_request *r, const bl_architecture *arch) {
+    int skip = r->o->clip_skip;
+    bool can = r->compat == BL_COMPAT_A1111 ? arch->family->a1111_clip_skip : arch->family->clip_skip;
+    return can && skip != 1 ? skip : 0; /* 1 is the last layer, as 0 */
+}
+
+static int parse_texts(bl_condition *c, const bl_request *r, const bl_architecture *arch,
                        const bl_tokenizer *tokenizer, bl_error *err) {
-    bl_condition c = {.rows = r->guided ? 2 : 1, .chunks = 1};
     const char *negative = r->o->negative_prompt;
     const char *texts[2] = {negative ? negative : "", r->o->prompt};
     bl_prompt_syntax syntax = r->compat == BL_COMPAT_DIFFUSERS ? BL_PROMPT_PLAIN : BL_PROMPT_A1111;
-    c.zero_row = r->guided && !negative && r->compat == BL_COMPAT_DIFFUSERS && arch->family->zero_negative;
-    int result = 0;
-    for (int e = 0; e < arch->family->encoders; e++) {
-        for (int row = 0; row < c.rows && !result; row++) {
-            const char *text = texts[row + 2 - c.rows];
-            result = bl_prompt_parse(&c.text[e][row], tokenizer, text, strlen(text), syntax,
-                                     arch->text[e].pad_token, err);
-            c.chunks = c.text[e][row].count > c.chunks ? c.text[e][row].count : c.chunks;
+    for (int row = 0; row < c->rows; row++) {
+        const char *text = texts[row + 2 - c->rows];
+        for (int e = 0; e < arch->family->encoders; e++) {
+            int result = bl_prompt_parse(&c->text[e][row], tokenizer, text, strlen(text), syntax,
+                                         arch->text[e].pad_token, err);
+            if (result) {
+                return result;
+            }
         }
+        c->chunks[row] = c->text[0][row].count;
+        c->tokens =
+            c->chunks[row] * BL_CHUNK_TOKENS > c->tokens ? c->chunks[row] * BL_CHUNK_TOKENS : c->tokens;
     }
-    for (int e = 0; e < arch->family->encoders; e++) {
-        for (int row = 0; row < c.rows && !result; row++) {
-            result = bl_chunks_extend(&c.text[e][row], c.chunks, arch->text[e].pad_token, err);
-        }
-    }
+    return 0;
+}
+
+int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architecture *arch,
+                       const bl_tokenizer *tokenizer, bl_error *err) {
+    bl_condition c = {.rows = r->guided ? 2 : 1,
+                      .zero_row = zeros_for(r, arch, r->o->negative_prompt),
+                      .clip_skip = clip_skip_of(r, arch),
+                      .context_dim = arch->unet.context_dim,
+                      .pooled_dim =
+                          arch->family->pooled < 0 ? 0 : arch->text[arch->family->pooled].projection};
+    int result = parse_texts(&c, r, arch, tokenizer, err);
     if (result) {
         bl_condition_clear(&c);
         return result;
     }
-    c.context_dim = arch->unet.context_dim;
-    c.pooled_dim = arch->family->pooled < 0 ? 0 : arch->text[arch->family->pooled].projection;
     *out = c;
     return 0;
+}
+
+void bl_condition_tell(const bl_condition *c, const bl_request *r, const bl_architecture *arch,
+                       const bl_log *log) {
+    if (r->o->clip_skip > 1 && !c->clip_skip) {
+        bl_log_line(log, BL_LOG_WARNING,
+                    "clip-skip %d changes nothing: %s reads one layer of %s, whatever it is", r->o->clip_skip,
+                    bl_compat_name(r->compat), arch->family->name);
+    }
+}
+
+bool bl_condition_own_lengths(const bl_condition *c) {
+    return c->rows == 2 && c->chunks[0] != c->chunks[1];
 }
 
 void bl_condition_clear(bl_condition *c) {
@@ -47,13 +84,16 @@ void bl_condition_clear(bl_condition *c) {
     memset(c, 0, sizeof *c);
 }
 
-int bl_condition_phases(bl_condition *c, bl_generation *generation, const bl_request *r,
-                        const bl_architecture *arch, bl_error *err) {
+/* Chunks that the encoders see: all but the one that is zeros. */
+static int encoded_chunks(const bl_condition *c) {
+    return c->chunks[0] + (c->rows == 2 ? c->chunks[1] : 0) - c->zero_row;
+}
+
+int bl_condition_phases(bl_condition *c, bl_generation *generation, const bl_architecture *arch,
+                        bl_error *err) {
     static const char *const names[] = {"encode prompt", "encode prompt 2"};
-    /* 1 is the last layer, as 0 */
-    int clip_skip = !arch->family->clip_skip || r->o->clip_skip == 1 ? 0 : r->o->clip_skip;
     for (int e = 0; e < arch->family->encoders; e++) {
-        bl_shape_key key = {.batch = c->rows * c->chunks, .clip_skip = clip_skip};
+        bl_shape_key key = {.batch = encoded_chunks(c), .clip_skip = c->clip_skip};
         c->phase[e] = bl_generation_phase(generation, names[e], "prompt",
                                           e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER, key, 1, err);
         if (c->phase[e] < 0) {
@@ -63,60 +103,88 @@ int bl_condition_phases(bl_condition *c, bl_generation *generation, const bl_req
     return 0;
 }
 
+/* Puts one encoded chunk, hidden [77, width], into its place in the context. */
+static void place(bl_condition *c, float *hidden, int e, int row, int chunk, int channel, int width) {
+    const float *weights = c->text[e][row].weights + (size_t)chunk * BL_CHUNK_TOKENS;
+    size_t first = (size_t)row * (size_t)c->tokens + (size_t)chunk * BL_CHUNK_TOKENS;
+    bl_emphasis_apply(hidden, weights, BL_CHUNK_TOKENS, width);
+    for (size_t i = 0; i < BL_CHUNK_TOKENS; i++) {
+        memcpy(c->context + (first + i) * (size_t)c->context_dim + channel, hidden + i * (size_t)width,
+               (size_t)width * sizeof *hidden);
+    }
+}
+
+/* What one run of an encoder reads and writes. */
+typedef struct run {
+    size_t chunks;
+    int32_t *ids;  /* [chunks, 77] */
+    int32_t *eos;  /* [chunks] */
+    float *hidden; /* [chunks, 77, width] */
+    float *pooled; /* [chunks, projection] */
+} run;
+
+static int open_run(run *x, const bl_condition *c, const bl_text_architecture *t, bl_error *err) {
+    size_t chunks = (size_t)encoded_chunks(c), tokens = chunks * BL_CHUNK_TOKENS, width = (size_t)t->width;
+    *x = (run){.chunks = chunks,
+               .ids = malloc(tokens * sizeof *x->ids),
+               .eos = malloc(chunks * sizeof *x->eos),
+               .hidden = malloc(tokens * width * sizeof *x->hidden),
+               .pooled = malloc(chunks * (size_t)(t->projection + 1) * sizeof *x->pooled)};
+    return x->ids && x->eos && x->hidden && x->pooled
+               ? 0
+               : bl_fail_memory(err, "the encoded prompt", tokens * width * sizeof *x->hidden);
+}
+
+static void close_run(run *x) {
+    free(x->ids);
+    free(x->eos);
+    free(x->hidden);
+    free(x->pooled);
+}
+
 /* Runs one encoder on all chunks of both rows and puts its share of the channels into the context. */
 static int encode(bl_condition *c, bl_generation *generation, const bl_architecture *arch, int e, int channel,
                   bl_error *err) {
     const bl_text_architecture *t = &arch->text[e];
-    size_t chunks = (size_t)c->rows * (size_t)c->chunks, tokens = chunks * BL_CHUNK_TOKENS,
-           width = (size_t)t->width;
-    int32_t *ids = malloc(tokens * sizeof *ids), *eos = malloc(chunks * sizeof *eos);
-    float *hidden = malloc(tokens * width * sizeof *hidden);
-    float *pooled = malloc(chunks * (size_t)(t->projection + 1) * sizeof *pooled);
-    int result = 0;
-    if (!ids || !eos || !hidden || !pooled) {
-        result = bl_fail_memory(err, "the encoded prompt", tokens * width * sizeof *hidden);
-        goto done;
-    }
-    for (int row = 0; row < c->rows; row++) {
-        size_t n = (size_t)c->chunks;
-        memcpy(ids + (size_t)row * n * BL_CHUNK_TOKENS, c->text[e][row].ids,
-               n * BL_CHUNK_TOKENS * sizeof *ids);
-        memcpy(eos + (size_t)row * n, c->text[e][row].eos_index, n * sizeof *eos);
+    run x;
+    int result = open_run(&x, c, t, err);
+    size_t n = 0;
+    for (int row = 0; row < c->rows && !result; row++) {
+        for (int chunk = row == 0 && c->zero_row ? 1 : 0; chunk < c->chunks[row]; chunk++, n++) {
+            memcpy(x.ids + n * BL_CHUNK_TOKENS, c->text[e][row].ids + (size_t)chunk * BL_CHUNK_TOKENS,
+                   BL_CHUNK_TOKENS * sizeof *x.ids);
+            x.eos[n] = c->text[e][row].eos_index[chunk];
+        }
     }
     bool wants_pooled = e == arch->family->pooled;
-    bl_port inputs[] = {{"ids", ids}, {wants_pooled ? "eos" : NULL, eos}, {NULL, NULL}};
-    bl_port outputs[] = {{"context", hidden}, {wants_pooled ? "text_embeds" : NULL, pooled}, {NULL, NULL}};
-    result = bl_generation_pass(generation, c->phase[e], inputs, outputs, err);
-    size_t pooled_floats = wants_pooled ? chunks * (size_t)t->projection : 0;
-    if (!result && !(bl_all_finite(hidden, tokens * width) && bl_all_finite(pooled, pooled_floats))) {
+    bl_port inputs[] = {{"ids", x.ids}, {wants_pooled ? "eos" : NULL, x.eos}, {NULL, NULL}};
+    bl_port outputs[] = {
+        {"context", x.hidden}, {wants_pooled ? "text_embeds" : NULL, x.pooled}, {NULL, NULL}};
+    result = result ? result : bl_generation_pass(generation, c->phase[e], inputs, outputs, err);
+    size_t row_floats = BL_CHUNK_TOKENS * (size_t)t->width;
+    size_t pooled_floats = wants_pooled ? x.chunks * (size_t)t->projection : 0;
+    if (!result &&
+        !(bl_all_finite(x.hidden, x.chunks * row_floats) && bl_all_finite(x.pooled, pooled_floats))) {
         result =
             bl_fail_nan(generation, e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER, "in the encoded prompt", err);
     }
-    for (size_t k = 0; k < chunks && !result; k++) {
-        int row = (int)(k / (size_t)c->chunks);
-        size_t chunk = k % (size_t)c->chunks;
-        float *h = hidden + k * BL_CHUNK_TOKENS * width;
-        bl_emphasis_apply(h, c->text[e][row].weights + chunk * BL_CHUNK_TOKENS, BL_CHUNK_TOKENS, t->width);
-        for (size_t i = 0; i < BL_CHUNK_TOKENS; i++) {
-            memcpy(c->context + (k * BL_CHUNK_TOKENS + i) * (size_t)c->context_dim + channel, h + i * width,
-                   width * sizeof *h);
-        }
-        if (wants_pooled && chunk == 0) { /* the pooled text is that of the first chunk, as everywhere */
-            memcpy(c->pooled + (size_t)row * (size_t)c->pooled_dim, pooled + k * (size_t)c->pooled_dim,
-                   (size_t)c->pooled_dim * sizeof *pooled);
+    n = 0;
+    for (int row = 0; row < c->rows && !result; row++) {
+        for (int chunk = row == 0 && c->zero_row ? 1 : 0; chunk < c->chunks[row]; chunk++, n++) {
+            place(c, x.hidden + n * row_floats, e, row, chunk, channel, t->width);
+            if (wants_pooled && chunk == 0) { /* the pooled text is that of the first chunk, as everywhere */
+                memcpy(c->pooled + (size_t)row * (size_t)c->pooled_dim, x.pooled + n * (size_t)c->pooled_dim,
+                       (size_t)c->pooled_dim * sizeof *x.pooled);
+            }
         }
     }
-done:
-    free(ids);
-    free(eos);
-    free(hidden);
-    free(pooled);
+    close_run(&x);
     return result;
 }
 
 int bl_condition_encode(bl_condition *c, bl_generation *generation, const bl_architecture *arch,
                         bl_error *err) {
-    size_t row = (size_t)c->chunks * BL_CHUNK_TOKENS * (size_t)c->context_dim;
+    size_t row = (size_t)c->tokens * (size_t)c->context_dim;
     c->context = calloc((size_t)c->rows * row, sizeof *c->context);
     c->pooled = calloc((size_t)c->rows * (size_t)c->pooled_dim + 1, sizeof *c->pooled);
     if (!c->context || !c->pooled) {
@@ -126,10 +194,6 @@ int bl_condition_encode(bl_condition *c, bl_generation *generation, const bl_arc
     for (int e = 0, channel = 0; e < arch->family->encoders && !result; e++) {
         result = encode(c, generation, arch, e, channel, err);
         channel += arch->text[e].width;
-    }
-    if (!result && c->zero_row) {
-        memset(c->context, 0, row * sizeof *c->context);
-        memset(c->pooled, 0, (size_t)c->pooled_dim * sizeof *c->pooled);
     }
     return result;
 }

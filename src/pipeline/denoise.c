@@ -14,12 +14,13 @@ typedef struct state {
     const bl_denoise_job *job;
     int rows; /* 2 with guidance: all unconditional halves, then all conditional ones */
     size_t n;
-    float *sample;   /* [rows * batch, c, h, w] */
-    float *output;   /* [rows * batch, c, h, w] */
-    float *timestep; /* [rows * batch] */
-    float *context;  /* [rows * batch, tokens, dim] */
-    float *pooled;   /* [rows * batch, pooled_dim] */
-    float *time_ids; /* [rows * batch, 6] */
+    float *sample;         /* [rows * batch, c, h, w] */
+    float *output;         /* [rows * batch, c, h, w] */
+    float *timestep;       /* [rows * batch] */
+    float *context;        /* [rows * batch, tokens, dim] */
+    int32_t *context_rows; /* [rows * batch], where contexts differ in length; else NULL */
+    float *pooled;         /* [rows * batch, pooled_dim] */
+    float *time_ids;       /* [rows * batch, 6] */
 } state;
 
 static void *floats(size_t n, bl_error *err, int *result) {
@@ -43,7 +44,7 @@ static int open_state(state *s, const bl_denoise_job *job, bl_error *err) {
                  .rows = c->rows,
                  .n = (size_t)job->arch->family->latent_channels * (size_t)job->height * (size_t)job->width};
     size_t all = (size_t)s->rows * (size_t)job->batch;
-    size_t context_row = (size_t)c->chunks * BL_CHUNK_TOKENS * (size_t)c->context_dim;
+    size_t context_row = (size_t)c->tokens * (size_t)c->context_dim;
     int result = 0;
     s->sample = floats(all * s->n, err, &result);
     s->output = floats(all * s->n, err, &result);
@@ -51,6 +52,12 @@ static int open_state(state *s, const bl_denoise_job *job, bl_error *err) {
     s->context = floats(all * context_row, err, &result);
     s->pooled = floats(all * (size_t)c->pooled_dim, err, &result);
     s->time_ids = floats(all * BL_SIZE_VALUES, err, &result);
+    if (!result && bl_condition_own_lengths(c)) {
+        s->context_rows = malloc(all * sizeof *s->context_rows);
+        result = s->context_rows
+                     ? 0
+                     : bl_fail_memory(err, "a buffer of the denoiser", all * sizeof *s->context_rows);
+    }
     if (result) {
         return result;
     }
@@ -58,8 +65,11 @@ static int open_state(state *s, const bl_denoise_job *job, bl_error *err) {
     spread(s->pooled, c->pooled, s->rows, job->batch, (size_t)c->pooled_dim);
     for (size_t i = 0; i < all; i++) { /* no crop: original and target size are the picture's */
         float *t = s->time_ids + i * BL_SIZE_VALUES;
-        t[0] = t[4] = (float)(job->height * job->arch->family->downscale);
-        t[1] = t[5] = (float)(job->width * job->arch->family->downscale);
+        t[0] = t[4] = (float)job->told_height;
+        t[1] = t[5] = (float)job->told_width;
+        if (s->context_rows) {
+            s->context_rows[i] = c->chunks[i / (size_t)job->batch] * BL_CHUNK_TOKENS;
+        }
     }
     return 0;
 }
@@ -69,6 +79,7 @@ static void close_state(state *s) {
     free(s->output);
     free(s->timestep);
     free(s->context);
+    free(s->context_rows);
     free(s->pooled);
     free(s->time_ids);
 }
@@ -121,9 +132,13 @@ static int denoise(void *payload, const float *x, double sigma, double timestep,
         s->timestep[i] = (float)timestep;
     }
     bool pooled = job->condition->pooled_dim > 0;
-    bl_port inputs[] = {{"sample", s->sample},     {"timestep", s->timestep},
-                        {"context", s->context},   {pooled ? "text_embeds" : NULL, s->pooled},
-                        {"time_ids", s->time_ids}, {NULL, NULL}};
+    bl_port inputs[] = {{"sample", s->sample},
+                        {"timestep", s->timestep},
+                        {"context", s->context},
+                        {pooled ? "text_embeds" : NULL, s->pooled},
+                        {"time_ids", s->time_ids},
+                        {s->context_rows ? "context_rows" : NULL, s->context_rows},
+                        {NULL, NULL}};
     bl_port outputs[] = {{"output", s->output}, {NULL, NULL}};
     int result = bl_generation_pass(job->generation, job->phase, inputs, outputs, err);
     if (result) {

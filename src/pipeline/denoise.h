@@ -18,8 +18,9 @@ typedef struct bl_denoise_job {
     const bl_condition *condition;
     const bl_schedule *schedule;
     int phase;
-    int batch, height, width; /* of the latents */
-    bl_noise **noise;         /* [batch], one sequence a picture; moves on */
+    int batch, height, width;    /* of the latents */
+    int told_height, told_width; /* of the picture, as SDXL is told it */
+    bl_noise **noise;            /* [batch], one sequence a picture; moves on */
     bl_step_fn *step;
     void *payload;
 } bl_denoise_job;

@@ -163,6 +163,7 @@ static int denoise(job *j, int phase, const bl_schedule *schedule, bool has_late
     if (result) {
         return result;
     }
+    bool second = schedule == j->r.second;
     bl_denoise_job d = {.generation = j->generation,
                         .request = &j->r,
                         .arch = j->p->arch,
@@ -172,6 +173,8 @@ static int denoise(job *j, int phase, const bl_schedule *schedule, bool has_late
                         .batch = o->batch,
                         .height = j->height,
                         .width = j->width,
+                        .told_height = second ? j->r.hires_told_height : j->r.height,
+                        .told_width = second ? j->r.hires_told_width : j->r.width,
                         .noise = j->noise,
                         .step = after_step,
                         .payload = j};
@@ -326,14 +329,22 @@ static int deliver(job *j, bl_error *err) {
 
 /* ---- a batch */
 
+/* The UNet's graph for a pass. */
+static bl_shape_key denoiser_key(const job *j, int height, int width) {
+    int whole =
+        1 << (j->p->arch->unet.levels - 1); /* a side that no level has to round up is a multiple of it */
+    return (bl_shape_key){.batch = j->condition.rows * j->r.o->batch,
+                          .height = height,
+                          .width = width,
+                          .tokens = j->condition.tokens,
+                          .own_lengths = bl_condition_own_lengths(&j->condition),
+                          .late_crop = j->r.compat == BL_COMPAT_A1111 && (height % whole || width % whole)};
+}
+
 static int declare(job *j, bl_error *err) {
     const bl_request *r = &j->r;
     const int scale = family_of(j)->downscale;
     int h = r->height / scale, w = r->width / scale, batch = r->o->batch;
-    bl_shape_key key = {.batch = j->condition.rows * batch,
-                        .height = h,
-                        .width = w,
-                        .tokens = j->condition.chunks * BL_CHUNK_TOKENS};
     j->at = (phases){-1, -1, -1, -1, -1, -1};
     bl_generation_free(&j->generation);
     int result = bl_generation_new(&j->generation, j->p->modules, err);
@@ -341,13 +352,14 @@ static int declare(job *j, bl_error *err) {
         return result;
     }
     bl_generation *e = j->generation;
-    result = j->condition.context ? 0 : bl_condition_phases(&j->condition, e, r, j->p->arch, err);
+    result = j->condition.context ? 0 : bl_condition_phases(&j->condition, e, j->p->arch, err);
     if (!result && r->o->init_rgb && !j->init_latents) {
         result = j->at.encode_init = bl_encode_phase(e, "encode image", 1, h, w, j->side, err);
     }
     if (result >= 0) {
-        result = j->at.denoise = bl_generation_phase(e, r->second ? "denoise base" : "denoise", "pipeline",
-                                                     BL_UNET, key, bl_request_evaluations(r, false), err);
+        result = j->at.denoise =
+            bl_generation_phase(e, r->second ? "denoise base" : "denoise", "pipeline", BL_UNET,
+                                denoiser_key(j, h, w), bl_request_evaluations(r, false), err);
     }
     if (result >= 0 && r->second) {
         if (!r->upscaler->latent) {
@@ -357,11 +369,12 @@ static int declare(job *j, bl_error *err) {
                     e, "encode hires", batch, r->hires_height / scale, r->hires_width / scale, j->side, err);
             }
         }
-        h = key.height = r->hires_height / scale;
-        w = key.width = r->hires_width / scale;
+        h = r->hires_height / scale;
+        w = r->hires_width / scale;
         if (result >= 0) {
-            result = j->at.denoise_hires = bl_generation_phase(e, "denoise hires", "pipeline", BL_UNET, key,
-                                                               bl_request_evaluations(r, true), err);
+            result = j->at.denoise_hires =
+                bl_generation_phase(e, "denoise hires", "pipeline", BL_UNET, denoiser_key(j, h, w),
+                                    bl_request_evaluations(r, true), err);
         }
     }
     if (result >= 0) {
@@ -480,6 +493,9 @@ static int open_job(job *j, const bl_pipeline *p, const ballast_generate_options
     int result = bl_request_check(&j->r, o, p->arch, p->native_size, err);
     if (!result) {
         result = bl_condition_parse(&j->condition, &j->r, p->arch, p->tokenizer, err);
+    }
+    if (!result) {
+        bl_condition_tell(&j->condition, &j->r, p->arch, bl_modules_given(p->modules)->log);
     }
     return result;
 }

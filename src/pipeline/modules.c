@@ -62,8 +62,12 @@ int bl_modules_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_s
     const bl_architecture *arch = m->o.arch;
     switch (module) {
     case BL_UNET: {
-        bl_unet_shape shape = {
-            .batch = key.batch, .height = key.height, .width = key.width, .tokens = key.tokens};
+        bl_unet_shape shape = {.batch = key.batch,
+                               .height = key.height,
+                               .width = key.width,
+                               .tokens = key.tokens,
+                               .own_lengths = key.own_lengths,
+                               .late_crop = key.late_crop};
         return bl_unet_graph(out, &arch->unet, shape, bl_modules_dtype(m, module), taps, err);
     }
     case BL_VAE_DECODER:
@@ -359,11 +363,16 @@ static void forget_oldest(bl_modules *m) {
     }
 }
 
+static bool same_key(bl_shape_key a, bl_shape_key b) {
+    return a.batch == b.batch && a.height == b.height && a.width == b.width && a.tokens == b.tokens &&
+           a.clip_skip == b.clip_skip && a.own_lengths == b.own_lengths && a.late_crop == b.late_crop;
+}
+
 int bl_modules_take(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key, bl_error *err) {
     *out = NULL;
     for (int i = 0; i < m->prepared_count && !*out; i++) {
         bl_prepared *p = m->prepared[i];
-        if (p->opened->module == module && !memcmp(&p->key, &key, sizeof key)) {
+        if (p->opened->module == module && same_key(p->key, key)) {
             *out = p;
         }
     }

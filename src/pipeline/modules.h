@@ -30,9 +30,10 @@ void bl_modules_release(bl_modules *m);
 
 /* What tells one graph of a module from another. Unused fields are 0. */
 typedef struct bl_shape_key {
-    int batch, height, width; /* of latents */
-    int tokens;               /* rows of the UNet's context */
-    int clip_skip;            /* of text encoders */
+    int batch, height, width;    /* of latents */
+    int tokens;                  /* rows of the UNet's context */
+    int clip_skip;               /* of text encoders */
+    bool own_lengths, late_crop; /* of the UNet, see bl_unet_shape */
 } bl_shape_key;
 
 /* Makes the graph of a module at one shape. `taps` as in the model room, or NULL. Owner: caller,

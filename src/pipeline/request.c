@@ -120,6 +120,9 @@ static int check_hires_size(bl_request *r, double times, const bl_family *family
     if (!result) {
         r->hires_width = (int)(r->width * times / scale) * scale;
         r->hires_height = (int)(r->height * times / scale) * scale;
+        bool a1111 = r->compat == BL_COMPAT_A1111; /* tells the size before it is cut to whole latents */
+        r->hires_told_width = a1111 ? (int)(r->width * times) : r->hires_width;
+        r->hires_told_height = a1111 ? (int)(r->height * times) : r->hires_height;
         result = check_side(r->hires_width, scale, "hires width", err);
     }
     return result ? result : check_side(r->hires_height, scale, "hires height", err);

@@ -34,6 +34,7 @@ typedef struct bl_request {
     bool guided; /* cond and uncond both run */
     const bl_upscaler *upscaler;
     int hires_width, hires_height;
+    int hires_told_width, hires_told_height; /* what SDXL is told of them */
 } bl_request;
 
 /* Checks everything that can be checked without the device. BL_E_ARGUMENT and BL_E_NOT_FOUND name the option

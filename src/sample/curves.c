@@ -35,8 +35,8 @@ int bl_k_room(int n) {
 }
 
 static int ddim_uniform(const bl_sigmas *table, int n, double *sigmas) {
-    int stride = BL_TRAIN_STEPS / n > 1 ? BL_TRAIN_STEPS / n : 1;
-    int count = (LAST - 1) / stride + 1;
+    int stride = table->count / n > 1 ? table->count / n : 1;
+    int count = (table->count - 2) / stride + 1;
     for (int i = 0; i < count; i++) {
         sigmas[i] = table->sigma[1 + (count - 1 - i) * stride];
     }
@@ -56,6 +56,7 @@ static int beta_of_timesteps(const bl_sigmas *table, int n, double *sigmas) {
 }
 
 int bl_k_sigmas(const bl_sigmas *table, bl_schedule_id schedule, int n, bool comfy_beta, double *sigmas) {
+    int first = bl_sigmas_first(table), last = table->count - 1;
     switch (schedule) {
     case BL_SCHEDULE_DDIM_UNIFORM:
         return ddim_uniform(table, n, sigmas);
@@ -66,21 +67,21 @@ int bl_k_sigmas(const bl_sigmas *table, bl_schedule_id schedule, int n, bool com
         /* fall through */
     case BL_SCHEDULE_KARRAS:
     case BL_SCHEDULE_EXPONENTIAL:
-        bl_curve(schedule, n, table->sigma[0], table->sigma[LAST], sigmas);
+        bl_curve(schedule, n, table->sigma[0], table->sigma[last], sigmas);
         return n;
     case BL_SCHEDULE_SIMPLE:
         for (int i = 0; i < n; i++) {
-            sigmas[i] = table->sigma[LAST - (int)(i * (double)BL_TRAIN_STEPS / n)];
+            sigmas[i] = table->sigma[last - (int)(i * (double)table->count / n)];
         }
         return n;
     case BL_SCHEDULE_SGM_UNIFORM:
         for (int i = 0; i < n; i++) {
-            sigmas[i] = bl_sigma_at(table, bl_linspace(i, n + 1, LAST, 0));
+            sigmas[i] = bl_sigma_at(table, bl_linspace(i, n + 1, LAST, first));
         }
         return n;
     default:
         for (int i = 0; i < n; i++) {
-            sigmas[i] = bl_sigma_at(table, bl_linspace(i, n, LAST, 0));
+            sigmas[i] = bl_sigma_at(table, bl_linspace(i, n, LAST, first));
         }
         return n;
     }

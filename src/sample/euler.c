@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-/* LCM's boundary scalings as diffusers applies them (to the variance-preserving sample). */
+/* LCM's boundary scalings, as diffusers applies them to the variance-preserving sample and A1111 to x. */
 #define LCM_SIGMA_DATA 0.5
 #define LCM_TIMESTEP_SCALE 10.0
 
@@ -43,7 +43,7 @@ int bl_sample_euler(bl_walk *walk) {
     return 0;
 }
 
-/* x' = D + b * noise. */
+/* x' = D + b * noise; with boundary scalings x' = out * D + skip * x + b * noise. */
 int bl_sample_lcm(bl_walk *walk) {
     const bl_schedule *s = walk->schedule;
     float *denoised = walk->buffer[0], *noise = walk->buffer[1];
@@ -56,10 +56,11 @@ int bl_sample_lcm(bl_walk *walk) {
         if (rc) {
             return rc;
         }
-        if (s->compat == BL_COMPAT_DIFFUSERS) {
+        if (s->boundary_scaling) {
             double k = LCM_TIMESTEP_SCALE * s->timesteps[i], k2 = k * k + LCM_SIGMA_DATA * LCM_SIGMA_DATA;
             out = k / sqrt(k2);
-            skip = LCM_SIGMA_DATA * LCM_SIGMA_DATA / k2 / sqrt(a * a + 1);
+            double scale = s->compat == BL_COMPAT_DIFFUSERS ? sqrt(a * a + 1) : 1; /* of x in its sample */
+            skip = LCM_SIGMA_DATA * LCM_SIGMA_DATA / k2 / scale;
         }
         bl_term terms[] = {{out, denoised}, {skip, walk->x}, {b, noise}};
         bl_mix(walk->n, walk->x, terms, b > 0 ? 3 : 2);

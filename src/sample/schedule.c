@@ -307,6 +307,9 @@ static void fill_table(bl_sigmas *table, const bl_schedule_options *o) {
     bool nothing_left = diffusers && (o->sampler == BL_SAMPLER_DDIM || o->sampler == BL_SAMPLER_LCM);
     double terminal = nothing_left ? BL_ZERO_SNR_NONE : diffusers ? BL_ZERO_SNR_DIFFUSERS : BL_ZERO_SNR_K;
     bl_sigmas_fill(table, o->zero_snr ? terminal : 0, diffusers);
+    if (o->sampler == BL_SAMPLER_LCM && o->compat == BL_COMPAT_A1111) {
+        bl_sigmas_thin(table, LCM_STEPS);
+    }
 }
 
 static int fill(bl_schedule *s, const bl_schedule_options *o, int total, bl_error *err) {
@@ -315,6 +318,7 @@ static int fill(bl_schedule *s, const bl_schedule_options *o, int total, bl_erro
     int n;
     s->compat = o->compat;
     s->image_scale = 1;
+    s->boundary_scaling = o->sampler == BL_SAMPLER_LCM && o->compat != BL_COMPAT_COMFYUI;
     s->schedule = o->schedule ? o->schedule : bl_sampler_schedule(o->sampler, o->compat);
     fill_table(&s->table, o);
     if (o->compat == BL_COMPAT_DIFFUSERS) {
@@ -398,7 +402,8 @@ void bl_schedule_free(bl_schedule **schedule) {
 }
 
 double bl_sigma_to_timestep(const bl_schedule *schedule, double sigma) {
-    if (schedule->compat == BL_COMPAT_COMFYUI) {
+    bool thinned = schedule->table.count < BL_TRAIN_STEPS;
+    if (schedule->compat == BL_COMPAT_COMFYUI || thinned) {
         return bl_timestep_nearest(&schedule->table, sigma);
     }
     return bl_timestep_fractional(&schedule->table, sigma);

@@ -7,8 +7,8 @@
  * What the compatibility mode decides (s the strength, n the steps asked for):
  *
  *               a1111                  comfyui                diffusers
- *   timestep    fractional             nearest integer        integer in DPM++ multistep, UniPC, DDIM and
- *                                                             LCM; else fractional
+ *   timestep    fractional; of LCM     nearest integer        integer in DPM++ multistep, UniPC, DDIM and
+ *               whole                                         LCM; else fractional
  *   start       sigma * noise          sqrt(sigma^2 + 1)      sqrt(sigma^2 + 1) * noise; Euler and its
  *                                      * noise                like with linspace, trailing: sigma * noise
  *   from image  the last int(s n) + 1  the last n of a list   the last int(s n) of n
@@ -20,6 +20,10 @@
  *   beta        quantiles of sigmas    of timesteps           of sigmas
  *   DDIM        every 1000 // n from   Euler                  down by 1000 // n, whatever the spacing is;
  *               1 on; ends on 1                               ends on timestep 0
+ *   LCM         lists over the 50      lists over all         50 levels; boundary scalings
+ *               levels 19, 39, ...     levels; x' = D
+ *               999; boundary
+ *               scalings
  *   UniPC       even timesteps; ends   ends on sigma 0.001    ends on sigma 0
  *               on timestep 0
  *
@@ -62,6 +66,7 @@ typedef struct bl_schedule {
     /* The start: x = image_scale * latents + noise_scale * unit noise; without latents just the noise. */
     double image_scale, noise_scale;
     double brownian_low, brownian_high; /* sigmas between which Brownian noise is defined (brownian.h) */
+    bool boundary_scaling;              /* LCM's denoiser as it was distilled: see bl_sample_lcm */
     bl_sigmas table;
 } bl_schedule;
 

@@ -56,6 +56,7 @@ static void rescale_single(double *a) {
 
 void bl_sigmas_fill(bl_sigmas *table, double terminal, bool single) {
     double *a = table->alphas_cumprod;
+    table->count = BL_TRAIN_STEPS;
     table->single = single;
     if (single) {
         alphas_single(a);
@@ -83,12 +84,28 @@ void bl_sigmas_fill(bl_sigmas *table, double terminal, bool single) {
     }
 }
 
+void bl_sigmas_thin(bl_sigmas *table, int count) {
+    int stride = table->count / count;
+    for (int i = 0; i < count; i++) {
+        int from = (i + 1) * stride - 1;
+        table->alphas_cumprod[i] = table->alphas_cumprod[from];
+        table->sigma[i] = table->sigma[from];
+        table->log_sigma[i] = table->log_sigma[from];
+    }
+    table->count = count;
+}
+
+int bl_sigmas_first(const bl_sigmas *table) {
+    return BL_TRAIN_STEPS / table->count - 1;
+}
+
 static double held(double t) {
     return fmin(fmax(t, 0.0), (double)LAST);
 }
 
 double bl_sigma_at(const bl_sigmas *table, double t) {
-    t = held(t);
+    int first = bl_sigmas_first(table);
+    t = fmax(held(t) - first, 0.0) / (first + 1); /* the level */
     int low = (int)floor(t), high = (int)ceil(t);
     double w = t - low;
     return exp((1 - w) * table->log_sigma[low] + w * table->log_sigma[high]);
@@ -105,7 +122,7 @@ double bl_sigma_at_linear(const bl_sigmas *table, double t) {
 
 /* The last entry that is not above `log_sigma`, at most the last but one, at least 0. */
 static int entry_below(const bl_sigmas *table, double log_sigma) {
-    int low = 0, high = LAST;
+    int low = 0, high = table->count - 1;
     while (high - low > 1) {
         int middle = (low + high) / 2;
         if (table->log_sigma[middle] <= log_sigma) {
@@ -130,6 +147,7 @@ double bl_timestep_fractional(const bl_sigmas *table, double sigma) {
 
 double bl_timestep_nearest(const bl_sigmas *table, double sigma) {
     double l = log(fmax(sigma, 1e-10));
-    int low = entry_below(table, l);
-    return fabs(l - table->log_sigma[low]) <= fabs(l - table->log_sigma[low + 1]) ? low : low + 1;
+    int low = entry_below(table, l), first = bl_sigmas_first(table);
+    int nearest = fabs(l - table->log_sigma[low]) <= fabs(l - table->log_sigma[low + 1]) ? low : low + 1;
+    return nearest * (first + 1) + first;
 }

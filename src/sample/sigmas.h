@@ -10,9 +10,10 @@
 #define BL_TRAIN_STEPS 1000
 
 typedef struct bl_sigmas {
-    double alphas_cumprod[BL_TRAIN_STEPS]; /* by timestep, descending */
-    double sigma[BL_TRAIN_STEPS];          /* ascending */
-    double log_sigma[BL_TRAIN_STEPS];
+    int count;                             /* levels there are: 1000, or fewer of them (bl_sigmas_thin) */
+    double alphas_cumprod[BL_TRAIN_STEPS]; /* [count] descending */
+    double sigma[BL_TRAIN_STEPS];          /* [count] ascending */
+    double log_sigma[BL_TRAIN_STEPS];      /* [count] */
     bool single; /* made in single precision, as diffusers does; else in double, as LDM and k-diffusion do */
 } bl_sigmas;
 
@@ -28,16 +29,24 @@ typedef struct bl_sigmas {
  * 1e-5. */
 void bl_sigmas_fill(bl_sigmas *table, double terminal, bool single);
 
-/* Sigma at a fractional timestep: log sigma interpolated (k-diffusion). t is held to [0, 999]. */
+/* Leaves `count` levels, evenly spaced, of which the last is timestep 999: with 50 of 1000 those that LCM
+ * models were distilled on, timesteps 19, 39, ... 999. 1000 must be a multiple of it. */
+void bl_sigmas_thin(bl_sigmas *table, int count);
+
+/* Timestep of the first level: 0, or 19 of 50 levels. That of the last is 999. */
+int bl_sigmas_first(const bl_sigmas *table);
+
+/* Sigma at a fractional timestep: log sigma interpolated (k-diffusion). t is held to [first level, 999]. */
 double bl_sigma_at(const bl_sigmas *table, double t);
 
 /* Sigma at a fractional timestep: sigma itself interpolated (diffusers). t is held to [0, 999]. */
 double bl_sigma_at_linear(const bl_sigmas *table, double t);
 
-/* The fractional timestep of a sigma > 0: log sigma interpolated, held to [0, 999]. */
+/* The fractional timestep of a sigma > 0: log sigma interpolated, held to [0, 999]; of a table of all levels.
+ */
 double bl_timestep_fractional(const bl_sigmas *table, double sigma);
 
-/* The timestep whose log sigma is nearest. */
+/* The timestep of the level whose log sigma is nearest. */
 double bl_timestep_nearest(const bl_sigmas *table, double sigma);
 
 #endif

@@ -115,6 +115,35 @@ static void strengths(void **state) {
     bl_schedule_free(&s);
 }
 
+/* A1111's LCM knows 50 of the 1000 levels, those of timesteps 19, 39, ... 999. */
+static void lcm_levels(void **state) {
+    (void)state;
+    bl_schedule *two = make(options(BL_COMPAT_A1111, BL_SAMPLER_LCM, BL_SCHEDULE_AUTOMATIC, 2));
+    bl_schedule *all = make(options(BL_COMPAT_A1111, BL_SAMPLER_LCM, BL_SCHEDULE_AUTOMATIC, 50));
+    bl_schedule *ddim = make(options(BL_COMPAT_A1111, BL_SAMPLER_LCM, BL_SCHEDULE_DDIM_UNIFORM, 4));
+    bl_schedule *whole = make(options(BL_COMPAT_COMFYUI, BL_SAMPLER_LCM, BL_SCHEDULE_AUTOMATIC, 50));
+    bl_schedule *euler = make(options(BL_COMPAT_A1111, BL_SAMPLER_EULER, BL_SCHEDULE_AUTOMATIC, 1000));
+    assert_true(two->timesteps[0] == 999 && two->timesteps[1] == 19);
+    close_to(two->sigmas[0], euler->sigmas[0]);
+    close_to(two->sigmas[1], euler->sigmas[999 - 19]);
+    close_to(two->noise_scale, two->sigmas[0]);
+    for (int i = 0; i < 50; i++) {
+        assert_true(all->timesteps[i] == 999 - 20 * i);
+        close_to(all->sigmas[i], euler->sigmas[20 * i]);
+    }
+    assert_int_equal(ddim->steps, 5); /* from the second level on, every twelfth */
+    for (int i = 0; i < 5; i++) {
+        assert_true(ddim->timesteps[i] == 999 - 240 * i);
+    }
+    assert_true(two->boundary_scaling && !whole->boundary_scaling && !euler->boundary_scaling);
+    assert_true(whole->timesteps[1] == 979 && whole->timesteps[49] == 0);
+    bl_schedule_free(&two);
+    bl_schedule_free(&all);
+    bl_schedule_free(&ddim);
+    bl_schedule_free(&whole);
+    bl_schedule_free(&euler);
+}
+
 static void refusals(void **state) {
     (void)state;
     const double strengths[] = {0, -0.5, 1.0001, (double)NAN, (double)INFINITY};
@@ -258,6 +287,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(starts),
         cmocka_unit_test(strengths),
+        cmocka_unit_test(lcm_levels),
         cmocka_unit_test(refusals),
         cmocka_unit_test(a1111_ddim),
         cmocka_unit_test(unipc_ends),
