@@ -180,9 +180,10 @@ static bool is_among(bl_why why, const bl_why *list) {
 static void check_reasons(const bl_plan *plan, const bl_problem *p, size_t mode, int *seen) {
     for (int i = 0; i < plan->move_count; i++) {
         const bl_move *v = &plan->moves[i];
-        if (!is_among(v->why, v->drop ? reasons[mode].drop : reasons[mode].onload)) {
-            fail_msg("%s: %s of %s because \"%s\"", bl_offload_name(plan->mode), v->drop ? "drop" : "onload",
-                     p->modules[v->module].name, bl_why_name(v->why));
+        if (!is_among(v->why, v->kind == BL_MOVE_DROP ? reasons[mode].drop : reasons[mode].onload)) {
+            fail_msg("%s: %s of %s because \"%s\"", bl_offload_name(plan->mode),
+                     v->kind == BL_MOVE_DROP ? "drop" : "onload", p->modules[v->module].name,
+                     bl_why_name(v->why));
         }
         if (v->why == BL_WHY_NEXT) {
             assert_int_equal(v->before, plan->run_count);

@@ -260,7 +260,7 @@ static void the_same_problem_gets_the_same_plan(void **state) {
         assert_int_equal(a->move_count, b->move_count);
         for (int k = 0; k < a->move_count; k++) {
             const bl_move *x = &a->moves[k], *y = &b->moves[k];
-            assert_true(x->module == y->module && x->block == y->block && x->drop == y->drop &&
+            assert_true(x->module == y->module && x->block == y->block && x->kind == y->kind &&
                         x->offset == y->offset && x->after == y->after && x->before == y->before);
         }
         assert_true(a->seconds == b->seconds && a->bound_seconds == b->bound_seconds);

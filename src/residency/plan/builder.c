@@ -90,7 +90,7 @@ int bl_builder_drop(bl_builder *b, int module, int block, int after, bl_error *e
     return bl_plan_add_move(b->plan,
                             (bl_move){.module = module,
                                       .block = block,
-                                      .drop = true,
+                                      .kind = BL_MOVE_DROP,
                                       .offset = offset,
                                       .after = after,
                                       .before = after + 1,
@@ -118,7 +118,7 @@ int bl_builder_clear_below(bl_builder *b, uint64_t offset, int after, bl_error *
 void bl_builder_undo(bl_builder *b, int move_count) {
     while (b->plan->move_count > move_count) {
         const bl_move *v = &b->plan->moves[--b->plan->move_count];
-        if (v->drop) {
+        if (v->kind == BL_MOVE_DROP) {
             take_place(b, v->module, v->block, v->offset);
         } else {
             leave_place(b, v->module, v->block);

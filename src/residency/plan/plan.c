@@ -10,6 +10,12 @@ const char *bl_offload_name(bl_offload mode) {
     return offload_names[mode];
 }
 
+static const char *const move_names[] = {"copy", "drop", "load", "leave"};
+
+const char *bl_move_name(bl_move_kind kind) {
+    return move_names[kind];
+}
+
 bool bl_offload_parse(const char *name, bl_offload *out) {
     for (int i = 0; i < BL_OFFLOAD_COUNT; i++) {
         if (!strcmp(name, offload_names[i])) {

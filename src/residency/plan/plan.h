@@ -51,12 +51,35 @@ typedef enum bl_why {
 /* "needed", "in-time", "low=0", ... Static storage. */
 const char *bl_why_name(bl_why why);
 
+/* What a move does. The rules, which the replay checks and the executor keeps, are those of time and of
+ * place.
+ *
+ * Time: loads, copies and runs each have a clock of their own, and none of a kind overtakes another. A load
+ * begins when the load before it, run `after` and the last copy out of every place that it overwrites have
+ * ended. A copy begins when the copy before it, run `after` and its block's load have ended. A run begins
+ * when the run before it and every copy with this `before` have ended.
+ *
+ * Place: two blocks that hold a place at the same time never overlap, neither in the region nor in the store.
+ * A move takes or gives up its place in the order of the list. So a block leaves the store behind the last
+ * copy out of its place, and the load that writes there stands behind both. */
+typedef enum bl_move_kind {
+    BL_MOVE_COPY,  /* the block is put in the region: from its place in the host store, or, without a store,
+                      straight from the file */
+    BL_MOVE_DROP,  /* it gives up its place in the region; no bytes move */
+    BL_MOVE_LOAD,  /* it is read, converted and packed from the file into the host store */
+    BL_MOVE_LEAVE, /* it gives up its place in the store; no bytes move */
+} bl_move_kind;
+
+/* "copy", "drop", "load", "leave". Static storage. */
+const char *bl_move_name(bl_move_kind kind);
+
 typedef struct bl_move {
     int module, block;
-    bool drop;       /* the block gives up its place; no bytes move */
-    uint64_t offset; /* where it is put, or where it was */
-    int after;       /* run that must have ended before it happens; -1: none */
-    int before;      /* run that waits for it; run_count: the next generation. Of a drop: `after` + 1 */
+    bl_move_kind kind;
+    uint64_t offset; /* where it is put, or where it was: in the region, or in the store */
+    int after;       /* run that must have ended before it happens; -1: none. Never falls along the list */
+    int before; /* run that waits for it; run_count: the next generation. Of a load: that of the copy it is
+                   made for. Of a drop and a leave: `after` + 1 */
     bl_why why;
 } bl_move;
 
@@ -79,8 +102,11 @@ typedef struct bl_plan_phase {
                                 their last */
     uint64_t streamed_bytes; /* of the phase's module: the rest; brought in again for later passes */
     int streamed_blocks;
-    uint64_t moved_bytes; /* all that is copied while the phase runs, for itself or for later phases */
-    double seconds;       /* from the end of the phase before to its own end */
+    uint64_t moved_bytes;  /* all that is copied while the phase runs, for itself or for later phases */
+    uint64_t loaded_bytes; /* of the region's bytes, into the host store meanwhile */
+    int load_count;
+    double load_seconds;
+    double seconds; /* from the end of the phase before to its own end */
     double compute_seconds;
     double wait_seconds; /* compute stands still for a copy (or does the copy itself) */
 } bl_plan_phase;
@@ -102,6 +128,11 @@ typedef struct bl_plan {
     uint64_t moved_bytes; /* copied to the device in this generation */
     int onload_count;
     double seconds;
+    uint64_t store_peak_bytes; /* end of the highest byte of the host store that is in use at any time; 0
+                                  without */
+    uint64_t loaded_bytes;     /* packed into the store in this generation */
+    int load_count;
+    double load_seconds; /* that loads take, one after the other */
     /* filled by bl_plan_new */
     uint64_t min_budget_bytes, working_set_bytes;
     /* filled by bl_plan_make */

@@ -1,6 +1,7 @@
 #include "residency/plan/replay.h"
 
 #include "residency/plan/space.h"
+#include "residency/plan/store_walk.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@ typedef struct walk {
     bl_space space;
     double *end;          /* [run_count] when a run ends */
     double *gate;         /* [run_count + 1] when the last copy that a run waits for ends */
-    double compute, copy; /* the clocks */
+    double compute, copy; /* the clocks; that of loads is the store's */
+    bl_store_walk store;  /* where the problem has one */
     bool *streamed;       /* [place_count] brought in again for the phase's later passes */
 } walk;
 
@@ -33,6 +35,7 @@ static void walk_close(walk *w) {
     free(w->gate);
     free(w->streamed);
     bl_space_free(&w->space);
+    bl_store_walk_close(&w->store);
 }
 
 static int walk_open(walk *w, bl_plan *plan, const bl_problem *p, bl_error *err) {
@@ -48,6 +51,7 @@ static int walk_open(walk *w, bl_plan *plan, const bl_problem *p, bl_error *err)
     w->gate = calloc((size_t)p->run_count + 1, sizeof *w->gate);
     w->streamed = calloc((size_t)w->place_count, sizeof *w->streamed);
     int rc = bl_space_init(&w->space, w->place_count, err);
+    rc = rc || !p->has_store ? rc : bl_store_walk_open(&w->store, p, err);
     if (!w->places || !w->end || !w->gate || !w->streamed) {
         rc = bl_fail_memory(err, "replaying a plan", (size_t)p->run_count * sizeof *w->end);
     }
@@ -139,11 +143,20 @@ static int onload(walk *w, const bl_move *v, bl_plan_phase *phase, bl_error *err
     }
     raise_peak(w, v->offset + b->bytes);
     if (w->p->async_copy) {
+        double loaded = 0;
+        rc = w->p->has_store ? bl_store_walk_ready(&loaded, &w->store, v, err) : 0;
+        if (rc) {
+            return rc;
+        }
+        w->copy = loaded > w->copy ? loaded : w->copy;
         if (v->after >= 0 && w->end[v->after] > w->copy) {
             w->copy = w->end[v->after];
         }
         w->copy += b->copy_seconds;
         w->gate[v->before] = w->copy;
+        if (w->p->has_store) {
+            bl_store_walk_copied(&w->store, v, w->copy);
+        }
     } else {
         w->compute += b->copy_seconds;
         phase->wait_seconds += b->copy_seconds;
@@ -159,11 +172,44 @@ static int onload(walk *w, const bl_move *v, bl_plan_phase *phase, bl_error *err
     return 0;
 }
 
+/* From the file into the host store. */
+static int load(walk *w, const bl_move *v, bl_plan_phase *phase, bl_error *err) {
+    const bl_problem_block *b = &w->p->modules[v->module].blocks[v->block];
+    int rc = bl_store_walk_load(&w->store, v, v->after >= 0 ? w->end[v->after] : 0, err);
+    if (rc) {
+        return rc;
+    }
+    w->plan->loaded_bytes += b->bytes;
+    w->plan->load_count++;
+    w->plan->load_seconds += b->load_seconds;
+    phase->loaded_bytes += b->bytes;
+    phase->load_count++;
+    phase->load_seconds += b->load_seconds;
+    return 0;
+}
+
+static int move(walk *w, const bl_move *v, bl_plan_phase *phase, bl_error *err) {
+    if (!w->p->has_store && (v->kind == BL_MOVE_LOAD || v->kind == BL_MOVE_LEAVE)) {
+        return bl_fail(err, BL_E_INTERNAL, "plan %s: a %s, but there is no host store", w->plan->method,
+                       bl_move_name(v->kind));
+    }
+    switch (v->kind) {
+    case BL_MOVE_COPY:
+        return onload(w, v, phase, err);
+    case BL_MOVE_DROP:
+        return drop(w, v, err);
+    case BL_MOVE_LOAD:
+        return load(w, v, phase, err);
+    default:
+        return bl_store_walk_leave(&w->store, v, err);
+    }
+}
+
 /* All moves that may happen before run r is put on the device, in order. */
 static int moves_until(walk *w, int *next, int r, bl_plan_phase *phase, bl_error *err) {
     for (; *next < w->plan->move_count && w->plan->moves[*next].after < r; (*next)++) {
         const bl_move *v = &w->plan->moves[*next];
-        int rc = v->drop ? drop(w, v, err) : onload(w, v, phase, err);
+        int rc = move(w, v, phase, err);
         if (rc) {
             return rc;
         }
@@ -237,6 +283,9 @@ static int replay(bl_plan *plan, const bl_problem *p, bool thorough, bl_error *e
     plan->onload_count = 0;
     plan->peak_bytes = 0;
     plan->seconds = 0;
+    plan->loaded_bytes = 0;
+    plan->load_count = 0;
+    plan->load_seconds = 0;
     for (int i = 0; i < p->phase_count; i++) {
         plan->phases[i] = (bl_plan_phase){.level = plan->phases[i].level};
     }
@@ -264,6 +313,7 @@ static int replay(bl_plan *plan, const bl_problem *p, bool thorough, bl_error *e
                      (unsigned long long)plan->peak_bytes, (unsigned long long)plan->region_bytes);
     }
     plan->seconds = w.compute;
+    plan->store_peak_bytes = w.store.peak_bytes;
     walk_close(&w);
     return rc;
 }
@@ -282,7 +332,13 @@ void bl_replay_after(bl_problem *p, const bl_plan *plan) {
     }
     for (int i = 0; i < plan->move_count; i++) {
         const bl_move *v = &plan->moves[i];
-        p->modules[v->module].blocks[v->block].resident_at = v->drop ? BL_NOWHERE : v->offset;
+        bl_problem_block *b = &p->modules[v->module].blocks[v->block];
+        uint64_t at = v->kind == BL_MOVE_COPY || v->kind == BL_MOVE_LOAD ? v->offset : BL_NOWHERE;
+        if (v->kind == BL_MOVE_COPY || v->kind == BL_MOVE_DROP) {
+            b->resident_at = at;
+        } else {
+            b->stored_at = at;
+        }
     }
     p->open_bytes = plan->region_bytes;
 }

@@ -61,6 +61,10 @@ int bl_problem_copy_modules(bl_problem **out, const bl_problem *from, bl_error *
     p->copy_rate = from->copy_rate;
     p->copy_latency = from->copy_latency;
     p->async_copy = from->async_copy;
+    p->has_store = from->has_store;
+    p->host_bytes = from->host_bytes;
+    p->load_rate = from->load_rate;
+    p->load_latency = from->load_latency;
     *out = p;
     return 0;
 }
@@ -191,6 +195,29 @@ int bl_problem_add_level(bl_problem *p, int phase, uint64_t arena_bytes, const d
     return 0;
 }
 
+/* What concerns the host store; without one, that there is nothing. */
+static int finish_stored(const bl_problem *p, const bl_problem_module *m, bl_problem_block *k,
+                         bl_error *err) {
+    if (!p->has_store) {
+        k->load_seconds = 0;
+        k->stored_at = BL_NOWHERE;
+        return 0;
+    }
+    if (!(k->load_seconds >= 0)) {
+        uint64_t bytes = k->source_bytes ? k->source_bytes : k->bytes;
+        k->load_seconds = p->load_latency + (double)bytes / p->load_rate;
+    }
+    if (!isfinite(k->load_seconds)) {
+        return bl_fail(err, BL_E_ARGUMENT, "module %s, block %s: no finite load time", m->name, k->name);
+    }
+    if (k->stored_at != BL_NOWHERE &&
+        (k->stored_at > p->host_bytes || k->bytes > p->host_bytes - k->stored_at)) {
+        return bl_fail(err, BL_E_ARGUMENT, "module %s, block %s: lies outside the host store", m->name,
+                       k->name);
+    }
+    return 0;
+}
+
 static int finish_module(bl_problem *p, bl_problem_module *m, bl_error *err) {
     m->bytes = 0;
     m->largest_block = 0;
@@ -212,6 +239,10 @@ static int finish_module(bl_problem *p, bl_problem_module *m, bl_error *err) {
             (k->resident_at > p->open_bytes || k->bytes > p->open_bytes - k->resident_at)) {
             return bl_fail(err, BL_E_ARGUMENT, "module %s, block %s: lies outside the open region", m->name,
                            k->name);
+        }
+        int rc = finish_stored(p, m, k, err);
+        if (rc) {
+            return rc;
         }
         m->copy_seconds += k->copy_seconds;
         if (k->bytes > m->largest_block) {
@@ -261,6 +292,13 @@ int bl_problem_finish(bl_problem *p, bl_error *err) {
                        "a copy rate of %g bytes/s with %g s latency cannot be planned with", p->copy_rate,
                        p->copy_latency);
     }
+    if (p->has_store && (!p->async_copy || !(p->load_rate > 0) || !(p->load_latency >= 0) ||
+                         !isfinite(p->load_rate) || !isfinite(p->load_latency))) {
+        return bl_fail(
+            err, BL_E_ARGUMENT,
+            "a host store cannot be planned with when it is filled at %g bytes/s with %g s latency%s",
+            p->load_rate, p->load_latency, p->async_copy ? "" : ", and copies share the cores");
+    }
     for (int m = 0; m < p->module_count; m++) {
         int rc = finish_module(p, &p->modules[m], err);
         if (rc) {
@@ -284,6 +322,23 @@ void bl_problem_clear_resident(bl_problem *p) {
         }
     }
     p->open_bytes = 0;
+}
+
+void bl_problem_clear_stored(bl_problem *p) {
+    for (int m = 0; m < p->module_count; m++) {
+        for (int b = 0; b < p->modules[m].block_count; b++) {
+            p->modules[m].blocks[b].stored_at = BL_NOWHERE;
+        }
+    }
+}
+
+uint64_t bl_problem_min_host(const bl_problem *p) {
+    uint64_t least = 0;
+    for (int i = 0; i < p->phase_count && p->has_store; i++) {
+        uint64_t bytes = p->modules[p->phases[i].module].largest_block;
+        least = bytes > least ? bytes : least;
+    }
+    return least;
 }
 
 uint64_t bl_problem_room(uint64_t bytes) {

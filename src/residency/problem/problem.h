@@ -29,9 +29,12 @@
 typedef struct bl_problem_block {
     char name[BL_PROBLEM_NAME];
     uint64_t bytes;        /* room in the region; bl_problem_finish rounds it up to BL_ALIGN, also from 0 */
-    uint64_t source_bytes; /* read from the store to make it */
-    double copy_seconds;   /* to bring it in; below 0: bl_problem_finish takes it from the problem's rates */
+    uint64_t source_bytes; /* read from the file to make it */
+    double copy_seconds;   /* to bring it in: from the host store, or, without one, from the file. Below 0:
+                              bl_problem_finish takes it from the problem's rates */
+    double load_seconds;   /* from the file into the host store: read, converted, packed. Below 0: likewise */
     uint64_t resident_at;  /* offset in the open region when the plan begins, or BL_NOWHERE */
+    uint64_t stored_at;    /* offset in the host store then, or BL_NOWHERE */
 } bl_problem_block;
 
 typedef struct bl_problem_module {
@@ -95,7 +98,12 @@ typedef struct bl_problem {
     uint64_t open_bytes;    /* of the region that is open and holds the resident blocks; 0: none */
     double copy_rate;       /* bytes a second */
     double copy_latency;    /* seconds each copy */
-    bool async_copy;        /* copies run beside compute; if not, they share its cores and time adds up */
+    bool has_store;      /* weights come through a host store, on threads of their own; false: straight from
+                            the file, and what is said of the store does not count */
+    uint64_t host_bytes; /* the store may be no larger */
+    double load_rate;    /* bytes of source a second, from the file into the store */
+    double load_latency; /* seconds each load */
+    bool async_copy;     /* copies run beside compute; if not, they share its cores and time adds up */
 } bl_problem;
 
 /* An empty problem with no memory. Caller owns *out. */
@@ -122,6 +130,8 @@ int bl_problem_finish(bl_problem *p, bl_error *err);
 
 /* Forgets what is resident, and the open region. */
 void bl_problem_clear_resident(bl_problem *p);
+/* Forgets what is in the host store. */
+void bl_problem_clear_stored(bl_problem *p);
 
 /* Room that a block of so many bytes takes in the region: a multiple of BL_ALIGN. One without weights has a
  * place, too, so that every block is somewhere. */
@@ -138,6 +148,8 @@ double bl_problem_one_by_one(const bl_problem *p);
 uint64_t bl_problem_working_set(const bl_problem *p);
 /* Largest over this generation's phases of smallest arena + largest block: below this no plan exists. */
 uint64_t bl_problem_min_budget(const bl_problem *p);
+/* The largest block of this generation: a host store must have room for it. 0 without one. */
+uint64_t bl_problem_min_host(const bl_problem *p);
 /* The phase that bl_problem_min_budget comes from. */
 int bl_problem_hungriest(const bl_problem *p);
 

@@ -158,7 +158,9 @@ int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
     if (e->p) {
         return bl_fail(err, BL_E_ARGUMENT, "a generation begins before the last one was finished");
     }
-    int rc = bl_tenants_check(&e->tenants, p, err);
+    int rc = p->has_store
+                 ? bl_fail(err, BL_E_ARGUMENT, "a plan with loads into a host store, which is not there")
+                 : bl_tenants_check(&e->tenants, p, err);
     for (int i = 0; i < p->phase_count && !rc; i++) {
         bl_exec_info info = bl_device_executable_info(e->device, executables[i]);
         if (info.arena_bytes > plan->phases[i].arena_bytes ||
@@ -240,7 +242,7 @@ static int onload(bl_executor *e, const bl_move *v, bl_error *err) {
 static int moves_until(bl_executor *e, int run, bl_error *err) {
     for (; e->next_move < e->plan->move_count && e->plan->moves[e->next_move].after < run; e->next_move++) {
         const bl_move *v = &e->plan->moves[e->next_move];
-        if (e->cancel && !v->drop && e->cancel(e->payload)) {
+        if (e->cancel && v->kind == BL_MOVE_COPY && e->cancel(e->payload)) {
             return bl_fail(err, BL_E_CANCELLED, "stopped");
         }
         if (e->options.move_debug && !e->plan->decision_count) {
@@ -248,7 +250,7 @@ static int moves_until(bl_executor *e, int run, bl_error *err) {
                                 e->caps.memory_bytes);
         }
         int rc = 0;
-        if (v->drop) {
+        if (v->kind == BL_MOVE_DROP) {
             bl_tenants_drop(&e->tenants, tenant_of(e, v->module), v->block);
         } else {
             rc = onload(e, v, err);

@@ -29,8 +29,8 @@ void bl_move_debug_block(const bl_log *log, const bl_problem *p, const bl_plan *
     const bl_problem_module *m = &p->modules[v->module];
     bl_log_line(log, BL_LOG_INFO,
                 "offload mode=%s op=%s why=%s gpu=%.3f/%.2f used=%.2f module=%s block=%s dtype=%s size=%.3f",
-                bl_offload_name(plan->mode), v->drop ? "drop" : "onload", bl_why_name(v->why),
-                (double)used_bytes / 1e9, (double)memory_bytes / 1e9,
+                bl_offload_name(plan->mode), v->kind == BL_MOVE_COPY ? "onload" : bl_move_name(v->kind),
+                bl_why_name(v->why), (double)used_bytes / 1e9, (double)memory_bytes / 1e9,
                 memory_bytes ? (double)used_bytes / (double)memory_bytes : 0.0, m->name,
                 m->blocks[v->block].name, plain(m->dtype).text, (double)m->blocks[v->block].bytes / 1e9);
 }

@@ -96,8 +96,9 @@ static json_t *phase_json(const bl_plan_phase *x, const bl_problem_phase *f, con
 
 static json_t *move_json(const bl_move *v, const bl_problem *p) {
     const bl_problem_module *m = &p->modules[v->module];
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i}", "op", v->drop ? "drop" : "onload", "module",
-                     m->name, "block", m->blocks[v->block].name, "offset", count(v->offset), "bytes",
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i}", "op",
+                     v->kind == BL_MOVE_COPY ? "onload" : bl_move_name(v->kind), "module", m->name, "block",
+                     m->blocks[v->block].name, "offset", count(v->offset), "bytes",
                      count(m->blocks[v->block].bytes), "after_run", v->after, "before_run", v->before);
 }
 

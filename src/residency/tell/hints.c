@@ -44,7 +44,7 @@ static int busiest(const bl_problem *p, const bl_plan *plan, double *times) {
     int worst = 0;
     for (int i = 0; i < plan->move_count; i++) {
         const bl_move *v = &plan->moves[i];
-        moved[v->module] += v->drop ? 0 : p->modules[v->module].blocks[v->block].bytes;
+        moved[v->module] += v->kind != BL_MOVE_COPY ? 0 : p->modules[v->module].blocks[v->block].bytes;
     }
     for (int m = 1; m < p->module_count; m++) {
         worst = moved[m] > moved[worst] ? m : worst;
