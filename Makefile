@@ -4,6 +4,7 @@
 #     make demo           ... and makes a picture with the embedded model
 #     make test           ... and runs every check and test
 #     make test-onednn3   the tests of what calls oneDNN, against oneDNN 3 from PyPI
+#     make test-debian13  the same against Debian 13's oneDNN, on any Debian
 #     make sanitize       the tests once more under AddressSanitizer and UndefinedBehaviorSanitizer
 #     make bench          times networks and pictures of full size (PEER="command" beside another program)
 #     make bench-offload  what each way of placing weights costs
@@ -14,7 +15,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 CMAKE_FLAGS ?=
 
-.PHONY: all demo test test-onednn3 check sanitize bench bench-offload install clean setup setup-tests
+.PHONY: all demo test test-onednn3 test-debian13 check sanitize bench bench-offload install clean setup setup-tests
 .DEFAULT_GOAL := all
 
 setup:
@@ -53,6 +54,18 @@ test-onednn3: setup-tests
 	@ninja -C $(BUILD)-onednn3
 	@ctest --test-dir $(BUILD)-onednn3 --output-on-failure -j 2 -R '^(device/cpu|model|pipeline\.goldens|cli\.eval|api)'
 
+# Debian 13's libraries may want a newer C library than this system's: programs start with theirs.
+DEBIAN13 = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ballast-debian13
+DEBIAN13_LIBS = $(DEBIAN13)/system/usr/lib/x86_64-linux-gnu
+DEBIAN13_START = -Wl,--dynamic-linker=$(DEBIAN13_LIBS)/ld-linux-x86-64.so.2,--disable-new-dtags,-rpath,$(DEBIAN13_LIBS)
+DEBIAN13_FLAGS = '-DDNNL_ROOT=$(DEBIAN13)/system/usr' '-DCMAKE_SHARED_LINKER_FLAGS=-Wl,--allow-shlib-undefined' \
+    '-DCMAKE_EXE_LINKER_FLAGS=-Wl,--allow-shlib-undefined $(DEBIAN13_START)'
+test-debian13: setup-tests
+	@tools/debian13.sh '$(DEBIAN13)'
+	@$(call configure,$(BUILD)-debian13,$(DEBIAN13_FLAGS))
+	@ninja -C $(BUILD)-debian13
+	@ctest --test-dir $(BUILD)-debian13 --output-on-failure -j 2 -R '^(device/cpu|model|pipeline\.(goldens|placement)|cli\.eval)'
+
 sanitize: setup-tests
 	@$(call configure,$(BUILD)-sanitize,-DBALLAST_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo)
 	@ninja -C $(BUILD)-sanitize
@@ -67,4 +80,4 @@ install: all
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 clean:
-	@rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-onednn3 $(BUILD).log $(BUILD)-sanitize.log $(BUILD)-onednn3.log
+	@rm -rf $(foreach b,$(BUILD) $(BUILD)-sanitize $(BUILD)-onednn3 $(BUILD)-debian13,$(b) $(b).log)

@@ -20,6 +20,7 @@ struct bl_event {
 
 static void device_close(bl_device *d) {
     bl_cpu *c = (bl_cpu *)d;
+    bl_cpu_trials_close(&c->trials);
     bl_dnnl_close(&c->dnnl);
     free(c->staging);
     free(c);
@@ -166,6 +167,7 @@ int bl_cpu_open(bl_device **out, const bl_cpu_options *options, bl_error *err) {
     c->kernels = bl_kernels_for(c->isa);
     int rc = bl_dnnl_open(&c->dnnl, options->isa_max, err);
     rc = rc ? rc : find_bf16(c, err);
+    rc = rc ? rc : bl_cpu_trials_open(&c->trials, err);
     if (rc) {
         device_close(&c->head);
         return rc;

@@ -11,6 +11,8 @@
 
 #include <stddef.h>
 
+typedef struct bl_trials bl_trials;
+
 typedef struct bl_cpu {
     bl_device head;
     int threads;
@@ -23,6 +25,7 @@ typedef struct bl_cpu {
         *staging; /* [threads] slices of source rows and of converted rows, for one block at a time */
     uint64_t staging_bytes; /* for each thread: what the largest weight of all modules needs */
     bool working;           /* since the staging is as large as this, blocks were packed */
+    bl_trials *trials;
     char name[128];
 } bl_cpu;
 
@@ -193,12 +196,24 @@ void bl_cpu_gate(const bl_running *r, unsigned char *y, const unsigned char *gat
 bool bl_cpu_is_general(const bl_dnnl_primitive *p);
 /* Is it oneDNN's slow reference, which is there for any layout? */
 bool bl_cpu_is_reference(const bl_dnnl_primitive *p);
-/* Open the product of a piece of something larger. *sure = false where the whole is done another way, so that
- * its bits may be others. */
+/* Open the product of a piece of something larger. *sure = false where it gives other bits than the whole. */
 int bl_cpu_piece_conv(bl_dnnl_primitive **out, const bl_cpu *cpu, const bl_packed *p,
                       const bl_dnnl_conv *piece, const bl_dnnl_conv *whole, bool *sure, bl_error *err);
 int bl_cpu_piece_linear(bl_dnnl_primitive **out, const bl_cpu *cpu, const bl_packed *p, bl_dnnl_linear piece,
                         int64_t whole_rows, bool *sure, bl_error *err);
+
+/* trial.c */
+/* What trials found, for one device: its threads and its oneDNN. */
+int bl_cpu_trials_open(bl_trials **out, bl_error *err);
+void bl_cpu_trials_close(bl_trials **trials);
+/* *alike: does a piece of a convolution give the bits that it has in the whole? Pieces are some of the
+ * pictures, or a band of lines that brings its own lines above and below (top and bottom are 0). Tried once
+ * for each pair of shapes: milliseconds, the process's usual threads. */
+int bl_cpu_try_conv(bool *alike, const bl_cpu *cpu, const bl_dnnl_layout *layout, const bl_dnnl_conv *piece,
+                    const bl_dnnl_conv *whole, bl_error *err);
+/* The same for some of the rows of a matrix product. */
+int bl_cpu_try_linear(bool *alike, const bl_cpu *cpu, const bl_dnnl_layout *layout, bl_dnnl_linear piece,
+                      int64_t whole_rows, bl_error *err);
 
 /* run_winograd.c */
 /* Fills in how the work is cut; the shape must be there. `picture`: tiles of one whole picture, of which the

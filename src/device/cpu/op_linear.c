@@ -5,20 +5,18 @@
 
 #include <string.h>
 
-/* A general matrix product is done picture by picture, or their number would change their bits. */
+/* Where more rows have other bits a batch is done picture by picture, or their number would change a picture.
+ */
 static int open_linear(bl_executable *x, bl_step *s, const bl_packed *p, bl_dnnl_linear l,
                        const bl_tensor *in, bool *sure, bl_error *err) {
+    const bl_cpu *cpu = x->module->cpu;
+    int64_t one = bl_cpu_pixels(in), whole = bl_cpu_batch(in) * one;
+    l.rows = one;
     bool alike = true;
-    int rc = bl_cpu_piece_linear(&s->product, x->module->cpu, p, l, bl_cpu_batch(in) * bl_cpu_pixels(in),
-                                 &alike, err);
-    if (rc || bl_cpu_batch(in) == 1 || !bl_cpu_is_general(s->product)) {
-        *sure = *sure && alike;
-        return rc;
-    }
-    bl_dnnl_primitive_close(&s->product);
-    s->each_image = true;
-    l.rows = bl_cpu_pixels(in);
-    return bl_dnnl_linear_open(&s->product, x->module->cpu->dnnl, &l, p->layout, err);
+    int rc = whole > one ? bl_cpu_try_linear(&alike, cpu, p->layout, l, whole, err) : 0;
+    s->each_image = !alike;
+    l.rows = alike ? in->n * one : one;
+    return rc ? rc : bl_cpu_piece_linear(&s->product, cpu, p, l, alike ? whole : one, sure, err);
 }
 
 static int prepare(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl_error *err) {
@@ -27,7 +25,6 @@ static int prepare(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl
     const bl_tensor *in = &g->tensors[op->in[0]], *out = &g->tensors[op->out];
     bool gated = op->act == BL_ACT_GEGLU;
     bl_dnnl_linear l = {.dtype = p->dtype,
-                        .rows = (int64_t)in->n * bl_cpu_pixels(in),
                         .c = in->c,
                         .o = out->c,
                         .bias = op->weight2 != BL_NONE,
