@@ -178,7 +178,7 @@ typedef struct ballast_progress {
 
 typedef struct ballast_generate_options {
     size_t struct_size;
-    const char *prompt;          /* UTF-8; A1111 syntax unless compat is "diffusers" */
+    const char *prompt;          /* UTF-8; in the syntax of the program that `compat` names */
     const char *negative_prompt; /* NULL: "" (with compat "diffusers": no negative prompt) */
     int width, height;           /* multiples of 8; 0: the model's own size */
     int steps;                   /* 20 */

@@ -26,17 +26,21 @@ static int parse_texts(bl_condition *c, const bl_request *r, const bl_architectu
                        const bl_tokenizer *tokenizer, bl_error *err) {
     const char *negative = r->o->negative_prompt;
     const char *texts[2] = {negative ? negative : "", r->o->prompt};
-    bl_prompt_syntax syntax = r->compat == BL_COMPAT_DIFFUSERS ? BL_PROMPT_PLAIN : BL_PROMPT_A1111;
+    static const bl_prompt_syntax syntaxes[BL_COMPAT_COUNT] = {[BL_COMPAT_A1111] = BL_PROMPT_A1111,
+                                                               [BL_COMPAT_COMFYUI] = BL_PROMPT_COMFYUI,
+                                                               [BL_COMPAT_DIFFUSERS] = BL_PROMPT_PLAIN};
     for (int row = 0; row < c->rows; row++) {
         const char *text = texts[row + 2 - c->rows];
         for (int e = 0; e < arch->family->encoders; e++) {
-            int result = bl_prompt_parse(&c->text[e][row], tokenizer, text, strlen(text), syntax,
+            int result = bl_prompt_parse(&c->text[e][row], tokenizer, text, strlen(text), syntaxes[r->compat],
                                          arch->text[e].pad_token, err);
             if (result) {
                 return result;
             }
         }
         c->chunks[row] = c->text[0][row].count;
+        c->from_empty =
+            c->from_empty || (r->compat == BL_COMPAT_COMFYUI && bl_emphasis_any(&c->text[0][row]));
         c->tokens =
             c->chunks[row] * BL_CHUNK_TOKENS > c->tokens ? c->chunks[row] * BL_CHUNK_TOKENS : c->tokens;
     }
@@ -52,6 +56,9 @@ int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architec
                       .pooled_dim =
                           arch->family->pooled < 0 ? 0 : arch->text[arch->family->pooled].projection};
     int result = parse_texts(&c, r, arch, tokenizer, err);
+    for (int e = 0; e < arch->family->encoders && c.from_empty && !result; e++) {
+        result = bl_chunks_extend(&c.empty[e], 1, arch->text[e].pad_token, err);
+    }
     if (result) {
         bl_condition_clear(&c);
         return result;
@@ -62,6 +69,12 @@ int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architec
 
 void bl_condition_tell(const bl_condition *c, const bl_request *r, const bl_architecture *arch,
                        const bl_log *log) {
+    for (int row = 0; row < c->rows; row++) {
+        if (c->text[0][row].left_out) {
+            bl_log_line(log, BL_LOG_WARNING, "diffusers takes 75 tokens of %s: the last %d are left out",
+                        row + 1 < c->rows ? "the negative prompt" : "the prompt", c->text[0][row].left_out);
+        }
+    }
     if (r->o->clip_skip > 1 && !c->clip_skip) {
         bl_log_line(log, BL_LOG_WARNING,
                     "clip-skip %d changes nothing: %s reads one layer of %s, whatever it is", r->o->clip_skip,
@@ -78,15 +91,16 @@ void bl_condition_clear(bl_condition *c) {
         for (int row = 0; row < 2; row++) {
             bl_chunks_clear(&c->text[e][row]);
         }
+        bl_chunks_clear(&c->empty[e]);
     }
     free(c->context);
     free(c->pooled);
     memset(c, 0, sizeof *c);
 }
 
-/* Chunks that the encoders see: all but the one that is zeros. */
+/* Chunks that the encoders see: all but the one that is zeros, and an empty one if weights need it. */
 static int encoded_chunks(const bl_condition *c) {
-    return c->chunks[0] + (c->rows == 2 ? c->chunks[1] : 0) - c->zero_row;
+    return c->chunks[0] + (c->rows == 2 ? c->chunks[1] : 0) - c->zero_row + c->from_empty;
 }
 
 int bl_condition_phases(bl_condition *c, bl_generation *generation, const bl_architecture *arch,
@@ -103,11 +117,17 @@ int bl_condition_phases(bl_condition *c, bl_generation *generation, const bl_arc
     return 0;
 }
 
-/* Puts one encoded chunk, hidden [77, width], into its place in the context. */
-static void place(bl_condition *c, float *hidden, int e, int row, int chunk, int channel, int width) {
+/* Puts one encoded chunk, hidden [77, width], into its place in the context. `empty`: the same of an empty
+ * text, or NULL where weights work on the chunk alone. */
+static void place(bl_condition *c, float *hidden, const float *empty, int e, int row, int chunk, int channel,
+                  int width) {
     const float *weights = c->text[e][row].weights + (size_t)chunk * BL_CHUNK_TOKENS;
     size_t first = (size_t)row * (size_t)c->tokens + (size_t)chunk * BL_CHUNK_TOKENS;
-    bl_emphasis_apply(hidden, weights, BL_CHUNK_TOKENS, width);
+    if (empty) {
+        bl_emphasis_apply_comfyui(hidden, weights, empty, BL_CHUNK_TOKENS, width);
+    } else {
+        bl_emphasis_apply(hidden, weights, BL_CHUNK_TOKENS, width);
+    }
     for (size_t i = 0; i < BL_CHUNK_TOKENS; i++) {
         memcpy(c->context + (first + i) * (size_t)c->context_dim + channel, hidden + i * (size_t)width,
                (size_t)width * sizeof *hidden);
@@ -156,6 +176,10 @@ static int encode(bl_condition *c, bl_generation *generation, const bl_architect
             x.eos[n] = c->text[e][row].eos_index[chunk];
         }
     }
+    if (c->from_empty && !result) {
+        memcpy(x.ids + n * BL_CHUNK_TOKENS, c->empty[e].ids, BL_CHUNK_TOKENS * sizeof *x.ids);
+        x.eos[n] = c->empty[e].eos_index[0];
+    }
     bool wants_pooled = e == arch->family->pooled;
     bl_port inputs[] = {{"ids", x.ids}, {wants_pooled ? "eos" : NULL, x.eos}, {NULL, NULL}};
     bl_port outputs[] = {
@@ -168,10 +192,11 @@ static int encode(bl_condition *c, bl_generation *generation, const bl_architect
         result =
             bl_fail_nan(generation, e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER, "in the encoded prompt", err);
     }
+    const float *empty = c->from_empty ? x.hidden + n * row_floats : NULL;
     n = 0;
     for (int row = 0; row < c->rows && !result; row++) {
         for (int chunk = row == 0 && c->zero_row ? 1 : 0; chunk < c->chunks[row]; chunk++, n++) {
-            place(c, x.hidden + n * row_floats, e, row, chunk, channel, t->width);
+            place(c, x.hidden + n * row_floats, empty, e, row, chunk, channel, t->width);
             if (wants_pooled && chunk == 0) { /* the pooled text is that of the first chunk, as everywhere */
                 memcpy(c->pooled + (size_t)row * (size_t)c->pooled_dim, x.pooled + n * (size_t)c->pooled_dim,
                        (size_t)c->pooled_dim * sizeof *x.pooled);

@@ -13,6 +13,8 @@ typedef struct bl_condition {
     int chunks[2];        /* of 77 tokens, of each row; all encoders have as many */
     int tokens;           /* of the longer row: rows of a context, of which the shorter one fills the first */
     bool zero_row;        /* row 0 begins with a chunk of zeros instead of its empty text */
+    bool from_empty;      /* weights are distances from the empty text, which is encoded too */
+    bl_chunks empty[2];   /* [encoder] an empty chunk, then */
     int clip_skip;        /* of the encoders, as bl_clip_text_outputs counts */
     int phase[2];         /* the encoders' phases */
     int context_dim, pooled_dim;

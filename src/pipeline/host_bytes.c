@@ -27,7 +27,8 @@ static uint64_t latents(const job *j, uint64_t pixels) {
 /* The prompt through the encoders: context and pooled vectors of all rows, an encoder's output, and the
  * denoiser's copy for each picture. */
 static uint64_t prompt_bytes(const job *j) {
-    uint64_t vectors = (uint64_t)j->c->tokens * (uint64_t)j->c->context_dim + (uint64_t)j->c->pooled_dim;
+    uint64_t tokens = (uint64_t)j->c->tokens + (j->c->from_empty ? BL_CHUNK_TOKENS : 0);
+    uint64_t vectors = tokens * (uint64_t)j->c->context_dim + (uint64_t)j->c->pooled_dim;
     return vectors * (uint64_t)j->c->rows * (2 + j->batch) * sizeof(float);
 }
 

@@ -9,6 +9,7 @@
 
 #define ROUND_WEIGHT 1.1
 #define SQUARE_WEIGHT (1.0 / 1.1)
+#define SPANS_AT_ONCE 64
 
 /* Open brackets of one kind: for each, the span that comes after it. */
 typedef struct brackets {
@@ -18,26 +19,26 @@ typedef struct brackets {
 
 typedef struct parser {
     bl_emphasis out;
-    size_t used;     /* bytes of out.text */
-    size_t capacity; /* spans there is room for */
     brackets round, square;
 } parser;
 
-static bool add_span(parser *p, const char *text, size_t length, bool is_break) {
-    if (p->out.count == p->capacity) {
-        size_t capacity = p->capacity ? 2 * p->capacity : 16;
-        bl_span *spans = realloc(p->out.spans, capacity * sizeof *spans);
+bool bl_emphasis_add(bl_emphasis *e, const char *text, size_t length, double weight, bool is_break) {
+    if (e->count % SPANS_AT_ONCE == 0) {
+        bl_span *spans = realloc(e->spans, (e->count + SPANS_AT_ONCE) * sizeof *spans);
         if (!spans) {
             return false;
         }
-        p->out.spans = spans;
-        p->capacity = capacity;
+        e->spans = spans;
     }
-    memcpy(p->out.text + p->used, text, length);
-    p->out.spans[p->out.count++] =
-        (bl_span){.start = p->used, .length = length, .weight = 1.0, .is_break = is_break};
-    p->used += length;
+    size_t start = e->count ? e->spans[e->count - 1].start + e->spans[e->count - 1].length : 0;
+    memcpy(e->text + start, text, length);
+    e->spans[e->count++] =
+        (bl_span){.start = start, .length = length, .weight = weight, .is_break = is_break};
     return true;
+}
+
+static bool add_span(parser *p, const char *text, size_t length, bool is_break) {
+    return bl_emphasis_add(&p->out, text, length, 1.0, is_break);
 }
 
 static void multiply_from(parser *p, size_t first, double weight) {
@@ -189,7 +190,7 @@ static void join_spans(bl_emphasis *a) {
     a->count = n;
 }
 
-static int check_weights(const bl_emphasis *a, bl_error *err) {
+int bl_emphasis_check(const bl_emphasis *a, bl_error *err) {
     for (size_t i = 0; i < a->count; i++) {
         const bl_span *span = &a->spans[i];
         if (!(fabs(span->weight) <= BL_EMPHASIS_MAX)) { /* NaN too */
@@ -228,7 +229,7 @@ int bl_emphasis_parse(bl_emphasis *out, const char *text, size_t bytes, bl_error
         multiply_from(&p, p.square.after[i], SQUARE_WEIGHT);
     }
     join_spans(&p.out);
-    rc = check_weights(&p.out, err);
+    rc = bl_emphasis_check(&p.out, err);
     if (!rc) {
         *out = p.out;
         p.out = (bl_emphasis){0};

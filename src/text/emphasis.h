@@ -1,4 +1,4 @@
-/* A1111's emphasis syntax: a prompt cut into spans of text with one weight each. */
+/* The emphasis syntax of A1111 and of ComfyUI: a prompt cut into spans of text with one weight each. */
 #ifndef BALLAST_TEXT_EMPHASIS_H
 #define BALLAST_TEXT_EMPHASIS_H
 
@@ -22,6 +22,8 @@ typedef struct bl_emphasis {
     size_t count;
 } bl_emphasis;
 
+/* ---- reading a prompt */
+
 /* Parses as A1111's parse_prompt_attention does:
  *   (text) weight x 1.1; [text] weight / 1.1; (text:1.3) weight x 1.3; they nest and multiply
  *   \( \) \[ \] \\ the character itself; a lone backslash vanishes
@@ -32,6 +34,25 @@ typedef struct bl_emphasis {
  * +-BL_EMPHASIS_MAX is refused. Errors: BL_E_ARGUMENT (not UTF-8, too long, too much emphasis), BL_E_MEMORY.
  */
 int bl_emphasis_parse(bl_emphasis *out, const char *text, size_t bytes, bl_error *err);
+
+/* Parses as ComfyUI's token_weights does:
+ *   (text) weight x 1.1; (text:1.3) weight 1.3, whatever it was outside; they nest; the last ':' counts
+ *   \( \) the character itself; any other backslash, square brackets and BREAK are text
+ *   an opening bracket that is never closed is text, and so is all that is behind a closing one that was
+ * never opened, up to one that is An empty prompt has no span, and spans are not joined: each is tokenized
+ * alone. It differs in refusing a weight beyond +-BL_EMPHASIS_MAX, and brackets nested deeper than
+ * BL_EMPHASIS_DEPTH, where ComfyUI fails too; "inf" and "nan" are no numbers here. Errors as above. */
+#define BL_EMPHASIS_DEPTH 500
+int bl_emphasis_parse_comfyui(bl_emphasis *out, const char *text, size_t bytes, bl_error *err);
+
 void bl_emphasis_clear(bl_emphasis *emphasis);
+
+/* ---- inside of the text room, for parsers */
+
+/* Appends a span; emphasis->text has room for it. False: no memory. */
+bool bl_emphasis_add(bl_emphasis *emphasis, const char *text, size_t length, double weight, bool is_break);
+
+/* Refuses weights that are too large, or none. */
+int bl_emphasis_check(const bl_emphasis *emphasis, bl_error *err);
 
 #endif

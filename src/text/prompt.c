@@ -10,12 +10,13 @@
 #define TEXT_TOKENS (BL_CHUNK_TOKENS - 2)
 #define COMMA 267 /* ",</w>" */
 #define COMMA_BACKTRACK 20
+#define LARGE_SPAN 8 /* tokens from which on ComfyUI cuts a span where the chunk is full */
 
 /* The chunk at work, before the start and end tokens are put around it. */
 typedef struct builder {
     bl_chunks out;
-    int capacity;   /* chunks that `out` has room for */
-    bool backtrack; /* look for a comma to break at */
+    int capacity; /* chunks that `out` has room for */
+    bl_prompt_syntax syntax;
     int32_t pad_token;
     int32_t ids[TEXT_TOKENS];
     float weights[TEXT_TOKENS];
@@ -41,8 +42,9 @@ static int reserve(bl_chunks *c, int *capacity, int count, bl_error *err) {
     return BL_OK;
 }
 
-/* Writes chunk number c->count, for which there is room. */
-static void put_chunk(bl_chunks *c, const int32_t *ids, const float *weights, int count, int32_t pad_token) {
+/* Writes chunk number c->count, for which there is room. `ends`: see below. */
+static void put_chunk(bl_chunks *c, const int32_t *ids, const float *weights, int count, int32_t pad_token,
+                      bool ends) {
     int32_t *row = c->ids + (size_t)c->count * BL_CHUNK_TOKENS;
     float *w = c->weights + (size_t)c->count * BL_CHUNK_TOKENS;
     row[0] = BL_TOKEN_BOS;
@@ -51,9 +53,9 @@ static void put_chunk(bl_chunks *c, const int32_t *ids, const float *weights, in
     for (int i = 0; i < BL_CHUNK_TOKENS - 1; i++) {
         bool text = i < count;
         int32_t id = text ? ids[i] : BL_TOKEN_EOS;
-        /* A prompt can hold an end token itself. Where padding is another token, the text ends there for
-         * good. */
-        row[i + 1] = eos && pad_token != BL_TOKEN_EOS ? pad_token : id;
+        /* A prompt can hold an end token itself. In A1111 the text ends there for good where padding is
+         * another token; elsewhere only what is behind the text is padding. */
+        row[i + 1] = eos && (ends || i > count) ? pad_token : id;
         w[i + 1] = text ? weights[i] : 1.0f;
         if (!eos && id == BL_TOKEN_EOS) {
             eos = i + 1;
@@ -67,7 +69,8 @@ static int end_chunk(builder *b, bl_error *err) {
     if (rc) {
         return rc;
     }
-    put_chunk(&b->out, b->ids, b->weights, b->count, b->pad_token);
+    bool ends = b->syntax == BL_PROMPT_A1111 && b->pad_token != BL_TOKEN_EOS;
+    put_chunk(&b->out, b->ids, b->weights, b->count, b->pad_token, ends);
     b->count = 0;
     b->last_comma = -1;
     return BL_OK;
@@ -95,7 +98,7 @@ static int add_tokens(builder *b, const bl_token_list *tokens, float weight, bl_
     for (size_t i = 0; i < tokens->count; i++) {
         bool comma = tokens->ids[i] == COMMA;
         if (b->count == TEXT_TOKENS) {
-            int rc = break_chunk(b, b->backtrack && !comma, err);
+            int rc = break_chunk(b, !comma, err);
             if (rc) {
                 return rc;
             }
@@ -108,10 +111,43 @@ static int add_tokens(builder *b, const bl_token_list *tokens, float weight, bl_
     return BL_OK;
 }
 
+/* ComfyUI keeps a short span in one chunk and cuts a long one where the chunk is full. */
+static int add_span(builder *b, const bl_token_list *tokens, float weight, bl_error *err) {
+    bool large = tokens->count >= LARGE_SPAN;
+    for (size_t done = 0; done < tokens->count;) {
+        size_t left = tokens->count - done, room = (size_t)(TEXT_TOKENS - b->count);
+        size_t n = left <= room ? left : large ? room : 0;
+        for (size_t i = 0; i < n; i++) {
+            b->ids[b->count] = tokens->ids[done + i];
+            b->weights[b->count++] = weight;
+        }
+        done += n;
+        if (done < tokens->count) {
+            int rc = end_chunk(b, err);
+            if (rc) {
+                return rc;
+            }
+        }
+    }
+    return BL_OK;
+}
+
+/* All that diffusers takes of a prompt: one chunk. */
+static void add_first(builder *b, const bl_token_list *tokens) {
+    size_t n = tokens->count < TEXT_TOKENS ? tokens->count : TEXT_TOKENS;
+    for (size_t i = 0; i < n; i++) {
+        b->ids[b->count] = tokens->ids[i];
+        b->weights[b->count++] = 1.0f;
+    }
+    b->out.left_out = (int)(tokens->count - n);
+}
+
 static int parse_emphasis(builder *b, const bl_tokenizer *tokenizer, const char *text, size_t bytes,
                           bl_error *err) {
     bl_emphasis a;
-    int rc = bl_emphasis_parse(&a, text, bytes, err);
+    bool comfyui = b->syntax == BL_PROMPT_COMFYUI;
+    int rc =
+        comfyui ? bl_emphasis_parse_comfyui(&a, text, bytes, err) : bl_emphasis_parse(&a, text, bytes, err);
     if (rc) {
         return rc;
     }
@@ -124,7 +160,8 @@ static int parse_emphasis(builder *b, const bl_tokenizer *tokenizer, const char 
         tokens.count = 0;
         rc = bl_tokenize(&tokens, tokenizer, a.text + a.spans[i].start, a.spans[i].length, err);
         if (!rc) {
-            rc = add_tokens(b, &tokens, (float)a.spans[i].weight, err);
+            float weight = (float)a.spans[i].weight;
+            rc = comfyui ? add_span(b, &tokens, weight, err) : add_tokens(b, &tokens, weight, err);
         }
     }
     free(tokens.ids);
@@ -134,15 +171,15 @@ static int parse_emphasis(builder *b, const bl_tokenizer *tokenizer, const char 
 
 int bl_prompt_parse(bl_chunks *out, const bl_tokenizer *tokenizer, const char *text, size_t bytes,
                     bl_prompt_syntax syntax, int32_t pad_token, bl_error *err) {
-    builder b = {.backtrack = syntax == BL_PROMPT_A1111, .pad_token = pad_token, .last_comma = -1};
+    builder b = {.syntax = syntax, .pad_token = pad_token, .last_comma = -1};
     int rc;
-    if (syntax == BL_PROMPT_A1111) {
+    if (syntax != BL_PROMPT_PLAIN) {
         rc = parse_emphasis(&b, tokenizer, text, bytes, err);
     } else {
         bl_token_list tokens = {0};
         rc = bl_tokenize(&tokens, tokenizer, text, bytes, err);
         if (!rc) {
-            rc = add_tokens(&b, &tokens, 1.0f, err);
+            add_first(&b, &tokens);
         }
         free(tokens.ids);
     }
@@ -161,7 +198,7 @@ int bl_chunks_extend(bl_chunks *chunks, int count, int32_t pad_token, bl_error *
     int capacity = chunks->count;
     int rc = reserve(chunks, &capacity, count, err);
     while (!rc && chunks->count < count) {
-        put_chunk(chunks, NULL, NULL, 0, pad_token);
+        put_chunk(chunks, NULL, NULL, 0, pad_token, false);
     }
     return rc;
 }
@@ -203,4 +240,20 @@ void bl_emphasis_apply(float *hidden, const float *weights, int64_t tokens, int6
     for (int64_t i = 0; i < tokens * channels; i++) {
         hidden[i] *= factor;
     }
+}
+
+void bl_emphasis_apply_comfyui(float *hidden, const float *weights, const float *empty, int64_t tokens,
+                               int64_t channels) {
+    for (int64_t i = 0; i < tokens * channels; i++) {
+        float weight = weights[i / channels];
+        hidden[i] = weight == 1.0f ? hidden[i] : (hidden[i] - empty[i]) * weight + empty[i];
+    }
+}
+
+bool bl_emphasis_any(const bl_chunks *chunks) {
+    bool any = false;
+    for (int i = 0; i < chunks->count * BL_CHUNK_TOKENS; i++) {
+        any = any || chunks->weights[i] != 1.0f;
+    }
+    return any;
 }

@@ -5,15 +5,18 @@
 #include "core/error.h"
 #include "text/tokenizer.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define BL_CHUNK_TOKENS 77 /* start token, 75 of the prompt, end token */
 
 typedef enum bl_prompt_syntax {
-    BL_PROMPT_A1111, /* brackets, weights and BREAK mean something (emphasis.h); a chunk ends at a comma if
-                        it can */
-    BL_PROMPT_PLAIN  /* every character is text; all weights are 1 */
+    BL_PROMPT_A1111,   /* brackets, weights and BREAK mean something (emphasis.h); a chunk ends at a comma if
+                          it can */
+    BL_PROMPT_COMFYUI, /* round brackets and weights mean something (emphasis.h); a span of less than 8 tokens
+                          stays in one chunk */
+    BL_PROMPT_PLAIN    /* diffusers: every character is text, all weights are 1, one chunk is taken */
 } bl_prompt_syntax;
 
 typedef struct bl_chunks {
@@ -21,11 +24,12 @@ typedef struct bl_chunks {
     int32_t *ids;       /* [count, 77]: start token, the text's tokens, end token, then the pad token */
     float *weights;     /* [count, 77]: 1 but for emphasised tokens of the text */
     int32_t *eos_index; /* [count]: the first end token of each chunk, at which encoders pool */
+    int left_out;       /* tokens that diffusers does not take */
 } bl_chunks;
 
-/* Cuts a prompt into chunks. Nothing is dropped: what does not fit one chunk goes on in the next.
- * A1111 syntax moves the text after the last comma to the next chunk too if that is at most 20 tokens
- * (comma_padding_backtrack's default). In plain syntax the first chunk is what transformers makes of the
+/* Cuts a prompt into chunks. Nothing is dropped but in plain syntax: what does not fit one chunk goes on in
+ * the next. A1111 syntax moves the text after the last comma to the next chunk too if that is at most 20
+ * tokens (comma_padding_backtrack's default). The one chunk of plain syntax is what transformers makes of the
  * prompt with truncation and padding to 77. pad_token: what follows the first end token: BL_TOKEN_EOS for
  * CLIP-L, 0 for OpenCLIP-H and -G. The caller frees *out with bl_chunks_clear. BL_E_ARGUMENT: not UTF-8, too
  * long, too much emphasis; BL_E_MEMORY. */
@@ -43,5 +47,14 @@ void bl_chunks_clear(bl_chunks *chunks);
  * (A1111's "Original" emphasis). All weights 1: nothing changes, not even by rounding. A mean of zero cannot
  * be restored and is left. */
 void bl_emphasis_apply(float *hidden, const float *weights, int64_t tokens, int64_t channels);
+
+/* The same as ComfyUI does it: each token's vector goes away from, or towards, the one at its place in the
+ * encoded empty prompt, `empty` [tokens, channels]: (hidden - empty) weight + empty. A weight of 1 changes
+ * nothing. */
+void bl_emphasis_apply_comfyui(float *hidden, const float *weights, const float *empty, int64_t tokens,
+                               int64_t channels);
+
+/* Is any weight not 1? */
+bool bl_emphasis_any(const bl_chunks *chunks);
 
 #endif

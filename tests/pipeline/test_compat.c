@@ -41,10 +41,13 @@ static const rule rules[] = {
     {"a1111.lcm_simple", LCM(4), .schedule = "simple"},
     {"a1111.lcm_ddim", LCM(4), .schedule = "ddim_uniform"},
     {"a1111.clip_skip_3", "cat", SHORT, 7, ONE_STEP, .clip_skip = 3},
+    {"comfyui.weights", "(cat:1.5) (dog (red:0.5) house)", "", 1, ONE_STEP},
+    {"comfyui.brackets", "[cat] BREAK dog", "", 1, ONE_STEP},
     {"comfyui.sides_72x104", "cat", "", 1, 1, "Euler", "normal", .height = 72, .width = 104},
     {"comfyui.long_prompt", long_text, SHORT, 7, ONE_STEP},
     {"comfyui.empty_negative", "cat", "", 7, ONE_STEP},
     {"diffusers.weights_are_text", "(cat:1.5) BREAK dog", SHORT, TWO_STEPS},
+    {"diffusers.cut_at_75", long_text, SHORT, TWO_STEPS},
     {"diffusers.no_negative", "cat", NULL, TWO_STEPS},
     {"diffusers.empty_negative", "cat", "", TWO_STEPS},
 };

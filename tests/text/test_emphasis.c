@@ -1,4 +1,5 @@
-/* A1111's emphasis syntax. Expected spans follow from its documented rules: () x 1.1, [] / 1.1, (a:w) x w. */
+/* The emphasis syntaxes. Expected spans of A1111's follow from its documented rules: () x 1.1, [] / 1.1,
+ * (a:w) x w; those of ComfyUI's are what its token_weights returns. */
 #include "text/emphasis.h"
 
 #include <math.h>
@@ -120,6 +121,95 @@ static void examples_parse_as_documented(void **state) {
     }
 }
 
+static const example comfyui_examples[] = {
+    {"", 0, {{NULL, 0}}},
+    {"plain", 1, {{"plain", 1.0}}},
+    {"(word)", 1, {{"word", 1.1}}},
+    {"[word]", 1, {{"[word]", 1.0}}},
+    {"((word))", 1, {{"word", 1.2100000000000002}}},
+    {"(word:1.2)", 1, {{"word", 1.2}}},
+    {"((a:1.5) b:2)", 2, {{"a", 1.5}, {" b", 2.0}}},
+    {"((a:1.5):2)", 1, {{"a", 1.5}}},
+    {"(a (b:1.2) c)", 3, {{"a ", 1.1}, {"b", 1.2}, {" c", 1.1}}},
+    {"a) (b:1.2)", 1, {{"a) (b:1.2)", 1.0}}},
+    {"a) ((b))", 3, {{"a) (", 1.0}, {"b", 1.1}, {")", 1.0}}},
+    {"(a b", 1, {{"(a b", 1.0}}},
+    {"a (b (c)", 3, {{"a ", 1.0}, {"b ", 1.1}, {"(c", 1.1}}},
+    {"(:1.2)", 1, {{":1.2", 1.1}}},
+    {"(a:1.3:1.5)", 1, {{"a:1.3", 1.5}}},
+    {"(a:b)", 1, {{"a:b", 1.1}}},
+    {"(a: 1.3 )", 1, {{"a", 1.3}}},
+    {"(a:1e1)", 1, {{"a", 10.0}}},
+    {"(a:15E-1)", 1, {{"a", 1.5}}},
+    {"(a:1_0)", 1, {{"a", 10.0}}},
+    {"(a:1__0)", 1, {{"a:1__0", 1.1}}},
+    {"(a:_1)", 1, {{"a:_1", 1.1}}},
+    {"(a:.5)", 1, {{"a", 0.5}}},
+    {"(a:2.)", 1, {{"a", 2.0}}},
+    {"(a:.)", 1, {{"a:.", 1.1}}},
+    {"(a:-1)", 1, {{"a", -1.0}}},
+    {"(a:+2)", 1, {{"a", 2.0}}},
+    {"(a:- 1)", 1, {{"a:- 1", 1.1}}},
+    {"(a:1 2)", 1, {{"a:1 2", 1.1}}},
+    {"(a:0x2)", 1, {{"a:0x2", 1.1}}},
+    {"(a:1e)", 1, {{"a:1e", 1.1}}},
+    {"(a:)", 1, {{"a:", 1.1}}},
+    {"()", 0, {{NULL, 0}}},
+    {"x()y", 2, {{"x", 1.0}, {"y", 1.0}}},
+    {"\\(a\\)", 1, {{"(a)", 1.0}}},
+    {"(\\(a\\):1.4)", 1, {{"(a)", 1.4}}},
+    {"a\\b", 1, {{"a\\b", 1.0}}},
+    {"\\[a", 1, {{"\\[a", 1.0}}},
+    {"(a BREAK b:0.5)", 1, {{"a BREAK b", 0.5}}},
+    {"(a:1.2) (b)", 3, {{"a", 1.2}, {" ", 1.0}, {"b", 1.1}}},
+    {"((a)(b:0.5):3)", 2, {{"a", 3.3000000000000003}, {"b", 0.5}}},
+    {")", 1, {{")", 1.0}}},
+    {"))((", 1, {{"))((", 1.0}}},
+    {"(a:1.2\\))", 1, {{"a:1.2)", 1.1}}},
+    {"((a:1.2)", 1, {{"(a", 1.2}}},
+    {"(a\\:1.5)", 1, {{"a\\", 1.5}}},
+};
+
+static void comfyui_examples_parse_as_there(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof comfyui_examples / sizeof *comfyui_examples; i++) {
+        const example *e = &comfyui_examples[i];
+        bl_emphasis a;
+        print_message("\"%s\"\n", e->prompt);
+        assert_int_equal(bl_emphasis_parse_comfyui(&a, e->prompt, strlen(e->prompt), NULL), 0);
+        assert_int_equal(a.count, e->count);
+        for (size_t k = 0; k < a.count; k++) {
+            const expected *x = &e->spans[k];
+            assert_false(a.spans[k].is_break);
+            assert_true(fabs(a.spans[k].weight - x->weight) <= 1e-15 * fabs(x->weight));
+            assert_int_equal(a.spans[k].length, strlen(x->text));
+            assert_memory_equal(a.text + a.spans[k].start, x->text, a.spans[k].length);
+        }
+        bl_emphasis_clear(&a);
+    }
+}
+
+static void comfyui_refuses_the_absurd(void **state) {
+    (void)state;
+    static const char *const prompts[] = {"(a:1001)", "(a:-1e9)", "(a:1e999)"};
+    bl_emphasis a;
+    bl_error err = {0};
+    for (size_t i = 0; i < sizeof prompts / sizeof *prompts; i++) {
+        assert_int_equal(bl_emphasis_parse_comfyui(&a, prompts[i], strlen(prompts[i]), &err), BL_E_ARGUMENT);
+        assert_non_null(strstr(err.message, "emphasis"));
+    }
+    char deep[2 * (BL_EMPHASIS_DEPTH + 1) + 4] = "";
+    size_t n = BL_EMPHASIS_DEPTH + 1;
+    memset(deep, '(', n);
+    memcpy(deep + n, "a:1", 3);
+    memset(deep + n + 3, ')', n);
+    assert_int_equal(bl_emphasis_parse_comfyui(&a, deep, 2 * n + 3, &err), BL_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "deeper than 500"));
+    assert_int_equal(bl_emphasis_parse_comfyui(&a, deep + 1, 2 * n + 1, &err), 0); /* one level less */
+    assert_true(a.count == 1 && a.spans[0].weight == 1.0);
+    bl_emphasis_clear(&a);
+}
+
 static void weights_are_the_nearest_doubles(void **state) {
     (void)state;
     static const char *const numbers[] = {"1.05",    "0.1",       "3.14159265358979",
@@ -165,8 +255,8 @@ static void absurd_emphasis_is_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(examples_parse_as_documented),
-        cmocka_unit_test(weights_are_the_nearest_doubles),
+        cmocka_unit_test(examples_parse_as_documented), cmocka_unit_test(comfyui_examples_parse_as_there),
+        cmocka_unit_test(comfyui_refuses_the_absurd),   cmocka_unit_test(weights_are_the_nearest_doubles),
         cmocka_unit_test(absurd_emphasis_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,7 +32,7 @@ static void check_chunks(const bl_chunks *c) {
     }
 }
 
-/* Both syntaxes take the text or both refuse it, but for the emphasis that only one of them knows. */
+/* All syntaxes take the text or all refuse it, but for the emphasis that plain text does not know. */
 static void try_text(const bl_tokenizer *t, const char *text, size_t bytes, int *taken) {
     bl_chunks c;
     bl_error err = {0};
@@ -45,14 +45,16 @@ static void try_text(const bl_tokenizer *t, const char *text, size_t bytes, int 
         assert_int_equal(plain, BL_E_ARGUMENT);
         assert_int_equal(err.code, plain);
     }
-    int rc = bl_prompt_parse(&c, t, text, bytes, BL_PROMPT_A1111, BL_TOKEN_EOS, &err);
-    if (rc == BL_OK) {
-        assert_int_equal(plain, BL_OK);
-        check_chunks(&c);
-        bl_chunks_clear(&c);
-    } else {
-        assert_int_equal(rc, BL_E_ARGUMENT);
-        assert_true(plain == rc || strstr(err.message, "emphasis"));
+    for (int syntax = BL_PROMPT_A1111; syntax <= BL_PROMPT_COMFYUI; syntax++) {
+        int rc = bl_prompt_parse(&c, t, text, bytes, (bl_prompt_syntax)syntax, BL_TOKEN_EOS, &err);
+        if (rc == BL_OK) {
+            assert_int_equal(plain, BL_OK);
+            check_chunks(&c);
+            bl_chunks_clear(&c);
+        } else {
+            assert_int_equal(rc, BL_E_ARGUMENT);
+            assert_true(plain == rc || strstr(err.message, "emphasis"));
+        }
     }
 }
 

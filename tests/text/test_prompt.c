@@ -101,7 +101,7 @@ static void seventy_five_tokens_fill_a_chunk(void **state) {
     for (int n = 74; n <= 76; n++) {
         char text[512] = "";
         words(text, "x", n);
-        bl_chunks c = parse(state, text, n % 2 ? BL_PROMPT_PLAIN : BL_PROMPT_A1111, 0);
+        bl_chunks c = parse(state, text, n % 2 ? BL_PROMPT_COMFYUI : BL_PROMPT_A1111, 0);
         assert_int_equal(c.count, n > 75 ? 2 : 1);
         check_chunk(&c, 0, ids, n > 75 ? 75 : n, 0);
         if (n > 75) {
@@ -146,10 +146,60 @@ static void plain_text_is_cut_at_75_whatever_stands_there(void **state) {
     words(text, ",", 1);
     words(text, "y", 10);
     bl_chunks c = parse(state, text, BL_PROMPT_PLAIN, 0);
-    assert_int_equal(c.count, 2);
+    assert_int_equal(c.count, 1);
     assert_int_equal(id(&c, 0, 75), Y);
     assert_int_equal(c.eos_index[0], 76);
+    assert_int_equal(c.left_out, 6);
+    bl_chunks_clear(&c);
+}
+
+/* `before` words, then a span of `span` tokens, which goes into the first chunk as far as `first` tokens. */
+static void check_span(void **state, int before, int span, int first) {
+    char text[1024] = "";
+    words(text, "x", before);
+    strcat(text, "(");
+    words(text, "y", span);
+    strcat(text, ":1.5)x");
+    bl_chunks c = parse(state, text, BL_PROMPT_COMFYUI, 0);
+    assert_int_equal(c.count, 2);
+    assert_int_equal(c.eos_index[0], 1 + before + first);
+    assert_int_equal(c.eos_index[1], 1 + span - first + 1);
+    for (int i = 0; i < span; i++) {
+        int chunk = i >= first, at = chunk ? 1 + i - first : 1 + before + i;
+        assert_int_equal(id(&c, chunk, at), Y);
+        assert_true(weight(&c, chunk, at) == 1.5f);
+    }
+    assert_int_equal(id(&c, 1, 1 + span - first), X);
+    assert_true(weight(&c, 1, 1 + span - first) == 1.0f);
+    assert_int_equal(id(&c, 0, 2 + before + first < 77 ? 2 + before + first : 76),
+                     2 + before + first < 77 ? 0 : BL_TOKEN_EOS);
+    bl_chunks_clear(&c);
+}
+
+static void comfyui_keeps_short_spans_whole(void **state) {
+    check_span(state, 70, 7, 0);  /* 7 tokens do not fit and go on whole */
+    check_span(state, 70, 8, 5);  /* 8 are cut where the chunk is full */
+    check_span(state, 75, 20, 0); /* of a full chunk nothing is left */
+    check_span(state, 60, 15, 15);
+    check_span(state, 70, 5, 5);
+}
+
+static void comfyui_reads_no_break_and_no_comma(void **state) {
+    char text[1024] = "";
+    words(text, "x", 70);
+    words(text, ",", 1);
+    words(text, "y", 10);
+    bl_chunks c = parse(state, text, BL_PROMPT_COMFYUI, BL_TOKEN_EOS);
+    assert_int_equal(c.count, 2);
+    assert_int_equal(c.eos_index[0], 76);
     assert_int_equal(c.eos_index[1], 1 + 6);
+    bl_chunks_clear(&c);
+    c = parse(state, "x BREAK y", BL_PROMPT_COMFYUI, 0);
+    assert_int_equal(c.count, 1);
+    bl_chunks_clear(&c);
+    c = parse(state, "", BL_PROMPT_COMFYUI, 0);
+    assert_int_equal(c.count, 1);
+    check_chunk(&c, 0, NULL, 0, 0);
     bl_chunks_clear(&c);
 }
 
@@ -208,6 +258,14 @@ static void an_end_token_in_the_prompt_ends_its_chunk(void **state) {
     assert_int_equal(c.eos_index[0], 2);
     assert_int_equal(id(&c, 0, 3), Y);
     bl_chunks_clear(&c);
+    for (int syntax = BL_PROMPT_COMFYUI; syntax <= BL_PROMPT_PLAIN; syntax++) { /* only in A1111 */
+        c = parse(state, "x <|endoftext|> y", (bl_prompt_syntax)syntax, 0);
+        assert_int_equal(c.eos_index[0], 2);
+        assert_int_equal(id(&c, 0, 3), Y);
+        assert_int_equal(id(&c, 0, 4), BL_TOKEN_EOS);
+        assert_int_equal(id(&c, 0, 5), 0);
+        bl_chunks_clear(&c);
+    }
 }
 
 static void extending_adds_empty_chunks(void **state) {
@@ -236,6 +294,14 @@ static void emphasis_restores_the_mean(void **state) {
     for (int i = 0; i < T * C; i++) {
         assert_true(fabs(h[i] - start[i] * weights[i / C] * 30.0 / 29.5) < 1e-5);
     }
+}
+
+static void comfyui_weighs_the_way_from_the_empty_text(void **state) {
+    (void)state;
+    float h[4] = {1, 2, 3, 4};
+    bl_emphasis_apply_comfyui(h, (const float[]){1.0f, 1.5f}, (const float[]){9, 9, 1, 6}, 2, 2);
+    assert_true(h[0] == 1 && h[1] == 2);
+    assert_true(h[2] == 4 && h[3] == 3); /* (3 - 1) 1.5 + 1, (4 - 6) 1.5 + 6 */
 }
 
 static void no_emphasis_changes_no_bit(void **state) {
@@ -267,6 +333,9 @@ int main(void) {
         cmocka_unit_test(an_end_token_in_the_prompt_ends_its_chunk),
         cmocka_unit_test(extending_adds_empty_chunks),
         cmocka_unit_test(emphasis_restores_the_mean),
+        cmocka_unit_test(comfyui_keeps_short_spans_whole),
+        cmocka_unit_test(comfyui_reads_no_break_and_no_comma),
+        cmocka_unit_test(comfyui_weighs_the_way_from_the_empty_text),
         cmocka_unit_test(no_emphasis_changes_no_bit),
         cmocka_unit_test(a_mean_of_zero_is_left),
     };
