@@ -9,13 +9,15 @@
 #     make bench          times networks and pictures of full size (PEER="command" beside another program)
 #     make bench-offload  what each way of placing weights costs
 #     make install        into /usr/local, or PREFIX=/where/else (DESTDIR works too)
+#     make uninstall      takes away what was installed there
+#     make help           prints this
 #
 # BUILD=folder builds elsewhere; CMAKE_FLAGS="-D..." goes to CMake; CC=clang takes another compiler.
 BUILD ?= build
 PREFIX ?= /usr/local
 CMAKE_FLAGS ?=
 
-.PHONY: all demo test test-onednn3 test-debian13 check sanitize bench bench-offload install clean setup setup-tests
+.PHONY: all demo test test-onednn3 test-debian13 check sanitize bench bench-offload install uninstall help clean setup setup-tests
 .DEFAULT_GOAL := all
 
 setup:
@@ -76,8 +78,23 @@ bench bench-offload: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) bench
 	@python3 -B bench/run.py $(BUILD)/bin $(if $(findstring offload,$@),--offload,$(ROWS))
 
+# The list of what was installed lies beside it: the build folder's would be that of the last PREFIX, or root's.
+INSTALLED = $(DESTDIR)$(PREFIX)/share/ballast/installed.txt
 install: all
+	@rm -f $(BUILD)/install_manifest.txt
 	@cmake --install $(BUILD) --prefix $(PREFIX)
+	@cp $(BUILD)/install_manifest.txt '$(INSTALLED)'
+	@rm -f $(BUILD)/install_manifest.txt
+
+uninstall:
+	@test -r '$(INSTALLED)' || { echo 'nothing is installed in $(DESTDIR)$(PREFIX): give PREFIX as for make install'; exit 1; }
+	@sed 's|^|$(DESTDIR)|' '$(INSTALLED)' | xargs -d '\n' rm -f
+	@rm -f '$(INSTALLED)'
+	@find '$(DESTDIR)$(PREFIX)/share/ballast' '$(DESTDIR)$(PREFIX)/share/doc/ballast' -depth -type d -empty -delete
+
+# The comment at the top of this file.
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 clean:
 	@rm -rf $(foreach b,$(BUILD) $(BUILD)-sanitize $(BUILD)-onednn3 $(BUILD)-debian13,$(b) $(b).log)

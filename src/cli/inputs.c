@@ -5,43 +5,32 @@
 #include <string.h>
 #include <unistd.h>
 
+/* What a row of the table fills, by its kind; what is not set keeps the library's default. */
 static void fill(ballast_generate_options *o, const struct settings *s) {
     ballast_generate_options_init(o, sizeof *o);
-    o->prompt = setting_text(s, S_PROMPT);
-    o->negative_prompt = setting_text(s, S_NEGATIVE);
-    o->width = setting_int(s, S_WIDTH);
-    o->height = setting_int(s, S_HEIGHT);
-    o->steps = setting_int(s, S_STEPS);
-    o->sampler = setting_text(s, S_SAMPLER);
-    o->schedule = setting_text(s, S_SCHEDULE);
-    o->cfg = setting_number(s, S_CFG);
-    o->cfg_rescale = setting_number(s, S_CFG_RESCALE);
-    o->eta = setting_text(s, S_ETA) ? setting_number(s, S_ETA) : -1;
-    o->seed = setting_seed(s, S_SEED);
-    o->batch = setting_int(s, S_BATCH);
-    o->count = setting_int(s, S_COUNT);
-    o->clip_skip = setting_int(s, S_CLIP_SKIP);
-    o->rng = setting_text(s, S_RNG);
-    o->compat = setting_text(s, S_COMPAT);
-    o->variation_seed = setting_seed(s, S_VARIATION_SEED);
-    o->variation_strength = setting_number(s, S_VARIATION_STRENGTH);
-    o->strength = setting_number(s, S_STRENGTH);
-    o->hires_scale = setting_number(s, S_HIRES);
-    o->hires_steps = setting_int(s, S_HIRES_STEPS);
-    o->hires_strength = setting_number(s, S_HIRES_STRENGTH);
-    o->hires_upscaler = setting_text(s, S_HIRES_UPSCALER);
-    o->offload = setting_text(s, S_OFFLOAD);
-    o->budget = setting_text(s, S_BUDGET);
-    o->reserve = setting_text(s, S_RESERVE);
-    o->low = setting_text(s, S_LOW) ? setting_number(s, S_LOW) : -1;
-    o->high = setting_text(s, S_HIGH) ? setting_number(s, S_HIGH) : -1;
-    o->never = setting_text(s, S_NEVER);
-    o->always = setting_text(s, S_ALWAYS);
-    o->fit_check = setting_on(s, S_FIT_CHECK);
-    o->tiled_decode = setting_text(s, S_TILED_DECODE);
-    o->hints = setting_on(s, S_HINT);
-    o->verbose = setting_on(s, S_VERBOSE);
-    o->trace_path = setting_text(s, S_TRACE);
+    for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
+        enum setting_id id = (enum setting_id)i;
+        void *field = (char *)o + setting_table[i].option;
+        if (!setting_table[i].option || !setting_text(s, id)) {
+            continue;
+        }
+        switch (setting_table[i].kind) {
+        case SET_INT:
+            *(int *)field = setting_int(s, id);
+            break;
+        case SET_NUMBER:
+            *(double *)field = setting_number(s, id);
+            break;
+        case SET_SEED:
+            *(uint64_t *)field = setting_seed(s, id);
+            break;
+        case SET_SWITCH:
+            *(int *)field = setting_on(s, id);
+            break;
+        default:
+            *(const char **)field = setting_text(s, id);
+        }
+    }
 }
 
 /* FILE or FILE:TENSOR; a colon may also be part of the file's name. */

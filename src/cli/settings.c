@@ -60,6 +60,7 @@ static int check_value(const struct setting *s, const char *text, const char *wh
     char range[96];
     switch (s->kind) {
     case SET_TEXT:
+    case SET_FILE:
     case SET_FILES:
         return 0;
     case SET_INT:

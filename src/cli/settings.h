@@ -1,6 +1,6 @@
-/* Settings of all subcommands: one table. Each may come from the command line, from the environment
- * (BALLAST_NAME), from the config file (name = value), or be left at its default; the first of these that has
- * it wins. */
+/* Settings of all subcommands: one table, setting_list.inc. Each may come from the command line, from the
+ * environment (BALLAST_NAME), from the config file (name = value), or be left at its default; the first of
+ * these that has it wins. */
 #ifndef BALLAST_CLI_SETTINGS_H
 #define BALLAST_CLI_SETTINGS_H
 
@@ -20,7 +20,8 @@ enum command {
 
 enum setting_kind {
     SET_TEXT,
-    SET_FILES,  /* may be given several times: one a line in its value */
+    SET_FILE,   /* a path */
+    SET_FILES,  /* paths: may be given several times, one a line in its value */
     SET_INT,    /* min..max */
     SET_NUMBER, /* min..max */
     SET_SEED,   /* 0..2^64-1, or -1: a random one */
@@ -37,70 +38,16 @@ struct setting {
     const char *placeholder; /* for the help */
     const char *fallback;    /* NULL: not set */
     double min, max;
-    const char *help;
+    size_t option;      /* offset in ballast_generate_options of what it fills; 0: nothing */
+    const char *help;   /* one line */
+    const char *manual; /* sentences; NULL: the help */
 };
 
 /* Index of each setting in the table. */
 enum setting_id {
-    S_MODEL,
-    S_VAE,
-    S_TEXT_ENCODER,
-    S_PROMPT,
-    S_NEGATIVE,
-    S_OUTPUT,
-    S_OVERWRITE,
-    S_WIDTH,
-    S_HEIGHT,
-    S_STEPS,
-    S_SAMPLER,
-    S_SCHEDULE,
-    S_CFG,
-    S_CFG_RESCALE,
-    S_ETA,
-    S_SEED,
-    S_BATCH,
-    S_COUNT,
-    S_CLIP_SKIP,
-    S_RNG,
-    S_COMPAT,
-    S_PREDICTION,
-    S_ZSNR,
-    S_VARIATION_SEED,
-    S_VARIATION_STRENGTH,
-    S_INIT_IMAGE,
-    S_STRENGTH,
-    S_HIRES,
-    S_HIRES_STEPS,
-    S_HIRES_STRENGTH,
-    S_HIRES_UPSCALER,
-    S_LATENTS,
-    S_SAVE_LATENTS,
-    S_DTYPE,
-    S_VAE_DTYPE,
-    S_THREADS,
-    S_ISA,
-    S_OFFLOAD,
-    S_BUDGET,
-    S_RESERVE,
-    S_LOW,
-    S_HIGH,
-    S_NEVER,
-    S_ALWAYS,
-    S_FIT_CHECK,
-    S_TILED_DECODE,
-    S_DEVICE,
-    S_HINT,
-    S_TRACE,
-    S_ARENA,
-    S_COMPARE,
-    S_SWEEP,
-    S_SVG,
-    S_INPUTS,
-    S_JSON,
-    S_VERBOSE,
-    S_QUIET,
-    S_SHOW,
-    S_CONFIG,
+#define SETTING(id, ...) S_##id,
+#include "cli/setting_list.inc"
+#undef SETTING
     S_COUNT_OF_SETTINGS
 };
 

@@ -21,8 +21,12 @@ static void run(const char *command) {
 }
 
 static void test_example(void **state) {
-    static const char *const installed[] = {"bin/ballast", "include/ballast.h", LIBDIR "/libballast.so",
-                                            LIBDIR "/pkgconfig/ballast.pc", "share/man/man1/ballast.1"};
+    static const char *const installed[] = {"bin/ballast",
+                                            "include/ballast.h",
+                                            LIBDIR "/libballast.so",
+                                            LIBDIR "/pkgconfig/ballast.pc",
+                                            "share/man/man1/ballast.1",
+                                            "share/bash-completion/completions/ballast"};
     char command[BL_TEST_PATH];
     (void)state;
     run(CMAKE " --install '" BUILD_FOLDER "' --prefix \"$PWD/tree\"");

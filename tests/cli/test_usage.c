@@ -330,12 +330,12 @@ static void expect_known_flags(const char *text, const char *minus, json_t *sett
 static void test_documents(void **state) {
     outcome o = {0};
     static const char *const documents[] = {"README.md", "docs/offload.md"};
-    const char *manual_path = getenv("BALLAST_TEST_MAN"), *name;
-    char flag[80], path[BL_TEST_PATH], *help = calloc(1, 1);
+    const char *name;
+    char flag[80], path[BL_TEST_PATH], manual_path[BL_TEST_PATH], *help = calloc(1, 1);
     size_t length = 0;
     json_t *value;
     (void)state;
-    assert_non_null(manual_path);
+    snprintf(manual_path, sizeof manual_path, "%s/man/man1/ballast.1", getenv("BALLAST_TEST_SHARE"));
     char *manual = rig_read(manual_path, NULL);
     BALLAST(&o, "config", "--json");
     json_t *root = json_loads(o.out, 0, NULL), *settings = json_object_get(root, "settings");
@@ -366,6 +366,51 @@ static void test_documents(void **state) {
     free(manual);
     free(help);
     rig_free(&o);
+}
+
+/* What a shell would offer after these words of a command line, a word a line. */
+static char *completed(const char *words) {
+    outcome o = {0};
+    char script[BL_TEST_PATH + 256];
+    snprintf(script, sizeof script,
+             "PATH=%.*s:$PATH; . %s/bash-completion/completions/ballast; COMP_WORDS=(%s); "
+             "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _ballast; printf '%%s\\n' \"${COMPREPLY[@]}\"",
+             (int)(strrchr(rig_program(), '/') - rig_program()), rig_program(), getenv("BALLAST_TEST_SHARE"),
+             words);
+    rig_run(&o, (const char *const[]){"bash", "-c", script, NULL});
+    char *out = strdup(o.out);
+    assert_non_null(out);
+    rig_free(&o);
+    return out;
+}
+
+static void expect_completed(const char *words, const char *right) {
+    char *out = completed(words);
+    if (strcmp(out, right) != 0) {
+        fail_msg("%s completes to: %s", words, out);
+    }
+    free(out);
+}
+
+/* The shells' completions are made from the table: commands, flags of each, values where they are known. */
+static void test_completions(void **state) {
+    char path[BL_TEST_PATH];
+    static const char *const files[] = {"zsh/site-functions/_ballast",
+                                        "fish/vendor_completions.d/ballast.fish"};
+    (void)state;
+    expect_completed("ballast ins", "inspect\n");
+    expect_completed("ballast generate --hires-s", "--hires-steps\n--hires-strength\n");
+    expect_completed("ballast inspect --hires-s", "\n");
+    expect_completed("ballast plan --offload b", "balanced\n");
+    expect_completed("ballast generate --schedule kar", "karras\n");
+    expect_completed("ballast generate --sampler Eul", "Euler\nEuler\\ a\n");
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "%s/%s", getenv("BALLAST_TEST_SHARE"), files[i]);
+        char *text = rig_read(path, NULL);
+        expect_contains(text, "hires-upscaler");
+        expect_contains(text, "none model sequential balanced");
+        free(text);
+    }
 }
 
 /* What libgomp says it goes by, which is not what it would do by itself. */
@@ -404,6 +449,7 @@ int main(void) {
         cmocka_unit_test(test_bad_config),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_documents),
+        cmocka_unit_test(test_completions),
         cmocka_unit_test(test_spinning),
     };
     return cmocka_run_group_tests_name("cli.usage", tests, rig_open, rig_close);
