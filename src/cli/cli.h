@@ -97,8 +97,9 @@ void free_inputs(struct inputs *in);
 /* ---- output.c */
 
 /* Expands %s (seed), %i (number of the picture) and %% into path. Returns 0, or EXIT_USAGE with a line
- * printed; `flag` is where the pattern came from. */
-int expand_pattern(char *path, size_t size, const char *pattern, const char *flag, uint64_t seed, int index);
+ * printed; `id` is the setting that the pattern came from. */
+int expand_pattern(char *path, size_t size, const struct settings *s, enum setting_id id, const char *pattern,
+                   uint64_t seed, int index);
 /* The pattern with "-%i" put before its suffix, if several pictures would get one name (but for "-");
  * `one_seed`: %s is the same for all. Caller frees; NULL: no memory. */
 char *distinct_pattern(const char *pattern, int pictures, bool one_seed);
@@ -111,12 +112,12 @@ bool send_stdout(const void *data, size_t bytes);
 int report_stdout(void);
 /* Can standard output take this request's pictures? It takes one, alone, and not on a terminal. 0 or
  * EXIT_USAGE. */
-int check_stdout(const char *flag, int pictures, bool json);
+int check_stdout(const struct settings *s, enum setting_id id, int pictures);
 /* Finds trouble with a file before the work starts: no such folder, not writable, a file in the way. 0 or
  * EXIT_USAGE. */
-int check_output(const char *path, const char *flag, bool overwrite);
+int check_output(const struct settings *s, enum setting_id id, const char *path);
 /* Refuses the suffix of a picture format that is not PNG. 0 or EXIT_USAGE. */
-int check_suffix(const char *path, const char *flag);
+int check_suffix(const struct settings *s, enum setting_id id, const char *path);
 
 /* A JSON string of text that need not be UTF-8, as names of files: where it is not, '?' stands for each byte
  * that is not ASCII. NULL: no memory. */

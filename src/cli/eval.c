@@ -16,7 +16,7 @@ int command_eval(int argc, char **argv) {
         result = EXIT_USAGE;
     }
     if (!result) {
-        result = check_output(output, "--output", overwrite);
+        result = check_output(&s, S_OUTPUT, output);
     }
     if (!result) {
         result = open_session(&session, &s, NULL, NULL);

@@ -57,7 +57,7 @@ static int write_picture(struct job *job, const ballast_image *image) {
     if (is_stdout(job->pattern)) {
         return print_picture(job, image);
     }
-    int result = expand_pattern(path, sizeof path, job->pattern, "--output", image->seed, image->index);
+    int result = expand_pattern(path, sizeof path, job->s, S_OUTPUT, job->pattern, image->seed, image->index);
     if (result) {
         return result;
     }
@@ -96,8 +96,8 @@ static int on_latents(void *payload, const ballast_latents *latents) {
     const int shape[4] = {1, latents->channels, latents->height, latents->width};
     progress_bar_clear(&job->bar);
     if (!job->failed) {
-        job->failed = expand_pattern(path, sizeof path, job->latents_pattern, "--save-latents", latents->seed,
-                                     latents->index);
+        job->failed = expand_pattern(path, sizeof path, job->s, S_SAVE_LATENTS, job->latents_pattern,
+                                     latents->seed, latents->index);
     }
     if (!job->failed && ballast_latents_write(latents->data, shape, path, job->overwrite, &err)) {
         job->failed = report_error(job->s, &err);
@@ -111,25 +111,24 @@ static int check_outputs(const struct job *job, int pictures) {
     int result = 0;
     for (int i = 0; i < pictures && !result; i++) {
         uint64_t seed = seed_of(job, i);
-        result = expand_pattern(path, sizeof path, job->pattern, "--output", seed, i);
+        result = expand_pattern(path, sizeof path, job->s, S_OUTPUT, job->pattern, seed, i);
         if (!result) {
-            result = is_stdout(path) ? check_stdout("--output", pictures, setting_on(job->s, S_JSON))
-                                     : check_output(path, "--output", job->overwrite);
+            result = is_stdout(path) ? check_stdout(job->s, S_OUTPUT, pictures)
+                                     : check_output(job->s, S_OUTPUT, path);
         }
         if (!result && i == 0) {
-            result = check_suffix(path, "--output");
+            result = check_suffix(job->s, S_OUTPUT, path);
         }
         if (result || !job->latents_pattern) {
             continue;
         }
-        result = expand_pattern(latents_path, sizeof latents_path, job->latents_pattern, "--save-latents",
-                                seed, i);
+        result = expand_pattern(latents_path, sizeof latents_path, job->s, S_SAVE_LATENTS,
+                                job->latents_pattern, seed, i);
         if (!result) {
-            result = check_output(latents_path, "--save-latents", job->overwrite);
+            result = check_output(job->s, S_SAVE_LATENTS, latents_path);
         }
         if (!result && !strcmp(path, latents_path)) {
-            fprintf(stderr, "ballast: --save-latents: \"%s\" is also the picture's name\n", path);
-            result = EXIT_USAGE;
+            result = complain_of(job->s, S_SAVE_LATENTS, "\"%s\" is also the picture's name", path);
         }
     }
     return result;
@@ -138,16 +137,16 @@ static int check_outputs(const struct job *job, int pictures) {
 /* The trace's file, too; it may be none of the others. */
 static int check_trace(const struct job *job, const char *trace, int pictures) {
     char path[4096];
-    int result = check_output(trace, "--trace", job->overwrite);
+    int result = check_output(job->s, S_TRACE, trace);
     for (int i = 0; i < 2 * pictures && !result; i++) {
         const char *pattern = i % 2 ? job->latents_pattern : job->pattern;
         if (!pattern) {
             continue;
         }
-        result = expand_pattern(path, sizeof path, pattern, "--output", seed_of(job, i / 2), i / 2);
+        result = expand_pattern(path, sizeof path, job->s, S_OUTPUT, pattern, seed_of(job, i / 2), i / 2);
         if (!result && !strcmp(path, trace)) {
-            fprintf(stderr, "ballast: --trace: \"%s\" is also the name of a picture or its latents\n", trace);
-            result = EXIT_USAGE;
+            result =
+                complain_of(job->s, S_TRACE, "\"%s\" is also the name of a picture or its latents", trace);
         }
     }
     return result;

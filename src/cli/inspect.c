@@ -59,13 +59,13 @@ static int print_table(const char *text, int blocks) {
 }
 
 /* "1024x768". */
-static int read_size(int *width, int *height, const char *text) {
+static int read_size(int *width, int *height, const struct settings *s) {
+    const char *text = setting_text(s, S_ARENA);
     int used = 0;
     if (sscanf(text, "%6dx%6d%n", width, height, &used) == 2 && !text[used] && *width > 0 && *height > 0) {
         return 0;
     }
-    fprintf(stderr, "ballast: --arena: \"%s\" is no size; write 1024x1024\n", text);
-    return EXIT_USAGE;
+    return complain_of(s, S_ARENA, "\"%s\" is no size; write 1024x1024", text);
 }
 
 int command_inspect(int argc, char **argv) {
@@ -76,13 +76,14 @@ int command_inspect(int argc, char **argv) {
     ballast_error err = {0};
     int result = settings_load(&s, CMD_INSPECT, 1, argc, argv);
     if (!result && setting_text(&s, S_ARENA)) {
-        result = read_size(&width, &height, setting_text(&s, S_ARENA));
+        result = read_size(&width, &height, &s);
     }
     if (!result) {
         result = open_session(&session, &s, s.positional_count ? s.positional[0] : NULL, NULL);
     }
     if (!result && ballast_model_inspect(&json, session.model, width, height, &err)) {
-        result = report_error(&s, &err);
+        bool size = width && err.code == BALLAST_E_ARGUMENT;
+        result = size ? complain_of(&s, S_ARENA, "%s", err.message) : report_error(&s, &err);
     }
     if (json && setting_on(&s, S_JSON)) {
         printf("%s\n", json);

@@ -40,14 +40,12 @@ bool interrupted(void) {
 }
 
 int report_error(const struct settings *s, const ballast_error *err) {
-    char source[PATH_MAX];
+    char source[2 * PATH_MAX];
     if (err->code == BALLAST_E_CANCELLED && signal_seen) {
         fprintf(stderr, "ballast: stopped\n");
         return 128 + signal_seen;
     }
-    bool elsewhere = setting_source(source, sizeof source, s, err->message);
-    fprintf(stderr, "ballast: %s%s%s%s\n", err->message, elsewhere ? " (from " : "", elsewhere ? source : "",
-            elsewhere ? ")" : "");
+    fprintf(stderr, "ballast: %s%s\n", err->message, setting_source(source, sizeof source, s, err->message));
     switch (err->code) {
     case BALLAST_E_ARGUMENT:
     case BALLAST_E_NOT_FOUND:

@@ -44,7 +44,8 @@ static int find_embedded(char *path, size_t size) {
 }
 
 /* "cpu", "sim:FILE", or "sim:CARD" for one of the cards that come with Ballast, which becomes its file. */
-static int find_device(char *device, size_t size, const char *name) {
+static int find_device(char *device, size_t size, const struct settings *s) {
+    const char *name = setting_text(s, S_DEVICE);
     char card[128], path[PATH_MAX + 160];
     if (strncmp(name, "sim:", 4) || strpbrk(name, "/.")) {
         return snprintf(device, size, "%s", name) < (int)size ? 0 : EXIT_USAGE;
@@ -53,12 +54,11 @@ static int find_device(char *device, size_t size, const char *name) {
     if (find_shipped(path, sizeof path, card)) {
         return snprintf(device, size, "sim:%s", path) < (int)size ? 0 : EXIT_USAGE;
     }
-    fprintf(
-        stderr,
-        "ballast: --device: no card \"%s\"; there are h200, rtx3060-12gb, rtx3090, rtx4060-laptop, rtx4090, "
-        "rtx5090, or sim:FILE.json of your own\n",
+    return complain_of(
+        s, S_DEVICE,
+        "no card \"%s\"; there are h200, rtx3060-12gb, rtx3090, rtx4060-laptop, rtx4090, rtx5090, or "
+        "sim:FILE.json of your own",
         name + 4);
-    return EXIT_USAGE;
 }
 
 static int log_level_of(const struct settings *s) {
@@ -82,7 +82,7 @@ int open_session(struct session *out, const struct settings *s, const char *path
         path = embedded;
     }
     char device[PATH_MAX + 200] = "cpu";
-    int found = setting_text(s, S_DEVICE) ? find_device(device, sizeof device, setting_text(s, S_DEVICE)) : 0;
+    int found = setting_text(s, S_DEVICE) ? find_device(device, sizeof device, s) : 0;
     if (found) {
         return found;
     }
@@ -106,8 +106,7 @@ int open_session(struct session *out, const struct settings *s, const char *path
     mo.zsnr = !setting_text(s, S_ZSNR) ? "auto" : setting_on(s, S_ZSNR) ? "on" : "off";
     const char **encoders = setting_files(s, S_TEXT_ENCODER);
     if (!encoders) {
-        fprintf(stderr, "ballast: out of memory\n");
-        return EXIT_OURS;
+        return out_of_memory();
     }
     mo.text_encoder_paths = encoders;
     while (encoders[mo.text_encoder_count]) {

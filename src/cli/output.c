@@ -12,12 +12,12 @@
 
 #include <jansson.h>
 
-static int too_long(const char *pattern, const char *flag) {
-    fprintf(stderr, "ballast: %s: the name is too long (\"%.60s...\")\n", flag, pattern);
-    return EXIT_USAGE;
+static int too_long(const struct settings *s, enum setting_id id, const char *pattern) {
+    return complain_of(s, id, "the name is too long (\"%.60s...\")", pattern);
 }
 
-int expand_pattern(char *path, size_t size, const char *pattern, const char *flag, uint64_t seed, int index) {
+int expand_pattern(char *path, size_t size, const struct settings *s, enum setting_id id, const char *pattern,
+                   uint64_t seed, int index) {
     size_t n = 0;
     for (const char *p = pattern; *p; p++) {
         char piece[32] = {*p, 0};
@@ -28,14 +28,12 @@ int expand_pattern(char *path, size_t size, const char *pattern, const char *fla
             } else if (*p == 'i') {
                 snprintf(piece, sizeof piece, "%d", index);
             } else if (*p != '%') {
-                fprintf(stderr, "ballast: %s: %%%.1s means nothing; use %%s (seed), %%i (number) or %%%%\n",
-                        flag, p);
-                return EXIT_USAGE;
+                return complain_of(s, id, "%%%.1s means nothing; use %%s (seed), %%i (number) or %%%%", p);
             }
         }
         size_t length = strlen(piece);
         if (n + length + 1 > size) {
-            return too_long(pattern, flag);
+            return too_long(s, id, pattern);
         }
         memcpy(path + n, piece, length);
         n += length;
@@ -93,72 +91,59 @@ char *distinct_pattern(const char *pattern, int pictures, bool one_seed) {
     return out;
 }
 
-int check_stdout(const char *flag, int pictures, bool json) {
+int check_stdout(const struct settings *s, enum setting_id id, int pictures) {
+    bool json = setting_on(s, S_JSON);
     const char *why = pictures > 1 ? "takes one picture, and there would be more: give a name with %i in it"
                       : json       ? "takes the picture or --json, not both: give a name"
                       : isatty(STDOUT_FILENO)
                           ? "is a terminal: send it to a file or a program, as in `-o - >picture.png`"
                           : NULL;
-    if (why) {
-        fprintf(stderr, "ballast: %s: standard output (\"-\") %s\n", flag, why);
-    }
-    return why ? EXIT_USAGE : 0;
+    return why ? complain_of(s, id, "standard output (\"-\") %s", why) : 0;
 }
 
-int check_output(const char *path, const char *flag, bool overwrite) {
+int check_output(const struct settings *s, enum setting_id id, const char *path) {
     struct stat st;
     if (!*path) {
-        fprintf(stderr, "ballast: %s: an empty name\n", flag);
-        return EXIT_USAGE;
+        return complain_of(s, id, "an empty name");
     }
     if (is_stdout(path)) {
-        fprintf(stderr,
-                "ballast: %s: standard output (\"-\") takes pictures alone; for a file of that name give "
-                "\"./-\"\n",
-                flag);
-        return EXIT_USAGE;
+        return complain_of(
+            s, id, "standard output (\"-\") takes pictures alone; for a file of that name give \"./-\"");
     }
     if (!stat(path, &st)) {
         if (S_ISDIR(st.st_mode)) {
-            fprintf(stderr, "ballast: %s: \"%s\" is a folder; give a file name in it\n", flag, path);
-            return EXIT_USAGE;
+            return complain_of(s, id, "\"%s\" is a folder; give a file name in it", path);
         }
         if (!S_ISREG(st.st_mode)) {
-            fprintf(stderr, "ballast: %s: \"%s\" is no regular file, and will not be replaced by one\n", flag,
-                    path);
-            return EXIT_USAGE;
+            return complain_of(s, id, "\"%s\" is no regular file, and will not be replaced by one", path);
         }
-        if (!overwrite) {
-            fprintf(stderr, "ballast: %s: \"%s\" exists; give another name or --overwrite\n", flag, path);
-            return EXIT_USAGE;
+        if (!setting_on(s, S_OVERWRITE)) {
+            return complain_of(s, id, "\"%s\" exists; give another name or --overwrite", path);
         }
     }
     char folder[4096];
     const char *slash = strrchr(path, '/');
     size_t length = slash ? (size_t)(slash - path) + (slash == path) : 1;
     if (length >= sizeof folder || strlen(slash ? slash + 1 : path) > NAME_MAX) {
-        return too_long(path, flag);
+        return too_long(s, id, path);
     }
     memcpy(folder, slash ? path : ".", length);
     folder[length] = 0;
     errno = ENOTDIR;
     if (stat(folder, &st) || !S_ISDIR(st.st_mode) || access(folder, W_OK | X_OK)) {
-        fprintf(stderr, "ballast: %s: cannot write into \"%s\": %s\n", flag, folder, strerror(errno));
-        return EXIT_USAGE;
+        return complain_of(s, id, "cannot write into \"%s\": %s", folder, strerror(errno));
     }
     return 0;
 }
 
-int check_suffix(const char *path, const char *flag) {
+int check_suffix(const struct settings *s, enum setting_id id, const char *path) {
     static const char *const others[] = {".jpg", ".jpeg", ".webp", ".gif",  ".bmp",
                                          ".tif", ".tiff", ".avif", ".jxl",  ".heic",
                                          ".ppm", ".exr",  ".svg",  ".jfif", ".safetensors"};
     const char *dot = strrchr(path, '.');
     for (size_t i = 0; dot && i < sizeof others / sizeof *others; i++) {
         if (!strcasecmp(dot, others[i])) {
-            fprintf(stderr, "ballast: %s: pictures are written as PNG; end the name in .png, not in %s\n",
-                    flag, dot);
-            return EXIT_USAGE;
+            return complain_of(s, id, "pictures are written as PNG; end the name in .png, not in %s", dot);
         }
     }
     return 0;

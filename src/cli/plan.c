@@ -16,7 +16,7 @@ int command_plan(int argc, char **argv) {
         result = read_options(&o, &in, &s);
     }
     if (!result && setting_text(&s, S_SVG)) {
-        result = check_output(setting_text(&s, S_SVG), "--svg", setting_on(&s, S_OVERWRITE));
+        result = check_output(&s, S_SVG, setting_text(&s, S_SVG));
     }
     if (!result) {
         result = open_session(&session, &s, NULL, NULL);

@@ -104,7 +104,7 @@ static int set(struct settings *s, int id, const char *text, enum setting_origin
     return 0;
 }
 
-static int find_setting(const char *name, size_t length) {
+int setting_named(const char *name, size_t length) {
     for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
         if (strlen(setting_table[i].name) == length && !strncmp(setting_table[i].name, name, length)) {
             return i;
@@ -134,12 +134,7 @@ const char *setting_like(const char *typed, enum command command) {
 
 #define PREFIX "BALLAST_"
 
-/* "BALLAST_FIT_CHECK" */
-struct variable {
-    char name[64];
-};
-
-static struct variable variable_of(int id) {
+struct variable setting_variable(int id) {
     struct variable v = {PREFIX};
     size_t n = strlen(PREFIX);
     for (const char *p = setting_table[id].name; *p && n + 1 < sizeof v.name; p++) {
@@ -150,7 +145,7 @@ static struct variable variable_of(int id) {
 
 static int read_environment(struct settings *s) {
     for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
-        struct variable v = variable_of(i);
+        struct variable v = setting_variable(i);
         const char *text = getenv(v.name);
         int result = text && *text ? set(s, i, text, FROM_ENVIRONMENT, v.name) : 0;
         if (result) {
@@ -175,7 +170,7 @@ static void warn_of_environment(void) {
         const char *near = setting_like(name, CMD_CONFIG);
         struct variable meant = {PREFIX "MOVE_DEBUG"}; /* is no setting */
         if (near) {
-            meant = variable_of(find_setting(near, strlen(near)));
+            meant = setting_variable(setting_named(near, strlen(near)));
         }
         bool right = strlen(meant.name) == length && !strncmp(*e, meant.name, length);
         if (!right && (near || looks_like(name, "move-debug"))) {
@@ -183,19 +178,6 @@ static void warn_of_environment(void) {
                     (int)length, *e, meant.name);
         }
     }
-}
-
-bool setting_source(char *out, size_t size, const struct settings *s, const char *message) {
-    int id = find_setting(message, strcspn(message, ":"));
-    if (id < 0 || !s->value[id].text) {
-        return false;
-    }
-    if (s->value[id].origin == FROM_ENVIRONMENT) {
-        snprintf(out, size, "%s", variable_of(id).name);
-    } else if (s->value[id].origin == FROM_CONFIG) {
-        snprintf(out, size, "%s", s->config_path ? s->config_path : "the config file");
-    }
-    return s->value[id].origin == FROM_ENVIRONMENT || s->value[id].origin == FROM_CONFIG;
 }
 
 static char *trim(char *p) {
@@ -219,7 +201,7 @@ static int read_config_line(struct settings *s, char *line, const char *where) {
     }
     *equals = 0;
     key = trim(line);
-    int id = find_setting(key, strlen(key));
+    int id = setting_named(key, strlen(key));
     if (id < 0 || id == S_CONFIG) {
         const char *near = setting_like(key, CMD_CONFIG);
         char what[96] = "no such setting; `ballast config` lists them";
@@ -244,12 +226,9 @@ static bool config_path(char *path, size_t size, const struct settings *s) {
     return given || (xdg && *xdg) || (home && *home);
 }
 
-static int unreadable(const char *path) {
-    if (errno == ENOMEM) {
-        return out_of_memory();
-    }
-    fprintf(stderr, "ballast: %s: cannot read this config file: %s\n", path, strerror(errno));
-    return EXIT_USAGE;
+static int unreadable(const struct settings *s, const char *path) {
+    return errno == ENOMEM ? out_of_memory()
+                           : complain_of(s, S_CONFIG, "cannot read \"%s\": %s", path, strerror(errno));
 }
 
 /* A byte order mark, which some editors write, and carriage returns before the ends of lines are no matter.
@@ -279,10 +258,10 @@ static int read_config(struct settings *s) {
     FILE *f = fopen(path, "re");
     if (!f) {
         bool absent = (errno == ENOENT || errno == ENOTDIR) && !s->value[S_CONFIG].text;
-        return absent ? 0 : unreadable(path);
+        return absent ? 0 : unreadable(s, path);
     }
     size_t size = fread(text, 1, sizeof text, f);
-    int result = ferror(f)            ? unreadable(path)
+    int result = ferror(f)            ? unreadable(s, path)
                  : size > MOST_CONFIG ? complain(path, "too long for a config file", NULL)
                                       : read_config_text(s, text, size, path);
     fclose(f);
@@ -314,7 +293,7 @@ static int unknown_flag(const char *flag, enum command command) {
     int id = -1;
     if (flag[1] == '-') {
         snprintf(name, sizeof name, "%.*s", (int)strcspn(flag + 2, "="), flag + 2);
-        id = find_setting(name, strlen(name));
+        id = setting_named(name, strlen(name));
     }
     const char *near = setting_like(name, command);
     if (id >= 0) {
@@ -342,9 +321,9 @@ static int find_flag(const char *arg, const char **value) {
     }
     size_t length = strcspn(arg + 2, "=");
     *value = arg[2 + length] ? arg + 2 + length + 1 : NULL;
-    int id = find_setting(arg + 2, length);
+    int id = setting_named(arg + 2, length);
     if (id < 0 && !*value && !strncmp(arg, "--no-", 5)) {
-        id = find_setting(arg + 5, length - 3);
+        id = setting_named(arg + 5, length - 3);
         *value = "off";
         id = id >= 0 && setting_table[id].kind == SET_SWITCH ? id : -1;
     }

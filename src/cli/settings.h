@@ -78,9 +78,24 @@ struct settings {
 int settings_load(struct settings *s, enum command command, int positional_most, int argc, char **argv);
 void settings_free(struct settings *s);
 
-/* Where the setting comes from that a message of the library begins with ("budget: ..."): "BALLAST_BUDGET" or
- * the config file. False if it is no setting, or from the command line. */
-bool setting_source(char *out, size_t size, const struct settings *s, const char *message);
+/* Where the settings come from that a message of the library begins with ("budget: ...", "low, high: ..."),
+ * or whose file it names: " (from BALLAST_BUDGET)", or the config file; "" if from nowhere else than the
+ * command line. Returns `out`. */
+const char *setting_source(char *out, size_t size, const struct settings *s, const char *message);
+
+/* Prints the line of a mistake in a setting: "ballast: --name: ...", and where it comes from. Returns the
+ * exit code 2.
+ */
+int complain_of(const struct settings *s, enum setting_id id, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The setting of this name; -1: none. */
+int setting_named(const char *name, size_t length);
+/* "BALLAST_FIT_CHECK" */
+struct variable {
+    char name[64];
+};
+struct variable setting_variable(int id);
 
 /* The setting of `command` that was probably meant; NULL if none looks like it. */
 const char *setting_like(const char *typed, enum command command);

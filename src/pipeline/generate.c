@@ -25,6 +25,8 @@ typedef struct job {
     phases at;
     int side;             /* of the tiles in which the VAE works, in latents; 0: whole pictures */
     uint64_t tiled_least; /* the smallest budget with tiles, where the one without is refused; else 0 */
+    uint64_t whole_least; /* the smallest budget without the tiles that there are; 0: they were asked for */
+    uint64_t budget;      /* that there is beside it */
     float *x;             /* [batch, c, h, w], the latents now in work */
     int height, width;    /* theirs */
     int first_image;      /* of the batch */
@@ -390,7 +392,7 @@ static int declare_fitting(job *j, const bl_placement *placement, bl_error *err)
     const bool may = placement->tiled == BL_TILED_AUTO;
     uint64_t least = 0, tiled_least, budget = 0;
     j->side = placement->tiled == BL_TILED_ON ? largest : 0;
-    j->tiled_least = 0;
+    j->tiled_least = j->whole_least = 0;
     int result = declare(j, err);
     if (result || j->side) {
         return result;
@@ -409,13 +411,8 @@ static int declare_fitting(job *j, const bl_placement *placement, bl_error *err)
         return result;
     }
     if (may && tiled_least < least) {
-        if (!j->first_image) { /* once a request */
-            bl_log_line(bl_generation_log(j->generation), BL_LOG_INFO,
-                        "The VAE works in tiles of %d x %d pixels, which changes the picture slightly: "
-                        "whole needs a budget of %.2f GB, this is %.2f GB",
-                        family_of(j)->downscale * j->side, family_of(j)->downscale * j->side,
-                        (double)least / 1e9, (double)budget / 1e9);
-        }
+        j->whole_least = least;
+        j->budget = budget;
         return 0;
     }
     j->side = 0;
@@ -425,8 +422,16 @@ static int declare_fitting(job *j, const bl_placement *placement, bl_error *err)
     return declare(j, err);
 }
 
-/* A budget that was refused: do tiles help? */
+/* What planning came to: that there are tiles is said once a request, and not before the plan works; of a
+ * budget that was refused, whether they would help. */
 static int mention_tiles(const job *j, int result, bl_error *err) {
+    if (!result && j->whole_least && !j->first_image) {
+        bl_log_line(bl_generation_log(j->generation), BL_LOG_INFO,
+                    "The VAE works in tiles of %d x %d pixels, which changes the picture slightly: whole "
+                    "needs a budget of %.2f GB, this is %.2f GB",
+                    family_of(j)->downscale * j->side, family_of(j)->downscale * j->side,
+                    (double)j->whole_least / 1e9, (double)j->budget / 1e9);
+    }
     if (result != BL_E_BUDGET || !j->tiled_least || !err) {
         return result;
     }

@@ -292,11 +292,11 @@ static int check_size(bl_modules *m, const bl_graph *g, bl_error *err) {
     uint64_t bytes = plan.live_bytes / 2;
     bl_arena_plan_free(&plan);
     if (bytes > memory) {
-        return bl_fail(err, BL_E_BUDGET,
-                       "%s: a picture of this size needs %.1f GB for activations alone; this machine has "
-                       "%.1f GB: take a "
-                       "smaller width, height or batch",
-                       bl_module_name(g->module), (double)bytes / 1e9, (double)memory / 1e9);
+        return bl_fail(
+            err, BL_E_BUDGET,
+            "width, height, batch: a picture of this size needs %.1f GB for the activations of the "
+            "%s alone; this machine has %.1f GB: take a smaller one",
+            (double)bytes / 1e9, bl_module_name(g->module), (double)memory / 1e9);
     }
     return 0;
 }

@@ -2,6 +2,7 @@
 
 #include "model/clip_text.h"
 #include "pipeline/finite.h"
+#include "text/unicode.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -123,9 +124,9 @@ static int check_hires_size(bl_request *r, double times, const bl_family *family
         bool a1111 = r->compat == BL_COMPAT_A1111; /* tells the size before it is cut to whole latents */
         r->hires_told_width = a1111 ? (int)(r->width * times) : r->hires_width;
         r->hires_told_height = a1111 ? (int)(r->height * times) : r->hires_height;
-        result = check_side(r->hires_width, scale, "hires width", err);
+        result = check_side(r->hires_width, scale, "hires", err);
     }
-    return result ? result : check_side(r->hires_height, scale, "hires height", err);
+    return result ? result : check_side(r->hires_height, scale, "hires", err);
 }
 
 static int check_counts(bl_request *r, const ballast_generate_options *o, bl_error *err) {
@@ -261,10 +262,23 @@ static int check_list(const char *list, bool types, const char *what, bl_error *
     return 0;
 }
 
+/* Which of the two texts it is, the parser does not know. */
+static int check_text(const char *text, const char *what, bl_error *err) {
+    bl_error own;
+    int result = text ? bl_text_check(text, strlen(text), &own) : 0;
+    return result ? bl_fail(err, result, "%s: %s", what, own.message) : 0;
+}
+
 int bl_request_check(bl_request *out, const ballast_generate_options *o, const bl_architecture *arch,
                      int native_size, bl_error *err) {
     bl_request r = {.o = o};
     int result = o->prompt ? 0 : bl_fail(err, BL_E_ARGUMENT, "prompt: there is none");
+    if (!result) {
+        result = check_text(o->prompt, "prompt", err);
+    }
+    if (!result) {
+        result = check_text(o->negative_prompt, "negative", err);
+    }
     if (!result) {
         result = check_counts(&r, o, err);
     }

@@ -166,7 +166,7 @@ static int unknown(const char *what, const char *name, const char *(*name_of)(in
         size_t used = strlen(list);
         snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", name_of(i));
     }
-    return bl_fail(err, BL_E_NOT_FOUND, "unknown %s '%.100s'; known are %s", what, name, list);
+    return bl_fail(err, BL_E_NOT_FOUND, "%s: no %s \"%.100s\"; there are %s", what, what, name, list);
 }
 
 int bl_sampler_find(bl_sampler_id *out, bl_schedule_id *schedule, const char *name, bl_error *err) {
@@ -228,5 +228,5 @@ int bl_compat_find(bl_compat *out, const char *name, bl_error *err) {
             return 0;
         }
     }
-    return bl_fail(err, BL_E_NOT_FOUND, "unknown compat '%.100s'; known are a1111, comfyui, diffusers", name);
+    return bl_fail(err, BL_E_NOT_FOUND, "compat: no \"%.100s\"; there are a1111, comfyui, diffusers", name);
 }

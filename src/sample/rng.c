@@ -148,7 +148,7 @@ int bl_rng_find(bl_rng_kind *out, const char *name, bl_error *err) {
     } else if (strcasecmp(name, "gpu") == 0 || strcasecmp(name, "nv") == 0) {
         *out = BL_RNG_GPU;
     } else {
-        return bl_fail(err, BL_E_NOT_FOUND, "unknown rng '%.100s'; known are cpu, gpu", name);
+        return bl_fail(err, BL_E_NOT_FOUND, "rng: no \"%.100s\"; there are cpu, gpu", name);
     }
     return 0;
 }

@@ -16,9 +16,10 @@
 static int refuse(bl_error *err, const bl_schedule_options *o, int total) {
     return bl_fail(
         err, BL_E_ARGUMENT,
-        "%d steps at strength %g need a schedule of %d steps, more than %s has: use a larger strength or "
+        "%s: %d steps at strength %g need a schedule of %d steps, more than %s has: use a larger strength or "
         "fewer steps",
-        o->steps, o->strength, total, bl_sampler_name(o->sampler));
+        o->start == BL_FROM_SECOND_PASS ? "hires-steps, hires-strength" : "steps, strength", o->steps,
+        o->strength, total, bl_sampler_name(o->sampler));
 }
 
 static int check(const bl_schedule_options *o, bl_error *err) {
@@ -27,10 +28,11 @@ static int check(const bl_schedule_options *o, bl_error *err) {
         return bl_fail(err, BL_E_INTERNAL, "a compatibility mode, sampler or schedule that does not exist");
     }
     if (o->steps < 1 || o->steps > BL_MAX_STEPS) {
-        return bl_fail(err, BL_E_ARGUMENT, "steps must be 1 to %d, not %d", BL_MAX_STEPS, o->steps);
+        return bl_fail(err, BL_E_ARGUMENT, "steps: must be 1 to %d, not %d", BL_MAX_STEPS, o->steps);
     }
     if (o->start != BL_FROM_NOISE && !(o->strength > 0 && o->strength <= 1)) {
-        return bl_fail(err, BL_E_ARGUMENT, "strength must be above 0 and at most 1, not %g", o->strength);
+        return bl_fail(err, BL_E_ARGUMENT, "%s: must be above 0 and at most 1, not %g",
+                       o->start == BL_FROM_SECOND_PASS ? "hires-strength" : "strength", o->strength);
     }
     if (o->spacing != BL_SCHEDULE_AUTOMATIC && o->spacing < BL_SCHEDULE_LEADING) {
         return bl_fail(err, BL_E_ARGUMENT, "'%s' is no spacing: use leading, linspace or trailing",

@@ -4,7 +4,7 @@
 
 int bl_text_check(const char *text, size_t bytes, bl_error *err) {
     if (bytes > BL_PROMPT_MAX_BYTES) {
-        return bl_fail(err, BL_E_ARGUMENT, "the prompt has %zu bytes: at most %d can be used", bytes,
+        return bl_fail(err, BL_E_ARGUMENT, "%zu bytes, of which at most %d can be used", bytes,
                        BL_PROMPT_MAX_BYTES);
     }
     for (size_t i = 0; i < bytes;) {
@@ -12,7 +12,7 @@ int bl_text_check(const char *text, size_t bytes, bl_error *err) {
         utf8proc_ssize_t n =
             utf8proc_iterate((const utf8proc_uint8_t *)text + i, (utf8proc_ssize_t)(bytes - i), &c);
         if (n <= 0) {
-            return bl_fail(err, BL_E_ARGUMENT, "the prompt is not UTF-8: byte %zu is 0x%02x", i,
+            return bl_fail(err, BL_E_ARGUMENT, "not UTF-8: byte %zu is 0x%02x", i,
                            (unsigned)(unsigned char)text[i]);
         }
         i += (size_t)n;

@@ -147,6 +147,16 @@ static void test_bad_request(void **state) {
     rig_free(&o);
 }
 
+/* What would be done is not said of what is refused. */
+static void test_refused_tiles(void **state) {
+    outcome o = {0};
+    (void)state;
+    BALLAST(&o, "plan", "-m", model, "-W", "1024", "-H", "1024", "--tiled-decode", "auto", "--budget", "6M");
+    EXPECT_FAILURE(&o, 2, "budget: 6000000 bytes", "the smallest that works");
+    assert_null(strstr(o.err, "tiles"));
+    rig_free(&o);
+}
+
 static void test_bad_latents(void **state) {
     char file[BL_TEST_PATH], given[BL_TEST_PATH + 64];
     outcome o = {0};
@@ -382,6 +392,7 @@ int main(void) {
         cmocka_unit_test(test_other_architectures),
         cmocka_unit_test(test_cut_short),
         cmocka_unit_test(test_bad_request),
+        cmocka_unit_test(test_refused_tiles),
         cmocka_unit_test(test_bad_latents),
         cmocka_unit_test(test_bad_output),
         cmocka_unit_test(test_nan),

@@ -97,10 +97,10 @@ static void unknown(void **state) {
     }
     bl_compat compat;
     assert_int_equal(bl_compat_find(&compat, "a1112", &err), BL_E_NOT_FOUND);
-    assert_string_equal(err.message, "unknown compat 'a1112'; known are a1111, comfyui, diffusers");
+    assert_string_equal(err.message, "compat: no \"a1112\"; there are a1111, comfyui, diffusers");
     bl_rng_kind kind;
     assert_int_equal(bl_rng_find(&kind, "tpu", &err), BL_E_NOT_FOUND);
-    assert_string_equal(err.message, "unknown rng 'tpu'; known are cpu, gpu");
+    assert_string_equal(err.message, "rng: no \"tpu\"; there are cpu, gpu");
 }
 
 static void schedules(void **state) {

@@ -92,7 +92,7 @@ int bl_mode_refuse(const bl_problem *p, bl_offload mode, bl_error *err) {
     }
     return bl_fail(
         err, BL_E_BUDGET,
-        "a budget of %llu bytes (%.2f GB) is too small for --offload %s: the smallest that works is %llu "
+        "budget: %llu bytes (%.2f GB) are too small for --offload %s: the smallest that works is %llu "
         "bytes (%.2f GB), which phase %s needs%s",
         (unsigned long long)p->budget_bytes, (double)p->budget_bytes / gigabyte, bl_offload_name(mode),
         (unsigned long long)least, (double)least / gigabyte, p->phases[worst].name, instead);
