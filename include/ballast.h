@@ -245,7 +245,8 @@ typedef struct ballast_generate_options {
 BALLAST_API void ballast_generate_options_init(ballast_generate_options *options, size_t struct_size);
 
 /* Makes the pictures; each goes to the `image` callback as soon as it is finished. *report (may be NULL)
- * becomes JSON: what was done, the plan, the ledger's timings per stage; free with ballast_string_free. */
+ * becomes JSON, as docs/report.md says: what was done, the plan, where the time went, a hint; free with
+ * ballast_string_free. */
 BALLAST_API int ballast_generate(char **report, ballast_model *model, const ballast_generate_options *options,
                                  ballast_error *err);
 

@@ -6,6 +6,7 @@
 #include "pipeline/describe.h"
 #include "pipeline/host_bytes.h"
 #include "pipeline/pictures.h"
+#include "pipeline/report.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -514,13 +515,38 @@ static uint64_t memory_of(const bl_pipeline *p) {
     return bl_memory_caps(bl_modules_given(p->modules)->memory)->memory_bytes;
 }
 
+/* One batch: planned, run, told. */
+static int generate_batch(job *j, bl_placement *placement, bl_report *report, int number, bl_error *err) {
+    const ballast_generate_options *o = j->r.o;
+    bl_told told;
+    j->first_image = number * o->batch;
+    placement->repeats = number + 1 < o->count;
+    int result = declare_fitting(j, placement, err);
+    if (!result) {
+        result = mention_tiles(j, bl_generation_start(j->generation, placement, poll_cancel, j, err), err);
+    }
+    if (!result) {
+        result = run_batch(j, err);
+    }
+    int ended = end(j, !result, err);
+    if (result || ended) {
+        return result ? result : ended;
+    }
+    /* one hint a request: it would be the same after every batch */
+    bl_tell(&told, j->generation, o->hints && !placement->repeats, o->verbose != 0);
+    if (o->trace_path) {
+        result = bl_tell_trace(j->generation, o->trace_path, err);
+    }
+    return result ? result : bl_report_add(report, j->generation, &told, err);
+}
+
 int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
-    job j;
+    job j = {.p = p};
     bl_placement placement;
-    json_t *batches = report ? json_array() : NULL;
-    int result = open_job(&j, p, o, err);
-    if (!result && report && !batches) {
-        result = bl_fail_memory(err, "the report", 0);
+    bl_report r;
+    int result = bl_report_begin(&r, report != NULL, err);
+    if (!result) {
+        result = open_job(&j, p, o, err);
     }
     if (!result) {
         result = bl_placement_parse(&placement, o, memory_of(p), err);
@@ -530,40 +556,12 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
             bl_host_bytes(&j.r, &j.condition, p->arch->family, placement.tiled != BL_TILED_OFF);
     }
     for (int i = 0; !result && i < o->count; i++) {
-        j.first_image = i * o->batch;
-        placement.repeats = i + 1 < o->count;
-        result = declare_fitting(&j, &placement, err);
-        if (!result) {
-            result =
-                mention_tiles(&j, bl_generation_start(j.generation, &placement, poll_cancel, &j, err), err);
-        }
-        if (!result) {
-            result = run_batch(&j, err);
-        }
-        int ended = end(&j, !result, err);
-        result = result ? result : ended;
-        if (!result) {
-            /* one hint a request: it would be the same after every batch */
-            bl_tell(j.generation, o->hints && !placement.repeats, o->verbose != 0);
-        }
-        if (!result && o->trace_path) {
-            result = bl_tell_trace(j.generation, o->trace_path, err);
-        }
-        if (batches && !result && json_array_append_new(batches, bl_tell_report(j.generation))) {
-            result = bl_fail_memory(err, "the report", 0);
-        }
+        result = generate_batch(&j, &placement, &r, i, err);
     }
-    if (report && !result) {
-        *report =
-            json_pack("{s:s, s:s, s:i, s:i, s:s, s:s, s:i, s:f, s:o, s:i, s:o}", "version", BALLAST_VERSION,
-                      "prompt", o->prompt, "width", j.width * family_of(&j)->downscale, "height",
-                      j.height * family_of(&j)->downscale, "sampler", bl_sampler_name(j.r.sampler),
-                      "schedule", bl_schedule_name(j.r.base->schedule), "steps", o->steps, "cfg", o->cfg,
-                      "seed", bl_tell_seed(o->seed), "images", j.r.images, "batches", batches);
-        batches = NULL;
-        result = *report ? 0 : bl_fail_memory(err, "the report", 0);
+    if (!result && report) {
+        result = bl_report_end(report, &r, p, &j.r, err);
     }
-    json_decref(batches);
+    bl_report_clear(&r);
     close_job(&j);
     return result;
 }

@@ -24,15 +24,9 @@ static void ram_bytes(uint64_t *used, uint64_t *total) {
     *total = (uint64_t)pages * (uint64_t)page;
 }
 
-json_t *bl_tell_report(const bl_generation *g) {
-    return json_pack("{s:o, s:o}", "plan", bl_plan_json(g->plan, g->problem, false), "ledger",
-                     bl_ledger_json(&g->ledger));
-}
-
-json_t *bl_tell_seed(uint64_t seed) {
-    char digits[24];
-    snprintf(digits, sizeof digits, "%llu", (unsigned long long)seed);
-    return seed <= INT64_MAX ? json_integer((json_int_t)seed) : json_string(digits);
+json_t *bl_tell_report(const bl_generation *g, const bl_told *told) {
+    return json_pack("{s:o, s:o, s:o}", "line", bl_line_json(&told->line), "plan",
+                     bl_plan_json(g->plan, g->problem), "ledger", bl_ledger_json(&g->ledger));
 }
 
 /* Does --dtype bf16, or where the rest is in bf16 already --vae-dtype bf16, change this module? */
@@ -84,10 +78,9 @@ static int in_bf16(bl_problem **out, const bl_generation *g, const bl_problem *p
 }
 
 /* One hint, if something could be better. By what was measured in this generation, too. */
-static int make_hint(char *line, size_t bytes, const bl_generation *g, bl_error *err) {
+static int make_hint(bl_hint *out, const bl_generation *g, bl_error *err) {
     bl_problem *p = NULL, *half = NULL;
     bl_calibration_key key = bl_generation_key(g);
-    line[0] = 0;
     int result = bl_problem_copy(&p, g->problem, err);
     if (!result) {
         result = bl_calibration_apply(bl_memory_calibration(g->memory), &key, p, NULL, err);
@@ -96,30 +89,29 @@ static int make_hint(char *line, size_t bytes, const bl_generation *g, bl_error 
         result = in_bf16(&half, g, p, err);
     }
     if (!result) {
-        bl_hint_bf16 bf16 = {half, bl_modules_given(g->modules)->dtype == BL_F32 ? "--dtype bf16"
-                                                                                 : "--vae-dtype bf16"};
-        result =
-            bl_hint(line, bytes, p, g->plan, &g->settings, half ? &bf16 : NULL, g->ended - g->began, err);
+        bl_hint_bf16 bf16 = {half, bl_modules_given(g->modules)->dtype == BL_F32 ? "--dtype" : "--vae-dtype"};
+        result = bl_hint_find(out, p, g->plan, &g->settings, half ? &bf16 : NULL, g->ended - g->began, err);
     }
     bl_problem_free(&half);
     bl_problem_free(&p);
     return result;
 }
 
-void bl_tell(const bl_generation *g, bool hints, bool both) {
+void bl_tell(bl_told *out, const bl_generation *g, bool hints, bool both) {
     char line[1024];
     uint64_t used, total;
     bl_error ignored = {0};
     double wall = g->ended - g->began;
     ram_bytes(&used, &total);
-    bl_ledger_line(&g->ledger, line, sizeof line, wall, "CPU", used, total);
-    bl_log_line(bl_generation_log(g), BL_LOG_INFO, "%s", line);
+    *out = (bl_told){0};
+    bl_line_make(&out->line, &g->ledger, wall, "CPU", used, total);
+    bl_log_line(bl_generation_log(g), BL_LOG_INFO, "%s", out->line.text);
     if (both) {
         bl_plan_against_ledger(line, sizeof line, g->plan, &g->ledger);
         bl_log_line(bl_generation_log(g), BL_LOG_INFO, "%s", line);
     }
-    if (hints && !make_hint(line, sizeof line, g, &ignored) && line[0]) {
-        bl_log_line(bl_generation_log(g), BL_LOG_INFO, "Hint: %s", line);
+    if (hints && !make_hint(&out->hint, g, &ignored) && out->hint.text[0]) {
+        bl_log_line(bl_generation_log(g), BL_LOG_INFO, "Hint: %s", out->hint.text);
     }
 }
 
@@ -188,13 +180,15 @@ int bl_tell_plan(json_t **out, char **text, bl_generation *g, const bl_placement
         result = bl_plan_explain(&head, plan, g->problem, err);
     }
     FILE *f = result ? NULL : open_memstream(&all, &all_bytes);
-    object = f ? bl_plan_json(plan, g->problem, false) : NULL;
+    object = f ? bl_plan_json(plan, g->problem) : NULL;
     if (!result && (!f || !object)) {
         result = bl_fail_memory(err, "the plan", 0);
     }
     if (!result) {
         fputs(head, f);
-        bool fine = !json_object_set_new(object, "device", json_string(g->caps.name)) &&
+        bool fine = !json_object_set_new(object, "schema", json_integer(BL_REPORT_SCHEMA)) &&
+                    !json_object_set_new(object, "version", json_string(BALLAST_VERSION)) &&
+                    !json_object_set_new(object, "device", json_string(g->caps.name)) &&
                     !json_object_set_new(object, "phases_measured", json_integer(g->phases_known));
         result = fine ? 0 : bl_fail_memory(err, "the plan", 0);
     }

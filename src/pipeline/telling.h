@@ -4,18 +4,26 @@
 
 #include "core/stop.h"
 #include "pipeline/generation.h"
+#include "residency/tell/hints.h"
+#include "residency/tell/line.h"
 
 #include <jansson.h>
 
-/* A finished generation's plan and ledger: a new object {"plan", "ledger"}, or NULL. */
-json_t *bl_tell_report(const bl_generation *g);
+/* The form of reports and plans: another number when a field goes or means something else. */
+#define BL_REPORT_SCHEMA 1
 
-/* A seed: a number, or past 2^63 - 1, where JSON's readers stop, a string of digits. NULL: no memory. */
-json_t *bl_tell_seed(uint64_t seed);
+/* What is said of a finished generation. */
+typedef struct bl_told {
+    bl_line line;
+    bl_hint hint;
+} bl_told;
+
+/* It, with its plan and ledger: a new object {"line", "plan", "ledger"}, or NULL. */
+json_t *bl_tell_report(const bl_generation *g, const bl_told *told);
 
 /* The timing line of a finished generation, then, if `hints` and if something could be better, a line with
  * one hint; with `both` also a line that holds the plan against the ledger. Each goes to the log. */
-void bl_tell(const bl_generation *g, bool hints, bool both);
+void bl_tell(bl_told *out, const bl_generation *g, bool hints, bool both);
 
 /* Writes its ledger as Chrome trace events. */
 int bl_tell_trace(const bl_generation *g, const char *path, bl_error *err);

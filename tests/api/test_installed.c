@@ -26,7 +26,8 @@ static void test_example(void **state) {
                                             LIBDIR "/libballast.so",
                                             LIBDIR "/pkgconfig/ballast.pc",
                                             "share/man/man1/ballast.1",
-                                            "share/bash-completion/completions/ballast"};
+                                            "share/bash-completion/completions/ballast",
+                                            "share/ballast/report.schema.json"};
     char command[BL_TEST_PATH];
     (void)state;
     run(CMAKE " --install '" BUILD_FOLDER "' --prefix \"$PWD/tree\"");

@@ -90,10 +90,10 @@ static void gaps_are_explained(void **state) {
     bl_problem_free(&p);
 }
 
-static void hint_for(char *out, bl_problem *p, const bl_offload_settings *s) {
+static void hint_for(bl_hint *out, bl_problem *p, const bl_offload_settings *s) {
     bl_plan *plan;
     CHECK(bl_plan_steady(&plan, p, s, &described_error));
-    CHECK(bl_hint(out, 512, p, plan, s, NULL, plan->seconds, &described_error));
+    CHECK(bl_hint_find(out, p, plan, s, NULL, plan->seconds, &described_error));
     bl_plan_free(&plan);
 }
 
@@ -112,22 +112,23 @@ static void the_hint_of_last_resort_is_bf16(void **state) {
     }
     CHECK(bl_problem_finish(half, &described_error));
     bl_offload_settings s = bl_offload_defaults();
-    bl_hint_bf16 bf16 = {half, "--dtype bf16"};
+    bl_hint_bf16 bf16 = {half, "--dtype"};
     bl_plan *plan;
-    char hint[512];
+    bl_hint hint;
     /* Everything fits: nothing to save. */
     CHECK(bl_plan_steady(&plan, p, &s, &described_error));
-    CHECK(bl_hint(hint, sizeof hint, p, plan, &s, &bf16, plan->seconds, &described_error));
-    assert_string_equal(hint, "");
+    CHECK(bl_hint_find(&hint, p, plan, &s, &bf16, plan->seconds, &described_error));
+    assert_string_equal(hint.text, "");
     bl_plan_free(&plan);
     /* More budget would help as well, and leaves the picture as it is. */
     p->budget_bytes = half->budget_bytes = 2600000000;
     CHECK(bl_plan_steady(&plan, p, &s, &described_error));
-    CHECK(bl_hint(hint, sizeof hint, p, plan, &s, &bf16, plan->seconds, &described_error));
-    assert_non_null(strstr(hint, "GB more budget"));
+    CHECK(bl_hint_find(&hint, p, plan, &s, &bf16, plan->seconds, &described_error));
+    assert_non_null(strstr(hint.text, "GB more budget"));
+    assert_false(hint.changes_picture);
     /* There is no more. */
     p->memory_bytes = half->memory_bytes = p->budget_bytes;
-    CHECK(bl_hint(hint, sizeof hint, p, plan, &s, &bf16, plan->seconds, &described_error));
+    CHECK(bl_hint_find(&hint, p, plan, &s, &bf16, plan->seconds, &described_error));
     double weights = 0, seconds = plan->seconds;
     for (int m = 0; m < p->module_count; m++) {
         bool used = false;
@@ -144,7 +145,10 @@ static void the_hint_of_last_resort_is_bf16(void **state) {
         "bf16 halves the weights (%.1f GB to %.1f GB): --dtype bf16 saves about %.1f s of %.1f s; it changes "
         "the picture a little",
         weights, weights / 2, seconds - plan->seconds, seconds);
-    assert_string_equal(hint, wanted);
+    assert_string_equal(hint.text, wanted);
+    assert_string_equal(hint.flag, "--dtype");
+    assert_string_equal(hint.value, "bf16");
+    assert_true(hint.changes_picture && hint.saves_seconds > 0);
     bl_plan_free(&plan);
     bl_problem_free(&half);
     bl_problem_free(&p);
@@ -156,26 +160,39 @@ static void hints_name_the_setting_and_the_number(void **state) {
     card.copy_rate = 10e9; /* slow enough for moves to be worth a word */
     bl_problem *p = described_model("sdxl", &card);
     bl_offload_settings s = bl_offload_defaults();
-    char hint[512];
-    hint_for(hint, p, &s);
-    assert_string_equal(hint, "");
+    bl_hint hint;
+    hint_for(&hint, p, &s);
+    assert_string_equal(hint.text, "");
     s.mode = BL_OFFLOAD_BALANCED;
     s.never = "";
-    hint_for(hint, p, &s);
-    assert_string_equal(hint, "");
+    hint_for(&hint, p, &s);
+    assert_string_equal(hint.text, "");
     s.fit_check = false;
-    hint_for(hint, p, &s);
+    hint_for(&hint, p, &s);
     assert_non_null(
-        strstr(hint, "unet (5.1 GB) was loaded 2x although the working set (9.3 GB) fits the budget"));
-    assert_non_null(strstr(hint, "--fit-check on saves about 1."));
+        strstr(hint.text, "unet (5.1 GB) was loaded 2x although the working set (9.3 GB) fits the budget"));
+    assert_non_null(strstr(hint.text, "--fit-check on saves about 1."));
+    assert_string_equal(hint.flag, "--fit-check");
+    assert_string_equal(hint.value, "on");
+    assert_true(hint.saves_seconds > 0.95 && hint.saves_seconds < 2.05);
     s.mode = BL_OFFLOAD_SEQUENTIAL;
-    hint_for(hint, p, &s);
-    assert_non_null(strstr(hint, "--offload auto saves about"));
+    hint_for(&hint, p, &s);
+    assert_non_null(strstr(hint.text, "--offload auto saves about"));
+    assert_string_equal(hint.flag, "--offload");
+    assert_string_equal(hint.value, "auto");
     s.mode = BL_OFFLOAD_AUTO;
     p->budget_bytes = 2600000000;
-    hint_for(hint, p, &s);
-    assert_non_null(strstr(hint, "GB more budget"));
-    assert_non_null(strstr(hint, "becomes about"));
+    hint_for(&hint, p, &s);
+    assert_non_null(strstr(hint.text, "GB more budget"));
+    assert_non_null(strstr(hint.text, "becomes about"));
+    assert_string_equal(hint.flag, "--budget");
+    /* what it says is enough: with it, there is no such hint any more */
+    uint64_t megabytes = strtoull(hint.value, NULL, 10);
+    assert_true(hint.value[0] && hint.value[strlen(hint.value) - 1] == 'M');
+    assert_true(megabytes * 1000000 > p->budget_bytes);
+    p->budget_bytes = megabytes * 1000000;
+    hint_for(&hint, p, &s);
+    assert_string_equal(hint.text, "");
     bl_problem_free(&p);
 }
 

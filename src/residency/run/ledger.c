@@ -95,35 +95,3 @@ double bl_ledger_device_seconds(const bl_ledger *l) {
     double sum = bl_ledger_seconds(l, BL_WORK_COMPUTE) + bl_ledger_seconds(l, BL_WORK_WAIT);
     return l->async_copy ? sum : sum + bl_ledger_seconds(l, BL_WORK_ONLOAD);
 }
-
-static int longer(const void *a, const void *b) {
-    const bl_ledger_stage *x = a, *y = b;
-    return x->seconds > y->seconds ? -1 : x->seconds < y->seconds ? 1 : strcmp(x->name, y->name);
-}
-
-void bl_ledger_line(const bl_ledger *l, char *out, size_t bytes, double wall_seconds, const char *device,
-                    uint64_t ram_bytes, uint64_t ram_total) {
-    bl_ledger_stage sorted[64];
-    int n = l->stage_count < 64 ? l->stage_count : 64;
-    double total = 0;
-    for (int i = 0; i < n; i++) {
-        sorted[i] = l->stages[i];
-        total += sorted[i].seconds;
-    }
-    qsort(sorted, (size_t)n, sizeof *sorted, longer);
-    size_t used = (size_t)snprintf(out, bytes, "Time: %.2fs | total %.2f", wall_seconds, total);
-    for (int i = 0; i < n && used < bytes; i++) {
-        if (sorted[i].seconds >= 0.005) {
-            used += (size_t)snprintf(out + used, bytes - used, " %s %.2f", sorted[i].name, sorted[i].seconds);
-        }
-    }
-    if (used < bytes && l->memory_bytes) {
-        used += (size_t)snprintf(out + used, bytes - used, " | %s %.0f MB %.0f%%", device,
-                                 (double)l->peak_bytes / 1e6,
-                                 100.0 * (double)l->peak_bytes / (double)l->memory_bytes);
-    }
-    if (used < bytes && ram_bytes && ram_total) {
-        snprintf(out + used, bytes - used, " | RAM %.2f GB %.0f%%", (double)ram_bytes / 1e9,
-                 100.0 * (double)ram_bytes / (double)ram_total);
-    }
-}

@@ -60,10 +60,4 @@ double bl_ledger_seconds(const bl_ledger *l, bl_work work);
 /* Seconds that the plan's `seconds` speaks of: compute and waits, and copies where they share the cores. */
 double bl_ledger_device_seconds(const bl_ledger *l);
 
-/* "Time: 5.52s | total 8.57 pipeline 3.60 ... | GPU 11238 MB 46% | RAM 15.73 GB 24%" without a newline.
- * Stages from the longest down; `device` is what the memory belongs to ("GPU", "CPU"); ram_bytes 0 leaves the
- * last part out. */
-void bl_ledger_line(const bl_ledger *l, char *out, size_t bytes, double wall_seconds, const char *device,
-                    uint64_t ram_bytes, uint64_t ram_total);
-
 #endif

@@ -1,5 +1,7 @@
 #include "residency/tell/explain.h"
 
+#include "residency/tell/decisions.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -94,22 +96,11 @@ static json_t *phase_json(const bl_plan_phase *x, const bl_problem_phase *f, con
                      "compute_seconds", x->compute_seconds, "wait_seconds", x->wait_seconds);
 }
 
-static json_t *move_json(const bl_move *v, const bl_problem *p) {
-    const bl_problem_module *m = &p->modules[v->module];
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i}", "op",
-                     v->kind == BL_MOVE_COPY ? "onload" : bl_move_name(v->kind), "module", m->name, "block",
-                     m->blocks[v->block].name, "offset", count(v->offset), "bytes",
-                     count(m->blocks[v->block].bytes), "after_run", v->after, "before_run", v->before);
-}
-
-json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p, bool moves) {
-    json_t *phases = json_array(), *list = moves ? json_array() : NULL;
-    bool fine = phases && (!moves || list);
+json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p) {
+    json_t *phases = json_array(), *decisions = bl_decisions_json(plan, p);
+    bool fine = phases && decisions;
     for (int i = 0; i < plan->phase_count && fine; i++) {
         fine = !json_array_append_new(phases, phase_json(&plan->phases[i], &p->phases[i], p));
-    }
-    for (int i = 0; i < plan->move_count && fine && moves; i++) {
-        fine = !json_array_append_new(list, move_json(&plan->moves[i], p));
     }
     json_t *root = NULL;
     if (fine) {
@@ -122,10 +113,10 @@ json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p, bool moves) {
                          "min_budget_bytes", count(plan->min_budget_bytes), "working_set_bytes",
                          count(plan->working_set_bytes), "planning_seconds", plan->planning_seconds);
         fine = root && !json_object_set(root, "phases", phases) &&
-               (!moves || !json_object_set(root, "move_list", list));
+               !json_object_set(root, "decisions", decisions);
     }
     json_decref(phases);
-    json_decref(list);
+    json_decref(decisions);
     if (!fine) {
         json_decref(root);
         return NULL;

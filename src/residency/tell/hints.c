@@ -3,6 +3,7 @@
 #include "residency/plan/planner.h"
 #include "residency/tell/sweep.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,8 +17,7 @@ typedef struct search {
     double wall; /* seconds that the generation took */
     double now;  /* seconds of its plan */
     double best; /* seconds that the best hint saves, or the least that is worth a word */
-    char *out;
-    size_t bytes;
+    bl_hint *out;
 } search;
 
 /* "4.8 GB", "35 MB" */
@@ -30,6 +30,19 @@ static size_text size_of(uint64_t bytes) {
     bool large = bytes >= 950000000;
     snprintf(s.text, sizeof s.text, large ? "%.1f GB" : "%.0f MB", (double)bytes / (large ? 1e9 : 1e6));
     return s;
+}
+
+/* Takes a hint as the best so far. */
+static void suggest(search *s, const char *flag, const char *value, double saves, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+static void suggest(search *s, const char *flag, const char *value, double saves, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(s->out->text, sizeof s->out->text, format, args);
+    va_end(args);
+    snprintf(s->out->flag, sizeof s->out->flag, "%s", flag);
+    snprintf(s->out->value, sizeof s->out->value, "%s", value);
+    s->out->saves_seconds = s->best = saves;
 }
 
 /* What another plan of `seconds` would have saved: of what the generation really took, never more. */
@@ -63,13 +76,13 @@ static int try_fit_check(search *s, bl_error *err) {
     }
     double times;
     int m = busiest(s->p, s->plan, &times);
-    s->best = saved(s, other.seconds);
-    snprintf(
-        s->out, s->bytes,
+    double saves = saved(s, other.seconds);
+    suggest(
+        s, "--fit-check", "on", saves,
         "%s (%s) was loaded %.0fx although the working set (%s) fits the budget (%s): --fit-check on saves "
         "about %.1f s of %.1f s",
         s->p->modules[m].name, size_of(s->p->modules[m].bytes).text, times,
-        size_of(s->plan->working_set_bytes).text, size_of(s->p->budget_bytes).text, s->best, s->wall);
+        size_of(s->plan->working_set_bytes).text, size_of(s->p->budget_bytes).text, saves, s->wall);
     return 0;
 }
 
@@ -79,10 +92,11 @@ static int try_auto(search *s, bl_error *err) {
     tried.mode = BL_OFFLOAD_AUTO;
     int rc = bl_sweep_plan(&other, s->p, &tried, s->p->budget_bytes, err);
     /* The smaller change is named when it does nearly as well. */
-    if (!rc && other.works && saved(s, other.seconds) > s->best * (s->out[0] ? 1.05 : 1)) {
-        s->best = saved(s, other.seconds);
-        snprintf(s->out, s->bytes, "--offload auto saves about %.1f s of %.1f s with the same budget (%s)",
-                 s->best, s->wall, size_of(s->p->budget_bytes).text);
+    if (!rc && other.works && saved(s, other.seconds) > s->best * (s->out->text[0] ? 1.05 : 1)) {
+        double saves = saved(s, other.seconds);
+        suggest(s, "--offload", "auto", saves,
+                "--offload auto saves about %.1f s of %.1f s with the same budget (%s)", saves, s->wall,
+                size_of(s->p->budget_bytes).text);
     }
     return rc;
 }
@@ -119,10 +133,12 @@ static int try_budget(search *s, bl_error *err) {
     }
     rc = enough(&budget, s, all, other.seconds, err);
     if (!rc) {
-        s->best = saved(s, other.seconds);
-        snprintf(s->out, s->bytes, "%s more budget (%s) %s: %.1f s becomes about %.1f s",
-                 size_of(budget - s->p->budget_bytes).text, size_of(budget).text,
-                 budget == all ? "ends streaming" : "ends waiting for weights", s->wall, s->wall - s->best);
+        double saves = saved(s, other.seconds);
+        char value[24]; /* rounded up: what is set must be enough */
+        snprintf(value, sizeof value, "%lluM", (unsigned long long)(budget / 1000000 + 1));
+        suggest(s, "--budget", value, saves, "%s more budget (%s) %s: %.1f s becomes about %.1f s",
+                size_of(budget - s->p->budget_bytes).text, size_of(budget).text,
+                budget == all ? "ends streaming" : "ends waiting for weights", s->wall, s->wall - saves);
     }
     return rc;
 }
@@ -145,27 +161,28 @@ static int try_bf16(search *s, const bl_hint_bf16 *bf16, bl_error *err) {
     bl_sweep_row other;
     int rc = bl_sweep_plan(&other, bf16->problem, s->settings, s->p->budget_bytes, err);
     if (!rc && other.works && saved(s, other.seconds) > s->best) {
-        snprintf(
-            s->out, s->bytes,
-            "bf16 halves the weights (%s to %s): %s saves about %.1f s of %.1f s; it changes the picture a "
-            "little",
-            size_of(changed_bytes(s->p, bf16->problem)).text,
-            size_of(changed_bytes(bf16->problem, s->p)).text, bf16->flag, saved(s, other.seconds), s->wall);
+        s->out->changes_picture = true;
+        suggest(s, bf16->flag, "bf16", saved(s, other.seconds),
+                "bf16 halves the weights (%s to %s): %s bf16 saves about %.1f s of %.1f s; it changes the "
+                "picture "
+                "a little",
+                size_of(changed_bytes(s->p, bf16->problem)).text,
+                size_of(changed_bytes(bf16->problem, s->p)).text, bf16->flag, saved(s, other.seconds),
+                s->wall);
     }
     return rc;
 }
 
-int bl_hint(char *out, size_t bytes, const bl_problem *p, const bl_plan *plan, const bl_offload_settings *s,
-            const bl_hint_bf16 *bf16, double wall_seconds, bl_error *err) {
+int bl_hint_find(bl_hint *out, const bl_problem *p, const bl_plan *plan, const bl_offload_settings *s,
+                 const bl_hint_bf16 *bf16, double wall_seconds, bl_error *err) {
     search x = {.p = p,
                 .plan = plan,
                 .settings = s,
                 .wall = wall_seconds,
                 .best = worth_saying * wall_seconds,
-                .out = out,
-                .bytes = bytes};
+                .out = out};
     bl_sweep_row now;
-    out[0] = 0;
+    *out = (bl_hint){0};
     int rc = bl_sweep_plan(&now, p, s, p->budget_bytes, err);
     if (rc || !now.works) {
         return rc;
@@ -181,8 +198,15 @@ int bl_hint(char *out, size_t bytes, const bl_problem *p, const bl_plan *plan, c
     if (!rc && (!planned || now.moved_bytes)) {
         rc = try_budget(&x, err);
     }
-    if (!rc && !out[0] && bf16) {
+    if (!rc && !out->text[0] && bf16) {
         rc = try_bf16(&x, bf16, err);
     }
     return rc;
+}
+
+json_t *bl_hint_json(const bl_hint *h) {
+    return h->text[0]
+               ? json_pack("{s:s, s:s, s:s, s:f, s:b}", "text", h->text, "flag", h->flag, "value", h->value,
+                           "saves_seconds", h->saves_seconds, "changes_picture", h->changes_picture)
+               : json_null();
 }
