@@ -110,6 +110,10 @@ static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_
     }
     result = result ? result : override_prediction(&m->arch, o->prediction, err);
     result = result ? result : override_zero_snr(&m->arch, o->zsnr, err);
+    if (!result && m->arch.unknown_keys[0]) {
+        bl_log_line(&m->context->log, BL_LOG_WARNING,
+                    "configuration that Ballast does not know is passed over: %s", m->arch.unknown_keys);
+    }
     if (!result && m->arch.prediction_guessed) {
         bl_log_line(&m->context->log, BL_LOG_INFO, "Prediction: %s, %s; --prediction has the last word",
                     bl_prediction_name(m->arch.prediction), m->arch.prediction_source);

@@ -91,7 +91,8 @@ int bl_architecture_detect(bl_architecture *out, const bl_checkpoint *ckpt, bl_e
     if (!bl_checkpoint_has_module(ckpt, BL_UNET)) {
         return bl_refuse_without_unet(ckpt, err);
     }
-    int rc = bl_detect_unet(&a.unet, ckpt, err);
+    int rc = bl_check_configs(a.unknown_keys, ckpt, err);
+    rc = rc ? rc : bl_detect_unet(&a.unet, ckpt, err);
     rc = rc ? rc : bl_refuse_unet(ckpt, &a.unet, err);
     if (rc) {
         return rc;
@@ -107,7 +108,9 @@ int bl_architecture_detect(bl_architecture *out, const bl_checkpoint *ckpt, bl_e
     if (rc) {
         return rc;
     }
-    rc = bl_detect_prediction(&a, ckpt, err);
+    a.encodes_empty_negative = json_is_false(json_object_get(ckpt->index, "force_zeros_for_empty_prompt"));
+    rc = bl_agree_with_configs(&a, ckpt, err);
+    rc = rc ? rc : bl_detect_prediction(&a, ckpt, err);
     if (!rc) {
         *out = a;
     }

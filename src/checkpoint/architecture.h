@@ -10,6 +10,7 @@
 
 #define BL_ARCH_LEVELS 6
 #define BL_ARCH_BLOCKS 8
+#define BL_UNKNOWN_BYTES 256
 #define BL_SIZE_VALUES 6 /* SDXL: original height and width, crop top and left, target height and width */
 #define BL_SIZE_VALUE_DIM 256 /* each as a sinusoid of that many channels */
 
@@ -73,6 +74,9 @@ typedef struct bl_architecture {
     const char *prediction_source; /* what said so, for people. Static storage */
     bool prediction_guessed;       /* nothing said so */
     bl_spacing spacing;            /* of timesteps, as the folder's scheduler wants it */
+    bool alpha_to_one;             /* diffusers' DDIM ends without noise, as the folder's scheduler says */
+    bool encodes_empty_negative; /* the folder's pipeline takes no zeros where there is no negative prompt */
+    char unknown_keys[BL_UNKNOWN_BYTES]; /* of the folder's configuration, passed over, for people; or "" */
 } bl_architecture;
 
 /* Errors: BL_E_UNSUPPORTED with one sentence for models that are recognised but not run (inpainting, refiner,

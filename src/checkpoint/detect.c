@@ -73,6 +73,10 @@ static const char *config_string(const bl_checkpoint *c, bl_module module, const
     return json_string_value(json_object_get(c->modules[module].config, key));
 }
 
+static bool is_false(const bl_checkpoint *c, bl_module module, const char *key) {
+    return json_is_false(json_object_get(c->modules[module].config, key));
+}
+
 int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module module,
                    const bl_family *family, bl_error *err) {
     bl_text_architecture t = {.present = true};
@@ -87,6 +91,13 @@ int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module 
     }
     static const char *const layer[3] = {".layer_norm1.weight", ".mlp.fc1.weight", ".mlp.fc2.weight"};
     t.layers = count_numbered(c, module, "text_model.encoder.layers.", layer, 99);
+    int run = config_int(c, module, "num_hidden_layers", t.layers);
+    if (run > t.layers) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s: the %s has %d layers; its config.json says \"num_hidden_layers\": %d",
+                       c->path, bl_module_name(module), t.layers, run);
+    }
+    t.layers = run; /* of those that are there transformers runs so many: a clip skip for good */
     t.heads = config_int(c, module, "num_attention_heads", t.width % 64 ? t.width / 8 : t.width / 64);
     if (t.layers < 2 || t.heads < 1 || t.width % t.heads) {
         return bl_fail(err, BL_E_FORMAT,
@@ -97,10 +108,6 @@ int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module 
     const char *act = config_string(c, module, "hidden_act");
     t.quick_gelu =
         act ? strcmp(act, "quick_gelu") == 0 : family->encoder[module == BL_TEXT_ENCODER_2].quick_gelu;
-    if (act && !t.quick_gelu && strcmp(act, "gelu") != 0) {
-        return bl_fail(err, BL_E_UNSUPPORTED, "%.400s: activation \"%.60s\" of the %s is not known", c->path,
-                       act, bl_module_name(module));
-    }
     *out = t;
     return 0;
 }
@@ -155,10 +162,13 @@ int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, const bl_fam
                        bl_safetensors_path(bl_checkpoint_module_file(c, d)), v.latent_channels, family->name,
                        family->latent_channels);
     }
-    v.quant_conv = v.has_encoder && (bl_has_tensor(c, BL_VAE_ENCODER, "quant_conv.weight") ||
-                                     bl_has_tensor(c, BL_VAE_ENCODER, "quant_conv.bias"));
+    /* one that the configuration denies is left over */
+    v.quant_conv = v.has_encoder && !is_false(c, BL_VAE_ENCODER, "use_quant_conv") &&
+                   (bl_has_tensor(c, BL_VAE_ENCODER, "quant_conv.weight") ||
+                    bl_has_tensor(c, BL_VAE_ENCODER, "quant_conv.bias"));
     v.post_quant_conv =
-        bl_has_tensor(c, d, "post_quant_conv.weight") || bl_has_tensor(c, d, "post_quant_conv.bias");
+        !is_false(c, d, "use_post_quant_conv") &&
+        (bl_has_tensor(c, d, "post_quant_conv.weight") || bl_has_tensor(c, d, "post_quant_conv.bias"));
     v.groups = config_int(c, d, "norm_num_groups", 32);
     json_t *scaling = json_object_get(c->modules[d].config, "scaling_factor");
     double scale = json_number_value(scaling);
@@ -232,8 +242,7 @@ static bool first_attention(char *at, size_t room, const bl_unet_architecture *u
 static int heads_of(const bl_checkpoint *c, const bl_unet_architecture *u, const bl_family *family,
                     int level) {
     json_t *config = c->modules[BL_UNET].config;
-    json_t *heads = json_object_get(config, "num_attention_heads");
-    heads = !heads || json_is_null(heads) ? json_object_get(config, "attention_head_dim") : heads;
+    json_t *heads = json_object_get(config, "attention_head_dim");
     heads = json_is_array(heads) ? json_array_get(heads, (size_t)level) : heads;
     if (json_is_integer(heads) && json_integer_value(heads) > 0 &&
         json_integer_value(heads) <= u->channels[level]) {
@@ -278,6 +287,9 @@ int bl_detect_unet(bl_unet_architecture *out, const bl_checkpoint *c, bl_error *
         }
     }
     u.groups = config_int(c, BL_UNET, "norm_num_groups", 32);
+    json_t *eps = json_object_get(c->modules[BL_UNET].config, "norm_eps");
+    u.norm_eps =
+        json_is_number(eps) && json_number_value(eps) > 0 ? (float)json_number_value(eps) : u.norm_eps;
     *out = u;
     return check_groups(c, "unet", u.channels, u.levels, u.groups, err);
 }

@@ -19,6 +19,11 @@ int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module 
                    const bl_family *family, bl_error *err);
 int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, const bl_family *family, bl_error *err);
 
+/* Holds all configurations against their rules, before anything else is looked at, and against the weights
+ * when those are known (config_shape.c). */
+int bl_check_configs(char unknown[BL_UNKNOWN_BYTES], const bl_checkpoint *c, bl_error *err);
+int bl_agree_with_configs(const bl_architecture *a, const bl_checkpoint *c, bl_error *err);
+
 /* Fills in prediction, what it comes from, zero_snr and spacing; out->family must be there. */
 int bl_detect_prediction(bl_architecture *out, const bl_checkpoint *c, bl_error *err);
 

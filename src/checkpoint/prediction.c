@@ -21,45 +21,27 @@ static bool is_v(const char *text) {
     return strcmp(text, "v") == 0 || strcmp(text, "v_prediction") == 0;
 }
 
-static bool is_near(const json_t *v, double usual) {
-    return !json_is_number(v) || fabs(json_number_value(v) - usual) < 1e-6;
-}
-
-/* All SD and SDXL models were trained on one noise schedule; with another one the picture would be wrong. */
-static int check_noise_schedule(const bl_checkpoint *c, bl_error *err) {
-    const json_t *s = c->scheduler;
-    const char *name = json_string_value(json_object_get(s, "_class_name"));
-    const char *betas = json_string_value(json_object_get(s, "beta_schedule"));
+/* Which noise schedule and what is predicted have been checked by their rules, but for the schedules that are
+ * classes of their own. */
+static int check_scheduler(const bl_checkpoint *c, bl_error *err) {
+    const char *name = json_string_value(json_object_get(c->scheduler, "_class_name"));
     if (name && (strncmp(name, "EDM", 3) == 0 || strncmp(name, "FlowMatch", 9) == 0)) {
         return bl_fail(err, BL_E_UNSUPPORTED, "%.400s uses %.80s, a noise schedule that Ballast does not run",
                        c->path, name);
-    }
-    if ((betas && strcmp(betas, "scaled_linear") != 0) ||
-        !is_near(json_object_get(s, "beta_start"), BETA_START) ||
-        !is_near(json_object_get(s, "beta_end"), BETA_END) ||
-        json_is_array(json_object_get(s, "trained_betas"))) {
-        return bl_fail(err, BL_E_UNSUPPORTED,
-                       "%.400s: the scheduler's betas are not those of SD and SDXL (scaled_linear from "
-                       "0.00085 to 0.012)",
-                       c->path);
     }
     return 0;
 }
 
 static int from_scheduler(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
-    int rc = check_noise_schedule(c, err);
+    int rc = check_scheduler(c, err);
     if (rc) {
         return rc;
     }
     a->prediction_source = "scheduler_config.json";
     const char *type = json_string_value(json_object_get(c->scheduler, "prediction_type"));
-    if (type && !is_v(type) && strcmp(type, "epsilon") != 0) {
-        return bl_fail(err, BL_E_UNSUPPORTED,
-                       "%.400s: prediction type \"%.60s\" is not run; epsilon and v_prediction are", c->path,
-                       type);
-    }
     a->prediction = type && is_v(type) ? BL_PREDICT_V : BL_PREDICT_EPSILON;
     a->zero_snr = json_is_true(json_object_get(c->scheduler, "rescale_betas_zero_snr"));
+    a->alpha_to_one = json_is_true(json_object_get(c->scheduler, "set_alpha_to_one"));
     static const char *const names[] = {[BL_SPACING_LEADING] = "leading",
                                         [BL_SPACING_LINSPACE] = "linspace",
                                         [BL_SPACING_TRAILING] = "trailing"};

@@ -11,7 +11,7 @@ static bool zeros_for(const bl_request *r, const bl_architecture *arch, const ch
     if (!r->guided || !arch->family->zero_negative) {
         return false;
     }
-    return r->compat == BL_COMPAT_DIFFUSERS ? !negative
+    return r->compat == BL_COMPAT_DIFFUSERS ? !negative && !arch->encodes_empty_negative
                                             : r->compat == BL_COMPAT_A1111 && (!negative || !*negative);
 }
 

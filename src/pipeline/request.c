@@ -162,6 +162,18 @@ static int check_clip_skip(int skip, const bl_architecture *arch, bl_error *err)
     return 0;
 }
 
+/* diffusers' pipelines take timesteps as the folder's scheduler says, where nothing else is asked for. */
+static void take_spacing(bl_schedule_options *so, const bl_architecture *arch) {
+    static const bl_schedule_id spacings[] = {[BL_SPACING_UNKNOWN] = BL_SCHEDULE_AUTOMATIC,
+                                              [BL_SPACING_LEADING] = BL_SCHEDULE_LEADING,
+                                              [BL_SPACING_LINSPACE] = BL_SCHEDULE_LINSPACE,
+                                              [BL_SPACING_TRAILING] = BL_SCHEDULE_TRAILING};
+    if (so->compat == BL_COMPAT_DIFFUSERS && so->spacing == BL_SCHEDULE_AUTOMATIC) {
+        so->spacing = spacings[arch->spacing];
+        so->schedule = so->schedule == BL_SCHEDULE_AUTOMATIC ? so->spacing : so->schedule;
+    }
+}
+
 static int make_schedule(bl_schedule **out, const bl_request *r, const bl_architecture *arch,
                          bl_schedule_id schedule, bl_schedule_id spacing, bool second, bl_error *err) {
     const ballast_generate_options *o = r->o;
@@ -172,7 +184,9 @@ static int make_schedule(bl_schedule **out, const bl_request *r, const bl_archit
                               .steps = o->steps,
                               .start = o->init_rgb ? BL_FROM_IMAGE : BL_FROM_NOISE,
                               .strength = o->strength,
-                              .zero_snr = arch->zero_snr};
+                              .zero_snr = arch->zero_snr,
+                              .alpha_to_one = arch->alpha_to_one};
+    take_spacing(&so, arch);
     if (second) {
         so.start = BL_FROM_SECOND_PASS;
         so.strength = o->hires_strength;

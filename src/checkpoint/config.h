@@ -1,0 +1,36 @@
+/* The configuration files of a diffusers folder. Every key that diffusers or transformers know is known here
+ * too: it is computed with, or makes no difference, or is refused by name where its value is one that would
+ * make another picture. Keys that nobody knows are passed over, as diffusers does, and told. */
+#ifndef BALLAST_CHECKPOINT_CONFIG_H
+#define BALLAST_CHECKPOINT_CONFIG_H
+
+#include "checkpoint/architecture.h"
+
+#include <jansson.h>
+
+/* What is run of one key. */
+typedef struct bl_config_rule {
+    const char *key;
+    /* NULL: any value, as it makes no difference, or is looked at elsewhere. BL_WHOLE, BL_POSITIVE: numbers.
+     * Else the values that are run, as a JSON array. Of a value that is an array, all elements are held
+     * against it. */
+    const char *runs;
+} bl_config_rule;
+
+#define BL_WHOLE "whole numbers from 1 up"
+#define BL_POSITIVE "numbers above 0"
+
+/* Rules of the kinds of files; each list ends with a NULL key. */
+extern const bl_config_rule bl_unet_rules[], bl_vae_rules[], bl_text_rules[], bl_scheduler_rules[],
+    bl_index_rules[], bl_tokenizer_rules[];
+
+/* Holds a configuration against rules. `path`: of its file, for messages. Keys without a rule, but for those
+ * that are null, false or empty and those that begin with "_", are added to the text `unknown`. Errors:
+ * BL_E_UNSUPPORTED with path, key and value; BL_E_MEMORY. */
+int bl_config_check(const json_t *config, const bl_config_rule *rules, const char *path,
+                    char unknown[BL_UNKNOWN_BYTES], bl_error *err);
+
+/* The refusal of a value, which may be NULL: missing. `why`: what follows behind a semicolon. */
+int bl_config_refuse(const char *path, const char *key, const json_t *value, const char *why, bl_error *err);
+
+#endif
