@@ -5,61 +5,22 @@
 #include "pipeline/denoise.h"
 #include "pipeline/describe.h"
 #include "pipeline/host_bytes.h"
-#include "pipeline/pictures.h"
+#include "pipeline/job.h"
 #include "pipeline/report.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Numbers of the phases of one batch; -1 where there is none. */
-typedef struct phases {
-    int encode_init, denoise, decode_base, encode_hires, denoise_hires, decode;
-} phases;
-
-typedef struct job {
-    const bl_pipeline *p;
-    bl_generation *generation; /* of the batch; NULL before the first */
-    bl_request r;
-    bl_condition condition;
-    float *init_latents; /* [c, h, w] of the init image; NULL until encoded */
-    phases at;
-    int side;             /* of the tiles in which the VAE works, in latents; 0: whole pictures */
-    uint64_t tiled_least; /* the smallest budget with tiles, where the one without is refused; else 0 */
-    uint64_t whole_least; /* the smallest budget without the tiles that there are; 0: they were asked for */
-    uint64_t budget;      /* that there is beside it */
-    float *x;             /* [batch, c, h, w], the latents now in work */
-    int height, width;    /* theirs */
-    int first_image;      /* of the batch */
-    bl_noise *noise[64];  /* of the batch's pictures */
-    ballast_progress progress;
-    double stage_began;
-} job;
-
-static const bl_family *family_of(const job *j) {
-    return j->p->arch->family;
-}
-
-/* Floats of one picture's latents of this size. */
-static size_t latent_floats(const job *j, int height, int width) {
-    return (size_t)family_of(j)->latent_channels * (size_t)height * (size_t)width;
-}
-
-/* Pixels of a picture of latents of this size. */
-static size_t picture_pixels(const job *j, int height, int width) {
-    size_t side = (size_t)family_of(j)->downscale;
-    return side * side * (size_t)height * (size_t)width;
-}
-
 /* As A1111 counts: each picture has the next seed, or with variation the same seed and the next variation. */
-static uint64_t seed_of(const job *j, int index) {
+static uint64_t seed_of(const bl_job *j, int index) {
     const ballast_generate_options *o = j->r.o;
     return o->variation_strength > 0 ? o->seed : o->seed + (uint64_t)index;
 }
 
 /* ---- telling */
 
-static int tell(job *j) {
+static int tell(bl_job *j) {
     const ballast_generate_options *o = j->r.o;
     j->progress.struct_size = sizeof j->progress;
     j->progress.seconds = bl_now() - j->stage_began;
@@ -71,7 +32,7 @@ static int poll_cancel(void *payload) {
     return tell(payload);
 }
 
-static int enter(job *j, const char *stage, int steps, bl_error *err) {
+static int enter(bl_job *j, const char *stage, int steps, bl_error *err) {
     j->progress =
         (ballast_progress){.stage = stage, .steps = steps, .image = j->first_image, .images = j->r.images};
     j->stage_began = bl_now();
@@ -79,14 +40,14 @@ static int enter(job *j, const char *stage, int steps, bl_error *err) {
 }
 
 /* What the caller says to the picture of each latent; 0 where nobody asks. */
-static int preview(job *j, int step, const float *denoised) {
+static int preview(bl_job *j, int step, const float *denoised) {
     const ballast_generate_options *o = j->r.o;
     size_t pixels = (size_t)j->height * (size_t)j->width;
     double began = bl_generation_now(j->generation);
     uint8_t *rgb = o->preview ? malloc(pixels * 3) : NULL;
     int stop = 0;
     for (int b = 0; rgb && b < o->batch && !stop; b++) {
-        bl_latent_preview(rgb, family_of(j), denoised + (size_t)b * latent_floats(j, j->height, j->width),
+        bl_latent_preview(rgb, bl_job_family(j), denoised + (size_t)b * bl_job_floats(j, j->height, j->width),
                           j->height, j->width);
         ballast_image image = {.struct_size = sizeof image,
                                .width = j->width,
@@ -106,7 +67,7 @@ static int preview(job *j, int step, const float *denoised) {
 }
 
 static int after_step(void *payload, int step, int steps, const float *denoised) {
-    job *j = payload;
+    bl_job *j = payload;
     j->progress.step = step;
     j->progress.steps = steps;
     return preview(j, step, denoised) || tell(j);
@@ -114,7 +75,7 @@ static int after_step(void *payload, int step, int steps, const float *denoised)
 
 /* ---- the pieces of a batch */
 
-static int open_noise(job *j, const bl_schedule *schedule, bl_error *err) {
+static int open_noise(bl_job *j, const bl_schedule *schedule, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
     int result = 0;
     for (int b = 0; b < o->batch && !result; b++) {
@@ -124,7 +85,7 @@ static int open_noise(job *j, const bl_schedule *schedule, bl_error *err) {
                                .seed = seed_of(j, j->first_image + b),
                                .variation_seed = o->variation_seed + (uint64_t)(j->first_image + b),
                                .variation_strength = o->variation_strength,
-                               .channels = family_of(j)->latent_channels,
+                               .channels = bl_job_family(j)->latent_channels,
                                .height = j->height,
                                .width = j->width,
                                .use = bl_sampler_noise(j->r.sampler, j->r.compat),
@@ -136,9 +97,9 @@ static int open_noise(job *j, const bl_schedule *schedule, bl_error *err) {
 }
 
 /* Unit noise of picture b: the caller's latents, or the seed's. */
-static int start_noise(job *j, float *out, int b, bool given, bl_error *err) {
+static int start_noise(bl_job *j, float *out, int b, bool given, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
-    size_t n = latent_floats(j, j->height, j->width);
+    size_t n = bl_job_floats(j, j->height, j->width);
     int result = bl_noise_start(j->noise[b], out, err); /* also when given: later draws follow it */
     if (!result && given) {
         size_t which = o->latents_batch > 1 ? (size_t)(j->first_image + b) : 0;
@@ -149,9 +110,9 @@ static int start_noise(job *j, float *out, int b, bool given, bl_error *err) {
 
 /* One pass of the sampler. j->x holds the latents to start from if `has_latents`, and the result afterwards.
  */
-static int denoise(job *j, int phase, const bl_schedule *schedule, bool has_latents, bl_error *err) {
+static int denoise(bl_job *j, int phase, const bl_schedule *schedule, bool has_latents, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
-    size_t n = latent_floats(j, j->height, j->width);
+    size_t n = bl_job_floats(j, j->height, j->width);
     float *noise = malloc(n * sizeof *noise);
     int result = noise ? open_noise(j, schedule, err) : bl_fail_memory(err, "noise", n * sizeof *noise);
     for (int b = 0; b < o->batch && !result; b++) {
@@ -184,9 +145,9 @@ static int denoise(job *j, int phase, const bl_schedule *schedule, bool has_late
     return bl_denoise(j->x, &d, err);
 }
 
-static int encode_init(job *j, bl_error *err) {
+static int encode_init(bl_job *j, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
-    size_t n = latent_floats(j, j->height, j->width);
+    size_t n = bl_job_floats(j, j->height, j->width);
     size_t bytes = (size_t)j->r.width * (size_t)j->r.height * 3;
     uint8_t *rgb = malloc(bytes);
     j->init_latents = malloc(n * sizeof *j->init_latents);
@@ -208,13 +169,13 @@ static int encode_init(job *j, bl_error *err) {
 
 /* Latents of the batch through pictures: all decoded, resized, then all encoded, as the phases are planned.
  */
-static int upscale_pictures(job *j, float *x, bl_error *err) {
+static int upscale_pictures(bl_job *j, float *x, bl_error *err) {
     const bl_request *r = &j->r;
-    const int scale = family_of(j)->downscale;
+    const int scale = bl_job_family(j)->downscale;
     int h = r->hires_height / scale, w = r->hires_width / scale, batch = r->o->batch;
-    size_t small = latent_floats(j, j->height, j->width);
-    size_t large = latent_floats(j, h, w);
-    size_t pixels = picture_pixels(j, h, w);
+    size_t small = bl_job_floats(j, j->height, j->width);
+    size_t large = bl_job_floats(j, h, w);
+    size_t pixels = bl_job_pixels(j, h, w);
     uint8_t *before = malloc((size_t)r->width * (size_t)r->height * 3);
     uint8_t *after = malloc((size_t)batch * pixels * 3);
     int result =
@@ -239,17 +200,17 @@ static int upscale_pictures(job *j, float *x, bl_error *err) {
 }
 
 /* Replaces j->x by larger latents: interpolated, or through pictures. */
-static int upscale(job *j, bl_error *err) {
+static int upscale(bl_job *j, bl_error *err) {
     const bl_request *r = &j->r;
-    const int scale = family_of(j)->downscale;
+    const int scale = bl_job_family(j)->downscale;
     int h = r->hires_height / scale, w = r->hires_width / scale, batch = r->o->batch;
-    size_t large = latent_floats(j, h, w);
+    size_t large = bl_job_floats(j, h, w);
     float *x = malloc((size_t)batch * large * sizeof *x);
     int result =
         x ? enter(j, "upscale", 0, err) : bl_fail_memory(err, "the upscaled latents", large * sizeof *x);
     if (!result && r->upscaler->latent) {
         double began = bl_generation_now(j->generation);
-        result = bl_interpolate(x, h, w, j->x, batch * family_of(j)->latent_channels, j->height, j->width,
+        result = bl_interpolate(x, h, w, j->x, batch * bl_job_family(j)->latent_channels, j->height, j->width,
                                 r->upscaler->interpolation, err);
         bl_generation_host(j->generation, "upscale", began);
     } else if (!result) {
@@ -267,10 +228,10 @@ static int upscale(job *j, bl_error *err) {
 }
 
 /* Gives the finished picture to the caller. */
-static int show(const job *j, const uint8_t *rgb, int index, bl_error *err) {
+static int show(const bl_job *j, const uint8_t *rgb, int index, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
     char *text = NULL;
-    int width = j->width * family_of(j)->downscale, height = j->height * family_of(j)->downscale;
+    int width = j->width * bl_job_family(j)->downscale, height = j->height * bl_job_family(j)->downscale;
     int result = bl_describe(&text, j->p, &j->r, seed_of(j, index), index, width, height, err);
     if (result) {
         return result;
@@ -291,11 +252,11 @@ static int show(const job *j, const uint8_t *rgb, int index, bl_error *err) {
     return result;
 }
 
-static int hand_latents(const job *j, const float *data, int index, bl_error *err) {
+static int hand_latents(const bl_job *j, const float *data, int index, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
     ballast_latents latents = {.struct_size = sizeof latents,
                                .data = data,
-                               .channels = family_of(j)->latent_channels,
+                               .channels = bl_job_family(j)->latent_channels,
                                .height = j->height,
                                .width = j->width,
                                .index = index,
@@ -305,10 +266,10 @@ static int hand_latents(const job *j, const float *data, int index, bl_error *er
                : 0;
 }
 
-static int deliver(job *j, bl_error *err) {
+static int deliver(bl_job *j, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
-    size_t n = latent_floats(j, j->height, j->width);
-    size_t bytes = 3 * picture_pixels(j, j->height, j->width);
+    size_t n = bl_job_floats(j, j->height, j->width);
+    size_t bytes = 3 * bl_job_pixels(j, j->height, j->width);
     uint8_t *rgb = malloc(bytes);
     int result = rgb ? 0 : bl_fail_memory(err, "the picture", bytes);
     for (int b = 0; b < o->batch && !result; b++) {
@@ -332,121 +293,11 @@ static int deliver(job *j, bl_error *err) {
 
 /* ---- a batch */
 
-/* The UNet's graph for a pass. */
-static bl_shape_key denoiser_key(const job *j, int height, int width) {
-    int whole =
-        1 << (j->p->arch->unet.levels - 1); /* a side that no level has to round up is a multiple of it */
-    return (bl_shape_key){.batch = j->condition.rows * j->r.o->batch,
-                          .height = height,
-                          .width = width,
-                          .tokens = j->condition.tokens,
-                          .own_lengths = bl_condition_own_lengths(&j->condition),
-                          .late_crop = j->r.compat == BL_COMPAT_A1111 && (height % whole || width % whole)};
-}
-
-static int declare(job *j, bl_error *err) {
+static int run_batch(bl_job *j, bl_error *err) {
     const bl_request *r = &j->r;
-    const int scale = family_of(j)->downscale;
-    int h = r->height / scale, w = r->width / scale, batch = r->o->batch;
-    j->at = (phases){-1, -1, -1, -1, -1, -1};
-    bl_generation_free(&j->generation);
-    int result = bl_generation_new(&j->generation, j->p->modules, err);
-    if (result) {
-        return result;
-    }
-    bl_generation *e = j->generation;
-    result = j->condition.context ? 0 : bl_condition_phases(&j->condition, e, j->p->arch, err);
-    if (!result && r->o->init_rgb && !j->init_latents) {
-        result = j->at.encode_init = bl_encode_phase(e, "encode image", 1, h, w, j->side, err);
-    }
-    if (result >= 0) {
-        result = j->at.denoise =
-            bl_generation_phase(e, r->second ? "denoise base" : "denoise", "pipeline", BL_UNET,
-                                denoiser_key(j, h, w), bl_request_evaluations(r, false), err);
-    }
-    if (result >= 0 && r->second) {
-        if (!r->upscaler->latent) {
-            result = j->at.decode_base = bl_decode_phase(e, "decode base", batch, h, w, j->side, err);
-            if (result >= 0) {
-                result = j->at.encode_hires = bl_encode_phase(
-                    e, "encode hires", batch, r->hires_height / scale, r->hires_width / scale, j->side, err);
-            }
-        }
-        h = r->hires_height / scale;
-        w = r->hires_width / scale;
-        if (result >= 0) {
-            result = j->at.denoise_hires =
-                bl_generation_phase(e, "denoise hires", "pipeline", BL_UNET, denoiser_key(j, h, w),
-                                    bl_request_evaluations(r, true), err);
-        }
-    }
-    if (result >= 0) {
-        result = j->at.decode = bl_decode_phase(e, "decode", batch, h, w, j->side, err);
-    }
-    return result < 0 ? result : 0;
-}
-
-/* Declares the batch's phases, with tiles where they are wanted, or allowed and needed: then with the largest
- * that fit the budget. */
-static int declare_fitting(job *j, const bl_placement *placement, bl_error *err) {
-    const int largest = bl_tiles_side(j->p->native_size / family_of(j)->downscale);
-    const bool may = placement->tiled == BL_TILED_AUTO;
-    uint64_t least = 0, tiled_least, budget = 0;
-    j->side = placement->tiled == BL_TILED_ON ? largest : 0;
-    j->tiled_least = j->whole_least = 0;
-    int result = declare(j, err);
-    if (result || j->side) {
-        return result;
-    }
-    result = bl_generation_budget(j->generation, placement, &least, &budget, err);
-    tiled_least = least;
-    for (int side = may ? largest : BL_TILES_SMALLEST; !result && side && tiled_least > budget;
-         side = bl_tiles_smaller(side)) {
-        j->side = side;
-        result = declare(j, err);
-        if (!result) {
-            result = bl_generation_budget(j->generation, placement, &tiled_least, &budget, err);
-        }
-    }
-    if (result || !j->side) {
-        return result;
-    }
-    if (may && tiled_least < least) {
-        j->whole_least = least;
-        j->budget = budget;
-        return 0;
-    }
-    j->side = 0;
-    bl_offload mode = placement->offload.mode; /* those that want whole modules need more than that */
-    bool helps = tiled_least < least && mode != BL_OFFLOAD_NONE && mode != BL_OFFLOAD_MODEL;
-    j->tiled_least = helps ? tiled_least : 0;
-    return declare(j, err);
-}
-
-/* What planning came to: that there are tiles is said once a request, and not before the plan works; of a
- * budget that was refused, whether they would help. */
-static int mention_tiles(const job *j, int result, bl_error *err) {
-    if (!result && j->whole_least && !j->first_image) {
-        bl_log_line(bl_generation_log(j->generation), BL_LOG_INFO,
-                    "The VAE works in tiles of %d x %d pixels, which changes the picture slightly: whole "
-                    "needs a budget of %.2f GB, this is %.2f GB",
-                    family_of(j)->downscale * j->side, family_of(j)->downscale * j->side,
-                    (double)j->whole_least / 1e9, (double)j->budget / 1e9);
-    }
-    if (result != BL_E_BUDGET || !j->tiled_least || !err) {
-        return result;
-    }
-    bl_error refused = *err;
-    return bl_fail(err, result,
-                   "%s; --tiled-decode auto, which changes the picture slightly, needs %llu bytes (%.2f GB)",
-                   refused.message, (unsigned long long)j->tiled_least, (double)j->tiled_least / 1e9);
-}
-
-static int run_batch(job *j, bl_error *err) {
-    const bl_request *r = &j->r;
-    j->height = r->height / family_of(j)->downscale;
-    j->width = r->width / family_of(j)->downscale;
-    size_t n = latent_floats(j, j->height, j->width);
+    j->height = r->height / bl_job_family(j)->downscale;
+    j->width = r->width / bl_job_family(j)->downscale;
+    size_t n = bl_job_floats(j, j->height, j->width);
     int result = 0;
     if (!j->condition.context) {
         result = enter(j, "prompt", 0, err);
@@ -483,30 +334,7 @@ static int run_batch(job *j, bl_error *err) {
     return result ? result : deliver(j, err);
 }
 
-static void close_job(job *j) {
-    bl_generation_free(&j->generation);
-    for (int b = 0; b < 64; b++) {
-        bl_noise_free(&j->noise[b]);
-    }
-    free(j->x);
-    free(j->init_latents);
-    bl_condition_clear(&j->condition);
-    bl_request_clear(&j->r);
-}
-
-static int open_job(job *j, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
-    *j = (job){.p = p};
-    int result = bl_request_check(&j->r, o, p->arch, p->native_size, err);
-    if (!result) {
-        result = bl_condition_parse(&j->condition, &j->r, p->arch, p->tokenizer, err);
-    }
-    if (!result) {
-        bl_condition_tell(&j->condition, &j->r, p->arch, bl_modules_given(p->modules)->log);
-    }
-    return result;
-}
-
-static int end(job *j, bool finished, bl_error *err) {
+static int end(bl_job *j, bool finished, bl_error *err) {
     return j->generation ? bl_generation_end(j->generation, finished, err) : 0;
 }
 
@@ -516,7 +344,7 @@ static uint64_t memory_of(const bl_pipeline *p) {
 }
 
 /* One batch: planned, run, told. */
-static int generate_batch(job *j, bl_placement *placement, bl_report *report, int number, bl_error *err) {
+static int generate_batch(bl_job *j, bl_placement *placement, bl_report *report, int number, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
     bl_told told;
     j->first_image = number * o->batch;
@@ -541,12 +369,12 @@ static int generate_batch(job *j, bl_placement *placement, bl_report *report, in
 }
 
 int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
-    job j = {.p = p};
+    bl_job j = {.p = p};
     bl_placement placement;
     bl_report r;
     int result = bl_report_begin(&r, report != NULL, err);
     if (!result) {
-        result = open_job(&j, p, o, err);
+        result = bl_job_open(&j, p, o, err);
     }
     if (!result) {
         result = bl_placement_parse(&placement, o, memory_of(p), err);
@@ -562,7 +390,7 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
         result = bl_report_end(report, &r, p, &j.r, err);
     }
     bl_report_clear(&r);
-    close_job(&j);
+    bl_job_close(&j);
     return result;
 }
 
@@ -570,9 +398,9 @@ int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const bal
                      const bl_plan_wish *wish, bl_error *err) {
     *plan = NULL;
     *text = NULL;
-    job j;
+    bl_job j;
     bl_placement placement;
-    int result = open_job(&j, p, o, err);
+    int result = bl_job_open(&j, p, o, err);
     if (!result) {
         result = bl_placement_parse(&placement, o, memory_of(p), err);
     }
@@ -582,11 +410,11 @@ int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const bal
     }
     if (!result) {
         placement.repeats = o->count > 1;
-        result = declare_fitting(&j, &placement, err);
+        result = bl_job_declare(&j, &placement, err);
     }
     if (!result) {
-        result = mention_tiles(&j, bl_tell_plan(plan, text, j.generation, &placement, wish, err), err);
+        result = bl_job_mention_tiles(&j, bl_tell_plan(plan, text, j.generation, &placement, wish, err), err);
     }
-    close_job(&j);
+    bl_job_close(&j);
     return result;
 }

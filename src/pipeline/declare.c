@@ -1,0 +1,132 @@
+#include "pipeline/job.h"
+
+#include <stdlib.h>
+
+void bl_job_close(bl_job *j) {
+    bl_generation_free(&j->generation);
+    for (int b = 0; b < 64; b++) {
+        bl_noise_free(&j->noise[b]);
+    }
+    free(j->x);
+    free(j->init_latents);
+    bl_condition_clear(&j->condition);
+    bl_request_clear(&j->r);
+}
+
+int bl_job_open(bl_job *j, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
+    *j = (bl_job){.p = p};
+    int result = bl_request_check(&j->r, o, p->arch, p->native_size, err);
+    if (!result) {
+        result = bl_condition_parse(&j->condition, &j->r, p->arch, p->tokenizer, err);
+    }
+    if (!result) {
+        bl_condition_tell(&j->condition, &j->r, p->arch, bl_modules_given(p->modules)->log);
+    }
+    return result;
+}
+
+/* The UNet's graph for a pass. */
+static bl_shape_key denoiser_key(const bl_job *j, int height, int width) {
+    int whole =
+        1 << (j->p->arch->unet.levels - 1); /* a side that no level has to round up is a multiple of it */
+    return (bl_shape_key){.batch = j->condition.rows * j->r.o->batch,
+                          .height = height,
+                          .width = width,
+                          .tokens = j->condition.tokens,
+                          .own_lengths = bl_condition_own_lengths(&j->condition),
+                          .late_crop = j->r.compat == BL_COMPAT_A1111 && (height % whole || width % whole)};
+}
+
+static int declare_phases(bl_job *j, bl_error *err) {
+    const bl_request *r = &j->r;
+    const int scale = bl_job_family(j)->downscale;
+    int h = r->height / scale, w = r->width / scale, batch = r->o->batch;
+    j->at = (bl_job_phases){-1, -1, -1, -1, -1, -1};
+    bl_generation_free(&j->generation);
+    int result = bl_generation_new(&j->generation, j->p->modules, err);
+    if (result) {
+        return result;
+    }
+    bl_generation *e = j->generation;
+    result = j->condition.context ? 0 : bl_condition_phases(&j->condition, e, j->p->arch, err);
+    if (!result && r->o->init_rgb && !j->init_latents) {
+        result = j->at.encode_init = bl_encode_phase(e, "encode image", 1, h, w, j->side, err);
+    }
+    if (result >= 0) {
+        result = j->at.denoise =
+            bl_generation_phase(e, r->second ? "denoise base" : "denoise", "pipeline", BL_UNET,
+                                denoiser_key(j, h, w), bl_request_evaluations(r, false), err);
+    }
+    if (result >= 0 && r->second) {
+        if (!r->upscaler->latent) {
+            result = j->at.decode_base = bl_decode_phase(e, "decode base", batch, h, w, j->side, err);
+            if (result >= 0) {
+                result = j->at.encode_hires = bl_encode_phase(
+                    e, "encode hires", batch, r->hires_height / scale, r->hires_width / scale, j->side, err);
+            }
+        }
+        h = r->hires_height / scale;
+        w = r->hires_width / scale;
+        if (result >= 0) {
+            result = j->at.denoise_hires =
+                bl_generation_phase(e, "denoise hires", "pipeline", BL_UNET, denoiser_key(j, h, w),
+                                    bl_request_evaluations(r, true), err);
+        }
+    }
+    if (result >= 0) {
+        result = j->at.decode = bl_decode_phase(e, "decode", batch, h, w, j->side, err);
+    }
+    return result < 0 ? result : 0;
+}
+
+int bl_job_declare(bl_job *j, const bl_placement *placement, bl_error *err) {
+    const int largest = bl_tiles_side(j->p->native_size / bl_job_family(j)->downscale);
+    const bool may = placement->tiled == BL_TILED_AUTO;
+    uint64_t least = 0, tiled_least, budget = 0;
+    j->side = placement->tiled == BL_TILED_ON ? largest : 0;
+    j->tiled_least = j->whole_least = 0;
+    int result = declare_phases(j, err);
+    if (result || j->side) {
+        return result;
+    }
+    result = bl_generation_budget(j->generation, placement, &least, &budget, err);
+    tiled_least = least;
+    for (int side = may ? largest : BL_TILES_SMALLEST; !result && side && tiled_least > budget;
+         side = bl_tiles_smaller(side)) {
+        j->side = side;
+        result = declare_phases(j, err);
+        if (!result) {
+            result = bl_generation_budget(j->generation, placement, &tiled_least, &budget, err);
+        }
+    }
+    if (result || !j->side) {
+        return result;
+    }
+    if (may && tiled_least < least) {
+        j->whole_least = least;
+        j->budget = budget;
+        return 0;
+    }
+    j->side = 0;
+    bl_offload mode = placement->offload.mode; /* those that want whole modules need more than that */
+    bool helps = tiled_least < least && mode != BL_OFFLOAD_NONE && mode != BL_OFFLOAD_MODEL;
+    j->tiled_least = helps ? tiled_least : 0;
+    return declare_phases(j, err);
+}
+
+int bl_job_mention_tiles(const bl_job *j, int result, bl_error *err) {
+    if (!result && j->whole_least && !j->first_image) {
+        bl_log_line(bl_generation_log(j->generation), BL_LOG_INFO,
+                    "The VAE works in tiles of %d x %d pixels, which changes the picture slightly: whole "
+                    "needs a budget of %.2f GB, this is %.2f GB",
+                    bl_job_family(j)->downscale * j->side, bl_job_family(j)->downscale * j->side,
+                    (double)j->whole_least / 1e9, (double)j->budget / 1e9);
+    }
+    if (result != BL_E_BUDGET || !j->tiled_least || !err) {
+        return result;
+    }
+    bl_error refused = *err;
+    return bl_fail(err, result,
+                   "%s; --tiled-decode auto, which changes the picture slightly, needs %llu bytes (%.2f GB)",
+                   refused.message, (unsigned long long)j->tiled_least, (double)j->tiled_least / 1e9);
+}

@@ -1,0 +1,61 @@
+/* What a request holds while it is worked on: declare.c plans it, generate.c runs it. */
+#ifndef BALLAST_PIPELINE_JOB_H
+#define BALLAST_PIPELINE_JOB_H
+
+#include "pipeline/condition.h"
+#include "pipeline/generate.h"
+#include "pipeline/pictures.h"
+#include "sample/noise.h"
+
+/* Numbers of the phases of one batch; -1 where there is none. */
+typedef struct bl_job_phases {
+    int encode_init, denoise, decode_base, encode_hires, denoise_hires, decode;
+} bl_job_phases;
+
+typedef struct bl_job {
+    const bl_pipeline *p;
+    bl_generation *generation; /* of the batch; NULL before the first */
+    bl_request r;
+    bl_condition condition;
+    float *init_latents; /* [c, h, w] of the init image; NULL until encoded */
+    bl_job_phases at;
+    int side;             /* of the tiles in which the VAE works, in latents; 0: whole pictures */
+    uint64_t tiled_least; /* the smallest budget with tiles, where the one without is refused; else 0 */
+    uint64_t whole_least; /* the smallest budget without the tiles that there are; 0: they were asked for */
+    uint64_t budget;      /* that there is beside it */
+    float *x;             /* [batch, c, h, w], the latents now in work */
+    int height, width;    /* theirs */
+    int first_image;      /* of the batch */
+    bl_noise *noise[64];  /* of the batch's pictures */
+    ballast_progress progress;
+    double stage_began;
+} bl_job;
+
+static inline const bl_family *bl_job_family(const bl_job *j) {
+    return j->p->arch->family;
+}
+
+/* Floats of one picture's latents of this size. */
+static inline size_t bl_job_floats(const bl_job *j, int height, int width) {
+    return (size_t)bl_job_family(j)->latent_channels * (size_t)height * (size_t)width;
+}
+
+/* Pixels of a picture of latents of this size. */
+static inline size_t bl_job_pixels(const bl_job *j, int height, int width) {
+    size_t side = (size_t)bl_job_family(j)->downscale;
+    return side * side * (size_t)height * (size_t)width;
+}
+
+/* Checks the request and reads its prompts. Begin here; bl_job_close, also after a failure. */
+int bl_job_open(bl_job *j, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err);
+void bl_job_close(bl_job *j);
+
+/* Declares the batch's phases as a new generation, with tiles where they are wanted, or allowed and needed:
+ * then with the largest that fit the budget. */
+int bl_job_declare(bl_job *j, const bl_placement *placement, bl_error *err);
+
+/* What planning came to (`result`): that there are tiles is said once a request, and not before the plan
+ * works; of a budget that was refused, whether tiles help. */
+int bl_job_mention_tiles(const bl_job *j, int result, bl_error *err);
+
+#endif
