@@ -105,6 +105,26 @@ BALLAST_API int ballast_context_open(ballast_context **out, const ballast_contex
  * says which. */
 BALLAST_API int ballast_context_close(ballast_context **context);
 
+/* How the models of a context share the device's memory: one budget, one plan for all of them. See
+ * docs/offload.md. */
+typedef struct ballast_placement_options {
+    size_t struct_size;
+    const char *offload;        /* "auto"; "none", "model", "sequential", "balanced" */
+    const char *budget;         /* NULL: what is free; "6G", "800M", "80%": packed weights and activations of
+                                   all models together */
+    const char *reserve;        /* NULL: nothing; kept free inside the budget, or of what is free */
+    double low, high;           /* -1: by size; watermarks of "balanced", fractions of the budget */
+    const char *never, *always; /* NULL; module names (and model types for `never`), separated by commas */
+    size_t fit_check;           /* 1 */
+} ballast_placement_options;
+
+BALLAST_API void ballast_placement_options_init(ballast_placement_options *options, size_t struct_size);
+
+/* What generations of this context's models use from now on, where their own options leave it open. Texts are
+ * copied. `options` NULL: the defaults above. */
+BALLAST_API int ballast_context_place(ballast_context *context, const ballast_placement_options *options,
+                                      ballast_error *err);
+
 /* ---- model: a checkpoint, ready to make pictures */
 
 typedef struct ballast_model_options {
@@ -132,6 +152,10 @@ BALLAST_API int ballast_model_open(ballast_model **out, ballast_context *context
 
 /* BALLAST_E_BUSY, and all stays as it was, while a call is at work on its context; the log says so. */
 BALLAST_API int ballast_model_close(ballast_model **model);
+
+/* Gives the model's places on the device back; it stays open, and its weights come again when it makes its
+ * next picture. When no model holds anything the memory goes back to the system. */
+BALLAST_API int ballast_model_release(ballast_model *model, ballast_error *err);
 
 /* Stops the call that is at work on this model now; from any thread, callbacks and signal handlers included.
  * 1: there is one, and it returns BALLAST_E_CANCELLED as soon as it looks, many times a second while it
@@ -215,18 +239,18 @@ typedef struct ballast_generate_options {
     const float *latents;
     int latents_batch, latents_height, latents_width;
 
-    /* placement of weights: see docs/offload.md */
-    const char *offload;        /* "auto"; "none", "model", "sequential", "balanced" */
-    const char *budget;         /* NULL: what is free; "6G", "800M", "80%" */
-    const char *reserve;        /* NULL: nothing; kept free inside the budget, or of what is free */
-    double low, high;           /* -1: by size; watermarks of "balanced", fractions of the budget */
-    const char *never, *always; /* NULL; module names (and model types for `never`), separated by commas */
-    int fit_check;              /* 1 */
-    const char *tiled_decode;   /* "off"; "auto": decode and encode in tiles, which changes the picture
-                                   slightly, if the budget is too small to do without; "on": always */
-    int hints;                  /* 1: say after the last batch what setting would have made it faster */
-    int verbose;                /* 0; 1: also hold the plan against what happened */
-    const char *trace_path;     /* NULL; where to write the last batch's ledger as Chrome trace events */
+    /* placement of weights, for this generation alone; NULL, or below 0: as ballast_context_place said */
+    const char *offload;
+    const char *budget;
+    const char *reserve;
+    double low, high;
+    const char *never, *always;
+    int fit_check;
+    const char *tiled_decode; /* "off"; "auto": decode and encode in tiles, which changes the picture
+                                 slightly, if the budget is too small to do without; "on": always */
+    int hints;                /* 1: say after the last batch what setting would have made it faster */
+    int verbose;              /* 0; 1: also hold the plan against what happened */
+    const char *trace_path;   /* NULL; where to write the last batch's ledger as Chrome trace events */
 
     /* Callbacks; any may be NULL. All are called in the thread that called ballast_generate. Anything but 0
      * stops the work with BALLAST_E_CANCELLED. `progress` is called at the start of a stage, after each step,
@@ -240,9 +264,22 @@ typedef struct ballast_generate_options {
     /* final latents of a picture, before decoding */
     int (*save_latents)(void *payload, const ballast_latents *latents);
     void *payload;
+
+    /* [next_count] generations that are likely to come after this one, at most 6: `auto` leaves on the device
+     * what they need; NULL: nothing is known */
+    const struct ballast_expected *next;
+    size_t next_count;
 } ballast_generate_options;
 
 BALLAST_API void ballast_generate_options_init(ballast_generate_options *options, size_t struct_size);
+
+/* A generation that may come next: a queue's next ones are certain (weight 1) and come in their order; of
+ * what is only likely, the weights are likelihoods and add up to 1 at most. Certain ones stand first. */
+typedef struct ballast_expected {
+    ballast_model *model; /* of the same context */
+    const ballast_generate_options *options;
+    double weight;
+} ballast_expected;
 
 /* Makes the pictures; each goes to the `image` callback as soon as it is finished. *report (may be NULL)
  * becomes JSON, as docs/report.md says: what was done, the plan, where the time went, a hint; free with

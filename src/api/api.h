@@ -22,10 +22,11 @@ struct ballast_context {
     bl_log log;
     void (*log_fn)(void *payload, int level, const char *line);
     void *log_payload;
-    char *cache_dir;              /* NULL: nothing is kept */
-    pid_t process;                /* that opened it */
-    _Atomic(const void *) worker; /* stands for the thread whose call is at work; NULL: none */
-    int models;                   /* that are open; looked at by whose turn it is */
+    ballast_placement_options placement; /* texts are our own copies; all NULL before place.c set them */
+    char *cache_dir;                     /* NULL: nothing is kept */
+    pid_t process;                       /* that opened it */
+    _Atomic(const void *) worker;        /* stands for the thread whose call is at work; NULL: none */
+    int models;                          /* that are open; looked at by whose turn it is */
 };
 
 struct ballast_model {
@@ -56,8 +57,16 @@ int bl_take_context_options(ballast_context_options *own, const ballast_context_
 int bl_take_model_options(ballast_model_options *own, const ballast_model_options *given, bl_error *err);
 int bl_take_generate_options(ballast_generate_options *own, const ballast_generate_options *given,
                              bl_error *err);
+int bl_take_placement_options(ballast_placement_options *own, const ballast_placement_options *given,
+                              bl_error *err);
 int bl_take_plan_options(ballast_plan_options *own, const ballast_plan_options *given, bl_error *err);
 int bl_take_png_options(ballast_png_options *own, const ballast_png_options *given, bl_error *err);
+
+/* ---- place.c */
+
+/* Fills what a generation's options leave open with what the context says. Texts are borrowed from it. */
+void bl_place_fill(ballast_generate_options *o, const ballast_context *context);
+void bl_place_free(ballast_placement_options *placement);
 
 /* ---- turn.c */
 

@@ -130,6 +130,7 @@ static int open_device(ballast_context *c, const ballast_context_options *o, bl_
 
 static void free_context(ballast_context *c) {
     bl_tokenizer_free(&c->tokenizer);
+    bl_place_free(&c->placement);
     bl_memory_close(&c->memory);
     bl_device_close(&c->device);
     free(c->cache_dir);
@@ -169,6 +170,7 @@ int ballast_context_open(ballast_context **out, const ballast_context_options *o
         return bl_fail_memory(err, "the context", sizeof *c);
     }
     c->process = getpid();
+    c->placement = (ballast_placement_options){.low = -1, .high = -1, .fit_check = 1};
     c->threads = o.threads ? o.threads : bl_usable_cores();
     c->log_fn = o.log;
     c->log_payload = o.log_payload;

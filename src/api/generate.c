@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOST_EXPECTED 6 /* beside the request itself, in one plan */
+
 /* Side of the pictures that the model was trained on: what its maker wrote into the file, or the family's. */
 static int native_size(const ballast_model *m) {
     const char *text = bl_safetensors_metadata(bl_checkpoint_file(m->ckpt, 0), "modelspec.resolution");
@@ -36,14 +38,70 @@ static void start_hash(ballast_model *m) {
     }
 }
 
+/* What is expected next, as the pipeline takes it. *out: [o->next_count], freed by the caller; NULL for none.
+ */
+static int take_expected(bl_expected **out, const ballast_model *model, const ballast_generate_options *o,
+                         bl_error *err) {
+    *out = NULL;
+    double sum = 0;
+    if (o->next_count > MOST_EXPECTED || (o->next_count && !o->next)) {
+        return bl_fail(err, BL_E_ARGUMENT,
+                       "next: %zu generations; at most %d, and where there are some, `next` is "
+                       "their list",
+                       o->next_count, MOST_EXPECTED);
+    }
+    bl_expected *list = o->next_count ? calloc(o->next_count, sizeof *list) : NULL;
+    int result = o->next_count && !list ? bl_fail_memory(err, "what is expected next", sizeof *list) : 0;
+    for (size_t i = 0; i < o->next_count && !result; i++) {
+        const ballast_expected *x = &o->next[i];
+        sum += x->weight < 1 ? x->weight : 0;
+        if (!x->model || !x->options || x->model->context != model->context) {
+            result = bl_fail(err, BL_E_ARGUMENT,
+                             "next[%zu]: a model of the same context and its options are needed", i);
+        } else if (!(x->weight > 0 && x->weight <= 1) || sum > 1 + 1e-9 ||
+                   (i && x->weight == 1 && x[-1].weight < 1)) {
+            result =
+                bl_fail(err, BL_E_ARGUMENT,
+                        "next[%zu]: a weight of %g; certain ones (1) stand first, those of the others add "
+                        "up to 1 at most",
+                        i, x->weight);
+        } else {
+            result = bl_take_generate_options(&list[i].options, x->options, err);
+            bl_place_fill(&list[i].options, model->context);
+            list[i].pipeline = pipeline_of(x->model);
+            list[i].weight = x->weight;
+        }
+    }
+    if (result) {
+        free(list);
+        return result;
+    }
+    *out = list;
+    return 0;
+}
+
+/* The pipeline with what is expected after the request. */
+static int open_pipeline(bl_pipeline *p, bl_expected **next, const ballast_model *model,
+                         const ballast_generate_options *o, bl_error *err) {
+    int result = take_expected(next, model, o, err);
+    *p = pipeline_of(model);
+    p->next = *next;
+    p->next_count = *next ? (int)o->next_count : 0;
+    return result;
+}
+
 static int generate(json_t **report, ballast_model *model, const ballast_generate_options *o, bl_error *err) {
     if (model->context->simulated) {
         return bl_fail(err, BL_E_UNSUPPORTED,
                        "a simulated device makes no pictures; ask for a plan, or take the cpu");
     }
     start_hash(model);
-    bl_pipeline p = pipeline_of(model);
-    return bl_generate(report, &p, o, err);
+    bl_pipeline p;
+    bl_expected *next;
+    int result = open_pipeline(&p, &next, model, o, err);
+    result = result ? result : bl_generate(report, &p, o, err);
+    free(next);
+    return result;
 }
 
 int ballast_generate(char **report, ballast_model *model, const ballast_generate_options *options,
@@ -63,6 +121,7 @@ int ballast_generate(char **report, ballast_model *model, const ballast_generate
         result = bl_turn_begin(&turn, model->context, model, __func__, err);
     }
     if (!result) {
+        bl_place_fill(&o, model->context);
         result = generate(report ? &object : NULL, model, &o, err);
         bl_turn_end(&turn);
     }
@@ -127,9 +186,13 @@ int ballast_plan(char **json, char **text, ballast_model *model, const ballast_g
         result = bl_turn_begin(&turn, model->context, model, __func__, err);
     }
     if (!result) {
-        bl_pipeline p = pipeline_of(model);
+        bl_pipeline p;
+        bl_expected *next;
         wish.stop = &model->stop;
-        result = bl_generate_plan(&object, &words, &p, &o, &wish, err);
+        bl_place_fill(&o, model->context);
+        result = open_pipeline(&p, &next, model, &o, err);
+        result = result ? result : bl_generate_plan(&object, &words, &p, &o, &wish, err);
+        free(next);
         bl_turn_end(&turn);
     }
     if (!result && json) {
@@ -162,6 +225,7 @@ static int calibrate(ballast_model *model, ballast_generate_options *o, bl_error
     o->preview = NULL;
     o->save_latents = NULL;
     o->hints = 0;
+    o->next_count = 0;
     return generate(NULL, model, o, err);
 }
 
@@ -177,6 +241,7 @@ int ballast_calibrate(ballast_model *model, const ballast_generate_options *opti
         result = bl_turn_begin(&turn, model->context, model, __func__, err);
     }
     if (!result) {
+        bl_place_fill(&o, model->context);
         result = calibrate(model, &o, err);
         bl_turn_end(&turn);
     }

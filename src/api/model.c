@@ -201,3 +201,14 @@ int ballast_model_close(ballast_model **model) {
     bl_turn_end(&turn);
     return 0;
 }
+
+int ballast_model_release(ballast_model *model, ballast_error *err) {
+    bl_turn turn;
+    BL_NEED(model);
+    int result = bl_turn_begin(&turn, model->context, NULL, __func__, err);
+    if (!result) {
+        bl_modules_release(model->modules);
+        bl_turn_end(&turn);
+    }
+    return result;
+}

@@ -13,7 +13,8 @@
                    #type " ends with " #field)
 ENDS_WITH(ballast_context_options, log_payload);
 ENDS_WITH(ballast_model_options, text_encoder_count);
-ENDS_WITH(ballast_generate_options, payload);
+ENDS_WITH(ballast_generate_options, next_count);
+ENDS_WITH(ballast_placement_options, fit_check);
 ENDS_WITH(ballast_plan_options, svg_path);
 ENDS_WITH(ballast_png_options, parameters);
 ENDS_WITH(ballast_image, step);
@@ -38,12 +39,14 @@ static const ballast_generate_options generate_defaults = {.struct_size = sizeof
                                                            .strength = 0.75,
                                                            .hires_strength = 0.5,
                                                            .hires_upscaler = "latent",
-                                                           .offload = "auto",
                                                            .low = -1,
                                                            .high = -1,
-                                                           .fit_check = 1,
+                                                           .fit_check = -1,
                                                            .tiled_decode = "off",
                                                            .hints = 1};
+
+static const ballast_placement_options placement_defaults = {
+    .struct_size = sizeof placement_defaults, .offload = "auto", .low = -1, .high = -1, .fit_check = 1};
 
 static const ballast_plan_options plan_defaults = {.struct_size = sizeof plan_defaults};
 static const ballast_png_options png_defaults = {.struct_size = sizeof png_defaults};
@@ -95,6 +98,10 @@ void ballast_generate_options_init(ballast_generate_options *options, size_t str
     fill(options, struct_size, &generate_defaults, sizeof generate_defaults);
 }
 
+void ballast_placement_options_init(ballast_placement_options *options, size_t struct_size) {
+    fill(options, struct_size, &placement_defaults, sizeof placement_defaults);
+}
+
 void ballast_plan_options_init(ballast_plan_options *options, size_t struct_size) {
     fill(options, struct_size, &plan_defaults, sizeof plan_defaults);
 }
@@ -118,6 +125,12 @@ int bl_take_generate_options(ballast_generate_options *own, const ballast_genera
                              bl_error *err) {
     *own = generate_defaults;
     return take(own, sizeof *own, given, "generate", err);
+}
+
+int bl_take_placement_options(ballast_placement_options *own, const ballast_placement_options *given,
+                              bl_error *err) {
+    *own = placement_defaults;
+    return given ? take(own, sizeof *own, given, "placement", err) : 0;
 }
 
 int bl_take_plan_options(ballast_plan_options *own, const ballast_plan_options *given, bl_error *err) {

@@ -4,6 +4,10 @@
 
 void bl_job_close(bl_job *j) {
     bl_generation_free(&j->generation);
+    for (int i = 0; i < j->follower_count; i++) {
+        bl_job_close(&j->followers[i]);
+    }
+    free(j->followers);
     for (int b = 0; b < 64; b++) {
         bl_noise_free(&j->noise[b]);
     }
@@ -79,8 +83,12 @@ static int declare_phases(bl_job *j, bl_error *err) {
     return result < 0 ? result : 0;
 }
 
+static int largest_tile(const bl_job *j) {
+    return bl_tiles_side(j->p->native_size / bl_job_family(j)->downscale);
+}
+
 int bl_job_declare(bl_job *j, const bl_placement *placement, bl_error *err) {
-    const int largest = bl_tiles_side(j->p->native_size / bl_job_family(j)->downscale);
+    const int largest = largest_tile(j);
     const bool may = placement->tiled == BL_TILED_AUTO;
     uint64_t least = 0, tiled_least, budget = 0;
     j->side = placement->tiled == BL_TILED_ON ? largest : 0;
@@ -112,6 +120,30 @@ int bl_job_declare(bl_job *j, const bl_placement *placement, bl_error *err) {
     bool helps = tiled_least < least && mode != BL_OFFLOAD_NONE && mode != BL_OFFLOAD_MODEL;
     j->tiled_least = helps ? tiled_least : 0;
     return declare_phases(j, err);
+}
+
+int bl_job_expect(bl_job *j, const bl_placement *placement, bl_error *err) {
+    int count = j->p->next_count, result = 0;
+    if (count && !j->followers) {
+        j->followers = calloc((size_t)count, sizeof *j->followers);
+        if (!j->followers) {
+            return bl_fail_memory(err, "what is expected next", (size_t)count * sizeof *j->followers);
+        }
+    }
+    for (int i = 0; i < count && !result; i++) {
+        const bl_expected *x = &j->p->next[i];
+        bl_job *f = &j->followers[i];
+        if (i == j->follower_count) {
+            j->follower_count++;
+            result = bl_job_open(f, &x->pipeline, &x->options, err);
+            f->side = placement->tiled == BL_TILED_ON ? largest_tile(f) : 0;
+            result = result ? result : declare_phases(f, err);
+        }
+        if (!result) {
+            bl_generation_follow(j->generation, f->generation, x->weight);
+        }
+    }
+    return result;
 }
 
 int bl_job_mention_tiles(const bl_job *j, int result, bl_error *err) {

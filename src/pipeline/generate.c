@@ -349,9 +349,13 @@ static int generate_batch(bl_job *j, bl_placement *placement, bl_report *report,
     bl_told told;
     j->first_image = number * o->batch;
     placement->repeats = number + 1 < o->count;
-    int result = declare_fitting(j, placement, err);
+    int result = bl_job_declare(j, placement, err);
+    if (!result && !placement->repeats) {
+        result = bl_job_expect(j, placement, err);
+    }
     if (!result) {
-        result = mention_tiles(j, bl_generation_start(j->generation, placement, poll_cancel, j, err), err);
+        result =
+            bl_job_mention_tiles(j, bl_generation_start(j->generation, placement, poll_cancel, j, err), err);
     }
     if (!result) {
         result = run_batch(j, err);
@@ -411,6 +415,9 @@ int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const bal
     if (!result) {
         placement.repeats = o->count > 1;
         result = bl_job_declare(&j, &placement, err);
+    }
+    if (!result && !placement.repeats) {
+        result = bl_job_expect(&j, &placement, err);
     }
     if (!result) {
         result = bl_job_mention_tiles(&j, bl_tell_plan(plan, text, j.generation, &placement, wish, err), err);

@@ -17,9 +17,18 @@ typedef struct bl_pipeline {
     const char *model_name; /* for the picture's parameters: the file's name without folder and suffix */
     bl_model_hash *hash;    /* of the model's file, or NULL */
     const char *vae_name;   /* of an overriding VAE file, or NULL */
-    int native_size;        /* pixels of a side that the model was trained for */
-    const bl_stop *stop;    /* looked at wherever `progress` is called; may be NULL */
+    const struct bl_expected *next; /* [next_count] requests that are likely to follow */
+    int next_count;
+    int native_size;     /* pixels of a side that the model was trained for */
+    const bl_stop *stop; /* looked at wherever `progress` is called; may be NULL */
 } bl_pipeline;
+
+/* A request that is likely to come after this one; nothing of it is run. `options` as `o` below: complete. */
+typedef struct bl_expected {
+    bl_pipeline pipeline;
+    ballast_generate_options options;
+    double weight;
+} bl_expected;
 
 /* Runs the whole request. *report (may be NULL) becomes a new JSON object. */
 int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err);

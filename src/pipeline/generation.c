@@ -68,8 +68,14 @@ int bl_generation_phase(bl_generation *g, const char *name, const char *stage, b
              key.clip_skip);
     d->module = module;
     d->passes = passes;
-    g->shapes[g->declared_count] = d->shape;
     return g->declared_count++;
+}
+
+void bl_generation_follow(bl_generation *g, const bl_generation *next, double weight) {
+    if (g->follower_count < BL_PROBLEM_FOLLOWERS) {
+        g->followers[g->follower_count] = next;
+        g->weights[g->follower_count++] = weight;
+    }
 }
 
 /* ---- the planner's problem */
@@ -96,11 +102,25 @@ static int list_modules(bl_generation *g, int *ids) {
     return g->listed_count;
 }
 
-/* Of a module in the problem. */
-static int number_of(const bl_generation *g, bl_module module) {
-    int n = 0;
-    while (n < g->listed_count && g->listed[n] != module) {
-        n++;
+/* Adds the modules that a follower's phases run; the count then. */
+static int list_followers_modules(const bl_generation *next, int *ids, int count) {
+    for (int i = 0; i < next->declared_count; i++) {
+        int id = next->declared[i].prepared->opened->id, k = 0;
+        while (k < count && ids[k] != id) {
+            k++;
+        }
+        if (k == count && count < BL_PROBLEM_MODULES) {
+            ids[count++] = id;
+        }
+    }
+    return count;
+}
+
+/* Number of a module in the problem; -1: it is not there. */
+static int number_of(const bl_problem *p, const bl_opened *opened) {
+    int n = p->module_count - 1;
+    while (n >= 0 && p->modules[n].id != opened->id) {
+        n--;
     }
     return n;
 }
@@ -111,10 +131,10 @@ static double guess_rate(const bl_graph *g) {
 }
 
 /* One level of a declared phase; level 0 makes the phase. */
-static int add_level(bl_generation *g, int phase, int level, bl_error *err) {
-    const bl_declared *d = &g->declared[phase];
+static int add_level(bl_problem *p, const bl_declared *d, int level, bl_error *err) {
     const bl_exec_info *info = &d->prepared->info[level];
     double *seconds = calloc((size_t)info->block_count, sizeof *seconds);
+    int phase = p->listed_phases - 1;
     if (!seconds) {
         return bl_fail_memory(err, "the plan", (unsigned long long)info->block_count * sizeof *seconds);
     }
@@ -122,18 +142,49 @@ static int add_level(bl_generation *g, int phase, int level, bl_error *err) {
         seconds[b] = info->block_seconds ? info->block_seconds[b]
                                          : info->block_flops[b] / guess_rate(d->prepared->graph) + 1e-6;
     }
-    int result = level ? bl_problem_add_level(g->problem, phase, info->arena_bytes, seconds, err)
-                       : bl_problem_add_phase(&phase, g->problem, d->name, d->stage, number_of(g, d->module),
+    int result = level ? bl_problem_add_level(p, phase, info->arena_bytes, seconds, err)
+                       : bl_problem_add_phase(&phase, p, d->name, d->stage, number_of(p, d->prepared->opened),
                                               d->passes, info->arena_bytes, seconds, err);
     free(seconds);
     return result;
 }
 
-static int add_phases(bl_generation *g, bl_error *err) {
+/* The phases that `of` has declared, which is this generation or one that follows. */
+static int add_phases(bl_generation *g, const bl_generation *of, bl_error *err) {
     int result = 0;
-    for (int i = 0; i < g->declared_count; i++) {
-        for (int l = 0; l < g->declared[i].prepared->level_count && !result; l++) {
-            result = add_level(g, i, l, err);
+    for (int i = 0; i < of->declared_count && !result; i++) {
+        const bl_declared *d = &of->declared[i];
+        for (int l = 0; l < d->prepared->level_count && !result; l++) {
+            result = add_level(g->problem, d, l, err);
+        }
+        if (!result) {
+            g->shapes[g->problem->listed_phases - 1] = d->shape;
+            g->models[g->problem->listed_phases - 1] = bl_modules_key(of->modules);
+        }
+    }
+    return result;
+}
+
+/* Whether all that a follower runs is in the problem, and its phases have room there. */
+static bool has_room(const bl_problem *p, const bl_generation *next) {
+    bool room = p->generation_count < BL_PROBLEM_GENERATIONS && p->follower_count < BL_PROBLEM_FOLLOWERS &&
+                p->listed_phases + next->declared_count <= BL_PROBLEM_PHASES;
+    for (int i = 0; i < next->declared_count; i++) {
+        room = room && number_of(p, next->declared[i].prepared->opened) >= 0;
+    }
+    return room;
+}
+
+static int add_followers(bl_generation *g, bl_error *err) {
+    int result = 0;
+    for (int i = 0; i < g->follower_count && !result && has_room(g->problem, g->followers[i]); i++) {
+        result = bl_problem_add_generation(g->problem, err);
+        if (!result) {
+            result = add_phases(g, g->followers[i], err);
+        }
+        if (!result) {
+            result =
+                bl_problem_add_follower(g->problem, g->problem->generation_count - 1, g->weights[i], err);
         }
     }
     return result;
@@ -169,25 +220,32 @@ static int choose_budget(bl_problem *p, const bl_placement *placement, uint64_t 
 
 bl_calibration_key bl_generation_key(const bl_generation *g) {
     return (bl_calibration_key){.device = g->caps.name,
-                                .model = bl_modules_key(g->modules),
                                 .dtype = bl_dtype_name(bl_modules_given(g->modules)->dtype),
+                                .models = g->models,
                                 .shapes = g->shapes};
 }
 
 int bl_generation_problem(bl_generation *g, const bl_placement *placement, bl_error *err) {
-    int ids[BL_MODULE_COUNT], count = list_modules(g, ids);
+    int ids[BL_PROBLEM_MODULES], count = list_modules(g, ids);
+    for (int i = 0; i < g->follower_count; i++) {
+        count = list_followers_modules(g->followers[i], ids, count);
+    }
     g->settings = placement->offload;
     g->settings.model_type = bl_modules_given(g->modules)->arch->family->type;
     bl_problem_free(&g->problem);
     int result = bl_memory_problem(&g->problem, g->memory, ids, count, err);
     if (!result) {
         g->caps = *bl_memory_caps(g->memory);
-        bl_problem_set_repeats(g->problem, placement->repeats);
         g->problem->process_bytes = beside_region(&g->caps, g->problem, placement);
         result = choose_budget(g->problem, placement, g->caps.free_bytes, err);
     }
     if (!result) {
-        result = add_phases(g, err);
+        result = add_phases(g, g, err);
+    }
+    if (!result && placement->repeats) {
+        bl_problem_set_repeats(g->problem, true);
+    } else if (!result) {
+        result = add_followers(g, err);
     }
     if (!result) {
         bl_calibration_key key = bl_generation_key(g);

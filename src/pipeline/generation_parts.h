@@ -20,7 +20,11 @@ struct bl_generation {
     bl_declared declared[BL_PROBLEM_PHASES];
     int declared_count;
     bl_executable *executables[BL_PROBLEM_PHASES];
-    const char *shapes[BL_PROBLEM_PHASES];
+    /* [listed_phases] of the problem, those of followers behind its own: for the calibration */
+    const char *shapes[BL_PROBLEM_PHASES], *models[BL_PROBLEM_PHASES];
+    const bl_generation *followers[BL_PROBLEM_FOLLOWERS]; /* borrowed: declared and never started */
+    double weights[BL_PROBLEM_FOLLOWERS];
+    int follower_count;
     bl_module listed[BL_PROBLEM_MODULES]; /* [listed_count] which module of the model the problem's are;
                                              behind them stand those of other models */
     int listed_count;

@@ -27,6 +27,8 @@ typedef struct bl_job {
     int height, width;    /* theirs */
     int first_image;      /* of the batch */
     bl_noise *noise[64];  /* of the batch's pictures */
+    struct bl_job *followers; /* [follower_count] what is expected next, declared */
+    int follower_count;
     ballast_progress progress;
     double stage_began;
 } bl_job;
@@ -53,6 +55,9 @@ void bl_job_close(bl_job *j);
 /* Declares the batch's phases as a new generation, with tiles where they are wanted, or allowed and needed:
  * then with the largest that fit the budget. */
 int bl_job_declare(bl_job *j, const bl_placement *placement, bl_error *err);
+
+/* Tells the declared generation of the requests that are expected after it. */
+int bl_job_expect(bl_job *j, const bl_placement *placement, bl_error *err);
 
 /* What planning came to (`result`): that there are tiles is said once a request, and not before the plan
  * works; of a budget that was refused, whether tiles help. */

@@ -198,7 +198,8 @@ static void hints_name_the_setting_and_the_number(void **state) {
 
 static bl_calibration_key key_for(const char *device) {
     static const char *const shapes[] = {"77", "2x64x64", "64x64", "96x96", "2x96x96", "96x96"};
-    return (bl_calibration_key){.device = device, .model = "sd15", .dtype = "bf16", .shapes = shapes};
+    static const char *const models[] = {"sd15", "sd15", "sd15", "sd15", "sd15", "sd15", "sd15", "sd15"};
+    return (bl_calibration_key){.device = device, .models = models, .dtype = "bf16", .shapes = shapes};
 }
 
 /* Plans with wrong figures on a machine that is twice as slow, learns, and plans again: within 15%. */

@@ -53,9 +53,9 @@ static bool good_seconds(double x) {
 #define GOOD_SECONDS "typeof(seconds) = 'real' AND seconds >= 0 AND seconds < 1e6"
 
 /* Parameters 1 to 5 of a statement about the blocks of a module at a shape. */
-static void bind_blocks(sqlite3_stmt *s, const bl_calibration_key *key, const bl_problem_module *m,
-                        const char *shape) {
-    const char *const values[] = {key->device, key->model, m->dtype, shape, m->name};
+static void bind_blocks(sqlite3_stmt *s, const bl_calibration_key *key, const char *model,
+                        const bl_problem_module *m, const char *shape) {
+    const char *const values[] = {key->device, model, m->dtype, shape, m->name};
     sqlite3_reset(s);
     for (int i = 0; i < 5; i++) {
         sqlite3_bind_text(s, i + 1, values[i], -1, SQLITE_STATIC);
@@ -63,10 +63,10 @@ static void bind_blocks(sqlite3_stmt *s, const bl_calibration_key *key, const bl
 }
 
 /* Reads all blocks of a phase at a level; false unless every one is known. */
-static bool read_blocks(sqlite3_stmt *s, const bl_calibration_key *key, const bl_problem_module *m,
-                        const char *shape, double *seconds) {
+static bool read_blocks(sqlite3_stmt *s, const bl_calibration_key *key, const char *model,
+                        const bl_problem_module *m, const char *shape, double *seconds) {
     int known = 0;
-    bind_blocks(s, key, m, shape);
+    bind_blocks(s, key, model, m, shape);
     while (sqlite3_step(s) == SQLITE_ROW) {
         int b = sqlite3_column_int(s, 0);
         double x = sqlite3_column_double(s, 1);
@@ -155,7 +155,7 @@ int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key,
             "SELECT block, seconds FROM blocks WHERE device = ?1 AND model = ?2 AND dtype = ?3 AND"
             " shape = ?4 AND module = ?5 ORDER BY block",
             -1, &s, NULL) == SQLITE_OK) {
-        for (int i = 0; i < p->phase_count; i++) {
+        for (int i = 0; i < p->listed_phases; i++) {
             bl_problem_phase *f = &p->phases[i];
             const bl_problem_module *m = &p->modules[f->module];
             unsigned measured = 0; /* bits of levels */
@@ -168,7 +168,7 @@ int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key,
             for (int l = 0; l < f->level_count && key->shapes[i]; l++) {
                 char shape[256];
                 shape_text(shape, sizeof shape, key->shapes[i], l);
-                if (read_blocks(s, key, m, shape, seconds)) {
+                if (read_blocks(s, key, key->models[i], m, shape, seconds)) {
                     memcpy(f->levels[l].block_seconds, seconds, bytes);
                     measured |= 1u << l;
                 }
@@ -200,9 +200,9 @@ int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key,
 }
 
 /* Adds a figure to what is known. */
-static bool learn_block(sqlite3_stmt *s, const bl_calibration_key *key, const char *shape,
+static bool learn_block(sqlite3_stmt *s, const bl_calibration_key *key, const char *model, const char *shape,
                         const bl_problem_module *m, int block, double seconds) {
-    bind_blocks(s, key, m, shape);
+    bind_blocks(s, key, model, m, shape);
     sqlite3_bind_int(s, 6, block);
     sqlite3_bind_double(s, 7, seconds);
     return sqlite3_step(s) == SQLITE_DONE;
@@ -227,7 +227,7 @@ static bool learn_phase(sqlite3_stmt *s, const bl_calibration_key *key, const bl
     for (int b = 0; b < m->block_count && fine; b++) {
         /* The first run touches memory that is new, so it counts only where it is the only one. */
         double seconds = count[b] > 1 ? rest[b] / (count[b] - 1) : first[b];
-        fine = !count[b] || learn_block(s, key, shape, m, b, seconds);
+        fine = !count[b] || learn_block(s, key, key->models[phase], shape, m, b, seconds);
     }
     free(first);
     free(rest);

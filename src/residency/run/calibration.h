@@ -15,10 +15,12 @@ typedef struct bl_calibration bl_calibration;
 
 /* Everything that a measurement depends on beside the block itself. Strings are borrowed. */
 typedef struct bl_calibration_key {
-    const char *device;        /* caps.name: "AMD EPYC ..., avx512_bf16, 2 threads" */
-    const char *model;         /* "sdxl" */
-    const char *dtype;         /* "bf16": copies are known by it, blocks by that of their module */
-    const char *const *shapes; /* [phase_count] of the problem: "2x128x128"; NULL entries are never known */
+    const char *device; /* caps.name: "AMD EPYC ..., avx512_bf16, 2 threads" */
+    const char *dtype;  /* "bf16": copies are known by it, blocks by that of their module */
+    /* [listed_phases] of the problem: what the phase's model is, "sdxl", and its shape, "2x128x128"; shapes
+     * that are NULL are never known */
+    const char *const *models;
+    const char *const *shapes;
 } bl_calibration_key;
 
 /* `path` NULL: kept in memory only. A file that is damaged, or not one of ours, is renamed to PATH.damaged
