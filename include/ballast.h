@@ -194,7 +194,7 @@ typedef struct ballast_latents {
 
 typedef struct ballast_progress {
     size_t struct_size;
-    const char *stage; /* "prompt", "denoise", "decode", "upscale", "encode", "hires" */
+    const char *stage; /* "prompt", "denoise", "decode", "upscale", "encode", "hires", "hash" */
     int step, steps;   /* within the stage; 0 of 0 where it has none */
     int image, images; /* first picture of the batch now in work, pictures of the request */
     double seconds;    /* since the stage began */

@@ -14,8 +14,8 @@ static const char *schedule_label(bl_schedule_id id) {
     return labels[id] ? labels[id] : bl_schedule_name(id);
 }
 
-int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, uint64_t seed, int index, int width,
-                int height, bl_error *err) {
+int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, const char *hash, uint64_t seed,
+                int index, int width, int height, bl_error *err) {
     const ballast_generate_options *o = r->o;
     bl_parameters p = {.prompt = o->prompt,
                        .negative = o->negative_prompt,
@@ -26,8 +26,7 @@ int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, uint64_t 
                        .seed = seed,
                        .width = width,
                        .height = height,
-                       /* waited for: whether a file has it must not be a race */
-                       .model_hash = bl_model_hash_get(m->hash),
+                       .model_hash = hash,
                        .model = m->model_name,
                        .vae = m->vae_name,
                        .variation_seed = o->variation_seed + (uint64_t)index,

@@ -4,8 +4,9 @@
 
 #include "pipeline/generate.h"
 
-/* Of picture `index` of the request, width x height pixels. Caller frees *out with free(). */
-int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, uint64_t seed, int index, int width,
-                int height, bl_error *err);
+/* Of picture `index` of the request, width x height pixels. `hash`: of the model's file, or NULL. Caller
+ * frees *out with free(). */
+int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, const char *hash, uint64_t seed,
+                int index, int width, int height, bl_error *err);
 
 #endif

@@ -227,12 +227,34 @@ static int upscale(bl_job *j, bl_error *err) {
     return 0;
 }
 
+/* What the picture names its model by. Waited for: whether a file has it must not be a race. */
+static int wait_for_hash(bl_job *j, const char **digits, bl_error *err) {
+    *digits = NULL;
+    if (!bl_model_hash_known(j->p->hash)) {
+        int result = enter(j, "hash", 0, err);
+        if (result) {
+            return result;
+        }
+    }
+    double began = bl_generation_now(j->generation);
+    bool known = bl_model_hash_known(j->p->hash);
+    int result = bl_model_hash_wait(digits, j->p->hash, poll_cancel, j, err);
+    if (!known) {
+        bl_generation_host(j->generation, "hash", began);
+    }
+    return result;
+}
+
 /* Gives the finished picture to the caller. */
-static int show(const bl_job *j, const uint8_t *rgb, int index, bl_error *err) {
+static int show(bl_job *j, const uint8_t *rgb, int index, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
     char *text = NULL;
+    const char *hash;
     int width = j->width * bl_job_family(j)->downscale, height = j->height * bl_job_family(j)->downscale;
-    int result = bl_describe(&text, j->p, &j->r, seed_of(j, index), index, width, height, err);
+    int result = wait_for_hash(j, &hash, err);
+    if (!result) {
+        result = bl_describe(&text, j->p, &j->r, hash, seed_of(j, index), index, width, height, err);
+    }
     if (result) {
         return result;
     }

@@ -1,7 +1,5 @@
 #include "pipeline/model_hash.h"
 
-#include "checkpoint/hash.h"
-
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -26,6 +24,8 @@ struct bl_model_hash {
     struct stat file;
     bool small, running;
     pthread_t thread;
+    bl_hash
+        *work; /* how far it has come; NULL: done, or there is nothing to hash. Of the thread while it runs */
     atomic_bool stop, known;
     char hash[BL_HASH_TEXT], first[digits + 1]; /* written before `known` is set, only read afterwards */
 };
@@ -91,15 +91,26 @@ static void publish(bl_model_hash *h) {
     atomic_store(&h->known, true);
 }
 
-static void compute(bl_model_hash *h) {
-    char hash[BL_HASH_TEXT];
+/* Goes on hashing. The file is one that changed meanwhile, or cannot be read any more: then it has no hash.
+ */
+static int go_on(bl_model_hash *h, bl_hash_stop *stop, void *payload, bl_error *err) {
+    char text[BL_HASH_TEXT];
     struct stat after;
-    if (!bl_file_hash(hash, h->path, &h->stop, NULL) && !stat(h->path, &after) &&
-        same_file(&h->file, &after)) {
-        memcpy(h->hash, hash, sizeof hash);
+    int result = h->work ? bl_hash_go_on(text, h->work, stop, payload, err) : 0;
+    if (result == BL_E_CANCELLED) {
+        return result;
+    }
+    if (h->work && !result && !stat(h->path, &after) && same_file(&h->file, &after)) {
+        memcpy(h->hash, text, sizeof text);
         remember(h);
         publish(h);
     }
+    bl_hash_close(&h->work);
+    return 0;
+}
+
+static int is_told(void *payload) {
+    return atomic_load(&((bl_model_hash *)payload)->stop);
 }
 
 static void *work(void *payload) {
@@ -107,7 +118,7 @@ static void *work(void *payload) {
     if (!h->small) { /* this thread alone: it gets what nobody else wants, of the disk too */
         sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0});
     }
-    compute(h);
+    go_on(h, is_told, h, NULL);
     return NULL;
 }
 
@@ -139,7 +150,7 @@ bl_model_hash *bl_model_hash_start(const char *path, const char *cache_dir) {
     h->small = h->file.st_size < small_bytes;
     if (recall(h)) {
         publish(h);
-    } else {
+    } else if (!bl_hash_open(&h->work, h->path, NULL)) {
         start_thread(h);
     }
     return h;
@@ -152,21 +163,34 @@ static void join(bl_model_hash *h) {
     }
 }
 
-const char *bl_model_hash_get(bl_model_hash *h) {
+bool bl_model_hash_known(const bl_model_hash *h) {
+    return !h || atomic_load(&h->known);
+}
+
+int bl_model_hash_wait(const char **text, bl_model_hash *h, bl_hash_stop *stop, void *payload,
+                       bl_error *err) {
+    int result = 0;
+    *text = NULL;
     if (!h) {
-        return NULL;
+        return 0;
     }
-    if (!h->small && !atomic_load(&h->known)) {
-        /* On a busy machine the thread might never end, and none takes back a priority that it gave up. */
-        atomic_store(&h->stop, true);
+    if (!atomic_load(&h->known)) {
+        /* On a busy machine the thread might never end, and none takes back a priority that it gave up: this
+         * one goes on where it stands. */
+        atomic_store(&h->stop, !h->small);
         join(h);
         atomic_store(&h->stop, false);
         if (!atomic_load(&h->known)) {
-            compute(h);
+            result = go_on(h, stop, payload, err);
+        }
+        if (result) {
+            start_thread(h); /* for the next picture */
+            return result;
         }
     }
     join(h);
-    return atomic_load(&h->known) ? h->first : NULL;
+    *text = atomic_load(&h->known) ? h->first : NULL;
+    return 0;
 }
 
 void bl_model_hash_close(bl_model_hash **out) {
@@ -174,6 +198,7 @@ void bl_model_hash_close(bl_model_hash **out) {
     if (h) {
         atomic_store(&h->stop, true);
         join(h);
+        bl_hash_close(&h->work);
         free(h->path);
         free(h->list_path);
         free(h);

@@ -8,6 +8,10 @@
 #ifndef BALLAST_PIPELINE_MODEL_HASH_H
 #define BALLAST_PIPELINE_MODEL_HASH_H
 
+#include "checkpoint/hash.h"
+
+#include <stdbool.h>
+
 typedef struct bl_model_hash bl_model_hash;
 
 /* Looks the file up, and starts hashing it if it is not known. `cache_dir`: an existing folder, copied; NULL:
@@ -15,9 +19,14 @@ typedef struct bl_model_hash bl_model_hash;
  * reason not to make them. Owner: the caller; bl_model_hash_close. */
 bl_model_hash *bl_model_hash_start(const char *path, const char *cache_dir);
 
-/* Ten hexadecimal digits; waits until they are known. NULL if the file cannot be read or changes meanwhile.
- * Borrowed; valid until the close. `h` may be NULL. */
-const char *bl_model_hash_get(bl_model_hash *h);
+/* Whether there is nothing to wait for. `h` may be NULL. */
+bool bl_model_hash_known(const bl_model_hash *h);
+
+/* *digits: ten hexadecimal digits, borrowed until the close; NULL if `h` is, or the file cannot be read or
+ * changes meanwhile. Waits until they are known, by going on with the hashing in this thread; `stop` as in
+ * bl_hash_go_on: BL_E_CANCELLED, and the background goes on from there. */
+int bl_model_hash_wait(const char **digits, bl_model_hash *h, bl_hash_stop *stop, void *payload,
+                       bl_error *err);
 
 /* Stops the hashing, within milliseconds. Sets *h to NULL; NULL inside is fine. */
 void bl_model_hash_close(bl_model_hash **h);

@@ -11,6 +11,7 @@ static ballast_model *model;
 static ballast_context_options context_options;
 static ballast_model_options model_options;
 static ballast_generate_options request;
+static ballast_placement_options placement_options;
 static ballast_plan_options plan_options;
 static ballast_png_options png_options;
 static char *text, *more_text;
@@ -32,6 +33,7 @@ static void set_all(void) {
     model_options.path = path;
     request = studio_request();
     request.steps = 1;
+    ballast_placement_options_init(&placement_options, sizeof placement_options);
     ballast_plan_options_init(&plan_options, sizeof plan_options);
     ballast_png_options_init(&png_options, sizeof png_options);
     png_options.rgb = pixels;
@@ -98,15 +100,19 @@ static void free_all(int out) {
     ROW(ballast_context_options_init, options, 0, 0, NOTHING(ballast_context_options_init(NULL, 64)))      \
     ROW(ballast_model_options_init, options, 0, 0, NOTHING(ballast_model_options_init(NULL, 64)))          \
     ROW(ballast_generate_options_init, options, 0, 0, NOTHING(ballast_generate_options_init(NULL, 64)))    \
+    ROW(ballast_placement_options_init, options, 0, 0, NOTHING(ballast_placement_options_init(NULL, 64)))  \
     ROW(ballast_plan_options_init, options, 0, 0, NOTHING(ballast_plan_options_init(NULL, 64)))            \
     ROW(ballast_png_options_init, options, 0, 0, NOTHING(ballast_png_options_init(NULL, 64)))              \
     ROW(ballast_context_open, out, -1, 0, ballast_context_open(NULL, &context_options, err))               \
     ROW(ballast_context_open, options, 0, CONTEXT, ballast_context_open(&context, NULL, err))              \
     ROW(ballast_context_close, context, 0, 0, ballast_context_close(NULL))                                 \
+    ROW(ballast_context_place, context, -1, 0, ballast_context_place(NULL, &placement_options, err))       \
+    ROW(ballast_context_place, options, 0, 0, ballast_context_place(shop.context, NULL, err))              \
     ROW(ballast_model_open, out, -1, 0, ballast_model_open(NULL, shop.context, &model_options, err))       \
     ROW(ballast_model_open, context, -1, MODEL, ballast_model_open(&model, NULL, &model_options, err))     \
     ROW(ballast_model_open, options, -1, MODEL, ballast_model_open(&model, shop.context, NULL, err))       \
     ROW(ballast_model_close, model, 0, 0, ballast_model_close(NULL))                                       \
+    ROW(ballast_model_release, model, -1, 0, ballast_model_release(NULL, err))                             \
     ROW(ballast_cancel, model, 0, 0, ballast_cancel(NULL))                                                 \
     ROW(ballast_model_inspect, json, -1, 0, ballast_model_inspect(NULL, shop.model, 0, 0, err))            \
     ROW(ballast_model_inspect, model, -1, TEXT, ballast_model_inspect(&text, NULL, 0, 0, err))             \

@@ -19,6 +19,9 @@ static void init_model(void *o, size_t size) {
 static void init_generate(void *o, size_t size) {
     ballast_generate_options_init(o, size);
 }
+static void init_placement(void *o, size_t size) {
+    ballast_placement_options_init(o, size);
+}
 static void init_plan(void *o, size_t size) {
     ballast_plan_options_init(o, size);
 }
@@ -42,6 +45,9 @@ static int call_model(studio *s, const void *o, ballast_error *err) {
 static int call_generate(studio *s, const void *o, ballast_error *err) {
     return ballast_generate(NULL, s->model, o, err);
 }
+static int call_placement(studio *s, const void *o, ballast_error *err) {
+    return ballast_context_place(s->context, o, err);
+}
 static int call_plan(studio *s, const void *o, ballast_error *err) {
     ballast_generate_options g = studio_request();
     return ballast_plan(NULL, NULL, s->model, &g, o, err);
@@ -59,6 +65,7 @@ static const kind kinds[] = {
     {"context", sizeof(ballast_context_options), init_context, call_context},
     {"model", sizeof(ballast_model_options), init_model, call_model},
     {"generate", sizeof(ballast_generate_options), init_generate, call_generate},
+    {"placement", sizeof(ballast_placement_options), init_placement, call_placement},
     {"plan", sizeof(ballast_plan_options), init_plan, call_plan},
     {"png", sizeof(ballast_png_options), init_png, call_png},
 };

@@ -45,7 +45,11 @@ static int write_file(const char *path, bl_error *err) {
 
 static int hash_file(const char *path, bl_error *err) {
     char out[BL_HASH_TEXT];
-    return bl_file_hash(out, path, NULL, err);
+    bl_hash *h;
+    int rc = bl_hash_open(&h, path, err);
+    rc = rc ? rc : bl_hash_go_on(out, h, NULL, NULL, err);
+    bl_hash_close(&h);
+    return rc;
 }
 
 /* Lets the first, the second (or every `step`th), ... allocation fail until all succeed. */

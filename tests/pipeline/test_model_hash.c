@@ -35,7 +35,8 @@ static const char first_of_abc[] = "ba7816bf8f";
 
 static void expect(const char *digits, const char *cache_dir) {
     bl_model_hash *h = bl_model_hash_start(model, cache_dir);
-    const char *got = bl_model_hash_get(h);
+    const char *got;
+    assert_int_equal(bl_model_hash_wait(&got, h, NULL, NULL, NULL), 0);
     if (digits) {
         assert_non_null(got);
         assert_string_equal(got, digits);
@@ -80,7 +81,10 @@ static void links_lead_to_the_same_entry(void **state) {
     mark_list();
     assert_int_equal(symlink(model, link), 0);
     bl_model_hash *h = bl_model_hash_start(link, folder);
-    assert_string_equal(bl_model_hash_get(h), "0123456789");
+    const char *got;
+    assert_true(bl_model_hash_known(h));
+    assert_int_equal(bl_model_hash_wait(&got, h, NULL, NULL, NULL), 0);
+    assert_string_equal(got, "0123456789");
     bl_model_hash_close(&h);
 }
 
@@ -135,7 +139,8 @@ static void a_large_file_is_waited_for_and_remembered(void **state) {
     (void)state;
     assert_int_equal(truncate(model, (off_t)400 << 20), 0);
     bl_model_hash *h = bl_model_hash_start(model, folder);
-    const char *got = bl_model_hash_get(h);
+    const char *got;
+    assert_int_equal(bl_model_hash_wait(&got, h, NULL, NULL, NULL), 0);
     assert_non_null(got);
     char digits[16];
     snprintf(digits, sizeof digits, "%s", got);
@@ -143,11 +148,36 @@ static void a_large_file_is_waited_for_and_remembered(void **state) {
     expect(digits, folder);
 }
 
+static int third_call(void *payload) {
+    int *calls = payload;
+    return ++*calls == 3;
+}
+
+/* Whoever waits for a large file may stop waiting; the next one has less to wait for, and the same hash. */
+static void waiting_can_be_stopped(void **state) {
+    (void)state;
+    bl_error err = {0};
+    const char *got;
+    int calls = 0;
+    assert_int_equal(truncate(model, (off_t)2 << 30), 0);
+    bl_model_hash *h = bl_model_hash_start(model, folder);
+    assert_int_equal(bl_model_hash_wait(&got, h, third_call, &calls, &err), BL_E_CANCELLED);
+    assert_null(got);
+    assert_int_equal(calls, 3);
+    assert_int_equal(bl_model_hash_wait(&got, h, NULL, NULL, &err), 0);
+    assert_non_null(got);
+    bl_model_hash_close(&h);
+    assert_int_equal(access(list, F_OK), 0);
+}
+
 static void no_file_has_no_hash(void **state) {
     (void)state;
     assert_null(bl_model_hash_start("/nowhere/at/all.safetensors", folder));
     assert_null(bl_model_hash_start(folder, folder));
-    assert_null(bl_model_hash_get(NULL));
+    const char *got;
+    assert_int_equal(bl_model_hash_wait(&got, NULL, NULL, NULL, NULL), 0);
+    assert_null(got);
+    assert_true(bl_model_hash_known(NULL));
     bl_model_hash *none = NULL;
     bl_model_hash_close(&none);
 }
@@ -162,6 +192,7 @@ int main(void) {
                                        CASE(a_list_does_not_grow_for_ever),
                                        CASE(closing_stops_a_large_file),
                                        CASE(a_large_file_is_waited_for_and_remembered),
+                                       CASE(waiting_can_be_stopped),
                                        CASE(no_file_has_no_hash)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

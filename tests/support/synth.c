@@ -271,7 +271,11 @@ static void check_digest(const char *path, const json_t *weights, const char *na
     const char *expected = json_string_value(json_object_get(json_object_get(weights, "sha256"), name));
     char digest[BL_HASH_TEXT];
     bl_error err;
-    if (bl_file_hash(digest, path, NULL, &err)) {
+    bl_hash *h;
+    int rc = bl_hash_open(&h, path, &err);
+    rc = rc ? rc : bl_hash_go_on(digest, h, NULL, NULL, &err);
+    bl_hash_close(&h);
+    if (rc) {
         fail_msg("%s", err.message);
     }
     if (!expected || strcmp(digest, expected) != 0) {
