@@ -273,12 +273,12 @@ typedef struct ballast_generate_options {
 
 BALLAST_API void ballast_generate_options_init(ballast_generate_options *options, size_t struct_size);
 
-/* A generation that may come next: a queue's next ones are certain (weight 1) and come in their order; of
- * what is only likely, the weights are likelihoods and add up to 1 at most. Certain ones stand first. */
+/* A generation that may come next: a queue's next ones are certain (likelihood 1) and come in their order; of
+ * the others one comes next, and their likelihoods add up to 1 at most. Certain ones stand first. */
 typedef struct ballast_expected {
     ballast_model *model; /* of the same context */
     const ballast_generate_options *options;
-    double weight;
+    double likelihood;
 } ballast_expected;
 
 /* Makes the pictures; each goes to the `image` callback as soon as it is finished. *report (may be NULL)

@@ -54,22 +54,22 @@ static int take_expected(bl_expected **out, const ballast_model *model, const ba
     int result = o->next_count && !list ? bl_fail_memory(err, "what is expected next", sizeof *list) : 0;
     for (size_t i = 0; i < o->next_count && !result; i++) {
         const ballast_expected *x = &o->next[i];
-        sum += x->weight < 1 ? x->weight : 0;
+        sum += x->likelihood < 1 ? x->likelihood : 0;
         if (!x->model || !x->options || x->model->context != model->context) {
             result = bl_fail(err, BL_E_ARGUMENT,
                              "next[%zu]: a model of the same context and its options are needed", i);
-        } else if (!(x->weight > 0 && x->weight <= 1) || sum > 1 + 1e-9 ||
-                   (i && x->weight == 1 && x[-1].weight < 1)) {
-            result =
-                bl_fail(err, BL_E_ARGUMENT,
-                        "next[%zu]: a weight of %g; certain ones (1) stand first, those of the others add "
-                        "up to 1 at most",
-                        i, x->weight);
+        } else if (!(x->likelihood > 0 && x->likelihood <= 1) || sum > 1 + 1e-9 ||
+                   (i && x->likelihood == 1 && x[-1].likelihood < 1)) {
+            result = bl_fail(
+                err, BL_E_ARGUMENT,
+                "next[%zu]: a likelihood of %g; certain ones (1) stand first, those of the others add "
+                "up to 1 at most",
+                i, x->likelihood);
         } else {
             result = bl_take_generate_options(&list[i].options, x->options, err);
             bl_place_fill(&list[i].options, model->context);
             list[i].pipeline = pipeline_of(x->model);
-            list[i].weight = x->weight;
+            list[i].likelihood = x->likelihood;
         }
     }
     if (result) {

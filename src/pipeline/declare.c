@@ -140,7 +140,7 @@ int bl_job_expect(bl_job *j, const bl_placement *placement, bl_error *err) {
             result = result ? result : declare_phases(f, err);
         }
         if (!result) {
-            bl_generation_follow(j->generation, f->generation, x->weight);
+            bl_generation_follow(j->generation, f->generation, x->likelihood);
         }
     }
     return result;

@@ -27,7 +27,7 @@ typedef struct bl_pipeline {
 typedef struct bl_expected {
     bl_pipeline pipeline;
     ballast_generate_options options;
-    double weight;
+    double likelihood;
 } bl_expected;
 
 /* Runs the whole request. *report (may be NULL) becomes a new JSON object. */

@@ -71,10 +71,10 @@ int bl_generation_phase(bl_generation *g, const char *name, const char *stage, b
     return g->declared_count++;
 }
 
-void bl_generation_follow(bl_generation *g, const bl_generation *next, double weight) {
+void bl_generation_follow(bl_generation *g, const bl_generation *next, double likelihood) {
     if (g->follower_count < BL_PROBLEM_FOLLOWERS) {
         g->followers[g->follower_count] = next;
-        g->weights[g->follower_count++] = weight;
+        g->likelihoods[g->follower_count++] = likelihood;
     }
 }
 
@@ -184,7 +184,7 @@ static int add_followers(bl_generation *g, bl_error *err) {
         }
         if (!result) {
             result =
-                bl_problem_add_follower(g->problem, g->problem->generation_count - 1, g->weights[i], err);
+                bl_problem_add_follower(g->problem, g->problem->generation_count - 1, g->likelihoods[i], err);
         }
     }
     return result;
@@ -218,6 +218,29 @@ static int choose_budget(bl_problem *p, const bl_placement *placement, uint64_t 
     return 0;
 }
 
+/* Prepares further arena levels where the first, beside all weights, is more than the budget: elsewhere
+ * nobody will ask for them. */
+static int prepare_levels(bl_generation *g, bl_error *err) {
+    uint64_t weights = 0;
+    int result = 0;
+    for (int m = 0; m < g->problem->module_count; m++) {
+        for (int b = 0; b < g->problem->modules[m].block_count; b++) {
+            weights += g->problem->modules[m].blocks[b].bytes;
+        }
+    }
+    uint64_t room = g->problem->budget_bytes > weights ? g->problem->budget_bytes - weights : 0;
+    for (int i = 0; i <= g->follower_count && !result; i++) {
+        const bl_generation *of = i ? g->followers[i - 1] : g;
+        for (int k = 0; k < of->declared_count && !result; k++) {
+            bl_prepared *p = of->declared[k].prepared;
+            if (g->all_levels || p->info[0].arena_bytes > room) {
+                result = bl_modules_prepare_levels(of->modules, p, err);
+            }
+        }
+    }
+    return result;
+}
+
 bl_calibration_key bl_generation_key(const bl_generation *g) {
     return (bl_calibration_key){.device = g->caps.name,
                                 .dtype = bl_dtype_name(bl_modules_given(g->modules)->dtype),
@@ -238,6 +261,9 @@ int bl_generation_problem(bl_generation *g, const bl_placement *placement, bl_er
         g->caps = *bl_memory_caps(g->memory);
         g->problem->process_bytes = beside_region(&g->caps, g->problem, placement);
         result = choose_budget(g->problem, placement, g->caps.free_bytes, err);
+    }
+    if (!result) {
+        result = prepare_levels(g, err);
     }
     if (!result) {
         result = add_phases(g, g, err);
@@ -315,6 +341,10 @@ int bl_generation_start(bl_generation *g, const bl_placement *placement, bl_gene
         result = bl_start(&g->plan, executor, g->problem, &g->settings, prepare_phases, g, &g->ledger,
                           bl_generation_log(g), err);
         g->running = !result;
+    }
+    if (result == BL_E_BUDGET && !g->all_levels) { /* the device had less than the budget that was there */
+        g->all_levels = true;
+        return bl_generation_start(g, placement, poll, payload, err);
     }
     if (!result) {
         tell_levels(g);

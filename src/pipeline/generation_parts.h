@@ -23,12 +23,13 @@ struct bl_generation {
     /* [listed_phases] of the problem, those of followers behind its own: for the calibration */
     const char *shapes[BL_PROBLEM_PHASES], *models[BL_PROBLEM_PHASES];
     const bl_generation *followers[BL_PROBLEM_FOLLOWERS]; /* borrowed: declared and never started */
-    double weights[BL_PROBLEM_FOLLOWERS];
+    double likelihoods[BL_PROBLEM_FOLLOWERS];
     int follower_count;
     bl_module listed[BL_PROBLEM_MODULES]; /* [listed_count] which module of the model the problem's are;
                                              behind them stand those of other models */
     int listed_count;
     bl_offload_settings settings;
+    bool all_levels;  /* phases are prepared at all of their arena levels, whatever the budget */
     int phases_known; /* to the calibration */
     bl_problem *problem;
     bl_plan *plan;

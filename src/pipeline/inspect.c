@@ -73,7 +73,13 @@ static int add_module(json_t *list, bl_modules *modules, const bl_opened *m, con
     uint64_t bytes, packed;
     bl_prepared *prepared = NULL;
     int result = key ? bl_modules_take(&prepared, modules, m->module, *key, err) : 0;
+    if (!result && prepared) {
+        result = bl_modules_prepare_levels(modules, prepared, err);
+    }
     if (result) {
+        if (prepared) {
+            bl_modules_give(modules, prepared);
+        }
         return result;
     }
     list_dtypes(dtypes, sizeof dtypes, m->reference, ckpt, &tensors, &bytes);

@@ -301,25 +301,31 @@ static int check_size(bl_modules *m, const bl_graph *g, bl_error *err) {
     return 0;
 }
 
-/* Prepares the graph at every level that has a smaller arena than the one before. */
-static int prepare_levels(bl_prepared *p, bl_modules *m, bl_error *err) {
-    int levels = bl_memory_caps(m->o.memory)->arena_levels;
-    for (int l = 0; l < levels && l < BL_PROBLEM_LEVELS; l++) {
-        bl_prepare_options options = {.arena_level = l};
-        bl_executable *x = NULL;
-        int result = bl_device_prepare(&x, m->device, p->opened->device, p->graph, &options, err);
-        if (result) {
-            return result;
-        }
-        bl_exec_info info = bl_device_executable_info(m->device, x);
-        if (p->level_count && info.arena_bytes >= p->info[p->level_count - 1].arena_bytes) {
-            bl_device_executable_close(m->device, x);
-            continue;
-        }
-        p->executable[p->level_count] = x;
-        p->info[p->level_count++] = info;
+/* Prepares the next level of the device; one whose arena is no smaller than that of the one before is left
+ * out. */
+static int prepare_next(bl_prepared *p, bl_modules *m, bl_error *err) {
+    bl_prepare_options options = {.arena_level = p->tried++};
+    bl_executable *x = NULL;
+    int result = bl_device_prepare(&x, m->device, p->opened->device, p->graph, &options, err);
+    if (result) {
+        return result;
     }
+    bl_exec_info info = bl_device_executable_info(m->device, x);
+    if (p->level_count && info.arena_bytes >= p->info[p->level_count - 1].arena_bytes) {
+        bl_device_executable_close(m->device, x);
+        return 0;
+    }
+    p->executable[p->level_count] = x;
+    p->info[p->level_count++] = info;
     return 0;
+}
+
+int bl_modules_prepare_levels(bl_modules *m, bl_prepared *p, bl_error *err) {
+    int levels = bl_memory_caps(m->o.memory)->arena_levels, result = 0;
+    while (p->tried < levels && p->tried < BL_PROBLEM_LEVELS && !result) {
+        result = prepare_next(p, m, err);
+    }
+    return result;
 }
 
 static int prepare(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key, bl_error *err) {
@@ -337,7 +343,7 @@ static int prepare(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_
         result = check_size(m, p->graph, err);
     }
     if (!result) {
-        result = prepare_levels(p, m, err);
+        result = prepare_next(p, m, err);
     }
     if (result) {
         close_prepared(m, p);

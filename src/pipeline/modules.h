@@ -56,7 +56,8 @@ typedef struct bl_opened {
  * device changes. BL_E_UNSUPPORTED if the checkpoint has none. Borrowed. */
 int bl_modules_find(const bl_opened **out, bl_modules *m, bl_module module, int clip_skip, bl_error *err);
 
-/* A graph at one shape, ready to run at each of its arena levels. */
+/* A graph at one shape, ready to run at level 0 and at those of the higher arena levels that were asked for.
+ */
 typedef struct bl_prepared {
     const bl_opened *opened;
     bl_shape_key key;
@@ -64,6 +65,7 @@ typedef struct bl_prepared {
     bl_executable *executable[BL_PROBLEM_LEVELS];
     bl_exec_info info[BL_PROBLEM_LEVELS];
     int level_count;
+    int tried;     /* levels of the device looked at so far */
     uint64_t used; /* when last */
     int holders;   /* generations that have it in hand */
 } bl_prepared;
@@ -71,6 +73,8 @@ typedef struct bl_prepared {
 /* The graph of this shape, prepared; made if it is not there. Stays as it is until it is given back. */
 int bl_modules_take(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key, bl_error *err);
 void bl_modules_give(bl_modules *m, bl_prepared *p);
+/* Prepares all levels that have smaller arenas: who has room for the largest does not need them. */
+int bl_modules_prepare_levels(bl_modules *m, bl_prepared *p, bl_error *err);
 
 const bl_modules_options *bl_modules_given(const bl_modules *m);
 /* What a module computes in. */

@@ -172,6 +172,7 @@ int bl_tell_plan(json_t **out, char **text, bl_generation *g, const bl_placement
     char *head = NULL, *all = NULL;
     size_t all_bytes = 0;
     json_t *object = NULL;
+    g->all_levels = true; /* the smallest budget is told, and other budgets are asked about */
     int result = bl_generation_problem(g, placement, err);
     if (!result) {
         result = bl_plan_steady(&plan, g->problem, &g->settings, err);

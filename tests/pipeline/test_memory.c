@@ -222,7 +222,7 @@ static void test_what_is_expected_next(void **state) {
         uint64_t first = figure_of_plan(&h, 0, &o, "working_set_bytes");
         rig_size budget = rig_bytes(first + figure_of_plan(&h, 1, &o, "working_set_bytes") / 2);
         o.budget = next.budget = budget.text;
-        ballast_expected list[2] = {{.options = &next, .weight = 1}, {.options = &next, .weight = 1}};
+        ballast_expected list[2] = {{.options = &next, .likelihood = 1}, {.options = &next, .likelihood = 1}};
         for (int i = 0; i < 8; i++) {
             list[0].model = h.models[(i + 1) % 2];
             list[1].model = h.models[i % 2];
@@ -231,11 +231,11 @@ static void test_what_is_expected_next(void **state) {
             picture(&h, i % 2, o, &moved, &peak);
             sum[knows] += i < 2 ? 0 : moved;
         }
-        list[0].weight = 0;
+        list[0].likelihood = 0;
         o.next_count = 1;
         assert_int_equal(ballast_generate(NULL, h.models[0], &o, &err), BALLAST_E_ARGUMENT);
         assert_non_null(strstr(err.message, "next[0]"));
-        list[0] = (ballast_expected){.options = &next, .weight = 1};
+        list[0] = (ballast_expected){.options = &next, .likelihood = 1};
         assert_int_equal(ballast_generate(NULL, h.models[0], &o, &err), BALLAST_E_ARGUMENT);
         close_house(&h);
     }
