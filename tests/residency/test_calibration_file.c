@@ -58,8 +58,8 @@ static bl_problem *small_problem(double seconds) {
 }
 
 static bl_calibration_key key_of(void) {
-    static const char *const names[] = {"1x8x8"};
-    return (bl_calibration_key){.device = "d", .model = "m", .dtype = "bf16", .shapes = names};
+    static const char *const names[] = {"1x8x8"}, *const models[] = {"m"};
+    return (bl_calibration_key){.device = "d", .models = models, .dtype = "bf16", .shapes = names};
 }
 
 /* Opens the file and learns from one generation. 0, or the error. */
