@@ -106,8 +106,8 @@ static int add_to_memory(bl_modules *m, bl_opened *x, bl_error *err) {
         snprintf(blocks[b].name, sizeof blocks[b].name, "%.63s", x->reference->blocks[b].name);
         blocks[b].bytes = costs[b].packed_bytes;
         blocks[b].source_bytes = costs[b].source_bytes;
-        blocks[b].copy_seconds = -1;
-        blocks[b].resident_at = BL_NOWHERE;
+        blocks[b].copy_seconds = blocks[b].load_seconds = -1;
+        blocks[b].resident_at = blocks[b].stored_at = BL_NOWHERE;
     }
     bl_memory_module known = {.device = x->device,
                               .name = bl_module_name(x->module),

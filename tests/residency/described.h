@@ -46,6 +46,10 @@ static inline void described_finish(bl_problem *p, const bl_sim_card *card) {
     p->copy_rate = card->copy_rate;
     p->copy_latency = card->copy_latency;
     p->async_copy = !card->shares_cores;
+    p->has_store = card->host_bytes > 0;
+    p->host_bytes = card->host_bytes;
+    p->load_rate = card->file_rate;
+    p->load_latency = card->file_latency;
     bl_problem_set_repeats(p, true);
     CHECK(bl_problem_finish(p, &described_error));
 }
@@ -68,8 +72,8 @@ static inline bl_problem *described_model(const char *name, const bl_sim_card *c
         json_array_foreach(json_object_get(m, "blocks"), k, v) {
             snprintf(blocks[k].name, sizeof blocks[k].name, "%s", json_string_value(json_array_get(v, 0)));
             blocks[k].bytes = blocks[k].source_bytes = (uint64_t)json_integer_value(json_array_get(v, 1));
-            blocks[k].copy_seconds = -1;
-            blocks[k].resident_at = BL_NOWHERE;
+            blocks[k].copy_seconds = blocks[k].load_seconds = -1;
+            blocks[k].resident_at = blocks[k].stored_at = BL_NOWHERE;
         }
         int number;
         CHECK(bl_problem_add_module(&number, p, json_string_value(json_object_get(m, "name")), "bf16", blocks,
@@ -112,6 +116,7 @@ static inline void machine_open(described_machine *x, const bl_problem *p, const
         bl_block_cost *costs = calloc((size_t)n, sizeof *costs);
         for (int b = 0; b < n; b++) {
             costs[b].packed_bytes = p->modules[m].blocks[b].bytes;
+            costs[b].source_bytes = p->modules[m].blocks[b].source_bytes;
         }
         CHECK(bl_sim_module_describe(&x->modules[m], x->device, costs, n, &described_error));
         free(costs);
@@ -162,6 +167,7 @@ static inline int machine_run(described_machine *x, const bl_problem *p, const b
 /* The ledger must say what the plan said: bytes equal, peak equal, seconds equal but for rounding. */
 static inline void ledger_matches(const described_machine *x, const bl_plan *plan) {
     assert_true(x->ledger.moved_bytes == plan->moved_bytes);
+    assert_true(x->ledger.loaded_bytes == plan->loaded_bytes);
     assert_true(x->ledger.peak_bytes == plan->peak_bytes);
     assert_int_equal(x->ledger.phase_count, plan->phase_count);
     for (int i = 0; i < plan->phase_count; i++) {

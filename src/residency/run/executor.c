@@ -1,37 +1,9 @@
-#include "residency/run/executor.h"
+#include "residency/run/executor_parts.h"
 
-#include "residency/run/inflight.h"
 #include "residency/run/move_debug.h"
-#include "residency/run/tenants.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct bl_executor {
-    bl_device *device;
-    bl_tenants tenants;
-    bl_executor_options options;
-    int (*cancel)(void *payload);
-    void *payload;
-    bl_device_caps caps;
-    bl_region *region;
-    uint64_t region_bytes;
-
-    const bl_problem *p; /* NULL between generations */
-    const bl_plan *plan;
-    bl_executable *const *executables;
-    bl_ledger *ledger;
-    int next_move, next_decision;
-    int phase, pass; /* phase -1 between phases */
-    int next_phase;
-    int stage; /* of the phase */
-    int onload_stage;
-    int first_run; /* of the pass under way */
-    double pass_began;
-
-    bl_flight runs, copies;
-    bl_event_pool pool;
-};
 
 int bl_executor_open(bl_executor **out, bl_device *d, const bl_executor_options *options, bl_error *err) {
     bl_executor *e = calloc(1, sizeof *e);
@@ -50,10 +22,6 @@ int bl_executor_open(bl_executor **out, bl_device *d, const bl_executor_options 
     return 0;
 }
 
-static bl_tenant *tenant_of(const bl_executor *e, int module) {
-    return bl_tenants_find(&e->tenants, e->p->modules[module].id);
-}
-
 static void region_close(bl_executor *e) {
     for (int i = 0; i < e->tenants.count; i++) {
         bl_tenants_drop_all(&e->tenants, &e->tenants.items[i]);
@@ -65,6 +33,13 @@ static void region_close(bl_executor *e) {
     e->region_bytes = 0;
 }
 
+static void store_close(bl_executor *e) {
+    bl_tenants_unstore(&e->tenants);
+    bl_device_host_close(e->device, e->store);
+    e->store = NULL;
+    e->store_bytes = 0;
+}
+
 void bl_executor_close(bl_executor **ep) {
     bl_executor *e = *ep;
     if (!e) {
@@ -72,17 +47,31 @@ void bl_executor_close(bl_executor **ep) {
     }
     bl_flight_drain(&e->runs, &e->pool);
     bl_flight_drain(&e->copies, &e->pool);
+    bl_flight_drain(&e->loads, &e->pool);
     region_close(e);
+    store_close(e);
     bl_event_pool_close(&e->pool);
     bl_tenants_free(&e->tenants);
     free(e->runs.items);
     free(e->copies.items);
+    free(e->loads.items);
     free(e);
     *ep = NULL;
 }
 
 int bl_executor_add(int *id, bl_executor *e, bl_device_module *module, int count, bl_error *err) {
     return bl_tenants_add(id, &e->tenants, e->device, module, count, err);
+}
+
+static bool stores_anything(const bl_executor *e) {
+    for (int i = 0; i < e->tenants.count; i++) {
+        for (int b = 0; b < e->tenants.items[i].block_count; b++) {
+            if (e->tenants.items[i].stored[b] != BL_NOWHERE) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 void bl_executor_forget(bl_executor *e, int id) {
@@ -92,6 +81,12 @@ void bl_executor_forget(bl_executor *e, int id) {
     }
     if (!e->tenants.used_bytes) {
         region_close(e);
+    }
+    for (int b = 0; x && b < x->block_count; b++) {
+        x->stored[b] = BL_NOWHERE;
+    }
+    if (!stores_anything(e)) {
+        store_close(e);
     }
 }
 
@@ -112,10 +107,12 @@ void bl_executor_watch(bl_executor *e, int (*cancel)(void *payload), void *paylo
 
 void bl_executor_resident(const bl_executor *e, bl_problem *p) {
     bl_problem_clear_resident(p);
+    bl_problem_clear_stored(p);
     for (int m = 0; m < p->module_count; m++) {
         const bl_tenant *x = bl_tenants_find(&e->tenants, p->modules[m].id);
         for (int b = 0; x && b < p->modules[m].block_count && b < x->block_count; b++) {
             p->modules[m].blocks[b].resident_at = x->at[b];
+            p->modules[m].blocks[b].stored_at = x->stored[b];
         }
     }
     p->open_bytes = e->region_bytes;
@@ -139,6 +136,33 @@ static void drop_others(bl_executor *e, const bl_problem *p) {
     }
 }
 
+int bl_executor_open_store(bl_executor *e, bl_problem *p, const bl_log *log, bl_error *err) {
+    uint64_t all = 0, least = bl_problem_min_host(p);
+    for (int m = 0; m < p->module_count; m++) {
+        all += p->modules[m].bytes;
+    }
+    uint64_t wanted = all < p->host_bytes ? all : p->host_bytes;
+    if (e->store && (e->store_bytes > p->host_bytes || wanted > e->store_bytes + e->store_bytes / 4)) {
+        store_close(e);
+    }
+    bool pinned = true;
+    int rc = 0;
+    while (!e->store && (rc = bl_device_host_open(&e->store, e->device, wanted, pinned, err)) != 0) {
+        if (rc != BL_E_MEMORY || (!pinned && wanted / 2 < least)) {
+            return rc;
+        }
+        wanted = pinned ? wanted : wanted / 2;
+        bl_log_line(log, BL_LOG_WARNING,
+                    pinned ? "%.2f GB of host memory cannot be pinned: copies from it are slower"
+                           : "the host refused memory for weights: going on with %.2f GB",
+                    (double)wanted / 1e9);
+        pinned = false;
+    }
+    e->store_bytes = e->store_bytes ? e->store_bytes : wanted;
+    p->host_bytes = e->store_bytes;
+    return 0;
+}
+
 /* The system would rather kill the process later than refuse now. */
 static int region_open(bl_executor *e, const bl_problem *p, uint64_t bytes, bl_error *err) {
     uint64_t left = p->process_bytes ? bl_executor_free_bytes(e) : UINT64_MAX;
@@ -158,9 +182,11 @@ int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
     if (e->p) {
         return bl_fail(err, BL_E_ARGUMENT, "a generation begins before the last one was finished");
     }
-    int rc = p->has_store
-                 ? bl_fail(err, BL_E_ARGUMENT, "a plan with loads into a host store, which is not there")
-                 : bl_tenants_check(&e->tenants, p, err);
+    int rc = bl_tenants_check(&e->tenants, p, err);
+    if (!rc && p->has_store && (!e->store || plan->store_peak_bytes > e->store_bytes)) {
+        rc = bl_fail(err, BL_E_ARGUMENT, "planned for a host store of %llu bytes, %llu are open",
+                     (unsigned long long)plan->store_peak_bytes, (unsigned long long)e->store_bytes);
+    }
     for (int i = 0; i < p->phase_count && !rc; i++) {
         bl_exec_info info = bl_device_executable_info(e->device, executables[i]);
         if (info.arena_bytes > plan->phases[i].arena_bytes ||
@@ -196,6 +222,10 @@ int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
     if (e->onload_stage < 0 || bl_ledger_stage_of(ledger, "move", err) < 0) {
         return BL_E_MEMORY;
     }
+    e->load_stage = p->has_store ? bl_ledger_stage_of(ledger, "load", err) : 0;
+    if (e->load_stage < 0) {
+        return BL_E_MEMORY;
+    }
     e->p = p;
     e->plan = plan;
     e->executables = executables;
@@ -203,62 +233,6 @@ int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
     e->next_move = e->next_decision = 0;
     e->phase = -1;
     e->next_phase = 0;
-    return 0;
-}
-
-static int onload(bl_executor *e, const bl_move *v, bl_error *err) {
-    /* Runs of earlier passes have ended: bl_executor_pass waits for them. */
-    if (v->after >= e->first_run && v->after - e->first_run < e->runs.count) {
-        int rc =
-            bl_device_stream_wait(e->device, BL_STREAM_COPY, e->runs.items[v->after - e->first_run].end, err);
-        if (rc) {
-            return rc;
-        }
-    }
-    uint64_t bytes = e->p->modules[v->module].blocks[v->block].bytes;
-    bl_flight_item item = {.before = v->before,
-                           .entry = {.work = BL_WORK_ONLOAD,
-                                     .stage = e->onload_stage,
-                                     .phase = e->phase,
-                                     .module = v->module,
-                                     .block = v->block,
-                                     .run = v->before,
-                                     .bytes = bytes}};
-    int rc = bl_flight_begin(&e->copies, &e->pool, item, BL_STREAM_COPY, err);
-    if (rc) {
-        return rc;
-    }
-    bl_tenant *x = tenant_of(e, v->module);
-    rc = bl_device_pack(e->device, x->module, v->block, bl_device_region_host(e->device, e->region),
-                        v->offset, BL_STREAM_COPY, err);
-    rc = bl_flight_end(&e->copies, &e->pool, BL_STREAM_COPY, rc, err);
-    if (!rc) {
-        bl_tenants_put(&e->tenants, x, v->block, v->offset);
-    }
-    return rc;
-}
-
-/* Does the moves, in order, that only wait for runs already put on the device. */
-static int moves_until(bl_executor *e, int run, bl_error *err) {
-    for (; e->next_move < e->plan->move_count && e->plan->moves[e->next_move].after < run; e->next_move++) {
-        const bl_move *v = &e->plan->moves[e->next_move];
-        if (e->cancel && v->kind == BL_MOVE_COPY && e->cancel(e->payload)) {
-            return bl_fail(err, BL_E_CANCELLED, "stopped");
-        }
-        if (e->options.move_debug && !e->plan->decision_count) {
-            bl_move_debug_block(e->options.log, e->p, e->plan, v, e->tenants.used_bytes,
-                                e->caps.memory_bytes);
-        }
-        int rc = 0;
-        if (v->kind == BL_MOVE_DROP) {
-            bl_tenants_drop(&e->tenants, tenant_of(e, v->module), v->block);
-        } else {
-            rc = onload(e, v, err);
-        }
-        if (rc) {
-            return rc;
-        }
-    }
     return 0;
 }
 
@@ -300,8 +274,8 @@ static int run_block(bl_executor *e, int block, const bl_binding *binding, bl_er
     if (e->cancel && e->cancel(e->payload)) {
         return bl_fail(err, BL_E_CANCELLED, "stopped");
     }
-    int rc = moves_until(e, run, err);
-    if (!rc && tenant_of(e, f->module)->at[block] == BL_NOWHERE) {
+    int rc = bl_moves_until(e, run, err);
+    if (!rc && bl_executor_tenant(e, f->module)->at[block] == BL_NOWHERE) {
         rc = bl_fail(err, BL_E_INTERNAL, "block %s is not on the device when it is due",
                      e->p->modules[f->module].blocks[block].name);
     }
@@ -355,37 +329,6 @@ static int harvest_runs(bl_executor *e, bl_error *err) {
     return rc;
 }
 
-/* A block is on the device once its copy has ended well; one whose copy failed is nowhere. */
-static int arrive(bl_executor *e, bl_flight_item *x, bl_error *err) {
-    int rc = bl_device_event_wait(e->device, x->end, err);
-    if (rc) {
-        bl_tenants_drop(&e->tenants, tenant_of(e, x->entry.module), x->entry.block);
-        return rc;
-    }
-    double began = bl_device_event_seconds(e->device, x->begin);
-    x->entry.start = began - e->ledger->began;
-    x->entry.seconds = bl_device_event_seconds(e->device, x->end) - began;
-    return bl_ledger_add(e->ledger, x->entry, err);
-}
-
-/* Copies that a run before `until` needed. After a failure the rest is looked at all the same: each copy has
- * arrived or has not. */
-static int harvest_copies(bl_executor *e, int until, bl_error *err) {
-    int done = 0, rc = 0;
-    while (done < e->copies.count && (rc || e->copies.items[done].before < until)) {
-        bl_flight_item *x = &e->copies.items[done++];
-        int ended = arrive(e, x, rc ? NULL : err);
-        rc = rc ? rc : ended;
-        bl_event_give(&e->pool, x->begin);
-        bl_event_give(&e->pool, x->end);
-    }
-    e->copies.count -= done;
-    if (e->copies.count) {
-        memmove(e->copies.items, e->copies.items + done, (size_t)e->copies.count * sizeof *e->copies.items);
-    }
-    return rc;
-}
-
 int bl_executor_pass(bl_executor *e, const void *const *inputs, void *const *outputs, bl_error *err) {
     if (!e->p || e->phase < 0 || e->pass == e->p->phases[e->phase].passes) {
         return bl_fail(err, BL_E_ARGUMENT, "a pass outside a phase, or one more than was planned");
@@ -394,7 +337,7 @@ int bl_executor_pass(bl_executor *e, const void *const *inputs, void *const *out
     int blocks = e->p->modules[f->module].block_count, rc = 0;
     bl_binding binding = {.region = e->region,
                           .arena_offset = 0,
-                          .block_offset = tenant_of(e, f->module)->at,
+                          .block_offset = bl_executor_tenant(e, f->module)->at,
                           .inputs = inputs,
                           .outputs = outputs};
     e->first_run = f->first_run + e->pass * blocks;
@@ -404,13 +347,13 @@ int bl_executor_pass(bl_executor *e, const void *const *inputs, void *const *out
     }
     /* Copies that only wait for this pass's last runs may begin while the host works. */
     if (!rc) {
-        rc = moves_until(e, e->first_run + blocks, err);
+        rc = bl_moves_until(e, e->first_run + blocks, err);
     }
     int waited = harvest_runs(e, rc ? NULL : err);
     rc = rc ? rc : waited;
     e->first_run += blocks;
     if (!rc) {
-        rc = harvest_copies(e, e->first_run, err);
+        rc = bl_moves_harvest(e, e->first_run, err);
     }
     e->pass++;
     return rc;
@@ -446,11 +389,12 @@ int bl_executor_finish(bl_executor *e, bl_error *err) {
     }
     bool lost = false;
     bl_flight_drain(&e->runs, &e->pool);
-    int rc = harvest_copies(e, e->plan->run_count + 1, err);
+    int rc = bl_moves_harvest(e, e->plan->run_count + 1, err);
     int late = bl_device_sync(e->device, &lost, rc ? NULL : err);
     note_use(e);
     if (lost) {
         region_close(e);
+        store_close(e);
     }
     e->p = NULL;
     e->plan = NULL;

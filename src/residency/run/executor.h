@@ -45,6 +45,12 @@ void bl_executor_watch(bl_executor *e, int (*cancel)(void *payload), void *paylo
  * generation starts. */
 void bl_executor_resident(const bl_executor *e, bl_problem *p);
 
+/* Opens the host store that the problem's plans will use, of at most its host_bytes and no more than all of
+ * its blocks; one that is open stays if it suits. What the host does not pin is taken as it is, and where it
+ * has less, less: the problem's host_bytes are what there is afterwards. BL_E_MEMORY when that is too little.
+ * For finished problems with a store. */
+int bl_executor_open_store(bl_executor *e, bl_problem *p, const bl_log *log, bl_error *err);
+
 /* Bytes that the device says are free now, the open region not counted. */
 uint64_t bl_executor_free_bytes(const bl_executor *e);
 

@@ -15,7 +15,8 @@ typedef struct bl_event_pool {
 typedef struct bl_flight_item {
     bl_event *begin, *end;
     bl_ledger_entry entry; /* start and seconds are not known yet */
-    int before;            /* of a copy: the run that waits for it */
+    int before;            /* of a copy: the run that waits for it; of a load: that of its copy */
+    uint64_t low, high;    /* of a copy or load: bytes of the host store that it reads or writes */
     bool gated;            /* of a run: it waited for a copy */
 } bl_flight_item;
 

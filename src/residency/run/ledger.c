@@ -17,7 +17,7 @@ void bl_ledger_free(bl_ledger *l) {
 void bl_ledger_clear(bl_ledger *l) {
     l->count = 0;
     l->stage_count = 0;
-    l->moved_bytes = 0;
+    l->moved_bytes = l->loaded_bytes = 0;
     l->peak_bytes = 0;
     l->phase_count = 0;
     l->began = l->ended = 0;
@@ -59,6 +59,9 @@ int bl_ledger_add(bl_ledger *l, bl_ledger_entry entry, bl_error *err) {
     s->seconds += entry.seconds;
     if (entry.work == BL_WORK_ONLOAD) {
         l->moved_bytes += entry.bytes;
+    }
+    if (entry.work == BL_WORK_LOAD) {
+        l->loaded_bytes += entry.bytes;
     }
     if (l->began + entry.start + entry.seconds > l->ended) {
         l->ended = l->began + entry.start + entry.seconds;

@@ -10,6 +10,7 @@
 typedef enum bl_work {
     BL_WORK_COMPUTE, /* a block ran */
     BL_WORK_ONLOAD,  /* a block was copied to the device */
+    BL_WORK_LOAD,    /* a block was packed into the host store */
     BL_WORK_WAIT,    /* compute stood still for a copy */
     BL_WORK_HOST     /* the pipeline's own work between runs */
 } bl_work;
@@ -41,6 +42,7 @@ typedef struct bl_ledger {
     int phase_count;
     uint64_t memory_bytes; /* of the device */
     uint64_t moved_bytes;
+    uint64_t loaded_bytes; /* into the host store */
 } bl_ledger;
 
 void bl_ledger_init(bl_ledger *l);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define GUESSED_COPY_RATE 2e9 /* bytes a second, until it has been measured */
+#define GUESSED_LOAD_RATE 1e9 /* likewise, from the file into the host store */
 
 /* A module as problems are told of it, by its number; without blocks the number is free. */
 typedef struct known {
@@ -189,6 +190,10 @@ int bl_memory_problem(bl_problem **out, bl_memory *m, const int *ids, int count,
     p->copy_rate = caps->copy_rate > 0 ? caps->copy_rate : GUESSED_COPY_RATE;
     p->copy_latency = caps->copy_latency;
     p->async_copy = caps->async_copy;
+    p->has_store = caps->host_store;
+    p->host_bytes = caps->host_free_bytes;
+    p->load_rate = caps->file_rate > 0 ? caps->file_rate : GUESSED_LOAD_RATE;
+    p->load_latency = caps->file_latency;
     *out = p;
     return 0;
 }

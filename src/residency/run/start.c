@@ -15,6 +15,10 @@ int bl_start(bl_plan **plan, bl_executor *e, bl_problem *p, const bl_offload_set
              bl_prepare_fn *prepare, void *payload, bl_ledger *ledger, const bl_log *log, bl_error *err) {
     *plan = NULL;
     bl_offload_settings settings = *s;
+    int opened = p->has_store ? bl_executor_open_store(e, p, log, err) : 0;
+    if (opened) {
+        return opened;
+    }
     for (int i = 0;; i++) {
         bl_plan *next;
         bl_executable *const *executables = NULL;

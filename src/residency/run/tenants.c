@@ -19,12 +19,15 @@ int bl_tenants_add(int *id, bl_tenants *t, bl_device *d, bl_device_module *modul
     bl_tenant x = {.module = module,
                    .costs = bl_device_module_costs(d, module),
                    .at = malloc((size_t)blocks * sizeof *x.at),
+                   .stored = malloc((size_t)blocks * sizeof *x.stored),
                    .block_count = blocks};
-    if (!x.at) {
-        return bl_fail_memory(err, "a module's addresses", (size_t)blocks * sizeof *x.at);
+    if (!x.at || !x.stored) {
+        free(x.at);
+        free(x.stored);
+        return bl_fail_memory(err, "a module's addresses", 2 * (size_t)blocks * sizeof *x.at);
     }
     for (int b = 0; b < blocks; b++) {
-        x.at[b] = BL_NOWHERE;
+        x.at[b] = x.stored[b] = BL_NOWHERE;
     }
     t->items[number] = x;
     *id = number;
@@ -36,6 +39,7 @@ void bl_tenants_remove(bl_tenants *t, int id) {
     if (x) {
         bl_tenants_drop_all(t, x);
         free(x->at);
+        free(x->stored);
         *x = (bl_tenant){0};
     }
 }
@@ -43,6 +47,7 @@ void bl_tenants_remove(bl_tenants *t, int id) {
 void bl_tenants_free(bl_tenants *t) {
     for (int i = 0; i < t->count; i++) {
         free(t->items[i].at);
+        free(t->items[i].stored);
     }
     free(t->items);
     *t = (bl_tenants){0};
@@ -80,6 +85,14 @@ void bl_tenants_drop(bl_tenants *t, bl_tenant *x, int block) {
 void bl_tenants_drop_all(bl_tenants *t, bl_tenant *x) {
     for (int b = 0; b < x->block_count; b++) {
         bl_tenants_drop(t, x, b);
+    }
+}
+
+void bl_tenants_unstore(bl_tenants *t) {
+    for (int i = 0; i < t->count; i++) {
+        for (int b = 0; b < t->items[i].block_count; b++) {
+            t->items[i].stored[b] = BL_NOWHERE;
+        }
     }
 }
 

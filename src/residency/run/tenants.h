@@ -1,4 +1,5 @@
-/* The modules that a device knows, by number, and where each of their blocks lies in the region. */
+/* The modules that a device knows, by number, and where each of their blocks lies, in the region and in the
+ * host store. */
 #ifndef BALLAST_RESIDENCY_TENANTS_H
 #define BALLAST_RESIDENCY_TENANTS_H
 
@@ -9,7 +10,8 @@
 typedef struct bl_tenant {
     bl_device_module *module;   /* borrowed */
     const bl_block_cost *costs; /* [block_count], borrowed */
-    uint64_t *at;               /* [block_count] offset, or BL_NOWHERE */
+    uint64_t *at;               /* [block_count] offset in the region, or BL_NOWHERE */
+    uint64_t *stored;           /* [block_count] offset in the host store, or BL_NOWHERE */
     int block_count;
 } bl_tenant;
 
@@ -39,6 +41,9 @@ void bl_tenants_put(bl_tenants *t, bl_tenant *x, int block, uint64_t offset);
 void bl_tenants_drop(bl_tenants *t, bl_tenant *x, int block);
 /* The same for all of its blocks. */
 void bl_tenants_drop_all(bl_tenants *t, bl_tenant *x);
+
+/* Nothing is in the host store any more. */
+void bl_tenants_unstore(bl_tenants *t);
 
 /* BL_E_ARGUMENT unless every module of the problem is here, with the bytes that the device says. */
 int bl_tenants_check(const bl_tenants *t, const bl_problem *p, bl_error *err);

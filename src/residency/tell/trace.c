@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-enum { lane_compute = 1, lane_copy, lane_wait, lane_host };
+enum { lane_compute = 1, lane_copy, lane_load, lane_wait, lane_host };
 
-static const char *const lane_names[] = {"", "compute", "copies", "waits for copies", "host"};
+static const char *const lane_names[] = {"", "compute", "copies", "loads", "waits for copies", "host"};
 
 /* Names come from files: what JSON cannot hold plainly becomes '_'. */
 static void print_name(FILE *f, const char *name) {
@@ -25,6 +25,7 @@ static void print_micro(FILE *f, const char *key, double seconds) {
 static void print_entry(const bl_ledger *l, const bl_problem *p, const bl_ledger_entry *e, FILE *f) {
     int lane = e->work == BL_WORK_COMPUTE  ? lane_compute
                : e->work == BL_WORK_ONLOAD ? lane_copy
+               : e->work == BL_WORK_LOAD   ? lane_load
                : e->work == BL_WORK_WAIT   ? lane_wait
                                            : lane_host;
     fputs(",\n{\"ph\":\"X\",\"pid\":1,\"name\":\"", f);
