@@ -29,6 +29,7 @@ typedef struct bl_unet_architecture {
     int resnets[BL_ARCH_LEVELS]; /* on the way down; one more on the way up */
     int down_depth[BL_ARCH_LEVELS]
                   [BL_ARCH_BLOCKS]; /* [level][j] transformer blocks behind resnet j; 0: no attention */
+    int mid_resnets;                /* 2, around the transformer; 1: the first alone; 0: no middle */
     int mid_depth;
     int up_depth[BL_ARCH_LEVELS][BL_ARCH_BLOCKS]; /* [i][j] of up_blocks.i */
     int heads[BL_ARCH_LEVELS]; /* of every attention in the level; the middle's are the last level's */

@@ -220,6 +220,7 @@ static int detect_levels(bl_unet_architecture *u, const bl_checkpoint *c, bl_err
         }
     }
     u->mid_depth = transformer_depth(c, "mid_block.attentions.0");
+    u->mid_resnets = u->mid_depth ? 2 : count_numbered(c, BL_UNET, "mid_block.resnets.", resnet, 2);
     return 0;
 }
 

@@ -64,7 +64,7 @@ void bl_ldm_number(bl_ldm_numbers *out, bl_has_fn *fn, const void *payload) {
         /* The upsampler comes behind the resnet, and behind the attention where the block has one. */
         n.upsampler_place[i] = has(fn, payload, "output_blocks.%d.2.conv.", block - 1) ? 2 : 1;
     }
-    n.second_mid_resnet = fn(payload, "middle_block.2.in_layers.") ? 2 : 1;
+    n.second_mid_resnet = fn(payload, "middle_block.1.in_layers.") ? 1 : 2;
     *out = n;
 }
 

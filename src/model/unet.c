@@ -79,9 +79,13 @@ static bl_tensor_id down(unet *u, bl_tensor_id x, int level) {
 
 static bl_tensor_id middle(unet *u, bl_tensor_id x) {
     int level = u->arch->levels - 1;
-    x = resnet(u, x, BL_NONE, "mid_block.resnets.0", level);
+    if (u->arch->mid_resnets > 0) {
+        x = resnet(u, x, BL_NONE, "mid_block.resnets.0", level);
+    }
     x = transformer(u, x, "mid_block.attentions.0", level, u->arch->mid_depth);
-    x = resnet(u, x, BL_NONE, "mid_block.resnets.1", level);
+    if (u->arch->mid_resnets > 1) {
+        x = resnet(u, x, BL_NONE, "mid_block.resnets.1", level);
+    }
     bl_tap(u->g, x, "mid_block");
     return x;
 }

@@ -5,9 +5,9 @@
 #include "checkpoint/architecture.h"
 
 /* What the UNets of SD1.x and SD2.x share. */
-#define PUBLISHED_SD_UNET                                                                 \
-    .in_channels = 4, .out_channels = 4, .levels = 4, .channels = {320, 640, 1280, 1280}, \
-    .resnets = {2, 2, 2, 2}, .down_depth = {{1, 1}, {1, 1}, {1, 1}}, .mid_depth = 1,      \
+#define PUBLISHED_SD_UNET                                                                              \
+    .in_channels = 4, .out_channels = 4, .levels = 4, .channels = {320, 640, 1280, 1280},              \
+    .resnets = {2, 2, 2, 2}, .mid_resnets = 2, .down_depth = {{1, 1}, {1, 1}, {1, 1}}, .mid_depth = 1, \
     .up_depth = {{0}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}}, .time_dim = 1280, .groups = 32, .norm_eps = 1e-5f
 
 static const bl_unet_architecture published_sd15_unet = {
@@ -29,6 +29,7 @@ static const bl_unet_architecture published_sdxl_unet = {
     .channels = {320, 640, 1280},
     .resnets = {2, 2, 2},
     .down_depth = {{0}, {2, 2}, {10, 10}},
+    .mid_resnets = 2,
     .mid_depth = 10,
     .up_depth = {{10, 10, 10}, {2, 2, 2}},
     .heads = {5, 10, 20},

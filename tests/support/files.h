@@ -22,8 +22,8 @@ void bl_test_write(const char *path, const void *data, size_t bytes);
  * which take no place on the disk. */
 void bl_test_write_header(const char *path, const char *header, uint64_t data_bytes);
 
-/* Decides about one tensor of a copy: may change *t (its shape: zeros follow then) and its name, in the 256
- * bytes at `name`. False leaves it out. */
+/* Decides about one tensor of a copy: may change *t (its shape: zeros follow then; data: values of the
+ * function's own, which stay its own) and its name, in the 256 bytes at `name`. False leaves it out. */
 typedef bool bl_rewrite_fn(void *context, char *name, bl_tensor_data *t);
 
 /* Copies a safetensors file, tensor by tensor. `metadata`: as in bl_safetensors_write. */
