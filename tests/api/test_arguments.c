@@ -274,6 +274,10 @@ static void test_half_filled(void **state) {
     model_options.path = NULL;
     expect_refused(ballast_model_open(&model, shop.context, &model_options, &err), &err, "model: no file");
     assert_null(model);
+    set_all();
+    model_options.text_encoder_count = 1;
+    expect_refused(ballast_model_open(&model, shop.context, &model_options, &err), &err,
+                   "text_encoder_paths is NULL");
     request.prompt = NULL;
     expect_refused(ballast_generate(&text, shop.model, &request, &err), &err, "prompt");
     assert_null(text);

@@ -1,0 +1,327 @@
+/* Ballast: text to image with Stable Diffusion checkpoints (SD1.x, SD2.x, SDXL).
+ *
+ * Order of use: ballast_context_open -> ballast_model_open -> ballast_generate (any number of times) ->
+ * ballast_model_close -> ballast_context_close.
+ *
+ * Errors. Every function that can fail returns BALLAST_OK or a negative code and, where `err` is not NULL,
+ * writes a one-line message that says what, where and what to do. A pointer that is NULL where this header
+ * does not allow it is refused with BALLAST_E_ARGUMENT and its name. After a failure what would have come out
+ * is NULL or 0.
+ *
+ * Ownership. What comes out through a pointer to a pointer belongs to the caller, who gives it back to the
+ * function that is named beside it; strings and structs that callbacks get are borrowed for the call. The
+ * close and free functions set the pointer to NULL and accept NULL.
+ *
+ * Options. Every options struct starts with `struct_size`; its _init function, called with the struct's
+ * sizeof, sets that and the defaults that are given beside the fields. A text that is NULL stands for its
+ * default. Later versions only append fields. A program that was built with an older header goes on working:
+ * what its struct does not have yet has its default. One that was built with a newer header works too, as
+ * long as it leaves the fields that this library does not know at 0; else the call is refused.
+ *
+ * Threads. One call at a time works on a context and its models; a second one, from another thread or from a
+ * callback, is refused with BALLAST_E_BUSY. ballast_cancel, the functions on files and names, and calls on
+ * other contexts may be used at any time, from callbacks too. Contexts do not survive fork(). docs/threads.md
+ * says more, and what of a process is shared. Work is done by OpenMP's threads (libgomp), which spin for some
+ * 15 ms before they sleep; a program that shares its cores with others is started with GOMP_SPINCOUNT=1000 in
+ * its environment, as the command does by itself. */
+#ifndef BALLAST_H
+#define BALLAST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define BALLAST_API __attribute__((visibility("default")))
+#else
+#define BALLAST_API
+#endif
+
+#define BALLAST_VERSION "0.2.0"
+
+/* ---- errors */
+
+enum ballast_code {
+    BALLAST_OK = 0,
+    BALLAST_E_ARGUMENT = -1,    /* a value that was given is not usable */
+    BALLAST_E_NOT_FOUND = -2,   /* no such file, tensor, sampler, ... */
+    BALLAST_E_FORMAT = -3,      /* a file is damaged or not what it should be */
+    BALLAST_E_UNSUPPORTED = -4, /* recognised, but not something Ballast runs */
+    BALLAST_E_MEMORY = -5,      /* the system has no memory left */
+    BALLAST_E_BUDGET =
+        -6, /* the work cannot be done within the budget; the message holds the smallest that could */
+    BALLAST_E_IO = -7,        /* reading or writing failed */
+    BALLAST_E_CANCELLED = -8, /* a callback, or ballast_cancel, asked to stop */
+    BALLAST_E_NUMERIC = -9,   /* NaN or infinity in a result */
+    BALLAST_E_DEVICE = -10,   /* the device or its library failed */
+    BALLAST_E_INTERNAL = -11, /* a mistake in Ballast */
+    BALLAST_E_BUSY = -12      /* another call is at work on this context, or its models are still open */
+};
+
+/* The one struct that has no size in it and never grows. */
+typedef struct ballast_error {
+    int code;
+    char message[1024];
+} ballast_error;
+
+/* Version of the library that runs, as BALLAST_VERSION was when it was built. Static storage. */
+BALLAST_API const char *ballast_version(void);
+
+/* Frees what the library returned as a string. */
+BALLAST_API void ballast_string_free(char **text);
+
+/* ---- context: a device and the threads that drive it */
+
+typedef struct ballast_context ballast_context;
+typedef struct ballast_model ballast_model;
+
+enum ballast_log_level { BALLAST_LOG_WARNING, BALLAST_LOG_INFO, BALLAST_LOG_DEBUG };
+
+typedef struct ballast_context_options {
+    size_t struct_size;
+    int threads; /* 0: the physical cores that this process may use */
+    const char
+        *isa; /* "auto": all the CPU has; "plain", "avx2", "avx512": nothing newer than that. One choice a
+                 process: that of its first context on the cpu; another one is refused later */
+    const char *device;    /* "cpu"; "sim:FILE": a described machine, which plans but makes no pictures */
+    const char *cache_dir; /* calibration and file hashes; NULL: $XDG_CACHE_HOME/ballast or ~/.cache/ballast;
+                              "": none */
+    /* Lines for people, of a ballast_log_level each; NULL: silent. Called in the thread whose call has
+     * something to say, before that call returns. */
+    void (*log)(void *payload, int level, const char *line);
+    void *log_payload;
+} ballast_context_options;
+
+BALLAST_API void ballast_context_options_init(ballast_context_options *options, size_t struct_size);
+
+/* `options` may be NULL. Close with ballast_context_close, after its models. */
+BALLAST_API int ballast_context_open(ballast_context **out, const ballast_context_options *options,
+                                     ballast_error *err);
+
+/* BALLAST_E_BUSY, and all stays as it was, while a call is at work on it or a model of it is open; the log
+ * says which. */
+BALLAST_API int ballast_context_close(ballast_context **context);
+
+/* ---- model: a checkpoint, ready to make pictures */
+
+typedef struct ballast_model_options {
+    size_t struct_size;
+    const char *path;       /* a .safetensors file or a diffusers folder */
+    const char *vae_path;   /* NULL: the checkpoint's own, or NAME.vae.safetensors beside it */
+    const char *dtype;      /* "auto": bf16 where the CPU has instructions for it; "f32"; "bf16" */
+    const char *vae_dtype;  /* the same for the VAE; NULL: as dtype */
+    const char *prediction; /* "auto": what the checkpoint says; "epsilon"; "v" */
+    const char *zsnr;       /* trained with betas rescaled to zero terminal SNR? "auto": what the checkpoint
+                               says; "on"; "off" */
+    /* [text_encoder_count], or NULL: files or folders with text encoders to use instead of the checkpoint's
+     * own, or for a unet alone. Which one a file holds is read from its tensors; a file may hold both of
+     * SDXL's. */
+    const char *const *text_encoder_paths;
+    size_t text_encoder_count;
+} ballast_model_options;
+
+BALLAST_API void ballast_model_options_init(ballast_model_options *options, size_t struct_size);
+
+/* Reads and checks the checkpoint's headers; weights are read when they are needed. The context must outlive
+ * it. */
+BALLAST_API int ballast_model_open(ballast_model **out, ballast_context *context,
+                                   const ballast_model_options *options, ballast_error *err);
+
+/* BALLAST_E_BUSY, and all stays as it was, while a call is at work on its context; the log says so. */
+BALLAST_API int ballast_model_close(ballast_model **model);
+
+/* Stops the call that is at work on this model now; from any thread, callbacks and signal handlers included.
+ * 1: there is one, and it returns BALLAST_E_CANCELLED as soon as it looks, many times a second while it
+ * computes; it may still succeed if it was as good as done. 0: there is none; a call that begins later is not
+ * stopped. Who may be too early keeps a mark of its own and answers with it from the `progress` callback,
+ * which is asked before any work. The model must stay open until ballast_cancel has returned. */
+BALLAST_API int ballast_cancel(ballast_model *model);
+
+/* What the checkpoint holds, as JSON: architecture, prediction, modules with tensors, dtypes, bytes, blocks.
+ * With width and height > 0 also the arena of every module at that picture size. Free with
+ * ballast_string_free. */
+BALLAST_API int ballast_model_inspect(char **json, ballast_model *model, int width, int height,
+                                      ballast_error *err);
+
+/* ---- pictures */
+
+/* What callbacks get is filled by the library, up to `struct_size`. */
+
+typedef struct ballast_image {
+    size_t struct_size;
+    int width, height;
+    const uint8_t *rgb;     /* [height, width, 3] */
+    uint64_t seed;          /* the seed this picture was made from */
+    const char *parameters; /* what made it, in the form that A1111 writes into PNG files; UTF-8 */
+    int index;              /* 0, 1, ... within the request */
+    int step;               /* of a preview: 1, 2, ..., again from 1 in the second pass; else 0 */
+} ballast_image;
+
+typedef struct ballast_latents {
+    size_t struct_size;
+    const float *data; /* [channels, height, width] */
+    int channels, height, width;
+    int index;     /* 0, 1, ... within the request */
+    uint64_t seed; /* the seed they were made from */
+} ballast_latents;
+
+typedef struct ballast_progress {
+    size_t struct_size;
+    const char *stage; /* "prompt", "denoise", "decode", "upscale", "encode", "hires" */
+    int step, steps;   /* within the stage; 0 of 0 where it has none */
+    int image, images; /* first picture of the batch now in work, pictures of the request */
+    double seconds;    /* since the stage began */
+} ballast_progress;
+
+typedef struct ballast_generate_options {
+    size_t struct_size;
+    const char *prompt;          /* UTF-8; in the syntax of the program that `compat` names */
+    const char *negative_prompt; /* NULL: "" (with compat "diffusers": no negative prompt) */
+    int width, height;           /* multiples of 8; 0: the model's own size */
+    int steps;                   /* 20 */
+    const char *sampler;         /* "DPM++ 2M" */
+    const char *schedule;        /* NULL: what suits sampler and compat */
+    double cfg;                  /* 7; 1 skips the unconditional half */
+    double cfg_rescale;          /* 0; 0..1, pulls guidance's contrast back (arXiv 2305.08891, section 3.4) */
+    double eta;                  /* -1: the sampler's own (DDIM 0, ancestral 1) */
+    uint64_t seed;               /* 0; 2^64 - 1 is followed by 0 */
+    int batch;                   /* 1: pictures computed together */
+    int count;                   /* 1: batches, one after the other; seeds go up by one a picture: `seed`, or
+                                    with variation `variation_seed` instead */
+    int clip_skip;      /* 0: the model's own; N: the text encoder's Nth hidden state from the end, of
+                           those that it has; SDXL has its own and ignores it */
+    const char *rng;    /* "cpu": torch's CPU generator; "gpu": torch's CUDA generator */
+    const char *compat; /* "a1111", "comfyui" or "diffusers": whose details of sampling to follow */
+    uint64_t variation_seed;
+    double variation_strength; /* 0..1 */
+
+    /* image to image: pixels in, or NULL */
+    const uint8_t *init_rgb; /* [init_height, init_width, 3]; resized to width x height */
+    int init_width, init_height;
+    double strength; /* 0.75; how much of the schedule is run on it, 0..1 */
+
+    /* second pass at a larger size; hires_scale 0: none */
+    double hires_scale;         /* e.g. 1.5 */
+    int hires_steps;            /* 0: as steps */
+    double hires_strength;      /* 0.5 */
+    const char *hires_upscaler; /* "latent", "latent-nearest", "latent-nearest-exact", "latent-bicubic", ...,
+                                   "lanczos" */
+
+    /* start from these instead of seeded noise: [latents_batch, 4, height/8, width/8], unit variance; or NULL
+     */
+    const float *latents;
+    int latents_batch, latents_height, latents_width;
+
+    /* placement of weights: see docs/offload.md */
+    const char *offload;        /* "auto"; "none", "model", "sequential", "balanced" */
+    const char *budget;         /* NULL: what is free; "6G", "800M", "80%" */
+    const char *reserve;        /* NULL: nothing; kept free inside the budget, or of what is free */
+    double low, high;           /* -1: by size; watermarks of "balanced", fractions of the budget */
+    const char *never, *always; /* NULL; module names (and model types for `never`), separated by commas */
+    int fit_check;              /* 1 */
+    const char *tiled_decode;   /* "off"; "auto": decode and encode in tiles, which changes the picture
+                                   slightly, if the budget is too small to do without; "on": always */
+    int hints;                  /* 1: say after the last batch what setting would have made it faster */
+    int verbose;                /* 0; 1: also hold the plan against what happened */
+    const char *trace_path;     /* NULL; where to write the last batch's ledger as Chrome trace events */
+
+    /* Callbacks; any may be NULL. All are called in the thread that called ballast_generate. Anything but 0
+     * stops the work with BALLAST_E_CANCELLED. `progress` is called at the start of a stage, after each step,
+     * and between the blocks of the model, many times a second. */
+    int (*progress)(void *payload, const ballast_progress *progress);
+    /* a finished picture */
+    int (*image)(void *payload, const ballast_image *image);
+    /* the picture as it may become, after each step, a pixel for 8x8 of its own: made from the latents by a
+     * fixed linear map; its `parameters` are "" */
+    int (*preview)(void *payload, const ballast_image *image);
+    /* final latents of a picture, before decoding */
+    int (*save_latents)(void *payload, const ballast_latents *latents);
+    void *payload;
+} ballast_generate_options;
+
+BALLAST_API void ballast_generate_options_init(ballast_generate_options *options, size_t struct_size);
+
+/* Makes the pictures; each goes to the `image` callback as soon as it is finished. *report (may be NULL)
+ * becomes JSON, as docs/report.md says: what was done, the plan, where the time went, a hint; free with
+ * ballast_string_free. */
+BALLAST_API int ballast_generate(char **report, ballast_model *model, const ballast_generate_options *options,
+                                 ballast_error *err);
+
+typedef struct ballast_plan_options {
+    size_t struct_size;
+    int compare;          /* 1: a row for each mode */
+    const char *sweep;    /* NULL; "2G:24G": seconds against budget; "2G:24G:45" in so many steps */
+    const char *svg_path; /* NULL; where to plot the sweep */
+} ballast_plan_options;
+
+BALLAST_API void ballast_plan_options_init(ballast_plan_options *options, size_t struct_size);
+
+/* What this generation would cost, without running it or reading a weight: phases, residents, peak, seconds
+ * and their lower bounds. `plan` may be NULL. *json and *text (each may be NULL) say the same, for programs
+ * and for people; free both with ballast_string_free. */
+BALLAST_API int ballast_plan(char **json, char **text, ballast_model *model,
+                             const ballast_generate_options *options, const ballast_plan_options *plan,
+                             ballast_error *err);
+
+/* Measures what plans are made of, copy rate and seconds of every block, by running this generation twice
+ * with two steps and throwing the pictures away. Kept in the context's cache_dir. */
+BALLAST_API int ballast_calibrate(ballast_model *model, const ballast_generate_options *options,
+                                  ballast_error *err);
+
+/* ---- single modules, for those who port models */
+
+/* Runs "text_encoder", "text_encoder_2", "unet", "vae_decoder" or "vae_encoder" on every case of a
+ * safetensors file (tensors "CASE.sample", "CASE.timestep", "CASE.context", ... or the same without a case)
+ * and writes the outputs under the names that go with them ("CASE.output", ...). A tensor "CASE.at.INNER",
+ * whose values do not matter, asks for the output of that inner module (named as diffusers does, "mid_block")
+ * too. An existing file is replaced only if `overwrite` is not 0. */
+BALLAST_API int ballast_eval(ballast_model *model, const char *module, const char *inputs_path,
+                             const char *outputs_path, int overwrite, ballast_error *err);
+
+/* ---- pictures and latents in files */
+
+typedef struct ballast_png_options {
+    size_t struct_size;
+    const uint8_t *rgb; /* [height, width, 3] */
+    int width, height;
+    const char *parameters; /* NULL: none; text that other programs read, as ballast_image has it; UTF-8 */
+} ballast_png_options;
+
+BALLAST_API void ballast_png_options_init(ballast_png_options *options, size_t struct_size);
+
+/* Encodes a PNG. *png: [*bytes], freed with ballast_bytes_free. */
+BALLAST_API int ballast_image_encode_png(uint8_t **png, size_t *bytes, const ballast_png_options *options,
+                                         ballast_error *err);
+BALLAST_API void ballast_bytes_free(uint8_t **bytes);
+
+/* Writes a PNG to a temporary name and renames it. Refuses to replace a file unless `overwrite`. */
+BALLAST_API int ballast_image_write_png(const ballast_png_options *options, const char *path, int overwrite,
+                                        ballast_error *err);
+
+/* Reads a PNG as RGB. *rgb: [*height, *width, 3], freed with ballast_bytes_free. */
+BALLAST_API int ballast_image_read_png(uint8_t **rgb, int *width, int *height, const char *path,
+                                       ballast_error *err);
+
+/* Reads one F32 tensor [n, c, h, w] of a safetensors file; `tensor` NULL: the only one there. *data is freed
+ * with ballast_floats_free. */
+BALLAST_API int ballast_latents_read(float **data, int shape[4], const char *path, const char *tensor,
+                                     ballast_error *err);
+/* Writes one F32 tensor [n, c, h, w] named "latents". */
+BALLAST_API int ballast_latents_write(const float *data, const int shape[4], const char *path, int overwrite,
+                                      ballast_error *err);
+BALLAST_API void ballast_floats_free(float **data);
+
+/* The names that samplers, schedules and upscalers are known by: number `index`, or NULL past the last.
+ * Static storage. */
+BALLAST_API const char *ballast_sampler_name(int index);
+BALLAST_API const char *ballast_schedule_name(int index);
+BALLAST_API const char *ballast_upscaler_name(int index);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
