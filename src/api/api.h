@@ -34,6 +34,7 @@ struct ballast_model {
     bl_checkpoint *ckpt;
     bl_architecture arch;
     bl_modules *modules;
+    bl_tokenizer *tokenizer[BL_FAMILY_ENCODERS]; /* with words of its own; NULL: the context's */
     bl_dtype dtype, vae_dtype;
     char *name;          /* the file's name without folder and suffix */
     char *vae_name;      /* of another file's VAE, or NULL */

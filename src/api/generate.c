@@ -23,7 +23,8 @@ static int native_size(const ballast_model *m) {
 static bl_pipeline pipeline_of(const ballast_model *m) {
     return (bl_pipeline){.modules = m->modules,
                          .arch = &m->arch,
-                         .tokenizer = m->context->tokenizer,
+                         .tokenizer = {m->tokenizer[0] ? m->tokenizer[0] : m->context->tokenizer,
+                                       m->tokenizer[1] ? m->tokenizer[1] : m->context->tokenizer},
                          .model_name = m->name,
                          .hash = m->hash,
                          .vae_name = m->vae_name,

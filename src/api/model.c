@@ -121,10 +121,33 @@ static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_
     return result;
 }
 
+/* Words that the model was given beside CLIP's vocabulary. transformers counts what is padded with among
+ * them. */
+static int open_tokenizer(ballast_model *m, int encoder, bl_error *err) {
+    int own = bl_checkpoint_added_tokens(m->ckpt, encoder), count = own;
+    bl_added_token *words = calloc((size_t)own + 1, sizeof *words);
+    if (!words) {
+        return bl_fail_memory(err, "the model's own words", (unsigned long long)own * sizeof *words);
+    }
+    for (int i = 0; i < own; i++) {
+        words[i] = bl_checkpoint_added_token(m->ckpt, encoder, i);
+    }
+    if (m->arch.text[encoder].pad_token == 0) {
+        words[count++] = (bl_added_token){.text = "!", .id = 0};
+    }
+    int result =
+        count ? bl_tokenizer_extend(&m->tokenizer[encoder], m->context->tokenizer, words, count, err) : 0;
+    free(words);
+    return result;
+}
+
 static void free_model(ballast_model *m) {
     bl_model_hash_close(&m->hash);
     bl_modules_close(&m->modules);
     bl_checkpoint_close(&m->ckpt);
+    for (int e = 0; e < BL_FAMILY_ENCODERS; e++) {
+        bl_tokenizer_free(&m->tokenizer[e]);
+    }
     free(m->name);
     free(m->vae_name);
     free(m);
@@ -141,6 +164,9 @@ static int open_model(ballast_model **out, ballast_context *context, const balla
     atomic_init(&m->stop, BL_IDLE);
     m->name = name_of(o->path);
     int result = m->name ? open_checkpoint(m, o, err) : bl_fail_memory(err, "the model's name", 0);
+    for (int e = 0; !result && e < m->arch.family->encoders; e++) {
+        result = open_tokenizer(m, e, err);
+    }
     if (!result) {
         m->vae_name = name_of_vae(m->ckpt, o->vae_path);
         bl_modules_options mo = {.memory = context->memory,

@@ -104,7 +104,10 @@ int bl_architecture_detect(bl_architecture *out, const bl_checkpoint *ckpt, bl_e
         return rc;
     }
     set_text_rules(&a, ckpt);
-    rc = check_agreement(&a, ckpt, err);
+    for (int e = 0; e < a.family->encoders && !rc; e++) {
+        rc = bl_detect_tokens(&a.text[e], ckpt, e, err);
+    }
+    rc = rc ? rc : check_agreement(&a, ckpt, err);
     if (rc) {
         return rc;
     }

@@ -137,6 +137,10 @@ void bl_checkpoint_close(bl_checkpoint **ckpt) {
     }
     json_decref(c->scheduler);
     json_decref(c->index);
+    for (int i = 0; i < 2; i++) {
+        json_decref(c->tokenizers[i].config);
+        json_decref(c->tokenizers[i].words);
+    }
     free(c->yaml);
     for (int i = 0; i < c->file_count; i++) {
         bl_safetensors_close(&c->files[i]);

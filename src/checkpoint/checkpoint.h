@@ -12,6 +12,7 @@
 #define BALLAST_CHECKPOINT_CHECKPOINT_H
 
 #include "checkpoint/safetensors.h"
+#include "core/added_token.h"
 #include "core/module.h"
 
 #include <stdbool.h>
@@ -45,6 +46,11 @@ const bl_safetensors *bl_checkpoint_file(const bl_checkpoint *ckpt, int index);
 bool bl_checkpoint_has_module(const bl_checkpoint *ckpt, bl_module module);
 /* The file that the module's weights are in; of several, the first. NULL if it has none. Borrowed. */
 const bl_safetensors *bl_checkpoint_module_file(const bl_checkpoint *ckpt, bl_module module);
+
+/* Words that the tokenizer of text encoder 0 or 1 has beside CLIP's vocabulary, as a folder says: how many,
+ * and each, whose text is borrowed. */
+int bl_checkpoint_added_tokens(const bl_checkpoint *ckpt, int encoder);
+bl_added_token bl_checkpoint_added_token(const bl_checkpoint *ckpt, int encoder, int index);
 
 /* Rows of a stored tensor, seen as diffusers' tensor. Valid as long as the checkpoint. */
 typedef struct bl_view {

@@ -255,3 +255,43 @@ const bl_config_rule bl_index_rules[] = {
     {"add_watermarker", NULL},
     {NULL, NULL},
 };
+
+/* transformers' tokenizer_config.json. Words beside the vocabulary and what is padded with: tokens.c. */
+const bl_config_rule bl_tokenizer_rules[] = {
+    {"tokenizer_class", "[null,\"CLIPTokenizer\",\"CLIPTokenizerFast\"]"},
+    {"auto_map", "[null]"},
+    {"bos_token", NULL},
+    {"eos_token", NULL},
+    {"unk_token", NULL},
+    {"pad_token", NULL},
+    {"added_tokens_decoder", NULL},
+    {"additional_special_tokens", NULL},
+    {"extra_special_tokens", NULL},
+    {"split_special_tokens", "[false]"},
+    {"padding_side", "[\"right\"]"},
+    {"model_max_length", BL_POSITIVE},
+    {"add_prefix_space", NULL}, /* blanks before a word are no part of it */
+    {"do_lower_case", NULL},    /* it is always */
+    {"clean_up_tokenization_spaces", NULL},
+    {"errors", NULL},
+    {"truncation_side", NULL},
+    {"backend", NULL},
+    {"chat_template", NULL},
+    {"from_slow", NULL},
+    {"init_inputs", NULL},
+    {"is_local", NULL},
+    {"legacy", NULL},
+    {"local_files_only", NULL},
+    {"max_length", NULL},
+    {"model_input_names", NULL},
+    {"name_or_path", NULL},
+    {"pad_to_multiple_of", NULL},
+    {"pad_token_type_id", NULL},
+    {"processor_class", NULL},
+    {"special_tokens_map_file", NULL},
+    {"stride", NULL},
+    {"tokenizer_file", NULL},
+    {"truncation_strategy", NULL},
+    {"use_fast", NULL},
+    {NULL, NULL},
+};

@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define END_TOKEN 49407
-
 typedef struct config {
     const json_t *json; /* NULL: there is none */
     char path[BL_PATH_ROOM];
@@ -41,6 +39,15 @@ static int check_components(const config *index, bl_error *err) {
     return 0;
 }
 
+/* What rules do not say: chunks have 77 tokens, and every special word needs its row of embeddings. */
+static int check_tokenizer(const config *f, bl_error *err) {
+    const json_t *longest = json_object_get(f->json, "model_max_length");
+    if (json_is_number(longest) && json_number_value(longest) < 77) {
+        return bl_config_refuse(f->path, "model_max_length", longest, "Ballast runs 77", err);
+    }
+    return 0;
+}
+
 int bl_check_configs(char unknown[BL_UNKNOWN_BYTES], const bl_checkpoint *c, bl_error *err) {
     static const struct {
         bl_module module;
@@ -55,6 +62,12 @@ int bl_check_configs(char unknown[BL_UNKNOWN_BYTES], const bl_checkpoint *c, bl_
     snprintf(f.path, sizeof f.path, "%s/model_index.json", c->path);
     int rc = check_components(&f, err);
     rc = rc ? rc : bl_config_check(f.json, bl_index_rules, f.path, unknown, err);
+    for (int i = 0; i < 2 && !rc; i++) {
+        f.json = c->tokenizers[i].config;
+        snprintf(f.path, sizeof f.path, "%s/tokenizer%s/tokenizer_config.json", c->path, i ? "_2" : "");
+        rc = bl_config_check(f.json, bl_tokenizer_rules, f.path, unknown, err);
+        rc = rc ? rc : check_tokenizer(&f, err);
+    }
     f.json = c->scheduler;
     snprintf(f.path, sizeof f.path, "%s/scheduler/scheduler_config.json", c->path);
     rc = rc ? rc : bl_config_check(f.json, bl_scheduler_rules, f.path, unknown, err);
@@ -222,7 +235,7 @@ static int agree_end_token(const bl_architecture *a, const bl_checkpoint *c, bl_
     const json_t *end = json_object_get(f.json, "eos_token_id");
     bool good =
         !end || pooled < 0 ||
-        (json_is_integer(end) && (json_integer_value(end) == END_TOKEN || json_integer_value(end) == 2));
+        (json_is_integer(end) && (json_integer_value(end) == BL_END_TOKEN || json_integer_value(end) == 2));
     return good ? 0 : bl_config_refuse(f.path, "eos_token_id", end, "Ballast runs 49407 and 2", err);
 }
 

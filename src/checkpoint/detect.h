@@ -17,6 +17,9 @@ const bl_family *bl_detect_family(const bl_checkpoint *c, const bl_unet_architec
 int bl_detect_unet(bl_unet_architecture *out, const bl_checkpoint *c, bl_error *err);
 int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module module,
                    const bl_family *family, bl_error *err);
+/* Checks the words that encoder 0 or 1 has beside CLIP's vocabulary, and takes its pad token (tokens.c). *t
+ * needs vocab and the family's pad_token. */
+int bl_detect_tokens(bl_text_architecture *t, const bl_checkpoint *c, int encoder, bl_error *err);
 int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, const bl_family *family, bl_error *err);
 
 /* Holds all configurations against their rules, before anything else is looked at, and against the weights

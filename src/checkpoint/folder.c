@@ -203,6 +203,10 @@ int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err) {
     rc = rc ? rc : bl_open_text_encoder_folder(c, &c->modules[BL_TEXT_ENCODER], path, err);
     rc = rc ? rc : bl_join_path(path, folder, "text_encoder_2", err);
     rc = rc ? rc : bl_open_text_encoder_folder(c, &c->modules[BL_TEXT_ENCODER_2], path, err);
+    rc = rc ? rc : bl_join_path(path, folder, "tokenizer", err);
+    rc = rc ? rc : bl_open_tokenizer(&c->tokenizers[0], path, err);
+    rc = rc ? rc : bl_join_path(path, folder, "tokenizer_2", err);
+    rc = rc ? rc : bl_open_tokenizer(&c->tokenizers[1], path, err);
     rc = rc ? rc : bl_join_path(path, folder, "vae", err);
     return rc ? rc : open_vae_files(c, path, &found, err);
 }

@@ -10,6 +10,7 @@
 #define BL_PREFIX_BYTES 64
 #define BL_WRAPPER_BYTES 24
 #define BL_PATH_ROOM 4096
+#define BL_END_TOKEN 49407
 #define BL_MAX_FILES 256 /* shards of all modules; published models have fewer than 20 */
 
 /* Where one module's tensors are. */
@@ -24,6 +25,12 @@ typedef struct bl_module_files {
     json_t *config;         /* its config.json, or NULL; of the VAE, both halves refer to one */
 } bl_module_files;
 
+/* A folder's tokenizer. */
+typedef struct bl_tokenizer_files {
+    json_t *config; /* tokenizer_config.json with the special tokens of their own file; NULL: no folder */
+    json_t *words;  /* [{text, id, normalized, whole_word}]: beside CLIP's vocabulary */
+} bl_tokenizer_files;
+
 struct bl_checkpoint {
     char *path;
     bool folder;
@@ -31,9 +38,10 @@ struct bl_checkpoint {
     bl_safetensors *files[BL_MAX_FILES];
     int file_count;
     bl_module_files modules[BL_MODULE_COUNT];
-    json_t *index;     /* model_index.json, or NULL */
-    json_t *scheduler; /* scheduler_config.json, or NULL */
-    char *yaml;        /* text of the NAME.yaml beside a single file, or NULL */
+    json_t *index;                    /* model_index.json, or NULL */
+    json_t *scheduler;                /* scheduler_config.json, or NULL */
+    bl_tokenizer_files tokenizers[2]; /* of each text encoder */
+    char *yaml;                       /* text of the NAME.yaml beside a single file, or NULL */
     size_t yaml_bytes;
 };
 
@@ -63,6 +71,11 @@ int bl_config_beside(json_t **out, const char *path, bl_error *err);
 /* Opens the weights and the configuration in a text encoder's folder; *out stays absent if there are none.
  * The caller owns out->config, also after an error. */
 int bl_open_text_encoder_folder(bl_checkpoint *c, bl_module_files *out, const char *folder, bl_error *err);
+
+/* Reads the tokenizer in a folder, which need not be there. The caller owns what is in *out, also after an
+ * error.
+ */
+int bl_open_tokenizer(bl_tokenizer_files *out, const char *folder, bl_error *err);
 
 /* Fills modules from the folder at `folder` (one that holds unet/, vae/ ...). */
 int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err);

@@ -23,7 +23,7 @@ static int clip_skip_of(const bl_request *r, const bl_architecture *arch) {
 }
 
 static int parse_texts(bl_condition *c, const bl_request *r, const bl_architecture *arch,
-                       const bl_tokenizer *tokenizer, bl_error *err) {
+                       const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err) {
     const char *negative = r->o->negative_prompt;
     const char *texts[2] = {negative ? negative : "", r->o->prompt};
     static const bl_prompt_syntax syntaxes[BL_COMPAT_COUNT] = {[BL_COMPAT_A1111] = BL_PROMPT_A1111,
@@ -32,8 +32,8 @@ static int parse_texts(bl_condition *c, const bl_request *r, const bl_architectu
     for (int row = 0; row < c->rows; row++) {
         const char *text = texts[row + 2 - c->rows];
         for (int e = 0; e < arch->family->encoders; e++) {
-            int result = bl_prompt_parse(&c->text[e][row], tokenizer, text, strlen(text), syntaxes[r->compat],
-                                         arch->text[e].pad_token, err);
+            int result = bl_prompt_parse(&c->text[e][row], tokenizer[e], text, strlen(text),
+                                         syntaxes[r->compat], arch->text[e].pad_token, err);
             if (result) {
                 return result;
             }
@@ -48,7 +48,7 @@ static int parse_texts(bl_condition *c, const bl_request *r, const bl_architectu
 }
 
 int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architecture *arch,
-                       const bl_tokenizer *tokenizer, bl_error *err) {
+                       const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err) {
     bl_condition c = {.rows = r->guided ? 2 : 1,
                       .zero_row = zeros_for(r, arch, r->o->negative_prompt),
                       .clip_skip = clip_skip_of(r, arch),

@@ -24,7 +24,7 @@ typedef struct bl_condition {
 
 /* Cuts prompt and negative prompt into chunks. Owner: caller, bl_condition_clear. */
 int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architecture *arch,
-                       const bl_tokenizer *tokenizer, bl_error *err);
+                       const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err);
 void bl_condition_clear(bl_condition *c);
 
 /* Says, a line each, what of the request the followed program leaves out. */

@@ -13,7 +13,7 @@
 typedef struct bl_pipeline {
     bl_modules *modules;
     const bl_architecture *arch;
-    const bl_tokenizer *tokenizer;
+    const bl_tokenizer *tokenizer[BL_FAMILY_ENCODERS];
     const char *model_name; /* for the picture's parameters: the file's name without folder and suffix */
     bl_model_hash *hash;    /* of the model's file, or NULL */
     const char *vae_name;   /* of an overriding VAE file, or NULL */

@@ -158,7 +158,8 @@ static int parse_emphasis(builder *b, const bl_tokenizer *tokenizer, const char 
             continue;
         }
         tokens.count = 0;
-        rc = bl_tokenize(&tokens, tokenizer, a.text + a.spans[i].start, a.spans[i].length, err);
+        rc = bl_tokenize(&tokens, tokenizer, BL_TOKEN_EOS + 1, a.text + a.spans[i].start, a.spans[i].length,
+                         err);
         if (!rc) {
             float weight = (float)a.spans[i].weight;
             rc = comfyui ? add_span(b, &tokens, weight, err) : add_tokens(b, &tokens, weight, err);
@@ -177,7 +178,7 @@ int bl_prompt_parse(bl_chunks *out, const bl_tokenizer *tokenizer, const char *t
         rc = parse_emphasis(&b, tokenizer, text, bytes, err);
     } else {
         bl_token_list tokens = {0};
-        rc = bl_tokenize(&tokens, tokenizer, text, bytes, err);
+        rc = bl_tokenize(&tokens, tokenizer, 0, text, bytes, err);
         if (!rc) {
             add_first(&b, &tokens);
         }

@@ -30,9 +30,10 @@ typedef struct bl_chunks {
 /* Cuts a prompt into chunks. Nothing is dropped but in plain syntax: what does not fit one chunk goes on in
  * the next. A1111 syntax moves the text after the last comma to the next chunk too if that is at most 20
  * tokens (comma_padding_backtrack's default). The one chunk of plain syntax is what transformers makes of the
- * prompt with truncation and padding to 77. pad_token: what follows the first end token: BL_TOKEN_EOS for
- * CLIP-L, 0 for OpenCLIP-H and -G. The caller frees *out with bl_chunks_clear. BL_E_ARGUMENT: not UTF-8, too
- * long, too much emphasis; BL_E_MEMORY. */
+ * prompt with truncation and padding to 77; only there are words beside the vocabulary found that have a
+ * number of the vocabulary, as "!" where that is padded with. pad_token: what follows the first end token:
+ * BL_TOKEN_EOS for CLIP-L, 0 for OpenCLIP-H and -G. The caller frees *out with bl_chunks_clear.
+ * BL_E_ARGUMENT: not UTF-8, too long, too much emphasis; BL_E_MEMORY. */
 int bl_prompt_parse(bl_chunks *out, const bl_tokenizer *tokenizer, const char *text, size_t bytes,
                     bl_prompt_syntax syntax, int32_t pad_token, bl_error *err);
 

@@ -1,5 +1,6 @@
 #include "text/tokenizer.h"
 
+#include "text/added.h"
 #include "text/unicode.h"
 
 #include <stdbool.h>
@@ -8,16 +9,36 @@
 #include <utf8proc.h>
 
 struct bl_tokenizer {
-    bl_bpe *bpe;
+    const bl_bpe *bpe;
+    bl_bpe *own;     /* the same, or NULL where another tokenizer's is used */
+    bl_added *added; /* NULL: none */
 };
 
 int bl_tokenizer_new(bl_tokenizer **out, bl_error *err) {
     *out = NULL;
-    bl_tokenizer *t = malloc(sizeof *t);
+    bl_tokenizer *t = calloc(1, sizeof *t);
     if (!t) {
         return bl_fail_memory(err, "the tokenizer", sizeof *t);
     }
-    int rc = bl_bpe_new(&t->bpe, err);
+    int rc = bl_bpe_new(&t->own, err);
+    if (rc) {
+        free(t);
+        return rc;
+    }
+    t->bpe = t->own;
+    *out = t;
+    return BL_OK;
+}
+
+int bl_tokenizer_extend(bl_tokenizer **out, const bl_tokenizer *base, const bl_added_token *tokens, int count,
+                        bl_error *err) {
+    *out = NULL;
+    bl_tokenizer *t = calloc(1, sizeof *t);
+    if (!t) {
+        return bl_fail_memory(err, "the tokenizer", sizeof *t);
+    }
+    t->bpe = base->bpe;
+    int rc = bl_added_new(&t->added, tokens, count, err);
     if (rc) {
         free(t);
         return rc;
@@ -28,7 +49,8 @@ int bl_tokenizer_new(bl_tokenizer **out, bl_error *err) {
 
 void bl_tokenizer_free(bl_tokenizer **tokenizer) {
     if (*tokenizer) {
-        bl_bpe_free(&(*tokenizer)->bpe);
+        bl_bpe_free(&(*tokenizer)->own);
+        bl_added_free(&(*tokenizer)->added);
         free(*tokenizer);
         *tokenizer = NULL;
     }
@@ -36,51 +58,14 @@ void bl_tokenizer_free(bl_tokenizer **tokenizer) {
 
 /* What one call needs: nothing of it outlives the call. */
 typedef struct work {
-    const bl_bpe *bpe;
+    const bl_tokenizer *tokenizer;
+    int32_t least_id; /* of added tokens */
     bl_token_list *list;
     bl_bpe_scratch scratch;
-    int32_t *points; /* the code points of the part at hand, normalised */
+    int32_t *points; /* the code points of the part at hand, normalized */
     size_t count;
     uint8_t *word; /* UTF-8 of one piece */
 } work;
-
-/* Lower case one code point at a time, without context (a final sigma is a sigma): U+0130, the only one that
- * has two in lower case, is done by the caller. */
-static int32_t lower(int32_t c) {
-    return c < 0x80 ? (c >= 'A' && c <= 'Z' ? c + 32 : c) : utf8proc_tolower(c);
-}
-
-/* NFC, then lower case, into w->points. */
-static int normalise(work *w, const char *text, size_t bytes, bl_error *err) {
-    const utf8proc_uint8_t *u = (const utf8proc_uint8_t *)text;
-    utf8proc_ssize_t length = (utf8proc_ssize_t)bytes;
-    const utf8proc_option_t options = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
-    utf8proc_ssize_t n = utf8proc_decompose(u, length, NULL, 0, options);
-    if (n < 0) {
-        return bl_fail(err, BL_E_INTERNAL, "the prompt cannot be normalised: %s", utf8proc_errmsg(n));
-    }
-    /* Twice: lower case may need a second place for every U+0130. Once more: the end must be addressable. */
-    size_t capacity = 2 * (size_t)n + 1;
-    w->points = malloc(capacity * sizeof *w->points);
-    w->word = malloc(4 * capacity);
-    if (!w->points || !w->word) {
-        return bl_fail_memory(err, "the prompt's characters", capacity * 8);
-    }
-    int32_t *composed = w->points + n;
-    utf8proc_decompose(u, length, composed, n, options);
-    n = utf8proc_normalize_utf32(composed, n, options);
-    w->count = 0;
-    for (utf8proc_ssize_t i = 0; i < n; i++) {
-        int32_t c = composed[i];
-        if (c == 0x130) {
-            w->points[w->count++] = 'i';
-            w->points[w->count++] = 0x307;
-        } else {
-            w->points[w->count++] = lower(c);
-        }
-    }
-    return BL_OK;
-}
 
 /* Characters of the contraction at p ('s 't 'm 'd 're 've 'll), 0 if there is none. */
 static size_t contraction(const int32_t *p, size_t n) {
@@ -118,21 +103,42 @@ static size_t piece_length(const int32_t *p, size_t n) {
     return length;
 }
 
-/* Tokens of a part of the text that holds no special token. */
-static int tokenize_part(work *w, const char *text, size_t bytes, bl_error *err) {
-    int rc = normalise(w, text, bytes, err);
-    for (size_t i = 0; !rc && i < w->count;) {
+/* Tokens of the points [begin, end), which hold no added token. */
+static int tokenize_points(work *w, size_t begin, size_t end, bl_error *err) {
+    int rc = BL_OK;
+    for (size_t i = begin; !rc && i < end;) {
         if (bl_is_space(w->points[i])) {
             i++;
             continue;
         }
-        size_t length = piece_length(w->points + i, w->count - i), n = 0;
+        size_t length = piece_length(w->points + i, end - i), n = 0;
         for (size_t k = 0; k < length; k++) {
             n += (size_t)utf8proc_encode_char(w->points[i + k], w->word + n);
         }
-        rc = bl_bpe_encode(w->list, w->bpe, &w->scratch, w->word, n, err);
+        rc = bl_bpe_encode(w->list, w->tokenizer->bpe, &w->scratch, w->word, n, err);
         i += length;
     }
+    return rc;
+}
+
+/* Tokens of a part of the text in which no token stands as it is. */
+static int tokenize_part(work *w, const char *text, size_t bytes, bl_error *err) {
+    const bl_added *added = w->tokenizer->added;
+    int rc = bl_normalize(&w->points, &w->count, text, bytes, err);
+    if (!rc && !(w->word = malloc(4 * w->count + 1))) {
+        rc = bl_fail_memory(err, "the prompt's characters", 4 * w->count);
+    }
+    size_t begin = 0, i = 0;
+    while (!rc && i < w->count) {
+        bl_added_match m = bl_added_in_points(added, w->least_id, w->points, w->count, i);
+        if (m.length && m.index >= 0) {
+            rc = tokenize_points(w, begin, i, err);
+            rc = rc ? rc : bl_added_put(w->list, added, m.index, err);
+            begin = i + m.length;
+        }
+        i += m.length ? m.length : 1;
+    }
+    rc = rc ? rc : tokenize_points(w, begin, w->count, err);
     free(w->points);
     free(w->word);
     w->points = NULL;
@@ -156,27 +162,31 @@ static const struct special *special_at(const char *text, size_t bytes) {
     return NULL;
 }
 
-int bl_tokenize(bl_token_list *list, const bl_tokenizer *tokenizer, const char *text, size_t bytes,
-                bl_error *err) {
+int bl_tokenize(bl_token_list *list, const bl_tokenizer *tokenizer, int32_t least_id, const char *text,
+                size_t bytes, bl_error *err) {
     int rc = bl_text_check(text, bytes, err);
     if (rc) {
         return rc;
     }
-    size_t count = list->count;
-    work w = {.bpe = tokenizer->bpe, .list = list};
-    for (size_t begin = 0, i = 0; !rc && begin < bytes; i++) {
-        const struct special *special = i < bytes ? special_at(text + i, bytes - i) : NULL;
-        if (i < bytes && !special) {
-            continue;
+    size_t count = list->count, begin = 0, i = 0;
+    work w = {.tokenizer = tokenizer, .least_id = least_id, .list = list};
+    while (!rc && i < bytes) {
+        const struct special *special = special_at(text + i, bytes - i);
+        bl_added_match m = bl_added_in_text(tokenizer->added, least_id, text, bytes, i);
+        size_t length = special ? strlen(special->text) : 0;
+        bool added = m.length > length;
+        if (special || (added && m.index >= 0)) {
+            rc = i > begin ? tokenize_part(&w, text + begin, i - begin, err) : BL_OK;
+            if (!rc) {
+                rc = added ? bl_added_put(list, tokenizer->added, m.index, err)
+                           : bl_token_list_add(list, special->id, err);
+            }
+            begin = i + (added ? m.length : length);
         }
-        if (i > begin) {
-            rc = tokenize_part(&w, text + begin, i - begin, err);
-        }
-        if (!rc && special) {
-            rc = bl_token_list_add(list, special->id, err);
-            i += strlen(special->text) - 1;
-        }
-        begin = i + (special != NULL);
+        i += added ? m.length : length ? length : 1;
+    }
+    if (!rc && bytes > begin) {
+        rc = tokenize_part(&w, text + begin, bytes - begin, err);
     }
     free(w.scratch.memory);
     if (rc) {

@@ -44,3 +44,46 @@ bool bl_is_space(int32_t c) {
            (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f ||
            c == 0x3000;
 }
+
+/* Lower case one code point at a time, without context (a final sigma is a sigma): U+0130, the only one that
+ * has two in lower case, is done by the caller. */
+static int32_t lower(int32_t c) {
+    return c < 0x80 ? (c >= 'A' && c <= 'Z' ? c + 32 : c) : utf8proc_tolower(c);
+}
+
+int bl_normalize(int32_t **out, size_t *count, const char *text, size_t bytes, bl_error *err) {
+    *out = NULL;
+    *count = 0;
+    const utf8proc_uint8_t *u = (const utf8proc_uint8_t *)text;
+    utf8proc_ssize_t length = (utf8proc_ssize_t)bytes;
+    const utf8proc_option_t options = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
+    utf8proc_ssize_t n = utf8proc_decompose(u, length, NULL, 0, options);
+    if (n < 0) {
+        return bl_fail(err, BL_E_INTERNAL, "the prompt cannot be normalised: %s", utf8proc_errmsg(n));
+    }
+    /* Twice: lower case may need a second place for every U+0130. Once more: the end must be addressable. */
+    size_t capacity = 2 * (size_t)n + 1, kept = 0;
+    int32_t *points = malloc(capacity * sizeof *points);
+    if (!points) {
+        return bl_fail_memory(err, "the prompt's characters", capacity * sizeof *points);
+    }
+    int32_t *composed = points + n;
+    utf8proc_decompose(u, length, composed, n, options);
+    n = utf8proc_normalize_utf32(composed, n, options);
+    for (utf8proc_ssize_t i = 0; i < n; i++) {
+        int32_t c = composed[i];
+        if (bl_is_space(c)) {
+            if (!kept || points[kept - 1] != ' ') {
+                points[kept++] = ' ';
+            }
+        } else if (c == 0x130) {
+            points[kept++] = 'i';
+            points[kept++] = 0x307;
+        } else {
+            points[kept++] = lower(c);
+        }
+    }
+    *out = points;
+    *count = kept;
+    return BL_OK;
+}

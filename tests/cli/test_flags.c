@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -187,6 +188,39 @@ static void test_text_encoder(void **state) {
     rig_free(&o);
 }
 
+/* Words of a folder's tokenizer. This one has a number of the vocabulary, that of "a", which counts for
+ * diffusers alone. */
+static void test_added_token(void **state) {
+    static const char *const parts[] = {"unet", "vae", "text_encoder", "scheduler"};
+    static const char words[] = "{\"<toy>\": 320}";
+    char source[BL_TEST_PATH], from[BL_TEST_PATH], to[BL_TEST_PATH];
+    outcome o = {0};
+    (void)state;
+    bl_synth_checkpoint(source, "sd15", BL_SYNTH_FOLDER);
+    assert_int_equal(mkdir("own_words", 0700), 0);
+    bl_test_join(to, "own_words", "tokenizer/added_tokens.json");
+    bl_test_write(to, words, sizeof words - 1);
+    for (int i = 0; i < 4; i++) {
+        bl_test_join(from, source, parts[i]);
+        bl_test_join(to, "own_words", parts[i]);
+        char *real = realpath(from, NULL);
+        assert_true(real && symlink(real, to) == 0);
+        free(real);
+    }
+#define WORDS "generate", "-m", "own_words", "-W", "64", "-H", "64", "-s", "2", "-S", "8", "--compat"
+    BALLAST(&o, WORDS, "diffusers", "-p", "<toy> fox", "-o", "word.png");
+    expect_success(&o);
+    BALLAST(&o, WORDS, "diffusers", "-p", "a fox", "-o", "letter.png");
+    expect_success(&o);
+    assert_true(same_pixels("word.png", "letter.png"));
+    BALLAST(&o, WORDS, "a1111", "-p", "<toy> fox", "-o", "word.png", "--overwrite");
+    expect_success(&o);
+    BALLAST(&o, WORDS, "a1111", "-p", "a fox", "-o", "letter.png", "--overwrite");
+    expect_success(&o);
+    assert_false(same_pixels("word.png", "letter.png"));
+    rig_free(&o);
+}
+
 static void test_telling(void **state) {
     outcome o = {0};
     (void)state;
@@ -217,7 +251,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_placement),    cmocka_unit_test(test_sampling),
         cmocka_unit_test(test_computing),    cmocka_unit_test(test_vae),
-        cmocka_unit_test(test_text_encoder), cmocka_unit_test(test_telling),
+        cmocka_unit_test(test_text_encoder), cmocka_unit_test(test_added_token),
+        cmocka_unit_test(test_telling),
     };
     return cmocka_run_group_tests_name("cli.flags", tests, setup, rig_close);
 }

@@ -206,7 +206,7 @@ static void run(wide_model *m, const ballast_generate_options *o) {
     bl_error err = {0};
     bl_pipeline p = {.modules = m->modules,
                      .arch = &m->arch,
-                     .tokenizer = m->tokenizer,
+                     .tokenizer = {m->tokenizer, m->tokenizer},
                      .model_name = "wide",
                      .native_size = wide.native_size};
     if (bl_generate(NULL, &p, o, &err)) {

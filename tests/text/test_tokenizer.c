@@ -49,7 +49,8 @@ static void ids_are_those_of_transformers(void **state) {
         const json_t *ids = json_object_get(record, "ids");
         bl_token_list list = {0};
         assert_int_equal(
-            bl_tokenize(&list, f->tokenizer, json_string_value(prompt), json_string_length(prompt), NULL), 0);
+            bl_tokenize(&list, f->tokenizer, 0, json_string_value(prompt), json_string_length(prompt), NULL),
+            0);
         print_message("%zu: %s\n", i, json_string_value(prompt));
         assert_int_equal(list.count + 2, json_array_size(ids));
         for (size_t k = 0; k < list.count; k++) {
@@ -106,7 +107,7 @@ static void text_that_is_not_utf8_is_refused_with_its_place(void **state) {
         bl_token_list list = {0};
         bl_error err;
         assert_int_equal(bl_token_list_add(&list, 7, &err), 0);
-        assert_int_equal(bl_tokenize(&list, f->tokenizer, cases[i].text, strlen(cases[i].text), &err),
+        assert_int_equal(bl_tokenize(&list, f->tokenizer, 0, cases[i].text, strlen(cases[i].text), &err),
                          BL_E_ARGUMENT);
         assert_non_null(strstr(err.message, cases[i].place));
         assert_int_equal(list.count, 1);
@@ -122,10 +123,10 @@ static void a_text_that_is_too_long_is_refused(void **state) {
     memset(text, 'a', n);
     bl_token_list list = {0};
     bl_error err;
-    assert_int_equal(bl_tokenize(&list, f->tokenizer, text, n, &err), BL_E_ARGUMENT);
+    assert_int_equal(bl_tokenize(&list, f->tokenizer, 0, text, n, &err), BL_E_ARGUMENT);
     assert_non_null(strstr(err.message, "16385 bytes"));
     /* One byte less is one word of 16384 letters: it must not take the square of that. */
-    assert_int_equal(bl_tokenize(&list, f->tokenizer, text, n - 1, &err), 0);
+    assert_int_equal(bl_tokenize(&list, f->tokenizer, 0, text, n - 1, &err), 0);
     assert_true(list.count > 100);
     free(list.ids);
     free(text);
@@ -135,7 +136,7 @@ static void a_text_that_is_too_long_is_refused(void **state) {
 static void single_bytes_end_a_word(void **state) {
     const fixture *f = *state;
     bl_token_list list = {0};
-    assert_int_equal(bl_tokenize(&list, f->tokenizer, "! A", 3, NULL), 0);
+    assert_int_equal(bl_tokenize(&list, f->tokenizer, 0, "! A", 3, NULL), 0);
     assert_int_equal(list.count, 2);
     assert_int_equal(list.ids[0], 256 + '!' - 33);
     assert_int_equal(list.ids[1], 256 + 'a' - 33);
