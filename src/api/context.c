@@ -177,8 +177,10 @@ int ballast_context_open(ballast_context **out, const ballast_context_options *o
     c->log = (bl_log){o.log ? pass_log : NULL, c};
     c->cache_dir = cache_dir(o.cache_dir);
     int before = bl_threads();
-    bl_set_threads(c->threads);
-    result = open_device(c, &o, err);
+    result = bl_start_threads(c->threads, err);
+    if (!result) {
+        result = open_device(c, &o, err);
+    }
     if (!result) {
         char path[4096];
         bool kept = calibration_path(path, sizeof path, c);

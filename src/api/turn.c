@@ -28,7 +28,12 @@ int bl_turn_begin(bl_turn *turn, ballast_context *context, ballast_model *model,
             what);
     }
     *turn = (bl_turn){context, model, bl_threads()};
-    bl_set_threads(context->threads);
+    int result = model ? bl_start_threads(context->threads, err) : 0; /* closing must not fail for that */
+    if (result) {
+        bl_set_threads(turn->threads_before);
+        atomic_store(&context->worker, NULL);
+        return result;
+    }
     if (model) {
         atomic_store(&model->stop, BL_WORKING);
     }

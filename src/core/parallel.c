@@ -1,5 +1,6 @@
 #include "core/parallel.h"
 
+#include "core/ask.h"
 #include "core/cgroup.h"
 #include "core/lines.h"
 
@@ -9,6 +10,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+#define THREAD_BYTES (64u << 10) /* beside its stack: guard, storage of its own, libgomp's tables */
 
 /* libgomp's entry point for "#pragma omp parallel" (its ABI since GCC 4.9). */
 void GOMP_parallel(void (*fn)(void *), void *data, unsigned threads, unsigned flags);
@@ -46,10 +49,13 @@ void bl_parallel_for(int64_t n, int64_t grain, bl_range_fn *fn, void *context) {
     GOMP_parallel(run_share, &l, (unsigned)threads, 0);
 }
 
+static _Thread_local int started = 1; /* of the calling thread's team */
+
 /* A child of fork has one thread, the one that forked, and libgomp in it would wait for the others for ever.
  * So they are sent home before; they come back with the next loop. */
 static void before_fork(void) {
     omp_pause_resource_all(omp_pause_hard);
+    started = 1;
 }
 
 static void watch_forks(void) {
@@ -61,6 +67,29 @@ void bl_set_threads(int n) {
     pthread_once(&once, watch_forks);
     omp_set_dynamic(0);
     omp_set_num_threads(n);
+}
+
+static void do_nothing(void *data) {
+    (void)data;
+}
+
+int bl_start_threads(int n, bl_error *err) {
+    size_t stack = 0;
+    pthread_attr_t defaults;
+    bl_set_threads(n);
+    if (n <= started) {
+        return 0;
+    }
+    if (!pthread_attr_init(&defaults)) {
+        pthread_attr_getstacksize(&defaults, &stack);
+        pthread_attr_destroy(&defaults);
+    }
+    int rc = bl_ask_memory((size_t)(n - started) * (stack + THREAD_BYTES), "a team of threads", err);
+    if (!rc) {
+        GOMP_parallel(do_nothing, NULL, (unsigned)n, 0);
+        started = n;
+    }
+    return rc;
 }
 
 int bl_threads(void) {

@@ -4,6 +4,8 @@
 #ifndef BALLAST_CORE_PARALLEL_H
 #define BALLAST_CORE_PARALLEL_H
 
+#include "core/error.h"
+
 #include <stdint.h>
 
 /* Work on items [begin, end). `thread` is 0 .. bl_threads()-1; each thread gets one range, fixed by n and the
@@ -24,5 +26,9 @@ int bl_usable_processors(void);
 /* Threads of the calling thread's loops (and of oneDNN called from it); 1 <= n <= 1024. */
 void bl_set_threads(int n);
 int bl_threads(void);
+
+/* The same, and has them started, for which libgomp would end the process if there were no memory:
+ * BL_E_MEMORY. */
+int bl_start_threads(int n, bl_error *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* Memory that a control group limits: no limit ends in a kill, whatever fits is made. Needs the right to make
- * groups, and is skipped without it. */
+/* Memory that a control group limits, for which this needs the right to make groups and is skipped without
+ * it, or `ulimit -v`: no limit ends in a kill or a signal, whatever fits is made. */
 #include "rig.h"
 
 #include <setjmp.h>
@@ -126,10 +126,37 @@ static void no_limit_ends_in_a_kill(void **state) {
     rig_free(&o);
 }
 
+/* Wherever the address space ends: in the loader, before threads, within oneDNN or Clp, before the region. */
+static void no_ulimit_ends_in_a_signal(void **state) {
+    outcome o = {0};
+    int made = 0;
+    (void)state;
+#ifdef __SANITIZE_ADDRESS__
+    skip(); /* its shadow memory is terabytes */
+#endif
+    for (int kb = 60000; kb <= 264000; kb += 8500) {
+        char command[256];
+        snprintf(command, sizeof command,
+                 "ulimit -v %d; exec \"$0\" generate -p cat -s 1 -W 64 -H 64 -S 1 -q --threads 2 --overwrite "
+                 "-o cat.png",
+                 kb);
+        rig_run(&o, (const char *const[]){"sh", "-c", command, rig_program(), NULL});
+        if (o.code > 2 && o.code != 127) { /* 127: the loader found no place for a library */
+            fail_msg("%d kB: code %d, %s", kb, o.code, o.err);
+        }
+        assert_int_equal(rig_files(".tmp"), 0);
+        made += !o.code;
+    }
+    assert_true(made >= 1);
+    unlink("cat.png");
+    rig_free(&o);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parents_limit_plans),
         cmocka_unit_test(no_limit_ends_in_a_kill),
+        cmocka_unit_test(no_ulimit_ends_in_a_signal),
     };
     return cmocka_run_group_tests_name("cli.memory", tests, open_groups, close_groups);
 }

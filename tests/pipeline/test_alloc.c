@@ -258,7 +258,7 @@ static void fail_each(const char *name, attempt *call, long stride) {
 static void every_allocation_may_fail(void **state) {
     (void)state;
     fail_each("files", files, 1);
-    fail_each("opening", open_both, all ? 13 : 97);
+    fail_each("opening", open_both, all ? 13 : 397);
     fail_each("plan", plan, all ? 1 : 37);
     fail_each("generate", generate_one, all ? 1 : 61);
     fail_each("generate in all ways", generate_all_ways, all ? 1 : 151);

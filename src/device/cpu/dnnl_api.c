@@ -1,5 +1,6 @@
 #include "device/cpu/dnnl_api.h"
 
+#include "core/ask.h"
 #include "device/cpu/dnnl_versions.h"
 
 #include <stdio.h>
@@ -7,6 +8,10 @@
 #include <string.h>
 
 #define ARGS_MAX 7
+
+/* What is asked for before oneDNN makes something: it ends the process with a signal where it is refused
+ * (docs/threads.md). A primitive takes up to 0.2 MB by malloc and some MB for code. */
+#define OPEN_BYTES (8u << 20)
 
 struct bl_dnnl {
     dnnl_engine_t engine;
@@ -41,6 +46,10 @@ static int fail(bl_error *err, const char *what, dnnl_status_t status) {
 
 int bl_dnnl_open(bl_dnnl **out, bl_cpu_isa isa_max, bl_error *err) {
     *out = NULL;
+    int rc = bl_ask_memory(OPEN_BYTES, "oneDNN", err);
+    if (rc) {
+        return rc;
+    }
     bl_dnnl *d = calloc(1, sizeof *d);
     if (!d) {
         return bl_fail_memory(err, "oneDNN's engine", sizeof *d);
@@ -218,6 +227,10 @@ int bl_dnnl_conv_layout(bl_dnnl_layout **out, bl_dnnl *d, const bl_dnnl_conv *c,
     *out = NULL;
     operands o;
     dnnl_primitive_desc_t desc = NULL;
+    int rc = bl_ask_memory(OPEN_BYTES, "oneDNN", err);
+    if (rc) {
+        return rc;
+    }
     dnnl_status_t s = conv_operands(&o, c, NULL);
     s = s ? s : conv_desc(&desc, d, c, &o);
     return take_layout(out, s, "a convolution", desc, &o, err);
@@ -227,6 +240,10 @@ int bl_dnnl_linear_layout(bl_dnnl_layout **out, bl_dnnl *d, const bl_dnnl_linear
     *out = NULL;
     operands o;
     dnnl_primitive_desc_t desc = NULL;
+    int rc = bl_ask_memory(OPEN_BYTES, "oneDNN", err);
+    if (rc) {
+        return rc;
+    }
     dnnl_status_t s = linear_operands(&o, l, NULL);
     s = s ? s : linear_desc(&desc, d, l, &o);
     return take_layout(out, s, "a matrix product", desc, &o, err);
@@ -300,9 +317,13 @@ int bl_dnnl_conv_open(bl_dnnl_primitive **out, bl_dnnl *d, const bl_dnnl_conv *c
     *out = NULL;
     operands o;
     dnnl_primitive_desc_t desc = NULL;
+    int rc = bl_ask_memory(OPEN_BYTES, "oneDNN", err);
+    if (rc) {
+        return rc;
+    }
     dnnl_status_t s = conv_operands(&o, c, l);
     s = s ? s : conv_desc(&desc, d, c, &o);
-    int rc = s ? fail(err, "a convolution", s) : open_primitive(out, d, desc, &o, c->bias, err);
+    rc = s ? fail(err, "a convolution", s) : open_primitive(out, d, desc, &o, c->bias, err);
     operands_free(&o);
     return rc;
 }
@@ -312,9 +333,13 @@ int bl_dnnl_linear_open(bl_dnnl_primitive **out, bl_dnnl *d, const bl_dnnl_linea
     *out = NULL;
     operands o;
     dnnl_primitive_desc_t desc = NULL;
+    int rc = bl_ask_memory(OPEN_BYTES, "oneDNN", err);
+    if (rc) {
+        return rc;
+    }
     dnnl_status_t s = linear_operands(&o, l, layout);
     s = s ? s : linear_desc(&desc, d, l, &o);
-    int rc = s ? fail(err, "a matrix product", s) : open_primitive(out, d, desc, &o, l->bias, err);
+    rc = s ? fail(err, "a matrix product", s) : open_primitive(out, d, desc, &o, l->bias, err);
     operands_free(&o);
     return rc;
 }

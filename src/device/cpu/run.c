@@ -1,6 +1,9 @@
 #include "device/cpu/internal.h"
 
+#include "core/ask.h"
 #include "core/clock.h"
+
+#define RUN_BYTES (1u << 20)
 
 #define ROW(KIND, name, shape, flops, memory) [BL_OP_##KIND] = &bl_cpu_##name,
 const bl_cpu_op *const bl_cpu_ops[BL_OP_KIND_COUNT] = {BL_OP_LIST(ROW)};
@@ -62,6 +65,10 @@ int bl_cpu_run(bl_executable *x, int block, const bl_binding *b, bl_stream strea
     const bl_cpu *cpu = x->module->cpu;
     const bl_block *range = &x->graph->blocks[block];
     bl_set_threads(cpu->threads);
+    int rc = bl_ask_memory(RUN_BYTES, "oneDNN", err); /* for the little that it takes to run something */
+    if (rc) {
+        return rc;
+    }
     bl_running r = {
         .x = x, .cpu = cpu, .binding = b, .k = bl_cpu_typed(x), .element = bl_dtype_size(x->graph->dtype)};
     for (int i = range->first_op; i < range->first_op + range->op_count; i++) {
@@ -72,7 +79,7 @@ int bl_cpu_run(bl_executable *x, int block, const bl_binding *b, bl_stream strea
                         ? NULL
                         : use_arena(&r, x->plan.scratch_offset[i], r.step->scratch_bytes);
         double start = bl_now();
-        int rc = bl_cpu_ops[r.op->kind]->run(&r, err);
+        rc = bl_cpu_ops[r.op->kind]->run(&r, err);
         if (rc) {
             return rc;
         }
