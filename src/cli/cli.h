@@ -130,6 +130,17 @@ int print_json(struct json_t *value);
 /* The line for that; returns EXIT_OURS. */
 int out_of_memory(void);
 
+/* ---- other_names.c */
+
+/* What does here what a flag of another program does there ("--cfg X"); NULL if the name, without its dashes,
+ * is not known. */
+const char *named_elsewhere(const char *typed);
+
+/* ---- no_effect.c */
+
+/* A line on stderr for each flag that changes nothing beside the others. */
+void tell_of_no_effect(const struct settings *s, enum command command);
+
 /* ---- suggest.c */
 
 /* How many letters have to be put in, left out, changed or swapped with a neighbour to get from one word to

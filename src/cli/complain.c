@@ -15,7 +15,7 @@ static void add_source(char *out, size_t size, const struct settings *s, int id)
     if (v->text && v->origin == FROM_ENVIRONMENT) {
         snprintf(name, sizeof name, "%s", setting_variable(id).name);
     } else if (v->text && v->origin == FROM_CONFIG) {
-        snprintf(name, sizeof name, "%s", s->config_path ? s->config_path : "the config file");
+        snprintf(name, sizeof name, "%s:%d", s->config_path ? s->config_path : "the config file", v->line);
     }
     size_t used = strlen(out);
     if (*name && !strstr(out, name)) {

@@ -66,6 +66,7 @@ static int usage(FILE *to) {
     }
     fprintf(to, "  ballast %-9s %-39s %s\n", "help", "[COMMAND|samplers|schedules|upscalers]",
             "this, or more");
+    fprintf(to, "  ballast %-9s %-39s %s\n", "version", "", "its number");
     return to == stderr ? EXIT_USAGE : 0;
 }
 
@@ -125,7 +126,7 @@ static int run(int argc, char **argv) {
     if (argc < 2) {
         return usage(stderr);
     }
-    if (!strcmp(argv[1], "--version")) {
+    if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V") || !strcmp(argv[1], "version")) {
         printf("ballast %s\n", ballast_version());
         return 0;
     }

@@ -47,7 +47,13 @@ static int find_embedded(char *path, size_t size) {
 static int find_device(char *device, size_t size, const struct settings *s) {
     const char *name = setting_text(s, S_DEVICE);
     char card[128], path[PATH_MAX + 160];
-    if (strncmp(name, "sim:", 4) || strpbrk(name, "/.")) {
+    bool sim = !strncmp(name, "sim:", 4);
+    snprintf(card, sizeof card, "devices/%.64s.json", name);
+    if (!sim && !strpbrk(name, "/.") && find_shipped(path, sizeof path, card)) {
+        return complain_of(s, S_DEVICE, "\"%s\" is a described card, for plans alone: write sim:%s", name,
+                           name);
+    }
+    if (!sim || strpbrk(name, "/.")) {
         return snprintf(device, size, "%s", name) < (int)size ? 0 : EXIT_USAGE;
     }
     snprintf(card, sizeof card, "devices/%.64s.json", name + 4);

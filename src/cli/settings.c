@@ -85,6 +85,12 @@ static int check_value(const struct setting *s, const char *text, const char *wh
     return 0;
 }
 
+/* The shell expands "~/" in what is typed, nobody does elsewhere. */
+static bool expands(int id, const char *text, enum setting_origin origin) {
+    bool path = setting_table[id].kind == SET_FILE || setting_table[id].kind == SET_FILES;
+    return path && origin != FROM_COMMAND_LINE && text[0] == '~' && (text[1] == '/' || !text[1]);
+}
+
 static int set(struct settings *s, int id, const char *text, enum setting_origin origin, const char *where) {
     if (origin < s->value[id].origin) {
         return 0;
@@ -93,14 +99,17 @@ static int set(struct settings *s, int id, const char *text, enum setting_origin
     if (result) {
         return result;
     }
-    const char *before = s->value[id].text;
+    const char *before = s->value[id].text, *home = expands(id, text, origin) ? getenv("HOME") : NULL;
     bool more = setting_table[id].kind == SET_FILES && before && s->value[id].origin == origin;
     char *copy = NULL;
-    if (asprintf(&copy, "%s%s%s", more ? before : "", more ? "\n" : "", text) < 0) {
+    if (asprintf(&copy, "%s%s%s%s", more ? before : "", more ? "\n" : "", home ? home : "",
+                 home ? text + 1 : text) < 0) {
         return out_of_memory();
     }
+    s->repeated[id] = origin == FROM_COMMAND_LINE && before && !more &&
+                      setting_table[id].kind != SET_SWITCH && (s->repeated[id] || strcmp(before, copy) != 0);
     free(s->value[id].text);
-    s->value[id] = (struct setting_value){copy, origin};
+    s->value[id] = (struct setting_value){.text = copy, .origin = origin};
     return 0;
 }
 
@@ -128,6 +137,10 @@ const char *setting_like(const char *typed, enum command command) {
             near = name;
             least = apart;
         }
+    }
+    for (int i = 0; i < S_COUNT_OF_SETTINGS && !near && strlen(typed) > 1; i++) {
+        bool begun = !strncmp(typed, setting_table[i].name, strlen(typed));
+        near = takes(command, i) && begun ? setting_table[i].name : NULL;
     }
     return near;
 }
@@ -191,7 +204,7 @@ static char *trim(char *p) {
     return p;
 }
 
-static int read_config_line(struct settings *s, char *line, const char *where) {
+static int read_config_line(struct settings *s, char *line, int number, const char *where) {
     char *key = trim(line), *equals = strchr(line, '=');
     if (!*key || *key == '#') {
         return 0;
@@ -204,13 +217,20 @@ static int read_config_line(struct settings *s, char *line, const char *where) {
     int id = setting_named(key, strlen(key));
     if (id < 0 || id == S_CONFIG) {
         const char *near = setting_like(key, CMD_CONFIG);
-        char what[96] = "no such setting; `ballast config` lists them";
-        if (near && id < 0) {
+        const char *here = id < 0 ? named_elsewhere(key) : NULL;
+        char what[160] = "no such setting; `ballast config` lists them";
+        if (here) {
+            snprintf(what, sizeof what, "no such setting; the flag for it is %s", here);
+        } else if (near && id < 0) {
             snprintf(what, sizeof what, "no such setting; did you mean %s?", near);
         }
         return complain(where, what, key);
     }
-    return set(s, id, trim(equals + 1), FROM_CONFIG, where);
+    int result = set(s, id, trim(equals + 1), FROM_CONFIG, where);
+    if (!result && s->value[id].origin == FROM_CONFIG) {
+        s->value[id].line = number;
+    }
+    return result;
 }
 
 /* Path of the config file; `given`: by the user, so it has to be there. False: none is known. */
@@ -244,7 +264,7 @@ static int read_config_text(struct settings *s, char *text, size_t size, const c
         *next = 0;
         snprintf(where, sizeof where, "%s:%d", path, number);
         result = strlen(line) == (size_t)(next - line)
-                     ? read_config_line(s, line, where)
+                     ? read_config_line(s, line, number, where)
                      : complain(where, "holds a NUL byte; a config file is text, in UTF-8", NULL);
     }
     return result;
@@ -295,8 +315,15 @@ static int unknown_flag(const char *flag, enum command command) {
         snprintf(name, sizeof name, "%.*s", (int)strcspn(flag + 2, "="), flag + 2);
         id = setting_named(name, strlen(name));
     }
-    const char *near = setting_like(name, command);
-    if (id >= 0) {
+    const char *near = setting_like(name, command), *here = named_elsewhere(*name ? name : flag + 1);
+    size_t length = strcspn(flag + 1, "=");
+    if (flag[1] != '-' && setting_named(flag + 1, length) >= 0) {
+        fprintf(stderr, "ballast: %.*s: a flag of more than one letter begins with two dashes: --%.*s\n",
+                (int)length + 1, flag, (int)length, flag + 1);
+    } else if (id < 0 && here) {
+        fprintf(stderr, "ballast: %.*s: no such flag; what it does elsewhere is here %s\n",
+                (int)strcspn(flag, "="), flag, here);
+    } else if (id >= 0) {
         fprintf(stderr, "ballast: --%s: `ballast %s` does not take this flag; see `ballast help %s`\n", name,
                 topic, topic);
     } else if (near) {
@@ -311,6 +338,10 @@ static int unknown_flag(const char *flag, enum command command) {
  */
 static int find_flag(const char *arg, const char **value) {
     if (arg[1] != '-') {
+        size_t length = strcspn(arg + 1, "=");
+        if (length > 1 && (setting_named(arg + 1, length) >= 0 || named_elsewhere(arg + 1))) {
+            return -1; /* -vae is not -v */
+        }
         for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
             if (setting_table[i].letter == arg[1]) {
                 *value = arg[2] ? arg + 2 : NULL;
@@ -376,6 +407,7 @@ int settings_load(struct settings *s, enum command command, int positional_most,
     }
     if (!result && !setting_on(s, S_QUIET)) {
         warn_of_environment();
+        tell_of_no_effect(s, command);
     }
     return result;
 }

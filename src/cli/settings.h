@@ -64,12 +64,14 @@ extern const int setting_group_count;
 struct setting_value {
     char *text; /* NULL: not set */
     enum setting_origin origin;
+    int line; /* of the config file */
 };
 
 struct settings {
     struct setting_value value[S_COUNT_OF_SETTINGS];
-    char *config_path;         /* the file that was read, or NULL */
-    const char *positional[2]; /* arguments without a flag */
+    bool repeated[S_COUNT_OF_SETTINGS]; /* another value came first on the command line */
+    char *config_path;                  /* the file that was read, or NULL */
+    const char *positional[2];          /* arguments without a flag */
     int positional_count;
 };
 
@@ -97,7 +99,8 @@ struct variable {
 };
 struct variable setting_variable(int id);
 
-/* The setting of `command` that was probably meant; NULL if none looks like it. */
+/* The setting of `command` that was probably meant, by a slip or by its beginning; NULL if none looks like
+ * it. */
 const char *setting_like(const char *typed, enum command command);
 
 /* Values; their form has been checked by settings_load. */

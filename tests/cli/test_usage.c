@@ -29,6 +29,11 @@ static void test_help(void **state) {
     BALLAST(&o, "--version");
     expect_success(&o);
     expect_contains(o.out, "ballast 0.");
+    for (int i = 0; i < 2; i++) {
+        BALLAST(&o, i ? "-V" : "version");
+        expect_success(&o);
+        expect_contains(o.out, "ballast 0.");
+    }
     BALLAST(&o, "help", "samplers");
     expect_success(&o);
     expect_contains(o.out, "DPM++ 2M SDE\n");
@@ -58,6 +63,8 @@ static void test_mistyped(void **state) {
     EXPECT_FAILURE(&o, 2, "--wdith", "did you mean --width?");
     BALLAST(&o, "generate", "--zzzz=3");
     EXPECT_FAILURE(&o, 2, "--zzzz=3", "ballast help generate");
+    BALLAST(&o, "plan", "--device", "rtx4090");
+    EXPECT_FAILURE(&o, 2, "--device", "sim:rtx4090");
     BALLAST(&o, "generate", "-z");
     EXPECT_FAILURE(&o, 2, "-z", "no such flag");
     BALLAST(&o, "inspect", "--steps", "3");
@@ -133,6 +140,20 @@ static void expect_setting(const char *const *arguments, const char *name, const
 }
 #define EXPECT_SETTING(name, value, from, ...) \
     expect_setting((const char *const[]){"config", "--json", __VA_ARGS__, NULL}, name, value, from)
+
+/* Nobody but the shell expands "~", and it does so on the command line alone. */
+static void test_tilde(void **state) {
+    char right[BL_TEST_PATH];
+    (void)state;
+    snprintf(right, sizeof right, "\"%s/m.safetensors\"", getenv("HOME"));
+    write_text("other", "model = ~/m.safetensors\nprompt = ~/x\n");
+    EXPECT_SETTING("model", right, "config file", "--config", "other");
+    EXPECT_SETTING("prompt", "\"~/x\"", "config file", "--config", "other");
+    setenv("BALLAST_VAE", "~/m.safetensors", 1);
+    EXPECT_SETTING("vae", right, "environment", NULL);
+    unsetenv("BALLAST_VAE");
+    EXPECT_SETTING("model", "\"~/m\"", "command line", "--model", "~/m");
+}
 
 static void test_precedence(void **state) {
     char path[BL_TEST_PATH];
@@ -215,7 +236,7 @@ static void test_elsewhere(void **state) {
     EXPECT_FAILURE(&o, 2, "bad:1", "did you mean budget?");
     write_text("bad", "offload = blanced\n");
     BALLAST(&o, "plan", "--config", "bad");
-    EXPECT_FAILURE(&o, 2, "no mode \"blanced\"", "(from bad)");
+    EXPECT_FAILURE(&o, 2, "no mode \"blanced\"", "(from bad:1)");
     setenv("BALLAST_OFFLOAD", "balacned", 1);
     BALLAST(&o, "plan", "--config", "bad");
     EXPECT_FAILURE(&o, 2, "no mode \"balacned\"", "(from BALLAST_OFFLOAD)");
@@ -438,19 +459,14 @@ static void test_spinning(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_help),
-        cmocka_unit_test(test_mistyped),
-        cmocka_unit_test(test_bad_values),
-        cmocka_unit_test(test_precedence),
-        cmocka_unit_test(test_config_is_a_config),
-        cmocka_unit_test(test_other_bytes),
-        cmocka_unit_test(test_elsewhere),
-        cmocka_unit_test(test_other_editors),
-        cmocka_unit_test(test_bad_config),
-        cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_documents),
-        cmocka_unit_test(test_completions),
-        cmocka_unit_test(test_spinning),
+        cmocka_unit_test(test_help),          cmocka_unit_test(test_mistyped),
+
+        cmocka_unit_test(test_tilde),         cmocka_unit_test(test_bad_values),
+        cmocka_unit_test(test_precedence),    cmocka_unit_test(test_config_is_a_config),
+        cmocka_unit_test(test_other_bytes),   cmocka_unit_test(test_elsewhere),
+        cmocka_unit_test(test_other_editors), cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_full_disk),     cmocka_unit_test(test_documents),
+        cmocka_unit_test(test_completions),   cmocka_unit_test(test_spinning),
     };
     return cmocka_run_group_tests_name("cli.usage", tests, rig_open, rig_close);
 }

@@ -1,0 +1,87 @@
+/* Flags that are not there under this name, and flags that are there for nothing. */
+#include "rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Names of other programs, beginnings of ours, and one dash where two belong. */
+static void test_other_names(void **state) {
+    static const char *const flags[][2] = {
+        {"--cfg-scale", "here --cfg X"},
+        {"--negative-prompt", "here --negative TEXT"},
+        {"--negative_prompt=blurry",
+         "--negative_prompt: no such flag; what it does elsewhere is here --negative"},
+        {"--sampling-method", "here --sampler NAME"},
+        {"--size", "--width N --height N"},
+        {"--medvram", "--budget SIZE"},
+        {"--lowvram", "--budget SIZE"},
+        {"--denoising-strength", "here --strength X"},
+        {"--n_iter", "here --count N"},
+        {"--prompt-file", "--prompt \"$(cat FILE)\""},
+        {"--num_inference_steps", "here --steps N"},
+        {"--enable-model-cpu-offload", "here --offload model"},
+        {"-w", "here --width N"},
+        {"--neg", "did you mean --negative?"},
+        {"--out", "did you mean --output?"},
+        {"--comp", "did you mean --compat?"},
+        {"-vae", "two dashes: --vae"},
+        {"-model=x", "two dashes: --model"},
+        {"-steps", "two dashes: --steps"},
+    };
+    outcome o = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        BALLAST(&o, "generate", "-p", "fox", flags[i][0], "7");
+        EXPECT_FAILURE(&o, 2, flags[i][1]);
+    }
+    bl_test_write("bad", "cfg_scale = 7\n", 14);
+    BALLAST(&o, "config", "--config", "bad");
+    EXPECT_FAILURE(&o, 2, "bad:1", "--cfg X");
+    rig_free(&o);
+}
+
+/* What a flag of the command line does not do is said, in one line each; of a config file it is not. */
+static void test_no_effect(void **state) {
+    static const char *const flags[][5] = {
+        {"--strength has no effect without a start picture", "--strength", "0.4"},
+        {"--hires-steps has no effect without a second pass", "--hires-steps", "4"},
+        {"--hires-upscaler has no effect", "--hires-upscaler", "lanczos"},
+        {"--never has no effect with --offload auto", "--never", "unet"},
+        {"--fit-check has no effect", "--no-fit-check"},
+        {"--variation-seed has no effect", "--variation-seed", "3"},
+        {"--negative has no effect with --cfg 1", "--cfg=1", "--negative", "x"},
+        {"--svg has no effect without --sweep", "--svg", "x.svg"},
+        {"two schedules are given; --schedule exponential counts", "--sampler=DPM++ 2M Karras", "--schedule",
+         "exponential"},
+        {"--prompt is given more than once; the last one counts: \"b\"", "-p", "a", "-p", "b"},
+    };
+    outcome o = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        const char *argv[8] = {"plan", "-m", "absent"};
+        for (int k = 1; k < 5; k++) {
+            argv[2 + k] = flags[i][k];
+        }
+        rig_ballast(&o, argv);
+        expect_contains(o.err, flags[i][0]);
+    }
+    BALLAST(&o, "plan", "-m", "absent", "-q", "--strength", "0.4");
+    EXPECT_FAILURE(&o, 2, "absent");
+    bl_test_write("quiet", "strength = 0.4\nnever = unet\n", 28);
+    BALLAST(&o, "plan", "-m", "absent", "--config", "quiet");
+    EXPECT_FAILURE(&o, 2, "absent");
+    rig_free(&o);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_other_names),
+        cmocka_unit_test(test_no_effect),
+    };
+    return cmocka_run_group_tests_name("cli.flag_names", tests, rig_open, rig_close);
+}
