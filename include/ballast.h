@@ -204,21 +204,22 @@ typedef struct ballast_generate_options {
     size_t struct_size;
     const char *prompt;          /* UTF-8; in the syntax of the program that `compat` names */
     const char *negative_prompt; /* NULL: "" (with compat "diffusers": no negative prompt) */
-    int width, height;           /* multiples of 8; 0: the model's own size */
-    int steps;                   /* 20 */
-    const char *sampler;         /* "DPM++ 2M" */
-    const char *schedule;        /* NULL: what suits sampler and compat */
-    double cfg;                  /* 7; 1 skips the unconditional half */
-    double cfg_rescale;          /* 0; 0..1, pulls guidance's contrast back (arXiv 2305.08891, section 3.4) */
-    double eta;                  /* -1: the sampler's own (DDIM 0, ancestral 1) */
-    uint64_t seed;               /* 0; 2^64 - 1 is followed by 0 */
-    int batch;                   /* 1: pictures computed together */
-    int count;                   /* 1: batches, one after the other; seeds go up by one a picture: `seed`, or
-                                    with variation `variation_seed` instead */
-    int clip_skip;      /* 0: the model's own; N: the text encoder's Nth hidden state from the end, of
-                           those that it has; SDXL has its own and ignores it */
-    const char *rng;    /* "cpu": torch's CPU generator; "gpu": torch's CUDA generator */
-    const char *compat; /* "a1111", "comfyui" or "diffusers": whose details of sampling to follow */
+    int width, height;    /* multiples of 8; 0: the model's own size, or of a start picture its shape at
+                             the model's own number of pixels */
+    int steps;            /* 20 */
+    const char *sampler;  /* "DPM++ 2M" */
+    const char *schedule; /* NULL: what suits sampler and compat */
+    double cfg;           /* 7; 1 skips the unconditional half */
+    double cfg_rescale;   /* 0; 0..1, pulls guidance's contrast back (arXiv 2305.08891, section 3.4) */
+    double eta;           /* -1: the sampler's own (DDIM 0, ancestral 1) */
+    uint64_t seed;        /* 0; 2^64 - 1 is followed by 0 */
+    int batch;            /* 1: pictures computed together */
+    int count;            /* 1: batches, one after the other; seeds go up by one a picture: `seed`, or
+                             with variation `variation_seed` instead */
+    int clip_skip;        /* 0: the model's own; N: the text encoder's Nth hidden state from the end, of
+                             those that it has; SDXL has its own and ignores it */
+    const char *rng;      /* "cpu": torch's CPU generator; "gpu": torch's CUDA generator */
+    const char *compat;   /* "a1111", "comfyui" or "diffusers": whose details of sampling to follow */
     uint64_t variation_seed;
     double variation_strength; /* 0..1 */
 
@@ -338,7 +339,8 @@ BALLAST_API void ballast_bytes_free(uint8_t **bytes);
 BALLAST_API int ballast_image_write_png(const ballast_png_options *options, const char *path, int overwrite,
                                         ballast_error *err);
 
-/* Reads a PNG as RGB. *rgb: [*height, *width, 3], freed with ballast_bytes_free. */
+/* Reads a PNG as RGB, upright by its EXIF orientation. *rgb: [*height, *width, 3], freed with
+ * ballast_bytes_free. */
 BALLAST_API int ballast_image_read_png(uint8_t **rgb, int *width, int *height, const char *path,
                                        ballast_error *err);
 

@@ -35,8 +35,9 @@ int bl_png_write(const char *path, const uint8_t *rgb, int64_t height, int64_t w
 
 /* Decodes a PNG of any colour type and depth, interlaced or not, from memory; `name` is what messages call
  * it. 16-bit channels keep their upper byte, as in Pillow; what is transparent is laid over white, as A1111
- * does; colour profiles and gamma are not applied. The caller clears *out with bl_picture_clear. Errors:
- * BL_E_FORMAT (damaged, or no PNG), BL_E_UNSUPPORTED (larger than the limits), BL_E_MEMORY. */
+ * does; it stands upright by its eXIf chunk; colour profiles and gamma are not applied. The caller clears
+ * *out with bl_picture_clear. Errors: BL_E_FORMAT (damaged, or no PNG), BL_E_UNSUPPORTED (larger than the
+ * limits), BL_E_MEMORY. */
 int bl_png_decode(bl_picture *out, const uint8_t *data, size_t bytes, const char *name, bl_error *err);
 
 /* The same from a file of at most 512 MB. Errors besides: BL_E_NOT_FOUND, BL_E_ARGUMENT (no regular file),

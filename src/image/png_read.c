@@ -2,6 +2,7 @@
 
 #include "image/file.h"
 #include "image/latin1.h"
+#include "image/orientation.h"
 
 #include <png.h>
 #include <stdio.h>
@@ -130,6 +131,30 @@ static void lay_over_white(uint8_t *pixels, int64_t n) {
     }
 }
 
+/* Makes the picture stand upright, as every program shows it that knows EXIF. */
+static int stand_upright(bl_picture *p, png_structp png, png_infop info, bl_error *err) {
+    png_bytep exif = NULL;
+    png_uint_32 bytes = 0;
+    int orientation = png_get_eXIf_1(png, info, &bytes, &exif) ? bl_exif_orientation(exif, bytes) : 1;
+    if (orientation == 1) {
+        return BL_OK;
+    }
+    size_t size = (size_t)(p->height * p->width) * 3;
+    uint8_t *turned = malloc(size);
+    if (!turned) {
+        return bl_fail_memory(err, "the picture, turned upright", size);
+    }
+    if (orientation >= 5) {
+        int64_t height = p->height;
+        p->height = p->width;
+        p->width = height;
+    }
+    bl_turn_upright(turned, p->rgb, p->height, p->width, orientation);
+    free(p->rgb);
+    p->rgb = turned;
+    return BL_OK;
+}
+
 static int fail_format(const reader *r, const char *name, bl_error *err) {
     if (r->code == BL_E_MEMORY) {
         return bl_fail_memory(err, name, (unsigned long long)(r->height * r->width) * 4);
@@ -190,6 +215,10 @@ int bl_png_decode(bl_picture *out, const uint8_t *data, size_t bytes, const char
     *out = (bl_picture){
         .rgb = rgb ? rgb : r.pixels, .height = r.height, .width = r.width, .parameters = parameters};
     r.pixels = NULL;
+    rc = stand_upright(out, png, info, err);
+    if (rc) {
+        bl_picture_clear(out);
+    }
 done:
     png_destroy_read_struct(&png, &info, NULL);
     free(r.rows);

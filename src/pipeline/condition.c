@@ -1,7 +1,9 @@
 #include "pipeline/condition.h"
 
 #include "pipeline/finite.h"
+#include "text/adapter_tags.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,10 +24,9 @@ static int clip_skip_of(const bl_request *r, const bl_architecture *arch) {
     return can && skip != 1 ? skip : 0; /* 1 is the last layer, as 0 */
 }
 
-static int parse_texts(bl_condition *c, const bl_request *r, const bl_architecture *arch,
-                       const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err) {
-    const char *negative = r->o->negative_prompt;
-    const char *texts[2] = {negative ? negative : "", r->o->prompt};
+static int parse_plain_texts(bl_condition *c, const char *const texts[2], const bl_request *r,
+                             const bl_architecture *arch,
+                             const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err) {
     static const bl_prompt_syntax syntaxes[BL_COMPAT_COUNT] = {[BL_COMPAT_A1111] = BL_PROMPT_A1111,
                                                                [BL_COMPAT_COMFYUI] = BL_PROMPT_COMFYUI,
                                                                [BL_COMPAT_DIFFUSERS] = BL_PROMPT_PLAIN};
@@ -45,6 +46,19 @@ static int parse_texts(bl_condition *c, const bl_request *r, const bl_architectu
             c->chunks[row] * BL_CHUNK_TOKENS > c->tokens ? c->chunks[row] * BL_CHUNK_TOKENS : c->tokens;
     }
     return 0;
+}
+
+/* Adapters are not read, and their tags are no words to draw. */
+static int parse_texts(bl_condition *c, const bl_request *r, const bl_architecture *arch,
+                       const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err) {
+    char *negative = bl_without_adapter_tags(r->o->negative_prompt ? r->o->negative_prompt : "");
+    char *prompt = bl_without_adapter_tags(r->o->prompt);
+    int result = negative && prompt
+                     ? parse_plain_texts(c, (const char *const[]){negative, prompt}, r, arch, tokenizer, err)
+                     : bl_fail_memory(err, "the prompt", strlen(r->o->prompt));
+    free(negative);
+    free(prompt);
+    return result;
 }
 
 int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architecture *arch,
@@ -67,8 +81,26 @@ int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architec
     return 0;
 }
 
+static void tell_of_adapters(const char *text, const char *what, const bl_log *log) {
+    const char *first = NULL;
+    size_t length = 0, n = 0;
+    int others = -1;
+    for (const char *p = text; p && (p = bl_adapter_tag(p, &n)); p += n, others++) {
+        length = first ? length : n;
+        first = first ? first : p;
+    }
+    if (first) {
+        char more[48] = "";
+        snprintf(more, sizeof more, " and %d more of its kind", others);
+        bl_log_line(log, BL_LOG_WARNING, "%s: %.*s%s%s left out: adapters are not read yet", what,
+                    length > 100 ? 100 : (int)length, first, others ? more : "", others ? " are" : " is");
+    }
+}
+
 void bl_condition_tell(const bl_condition *c, const bl_request *r, const bl_architecture *arch,
                        const bl_log *log) {
+    tell_of_adapters(r->o->prompt, "prompt", log);
+    tell_of_adapters(r->o->negative_prompt, "negative", log);
     for (int row = 0; row < c->rows; row++) {
         if (c->text[0][row].left_out) {
             bl_log_line(log, BL_LOG_WARNING, "diffusers takes 75 tokens of %s: the last %d are left out",

@@ -24,6 +24,7 @@ int bl_job_open(bl_job *j, const bl_pipeline *p, const ballast_generate_options 
         result = bl_condition_parse(&j->condition, &j->r, p->arch, p->tokenizer, err);
     }
     if (!result) {
+        bl_request_tell(&j->r, bl_modules_given(p->modules)->log);
         bl_condition_tell(&j->condition, &j->r, p->arch, bl_modules_given(p->modules)->log);
     }
     return result;

@@ -87,11 +87,45 @@ static int check_between(double v, double low, double high, const char *what, bl
     return 0;
 }
 
+/* The side to choose for `pixels`, a multiple of `scale`. */
+static int near_side(double pixels, int scale) {
+    double side = floor(pixels / scale + 0.5) * scale;
+    return side < scale                         ? scale
+           : side > BL_MAX_SIDE / scale * scale ? BL_MAX_SIDE / scale * scale
+                                                : (int)side;
+}
+
+/* Sizes that were not given: the model's own, or of a start picture its shape at the model's number of
+ * pixels. One that was given decides the other. */
+static void choose_size(bl_request *r, const ballast_generate_options *o, int scale, int native_size) {
+    r->width = o->width ? o->width : native_size;
+    r->height = o->height ? o->height : native_size;
+    if (!o->init_rgb || o->init_width <= 0 || o->init_height <= 0 || (o->width && o->height)) {
+        return;
+    }
+    double shape = (double)o->init_width / o->init_height;
+    r->own_shape = true;
+    if (!o->width) {
+        r->width = near_side(o->height ? o->height * shape : native_size * sqrt(shape), scale);
+    }
+    if (!o->height) {
+        r->height = near_side(o->width ? o->width / shape : native_size / sqrt(shape), scale);
+    }
+}
+
+void bl_request_tell(const bl_request *r, const bl_log *log) {
+    if (r->own_shape) {
+        bl_log_line(
+            log, BL_LOG_INFO,
+            "The picture gets the start picture's shape, %d x %d; --width and --height choose another",
+            r->width, r->height);
+    }
+}
+
 static int check_size(bl_request *r, const ballast_generate_options *o, const bl_family *family,
                       int native_size, bl_error *err) {
     const int channels = family->latent_channels, scale = family->downscale;
-    r->width = o->width ? o->width : native_size;
-    r->height = o->height ? o->height : native_size;
+    choose_size(r, o, scale, native_size);
     int result = check_side(r->width, scale, "width", err);
     if (!result) {
         result = check_side(r->height, scale, "height", err);

@@ -6,6 +6,7 @@
 #include "ballast.h"
 #include "checkpoint/architecture.h"
 #include "core/error.h"
+#include "core/log.h"
 #include "image/resize.h"
 #include "sample/rng.h"
 #include "sample/schedule.h"
@@ -26,6 +27,7 @@ typedef struct bl_request {
     const ballast_generate_options *o; /* borrowed: texts, pixels, callbacks */
     int width, height;                 /* of the first pass, pixels */
     int images;                        /* batch * count */
+    bool own_shape;                    /* the start picture's shape made the size */
     bl_compat compat;
     bl_sampler_id sampler;
     bl_schedule *base;   /* first pass */
@@ -42,6 +44,9 @@ typedef struct bl_request {
 int bl_request_check(bl_request *out, const ballast_generate_options *o, const bl_architecture *arch,
                      int native_size, bl_error *err);
 void bl_request_clear(bl_request *r);
+
+/* A line for what was chosen that nobody asked for: the size. */
+void bl_request_tell(const bl_request *r, const bl_log *log);
 
 /* Evaluations of the denoiser in the first or in the second pass. */
 int bl_request_evaluations(const bl_request *r, bool second);

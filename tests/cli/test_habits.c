@@ -1,0 +1,86 @@
+/* What people are used to from other programs: tags in prompts, the shape of a start picture. With the
+ * embedded model's small sizes. */
+#include "rig.h"
+
+#include "image/png.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char model[BL_TEST_PATH];
+
+static int setup(void **state) {
+    int result = rig_open(state);
+    bl_synth_checkpoint(model, "sd15", BL_SYNTH_SINGLE);
+    return result;
+}
+
+static bool same_pixels(const char *one, const char *other) {
+    bl_picture a, b;
+    assert_int_equal(bl_png_read(&a, one, NULL), 0);
+    assert_int_equal(bl_png_read(&b, other, NULL), 0);
+    bool same =
+        a.width == b.width && a.height == b.height && !memcmp(a.rgb, b.rgb, (size_t)(a.width * a.height * 3));
+    bl_picture_clear(&a);
+    bl_picture_clear(&b);
+    return same;
+}
+
+#define SMALL "-m", model, "-S", "1", "-s", "1", "--no-hint", "--overwrite"
+
+/* <lora:...> is no text to draw. */
+static void test_adapter_tags(void **state) {
+    outcome o = {0};
+    (void)state;
+    BALLAST(&o, "generate", SMALL, "-W", "64", "-H", "64", "-p", "a red heart", "-n", "x", "-o", "plain.png");
+    expect_success(&o);
+    BALLAST(&o, "generate", SMALL, "-W", "64", "-H", "64", "-p", "a red heart <lora:x:0.8><hypernet:y>", "-n",
+            "<lora:z> x", "-o", "tagged.png");
+    assert_int_equal(o.code, 0);
+    expect_contains(o.err, "ballast: prompt: <lora:x:0.8> and 1 more of its kind are left out");
+    expect_contains(o.err, "ballast: negative: <lora:z> is left out");
+    assert_true(same_pixels("plain.png", "tagged.png"));
+    rig_free(&o);
+}
+
+static void expect_size(const char *path, int width, int height) {
+    bl_picture p;
+    assert_int_equal(bl_png_read(&p, path, NULL), 0);
+    if (p.width != width || p.height != height) {
+        fail_msg("%s is %d x %d", path, (int)p.width, (int)p.height);
+    }
+    bl_picture_clear(&p);
+}
+
+/* Without sizes a start picture keeps its shape, at the model's number of pixels. */
+static void test_shape(void **state) {
+    static uint8_t grey[64 * 96 * 3];
+    outcome o = {0};
+    (void)state;
+    memset(grey, 128, sizeof grey);
+    assert_int_equal(bl_png_write("tall.png", grey, 96, 64, NULL, true, NULL), 0);
+    BALLAST(&o, "plan", "-m", model, "-p", "cat", "-i", "tall.png");
+    assert_int_equal(o.code, 0);
+    expect_contains(o.err, "start picture's shape, 416 x 624; --width and --height choose another");
+    BALLAST(&o, "generate", SMALL, "-p", "cat", "-i", "tall.png", "-W", "64", "-o", "t.png");
+    expect_contains(o.err, "64 x 96");
+    expect_size("t.png", 64, 96);
+    BALLAST(&o, "generate", SMALL, "-p", "cat", "-i", "tall.png", "-W", "64", "-H", "64", "-o", "t.png");
+    assert_null(strstr(o.err, "shape"));
+    expect_size("t.png", 64, 64);
+    rig_free(&o);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_adapter_tags),
+        cmocka_unit_test(test_shape),
+    };
+    return cmocka_run_group_tests_name("cli.habits", tests, setup, rig_close);
+}
