@@ -63,7 +63,7 @@ static const mistake mistakes[] = {
     {"budget", "BALLAST_BUDGET", "x", PLAN},
     {"budget", "BALLAST_BUDGET", "1M", PLAN},
     {"reserve", "BALLAST_RESERVE", "999999G", PLAN},
-    {"low", "BALLAST_LOW", "0.9", {"plan", "--high", "0.5", NULL}},
+    {"low", "BALLAST_LOW", "0.9", {"plan", "-q", "--high=0.5", NULL}},
     {"never", "BALLAST_NEVER", "x", PLAN},
     {"tiled-decode", "BALLAST_TILED_DECODE", "x", PLAN},
     {"device", "BALLAST_DEVICE", "sim:x", PLAN},
