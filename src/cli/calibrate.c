@@ -18,7 +18,7 @@ int command_calibrate(int argc, char **argv) {
     if (!result) {
         result = read_options(&o, &in, &s);
     }
-    progress_bar_open(&bar, setting_on(&s, S_QUIET));
+    progress_bar_open(&bar, setting_on(&s, S_QUIET), 1);
     if (!result) {
         result = open_session(&session, &s, NULL, &bar);
     }
@@ -30,6 +30,9 @@ int command_calibrate(int argc, char **argv) {
         int code = ballast_calibrate(session.model, &o, &err);
         progress_bar_clear(&bar);
         result = code ? report_error(&s, &err) : 0;
+        if (!result) {
+            tell_of_no_effect(&s, CMD_CALIBRATE);
+        }
     }
     close_session(&session);
     free_inputs(&in);

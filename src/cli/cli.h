@@ -42,8 +42,14 @@ struct progress_bar {
     char state[192]; /* what the terminal shows */
     int image;       /* the picture now shown */
     int last_tenth;
+    int batch;                    /* pictures that are computed together */
+    double began, batch_began;    /* clock at the first call, and at the first of this batch */
+    int step;                     /* the last one seen to end */
+    double first_step, last_step; /* seconds of the stage until its first step, in which weights are loaded,
+                                     and until the last one had ended */
 };
-void progress_bar_open(struct progress_bar *bar, bool quiet);
+/* `batch`: pictures that are computed together. */
+void progress_bar_open(struct progress_bar *bar, bool quiet, int batch);
 void progress_bar_show(struct progress_bar *bar, const ballast_progress *p);
 /* Clears the line, so that something else can be printed. */
 void progress_bar_clear(struct progress_bar *bar);
@@ -96,8 +102,8 @@ void free_inputs(struct inputs *in);
 
 /* ---- output.c */
 
-/* Expands %s (seed), %i (number of the picture) and %% into path. Returns 0, or EXIT_USAGE with a line
- * printed; `id` is the setting that the pattern came from. */
+/* Expands %s (seed), %i (number of the picture, from 1) and %% into path. Returns 0, or EXIT_USAGE with a
+ * line printed; `id` is the setting that the pattern came from. */
 int expand_pattern(char *path, size_t size, const struct settings *s, enum setting_id id, const char *pattern,
                    uint64_t seed, int index);
 /* The pattern with "-%i" put before its suffix, if several pictures would get one name (but for "-");
@@ -138,7 +144,8 @@ const char *named_elsewhere(const char *typed);
 
 /* ---- no_effect.c */
 
-/* A line on stderr for each flag that changes nothing beside the others. */
+/* Unless --quiet, a line on stderr for each flag that changes nothing beside the others. Called once the
+ * request is known to be sound: what fails says one line, and that alone. */
 void tell_of_no_effect(const struct settings *s, enum command command);
 
 /* ---- suggest.c */

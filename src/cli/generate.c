@@ -13,6 +13,7 @@ struct job {
     uint64_t seed;
     bool one_seed; /* of all pictures: with a variation it is that seed that goes up */
     bool overwrite;
+    bool told; /* of flags without effect */
     enum show_protocol show;
     json_t *files; /* one object a picture */
     int failed;    /* exit code of a callback that could not write */
@@ -24,6 +25,10 @@ static uint64_t seed_of(const struct job *job, int picture) {
 
 static int on_progress(void *payload, const ballast_progress *p) {
     struct job *job = payload;
+    if (!job->told) {
+        job->told = true;
+        tell_of_no_effect(job->s, CMD_GENERATE);
+    }
     progress_bar_show(&job->bar, p);
     return interrupted() || job->failed;
 }
@@ -209,7 +214,7 @@ int command_generate(int argc, char **argv) {
         job.pattern = distinct_pattern(output ? output : "ballast-%s.png", pictures, job.one_seed);
         job.latents_pattern = save ? distinct_pattern(save, pictures, job.one_seed) : NULL;
         job.files = json_array();
-        progress_bar_open(&job.bar, setting_on(&s, S_QUIET));
+        progress_bar_open(&job.bar, setting_on(&s, S_QUIET), o.batch);
         if (!job.pattern || (save && !job.latents_pattern) || !job.files) {
             result = out_of_memory();
         } else {

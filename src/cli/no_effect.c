@@ -37,10 +37,10 @@ static const char *schedule_in(const char *sampler) {
 void tell_of_no_effect(const struct settings *s, enum command command) {
     const char *schedule = setting_text(s, S_SCHEDULE), *in_name = schedule_in(setting_text(s, S_SAMPLER));
     const char *mode = setting_text(s, S_OFFLOAD);
-    if (!(command & (CMD_GENERATE | CMD_PLAN | CMD_CALIBRATE))) {
+    if (setting_on(s, S_QUIET)) {
         return;
     }
-    for (int i = 0; i < S_COUNT_OF_SETTINGS; i++) {
+    for (int i = S_PROMPT; i <= S_NEGATIVE; i++) { /* other flags are meant to be overridden by later ones */
         if (s->repeated[i]) {
             fprintf(stderr, "ballast: --%s is given more than once; the last one counts: \"%.100s\"\n",
                     setting_table[i].name, s->value[i].text);

@@ -26,7 +26,7 @@ int expand_pattern(char *path, size_t size, const struct settings *s, enum setti
             if (*p == 's') {
                 snprintf(piece, sizeof piece, "%" PRIu64, seed);
             } else if (*p == 'i') {
-                snprintf(piece, sizeof piece, "%d", index);
+                snprintf(piece, sizeof piece, "%d", index + 1);
             } else if (*p != '%') {
                 return complain_of(s, id, "%%%.1s means nothing; use %%s (seed), %%i (number) or %%%%", p);
             }

@@ -407,7 +407,6 @@ int settings_load(struct settings *s, enum command command, int positional_most,
     }
     if (!result && !setting_on(s, S_QUIET)) {
         warn_of_environment();
-        tell_of_no_effect(s, command);
     }
     return result;
 }

@@ -4,16 +4,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MOST_CELLS 30
 
-void progress_bar_open(struct progress_bar *bar, bool quiet) {
+void progress_bar_open(struct progress_bar *bar, bool quiet, int batch) {
     const char *term = getenv("TERM");
     *bar =
         (struct progress_bar){.terminal = isatty(STDERR_FILENO) && term && *term && strcmp(term, "dumb") != 0,
                               .quiet = quiet,
-                              .last_tenth = -1};
+                              .last_tenth = -1,
+                              .batch = batch};
+}
+
+static double seconds_now(void) {
+    struct timespec t = {0};
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 static int columns(void) {
@@ -32,18 +40,33 @@ static void format_seconds(char *out, size_t size, double s) {
     }
 }
 
-/* "picture 2 of 4, denoise 3/20, 1.23 s/it, 21s left". */
-static void format_state(char *out, size_t size, const ballast_progress *p) {
-    char picture[48] = "", speed[64] = "", left[32];
-    if (p->images > 1) {
+/* Seconds that the request still takes, from what this stage's steps took; -1: not known yet. Batches after
+ * this one are taken to last as long as those that are done, or before the first is as this one. */
+static double seconds_left(const struct progress_bar *bar, const ballast_progress *p, double each) {
+    double now = seconds_now(), stage = each * (p->steps - p->step);
+    int done = p->image / bar->batch, all = (p->images + bar->batch - 1) / bar->batch;
+    double whole = done ? (bar->batch_began - bar->began) / done : now - bar->batch_began + stage;
+    double here = done && whole - (now - bar->batch_began) > stage ? whole - (now - bar->batch_began) : stage;
+    return here + whole * (all - done - 1);
+}
+
+/* "picture 2 of 4, denoise 3/20, 1.23 s/it, 1m21s left"; "pictures 1-4 of 8" are computed together. */
+static void format_state(char *out, size_t size, const struct progress_bar *bar, const ballast_progress *p) {
+    char picture[64] = "", speed[64] = "", left[32];
+    int steps = p->step > 1 ? p->step - 1 : 1;
+    double each = (p->step > 1 ? bar->last_step - bar->first_step : bar->last_step) / steps;
+    if (p->images > 1 && bar->batch > 1) {
+        int last = p->image + bar->batch;
+        snprintf(picture, sizeof picture, "pictures %d-%d of %d, ", p->image + 1,
+                 last < p->images ? last : p->images, p->images);
+    } else if (p->images > 1) {
         snprintf(picture, sizeof picture, "picture %d of %d, ", p->image + 1, p->images);
     }
-    if (p->step > 0 && p->step < p->steps) {
-        double each = p->seconds / p->step;
-        format_seconds(left, sizeof left, each * (p->steps - p->step));
+    if (p->step > 0 && (p->step < p->steps || p->image + bar->batch < p->images)) {
+        format_seconds(left, sizeof left, seconds_left(bar, p, each));
         snprintf(speed, sizeof speed, ", %.2f s/it, %s left", each, left);
     } else if (p->step > 0) {
-        snprintf(speed, sizeof speed, ", %.2f s/it", p->seconds / p->step);
+        snprintf(speed, sizeof speed, ", %.2f s/it", each);
     }
     if (p->steps) {
         snprintf(out, size, "%s%s %d/%d%s", picture, p->stage, p->step, p->steps, speed);
@@ -76,8 +99,17 @@ void progress_bar_show(struct progress_bar *bar, const ballast_progress *p) {
     int tenth = p->steps ? 10 * p->step / p->steps : 0;
     bool fresh = strcmp(bar->stage, p->stage) != 0 || bar->image != p->image;
     snprintf(bar->stage, sizeof bar->stage, "%s", p->stage);
+    if (bar->began == 0 || bar->image != p->image) {
+        bar->batch_began = seconds_now();
+        bar->began = bar->began == 0 ? bar->batch_began : bar->began;
+    }
+    if (fresh || bar->step != p->step) {
+        bar->step = p->step;
+        bar->last_step = p->seconds;
+        bar->first_step = p->step <= 1 ? p->seconds : bar->first_step;
+    }
     bar->image = p->image;
-    format_state(state, sizeof state, p);
+    format_state(state, sizeof state, bar, p);
     if (bar->terminal) {
         /* called between blocks, too, when there is nothing new to see */
         if (strcmp(bar->state, state) != 0) {

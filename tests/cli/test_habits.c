@@ -77,10 +77,28 @@ static void test_shape(void **state) {
     rig_free(&o);
 }
 
+/* Progress, names and the time left count the same pictures; every second of the timing line has a name. */
+static void test_one_numbering(void **state) {
+    outcome o = {0};
+    (void)state;
+    BALLAST(&o, "generate", SMALL, "-W", "64", "-H", "64", "-p", "cat", "-c", "2", "-o", "c.png");
+    assert_string_equal(o.out, "c-1.png\nc-2.png\n");
+    expect_contains(o.err, "picture 1 of 2, denoise 1/1");
+    expect_contains(o.err, "left"); /* the last step of the first picture is not the end */
+    expect_contains(o.err, "picture 2 of 2");
+    expect_contains(o.err, " other ");
+    BALLAST(&o, "generate", SMALL, "-W", "64", "-H", "64", "-p", "cat", "--batch", "2", "-c", "2", "-o",
+            "c.png");
+    expect_contains(o.err, "pictures 1-2 of 4, denoise");
+    expect_contains(o.err, "pictures 3-4 of 4, denoise");
+    rig_free(&o);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_adapter_tags),
         cmocka_unit_test(test_shape),
+        cmocka_unit_test(test_one_numbering),
     };
     return cmocka_run_group_tests_name("cli.habits", tests, setup, rig_close);
 }

@@ -178,14 +178,14 @@ static void test_several(void **state) {
     assert_string_equal(o.out, "batch-10.png\nbatch-11.png\nbatch-12.png\n");
     SMALL(&o, "-S", "10", "--count", "3", "-o", "count.png");
     expect_success(&o);
-    assert_string_equal(o.out, "count-0.png\ncount-1.png\ncount-2.png\n");
+    assert_string_equal(o.out, "count-1.png\ncount-2.png\ncount-3.png\n");
     SMALL(&o, "-S", "12", "-o", "alone-100%%.png");
     expect_success(&o);
     assert_string_equal(o.out, "alone-100%.png\n");
-    expect_same_pixels("batch-10.png", "count-0.png");
-    expect_same_pixels("batch-11.png", "count-1.png");
-    expect_same_file("batch-12.png", "count-2.png");
-    expect_same_file("count-2.png", "alone-100%.png");
+    expect_same_pixels("batch-10.png", "count-1.png");
+    expect_same_pixels("batch-11.png", "count-2.png");
+    expect_same_file("batch-12.png", "count-3.png");
+    expect_same_file("count-3.png", "alone-100%.png");
     SMALL(&o, "--count", "2", "--batch", "2", "-o", "random-%i-%s.png");
     expect_success(&o);
     assert_int_equal(rig_files("random-"), 4);
@@ -193,7 +193,7 @@ static void test_several(void **state) {
     SMALL(&o, "-S", "5", "-c", "2", "--variation-strength", "0.5", "-o", "vary-%s.png", "--save-latents",
           "vary-%s.safetensors");
     expect_success(&o);
-    assert_string_equal(o.out, "vary-5-0.png\nvary-5-1.png\n");
+    assert_string_equal(o.out, "vary-5-1.png\nvary-5-2.png\n");
     assert_int_equal(rig_files("vary-5-1.safetensors"), 1);
     rig_free(&o);
 }

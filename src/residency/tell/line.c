@@ -33,6 +33,11 @@ void bl_line_make(bl_line *out, const bl_ledger *l, double wall_seconds, const c
         out->stages[i] = l->stages[i];
         out->total_seconds += out->stages[i].seconds;
     }
+    if (wall_seconds > out->total_seconds && out->stage_count < BL_LINE_STAGES) {
+        out->stages[out->stage_count++] =
+            (bl_ledger_stage){.name = "other", .seconds = wall_seconds - out->total_seconds};
+        out->total_seconds = wall_seconds;
+    }
     qsort(out->stages, (size_t)out->stage_count, sizeof *out->stages, longer);
     add(out, "Time: %.2fs | total %.2f", wall_seconds, out->total_seconds);
     for (int i = 0; i < out->stage_count && out->stages[i].seconds >= 0.005; i++) {
