@@ -31,7 +31,7 @@ int command_calibrate(int argc, char **argv) {
         progress_bar_clear(&bar);
         result = code ? report_error(&s, &err) : 0;
         if (!result) {
-            tell_of_no_effect(&s, CMD_CALIBRATE);
+            tell_of_no_effect(&s);
         }
     }
     close_session(&session);

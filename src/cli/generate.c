@@ -27,7 +27,7 @@ static int on_progress(void *payload, const ballast_progress *p) {
     struct job *job = payload;
     if (!job->told) {
         job->told = true;
-        tell_of_no_effect(job->s, CMD_GENERATE);
+        tell_of_no_effect(job->s);
     }
     progress_bar_show(&job->bar, p);
     return interrupted() || job->failed;

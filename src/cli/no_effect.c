@@ -34,7 +34,7 @@ static const char *schedule_in(const char *sampler) {
     return NULL;
 }
 
-void tell_of_no_effect(const struct settings *s, enum command command) {
+void tell_of_no_effect(const struct settings *s) {
     const char *schedule = setting_text(s, S_SCHEDULE), *in_name = schedule_in(setting_text(s, S_SAMPLER));
     const char *mode = setting_text(s, S_OFFLOAD);
     if (setting_on(s, S_QUIET)) {
@@ -63,9 +63,6 @@ void tell_of_no_effect(const struct settings *s, enum command command) {
     }
     if (setting_number(s, S_CFG) == 1) {
         TELL_OF(s, "with --cfg 1, which has no guidance", S_NEGATIVE, S_CFG_RESCALE);
-    }
-    if (command == CMD_PLAN && !setting_text(s, S_SWEEP)) {
-        TELL_OF(s, "without --sweep LOW:HIGH", S_SVG);
     }
     if (setting_on(s, S_JSON)) {
         TELL_OF(s, "with --json", S_SHOW);

@@ -31,7 +31,7 @@ int command_plan(int argc, char **argv) {
         }
     }
     if (json) {
-        tell_of_no_effect(&s, CMD_PLAN);
+        tell_of_no_effect(&s);
         printf("%s\n", setting_on(&s, S_JSON) ? json : text);
     }
     ballast_string_free(&json);

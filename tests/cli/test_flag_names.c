@@ -55,7 +55,6 @@ static void test_no_effect(void **state) {
         {"--fit-check has no effect", "--no-fit-check"},
         {"--variation-seed has no effect", "--variation-seed", "3"},
         {"--negative has no effect with --cfg 1", "--cfg=1", "--negative", "x"},
-        {"--svg has no effect without --sweep", "--svg", "x.svg"},
         {"two schedules are given; --schedule exponential counts", "--sampler=DPM++ 2M Karras", "--schedule",
          "exponential"},
         {"--prompt is given more than once; the last one counts: \"b\"", "-p", "a", "-p", "b"},
