@@ -171,6 +171,17 @@ static int agree_depths(const config *f, const bl_unet_architecture *u, bl_error
     return 0;
 }
 
+/* The middle: two resnets around a transformer, one resnet, or nothing. */
+static int agree_middle(const config *f, const bl_unet_architecture *u, bl_error *err) {
+    const json_t *v = json_object_get(f->json, "mid_block_type");
+    const char *type = json_string_value(v);
+    bool attends = type && strcmp(type, "UNetMidBlock2DCrossAttn") == 0;
+    bool good = attends == (u->mid_depth > 0) && u->mid_resnets == (attends ? 2 : type ? 1 : 0);
+    return !v || good
+               ? 0
+               : bl_config_refuse(f->path, "mid_block_type", v, "the weights have another middle", err);
+}
+
 static int agree_unet(const bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
     const bl_unet_architecture *u = &a->unet;
     config f;
@@ -189,18 +200,13 @@ static int agree_unet(const bl_architecture *a, const bl_checkpoint *c, bl_error
     rc = rc ? rc : agree_types(&f, "down_block_types", u->down_depth, u->resnets, 0, u->levels, false, err);
     rc = rc ? rc : agree_types(&f, "up_block_types", u->up_depth, u->resnets, 1, u->levels, true, err);
     rc = rc ? rc : agree_depths(&f, u, err);
+    rc = rc ? rc : agree_middle(&f, u, err);
     if (rc) {
         return rc;
     }
-    const json_t *mid = json_object_get(f.json, "mid_block_type"),
-                 *conditions = json_object_get(f.json, "addition_embed_type"),
+    const json_t *conditions = json_object_get(f.json, "addition_embed_type"),
                  *adm = json_object_get(f.json, "projection_class_embeddings_input_dim"),
                  *guidance = json_object_get(f.json, "time_cond_proj_dim");
-    bool attends =
-        mid && json_is_string(mid) && strcmp(json_string_value(mid), "UNetMidBlock2DCrossAttn") == 0;
-    if (mid && attends != (u->mid_depth > 0)) {
-        return bl_config_refuse(f.path, "mid_block_type", mid, "the weights have other attentions", err);
-    }
     if (conditions && json_is_string(conditions) != (u->adm_dim > 0)) {
         return bl_config_refuse(f.path, "addition_embed_type", conditions,
                                 "the weights have other conditions", err);

@@ -234,6 +234,32 @@ static void link_module(const char *folder, const char *from, const char *name) 
     free(real);
 }
 
+/* Writes the folder's configuration, with this middle. Takes it over. */
+static void set_middle(const char *folder, json_t *middle) {
+    char to[BL_TEST_PATH];
+    json_t *config = bl_test_json("sdxl/diffusers/unet/config.json");
+    json_object_set_new(config, "layers_per_block", json_integer(1));
+    json_object_set_new(config, "mid_block_type", middle);
+    bl_test_join(to, folder, "unet/config.json");
+    assert_int_equal(json_dump_file(config, to, 0), 0);
+    json_decref(config);
+}
+
+/* Weights without a middle, of which the configuration says otherwise: a file that lost some. */
+static void check_other_middles(const char *folder) {
+    static const char *const others[] = {"UNetMidBlock2D", "UNetMidBlock2DCrossAttn"};
+    for (int i = 0; i < 2; i++) {
+        bl_checkpoint *c;
+        bl_architecture a;
+        bl_error err = {0};
+        set_middle(folder, json_string(others[i]));
+        rig_ok(bl_checkpoint_open(&c, folder, NULL, &err), &err);
+        assert_true(bl_architecture_detect(&a, c, &err) != 0);
+        assert_non_null(strstr(err.message, "mid_block_type"));
+        bl_checkpoint_close(&c);
+    }
+}
+
 static void folders_and_files_are_one(void **state) {
     static const char weights[] = "unet/diffusion_pytorch_model.safetensors";
     static const char *const modules[] = {"vae", "scheduler", "text_encoder", "text_encoder_2"};
@@ -248,12 +274,8 @@ static void folders_and_files_are_one(void **state) {
     bl_test_join(file, from, weights);
     bl_test_join(to, folder, weights);
     bl_test_rewrite(to, file, leave_out_of_folder, NULL, NULL, 0);
-    json_t *config = bl_test_json("sdxl/diffusers/unet/config.json");
-    json_object_set_new(config, "layers_per_block", json_integer(1));
-    json_object_set_new(config, "mid_block_type", json_null());
-    bl_test_join(to, folder, "unet/config.json");
-    assert_int_equal(json_dump_file(config, to, 0), 0);
-    json_decref(config);
+    check_other_middles(folder);
+    set_middle(folder, json_null());
     bl_synth_checkpoint(from, "sdxl", BL_SYNTH_SINGLE);
     bl_test_join(to, folder, "small.safetensors");
     bl_test_rewrite(to, from, leave_out, &koala, NULL, 0);
