@@ -148,11 +148,23 @@ static void problems_with_a_store_are_checked(void **state) {
     bl_problem_free(&p);
 }
 
+static void planning_with_a_store_is_refused(void **state) {
+    (void)state;
+    bl_problem *p = four_blocks();
+    bl_offload_settings s = bl_offload_defaults();
+    bl_plan *plan;
+    bl_error err;
+    assert_int_equal(bl_plan_make(&plan, p, &s, &err), BL_E_UNSUPPORTED);
+    assert_null(plan);
+    bl_problem_free(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loads_have_a_clock),
         cmocka_unit_test(unsound_loads_are_refused),
         cmocka_unit_test(problems_with_a_store_are_checked),
+        cmocka_unit_test(planning_with_a_store_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

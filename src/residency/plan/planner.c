@@ -173,6 +173,12 @@ int bl_plan_make(bl_plan **out, const bl_problem *p, const bl_offload_settings *
     *out = NULL;
     double began = bl_now();
     bl_plan *plan;
+    if (p->has_store) {
+        return bl_fail(
+            err, BL_E_UNSUPPORTED,
+            "weights that pass through a host store are not planned yet: describe the card without "
+            "\"host_bytes\"");
+    }
     int rc = s->mode == BL_OFFLOAD_AUTO ? plan_auto(&plan, p, err) : bl_mode_plan(&plan, p, s, err);
     if (rc) {
         return rc;
