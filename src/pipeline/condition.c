@@ -24,28 +24,45 @@ static int clip_skip_of(const bl_request *r, const bl_architecture *arch) {
     return can && skip != 1 ? skip : 0; /* 1 is the last layer, as 0 */
 }
 
-static int parse_plain_texts(bl_condition *c, const char *const texts[2], const bl_request *r,
-                             const bl_architecture *arch,
-                             const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err) {
+/* The row gets `most` chunks, empty ones behind its text. */
+static int extend(bl_condition *c, const bl_architecture *arch, int row, int most, bl_error *err) {
+    int result = 0;
+    c->chunks[row] = most;
+    for (int e = 0; e < arch->family->encoders && !result; e++) {
+        result = bl_chunks_extend(&c->text[e][row], most, arch->text[e].pad_token, err);
+    }
+    return result;
+}
+
+static int parse_plain_text(bl_condition *c, int row, const char *text, const bl_request *r,
+                            const bl_architecture *arch,
+                            const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err) {
     static const bl_prompt_syntax syntaxes[BL_COMPAT_COUNT] = {[BL_COMPAT_A1111] = BL_PROMPT_A1111,
                                                                [BL_COMPAT_COMFYUI] = BL_PROMPT_COMFYUI,
                                                                [BL_COMPAT_DIFFUSERS] = BL_PROMPT_PLAIN};
-    for (int row = 0; row < c->rows; row++) {
-        const char *text = texts[row + 2 - c->rows];
-        for (int e = 0; e < arch->family->encoders; e++) {
-            int result = bl_prompt_parse(&c->text[e][row], tokenizer[e], text, strlen(text),
-                                         syntaxes[r->compat], arch->text[e].pad_token, err);
-            if (result) {
-                return result;
-            }
+    int most = 0;
+    for (int e = 0; e < arch->family->encoders; e++) {
+        bl_chunks *chunks = &c->text[e][row];
+        int result = bl_prompt_parse(chunks, tokenizer[e], text, strlen(text), syntaxes[r->compat],
+                                     arch->text[e].pad_token, err);
+        if (result) {
+            return result;
         }
-        c->chunks[row] = c->text[0][row].count;
-        c->from_empty =
-            c->from_empty || (r->compat == BL_COMPAT_COMFYUI && bl_emphasis_any(&c->text[0][row]));
-        c->tokens =
-            c->chunks[row] * BL_CHUNK_TOKENS > c->tokens ? c->chunks[row] * BL_CHUNK_TOKENS : c->tokens;
+        most = chunks->count > most ? chunks->count : most;
+        c->from_empty = c->from_empty || (r->compat == BL_COMPAT_COMFYUI && bl_emphasis_any(chunks));
     }
-    return 0;
+    c->tokens = most * BL_CHUNK_TOKENS > c->tokens ? most * BL_CHUNK_TOKENS : c->tokens;
+    return extend(c, arch, row, most, err); /* tokenizers with words of their own may differ */
+}
+
+static int parse_plain_texts(bl_condition *c, const char *const texts[2], const bl_request *r,
+                             const bl_architecture *arch,
+                             const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err) {
+    int result = 0;
+    for (int row = 0; row < c->rows && !result; row++) {
+        result = parse_plain_text(c, row, texts[row + 2 - c->rows], r, arch, tokenizer, err);
+    }
+    return result;
 }
 
 /* Adapters are not read, and their tags are no words to draw. */
