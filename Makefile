@@ -3,6 +3,7 @@
 #     make                builds the library and the command into build/
 #     make demo           ... and makes a picture with the embedded model
 #     make test           ... and runs every check and test
+#     make test-alloc     every allocation fails once: hours
 #     make test-onednn3   the tests of what calls oneDNN, against oneDNN 3 from PyPI
 #     make test-debian13  the same against Debian 13's oneDNN, on any Debian
 #     make sanitize       the tests once more under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -17,7 +18,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 CMAKE_FLAGS ?=
 
-.PHONY: all demo test test-onednn3 test-debian13 check sanitize bench bench-offload install uninstall help clean setup setup-tests
+.PHONY: all demo test test-alloc test-onednn3 test-debian13 check sanitize bench bench-offload install uninstall help clean setup setup-tests
 .DEFAULT_GOAL := all
 
 setup:
@@ -42,7 +43,11 @@ demo: $(BUILD)/build.ninja
 
 # Builds everything, checks style limits, runs all tests.
 test: setup-tests all check
-	@ctest --test-dir $(BUILD) --output-on-failure -j 2
+	@ctest --test-dir $(BUILD) --output-on-failure -j 2 -LE hours
+
+# Every single allocation of the library's calls and of the command fails once: hours.
+test-alloc: setup-tests all
+	@ctest --test-dir $(BUILD) --output-on-failure -j 2 -L hours
 
 # What a compiler does not hold: format, length of functions, words that must not be in the tree.
 check: setup-tests
