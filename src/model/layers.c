@@ -198,11 +198,13 @@ static bl_tensor_id context_keys(bl_graph *g, bl_tensor_id tokens, const char *b
     return bl_net_projections(g, tokens, names, 2, channels, false);
 }
 
-void bl_net_keep_context(bl_graph *g, bl_tensor_id tokens, const char *name, int channels, int depth) {
+void bl_net_keep_context(bl_graph *g, bl_tensor_id context, bl_tensor_id *tokens, const char *name,
+                         int channels, int depth) {
     for (int i = 0; i < depth; i++) {
         bl_path block = bl_path_make("%s.transformer_blocks.%d", name, i);
         bl_graph_block(g, "%s.attn2", block.s);
-        bl_keep(g, context_keys(g, tokens, block.s, channels));
+        *tokens = *tokens == BL_NONE ? bl_import(g, context) : *tokens;
+        bl_keep(g, context_keys(g, *tokens, block.s, channels));
     }
 }
 

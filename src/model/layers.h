@@ -89,9 +89,10 @@ typedef struct bl_net_context {
 } bl_net_context;
 
 /* The prologue of a transformer of `depth` blocks and as many channels: keeps each block's keys and values of
- * the context, [n,T,1,2 channels]. Starts a block of the graph for each, called "<name of the block>.attn2".
- */
-void bl_net_keep_context(bl_graph *g, bl_tensor_id tokens, const char *name, int channels, int depth);
+ * the context, [n,T,1,2 channels]. Starts a block of the graph for each, called "<name of the block>.attn2";
+ * the first of the graph imports the context: *tokens is BL_NONE before it. */
+void bl_net_keep_context(bl_graph *g, bl_tensor_id context, bl_tensor_id *tokens, const char *name,
+                         int channels, int depth);
 
 /* BasicTransformerBlock: self attention, attention to `context`, GEGLU; LayerNorm before each. */
 bl_tensor_id bl_net_transformer_block(bl_graph *g, bl_tensor_id x, bl_net_context context, const char *name,

@@ -118,28 +118,22 @@ static bl_tensor_id context_input(bl_graph *g, const bl_unet_architecture *c, bl
     return bl_input(g, "context", BL_F32, BL_CHANNELS_LAST, s.batch, s.tokens, 1, c->context_dim);
 }
 
-static void keep(bl_graph *g, const bl_unet_architecture *c, bl_tensor_id tokens, bl_path name, int level,
-                 int depth) {
-    bl_net_keep_context(g, tokens, name.s, c->channels[level], depth);
-}
-
 /* In the order in which the transformers of build() come: so they are kept, and so they are found. */
 static void build_prologue(bl_graph *g, const bl_unet_architecture *c, bl_unet_shape s) {
-    bl_tensor_id context = context_input(g, c, s);
-    bl_graph_block(g, "context");
-    bl_tensor_id tokens = bl_import(g, context);
+    bl_tensor_id context = context_input(g, c, s), tokens = BL_NONE;
     for (int level = 0; level < c->levels; level++) {
         for (int i = 0; i < c->resnets[level]; i++) {
-            keep(g, c, tokens, bl_path_make("down_blocks.%d.attentions.%d", level, i), level,
-                 c->down_depth[level][i]);
+            bl_path name = bl_path_make("down_blocks.%d.attentions.%d", level, i);
+            bl_net_keep_context(g, context, &tokens, name.s, c->channels[level], c->down_depth[level][i]);
         }
     }
-    keep(g, c, tokens, bl_path_make("mid_block.attentions.0"), c->levels - 1, c->mid_depth);
+    bl_net_keep_context(g, context, &tokens, "mid_block.attentions.0", c->channels[c->levels - 1],
+                        c->mid_depth);
     for (int index = 0; index < c->levels; index++) {
         int level = c->levels - 1 - index;
         for (int i = 0; i <= c->resnets[level]; i++) {
-            keep(g, c, tokens, bl_path_make("up_blocks.%d.attentions.%d", index, i), level,
-                 c->up_depth[index][i]);
+            bl_path name = bl_path_make("up_blocks.%d.attentions.%d", index, i);
+            bl_net_keep_context(g, context, &tokens, name.s, c->channels[level], c->up_depth[index][i]);
         }
     }
 }

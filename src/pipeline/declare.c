@@ -42,25 +42,48 @@ static bl_shape_key denoiser_key(const bl_job *j, int height, int width) {
                           .late_crop = j->r.compat == BL_COMPAT_A1111 && (height % whole || width % whole)};
 }
 
+/* The denoiser's phases in one of the two passes. `kept`: what the prologue keeps is there already. */
+static int declare_denoiser(bl_job *j, bool hires, bl_shape_key key, bool kept, bl_error *err) {
+    int *prologue = hires ? &j->at.prologue_hires : &j->at.prologue;
+    int result = 0;
+    if (j->in_two && !kept) {
+        bl_shape_key of_text = {.batch = key.batch, .tokens = key.tokens, .form = BL_UNET_PROLOGUE};
+        result = *prologue = bl_generation_phase(j->generation, hires ? "prologue hires" : "prologue",
+                                                 "pipeline", BL_UNET, of_text, 1, err);
+    }
+    if (result < 0) {
+        return result;
+    }
+    key.form = j->in_two ? BL_UNET_STEP : BL_UNET_WHOLE;
+    result = bl_generation_phase(j->generation,
+                                 hires         ? "denoise hires"
+                                 : j->r.second ? "denoise base"
+                                               : "denoise",
+                                 "pipeline", BL_UNET, key, bl_request_evaluations(&j->r, hires), err);
+    *(hires ? &j->at.denoise_hires : &j->at.denoise) = result;
+    return result;
+}
+
 static int declare_phases(bl_job *j, bl_error *err) {
     const bl_request *r = &j->r;
     const int scale = bl_job_family(j)->downscale;
     int h = r->height / scale, w = r->width / scale, batch = r->o->batch;
-    j->at = (bl_job_phases){-1, -1, -1, -1, -1, -1};
+    j->at = (bl_job_phases){-1, -1, -1, -1, -1, -1, -1, -1};
     bl_generation_free(&j->generation);
     int result = bl_generation_new(&j->generation, j->p->modules, err);
     if (result) {
         return result;
     }
     bl_generation *e = j->generation;
+    if (j->looked_at) {
+        bl_generation_all_levels(e);
+    }
     result = j->condition.context ? 0 : bl_condition_phases(&j->condition, e, j->p->arch, err);
     if (!result && r->o->init_rgb && !j->init_latents) {
         result = j->at.encode_init = bl_encode_phase(e, "encode image", 1, h, w, j->side, err);
     }
     if (result >= 0) {
-        result = j->at.denoise =
-            bl_generation_phase(e, r->second ? "denoise base" : "denoise", "pipeline", BL_UNET,
-                                denoiser_key(j, h, w), bl_request_evaluations(r, false), err);
+        result = declare_denoiser(j, false, denoiser_key(j, h, w), false, err);
     }
     if (result >= 0 && r->second) {
         if (!r->upscaler->latent) {
@@ -73,9 +96,7 @@ static int declare_phases(bl_job *j, bl_error *err) {
         h = r->hires_height / scale;
         w = r->hires_width / scale;
         if (result >= 0) {
-            result = j->at.denoise_hires =
-                bl_generation_phase(e, "denoise hires", "pipeline", BL_UNET, denoiser_key(j, h, w),
-                                    bl_request_evaluations(r, true), err);
+            result = declare_denoiser(j, true, denoiser_key(j, h, w), r->upscaler->latent, err);
         }
     }
     if (result >= 0) {
@@ -84,17 +105,72 @@ static int declare_phases(bl_job *j, bl_error *err) {
     return result < 0 ? result : 0;
 }
 
+/* Declares the batch's phases with the denoiser in two, or whole where what a prologue keeps does not fit.
+ * j->least becomes the smallest budget of either form. */
+static int declare_with_room(bl_job *j, const bl_placement *placement, bl_error *err) {
+    bl_room two, whole;
+    j->in_two = true;
+    int result = declare_phases(j, err);
+    if (!result) {
+        result = bl_generation_room(&two, j->generation, placement, err);
+    }
+    if (result) {
+        return result;
+    }
+    bool plans = placement->offload.mode == BL_OFFLOAD_AUTO;
+    bool fits = two.kept_least <= two.budget && (plans || two.spares);
+    j->weigh = plans && (!two.spares || two.async_copy);
+    j->least = two.least;
+    if (fits && two.kept_least < two.mode_least) { /* the whole would need as much elsewhere */
+        return 0;
+    }
+    j->in_two = false;
+    result = declare_phases(j, err);
+    if (!result) {
+        result = bl_generation_room(&whole, j->generation, placement, err);
+    }
+    if (result) {
+        return result;
+    }
+    j->least = whole.least < two.least ? whole.least : two.least;
+    j->in_two = fits || (whole.mode_least > whole.budget && two.mode_least < whole.mode_least);
+    return j->in_two ? declare_phases(j, err) : 0;
+}
+
+/* The whole may be the faster form where more is kept than weights are spared; and where copies run beside
+ * the steps, for few of these: the weights of a prologue come before the first one, and not beside it. There
+ * both are planned, and the better is declared. */
+static int weigh_forms(bl_job *j, const bl_placement *placement, bl_error *err) {
+    if (!j->in_two || !j->weigh) {
+        return 0;
+    }
+    double in_two, whole;
+    int result = bl_generation_weigh(&in_two, j->generation, placement, err);
+    j->in_two = false;
+    if (!result) {
+        result = declare_phases(j, err);
+    }
+    if (!result) {
+        result = bl_generation_weigh(&whole, j->generation, placement, err);
+    }
+    if (result || whole < in_two) {
+        return result;
+    }
+    j->in_two = true;
+    return declare_phases(j, err);
+}
+
 static int largest_tile(const bl_job *j) {
     return bl_tiles_side(j->p->native_size / bl_job_family(j)->downscale);
 }
 
-int bl_job_declare(bl_job *j, const bl_placement *placement, bl_error *err) {
+static int declare_tiled(bl_job *j, const bl_placement *placement, bl_error *err) {
     const int largest = largest_tile(j);
     const bool may = placement->tiled == BL_TILED_AUTO;
     uint64_t least = 0, tiled_least, budget = 0;
     j->side = placement->tiled == BL_TILED_ON ? largest : 0;
     j->tiled_least = j->whole_least = 0;
-    int result = declare_phases(j, err);
+    int result = declare_with_room(j, placement, err);
     if (result || j->side) {
         return result;
     }
@@ -123,6 +199,17 @@ int bl_job_declare(bl_job *j, const bl_placement *placement, bl_error *err) {
     return declare_phases(j, err);
 }
 
+int bl_job_declare(bl_job *j, const bl_placement *placement, bl_error *err) {
+    int result = declare_tiled(j, placement, err);
+    if (!result) {
+        result = weigh_forms(j, placement, err);
+    }
+    if (!result && !j->side) {
+        bl_generation_set_least(j->generation, j->least);
+    }
+    return result;
+}
+
 int bl_job_expect(bl_job *j, const bl_placement *placement, bl_error *err) {
     int count = j->p->next_count, result = 0;
     if (count && !j->followers) {
@@ -137,6 +224,7 @@ int bl_job_expect(bl_job *j, const bl_placement *placement, bl_error *err) {
         if (i == j->follower_count) {
             j->follower_count++;
             result = bl_job_open(f, &x->pipeline, &x->options, err);
+            f->in_two = j->in_two;
             f->side = placement->tiled == BL_TILED_ON ? largest_tile(f) : 0;
             result = result ? result : declare_phases(f, err);
         }

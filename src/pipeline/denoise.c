@@ -178,10 +178,22 @@ static int step(void *payload, int number, int steps, const float *x, const floa
     return 0;
 }
 
+/* What does not change from step to step, once. */
+static int run_prologue(const state *s, bl_error *err) {
+    if (s->job->prologue < 0) {
+        return 0;
+    }
+    bl_port inputs[] = {{"context", s->context}, {NULL, NULL}}, outputs[] = {{NULL, NULL}};
+    return bl_generation_pass(s->job->generation, s->job->prologue, inputs, outputs, err);
+}
+
 int bl_denoise(float *x, const bl_denoise_job *job, bl_error *err) {
     state s;
     bl_sampler *sampler = NULL;
     int result = open_state(&s, job, err);
+    if (!result) {
+        result = run_prologue(&s, err);
+    }
     if (!result) {
         result = bl_sampler_new(&sampler, job->request->sampler, s.n * (size_t)job->batch, err);
     }

@@ -17,7 +17,7 @@ typedef struct bl_denoise_job {
     const bl_architecture *arch;
     const bl_condition *condition;
     const bl_schedule *schedule;
-    int phase;
+    int prologue, phase;         /* prologue: -1: the graph is whole, or what one kept is still there */
     int batch, height, width;    /* of the latents */
     int told_height, told_width; /* of the picture, as SDXL is told it */
     bl_noise **noise;            /* [batch], one sequence a picture; moves on */

@@ -110,7 +110,8 @@ static int start_noise(bl_job *j, float *out, int b, bool given, bl_error *err) 
 
 /* One pass of the sampler. j->x holds the latents to start from if `has_latents`, and the result afterwards.
  */
-static int denoise(bl_job *j, int phase, const bl_schedule *schedule, bool has_latents, bl_error *err) {
+static int denoise(bl_job *j, int prologue, int phase, const bl_schedule *schedule, bool has_latents,
+                   bl_error *err) {
     const ballast_generate_options *o = j->r.o;
     size_t n = bl_job_floats(j, j->height, j->width);
     float *noise = malloc(n * sizeof *noise);
@@ -133,6 +134,7 @@ static int denoise(bl_job *j, int phase, const bl_schedule *schedule, bool has_l
                         .arch = j->p->arch,
                         .condition = &j->condition,
                         .schedule = schedule,
+                        .prologue = prologue,
                         .phase = phase,
                         .batch = o->batch,
                         .height = j->height,
@@ -342,7 +344,7 @@ static int run_batch(bl_job *j, bl_error *err) {
         result = enter(j, "denoise", r->base->steps, err);
     }
     if (!result) {
-        result = denoise(j, j->at.denoise, r->base, j->init_latents != NULL, err);
+        result = denoise(j, j->at.prologue, j->at.denoise, r->base, j->init_latents != NULL, err);
     }
     if (!result && r->second) {
         result = upscale(j, err);
@@ -350,7 +352,7 @@ static int run_batch(bl_job *j, bl_error *err) {
             result = enter(j, "hires", r->second->steps, err);
         }
         if (!result) {
-            result = denoise(j, j->at.denoise_hires, r->second, true, err);
+            result = denoise(j, j->at.prologue_hires, j->at.denoise_hires, r->second, true, err);
         }
     }
     return result ? result : deliver(j, err);
@@ -436,6 +438,7 @@ int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const bal
     }
     if (!result) {
         placement.repeats = o->count > 1;
+        j.looked_at = true;
         result = bl_job_declare(&j, &placement, err);
     }
     if (!result && !placement.repeats) {

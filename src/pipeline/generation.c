@@ -1,9 +1,11 @@
 #include "pipeline/generation_parts.h"
 
 #include "core/clock.h"
+#include "residency/plan/planner.h"
 #include "residency/problem/follow.h"
 #include "residency/run/start.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,8 +66,9 @@ int bl_generation_phase(bl_generation *g, const char *name, const char *stage, b
     }
     snprintf(d->name, sizeof d->name, "%s", name);
     snprintf(d->stage, sizeof d->stage, "%s", stage);
-    snprintf(d->shape, sizeof d->shape, "%dx%dx%dx%dx%d", key.batch, key.height, key.width, key.tokens,
-             key.clip_skip);
+    static const char *const forms[] = {[BL_UNET_WHOLE] = "", [BL_UNET_PROLOGUE] = "p", [BL_UNET_STEP] = "s"};
+    snprintf(d->shape, sizeof d->shape, "%dx%dx%dx%dx%d%s", key.batch, key.height, key.width, key.tokens,
+             key.clip_skip, forms[key.form]);
     d->module = module;
     d->passes = passes;
     return g->declared_count++;
@@ -80,24 +83,38 @@ void bl_generation_follow(bl_generation *g, const bl_generation *next, double li
 
 /* ---- the planner's problem */
 
-/* Which of the model's modules a plan takes in: each once, text encoders with the clip skip that a phase has.
- */
+/* Adds the module, once. */
+static void list(bl_generation *g, const bl_opened *x) {
+    int n = 0;
+    while (n < g->listed_count && g->listed[n] != x) {
+        n++;
+    }
+    if (n == g->listed_count) {
+        g->listed[g->listed_count++] = x;
+    }
+}
+
+/* Which of the model's modules a plan takes in: those of the phases, as they have them, and of those that no
+ * phase has the first that was opened. */
 static int list_modules(bl_generation *g, int *ids) {
     const bl_opened *x;
     g->listed_count = 0;
     for (int k = 0; k < BL_MODULE_COUNT; k++) {
-        const bl_opened *chosen = NULL;
-        for (int i = 0; (x = bl_modules_at(g->modules, i)) != NULL; i++) {
-            chosen = x->module == (bl_module)k && !chosen ? x : chosen;
-        }
+        int before = g->listed_count;
         for (int i = 0; i < g->declared_count; i++) {
             x = g->declared[i].prepared->opened;
-            chosen = x->module == (bl_module)k ? x : chosen;
+            if (x->module == (bl_module)k) {
+                list(g, x);
+            }
         }
-        if (chosen) {
-            ids[g->listed_count] = chosen->id;
-            g->listed[g->listed_count++] = chosen->module;
+        for (int i = 0; g->listed_count == before && (x = bl_modules_at(g->modules, i)) != NULL; i++) {
+            if (x->module == (bl_module)k) {
+                list(g, x);
+            }
         }
+    }
+    for (int i = 0; i < g->listed_count; i++) {
+        ids[i] = g->listed[i]->id;
     }
     return g->listed_count;
 }
@@ -291,6 +308,50 @@ int bl_generation_budget(bl_generation *g, const bl_placement *placement, uint64
     return result;
 }
 
+void bl_generation_all_levels(bl_generation *g) {
+    g->all_levels = true;
+}
+
+int bl_generation_room(bl_room *out, bl_generation *g, const bl_placement *placement, bl_error *err) {
+    int result = bl_generation_problem(g, placement, err);
+    if (result) {
+        return result;
+    }
+    const bl_problem *p = g->problem;
+    bl_room r = {.least = bl_problem_min_budget(p),
+                 .budget = p->budget_bytes,
+                 .async_copy = p->async_copy,
+                 .spares = true};
+    bool all_fit = bl_problem_working_set(p) <= p->budget_bytes;
+    for (int i = 0; i < g->declared_count; i++) {
+        const bl_prepared *d = g->declared[i].prepared;
+        uint64_t least = bl_mode_least(p, g->settings.mode, i);
+        r.mode_least = least > r.mode_least ? least : r.mode_least;
+        r.kept_least = d->graph->kept_bytes && least > r.kept_least ? least : r.kept_least;
+        r.spares = r.spares && (all_fit || d->key.form != BL_UNET_PROLOGUE ||
+                                d->graph->kept_bytes <= p->modules[p->phases[i].module].bytes);
+    }
+    *out = r;
+    return 0;
+}
+
+void bl_generation_set_least(bl_generation *g, uint64_t bytes) {
+    g->least = bytes;
+}
+
+int bl_generation_weigh(double *seconds, bl_generation *g, const bl_placement *placement, bl_error *err) {
+    bl_error refused = {0};
+    bl_plan *plan = NULL;
+    int result = bl_generation_problem(g, placement, err);
+    if (result) {
+        return result;
+    }
+    int rc = bl_plan_make(&plan, g->problem, &g->settings, &refused);
+    *seconds = rc ? INFINITY : plan->seconds;
+    bl_plan_free(&plan);
+    return rc && rc != BL_E_BUDGET ? bl_fail(err, rc, "%s", refused.message) : 0;
+}
+
 /* ---- running it */
 
 /* Hands the planner's choice of graphs to the executor. */
@@ -345,6 +406,9 @@ int bl_generation_start(bl_generation *g, const bl_placement *placement, bl_gene
     if (result == BL_E_BUDGET && !g->all_levels) { /* the device had less than the budget that was there */
         g->all_levels = true;
         return bl_generation_start(g, placement, poll, payload, err);
+    }
+    if (!result && g->least && g->least < g->plan->min_budget_bytes) {
+        g->plan->min_budget_bytes = g->least;
     }
     if (!result) {
         tell_levels(g);

@@ -35,6 +35,25 @@ void bl_generation_follow(bl_generation *g, const bl_generation *next, double li
 int bl_generation_budget(bl_generation *g, const bl_placement *placement, uint64_t *least, uint64_t *budget,
                          bl_error *err);
 
+/* What the declared phases need. */
+typedef struct bl_room {
+    uint64_t budget;
+    uint64_t least;      /* the smallest budget that works, with `auto` */
+    uint64_t mode_least; /* the same in the mode that was asked for */
+    uint64_t
+        kept_least;  /* that of the phases in whose arenas a prologue's tensors are kept; 0: there are none */
+    bool async_copy; /* copies run beside compute */
+    bool spares; /* where not everything fits: what prologues keep is no more than their weights, which need
+                    not come again in each step */
+} bl_room;
+int bl_generation_room(bl_room *out, bl_generation *g, const bl_placement *placement, bl_error *err);
+/* Prepares all arena levels, whatever the budget: for the smallest one to be told. */
+void bl_generation_all_levels(bl_generation *g);
+/* Another way to declare it works with a budget as small as this: what is told of it takes it in. */
+void bl_generation_set_least(bl_generation *g, uint64_t bytes);
+/* How long the declared phases would take; INFINITY where the budget is too small. Begins nothing. */
+int bl_generation_weigh(double *seconds, bl_generation *g, const bl_placement *placement, bl_error *err);
+
 /* Plans the declared phases and begins. BL_E_BUDGET, with the smallest budget that works, when they cannot be
  * done. One generation runs on a device at a time. */
 int bl_generation_start(bl_generation *g, const bl_placement *placement, bl_generation_poll *poll,

@@ -25,12 +25,13 @@ struct bl_generation {
     const bl_generation *followers[BL_PROBLEM_FOLLOWERS]; /* borrowed: declared and never started */
     double likelihoods[BL_PROBLEM_FOLLOWERS];
     int follower_count;
-    bl_module listed[BL_PROBLEM_MODULES]; /* [listed_count] which module of the model the problem's are;
-                                             behind them stand those of other models */
+    const bl_opened *listed[BL_PROBLEM_MODULES]; /* [listed_count] which module of the model the problem's
+                                                    are; behind them stand those of other models */
     int listed_count;
     bl_offload_settings settings;
     bool all_levels;  /* phases are prepared at all of their arena levels, whatever the budget */
     int phases_known; /* to the calibration */
+    uint64_t least;   /* budget that another way to declare it works with; 0: not known */
     bl_problem *problem;
     bl_plan *plan;
     bl_ledger ledger;

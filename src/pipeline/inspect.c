@@ -108,12 +108,13 @@ int bl_inspect(json_t **out, bl_modules *modules, const bl_checkpoint *ckpt, con
                        height, scale);
     }
     json_t *list = json_object();
-    const bl_opened *m;
     int result = list ? 0 : bl_fail_memory(err, "the report", 0);
-    for (int i = 0; !result && (m = bl_modules_at(modules, i)) != NULL; i++) {
-        bl_shape_key key = key_of(m->module, width, height, scale);
-        if (!m->clip_skip) { /* else the encoder has been listed */
-            result = add_module(list, modules, m, ckpt, width && height ? &key : NULL, err);
+    for (int i = 0; i < BL_MODULE_COUNT && !result; i++) {
+        const bl_opened *m;
+        bl_shape_key key = key_of((bl_module)i, width, height, scale);
+        if (bl_modules_have(modules, (bl_module)i)) {
+            result = bl_modules_find(&m, modules, (bl_module)i, 0, BL_UNET_WHOLE, err);
+            result = result ? result : add_module(list, modules, m, ckpt, width && height ? &key : NULL, err);
         }
     }
     if (result) {

@@ -9,7 +9,7 @@
 
 /* Numbers of the phases of one batch; -1 where there is none. */
 typedef struct bl_job_phases {
-    int encode_init, denoise, decode_base, encode_hires, denoise_hires, decode;
+    int encode_init, prologue, denoise, decode_base, encode_hires, prologue_hires, denoise_hires, decode;
 } bl_job_phases;
 
 typedef struct bl_job {
@@ -19,6 +19,10 @@ typedef struct bl_job {
     bl_condition condition;
     float *init_latents; /* [c, h, w] of the init image; NULL until encoded */
     bl_job_phases at;
+    bool looked_at;       /* planned and not run: the smallest budget is told */
+    bool in_two;          /* the denoiser is a prologue and a step (unet.h) */
+    bool weigh;           /* which form is the better is not plain */
+    uint64_t least;       /* the smallest budget without tiles, of either form */
     int side;             /* of the tiles in which the VAE works, in latents; 0: whole pictures */
     uint64_t tiled_least; /* the smallest budget with tiles, where the one without is refused; else 0 */
     uint64_t whole_least; /* the smallest budget without the tiles that there are; 0: they were asked for */
@@ -52,8 +56,8 @@ static inline size_t bl_job_pixels(const bl_job *j, int height, int width) {
 int bl_job_open(bl_job *j, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err);
 void bl_job_close(bl_job *j);
 
-/* Declares the batch's phases as a new generation, with tiles where they are wanted, or allowed and needed:
- * then with the largest that fit the budget. */
+/* Declares the batch's phases as a new generation, with the denoiser in the better of its forms, and with
+ * tiles where they are wanted, or allowed and needed: then with the largest that fit the budget. */
 int bl_job_declare(bl_job *j, const bl_placement *placement, bl_error *err);
 
 /* Tells the declared generation of the requests that are expected after it. */

@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLIP_TOKENS 49408 /* those that the tokenizer knows */
-#define KEPT_PREPARED 24  /* graphs kept ready that nobody holds; the least recently used one gives way */
+#define CLIP_TOKENS 49408       /* those that the tokenizer knows */
+#define PROLOGUE "unet.context" /* what plans and reports call the UNet's prologue */
+#define KEPT_PREPARED 24 /* graphs kept ready that nobody holds; the least recently used one gives way */
 
 struct bl_modules {
     bl_modules_options o;
@@ -67,7 +68,8 @@ int bl_modules_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_s
                                .width = key.width,
                                .tokens = key.tokens,
                                .own_lengths = key.own_lengths,
-                               .late_crop = key.late_crop};
+                               .late_crop = key.late_crop,
+                               .form = key.form};
         return bl_unet_graph(out, &arch->unet, shape, bl_modules_dtype(m, module), taps, err);
     }
     case BL_VAE_DECODER:
@@ -110,7 +112,7 @@ static int add_to_memory(bl_modules *m, bl_opened *x, bl_error *err) {
         blocks[b].resident_at = blocks[b].stored_at = BL_NOWHERE;
     }
     bl_memory_module known = {.device = x->device,
-                              .name = bl_module_name(x->module),
+                              .name = x->form == BL_UNET_PROLOGUE ? PROLOGUE : bl_module_name(x->module),
                               .dtype = bl_dtype_name(x->reference->dtype),
                               .blocks = blocks,
                               .block_count = count};
@@ -120,8 +122,12 @@ static int add_to_memory(bl_modules *m, bl_opened *x, bl_error *err) {
 }
 
 static int fill_opened(bl_modules *m, bl_opened *x, bl_error *err) {
-    bl_shape_key key = {
-        .batch = 1, .height = 8, .width = 8, .tokens = BL_CHUNK_TOKENS, .clip_skip = x->clip_skip};
+    bl_shape_key key = {.batch = 1,
+                        .height = 8,
+                        .width = 8,
+                        .tokens = BL_CHUNK_TOKENS,
+                        .clip_skip = x->clip_skip,
+                        .form = x->form};
     int result = bl_modules_graph(&x->reference, m, x->module, key, NULL, err);
     if (!result) {
         result = bl_model_check(x->reference, m->o.ckpt, err);
@@ -133,7 +139,8 @@ static int fill_opened(bl_modules *m, bl_opened *x, bl_error *err) {
     return result ? result : add_to_memory(m, x, err);
 }
 
-static int open_module(bl_opened **out, bl_modules *m, bl_module module, int clip_skip, bl_error *err) {
+static int open_module(bl_opened **out, bl_modules *m, bl_module module, int clip_skip, bl_unet_form form,
+                       bl_error *err) {
     *out = NULL;
     size_t count = (size_t)m->opened_count + 1;
     bl_opened **list = realloc(m->opened, count * sizeof *list);
@@ -145,7 +152,8 @@ static int open_module(bl_opened **out, bl_modules *m, bl_module module, int cli
     if (!x) {
         return bl_fail_memory(err, "a module", sizeof *x);
     }
-    *x = (bl_opened){.module = module, .clip_skip = clip_skip, .weights = {m->o.ckpt, module}, .id = -1};
+    *x = (bl_opened){
+        .module = module, .clip_skip = clip_skip, .form = form, .weights = {m->o.ckpt, module}, .id = -1};
     int result = fill_opened(m, x, err);
     if (result) {
         close_opened(m, &x);
@@ -156,7 +164,7 @@ static int open_module(bl_opened **out, bl_modules *m, bl_module module, int cli
     return 0;
 }
 
-static bool is_there(const bl_modules *m, bl_module module) {
+bool bl_modules_have(const bl_modules *m, bl_module module) {
     const bl_architecture *arch = m->o.arch;
     switch (module) {
     case BL_TEXT_ENCODER:
@@ -170,19 +178,21 @@ static bool is_there(const bl_modules *m, bl_module module) {
     }
 }
 
-int bl_modules_find(const bl_opened **out, bl_modules *m, bl_module module, int clip_skip, bl_error *err) {
+int bl_modules_find(const bl_opened **out, bl_modules *m, bl_module module, int clip_skip, bl_unet_form form,
+                    bl_error *err) {
     *out = NULL;
     for (int i = 0; i < m->opened_count; i++) {
-        if (m->opened[i]->module == module && m->opened[i]->clip_skip == clip_skip) {
+        const bl_opened *x = m->opened[i];
+        if (x->module == module && x->clip_skip == clip_skip && x->form == form) {
             *out = m->opened[i];
             return 0;
         }
     }
-    if (!is_there(m, module)) {
+    if (!bl_modules_have(m, module)) {
         return bl_fail(err, BL_E_UNSUPPORTED, "%s: this checkpoint has none", bl_module_name(module));
     }
     bl_opened *made = NULL;
-    int result = open_module(&made, m, module, clip_skip, err);
+    int result = open_module(&made, m, module, clip_skip, form, err);
     if (!result) {
         *out = made;
     }
@@ -214,6 +224,16 @@ static int check_sizes(const bl_checkpoint *ckpt, const bl_architecture *arch, b
     return 0;
 }
 
+/* In the form in which it will mostly run, which has all of its weights. */
+static int open_first(bl_modules *m, bl_module module, bl_error *err) {
+    const bl_opened *x;
+    if (module != BL_UNET) {
+        return bl_modules_find(&x, m, module, 0, BL_UNET_WHOLE, err);
+    }
+    int result = bl_modules_find(&x, m, module, 0, BL_UNET_STEP, err);
+    return result ? result : bl_modules_find(&x, m, module, 0, BL_UNET_PROLOGUE, err);
+}
+
 int bl_modules_open(bl_modules **out, const bl_modules_options *options, bl_error *err) {
     *out = NULL;
     bl_modules *m = calloc(1, sizeof *m);
@@ -226,8 +246,7 @@ int bl_modules_open(bl_modules **out, const bl_modules_options *options, bl_erro
              options->arch->unet.channels[0], options->arch->unet.context_dim);
     int result = check_sizes(options->ckpt, options->arch, err);
     for (int i = 0; i < BL_MODULE_COUNT && !result; i++) {
-        const bl_opened *x;
-        result = is_there(m, (bl_module)i) ? bl_modules_find(&x, m, (bl_module)i, 0, err) : 0;
+        result = bl_modules_have(m, (bl_module)i) ? open_first(m, (bl_module)i, err) : 0;
     }
     if (result) {
         bl_modules_close(&m);
@@ -335,7 +354,7 @@ static int prepare(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_
         return bl_fail_memory(err, "a prepared graph", sizeof *p);
     }
     p->key = key;
-    int result = bl_modules_find(&p->opened, m, module, key.clip_skip, err);
+    int result = bl_modules_find(&p->opened, m, module, key.clip_skip, key.form, err);
     if (!result) {
         result = bl_modules_graph(&p->graph, m, module, key, NULL, err);
     }
@@ -371,7 +390,8 @@ static void forget_oldest(bl_modules *m) {
 
 static bool same_key(bl_shape_key a, bl_shape_key b) {
     return a.batch == b.batch && a.height == b.height && a.width == b.width && a.tokens == b.tokens &&
-           a.clip_skip == b.clip_skip && a.own_lengths == b.own_lengths && a.late_crop == b.late_crop;
+           a.clip_skip == b.clip_skip && a.own_lengths == b.own_lengths && a.late_crop == b.late_crop &&
+           a.form == b.form;
 }
 
 int bl_modules_take(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key, bl_error *err) {

@@ -7,6 +7,7 @@
 #include "checkpoint/architecture.h"
 #include "checkpoint/checkpoint.h"
 #include "core/log.h"
+#include "model/unet.h"
 #include "model/weights.h"
 #include "residency/run/memory.h"
 
@@ -34,6 +35,7 @@ typedef struct bl_shape_key {
     int tokens;                  /* rows of the UNet's context */
     int clip_skip;               /* of text encoders */
     bool own_lengths, late_crop; /* of the UNet, see bl_unet_shape */
+    bl_unet_form form;           /* the same */
 } bl_shape_key;
 
 /* Makes the graph of a module at one shape. `taps` as in the model room, or NULL. Owner: caller,
@@ -42,19 +44,24 @@ int bl_modules_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_s
                      const char *const *taps, bl_error *err);
 
 /* One module on the device. A text encoder has one for each clip skip that was asked for: the last layers are
- * not among its weights then. */
+ * not among its weights then. The UNet has one for each form. */
 typedef struct bl_opened {
     bl_module module;
     int clip_skip;
+    bl_unet_form form;
     bl_graph *reference; /* any of its graphs: names of blocks and weights */
     bl_model_weights weights;
     bl_device_module *device;
     int id; /* its number with the memory owner */
 } bl_opened;
 
-/* The module as it is with this clip skip (of text encoders; else 0), opened if it is not yet. Nothing on the
- * device changes. BL_E_UNSUPPORTED if the checkpoint has none. Borrowed. */
-int bl_modules_find(const bl_opened **out, bl_modules *m, bl_module module, int clip_skip, bl_error *err);
+/* Does the checkpoint have it? */
+bool bl_modules_have(const bl_modules *m, bl_module module);
+
+/* The module as it is with this clip skip and in this form (both as in bl_shape_key), opened if it is not
+ * yet. Nothing on the device changes. BL_E_UNSUPPORTED if the checkpoint has none. Borrowed. */
+int bl_modules_find(const bl_opened **out, bl_modules *m, bl_module module, int clip_skip, bl_unet_form form,
+                    bl_error *err);
 
 /* A graph at one shape, ready to run at level 0 and at those of the higher arena levels that were asked for.
  */

@@ -48,7 +48,7 @@ static int in_bf16(bl_problem **out, const bl_generation *g, const bl_problem *p
     bool any = false;
     *out = NULL;
     for (int i = 0; i < p->phase_count; i++) {
-        any = any || would_change(g, g->listed[p->phases[i].module]);
+        any = any || would_change(g, g->listed[p->phases[i].module]->module);
     }
     if (!any || !g->caps.bf16 || !g->caps.bf16_fast) {
         return 0;
@@ -57,7 +57,7 @@ static int in_bf16(bl_problem **out, const bl_generation *g, const bl_problem *p
     int result = bl_problem_copy(&half, p, err);
     for (int m = 0; !result && m < g->listed_count; m++) {
         bl_problem_module *x = &half->modules[m];
-        if (would_change(g, g->listed[m])) {
+        if (would_change(g, g->listed[m]->module)) {
             snprintf(x->dtype, sizeof x->dtype, "%s", bl_dtype_name(BL_BF16));
             for (int b = 0; b < x->block_count; b++) {
                 x->blocks[b].bytes /= 2;
@@ -214,6 +214,9 @@ int bl_tell_plan(json_t **out, char **text, bl_generation *g, const bl_placement
     int result = bl_generation_problem(g, placement, err);
     if (!result) {
         result = bl_plan_steady(&plan, g->problem, &g->settings, err);
+    }
+    if (!result && g->least && g->least < plan->min_budget_bytes) {
+        plan->min_budget_bytes = g->least;
     }
     if (!result) {
         result = bl_plan_explain(&head, plan, g->problem, err);

@@ -37,7 +37,7 @@ void bl_offload_watermarks(const bl_offload_settings *s, uint64_t memory_bytes, 
 }
 
 bool bl_offload_lists(const char *list, const char *name) {
-    size_t length = strlen(name);
+    size_t length = strcspn(name, ".");
     while (list && *list && length) {
         while (*list == ',' || isspace((unsigned char)*list)) {
             list++;
@@ -75,11 +75,15 @@ static need_fn *needed(bl_offload mode) {
                                       : bl_builder_one_block;
 }
 
+uint64_t bl_mode_least(const bl_problem *p, bl_offload mode, int phase) {
+    return bl_problem_least_arena(p, phase) + needed(mode)(p, phase);
+}
+
 int bl_mode_refuse(const bl_problem *p, bl_offload mode, bl_error *err) {
     uint64_t least = 0;
     int worst = 0;
     for (int i = 0; i < p->phase_count; i++) {
-        uint64_t bytes = bl_problem_least_arena(p, i) + needed(mode)(p, i);
+        uint64_t bytes = bl_mode_least(p, mode, i);
         if (bytes > least) {
             least = bytes;
             worst = i;

@@ -25,11 +25,15 @@ void bl_offload_watermarks(const bl_offload_settings *s, uint64_t memory_bytes, 
 /* The `never` list in force, or NULL. Of the settings, or static. */
 const char *bl_offload_never(const bl_offload_settings *s, uint64_t memory_bytes);
 
-/* Whether the list (comma-separated, spaces ignored) names this. */
+/* Whether the list (comma-separated, spaces ignored) names this, or what it belongs to: "unet" is also
+ * "unet.context". */
 bool bl_offload_lists(const char *list, const char *name);
 
 /* BL_E_BUDGET with the smallest budget that would do. Modes other than auto. Caller owns *out. */
 int bl_mode_plan(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err);
+
+/* Bytes that a phase needs at least in this mode. */
+uint64_t bl_mode_least(const bl_problem *p, bl_offload mode, int phase);
 
 /* BL_E_BUDGET, always: the message says what this mode, or auto, needs at least, with the arenas at their
  * smallest. */
