@@ -82,11 +82,33 @@ static inline bl_problem *random_problem(random_state *r, bool async) {
     return p;
 }
 
+/* The same behind a host store that holds from four of the largest blocks to all weights, and is filled at
+ * 0.1 to 0.6 of the rate of copies. */
+static inline bl_problem *random_small_host(random_state *r) {
+    bl_problem *p = random_problem(r, true);
+    uint64_t block = 0, all = 0;
+    for (int m = 0; m < p->module_count; m++) {
+        block = p->modules[m].largest_block > block ? p->modules[m].largest_block : block;
+        all += p->modules[m].bytes;
+        for (int b = 0; b < p->modules[m].block_count; b++) {
+            p->modules[m].blocks[b].load_seconds = -1;
+            p->modules[m].blocks[b].stored_at = BL_NOWHERE;
+        }
+    }
+    p->has_store = true;
+    p->load_rate = p->copy_rate * exp(random_between(r, log(0.1), log(0.6)));
+    p->load_latency = 50e-6;
+    p->host_bytes = 4 * block + (uint64_t)((double)(all > 4 * block ? all - 4 * block : 0) * random_unit(r));
+    CHECK(bl_problem_finish(p, &described_error));
+    return p;
+}
+
 /* Plans three generations, each from what the one before left, and returns the last plan: the steady state.
  */
 static inline bl_plan *steady_plan(bl_problem *p, const bl_offload_settings *s) {
     bl_plan *plan = NULL;
     bl_problem_clear_resident(p);
+    bl_problem_clear_stored(p);
     for (int i = 0; i < 3; i++) {
         bl_plan_free(&plan);
         if (bl_plan_make(&plan, p, s, &described_error)) {
@@ -97,6 +119,7 @@ static inline bl_plan *steady_plan(bl_problem *p, const bl_offload_settings *s) 
         bl_replay_after(p, plan);
     }
     bl_problem_clear_resident(p);
+    bl_problem_clear_stored(p);
     return plan;
 }
 

@@ -257,6 +257,31 @@ static void plans_with_a_store_are_walked(void **state) {
     bl_problem_free(&p);
 }
 
+/* The same with what is planned: for a host that has room for all, for some, and for hardly any. */
+static void planned_loads_happen(void **state) {
+    (void)state;
+    static const uint64_t hosts[] = {8000000000, 1500000000, 400000000};
+    for (size_t h = 0; h < sizeof hosts / sizeof *hosts; h++) {
+        bl_sim_card card = with_host();
+        card.host_bytes = hosts[h];
+        bl_problem *p = small_budget(&card, 1500000000);
+        described_machine x;
+        machine_open(&x, p, &card, NULL);
+        for (int i = 0; i < 3; i++) {
+            bl_offload_settings s = bl_offload_defaults();
+            look_at_memory(&x, p, &card);
+            bl_plan *plan;
+            CHECK(bl_plan_make(&plan, p, &s, &described_error));
+            CHECK(machine_run(&x, p, plan, &described_error));
+            ledger_matches(&x, plan);
+            assert_true(plan->store_peak_bytes <= p->host_bytes);
+            bl_plan_free(&plan);
+        }
+        machine_close(&x);
+        bl_problem_free(&p);
+    }
+}
+
 /* Each of the first 300 pieces of work fails late once, loads among them; the next generation finds every
  * block that it copies or runs where it should be. Pinned memory is refused: pageable does. */
 static void late_faults_leave_a_store_that_is_right(void **state) {
@@ -559,6 +584,7 @@ int main(void) {
         cmocka_unit_test(the_next_generation_survives_a_fault),
         cmocka_unit_test(late_faults_leave_a_region_that_is_right),
         cmocka_unit_test(plans_with_a_store_are_walked),
+        cmocka_unit_test(planned_loads_happen),
         cmocka_unit_test(late_faults_leave_a_store_that_is_right),
         cmocka_unit_test(cancelling_is_clean),
         cmocka_unit_test(the_ledger_says_what_was_used),

@@ -40,7 +40,9 @@ static int cut_by_size(const bl_problem_module *m, double spread, int limit, int
 }
 
 /* Fills out[]; returns how many. One block each where there are few. */
-static int make_clusters(const bl_problem_phase *f, const bl_problem_module *m, int limit, cluster *out) {
+static int make_clusters(const bl_program *l, int section, int limit, cluster *out) {
+    const bl_problem_phase *f = &l->p->phases[section];
+    const bl_problem_module *m = &l->p->modules[f->module];
     static const double spreads[] = {1.1, 1.25, 1.5, 2, 4, INFINITY};
     int end[BL_PROBLEM_BLOCKS], count = 0;
     if (m->block_count <= limit) {
@@ -58,7 +60,8 @@ static int make_clusters(const bl_problem_phase *f, const bl_problem_module *m, 
     for (int c = 0, b = 0; c < count; c++) {
         cluster x = {.smallest = INFINITY, .cheapest = INFINITY, .before = before};
         for (; b < end[c]; b++) {
-            double bytes = (double)m->blocks[b].bytes / bl_unit, rate = m->blocks[b].copy_seconds / bytes;
+            double bytes = (double)m->blocks[b].bytes / bl_unit,
+                   rate = bring_seconds(l, &m->blocks[b]) / bytes;
             double share = all > 0 ? fastest_block(f, b) / all : 0;
             x.bytes += bytes;
             x.smallest = fmin(x.smallest, bytes);
@@ -89,12 +92,12 @@ enum {
 
 /* Number of a cluster's first column. */
 static int block_column(const bl_program *l, int section, int c) {
-    return l->block_first[section] + c * block_kinds;
+    return l->block_first[l->tier][section] + c * block_kinds;
 }
 
 /* Seconds of a section in which no copy is under way. */
 static int column_idle(const bl_program *l, int section) {
-    return block_column(l, section, l->cluster_count[section]);
+    return block_column(l, section, l->cluster_count[l->tier][section]);
 }
 
 /* Seconds of compute in a section beside copies of another module. */
@@ -105,16 +108,17 @@ static int column_other(const bl_program *l, int section, int module) {
 /* The section whose blocks follow those of section i, or -1: the next one, if it runs the same module. */
 static int same_next(const bl_program *l, int i) {
     int next = following(l, i);
-    return next >= 0 && l->p->phases[next].module == l->p->phases[i].module && l->cluster_count[next] ? next
-                                                                                                      : -1;
+    return next >= 0 && l->p->phases[next].module == l->p->phases[i].module && l->cluster_count[l->tier][next]
+               ? next
+               : -1;
 }
 
 static void block_columns(bl_program *l, int i, const cluster *clusters) {
     const bl_problem *p = l->p;
-    l->block_first[i] =
-        bl_lp_columns(&l->lp, l->cluster_count[i] * block_kinds + 1 + p->module_count, 0, longest(p));
+    l->block_first[l->tier][i] = bl_lp_columns(
+        &l->lp, l->cluster_count[l->tier][i] * block_kinds + 1 + p->module_count, 0, longest(p));
     double *high = l->lp.high, passes = p->phases[i].passes;
-    for (int c = 0; c < l->cluster_count[i] && !l->lp.no_memory; c++) {
+    for (int c = 0; c < l->cluster_count[l->tier][i] && !l->lp.no_memory; c++) {
         int at = block_column(l, i, c);
         double bytes = clusters[c].bytes;
         high[at + block_kept] = (passes - 1) * bytes;
@@ -126,7 +130,7 @@ static void block_columns(bl_program *l, int i, const cluster *clusters) {
 
 /* Adds value x the sum of one kind of column over the clusters to the row. */
 static void add_blocks(bl_program *l, int i, int kind, double value) {
-    for (int c = 0; c < l->cluster_count[i]; c++) {
+    for (int c = 0; c < l->cluster_count[l->tier][i]; c++) {
         bl_lp_add(&l->lp, block_column(l, i, c) + kind, value);
     }
 }
@@ -136,7 +140,7 @@ static void block_rows(bl_program *l, int i, const cluster *clusters) {
     const bl_problem *p = l->p;
     int own = p->phases[i].module, next = same_next(l, i);
     double passes = p->phases[i].passes, all = (double)p->modules[own].bytes / bl_unit, smallest = all;
-    for (int c = 0; c < l->cluster_count[i]; c++) {
+    for (int c = 0; c < l->cluster_count[l->tier][i]; c++) {
         int at = block_column(l, i, c);
         smallest = fmin(smallest, clusters[c].smallest);
         bl_lp_row(&l->lp, passes * clusters[c].bytes, INFINITY); /* each use finds it */
@@ -168,7 +172,7 @@ static void block_rows(bl_program *l, int i, const cluster *clusters) {
     bl_lp_row(&l->lp, 0, INFINITY);
     bl_lp_add(&l->lp, column_kept(l, i), -1);
     add_blocks(l, i, block_kept, 1);
-    if (passes > 1 && all > phase_room(p, i)) { /* not all can stay: a whole block comes in each pass */
+    if (passes > 1 && all > phase_room(l, i)) { /* not all can stay: a whole block comes in each pass */
         bl_lp_row(&l->lp, -INFINITY, (passes - 1) * (all - smallest));
         add_blocks(l, i, block_kept, 1);
     }
@@ -181,14 +185,14 @@ static void whole_rows(bl_program *l, int i, const cluster *clusters) {
     const bl_problem_phase *f = &p->phases[i];
     bl_lp *lp = &l->lp;
     double all = fastest_pass(f), running = 0;
-    for (int c = 0; c < l->cluster_count[i]; c++) {
+    for (int c = 0; c < l->cluster_count[l->tier][i]; c++) {
         running += clusters[c].running;
     }
     if (all <= 0) {
         return;
     }
-    bl_lp_row(lp, -INFINITY, f->passes * (phase_room(p, i) - running));
-    for (int c = 0; c < l->cluster_count[i]; c++) {
+    bl_lp_row(lp, -INFINITY, f->passes * (phase_room(l, i) - running));
+    for (int c = 0; c < l->cluster_count[l->tier][i]; c++) {
         int at = block_column(l, i, c);
         bl_lp_add(lp, at + block_kept, 1 - clusters[c].largest_share);
         bl_lp_add(lp, at + block_entry, clusters[c].before);
@@ -210,6 +214,9 @@ static void whole_rows(bl_program *l, int i, const cluster *clusters) {
             bl_lp_add(lp, column_other(l, i, k), least / all);
         }
     }
+    if (p->has_store && l->tier == BL_TIER_DEVICE) {
+        bl_lp_add(lp, column_ahead(l, i), 1);
+    }
     if (p->async_copy) {
         bl_lp_row(lp, f->passes * all, INFINITY); /* compute runs beside a copy, or none is under way */
         bl_lp_add(lp, column_idle(l, i), 1);
@@ -220,11 +227,31 @@ static void whole_rows(bl_program *l, int i, const cluster *clusters) {
     }
 }
 
+/* In the store a block that is being loaded has its place, beside what is kept there. */
+static void loading_row(bl_program *l, int i, const cluster *clusters) {
+    const bl_problem *p = l->p;
+    const bl_problem_phase *f = &p->phases[i];
+    double all = fastest_pass(f);
+    if (all <= 0) {
+        return;
+    }
+    bl_lp_row(&l->lp, -INFINITY, f->passes * (double)p->host_bytes / bl_unit);
+    bl_lp_add(&l->lp, column_served(l, i), 1);
+    for (int c = 0; c < l->cluster_count[l->tier][i]; c++) {
+        bl_lp_add(&l->lp, block_column(l, i, c) + block_cover, clusters[c].smallest / all);
+    }
+    for (int k = 0; k < p->module_count; k++) {
+        if (k != f->module) {
+            bl_lp_add(&l->lp, store_column(l, store_stay, i, k), f->passes);
+        }
+    }
+}
+
 /* Seconds of copies: compute beside them cannot be longer, and with the idle ones they fill the section. */
 static void copy_rows(bl_program *l, int i, const cluster *clusters) {
     const bl_problem *p = l->p;
     bl_lp *lp = &l->lp;
-    for (int c = 0; c < l->cluster_count[i]; c++) {
+    for (int c = 0; c < l->cluster_count[l->tier][i]; c++) {
         int at = block_column(l, i, c);
         bl_lp_row(lp, 0, INFINITY);
         bl_lp_add(lp, at + block_copied, clusters[c].dearest);
@@ -239,7 +266,7 @@ static void copy_rows(bl_program *l, int i, const cluster *clusters) {
         double dearest = 0;
         for (int b = 0; b < p->modules[k].block_count; b++) {
             const bl_problem_block *x = &p->modules[k].blocks[b];
-            dearest = fmax(dearest, x->copy_seconds / ((double)x->bytes / bl_unit));
+            dearest = fmax(dearest, bring_seconds(l, x) / ((double)x->bytes / bl_unit));
         }
         bl_lp_row(lp, 0, INFINITY);
         bl_lp_add(lp, column(l, col_during, i, k), dearest);
@@ -248,20 +275,24 @@ static void copy_rows(bl_program *l, int i, const cluster *clusters) {
     bl_lp_row(lp, 0, INFINITY);
     bl_lp_add(lp, column_seconds(l, i), 1);
     bl_lp_add(lp, column_idle(l, i), -1);
-    for (int c = 0; c < l->cluster_count[i]; c++) {
+    for (int c = 0; c < l->cluster_count[l->tier][i]; c++) {
         bl_lp_add(lp, block_column(l, i, c) + block_copied, -clusters[c].cheapest);
         bl_lp_add(lp, block_column(l, i, c) + block_early, -clusters[c].cheapest);
     }
     for (int k = 0; k < p->module_count; k++) {
         if (k != p->phases[i].module) {
-            bl_lp_add(lp, column(l, col_during, i, k), -cheapest(p, k));
+            bl_lp_add(lp, column(l, col_during, i, k), -cheapest(l, k));
         }
-        bl_lp_add(lp, column(l, col_after, i, k), -cheapest(p, k));
+        bl_lp_add(lp, column(l, col_after, i, k), -cheapest(l, k));
     }
 }
 
-static bool must_stream(const bl_problem *p, int section) {
-    return (double)p->modules[p->phases[section].module].bytes / bl_unit > phase_room(p, section);
+/* Out of the file some must come, too, where the store falls short by what is under way. */
+static bool must_stream(const bl_program *l, int section) {
+    const bl_problem_module *m = &l->p->modules[l->p->phases[section].module];
+    double room = phase_room(l, section), host = (double)l->p->host_bytes / bl_unit;
+    double under_way = l->tier == BL_TIER_FILE ? fmin(4 * (double)m->largest_block / bl_unit, host) : 0;
+    return (double)m->bytes / bl_unit > room - under_way;
 }
 
 /* The more such sections, the larger the clusters. */
@@ -270,24 +301,26 @@ void bl_bound_block_rows(bl_program *l) {
     cluster clusters[2 * clusters_most];
     int sections = 0;
     for (int i = 0; i < p->phase_count; i++) {
-        sections += must_stream(p, i);
+        sections += must_stream(l, i);
     }
     int limit = sections * clusters_most > clusters_in_all ? clusters_in_all / sections : clusters_most;
     limit = limit > 8 ? limit : 8;
     for (int i = 0; i < p->phase_count && !l->lp.no_memory; i++) {
-        if (must_stream(p, i)) {
-            l->cluster_count[i] =
-                make_clusters(&p->phases[i], &p->modules[p->phases[i].module], limit, clusters);
+        if (must_stream(l, i)) {
+            l->cluster_count[l->tier][i] = make_clusters(l, i, limit, clusters);
             block_columns(l, i, clusters);
         }
     }
     for (int i = 0; i < p->phase_count && !l->lp.no_memory; i++) {
-        if (l->cluster_count[i]) {
-            make_clusters(&p->phases[i], &p->modules[p->phases[i].module], limit, clusters);
+        if (l->cluster_count[l->tier][i]) {
+            make_clusters(l, i, limit, clusters);
             block_rows(l, i, clusters);
             whole_rows(l, i, clusters);
             if (p->async_copy) {
                 copy_rows(l, i, clusters);
+            }
+            if (l->tier == BL_TIER_FILE) {
+                loading_row(l, i, clusters);
             }
         }
     }

@@ -8,7 +8,7 @@
 /* What lies on the device at the ends of a phase, and how it came there. */
 static void memory_rows(bl_program *l, int i) {
     const bl_problem *p = l->p;
-    double room = phase_room(p, i);
+    double room = phase_room(l, i);
     int own = p->phases[i].module, next = following(l, i);
     bl_lp_row(&l->lp, -INFINITY, room);
     for (int m = 0; m < p->module_count; m++) {
@@ -42,7 +42,7 @@ static void pass_rows(bl_program *l, int i) {
     const bl_problem *p = l->p;
     const bl_problem_phase *f = &p->phases[i];
     const bl_problem_module *mod = &p->modules[f->module];
-    double room = phase_room(p, i), passes = f->passes, bytes = (double)mod->bytes / bl_unit,
+    double room = phase_room(l, i), passes = f->passes, bytes = (double)mod->bytes / bl_unit,
            n = mod->block_count;
     bl_lp_row(&l->lp, passes * bytes, INFINITY);
     bl_lp_add(&l->lp, column(l, col_during, i, f->module), 1);
@@ -59,6 +59,9 @@ static void pass_rows(bl_program *l, int i) {
     /* The same averaged over all runs: beside the block that is running. */
     bl_lp_row(&l->lp, -INFINITY, passes * (room - bytes / n));
     bl_lp_add(&l->lp, column_kept(l, i), 1 - 1 / n);
+    if (p->has_store && l->tier == BL_TIER_DEVICE) {
+        bl_lp_add(&l->lp, column_ahead(l, i), 1);
+    }
     for (int m = 0; m < p->module_count; m++) {
         if (m != f->module) {
             bl_lp_add(&l->lp, column(l, col_stay, i, m), passes);
@@ -73,7 +76,7 @@ static void time_rows(bl_program *l, int i) {
         bl_lp_row(&l->lp, compute, INFINITY);
         bl_lp_add(&l->lp, column_seconds(l, i), 1);
         for (int m = 0; m < p->module_count; m++) {
-            bl_lp_add(&l->lp, column(l, col_after, i, m), -cheapest(p, m));
+            bl_lp_add(&l->lp, column(l, col_after, i, m), -cheapest(l, m));
         }
         bl_lp_row(&l->lp, 0, INFINITY);
     } else {
@@ -81,8 +84,8 @@ static void time_rows(bl_program *l, int i) {
     }
     bl_lp_add(&l->lp, column_seconds(l, i), 1);
     for (int m = 0; m < p->module_count; m++) {
-        bl_lp_add(&l->lp, column(l, col_during, i, m), -cheapest(p, m));
-        bl_lp_add(&l->lp, column(l, col_after, i, m), -cheapest(p, m));
+        bl_lp_add(&l->lp, column(l, col_during, i, m), -cheapest(l, m));
+        bl_lp_add(&l->lp, column(l, col_after, i, m), -cheapest(l, m));
     }
 }
 
@@ -92,13 +95,14 @@ static void initial_rows(bl_program *l) {
     bl_lp_row(&l->lp, 0, INFINITY);
     bl_lp_add(&l->lp, column_initial(l), 1);
     for (int m = 0; m < p->module_count; m++) {
-        bl_lp_add(&l->lp, column_before(l, m), -cheapest(p, m));
+        bl_lp_add(&l->lp, column_before(l, m), -cheapest(l, m));
     }
     for (int m = 0; m < p->module_count; m++) {
         uint64_t resident = 0;
         for (int b = 0; b < p->modules[m].block_count; b++) {
             const bl_problem_block *x = &p->modules[m].blocks[b];
-            resident += x->resident_at != BL_NOWHERE ? x->bytes : 0;
+            bool stored = l->tier == BL_TIER_FILE && x->stored_at != BL_NOWHERE;
+            resident += x->resident_at != BL_NOWHERE || stored ? x->bytes : 0;
         }
         bl_lp_row(&l->lp, -INFINITY, (double)resident / bl_unit);
         bl_lp_add(&l->lp, column(l, col_start, 0, m), 1);
@@ -109,8 +113,8 @@ static void initial_rows(bl_program *l) {
 /* Every column has a limit, so that a price that is wrong by rounding cannot spoil the proof. */
 static void limits(bl_program *l) {
     const bl_problem *p = l->p;
-    bl_lp_columns(&l->lp, p->phase_count * (col_kinds * p->module_count + 2) + 1 + p->module_count, 0,
-                  longest(p));
+    int count = p->phase_count * (col_kinds * p->module_count + 2) + 1 + p->module_count;
+    l->base[l->tier] = bl_lp_columns(&l->lp, count, 0, longest(p));
     double *low = l->lp.low, *high = l->lp.high;
     if (l->lp.no_memory) {
         return;
@@ -207,10 +211,14 @@ static int take_apart(bl_program *l, bl_problem *sections, const bl_problem *p, 
     return 0;
 }
 
-/* The rows that hold for any schedule. */
-static void all_rows(bl_program *l, bool fine) {
+/* The rows of one tier that hold for any schedule. */
+static void tier_rows(bl_program *l, bl_tier tier, bool fine) {
     const bl_problem *p = l->p;
+    l->tier = tier;
     limits(l);
+    if (p->has_store && tier == BL_TIER_DEVICE) {
+        bl_bound_store_columns(l);
+    }
     for (int i = 0; i < p->phase_count && !l->lp.no_memory; i++) {
         memory_rows(l, i);
         pass_rows(l, i);
@@ -224,6 +232,17 @@ static void all_rows(bl_program *l, bool fine) {
     }
     if (!l->steady && !l->lp.no_memory) {
         initial_rows(l);
+    }
+}
+
+static void all_rows(bl_program *l, bool fine) {
+    tier_rows(l, BL_TIER_DEVICE, fine);
+    if (l->p->has_store) {
+        tier_rows(l, BL_TIER_FILE, fine);
+        if (!l->lp.no_memory) {
+            bl_bound_store_rows(l);
+        }
+        l->tier = BL_TIER_DEVICE;
     }
 }
 

@@ -37,7 +37,7 @@ void bl_bound_group_rows(bl_program *l, int i) {
     if (lp->no_memory) {
         return;
     }
-    double rate = cheapest(p, f->module), room = phase_room(p, i), passes = f->passes;
+    double rate = cheapest(l, f->module), room = phase_room(l, i), passes = f->passes;
     for (int g = 0, b = 0; g < n; g++) {
         double bytes = 0, seconds = 0;
         lp->low[there + g * (n + 1) + g] = (double)mod->blocks[b].bytes / bl_unit;
@@ -105,6 +105,6 @@ void bl_bound_group_rows(bl_program *l, int i) {
         bl_lp_add(lp, length + t, -passes);
     }
     for (int m = 0; m < p->module_count; m++) {
-        bl_lp_add(lp, column(l, col_after, i, m), -cheapest(p, m));
+        bl_lp_add(lp, column(l, col_after, i, m), -cheapest(l, m));
     }
 }

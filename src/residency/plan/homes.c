@@ -264,8 +264,7 @@ void bl_homes_free(bl_homes *l) {
     memset(l, 0, sizeof *l);
 }
 
-/* The module's phase with the least room above `above`'s, or of those with as much a later one; -1: none. */
-static int next_tighter(const bl_problem *p, const int *levels, int module, int above) {
+int bl_homes_next_tighter(const bl_problem *p, const int *levels, int module, int above) {
     int found = -1;
     for (int i = 0; i < p->phase_count; i++) {
         uint64_t arena = p->phases[i].levels[levels[i]].arena_bytes;
@@ -307,8 +306,8 @@ static int lay_out(bl_homes *l, const bl_problem *p, const int *levels, int modu
     for (size_t b = 0; b < n && !rc; b++) {
         l->home[module][b] = BL_NOWHERE;
     }
-    for (int i = rc ? -1 : next_tighter(p, levels, module, -1); i >= 0 && !rc;
-         i = next_tighter(p, levels, module, i)) {
+    for (int i = rc ? -1 : bl_homes_next_tighter(p, levels, module, -1); i >= 0 && !rc;
+         i = bl_homes_next_tighter(p, levels, module, i)) {
         const bl_problem_level *level = &p->phases[i].levels[levels[i]];
         l->pin[i] = malloc(n);
         if (!l->pin[i]) {
@@ -347,7 +346,7 @@ int bl_homes_find(bl_homes *out, const bl_problem *p, const int *levels, uint64_
                   bl_error *err) {
     memset(out, 0, sizeof *out);
     for (int m = 0; m < p->module_count; m++) {
-        int i = next_tighter(p, levels, m, -1);
+        int i = bl_homes_next_tighter(p, levels, m, -1);
         if (i < 0 || p->modules[m].bytes <= region_bytes - p->phases[i].levels[levels[i]].arena_bytes) {
             continue;
         }

@@ -12,13 +12,18 @@ typedef struct bl_homes {
     uint8_t *pin[BL_PROBLEM_PHASES];    /* [block_count] 1: resident through the phase. NULL as above */
     uint64_t window[BL_PROBLEM_PHASES]; /* streamed blocks lie between the arena and this */
     long work;                          /* what choosing cost: blocks walked over */
-    bool any;                           /* some module has homes */
+    bool everywhere; /* what has a home is a resident in all phases; all else lies below `ceiling` */
+    uint64_t ceiling;
+    bool any; /* some module has homes */
 } bl_homes;
 
 /* `levels`: the arena level of each phase. Homes are given to modules that are larger than the room of one of
  * their phases. Other seeds give other choices that are about as good. */
 int bl_homes_find(bl_homes *out, const bl_problem *p, const int *levels, uint64_t region_bytes, int seed,
                   bl_error *err);
+/* The module's phase with the least room above `above`'s, or of those with as much a later one; -1: none.
+ * `above` -1: the phase with the least of all. */
+int bl_homes_next_tighter(const bl_problem *p, const int *levels, int module, int above);
 void bl_homes_free(bl_homes *l);
 
 #endif

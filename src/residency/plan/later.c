@@ -3,6 +3,7 @@
 #include "residency/bound/bound.h"
 #include "residency/plan/builder.h"
 #include "residency/plan/replay.h"
+#include "residency/plan/store.h"
 #include "residency/problem/follow.h"
 
 #include <stdlib.h>
@@ -105,7 +106,9 @@ int bl_later_walk(bl_plan **out, bl_later *l, const bl_problem *p, const bl_plan
     plan->reopen = reopen;
     plan->region_bytes = region_bytes;
     rc = bl_pager_plan(plan, p, o, err);
-    rc = rc ? rc : bl_replay(plan, p, err);
+    if (!rc) {
+        rc = p->has_store ? bl_store_plan(plan, p, &o->store, err) : bl_replay(plan, p, err);
+    }
     if (rc) {
         bl_plan_free(&plan);
         return rc;
@@ -130,12 +133,13 @@ static void take_over(bl_later *l, bl_later_step *x, const bl_plan *plan) {
 
 int bl_later_worth(double *worth, bl_later *l, const bl_plan *plan, const bl_pager_options *o,
                    bl_error *err) {
-    *worth = plan->seconds;
+    *worth = plan->end_seconds;
     for (int i = 0; i < l->count; i++) {
         bl_later_step *x = &l->steps[i];
         take_over(l, x, plan);
         const bl_plan *levels = x->again ? l->levels : x->levels;
-        bl_pager_options others = {.margin = o->margin, .distance = o->distance};
+        bl_pager_options others = {
+            .margin = o->margin, .distance = o->distance, .store = {.ring_bytes = o->store.ring_bytes}};
         bool reopen = !x->again && !bl_builder_region_works(x->p, levels, x->p->open_bytes);
         uint64_t region_bytes = reopen ? bl_builder_region(x->p, levels) : x->p->open_bytes;
         bl_plan *next;
@@ -143,7 +147,7 @@ int bl_later_worth(double *worth, bl_later *l, const bl_plan *plan, const bl_pag
         if (rc) {
             return rc;
         }
-        *worth += x->likelihood * next->seconds;
+        *worth += x->likelihood * next->end_seconds;
         bl_replay_after(x->p, next);
         bl_plan_free(&next);
     }

@@ -3,6 +3,7 @@
 #include "core/checked.h"
 #include "residency/plan/builder.h"
 #include "residency/plan/replay.h"
+#include "residency/plan/store.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -252,7 +253,8 @@ int bl_mode_plan(bl_plan **out, const bl_problem *p, const bl_offload_settings *
         if (fresh || wanted <= p->open_bytes) {
             rc = write_plan(&fits, plan, p, s, err);
             if (!rc && fits) {
-                rc = bl_replay(plan, p, err);
+                bl_store_options o = {.ring_bytes = bl_store_usual_ring(p)};
+                rc = p->has_store ? bl_store_plan(plan, p, &o, err) : bl_replay(plan, p, err);
             }
         }
         if (!rc && fits) {

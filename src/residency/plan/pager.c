@@ -53,6 +53,7 @@ static int pager_open(pager *g, bl_plan *plan, const bl_problem *p, const bl_pag
     g->p = p;
     g->plan = plan;
     g->o = o;
+    g->arrivals.ring_bytes = o->store.ring_bytes;
     int rc = bl_builder_open(&g->b, p, plan, err);
     if (rc) {
         return rc;
@@ -148,6 +149,8 @@ static void find_missing(pager *g) {
 static double latest_start(const pager *g) {
     const bl_problem *p = g->p;
     double copies = 0, latest = INFINITY;
+    double loads = 0; /* that cannot begin before the ring is free of what is copied now */
+    uint64_t through = 0;
     for (int i = g->missing_phase; i < g->ahead_count && i < g->missing_phase + 3; i++) {
         const ahead_phase *a = &g->ahead[i];
         const bl_problem_phase *f = phase_ahead(g, i);
@@ -161,7 +164,10 @@ static double latest_start(const pager *g) {
         for (int r = from; r < to; r++) {
             if (at[b] == BL_NOWHERE || at[b] < floor) {
                 copies += m->blocks[b].copy_seconds * g->o->margin;
-                double start = a->base + a->prefix[r - a->shift] - copies;
+                double load = load_seconds(g, i, r);
+                through += load > 0 ? m->blocks[b].bytes : 0;
+                loads += through > g->arrivals.ring_bytes ? load * g->o->margin : 0;
+                double start = a->base + a->prefix[r - a->shift] - (copies > loads ? copies : loads);
                 latest = start < latest ? start : latest;
             }
             b = b + 1 < m->block_count ? b + 1 : 0;
@@ -193,8 +199,14 @@ static int fetch(pager *g, const spot *s, double start, bl_why why, bl_error *er
                                g->run - 1, before, err);
     }
     if (g->p->async_copy) {
+        double load = load_seconds(g, g->missing_phase, g->missing);
+        double ready = load > 0 ? bl_arrivals_ready(&g->arrivals, m->blocks[block].bytes, load) : 0;
+        start = start > ready ? start : ready;
         g->copy = start + m->blocks[block].copy_seconds;
         g->gate[before] = g->copy;
+        if (load > 0) {
+            bl_arrivals_take(&g->arrivals, m->blocks[block].bytes, load, g->copy);
+        }
     } else {
         g->compute += m->blocks[block].copy_seconds;
     }
@@ -223,6 +235,13 @@ static int step(pager *g, bl_error *err) {
     double left = g->prefix[p->run_count] - g->prefix[g->run];
     if (g->missing >= p->run_count &&
         now + p->modules[f->module].blocks[block].copy_seconds > (g->compute + left) * (1 - 1e-9)) {
+        return advance(g, 0, true, err);
+    }
+    /* Out of the file: until it has arrived in the store, its place is better used by others. */
+    double load = load_seconds(g, g->missing_phase, g->missing);
+    if (load > 0 && !due &&
+        bl_arrivals_ready(&g->arrivals, p->modules[f->module].blocks[block].bytes, load) >
+            g->compute + run_seconds(g)) {
         return advance(g, 0, true, err);
     }
     if (g->b.at[f->module][block] != BL_NOWHERE && g->pages[f->module][block].use != g->missing) {

@@ -5,6 +5,7 @@
 
 #include "residency/plan/homes.h"
 #include "residency/plan/plan.h"
+#include "residency/plan/store.h"
 
 typedef struct bl_pager_options {
     double margin; /* copies begin this many times their own length before they must */
@@ -16,7 +17,8 @@ typedef struct bl_pager_options {
     const uint8_t *const *pin;
     int unsure; /* which of the followers that are not certain is taken to come, counted from the first of
                    them */
-    const bl_homes *homes; /* NULL, or where residents lie and others pass by: instead of `pin` there */
+    bl_store_options store; /* where there is a host store */
+    const bl_homes *homes;  /* NULL, or where residents lie and others pass by: instead of `pin` there */
 } bl_pager_options;
 
 /* Fills a plan whose region_bytes, reopen and levels are set with moves. The region must hold each phase's

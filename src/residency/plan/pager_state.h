@@ -2,6 +2,7 @@
 #ifndef BALLAST_RESIDENCY_PAGER_STATE_H
 #define BALLAST_RESIDENCY_PAGER_STATE_H
 
+#include "residency/plan/arrivals.h"
 #include "residency/plan/builder.h"
 #include "residency/plan/pager.h"
 
@@ -53,6 +54,7 @@ typedef struct pager {
     double compute, copy; /* clocks: end of the last run, end of the last copy */
     bool quiet;           /* nothing has changed since it was found that no copy has to begin before ... */
     double latest;        /* ... this many compute seconds from the generation's begin */
+    bl_arrivals arrivals; /* of what comes out of the file */
     double *price;        /* [blocks] of each item that the decision at hand may move */
 } pager;
 
@@ -85,6 +87,17 @@ static inline uint64_t arena_until(const pager *g, int phase) {
 static inline int bl_pager_missing_block(const pager *g) {
     const ahead_phase *a = &g->ahead[g->missing_phase];
     return (g->missing - a->first_run) % g->p->modules[phase_ahead(g, g->missing_phase)->module].block_count;
+}
+
+/* Seconds of the load that a copy for this run of a phase ahead waits for; 0: it is in the store. */
+static inline double load_seconds(const pager *g, int phase, int run) {
+    const ahead_phase *a = &g->ahead[phase];
+    const double *const *load = g->o->store.load;
+    if (!load || a->phase >= g->p->phase_count || !load[a->phase]) {
+        return 0;
+    }
+    int blocks = g->p->modules[phase_ahead(g, phase)->module].block_count, at = run - a->first_run;
+    return load[a->phase][at < blocks ? at : blocks + at % blocks];
 }
 
 /* What lies ahead, from the problem's list and the plan's levels. */

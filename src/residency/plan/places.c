@@ -14,6 +14,12 @@ static double power(const pager *g, double seconds) {
     return y;
 }
 
+/* How many times dearer than a copy it is to bring an item in again for this run. */
+static double dearness(const pager *g, const bl_space_item *x, int phase, int run) {
+    double load = load_seconds(g, phase, run), copy = g->p->modules[x->module].blocks[x->block].copy_seconds;
+    return load > 0 && copy > 0 ? 1 + g->o->store.dearness * load / copy : 1;
+}
+
 /* What it costs to give up an item's place. */
 static double price_of(const pager *g, const bl_space_item *x) {
     const page *known = &g->pages[x->module][x->block];
@@ -27,12 +33,19 @@ static double price_of(const pager *g, const bl_space_item *x) {
     if (phase > g->phase && x->offset < arena_until(g, phase)) {
         return 0; /* an arena will take it before it is used */
     }
-    return (double)x->bytes / power(g, known->use_seconds - g->prefix[g->run]);
+    return (double)x->bytes * dearness(g, x, phase, known->use) /
+           power(g, known->use_seconds - g->prefix[g->run]);
 }
 
 /* Whether it is said where the blocks of a phase's module lie. */
 static bool has_homes(const pager *g, int phase) {
     return g->o->homes && g->o->homes->pin[phase];
+}
+
+/* Whether a block is a resident in all phases. */
+static bool is_everywhere(const pager *g, int module, int block) {
+    const bl_homes *h = g->o->homes;
+    return h && h->everywhere && h->home[module] && h->home[module][block] != BL_NOWHERE;
 }
 
 /* Whether it is streamed through the window anyway. */
@@ -45,6 +58,9 @@ static bool passes_by(const pager *g, const bl_space_item *x, int phase) {
  * place. */
 static bool stays(const pager *g, const bl_space_item *x, int phase) {
     const bl_pager_options *o = g->o;
+    if (is_everywhere(g, x->module, x->block) && x->offset == o->homes->home[x->module][x->block]) {
+        return true;
+    }
     if (g->missing == g->run) {
         return false;
     }
@@ -148,10 +164,14 @@ bool bl_pager_find_place(pager *g, spot *out) {
     uint64_t floor = arena_until(g, g->missing_phase);
     double nothing = (double)g->plan->region_bytes * least_price;
     bool found;
-    if (!has_homes(g, phase)) {
+    if (is_everywhere(g, module, block)) {
+        found = find_home(g, bytes, g->o->homes->home[module][block], out);
+    } else if (!has_homes(g, phase)) {
+        uint64_t ceiling =
+            g->o->homes && g->o->homes->everywhere ? g->o->homes->ceiling : g->plan->region_bytes;
         double lost = find_lost(g, bytes, &lost_below);
         bool lowest = g->o->pin && g->missing < p->run_count && g->o->pin[phase] && !g->o->pin[phase][block];
-        found = find_spot(g, bytes, floor, g->plan->region_bytes, lost, lost_below, lowest, out);
+        found = find_spot(g, bytes, floor, ceiling, lost, lost_below, lowest, out);
         nothing += found && (lowest ? out->low : out->high - bytes) < lost_below ? lost : 0;
     } else if (g->o->homes->pin[phase][block]) {
         uint64_t home = g->o->homes->home[module][block];

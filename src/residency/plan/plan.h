@@ -127,12 +127,14 @@ typedef struct bl_plan {
                              runs, and arenas; of a region opened for it alone, all of it */
     uint64_t moved_bytes; /* copied to the device in this generation */
     int onload_count;
-    double seconds;
+    double seconds;            /* until the last run has ended, */
+    double end_seconds;        /* and what was brought for the next generation has arrived */
     uint64_t store_peak_bytes; /* end of the highest byte of the host store that is in use at any time; 0
                                   without */
     uint64_t loaded_bytes;     /* packed into the store in this generation */
     int load_count;
-    double load_seconds; /* that loads take, one after the other */
+    double load_seconds;     /* that loads take, one after the other */
+    double load_end_seconds; /* when the last one ends */
     /* filled by bl_plan_new */
     uint64_t min_budget_bytes, working_set_bytes;
     /* filled by bl_plan_make */

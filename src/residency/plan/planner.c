@@ -44,7 +44,7 @@ static int follower_seconds(double *seconds, bl_problem **after, const bl_proble
         return rc;
     }
     rc = plan_next(&plan, next, err);
-    *seconds = rc ? 0 : plan->seconds;
+    *seconds = rc ? 0 : plan->end_seconds;
     if (!rc) {
         bl_replay_after(next, plan);
         bl_plan_free(&plan);
@@ -92,11 +92,11 @@ static int long_seconds(double *seconds, const bl_problem *p, const bl_plan *pla
     bl_replay_after(after, plan);
     if (p->follower_count && !bl_problem_repeats(p)) {
         rc = others_seconds(seconds, after, later_generations, err);
-        *seconds += plan->seconds;
+        *seconds += plan->end_seconds;
     } else {
         rc = plan_next(&next, after, err);
         if (!rc) {
-            *seconds = plan->seconds + later_generations * next->seconds;
+            *seconds = plan->end_seconds + later_generations * next->end_seconds;
             bl_plan_free(&next);
         }
     }
@@ -120,7 +120,7 @@ static int could_grow(bool *could, const bl_problem *p, const bl_plan *kept, bl_
         return 0;
     }
     int rc = bl_bound_steady(&steady, p, err);
-    *could = !rc && kept->seconds > steady * doubt(p);
+    *could = !rc && kept->end_seconds > steady * doubt(p);
     return rc;
 }
 
@@ -129,7 +129,7 @@ static int could_grow(bool *could, const bl_problem *p, const bl_plan *kept, bl_
 static int choose_region(bl_plan **out, const bl_problem *p, bl_plan *kept, bl_plan *fresh, bl_error *err) {
     *out = NULL;
     double with_kept, with_fresh = 0;
-    bool grow = kept->seconds > fresh->seconds * doubt(p); /* pays off at once */
+    bool grow = kept->end_seconds > fresh->end_seconds * doubt(p); /* pays off at once */
     int rc = grow ? 0 : long_seconds(&with_kept, p, kept, err);
     if (!rc && !grow) {
         rc = long_seconds(&with_fresh, p, fresh, err);
@@ -169,15 +169,22 @@ static int plan_auto(bl_plan **out, const bl_problem *p, bl_error *err) {
     return rc;
 }
 
+/* A host store that some block does not fit. */
+static int refuse_host(const bl_problem *p, bl_error *err) {
+    uint64_t least = bl_problem_min_host(p);
+    return bl_fail(err, BL_E_BUDGET,
+                   "host budget: %llu bytes (%.2f GB) are too small: the smallest that works is %llu bytes "
+                   "(%.2f GB), the largest block, which goes through it",
+                   (unsigned long long)p->host_bytes, (double)p->host_bytes / 1e9, (unsigned long long)least,
+                   (double)least / 1e9);
+}
+
 int bl_plan_make(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err) {
     *out = NULL;
     double began = bl_now();
     bl_plan *plan;
-    if (p->has_store) {
-        return bl_fail(
-            err, BL_E_UNSUPPORTED,
-            "weights that pass through a host store are not planned yet: describe the card without "
-            "\"host_bytes\"");
+    if (p->has_store && p->host_bytes < bl_problem_min_host(p)) {
+        return refuse_host(p, err);
     }
     int rc = s->mode == BL_OFFLOAD_AUTO ? plan_auto(&plan, p, err) : bl_mode_plan(&plan, p, s, err);
     if (rc) {

@@ -3,6 +3,7 @@
 #include "residency/plan/space.h"
 #include "residency/plan/store_walk.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -312,7 +313,11 @@ static int replay(bl_plan *plan, const bl_problem *p, bool thorough, bl_error *e
         rc = bl_fail(err, BL_E_INTERNAL, "plan %s: needs %llu bytes of a region of %llu", plan->method,
                      (unsigned long long)plan->peak_bytes, (unsigned long long)plan->region_bytes);
     }
-    plan->seconds = w.compute;
+    plan->seconds = plan->end_seconds = w.compute;
+    if (p->has_store) { /* what is brought for the next generation is waited for */
+        plan->end_seconds = fmax(w.compute, fmax(w.copy, w.store.clock));
+        plan->load_end_seconds = w.store.clock;
+    }
     plan->store_peak_bytes = w.store.peak_bytes;
     walk_close(&w);
     return rc;

@@ -1,9 +1,8 @@
 #include "residency/plan/search.h"
 
-#include "residency/bound/bound.h"
-#include "residency/plan/modes.h"
 #include "residency/plan/builder.h"
-#include "residency/plan/later.h"
+#include "residency/plan/modes.h"
+#include "residency/plan/search_state.h"
 #include "residency/plan/spread.h"
 #include "residency/problem/follow.h"
 
@@ -13,41 +12,10 @@
 
 /* Windows for streamed blocks that are tried, in halves of the module's largest block; 0: no residents are
  * fixed. */
-enum { windows = 7 };
-static const int window_halves[windows] = {0, 2, 4, 5, 6, 8, 12};
-
-/* What the planner spends on one problem is counted and not timed, so that the same problem always gets the
- * same plan. The unit is what bl_homes_find counts. */
-static const long spread_work = 900000, work_most = 3500000;
-
-/* Near enough not to look further, and not to give residents homes. */
-static const double near = 1.01, good = 1.02;
-
-typedef struct search {
-    const bl_problem *p;
-    bl_later later;        /* generations that are looked at beside this one */
-    const bl_plan *levels; /* the arena levels in force */
-    bool reopen;
-    uint64_t region_bytes;
-    bl_bound bound;
-    double next_bound; /* where the same follows: seconds of each ahead, in the mean */
-    double least;      /* no plan is worth less */
-    bl_pager_options usual;
-    uint8_t *pins[windows];                /* the modules of all phases, one after the other */
-    const uint8_t *pin[BL_PROBLEM_PHASES]; /* of the candidate at hand */
-    int window[BL_PROBLEM_PHASES];
-    double best_seconds[BL_PROBLEM_PHASES]; /* over all candidates */
-    int best_window[BL_PROBLEM_PHASES];
-    bl_plan *best;
-    double worth; /* of the best: its seconds and those of the generations ahead */
-} search;
-
-static bool within(const search *s, double factor) {
-    return s->worth <= s->least * factor;
-}
+static const int window_halves[bl_search_windows] = {0, 2, 4, 5, 6, 8, 12};
 
 /* Seconds decide; within a ten-thousandth bytes do, then moves. */
-static bool better(const search *s, const bl_plan *plan, double worth) {
+static bool better(const bl_search *s, const bl_plan *plan, double worth) {
     if (!s->best || fabs(worth - s->worth) > 1e-4 * s->worth) {
         return !s->best || worth < s->worth;
     }
@@ -55,7 +23,7 @@ static bool better(const search *s, const bl_plan *plan, double worth) {
                                                      : plan->onload_count < s->best->onload_count;
 }
 
-static void offer(search *s, bl_plan *plan, double worth) {
+static void offer(bl_search *s, bl_plan *plan, double worth) {
     if (better(s, plan, worth)) {
         bl_plan_free(&s->best);
         s->best = plan;
@@ -65,7 +33,7 @@ static void offer(search *s, bl_plan *plan, double worth) {
     }
 }
 
-static int candidate(search *s, const char *method, bl_pager_options o, bl_error *err) {
+int bl_search_candidate(bl_search *s, const char *method, bl_pager_options o, bl_error *err) {
     size_t at = 0;
     for (int i = 0; i < s->p->phase_count; i++) {
         s->pin[i] = s->window[i] ? s->pins[s->window[i]] + at : NULL;
@@ -97,13 +65,13 @@ static int candidate(search *s, const char *method, bl_pager_options o, bl_error
     return 0;
 }
 
-static int make_pins(search *s, bl_error *err) {
+static int make_pins(bl_search *s, bl_error *err) {
     const bl_problem *p = s->p;
     size_t bytes = 0;
     for (int i = 0; i < p->phase_count; i++) {
         bytes += (size_t)p->modules[p->phases[i].module].block_count;
     }
-    for (int w = 1; w < windows; w++) {
+    for (int w = 1; w < bl_search_windows; w++) {
         s->pins[w] = malloc(bytes);
         if (!s->pins[w]) {
             return bl_fail_memory(err, "the planner's residents", bytes);
@@ -122,42 +90,46 @@ static int make_pins(search *s, bl_error *err) {
 }
 
 /* Fixed residents of several extents, then for each phase the one that did best there. */
-static int try_spread(search *s, bl_error *err) {
+static int try_spread(bl_search *s, bl_error *err) {
     int rc = make_pins(s, err);
-    for (int w = 1; w < windows && !rc && !within(s, near) && s->later.work < spread_work; w++) {
+    for (int w = 1; w < bl_search_windows && !rc && !bl_search_within(s, bl_search_near) &&
+                    s->later.work < bl_search_spread_work;
+         w++) {
         for (int i = 0; i < s->p->phase_count; i++) {
             s->window[i] = w;
         }
-        rc = candidate(s, "spread residents", s->usual, err);
+        rc = bl_search_candidate(s, "spread residents", s->usual, err);
     }
     /* Other prices for places, other haste: each is best somewhere. */
     static const bl_pager_options variants[] = {
         {.margin = 1.05, .distance = 1}, {.margin = 1.05, .distance = 2}, {.margin = 1.05, .distance = 4},
         {.margin = 1, .distance = 1},    {.margin = 1, .distance = 0},    {.margin = 1.5, .distance = 2},
         {.margin = 1, .distance = 8},    {.margin = 1.2, .distance = 3}};
-    for (size_t i = 0;
-         i < sizeof variants / sizeof *variants && !rc && !within(s, near) && s->later.work < spread_work;
+    for (size_t i = 0; i < sizeof variants / sizeof *variants && !rc &&
+                       !bl_search_within(s, bl_search_near) && s->later.work < bl_search_spread_work;
          i++) {
         bl_pager_options o = variants[i];
         o.unsure = s->usual.unsure;
+        o.store = s->usual.store;
         memcpy(s->window, s->best_window, sizeof s->window);
-        rc = candidate(s, "spread residents by phase", o, err);
+        rc = bl_search_candidate(s, "spread residents by phase", o, err);
         memset(s->window, 0, sizeof s->window);
         if (!rc && i) {
-            rc = candidate(s, "paged", o, err);
+            rc = bl_search_candidate(s, "paged", o, err);
         }
     }
     return rc;
 }
 
 /* Residents chosen for each phase, at fixed addresses: several choices, as long as the work allows. */
-static int try_homes(search *s, bl_error *err) {
+static int try_homes(bl_search *s, bl_error *err) {
     int levels[BL_PROBLEM_PHASES], rc = 0;
     for (int i = 0; i < s->p->phase_count; i++) {
         levels[i] = s->levels->phases[i].level;
     }
     long last = 0;
-    for (int seed = 1; !rc && !within(s, good) && s->later.work + last <= work_most; seed++) {
+    for (int seed = 1;
+         !rc && !bl_search_within(s, bl_search_good) && s->later.work + last <= bl_search_work_most; seed++) {
         bl_homes homes;
         rc = bl_homes_find(&homes, s->p, levels, s->region_bytes, seed, err);
         if (rc || !homes.any) {
@@ -166,7 +138,7 @@ static int try_homes(search *s, bl_error *err) {
         bl_pager_options o = s->usual;
         o.homes = &homes;
         long before = s->later.work;
-        rc = candidate(s, "residents with homes", o, err);
+        rc = bl_search_candidate(s, "residents with homes", o, err);
         s->later.work += homes.work;
         last = s->later.work - before;
         bl_homes_free(&homes);
@@ -175,12 +147,12 @@ static int try_homes(search *s, bl_error *err) {
 }
 
 /* The modes that do not plan: this generation is never slower than with one of them. */
-static int try_modes(search *s, bl_error *err) {
+static int try_modes(bl_search *s, bl_error *err) {
     static const bl_offload modes[] = {BL_OFFLOAD_NONE, BL_OFFLOAD_MODEL, BL_OFFLOAD_BALANCED,
                                        BL_OFFLOAD_SEQUENTIAL};
     double one_by_one = bl_problem_one_by_one(s->p);
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
-        if (modes[i] == BL_OFFLOAD_SEQUENTIAL && one_by_one > s->best->seconds) {
+        if (modes[i] == BL_OFFLOAD_SEQUENTIAL && one_by_one > s->best->end_seconds) {
             continue;
         }
         bl_offload_settings settings = bl_offload_defaults();
@@ -194,7 +166,7 @@ static int try_modes(search *s, bl_error *err) {
             return rc;
         }
         plan->mode = BL_OFFLOAD_AUTO;
-        double worth = plan->seconds, best = s->best->seconds;
+        double worth = plan->end_seconds, best = s->best->end_seconds;
         if (s->p->generation_count > 1) { /* what is left for others counts */
             rc = bl_later_worth(&worth, &s->later, plan, &s->usual, err);
             best = s->worth;
@@ -214,7 +186,7 @@ static int try_modes(search *s, bl_error *err) {
 }
 
 /* Where the same again is all that follows its mean is known. */
-static int find_least(search *s, bool steady, bool fine, bl_error *err) {
+static int find_least(bl_search *s, bool steady, bool fine, bl_error *err) {
     if (!bl_problem_repeats(s->p)) {
         return bl_later_bound(&s->least, &s->later, s->bound.seconds, fine, err);
     }
@@ -227,19 +199,19 @@ static int find_least(search *s, bool steady, bool fine, bl_error *err) {
 }
 
 /* A plan for each of those that may come, as if it did; the best one's opinion holds from then on. */
-static int try_first(search *s, bl_error *err) {
+static int try_first(bl_search *s, bl_error *err) {
     int likely = 0, rc = 0, unsure = s->p->follower_count - bl_problem_certain(s->p);
     for (int i = 0; i < (unsure > 1 ? unsure : 1) && !rc; i++) {
         const bl_plan *best = s->best;
         s->usual.unsure = i;
-        rc = candidate(s, "paged", s->usual, err);
+        rc = bl_search_candidate(s, "paged", s->usual, err);
         likely = s->best != best ? i : likely;
     }
     s->usual.unsure = likely;
     return rc;
 }
 
-static int search_run(search *s, bl_error *err) {
+static int search_run(bl_search *s, bl_error *err) {
     const bl_problem *p = s->p;
     for (int i = 0; i < p->phase_count; i++) {
         s->best_seconds[i] = INFINITY;
@@ -249,28 +221,33 @@ static int search_run(search *s, bl_error *err) {
     rc = rc ? rc : bl_later_open(&s->later, p, s->levels, s->reopen, err);
     rc = rc ? rc : find_least(s, steady, false, err);
     rc = rc ? rc : try_first(s, err);
-    if (!rc && !within(s, near)) {
+    rc = rc || !p->has_store ? rc : bl_search_store(s, err);
+    if (!rc && !bl_search_within(s, bl_search_near)) {
         /* The quick bound may be too low to be reached. */
         rc = bl_bound_refine(&s->bound.seconds, p, steady, err);
         rc = rc ? rc : find_least(s, steady, true, err);
     }
-    if (!rc && !within(s, near)) {
+    if (!rc && !bl_search_within(s, bl_search_near)) {
         bl_pager_options o = s->usual;
         o.keep = s->bound.keep;
-        rc = candidate(s, "paged, keeping what the bound keeps", o, err);
+        rc = bl_search_candidate(s, "paged, keeping what the bound keeps", o, err);
     }
-    rc = rc || within(s, near) ? rc : try_spread(s, err);
+    rc = rc || bl_search_within(s, bl_search_near) ? rc : try_spread(s, err);
     rc = rc ? rc : try_homes(s, err);
     return rc ? rc : try_modes(s, err);
 }
 
 int bl_search_plan(bl_plan **out, const bl_problem *p, const bl_plan *levels, bool reopen, bl_error *err) {
     *out = NULL;
-    search s = {.p = p, .levels = levels, .reopen = reopen, .usual = {.margin = 1.05, .distance = 1}};
+    bl_search s = {.p = p, .levels = levels, .reopen = reopen, .usual = {.margin = 1.05, .distance = 1}};
+    s.usual.store.ring_bytes = p->has_store ? bl_store_usual_ring(p) : 0;
     s.region_bytes = reopen ? bl_builder_region(p, levels) : p->open_bytes;
     int rc = search_run(&s, err);
-    for (int w = 0; w < windows; w++) {
+    for (int w = 0; w < bl_search_windows; w++) {
         free(s.pins[w]);
+    }
+    for (int i = 0; i < p->phase_count; i++) {
+        free(s.load[i]);
     }
     free(s.bound.keep);
     bl_later_close(&s.later);

@@ -1,5 +1,6 @@
 #include "residency/plan/spread.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Streams about `target` bytes; returns the bytes that are pinned. A block's share of the pass's time is its
@@ -49,4 +50,57 @@ void bl_spread(uint8_t *pin, const bl_problem_module *m, const double *block_sec
     if (diffuse(pin, m, block_seconds, total, high, (double)window) > limit) {
         memset(pin, 0, (size_t)m->block_count);
     }
+}
+
+/* Whole blocks leave some room: the largest that still fit stay, too. */
+static void fill_up(uint8_t *pin, const bl_problem_module *m, const uint8_t *candidates, uint64_t room) {
+    for (int best = 0; best >= 0;) {
+        best = -1;
+        for (int b = 0; b < m->block_count; b++) {
+            if (candidates[b] && !pin[b] && m->blocks[b].bytes <= room &&
+                (best < 0 || m->blocks[b].bytes > m->blocks[best].bytes)) {
+                best = b;
+            }
+        }
+        if (best >= 0) {
+            pin[best] = 1;
+            room -= m->blocks[best].bytes;
+        }
+    }
+}
+
+int bl_spread_among(uint8_t *pin, const bl_problem_module *m, const double *block_seconds,
+                    const uint8_t *candidates, uint64_t room, bool loads, bl_error *err) {
+    size_t n = (size_t)m->block_count;
+    bl_problem_module few = {.copy_seconds = 0};
+    few.blocks = malloc(n * sizeof *few.blocks);
+    double *share = malloc(n * sizeof *share), skipped = 0;
+    uint8_t *few_pin = malloc(n);
+    int rc = few.blocks && share && few_pin
+                 ? 0
+                 : bl_fail_memory(err, "the planner's residents", n * sizeof *few.blocks);
+    for (size_t b = 0; b < n && !rc; b++) {
+        skipped += block_seconds[b];
+        if (candidates[b]) {
+            few.blocks[few.block_count] = m->blocks[b];
+            share[few.block_count++] = skipped; /* what runs since the last of them */
+            few.bytes += m->blocks[b].bytes;
+            few.copy_seconds += loads ? m->blocks[b].load_seconds : m->blocks[b].copy_seconds;
+            skipped = 0;
+        }
+    }
+    memset(pin, 0, n);
+    if (!rc && few.block_count) {
+        share[0] += skipped;
+        bl_spread(few_pin, &few, share, room, 0);
+        for (size_t b = 0, k = 0; b < n; b++) {
+            pin[b] = candidates[b] ? few_pin[k++] : 0;
+            room -= pin[b] ? m->blocks[b].bytes : 0;
+        }
+        fill_up(pin, m, candidates, room);
+    }
+    free(few.blocks);
+    free(share);
+    free(few_pin);
+    return rc;
 }

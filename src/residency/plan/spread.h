@@ -11,4 +11,9 @@
 void bl_spread(uint8_t *pin, const bl_problem_module *m, const double *block_seconds, uint64_t room,
                uint64_t window);
 
+/* The same among `candidates`, [block_count], only: 1 for those of them that stay in `room`; what comes is
+ * spread over the whole pass. `loads`: it comes out of the file. */
+int bl_spread_among(uint8_t *pin, const bl_problem_module *m, const double *block_seconds,
+                    const uint8_t *candidates, uint64_t room, bool loads, bl_error *err);
+
 #endif

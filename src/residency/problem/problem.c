@@ -222,6 +222,7 @@ static int finish_module(bl_problem *p, bl_problem_module *m, bl_error *err) {
     m->bytes = 0;
     m->largest_block = 0;
     m->copy_seconds = 0;
+    m->load_seconds = 0;
     for (int b = 0; b < m->block_count; b++) {
         bl_problem_block *k = &m->blocks[b];
         if (k->bytes > UINT64_MAX / 2 || !bl_add_u64(m->bytes, bl_problem_room(k->bytes), &m->bytes) ||
@@ -245,6 +246,7 @@ static int finish_module(bl_problem *p, bl_problem_module *m, bl_error *err) {
             return rc;
         }
         m->copy_seconds += k->copy_seconds;
+        m->load_seconds += k->load_seconds;
         if (k->bytes > m->largest_block) {
             m->largest_block = k->bytes;
         }
@@ -365,7 +367,8 @@ double bl_problem_one_by_one(const bl_problem *p) {
     double sum = 0;
     for (int i = 0; i < p->phase_count; i++) {
         const bl_problem_phase *f = &p->phases[i];
-        sum += f->passes * (f->levels[0].pass_seconds + p->modules[f->module].copy_seconds);
+        const bl_problem_module *m = &p->modules[f->module];
+        sum += f->passes * (f->levels[0].pass_seconds + m->copy_seconds + m->load_seconds);
     }
     return sum;
 }

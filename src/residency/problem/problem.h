@@ -46,6 +46,7 @@ typedef struct bl_problem_module {
     uint64_t bytes; /* sum over blocks */
     uint64_t largest_block;
     double copy_seconds; /* sum over blocks */
+    double load_seconds; /* sum over blocks */
 } bl_problem_module;
 
 /* One way to run a phase. Level 0 is the fastest; higher ones have smaller arenas and give the same bits. */
@@ -140,7 +141,8 @@ uint64_t bl_problem_room(uint64_t bytes);
 uint64_t bl_problem_weights(const bl_problem *p, int first, int count);
 /* The arena of a phase's highest level. */
 uint64_t bl_problem_least_arena(const bl_problem *p, int phase);
-/* Seconds of this generation at level 0 with one copy for each run, one thing at a time. */
+/* Seconds of this generation at level 0 with one copy for each run, and one load where there is a host store,
+ * one thing at a time. */
 double bl_problem_one_by_one(const bl_problem *p);
 
 /* All weights that the listed phases use + the largest level-0 arena: with this budget nothing ever moves

@@ -1,0 +1,121 @@
+#include "residency/plan/kinds.h"
+#include "residency/plan/search_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* How many of a phase's first copies and of its later ones had to be loaded. */
+static void count_loads(const bl_plan *plan, const bl_problem *p, bl_move_kind kind, double *const *count) {
+    for (int i = 0; i < plan->move_count; i++) {
+        const bl_move *v = &plan->moves[i];
+        if (v->kind != kind || v->before >= p->run_count) {
+            continue;
+        }
+        int phase = bl_problem_phase_of(p, v->before);
+        const bl_problem_phase *f = &p->phases[phase];
+        int blocks = p->modules[f->module].block_count;
+        count[phase][v->block + (v->before - f->first_run < blocks ? 0 : blocks)] += 1;
+    }
+}
+
+/* Whether a block is in the store when the best plan ends. */
+static bool stored(const bl_search *s, int module, int block) {
+    bool there = s->p->modules[module].blocks[block].stored_at != BL_NOWHERE;
+    for (int i = 0; i < s->best->move_count; i++) {
+        const bl_move *v = &s->best->moves[i];
+        if (v->module == module && v->block == block &&
+            (v->kind == BL_MOVE_LOAD || v->kind == BL_MOVE_LEAVE)) {
+            there = v->kind == BL_MOVE_LOAD;
+        }
+    }
+    return there;
+}
+
+/* From now on loads are expected where the best plan has them, and of what is on the device and not in the
+ * store. */
+static int expect_loads(bl_search *s, bl_error *err) {
+    const bl_problem *p = s->p;
+    double *copies[BL_PROBLEM_PHASES] = {NULL};
+    int rc = 0;
+    for (int i = 0; i < p->phase_count && !rc; i++) {
+        size_t n = 2 * (size_t)p->modules[p->phases[i].module].block_count;
+        copies[i] = calloc(n, sizeof *copies[i]);
+        s->load[i] = s->load[i] ? s->load[i] : malloc(n * sizeof *s->load[i]);
+        if (!copies[i] || !s->load[i]) {
+            rc = bl_fail_memory(err, "the planner's loads", n * sizeof *copies[i]);
+        } else {
+            memset(s->load[i], 0, n * sizeof *s->load[i]);
+        }
+    }
+    if (!rc) {
+        count_loads(s->best, p, BL_MOVE_COPY, copies);
+        count_loads(s->best, p, BL_MOVE_LOAD, s->load);
+    }
+    for (int i = 0; i < p->phase_count; i++) {
+        const bl_problem_module *m = &p->modules[p->phases[i].module];
+        for (int b = 0; b < 2 * m->block_count && !rc; b++) {
+            double load = m->blocks[b % m->block_count].load_seconds;
+            int block = b % m->block_count;
+            s->load[i][b] = copies[i][b] > 0                        ? s->load[i][b] * load / copies[i][b]
+                            : stored(s, p->phases[i].module, block) ? 0
+                                                                    : load;
+        }
+        free(copies[i]);
+    }
+    s->usual.store.load = (const double *const *)s->load;
+    return rc;
+}
+
+/* Once it is known what has to be loaded, copies can be made for that. */
+static int try_loads(bl_search *s, bl_error *err) {
+    int rc = 0;
+    for (int i = 0; i < 5 && s->p->has_store && !rc && !bl_search_within(s, bl_search_near); i++) {
+        rc = expect_loads(s, err);
+        s->usual.store.dearness = i ? 1 : 0;
+        rc = rc ? rc : bl_search_candidate(s, "paged, after loads", s->usual, err);
+    }
+    return rc;
+}
+
+/* What the three kinds leave for what is under way, in quarters of the largest block: of the device, of the
+ * store. */
+static const int under_way[][2] = {{4, 4},  {4, 6},  {6, 6},  {8, 8}, {3, 3}, {3, 4},  {4, 3},
+                                   {6, 4},  {8, 4},  {2, 2},  {2, 4}, {3, 6}, {8, 6},  {12, 8},
+                                   {6, 12}, {12, 4}, {24, 8}, {4, 8}, {6, 8}, {8, 16}, {2, 3}};
+
+typedef int kinds_fn(bl_kinds *, const bl_problem *, const int *, uint64_t, uint64_t, uint64_t, bl_error *);
+
+/* Three kinds of blocks, with several rooms for what is under way. */
+static int try_kinds(bl_search *s, kinds_fn *find, const char *method, bl_error *err) {
+    const bl_problem *p = s->p;
+    uint64_t quarter = bl_problem_min_host(p) / 4;
+    int levels[BL_PROBLEM_PHASES], rc = 0;
+    for (int i = 0; i < p->phase_count; i++) {
+        levels[i] = s->levels->phases[i].level;
+    }
+    for (size_t i = 0; i < sizeof under_way / sizeof *under_way && p->has_store && !rc &&
+                       !bl_search_within(s, bl_search_near);
+         i++) {
+        bl_pager_options o = s->usual;
+        uint64_t ring = quarter * (uint64_t)under_way[i][1];
+        o.store = (bl_store_options){.ring_bytes = ring < p->host_bytes ? ring : p->host_bytes};
+        bl_kinds kinds;
+        rc = find(&kinds, p, levels, s->region_bytes, quarter * (uint64_t)under_way[i][0], o.store.ring_bytes,
+                  err);
+        if (!rc && kinds.any && kinds.fits) {
+            o.homes = &kinds.homes;
+            o.store.shelf = (const uint64_t *const *)kinds.shelf;
+            o.store.pass = (const uint8_t *const *)kinds.pass;
+            o.store.load = (const double *const *)kinds.load;
+            rc = bl_search_candidate(s, method, o, err);
+        }
+        bl_kinds_free(&kinds);
+    }
+    return rc;
+}
+
+int bl_search_store(bl_search *s, bl_error *err) {
+    int rc = try_loads(s, err);
+    rc = rc ? rc : try_kinds(s, bl_kinds_find, "three kinds", err);
+    return rc ? rc : try_kinds(s, bl_kinds_everywhere, "three kinds throughout", err);
+}
