@@ -5,6 +5,7 @@
 #include "pipeline/generation_parts.h"
 #include "residency/tell/explain.h"
 #include "residency/tell/hints.h"
+#include "residency/tell/plot.h"
 #include "residency/tell/sweep.h"
 #include "residency/tell/trace.h"
 
@@ -124,10 +125,49 @@ int bl_tell_trace(const bl_generation *g, const char *path, bl_error *err) {
 
 /* ---- plans that are only looked at */
 
-static int plot(const bl_sweep_row *rows, int count, const char *path, const char *title, bl_error *err) {
+/* Which model on which device, and what is done more than once: "SDXL on a card: denoise base 25 passes".
+ * Caller frees. */
+static int plot_title(char **out, const bl_generation *g, bl_error *err) {
+    size_t bytes;
+    *out = NULL;
+    FILE *f = open_memstream(out, &bytes);
+    if (f) {
+        fprintf(f, "%s on %s", bl_modules_key(g->modules), g->caps.name);
+        const char *before = ": ";
+        for (int i = 0; i < g->problem->phase_count; i++) {
+            const bl_problem_phase *phase = &g->problem->phases[i];
+            if (phase->passes > 1) {
+                fprintf(f, "%s%s %d passes", before, phase->name, phase->passes);
+                before = ", ";
+            }
+        }
+    }
+    if (!f || fclose(f)) {
+        free(*out);
+        *out = NULL;
+        return bl_fail_memory(err, "the plot", 0);
+    }
+    return 0;
+}
+
+/* Plots the sweep, in every mode. */
+static int plot(const bl_generation *g, const bl_plan_wish *wish, bl_error *err) {
+    size_t count = (size_t)wish->sweep_points;
+    char *title = NULL;
     bl_new_file file;
-    int result = bl_new_file_begin(&file, path, err);
-    return result ? result : bl_new_file_end(&file, bl_sweep_svg(file.f, rows, count, title, err), true, err);
+    bl_sweep_row *rows = calloc(BL_COMPARE_ROWS * count, sizeof *rows);
+    int result = rows ? bl_sweep_modes(rows, wish->sweep_points, g->problem, &g->settings, wish->sweep_low,
+                                       wish->sweep_high, wish->stop, err)
+                      : bl_fail_memory(err, "the plot", BL_COMPARE_ROWS * count * sizeof *rows);
+    result = result ? result : plot_title(&title, g, err);
+    result = result ? result : bl_new_file_begin(&file, wish->svg_path, err);
+    if (!result) {
+        bl_plot picture = {rows, wish->sweep_points, g->problem->budget_bytes, title};
+        result = bl_new_file_end(&file, bl_plot_svg(file.f, &picture, err), true, err);
+    }
+    free(title);
+    free(rows);
+    return result;
 }
 
 /* Adds the rows to the object under `key` and to the text. */
@@ -156,9 +196,7 @@ static int add_sweep(bl_generation *g, json_t *object, FILE *text, const bl_plan
         result = add_rows(object, text, "sweep", rows, wish->sweep_points, err);
     }
     if (!result && wish->svg_path) {
-        char title[256];
-        snprintf(title, sizeof title, "%.64s, %.128s", bl_modules_key(g->modules), g->caps.name);
-        result = plot(rows, wish->sweep_points, wish->svg_path, title, err);
+        result = plot(g, wish, err);
     }
     free(rows);
     return result;

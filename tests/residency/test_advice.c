@@ -9,7 +9,7 @@
 #include <math.h>
 #include <unistd.h>
 
-static void sweeps_fall_and_are_plotted(void **state) {
+static void sweeps_fall(void **state) {
     (void)state;
     bl_sim_card card = described_card();
     bl_problem *p = described_model("sd15", &card);
@@ -24,26 +24,11 @@ static void sweeps_fall_and_are_plotted(void **state) {
             assert_true(rows[i].bound_seconds <= rows[i - 1].bound_seconds * 1.0001);
         }
     }
-    char *svg = NULL;
-    size_t size;
-    FILE *f = open_memstream(&svg, &size);
-    CHECK(bl_sweep_svg(f, rows, 8, "a <title> & more", &described_error));
-    fclose(f);
-    assert_non_null(strstr(svg, "a &lt;title&gt; &amp; more"));
-    assert_null(strstr(svg, "nan"));
-    assert_non_null(strstr(svg, ">no schedule is faster<")); /* both curves have a name */
-    assert_non_null(strstr(svg, "</svg>"));
-    free(svg);
     json_t *j = bl_sweep_json(rows, 8);
     assert_int_equal(json_array_size(j), 8);
     json_decref(j);
     bl_error err;
     assert_int_equal(bl_sweep(rows, 1, p, &s, 1, 2, NULL, &err), BL_E_ARGUMENT);
-    rows[0].works = false;
-    f = open_memstream(&svg, &size);
-    assert_int_equal(bl_sweep_svg(f, rows, 1, "", &err), BL_E_ARGUMENT);
-    fclose(f);
-    free(svg);
     bl_problem_free(&p);
 }
 
@@ -345,7 +330,7 @@ static void first_runs_and_slow_ones_count_less(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sweeps_fall_and_are_plotted),
+        cmocka_unit_test(sweeps_fall),
         cmocka_unit_test(comparisons_have_a_row_for_each_mode),
         cmocka_unit_test(gaps_are_explained),
         cmocka_unit_test(hints_name_the_setting_and_the_number),

@@ -4,9 +4,6 @@
 #include "residency/plan/replay.h"
 #include "residency/problem/follow.h"
 
-#include <errno.h>
-#include <string.h>
-
 int bl_plan_steady(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err) {
     *out = NULL;
     bl_problem *copy;
@@ -50,18 +47,24 @@ int bl_sweep_plan(bl_sweep_row *out, const bl_problem *p, const bl_offload_setti
     return 0;
 }
 
-int bl_compare(bl_sweep_row *rows, const bl_problem *p, const bl_offload_settings *s, bl_error *err) {
+/* The settings in the mode of row `i` of a comparison. */
+static bl_offload_settings in_mode(const bl_offload_settings *s, int i) {
     static const struct {
         bl_offload mode;
         bool fit_check;
     } kinds[BL_COMPARE_ROWS] = {{BL_OFFLOAD_NONE, true},       {BL_OFFLOAD_MODEL, true},
                                 {BL_OFFLOAD_SEQUENTIAL, true}, {BL_OFFLOAD_BALANCED, false},
                                 {BL_OFFLOAD_BALANCED, true},   {BL_OFFLOAD_AUTO, true}};
+    bl_offload_settings settings = *s;
+    settings.mode = kinds[i].mode;
+    settings.fit_check = kinds[i].fit_check;
+    return settings;
+}
+
+int bl_compare(bl_sweep_row *rows, const bl_problem *p, const bl_offload_settings *s, bl_error *err) {
     int rc = 0;
     for (int i = 0; i < BL_COMPARE_ROWS && !rc; i++) {
-        bl_offload_settings settings = *s;
-        settings.mode = kinds[i].mode;
-        settings.fit_check = kinds[i].fit_check;
+        bl_offload_settings settings = in_mode(s, i);
         rc = bl_sweep_plan(&rows[i], p, &settings, p->budget_bytes, err);
     }
     return rc;
@@ -81,7 +84,17 @@ int bl_sweep(bl_sweep_row *rows, int count, const bl_problem *p, const bl_offloa
     return rc;
 }
 
-static const char *label(const bl_sweep_row *r) {
+int bl_sweep_modes(bl_sweep_row *rows, int count, const bl_problem *p, const bl_offload_settings *s,
+                   uint64_t low, uint64_t high, const bl_stop *stop, bl_error *err) {
+    int rc = 0;
+    for (int i = 0; i < BL_COMPARE_ROWS && !rc; i++) {
+        bl_offload_settings settings = in_mode(s, i);
+        rc = bl_sweep(&rows[i * count], count, p, &settings, low, high, stop, err);
+    }
+    return rc;
+}
+
+const char *bl_sweep_label(const bl_sweep_row *r) {
     return r->mode == BL_OFFLOAD_BALANCED ? r->fit_check ? "balanced + fit check" : "balanced, reactive"
                                           : bl_offload_name(r->mode);
 }
@@ -92,11 +105,12 @@ void bl_sweep_print(FILE *file, const bl_sweep_row *rows, int count) {
     for (int i = 0; i < count; i++) {
         const bl_sweep_row *r = &rows[i];
         if (r->works) {
-            fprintf(file, "%-22s %10.2f %10.2f %10.2f %10.2f %10.2f %10.2f\n", label(r),
+            fprintf(file, "%-22s %10.2f %10.2f %10.2f %10.2f %10.2f %10.2f\n", bl_sweep_label(r),
                     (double)r->budget_bytes / 1e9, (double)r->peak_bytes / 1e9, r->seconds, r->bound_seconds,
                     (double)r->moved_bytes / 1e9, (double)r->bound_moved_bytes / 1e9);
         } else {
-            fprintf(file, "%-22s %10.2f %10s\n", label(r), (double)r->budget_bytes / 1e9, "too small");
+            fprintf(file, "%-22s %10.2f %10s\n", bl_sweep_label(r), (double)r->budget_bytes / 1e9,
+                    "too small");
         }
     }
 }
@@ -124,120 +138,4 @@ json_t *bl_sweep_json(const bl_sweep_row *rows, int count) {
         }
     }
     return list;
-}
-
-/* ---- the plot */
-
-enum {
-    plot_width = 720,
-    plot_height = 400,
-    plot_left = 70,
-    plot_top = 40,
-    plot_right = 20,
-    plot_bottom = 50
-};
-
-typedef struct plot {
-    FILE *file;
-    double low_x, high_x, high_y; /* GB, GB, seconds; the y axis begins at 0 */
-} plot;
-
-static double x_at(const plot *g, double gb) {
-    return plot_left + (gb - g->low_x) / (g->high_x - g->low_x) * (plot_width - plot_left - plot_right);
-}
-
-static double y_at(const plot *g, double seconds) {
-    return plot_height - plot_bottom - seconds / g->high_y * (plot_height - plot_top - plot_bottom);
-}
-
-static void print_text(FILE *f, const char *text) {
-    for (const char *c = text; *c; c++) {
-        const char *entity = *c == '<' ? "&lt;" : *c == '>' ? "&gt;" : *c == '&' ? "&amp;" : NULL;
-        if (entity) {
-            fputs(entity, f);
-        } else {
-            fputc((unsigned char)*c < 0x20 ? ' ' : *c, f);
-        }
-    }
-}
-
-/* 1, 2 or 5 times a power of ten, at least `least`. */
-static double round_step(double least) {
-    double step = 1e-3;
-    for (int i = 0; step < least; i++) {
-        step *= i % 3 == 1 ? 2.5 : 2;
-    }
-    return step;
-}
-
-static void axes(const plot *g, const char *title) {
-    fprintf(
-        g->file,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" font-family=\"sans-serif\" "
-        "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n<text x=\"%d\" y=\"22\" "
-        "font-size=\"15\">",
-        plot_width, plot_height, plot_left);
-    print_text(g->file, title);
-    fputs("</text>\n", g->file);
-    double step = round_step((g->high_x - g->low_x) / 8);
-    for (int i = (int)(g->low_x / step); i * step <= g->high_x * (1 + 1e-9); i++) {
-        if (i * step >= g->low_x) {
-            fprintf(g->file, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%g</text>\n",
-                    x_at(g, i * step), plot_height - plot_bottom + 18, i * step);
-        }
-    }
-    step = round_step(g->high_y / 8);
-    for (int i = 0; i * step <= g->high_y; i++) {
-        fprintf(g->file,
-                "<path d=\"M%d %.1fH%d\" stroke=\"#ddd\"/><text x=\"%d\" y=\"%.1f\" "
-                "text-anchor=\"end\">%g</text>\n",
-                plot_left, y_at(g, i * step), plot_width - plot_right, plot_left - 8, y_at(g, i * step) + 4,
-                i * step);
-    }
-    fprintf(g->file,
-            "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">budget, GB</text>\n<text x=\"16\" y=\"%d\" "
-            "text-anchor=\"middle\" transform=\"rotate(-90 16 %d)\">seconds a generation</text>\n",
-            (plot_left + plot_width - plot_right) / 2, plot_height - 12, plot_height / 2, plot_height / 2);
-}
-
-static void curve(const plot *g, const bl_sweep_row *rows, int count, bool bound) {
-    fputs("<path fill=\"none\" d=\"", g->file);
-    bool pen = false;
-    for (int i = 0; i < count; i++) {
-        if (rows[i].works) {
-            fprintf(g->file, "%c%.1f %.1f", pen ? 'L' : 'M', x_at(g, (double)rows[i].budget_bytes / 1e9),
-                    y_at(g, bound ? rows[i].bound_seconds : rows[i].seconds));
-            pen = true;
-        }
-    }
-    fputs(bound ? "\" stroke=\"#888\" stroke-dasharray=\"4 3\"/>\n"
-                : "\" stroke=\"#06c\" stroke-width=\"2\"/>\n",
-          g->file);
-}
-
-int bl_sweep_svg(FILE *file, const bl_sweep_row *rows, int count, const char *title, bl_error *err) {
-    plot g = {.file = file,
-              .low_x = (double)rows[0].budget_bytes / 1e9,
-              .high_x = (double)rows[count - 1].budget_bytes / 1e9};
-    for (int i = 0; i < count; i++) {
-        g.high_y = rows[i].works && rows[i].seconds > g.high_y ? rows[i].seconds : g.high_y;
-    }
-    if (!(g.high_y > 0) || !(g.high_x > g.low_x)) {
-        return bl_fail(err, BL_E_ARGUMENT, "none of these budgets works: there is nothing to plot");
-    }
-    g.high_y *= 1.08;
-    axes(&g, title);
-    curve(&g, rows, count, true);
-    curve(&g, rows, count, false);
-    fprintf(
-        file,
-        "<path d=\"M%d 310h24\" stroke=\"#06c\" stroke-width=\"2\"/><text x=\"%d\" y=\"314\">planned</text>\n"
-        "<path d=\"M%d 330h24\" stroke=\"#888\" stroke-dasharray=\"4 3\"/><text x=\"%d\" y=\"334\">no "
-        "schedule is faster</text>\n",
-        plot_left + 12, plot_left + 42, plot_left + 12, plot_left + 42);
-    fputs("</svg>\n", file);
-    if (fflush(file) || ferror(file)) {
-        return bl_fail(err, BL_E_IO, "writing the plot failed: %s", strerror(errno));
-    }
-    return 0;
 }

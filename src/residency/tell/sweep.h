@@ -1,5 +1,4 @@
-/* What other settings would do, without running anything: a row for each mode, a curve of seconds against
- * budget. */
+/* What other settings would do, without running anything: a row for each mode, a row for each budget. */
 #ifndef BALLAST_RESIDENCY_SWEEP_H
 #define BALLAST_RESIDENCY_SWEEP_H
 
@@ -37,10 +36,15 @@ int bl_compare(bl_sweep_row *rows, const bl_problem *p, const bl_offload_setting
 int bl_sweep(bl_sweep_row *rows, int count, const bl_problem *p, const bl_offload_settings *s, uint64_t low,
              uint64_t high, const bl_stop *stop, bl_error *err);
 
-/* Text table, JSON array (NULL: no memory; caller owns it), and a plot of seconds against budget as SVG. */
+/* The same in each mode of bl_compare; rows[BL_COMPARE_ROWS][count]. */
+int bl_sweep_modes(bl_sweep_row *rows, int count, const bl_problem *p, const bl_offload_settings *s,
+                   uint64_t low, uint64_t high, const bl_stop *stop, bl_error *err);
+
+/* "auto", "balanced, reactive", ... Static storage. */
+const char *bl_sweep_label(const bl_sweep_row *row);
+
+/* Text table, and JSON array (NULL: no memory; caller owns it). */
 void bl_sweep_print(FILE *file, const bl_sweep_row *rows, int count);
 json_t *bl_sweep_json(const bl_sweep_row *rows, int count);
-/* BL_E_IO when writing fails, BL_E_ARGUMENT when no budget works. `title` may hold anything. */
-int bl_sweep_svg(FILE *file, const bl_sweep_row *rows, int count, const char *title, bl_error *err);
 
 #endif
