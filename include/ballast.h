@@ -216,8 +216,8 @@ typedef struct ballast_generate_options {
     int batch;            /* 1: pictures computed together */
     int count;            /* 1: batches, one after the other; seeds go up by one a picture: `seed`, or
                              with variation `variation_seed` instead */
-    int clip_skip;        /* 0: the model's own; N: the text encoder's Nth hidden state from the end, of
-                             those that it has; SDXL has its own and ignores it */
+    int clip_skip;        /* 0: the model's own; N: the text encoder's Nth hidden state from the end, as
+                             the program that `compat` names counts (docs/accuracy.md) */
     const char *rng;      /* "cpu": torch's CPU generator; "gpu": torch's CUDA generator */
     const char *compat;   /* "a1111", "comfyui" or "diffusers": whose details of sampling to follow */
     uint64_t variation_seed;

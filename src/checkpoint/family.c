@@ -53,6 +53,7 @@ const bl_family bl_sd2 = {
     .encoder = {{.context_norm = true}},
     .pooled = -1,
     .clip_skip = true,
+    .untrained_layers = 1,
 };
 
 const bl_family bl_sdxl = {
@@ -68,6 +69,7 @@ const bl_family bl_sdxl = {
     .encoders = 2,
     .encoder = {{.pad_token = END_TOKEN, .context_skip = 1, .quick_gelu = true}, {.context_skip = 1}},
     .pooled = 1,
+    .clip_skip = true,
     .zero_negative = true,
 };
 

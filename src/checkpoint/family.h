@@ -42,7 +42,8 @@ typedef struct bl_family {
     int encoders; /* of text; their contexts lie side by side */
     bl_family_encoder encoder[BL_FAMILY_ENCODERS];
     int pooled;     /* the encoder whose pooled output the denoiser reads too, with sizes and crop; -1 */
-    bool clip_skip; /* the context may come from an earlier layer */
+    bool clip_skip; /* the context may come from another layer */
+    int untrained_layers; /* behind the one that clip skip counts from, where ComfyUI counts them */
     bool a1111_clip_skip; /* in A1111 too, which reads the model's own layer of the other families */
     bool zero_negative;   /* zeros stand for a negative prompt that is not there, or empty: see condition.c */
 

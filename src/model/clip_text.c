@@ -4,7 +4,7 @@
 
 /* The layers whose hidden states outputs are made of. */
 typedef struct layer_choice {
-    int last, penultimate, context;
+    int last, penultimate, context, own;
     int depth;      /* layers that must run */
     bool last_read; /* does any output need the last one? */
     bool norm;      /* does any output need the final layer norm? */
@@ -12,18 +12,18 @@ typedef struct layer_choice {
 
 /* The hidden states themselves, [n,T,1,C]; one that no output needs may be any. */
 typedef struct hidden_states {
-    bl_tensor_id last, penultimate, context;
+    bl_tensor_id last, penultimate, context, own;
 } hidden_states;
 
 static int check(const bl_text_architecture *a, bl_module module, int tokens, bl_clip_text_outputs want,
                  int last, bl_error *err) {
     const char *name = bl_module_name(module);
-    bool any = want.context || want.last_hidden_state || want.penultimate || want.penultimate_ln ||
-               want.pooled || want.text_embeds;
+    bool any = want.context || want.own_context || want.last_hidden_state || want.penultimate ||
+               want.penultimate_ln || want.pooled || want.text_embeds;
     if (!any) {
         return bl_fail(err, BL_E_ARGUMENT, "%s: no output was asked for", name);
     }
-    if (a->context_norm && (want.clip_skip < 0 || want.clip_skip > last)) {
+    if (want.clip_skip < 0 || want.clip_skip > last) {
         return bl_fail(err, BL_E_ARGUMENT,
                        "%s: clip skip %d is not between 1 and %d, the layers of this encoder", name,
                        want.clip_skip, last);
@@ -54,11 +54,13 @@ static int choose(layer_choice *out, const bl_text_architecture *a, bl_module mo
         return rc;
     }
     l.penultimate = l.last - 1;
-    l.context = a->context_norm ? l.last + 1 - max(1, want.clip_skip) : l.last - a->context_skip;
+    l.own = a->context_norm ? l.last : l.last - a->context_skip;
+    l.context = want.clip_skip ? l.last + 1 - want.clip_skip : l.own;
     l.last_read = want.last_hidden_state || want.pooled || want.text_embeds;
     l.depth = max(l.last_read ? l.last : 0, want.context ? l.context : 0);
+    l.depth = max(l.depth, want.own_context ? l.own : 0);
     l.depth = max(l.depth, want.penultimate || want.penultimate_ln ? l.penultimate : 0);
-    l.norm = l.last_read || want.penultimate_ln || (want.context && a->context_norm);
+    l.norm = l.last_read || want.penultimate_ln || ((want.context || want.own_context) && a->context_norm);
     *out = l;
     return 0;
 }
@@ -80,7 +82,7 @@ static bl_tensor_id embeddings(bl_graph *g, const bl_text_architecture *a, bl_te
 
 static hidden_states layers(bl_graph *g, const bl_text_architecture *a, const layer_choice *l,
                             bl_tensor_id x) {
-    hidden_states kept = {x, x, x};
+    hidden_states kept = {x, x, x, x};
     for (int i = 1; i <= l->depth; i++) {
         bl_path name = bl_path_make("text_model.encoder.layers.%d", i - 1);
         bl_graph_block(g, "%s", name.s);
@@ -90,6 +92,7 @@ static hidden_states layers(bl_graph *g, const bl_text_architecture *a, const la
         kept.last = i == l->last ? x : kept.last;
         kept.penultimate = i == l->penultimate ? x : kept.penultimate;
         kept.context = i == l->context ? x : kept.context;
+        kept.own = i == l->own ? x : kept.own;
     }
     return kept;
 }
@@ -102,10 +105,12 @@ static void outputs(bl_graph *g, const bl_text_architecture *a, const layer_choi
     if (l->norm) {
         bl_net_norm_weights(g, "text_model.final_layer_norm", a->width, &scale, &shift);
     }
-    if (want.context) {
-        bl_tensor_id y = kept.context;
-        y = a->context_norm ? bl_layer_norm(g, y, scale, shift, BL_NET_LAYER_NORM_EPS) : y;
-        bl_export(g, y, "context", BL_CHANNELS_LAST);
+    for (int own = 0; own < 2; own++) {
+        if (own ? want.own_context : want.context) {
+            bl_tensor_id y = own ? kept.own : kept.context;
+            y = a->context_norm ? bl_layer_norm(g, y, scale, shift, BL_NET_LAYER_NORM_EPS) : y;
+            bl_export(g, y, own ? "own_context" : "context", BL_CHANNELS_LAST);
+        }
     }
     if (want.last_hidden_state) {
         bl_tensor_id y = bl_layer_norm(g, kept.last, scale, shift, BL_NET_LAYER_NORM_EPS);

@@ -15,9 +15,10 @@
  * Python. The last layer of SD2.x's single files, which nothing was trained to read, does not count: there
  * hidden_states[-1] comes from layer 23 of 24, as in a diffusers folder, which has only 23. */
 typedef struct bl_clip_text_outputs {
-    bool context;  /* "context": what the UNet reads. SD1.x, SD2.x: hidden_states[-max(1, clip_skip)] through
-                      the final layer norm; SDXL: hidden_states[-2] as it is, clip_skip ignored */
-    int clip_skip; /* as A1111 counts: 1 (or 0) is the last layer, 2 the one before */
+    bool context;     /* "context": what the UNet reads, hidden_states[-clip_skip]; of SD1.x and SD2.x through
+                         the final layer norm, of SDXL as it is */
+    bool own_context; /* "own_context": the same without clip skip */
+    int clip_skip;    /* 1 is the last layer, 2 the one before; 0: the model's own, 1, of SDXL 2 */
     bool last_hidden_state; /* "last_hidden_state": hidden_states[-1] through the final layer norm */
     bool penultimate;       /* "penultimate": hidden_states[-2] as it is */
     bool penultimate_ln;    /* "penultimate_ln": the same through the final layer norm */

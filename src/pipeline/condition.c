@@ -17,13 +17,6 @@ static bool zeros_for(const bl_request *r, const bl_architecture *arch, const ch
                                             : r->compat == BL_COMPAT_A1111 && (!negative || !*negative);
 }
 
-/* The clip skip that the encoders work with; 0: the model's own. */
-static int clip_skip_of(const bl_request *r, const bl_architecture *arch) {
-    int skip = r->o->clip_skip;
-    bool can = r->compat == BL_COMPAT_A1111 ? arch->family->a1111_clip_skip : arch->family->clip_skip;
-    return can && skip != 1 ? skip : 0; /* 1 is the last layer, as 0 */
-}
-
 /* The row gets `most` chunks, empty ones behind its text. */
 static int extend(bl_condition *c, const bl_architecture *arch, int row, int most, bl_error *err) {
     int result = 0;
@@ -82,7 +75,8 @@ int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architec
                        const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err) {
     bl_condition c = {.rows = r->guided ? 2 : 1,
                       .zero_row = zeros_for(r, arch, r->o->negative_prompt),
-                      .clip_skip = clip_skip_of(r, arch),
+                      .clip_skip = r->clip_skip,
+                      .own_context = r->guided && r->negative_own_context,
                       .context_dim = arch->unet.context_dim,
                       .pooled_dim =
                           arch->family->pooled < 0 ? 0 : arch->text[arch->family->pooled].projection};
@@ -124,7 +118,7 @@ void bl_condition_tell(const bl_condition *c, const bl_request *r, const bl_arch
                         row + 1 < c->rows ? "the negative prompt" : "the prompt", c->text[0][row].left_out);
         }
     }
-    if (r->o->clip_skip > 1 && !c->clip_skip) {
+    if (r->o->clip_skip > 1 && !arch->family->a1111_clip_skip && r->compat == BL_COMPAT_A1111) {
         bl_log_line(log, BL_LOG_WARNING,
                     "clip-skip %d changes nothing: %s reads one layer of %s, whatever it is", r->o->clip_skip,
                     bl_compat_name(r->compat), arch->family->name);
@@ -156,7 +150,8 @@ int bl_condition_phases(bl_condition *c, bl_generation *generation, const bl_arc
                         bl_error *err) {
     static const char *const names[] = {"encode prompt", "encode prompt 2"};
     for (int e = 0; e < arch->family->encoders; e++) {
-        bl_shape_key key = {.batch = encoded_chunks(c), .clip_skip = c->clip_skip};
+        bl_shape_key key = {
+            .batch = encoded_chunks(c), .clip_skip = c->clip_skip, .own_context = c->own_context};
         c->phase[e] = bl_generation_phase(generation, names[e], "prompt",
                                           e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER, key, 1, err);
         if (c->phase[e] < 0) {
@@ -189,6 +184,7 @@ typedef struct run {
     int32_t *ids;  /* [chunks, 77] */
     int32_t *eos;  /* [chunks] */
     float *hidden; /* [chunks, 77, width] */
+    float *own;    /* [chunks, 77, width], without clip skip, if row 0 reads that; else NULL */
     float *pooled; /* [chunks, projection] */
 } run;
 
@@ -198,8 +194,9 @@ static int open_run(run *x, const bl_condition *c, const bl_text_architecture *t
                .ids = malloc(tokens * sizeof *x->ids),
                .eos = malloc(chunks * sizeof *x->eos),
                .hidden = malloc(tokens * width * sizeof *x->hidden),
+               .own = c->own_context ? malloc(tokens * width * sizeof *x->own) : NULL,
                .pooled = malloc(chunks * (size_t)(t->projection + 1) * sizeof *x->pooled)};
-    return x->ids && x->eos && x->hidden && x->pooled
+    return x->ids && x->eos && x->hidden && x->pooled && (x->own || !c->own_context)
                ? 0
                : bl_fail_memory(err, "the encoded prompt", tokens * width * sizeof *x->hidden);
 }
@@ -208,6 +205,7 @@ static void close_run(run *x) {
     free(x->ids);
     free(x->eos);
     free(x->hidden);
+    free(x->own);
     free(x->pooled);
 }
 
@@ -231,10 +229,15 @@ static int encode(bl_condition *c, bl_generation *generation, const bl_architect
     }
     bool wants_pooled = e == arch->family->pooled;
     bl_port inputs[] = {{"ids", x.ids}, {wants_pooled ? "eos" : NULL, x.eos}, {NULL, NULL}};
-    bl_port outputs[] = {
-        {"context", x.hidden}, {wants_pooled ? "text_embeds" : NULL, x.pooled}, {NULL, NULL}};
+    bl_port outputs[] = {{"context", x.hidden},
+                         {wants_pooled ? "text_embeds" : NULL, x.pooled},
+                         {x.own ? "own_context" : NULL, x.own},
+                         {NULL, NULL}};
     result = result ? result : bl_generation_pass(generation, c->phase[e], inputs, outputs, err);
     size_t row_floats = BL_CHUNK_TOKENS * (size_t)t->width;
+    if (!result && x.own) { /* the chunks of row 0 come first */
+        memcpy(x.hidden, x.own, (size_t)(c->chunks[0] - c->zero_row) * row_floats * sizeof *x.hidden);
+    }
     size_t pooled_floats = wants_pooled ? x.chunks * (size_t)t->projection : 0;
     if (!result &&
         !(bl_all_finite(x.hidden, x.chunks * row_floats) && bl_all_finite(x.pooled, pooled_floats))) {

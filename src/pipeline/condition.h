@@ -16,6 +16,7 @@ typedef struct bl_condition {
     bool from_empty;      /* weights are distances from the empty text, which is encoded too */
     bl_chunks empty[2];   /* [encoder] an empty chunk, then */
     int clip_skip;        /* of the encoders, as bl_clip_text_outputs counts */
+    bool own_context;     /* row 0 is encoded without it */
     int phase[2];         /* the encoders' phases */
     int context_dim, pooled_dim;
     float *context; /* [rows, tokens, context_dim] */

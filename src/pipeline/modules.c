@@ -53,7 +53,8 @@ static int text_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_
     const int encoder = module == BL_TEXT_ENCODER_2;
     const bl_text_architecture *t = &m->o.arch->text[encoder];
     bool pooled = encoder == m->o.arch->family->pooled;
-    bl_clip_text_outputs want = {.context = true, .clip_skip = key.clip_skip, .text_embeds = pooled};
+    bl_clip_text_outputs want = {
+        .context = true, .clip_skip = key.clip_skip, .own_context = key.own_context, .text_embeds = pooled};
     return bl_clip_text_graph(out, module, t, key.batch, BL_CHUNK_TOKENS, want, bl_modules_dtype(m, module),
                               taps, err);
 }
@@ -347,6 +348,14 @@ int bl_modules_prepare_levels(bl_modules *m, bl_prepared *p, bl_error *err) {
     return result;
 }
 
+/* The clip skip whose module a graph belongs to: the one without where it reads the layers behind its context
+ * all the same. */
+static int skip_of_weights(const bl_modules *m, bl_module module, bl_shape_key key) {
+    bool text = module == BL_TEXT_ENCODER || module == BL_TEXT_ENCODER_2;
+    bool pooled = text && (module == BL_TEXT_ENCODER_2) == m->o.arch->family->pooled;
+    return pooled || key.own_context ? 0 : key.clip_skip;
+}
+
 static int prepare(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key, bl_error *err) {
     *out = NULL;
     bl_prepared *p = calloc(1, sizeof *p);
@@ -354,7 +363,8 @@ static int prepare(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_
         return bl_fail_memory(err, "a prepared graph", sizeof *p);
     }
     p->key = key;
-    int result = bl_modules_find(&p->opened, m, module, key.clip_skip, key.form, err);
+    int clip_skip = skip_of_weights(m, module, key);
+    int result = bl_modules_find(&p->opened, m, module, clip_skip, key.form, err);
     if (!result) {
         result = bl_modules_graph(&p->graph, m, module, key, NULL, err);
     }
@@ -390,8 +400,8 @@ static void forget_oldest(bl_modules *m) {
 
 static bool same_key(bl_shape_key a, bl_shape_key b) {
     return a.batch == b.batch && a.height == b.height && a.width == b.width && a.tokens == b.tokens &&
-           a.clip_skip == b.clip_skip && a.own_lengths == b.own_lengths && a.late_crop == b.late_crop &&
-           a.form == b.form;
+           a.clip_skip == b.clip_skip && a.own_context == b.own_context && a.own_lengths == b.own_lengths &&
+           a.late_crop == b.late_crop && a.form == b.form;
 }
 
 int bl_modules_take(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key, bl_error *err) {

@@ -34,6 +34,7 @@ typedef struct bl_shape_key {
     int batch, height, width;    /* of latents */
     int tokens;                  /* rows of the UNet's context */
     int clip_skip;               /* of text encoders */
+    bool own_context;            /* of text encoders: beside the one with clip skip */
     bool own_lengths, late_crop; /* of the UNet, see bl_unet_shape */
     bl_unet_form form;           /* the same */
 } bl_shape_key;

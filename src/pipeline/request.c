@@ -187,12 +187,32 @@ static int check_counts(bl_request *r, const ballast_generate_options *o, bl_err
     return result;
 }
 
-static int check_clip_skip(int skip, const bl_architecture *arch, bl_error *err) {
-    int layers = bl_clip_text_layers(&arch->text[0]);
-    if (skip < 0 || skip > layers) {
-        return bl_fail(err, BL_E_ARGUMENT, "clip-skip: %d is not between 0 and %d, the text encoder's layers",
-                       skip, layers);
+/* How the three programs count. A1111: from the last layer, of SD 1.x alone. ComfyUI: from the last there is,
+ * which of SD 2.x nothing was trained to read. diffusers: 2 is one layer less than the model's own, of the
+ * prompt alone. */
+static int check_clip_skip(bl_request *r, const bl_architecture *arch, bl_error *err) {
+    const bl_family *f = arch->family;
+    int n = r->o->clip_skip, own = 1 + f->encoder[0].context_skip, extra = 0;
+    if (r->compat == BL_COMPAT_COMFYUI) {
+        extra = -f->untrained_layers;
+    } else if (r->compat == BL_COMPAT_DIFFUSERS) {
+        extra = own - 1;
     }
+    int layers = bl_clip_text_layers(&arch->text[0]) - extra;
+    if (n < 0 || n > layers) {
+        return bl_fail(err, BL_E_ARGUMENT, "clip-skip: %d is not between 0 and %d, the text encoder's layers",
+                       n, layers);
+    }
+    if (n && n + extra < 1) {
+        return bl_fail(
+            err, BL_E_UNSUPPORTED,
+            "clip-skip: in ComfyUI %d is the last layer of %s, which nothing was trained to read; %d is the "
+            "model's own",
+            n, f->name, own - extra);
+    }
+    bool can = r->compat == BL_COMPAT_A1111 ? f->a1111_clip_skip : f->clip_skip;
+    r->clip_skip = can && n && n + extra != own ? n + extra : 0;
+    r->negative_own_context = r->compat == BL_COMPAT_DIFFUSERS && r->clip_skip;
     return 0;
 }
 
@@ -331,9 +351,6 @@ int bl_request_check(bl_request *out, const ballast_generate_options *o, const b
         result = check_counts(&r, o, err);
     }
     if (!result) {
-        result = check_clip_skip(o->clip_skip, arch, err);
-    }
-    if (!result) {
         result = check_size(&r, o, arch->family, native_size, err);
     }
     if (!result && o->init_rgb && (o->init_width <= 0 || o->init_height <= 0)) {
@@ -350,6 +367,9 @@ int bl_request_check(bl_request *out, const ballast_generate_options *o, const b
     }
     if (!result) {
         result = check_sampling(&r, arch, err);
+    }
+    if (!result) {
+        result = check_clip_skip(&r, arch, err);
     }
     if (result) {
         bl_request_clear(&r);

@@ -33,7 +33,9 @@ typedef struct bl_request {
     bl_schedule *base;   /* first pass */
     bl_schedule *second; /* NULL without hires */
     bl_rng_kind rng;
-    bool guided; /* cond and uncond both run */
+    bool guided;               /* cond and uncond both run */
+    int clip_skip;             /* of the encoders, as bl_clip_text_outputs counts */
+    bool negative_own_context; /* the negative prompt is encoded without it */
     const bl_upscaler *upscaler;
     int hires_width, hires_height;
     int hires_told_width, hires_told_height; /* what SDXL is told of them */

@@ -75,7 +75,7 @@ static void check_context(const rig *r, bl_dtype dtype) {
     float *mine = malloc((size_t)(rows * width) * sizeof *mine);
     assert_non_null(mine);
     for (int encoder = 0; encoder < 2 && r->arch.text[encoder].present; encoder++) {
-        bl_clip_text_outputs want = {.context = true, .clip_skip = 1};
+        bl_clip_text_outputs want = {.context = true};
         float *values = run(r, graph_of(r, encoder, batch_of(r), want, dtype, NULL), encoder, 0);
         int64_t part = r->arch.text[encoder].width;
         assert_true(column + part <= width);
@@ -131,7 +131,8 @@ static void test_hidden_states(void **state) {
 }
 
 /* Clip skip 2 is the last hidden state but one through the final norm; of SD2.x, counted from the layer that
- * its UNet was trained with, in both layouts. SDXL does not listen. */
+ * its UNet was trained with, in both layouts. SDXL's is as it is, and 2 is its own. The own context is there
+ * beside that of another layer. */
 static void test_clip_skip(void **state) {
     (void)state;
     const bl_synth_layout layouts[] = {BL_SYNTH_SINGLE, BL_SYNTH_FOLDER};
@@ -147,10 +148,14 @@ static void test_clip_skip(void **state) {
     }
     rig r;
     rig_open(&r, "sdxl", BL_SYNTH_SINGLE, "text", 1);
-    bl_clip_text_outputs want = {.context = true, .clip_skip = 5};
+    bl_clip_text_outputs want = {.context = true, .own_context = true, .clip_skip = 5};
     float *values = run(&r, graph_of(&r, 0, batch_of(&r), want, BL_F32, NULL), 0, 0);
-    bl_golden_check(&r.golden, "te1.penultimate", values,
-                    (int64_t)batch_of(&r) * TOKENS * r.arch.text[0].width, BL_F32);
+    int64_t each = (int64_t)batch_of(&r) * TOKENS * r.arch.text[0].width;
+    bl_golden_check(&r.golden, "te1.penultimate", values + each, each, BL_F32);
+    free(values);
+    want = (bl_clip_text_outputs){.context = true, .clip_skip = 2};
+    values = run(&r, graph_of(&r, 0, batch_of(&r), want, BL_F32, NULL), 0, 0);
+    bl_golden_check(&r.golden, "te1.penultimate", values, each, BL_F32);
     free(values);
     rig_close(&r);
 }
