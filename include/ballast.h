@@ -270,6 +270,11 @@ typedef struct ballast_generate_options {
      * what they need; NULL: nothing is known */
     const struct ballast_expected *next;
     size_t next_count;
+
+    /* settings of A1111's; with another `compat` they change nothing */
+    int pad_conds; /* 0; 1: the shorter of prompt and negative prompt is padded with empty chunks ("Pad
+                      conds") */
+    int ensd;      /* 0; what the seed of the noise between steps is raised by ("Eta noise seed delta") */
 } ballast_generate_options;
 
 BALLAST_API void ballast_generate_options_init(ballast_generate_options *options, size_t struct_size);

@@ -89,6 +89,8 @@ static void put_line(FILE *f, const bl_parameters *p) {
     }
     put_number(f, &first, "Denoising strength", p->denoising_strength);
     put_integer(f, &first, "Clip skip", p->clip_skip > 1 ? p->clip_skip : 0);
+    put_text(f, &first, "Pad conds", p->pad_conds);
+    put_integer(f, &first, "ENSD", p->ensd);
     put_text(f, &first, "RNG", p->rng);
     put_text(f, &first, "Noise Schedule", p->noise_schedule);
     put_number(f, &first, "Hires upscale", p->hires_upscale);

@@ -22,8 +22,10 @@ typedef struct bl_parameters {
     const char *vae;
     uint64_t variation_seed; /* written if variation_strength is not 0 */
     double variation_strength;
-    double denoising_strength;  /* of image-to-image or of the hires pass */
-    int64_t clip_skip;          /* 1 is left out, as A1111 does */
+    double denoising_strength; /* of image-to-image or of the hires pass */
+    int64_t clip_skip;         /* 1 is left out, as A1111 does */
+    const char *pad_conds;     /* "True" */
+    int64_t ensd;
     const char *rng;            /* "CPU"; A1111 leaves out its default, the GPU's */
     const char *noise_schedule; /* "Zero Terminal SNR"; A1111 leaves out its default */
     double hires_upscale;

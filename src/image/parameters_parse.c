@@ -260,6 +260,8 @@ static void set_entry(bl_parameters *p, store *s, span key, span value) {
         {.key = "Variation seed strength", .number = &p->variation_strength},
         {.key = "Denoising strength", .number = &p->denoising_strength},
         {.key = "Clip skip", .integer = &p->clip_skip},
+        {.key = "Pad conds", .text = &p->pad_conds},
+        {.key = "ENSD", .integer = &p->ensd},
         {.key = "RNG", .text = &p->rng},
         {.key = "Noise Schedule", .text = &p->noise_schedule},
         {.key = "Hires upscale", .number = &p->hires_upscale},

@@ -71,7 +71,17 @@ static int parse_texts(bl_condition *c, const bl_request *r, const bl_architectu
     return result;
 }
 
-int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architecture *arch,
+/* A1111's "Pad conds": the shorter text gets empty chunks. */
+static int pad_texts(bl_condition *c, const bl_architecture *arch, bl_error *err) {
+    int most = c->tokens / BL_CHUNK_TOKENS, result = 0;
+    for (int row = 0; row < c->rows && !result; row++) {
+        c->padded = c->padded || c->chunks[row] < most;
+        result = extend(c, arch, row, most, err);
+    }
+    return result;
+}
+
+int bl_condition_parse(bl_condition *out, bl_request *r, const bl_architecture *arch,
                        const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err) {
     bl_condition c = {.rows = r->guided ? 2 : 1,
                       .zero_row = zeros_for(r, arch, r->o->negative_prompt),
@@ -81,6 +91,9 @@ int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architec
                       .pooled_dim =
                           arch->family->pooled < 0 ? 0 : arch->text[arch->family->pooled].projection};
     int result = parse_texts(&c, r, arch, tokenizer, err);
+    if (!result && r->o->pad_conds && r->compat == BL_COMPAT_A1111) {
+        result = pad_texts(&c, arch, err);
+    }
     for (int e = 0; e < arch->family->encoders && c.from_empty && !result; e++) {
         result = bl_chunks_extend(&c.empty[e], 1, arch->text[e].pad_token, err);
     }
@@ -89,6 +102,7 @@ int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architec
         return result;
     }
     *out = c;
+    r->padded = c.padded;
     return 0;
 }
 
@@ -122,6 +136,10 @@ void bl_condition_tell(const bl_condition *c, const bl_request *r, const bl_arch
         bl_log_line(log, BL_LOG_WARNING,
                     "clip-skip %d changes nothing: %s reads one layer of %s, whatever it is", r->o->clip_skip,
                     bl_compat_name(r->compat), arch->family->name);
+    }
+    if (r->compat != BL_COMPAT_A1111 && (r->o->pad_conds || r->o->ensd)) {
+        bl_log_line(log, BL_LOG_WARNING, "%s changes nothing: %s has no such setting",
+                    r->o->pad_conds ? "pad-conds" : "ensd", bl_compat_name(r->compat));
     }
 }
 

@@ -12,6 +12,7 @@ typedef struct bl_condition {
     bl_chunks text[2][2]; /* [encoder][row], as many as the family has */
     int chunks[2];        /* of 77 tokens, of each row; all encoders have as many */
     int tokens;           /* of the longer row: rows of a context, of which the shorter one fills the first */
+    bool padded;          /* the shorter row got empty chunks */
     bool zero_row;        /* row 0 begins with a chunk of zeros instead of its empty text */
     bool from_empty;      /* weights are distances from the empty text, which is encoded too */
     bl_chunks empty[2];   /* [encoder] an empty chunk, then */
@@ -23,8 +24,9 @@ typedef struct bl_condition {
     float *pooled;  /* [rows, pooled_dim] */
 } bl_condition;
 
-/* Cuts prompt and negative prompt into chunks. Owner: caller, bl_condition_clear. */
-int bl_condition_parse(bl_condition *out, const bl_request *r, const bl_architecture *arch,
+/* Cuts prompt and negative prompt into chunks, and notes in the request if one was padded. Owner: caller,
+ * bl_condition_clear. */
+int bl_condition_parse(bl_condition *out, bl_request *r, const bl_architecture *arch,
                        const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err);
 void bl_condition_clear(bl_condition *c);
 

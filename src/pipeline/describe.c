@@ -35,6 +35,8 @@ int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, const cha
                                              : o->init_rgb ? o->strength
                                                            : 0,
                        .clip_skip = o->clip_skip,
+                       .pad_conds = r->padded ? "True" : NULL,
+                       .ensd = r->ensd,
                        .rng = r->rng == BL_RNG_CPU ? "CPU" : NULL,
                        .noise_schedule = m->arch->zero_snr ? "Zero Terminal SNR" : NULL,
                        .version = "Ballast " BALLAST_VERSION};

@@ -83,6 +83,7 @@ static int open_noise(bl_job *j, const bl_schedule *schedule, bl_error *err) {
         bl_noise_options no = {.compat = j->r.compat,
                                .rng = j->r.rng,
                                .seed = seed_of(j, j->first_image + b),
+                               .seed_delta = (uint64_t)j->r.ensd,
                                .variation_seed = o->variation_seed + (uint64_t)(j->first_image + b),
                                .variation_strength = o->variation_strength,
                                .channels = bl_job_family(j)->latent_channels,

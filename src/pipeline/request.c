@@ -177,6 +177,9 @@ static int check_counts(bl_request *r, const ballast_generate_options *o, bl_err
     if (!result) {
         result = check_between(o->variation_strength, 0, 1, "variation-strength", err);
     }
+    if (!result) {
+        result = check_between(o->ensd, 0, INT32_MAX, "ensd", err);
+    }
     if (!result && o->eta != -1) {
         result = check_between(o->eta, 0, 1, "eta", err);
     }
@@ -210,6 +213,7 @@ static int check_clip_skip(bl_request *r, const bl_architecture *arch, bl_error 
             "model's own",
             n, f->name, own - extra);
     }
+    r->ensd = r->compat == BL_COMPAT_A1111 ? r->o->ensd : 0;
     bool can = r->compat == BL_COMPAT_A1111 ? f->a1111_clip_skip : f->clip_skip;
     r->clip_skip = can && n && n + extra != own ? n + extra : 0;
     r->negative_own_context = r->compat == BL_COMPAT_DIFFUSERS && r->clip_skip;

@@ -55,7 +55,9 @@ void bl_noise_free(bl_noise **noise) {
 /* ComfyUI draws what it adds between steps from a generator of its own, on the CPU with the seed + 1; the
  * others go on where the start's noise ended. */
 static void seed_steps(bl_noise *s) {
-    if (s->o.compat == BL_COMPAT_COMFYUI) {
+    if (s->o.seed_delta) {
+        bl_rng_seed(&s->rng, s->o.rng, s->o.seed + s->o.seed_delta);
+    } else if (s->o.compat == BL_COMPAT_COMFYUI) {
         bl_rng_seed(&s->rng, s->o.rng, s->o.seed + (s->o.rng == BL_RNG_CPU ? 1 : 0));
     }
 }

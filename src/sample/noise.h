@@ -16,6 +16,8 @@ typedef struct bl_noise_options {
     bl_compat compat;
     bl_rng_kind rng;
     uint64_t seed;
+    uint64_t seed_delta; /* 0: noise between steps goes on from the first; else it is that of seed + this
+                            (A1111's "eta noise seed delta"); not of Brownian paths */
     uint64_t variation_seed;
     double variation_strength;          /* 0 to 1; 0: none */
     int channels, height, width;        /* of the latents */

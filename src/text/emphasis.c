@@ -203,17 +203,32 @@ int bl_emphasis_check(const bl_emphasis *a, bl_error *err) {
     return BL_OK;
 }
 
+/* Copies the text but for what stands between a '#' and the end of its line; returns the length. */
+static size_t leave_out_comments(char *to, const char *text, size_t bytes) {
+    size_t n = 0;
+    bool comment = false;
+    for (size_t i = 0; i < bytes; i++) {
+        comment = text[i] != '\n' && (comment || text[i] == '#');
+        if (!comment) {
+            to[n++] = text[i];
+        }
+    }
+    return n;
+}
+
 int bl_emphasis_parse(bl_emphasis *out, const char *text, size_t bytes, bl_error *err) {
     int rc = bl_text_check(text, bytes, err);
     if (rc) {
         return rc;
     }
+    char *read = malloc(bytes + 1); /* what is left to read */
     parser p = {.out = {.text = malloc(bytes + 1)},
                 .round = {.after = malloc((bytes + 1) * sizeof(size_t))},
                 .square = {.after = malloc((bytes + 1) * sizeof(size_t))}};
-    bool ok = p.out.text && p.round.after && p.square.after;
-    for (size_t i = 0; ok && i < bytes;) {
-        size_t length = step(&p, text + i, bytes - i);
+    bool ok = read && p.out.text && p.round.after && p.square.after;
+    size_t n = ok ? leave_out_comments(read, text, bytes) : 0;
+    for (size_t i = 0; ok && i < n;) {
+        size_t length = step(&p, read + i, n - i);
         i += length;
         ok = length > 0;
     }
@@ -238,6 +253,7 @@ done:
     bl_emphasis_clear(&p.out);
     free(p.square.after);
     free(p.round.after);
+    free(read);
     return rc;
 }
 

@@ -29,6 +29,7 @@ typedef struct bl_emphasis {
  *   \( \) \[ \] \\ the character itself; a lone backslash vanishes
  *   an opening bracket that is never closed counts to the end; a closing one that was never opened is text
  *   BREAK as a word of its own (case matters) ends the chunk
+ *   # and what is behind it in its line is a comment, wherever it stands
  * It differs in three things, in which A1111 fails: a weight that is no number (":1.2.3)", ":.)") is text
  * followed by a closing bracket; BREAK works inside brackets and beside a weight of -1; a weight beyond
  * +-BL_EMPHASIS_MAX is refused. Errors: BL_E_ARGUMENT (not UTF-8, too long, too much emphasis), BL_E_MEMORY.

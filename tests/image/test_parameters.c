@@ -26,6 +26,8 @@ static const bl_parameters full = {
     .variation_strength = 0.1,
     .denoising_strength = 0.55,
     .clip_skip = 2,
+    .pad_conds = "True",
+    .ensd = 31337,
     .rng = "CPU",
     .noise_schedule = "Zero Terminal SNR",
     .hires_upscale = 1.5,
@@ -41,7 +43,8 @@ static const char full_text[] =
     "18446744073709551615, Size: 1024x768, "
     "Model hash: 31e35c80fc, Model: \"sd_xl, base: 1.0 \\\"final\\\"\", VAE: "
     "vae.safetensors, Variation seed: 5, "
-    "Variation seed strength: 0.1, Denoising strength: 0.55, Clip skip: 2, RNG: "
+    "Variation seed strength: 0.1, Denoising strength: 0.55, Clip skip: 2, Pad conds: True, ENSD: 31337, "
+    "RNG: "
     "CPU, Noise Schedule: Zero Terminal SNR, Hires upscale: 1.5, Hires steps: 15, "
     "Hires upscaler: Latent (nearest-exact), Version: ballast 0.1.0";
 

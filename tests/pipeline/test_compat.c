@@ -18,6 +18,7 @@ typedef struct rule {
     int height, width;
     int clip_skip;
     double hires;
+    bool pad;
 } rule;
 
 #define ONE_STEP .steps = 1, .sampler = "Euler", .schedule = "normal", .height = 64, .width = 64
@@ -40,6 +41,7 @@ static const rule sd15_rules[] = {
     {"a1111.break", "cat BREAK (dog:1.3)", "", 1, ONE_STEP},
     {"a1111.long_prompt", long_text, SHORT, 7, ONE_STEP},
     {"a1111.long_negative", SHORT, long_text, 7, ONE_STEP},
+    {"a1111.padded", long_text, SHORT, 7, ONE_STEP, .pad = true},
     {"a1111.hires_1.3", "cat", "", 1, ONE_STEP, .hires = 1.3},
     {"a1111.lcm_1", LCM(1)},
     {"a1111.lcm_2", LCM(2)},
@@ -68,15 +70,22 @@ static const rule sdxl_rules[] = {
 typedef struct final {
     float *latents;
     int height, width;
+    bool said_padded; /* in the picture's parameters */
 } final;
 
 static int take_final(void *payload, const ballast_latents *latents) {
     final *f = payload;
     size_t bytes = (size_t)(4 * latents->height * latents->width) * sizeof(float);
     assert_int_equal(latents->index, 0);
-    *f = (final){malloc(bytes), latents->height, latents->width};
+    *f = (final){malloc(bytes), latents->height, latents->width, false};
     assert_non_null(f->latents);
     memcpy(f->latents, latents->data, bytes);
+    return 0;
+}
+
+static int take_parameters(void *payload, const ballast_image *image) {
+    final *f = payload;
+    f->said_padded = strstr(image->parameters, "Pad conds: True") != NULL;
     return 0;
 }
 
@@ -99,6 +108,8 @@ static final make(rig_studio *s, const rule *r) {
     o.clip_skip = r->clip_skip;
     o.hires_scale = r->hires;
     o.hires_strength = 0.5;
+    o.pad_conds = r->pad;
+    o.image = take_parameters;
     o.hints = 0;
     o.save_latents = take_final;
     o.payload = &f;
@@ -115,6 +126,7 @@ static void check_rules(rig_studio *s, const bl_golden *golden, const rule *list
         float *gold = bl_golden_f32(golden, name);
         int64_t n = (int64_t)4 * f.height * f.width;
         const int64_t *shape = bl_golden_tensor(golden, name)->shape;
+        assert_true(f.said_padded == list[i].pad);
         assert_true(shape[2] == f.height && shape[3] == f.width);
         bl_check_close(name, gold, f.latents, n, 1e-4 * bl_peak(gold, n));
         free(gold);

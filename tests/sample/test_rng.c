@@ -284,6 +284,24 @@ static void between_steps(void **state) {
     bl_brownian_free(&path);
 }
 
+/* A1111's eta noise seed delta: the start's noise is the seed's, what comes between the steps that of
+ * another. */
+static void a_seed_of_its_own_between_steps(void **state) {
+    (void)state;
+    bl_noise_options o = {
+        .seed = UINT64_MAX - 1, .seed_delta = 31337, .channels = C, .height = H, .width = W};
+    float start[ALL], step[ALL], expected[ALL];
+    bl_noise *noise = NULL;
+    assert_int_equal(bl_noise_new(&noise, &o, NULL), 0);
+    assert_int_equal(bl_noise_start(noise, start, NULL), 0);
+    bl_noise_step(noise, 5, 4, step);
+    bl_noise_free(&noise);
+    start_of((bl_noise_options){.seed = UINT64_MAX - 1}, expected);
+    assert_memory_equal(expected, start, sizeof start);
+    start_of((bl_noise_options){.seed = 31335}, expected); /* seeds go round */
+    assert_memory_equal(expected, step, sizeof step);
+}
+
 static void refusals(void **state) {
     (void)state;
     const bl_noise_options bad[] = {
@@ -305,7 +323,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(torch_numbers),    cmocka_unit_test(brownian_as_torchsde),
         cmocka_unit_test(brownian_adds_up), cmocka_unit_test(variations),
-        cmocka_unit_test(between_steps),    cmocka_unit_test(refusals),
+        cmocka_unit_test(between_steps),    cmocka_unit_test(a_seed_of_its_own_between_steps),
+        cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

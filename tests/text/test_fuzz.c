@@ -108,6 +108,7 @@ static void random_syntax(void **state) {
         "<|start",
         "\xc3\xa9",
         "\n",
+        "#",
     };
     uint32_t seed = 2;
     int taken = 0;
