@@ -17,6 +17,9 @@ static int native_size(const ballast_model *m) {
     if (width > 0 && width <= 4096 && width % family->downscale == 0) {
         return width;
     }
+    if (m->arch.sample_size) {
+        return m->arch.sample_size * family->downscale;
+    }
     return m->arch.prediction == BL_PREDICT_V ? family->native_size_v : family->native_size;
 }
 

@@ -7,6 +7,7 @@
 
 #define CLIP_L_WIDTH 768
 #define CLIP_H_WIDTH 1024
+#define MOST_SAMPLE_SIZE 512 /* more is no size that anything was trained on */
 
 const bl_family *bl_detect_family(const bl_checkpoint *c, const bl_unet_architecture *u) {
     const bl_module_files *text = &c->modules[BL_TEXT_ENCODER];
@@ -55,6 +56,11 @@ static void set_text_rules(bl_architecture *a, const bl_checkpoint *c) {
         a->text[e].pad_token = rules->pad_token;
         a->text[e].context_skip = rules->context_skip;
         a->text[e].context_norm = rules->context_norm;
+    }
+    int pooled = a->family->pooled;
+    if (pooled >= 0) {
+        const json_t *config = c->modules[pooled ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER].config;
+        a->text[pooled].pools_largest = json_integer_value(json_object_get(config, "eos_token_id")) == 2;
     }
     if (a->family == &bl_sd2) { /* see there */
         const bl_module_files *text = &c->modules[BL_TEXT_ENCODER];
@@ -111,6 +117,8 @@ int bl_architecture_detect(bl_architecture *out, const bl_checkpoint *ckpt, bl_e
     if (rc) {
         return rc;
     }
+    json_int_t side = json_integer_value(json_object_get(ckpt->modules[BL_UNET].config, "sample_size"));
+    a.sample_size = side > 0 && side <= MOST_SAMPLE_SIZE ? (int)side : 0;
     a.encodes_empty_negative = json_is_false(json_object_get(ckpt->index, "force_zeros_for_empty_prompt"));
     rc = bl_agree_with_configs(&a, ckpt, err);
     rc = rc ? rc : bl_detect_prediction(&a, ckpt, err);

@@ -51,6 +51,8 @@ typedef struct bl_text_architecture {
     int pad_token;   /* behind the end token */
     int context_skip;
     bool context_norm;
+    bool pools_largest; /* at the token of the largest number, as its configuration says; else at the first
+                           end token, which is the same but for words beside the vocabulary */
 } bl_text_architecture;
 
 /* AutoencoderKL. */
@@ -77,6 +79,7 @@ typedef struct bl_architecture {
     bl_spacing spacing;            /* of timesteps, as the folder's scheduler wants it */
     bool alpha_to_one;             /* diffusers' DDIM ends without noise, as the folder's scheduler says */
     bool encodes_empty_negative; /* the folder's pipeline takes no zeros where there is no negative prompt */
+    int sample_size;             /* side of the latents it was trained on, as the folder says; 0: unknown */
     char unknown_keys[BL_UNKNOWN_BYTES]; /* of the folder's configuration, passed over, for people; or "" */
 } bl_architecture;
 

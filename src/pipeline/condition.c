@@ -227,6 +227,16 @@ static void close_run(run *x) {
     free(x->pooled);
 }
 
+/* The token at which a chunk is pooled. */
+static int32_t pool_place(const bl_chunks *text, int chunk, bool at_largest) {
+    const int32_t *ids = text->ids + (size_t)chunk * BL_CHUNK_TOKENS;
+    int32_t place = 0;
+    for (int32_t i = 1; at_largest && i < BL_CHUNK_TOKENS; i++) {
+        place = ids[i] > ids[place] ? i : place;
+    }
+    return at_largest ? place : text->eos_index[chunk];
+}
+
 /* Runs one encoder on all chunks of both rows and puts its share of the channels into the context. */
 static int encode(bl_condition *c, bl_generation *generation, const bl_architecture *arch, int e, int channel,
                   bl_error *err) {
@@ -238,12 +248,12 @@ static int encode(bl_condition *c, bl_generation *generation, const bl_architect
         for (int chunk = row == 0 && c->zero_row ? 1 : 0; chunk < c->chunks[row]; chunk++, n++) {
             memcpy(x.ids + n * BL_CHUNK_TOKENS, c->text[e][row].ids + (size_t)chunk * BL_CHUNK_TOKENS,
                    BL_CHUNK_TOKENS * sizeof *x.ids);
-            x.eos[n] = c->text[e][row].eos_index[chunk];
+            x.eos[n] = pool_place(&c->text[e][row], chunk, t->pools_largest);
         }
     }
     if (c->from_empty && !result) {
         memcpy(x.ids + n * BL_CHUNK_TOKENS, c->empty[e].ids, BL_CHUNK_TOKENS * sizeof *x.ids);
-        x.eos[n] = c->empty[e].eos_index[0];
+        x.eos[n] = pool_place(&c->empty[e], 0, t->pools_largest);
     }
     bool wants_pooled = e == arch->family->pooled;
     bl_port inputs[] = {{"ids", x.ids}, {wants_pooled ? "eos" : NULL, x.eos}, {NULL, NULL}};

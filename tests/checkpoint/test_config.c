@@ -327,12 +327,18 @@ static void what_makes_a_difference_is_computed(void **state) {
     assert_true(a.zero_snr);
     assert_int_equal(with(&a, SCHEDULER, "timestep_spacing", "\"trailing\"", &err), 0);
     assert_int_equal(a.spacing, BL_SPACING_TRAILING);
+    assert_int_equal(with(&a, UNET, "sample_size", "96", &err), 0);
+    assert_int_equal(a.sample_size, 96);
+    assert_int_equal(with(&a, UNET, "sample_size", "[96,64]", &err), 0); /* two: the family's is taken */
+    assert_int_equal(a.sample_size, 0);
     link_family("sdxl");
     assert_int_equal(with(&a, INDEX, "force_zeros_for_empty_prompt", "true", &err), 0);
     assert_false(a.encodes_empty_negative);
     assert_int_equal(with(&a, INDEX, "force_zeros_for_empty_prompt", "false", &err), 0);
     assert_true(a.encodes_empty_negative);
+    assert_true(a.text[1].pools_largest);
     assert_int_equal(with(&a, TEXT_2, "eos_token_id", "49407", &err), 0);
+    assert_false(a.text[1].pools_largest);
 }
 
 static void unknown_keys_are_told(void **state) {
