@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Limits that no compiler holds: length of functions and files, banned calls, format, paths of somebody's machine.
+"""Limits that no compiler holds: length of functions and files, banned calls, format, paths of somebody's machine;
+in documents the length of lines, and that what they name and link to is there.
 
 Prints one line for each fault, FILE:LINE: what, and exits with 1 if there is any."""
+import glob
+import os
 import re
 import shutil
 import subprocess
@@ -9,6 +12,9 @@ import sys
 
 MAX_FUNCTION_LINES = 100
 MAX_FILE_LINES = 600
+MAX_DOCUMENT_COLUMNS = 120  # tables and links may be wider
+STILL_WIDE = ("CHANGELOG.md", "docs/PERFORMANCE.md", "docs/accuracy.md", "docs/design.md", "docs/mini-model.md",
+              "docs/offload.md", "docs/planner.md", "docs/threads.md", "models/README.md", "THIRD_PARTY.md")
 FORMAT_VERSION = 14  # others lay out some lines differently
 BANNED = {
     "sprintf": "snprintf", "vsprintf": "vsnprintf", "gets": "fgets", "alloca": "malloc", "tmpnam": "mkstemp",
@@ -114,6 +120,73 @@ def faults_of_text(text):
         yield text.count("\n") + 1, "no line break at the end of the file"
 
 
+def slug(heading):
+    """The anchor that a heading gets."""
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading.lower())
+    return re.sub(r"[^\w\- ]", "", text).strip().replace(" ", "-")
+
+
+def anchors(path):
+    with open(path, encoding="utf-8") as file:
+        return {slug(m.group(1)) for m in re.finditer(r"^#+ (.*)$", file.read(), re.M)}
+
+
+def dead_links(folder, path, line):
+    for target in re.findall(r"\]\(([^)\s]+)\)", line):
+        if re.match(r"\w+:", target):
+            continue  # somebody else's
+        name, _, anchor = target.partition("#")
+        file = os.path.normpath(os.path.join(folder, name)) if name else path
+        if not os.path.exists(file):
+            yield f"a link to {target}, which is not there"
+        elif anchor and anchor not in anchors(file):
+            yield f"a link to {target}: {file} has no such heading"
+
+
+class Names:
+    """What documents may speak of: the tracked files, and the words in those of ours that are not documents."""
+
+    def __init__(self, files):
+        self.files = files
+        self.tops = {path.split("/")[0] for path in files if "/" in path}
+        self.words = set()
+        for path in files:
+            if path.endswith((".c", ".h", ".inc", ".txt", ".map", ".py")):
+                with open(path, encoding="utf-8") as file:
+                    self.words.update(re.findall(r"\b(?:bl|ballast)_\w+", file.read()))
+
+    def missing(self, line):
+        for name in re.findall(r"\b(?:bl|ballast)_[a-z0-9_]+\b(?!\*)", line):
+            if name not in self.words and not name.endswith("_"):
+                yield f"{name} is nowhere in the sources"
+        for name in re.findall(r"(?<![\w./~$-])[\w*][\w./*-]*", re.sub(r"\w+://\S+|\]\([^)]*\)", "", line)):
+            name = name.rstrip(".")
+            if "*" in name:
+                known = "/" not in name or glob.glob(name) or glob.glob("**/" + name, recursive=True)
+            elif name.startswith("share/ballast/"):
+                continue  # where it is installed
+            elif name.split("/")[0] in self.tops and "/" in name:
+                known = os.path.exists(name)
+            elif re.search(r"\w\.(?:c|h|inc|py|sh)$", name):
+                known = any(path == name or path.endswith("/" + name) for path in self.files)
+            else:
+                continue
+            if not known:
+                yield f"{name} is no file of this tree"
+
+
+def faults_of_document(path, text, names):
+    for number, line in enumerate(text.split("\n"), 1):
+        bare = re.sub(r"\]\([^)]*\)|https?://\S+", "]", line)
+        if len(bare) > MAX_DOCUMENT_COLUMNS and not line.lstrip().startswith("|") and path not in STILL_WIDE:
+            yield number, f"a line of {len(line)} columns (at most {MAX_DOCUMENT_COLUMNS})"
+        for what in dead_links(os.path.dirname(path), path, line):
+            yield number, what
+        if path != "CHANGELOG.md":  # which names what has gone
+            for what in names.missing(line):
+                yield number, what
+
+
 def find_clang_format():
     """Its command, or None and why not."""
     found = None
@@ -139,16 +212,19 @@ def check_format(sources):
 
 def main():
     bad = 0
-    files, sources = tracked(), []
+    files, sources = [path for path in tracked() if os.path.exists(path)], []
+    names = Names(files)
     for path in files:
         try:
             text = open(path, encoding="utf-8").read()
-        except (UnicodeDecodeError, FileNotFoundError):
-            continue  # a picture or a tensor file; or deleted and not yet committed
+        except UnicodeDecodeError:
+            continue  # a picture or a tensor file
         faults = list(faults_of_text(text))
         if path.endswith((".c", ".h", ".inc")):
             sources.append(path)
             faults += faults_of_source(path, text)
+        if path.endswith(".md"):
+            faults += faults_of_document(path, text, names)
         for number, what in sorted(faults):
             print(f"{path}:{number}: {what}")
         bad += len(faults)
