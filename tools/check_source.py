@@ -163,8 +163,8 @@ class Names:
             name = name.rstrip(".")
             if "*" in name:
                 known = "/" not in name or glob.glob(name) or glob.glob("**/" + name, recursive=True)
-            elif name.startswith("share/ballast/"):
-                continue  # where it is installed
+            elif name.startswith("share/ballast/") or re.search(r"ROOM|NAME|FAMILY|CARD", name):
+                continue  # where it is installed; a pattern
             elif name.split("/")[0] in self.tops and "/" in name:
                 known = os.path.exists(name)
             elif re.search(r"\w\.(?:c|h|inc|py|sh)$", name):
