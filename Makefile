@@ -3,8 +3,8 @@
 #     make                builds the library and the command into build/
 #     make demo           ... and makes a picture with the embedded model
 #     make test           ... and runs every check and test
+#     make check          ... the quick part of that: format, lengths, what documents name
 #     make test-alloc     every allocation fails once: hours
-#     make check          the quick part of them: format, lengths, what documents name
 #     make test-onednn3   the tests of what calls oneDNN, against oneDNN 3 from PyPI
 #     make test-debian13  the same against Debian 13's oneDNN, on any Debian
 #     make sanitize       the tests once more under AddressSanitizer and UndefinedBehaviorSanitizer
