@@ -1,0 +1,119 @@
+#include "server/api/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Does a path fit a route's, part by part? {..} takes any one. */
+static bool fits(const char *pattern, const char *path, char parts[CALL_PARTS][64]) {
+    int part = 0;
+    while (*pattern && *path) {
+        if (*pattern == '{') {
+            size_t n = strcspn(path, "/");
+            if (!n || n >= sizeof parts[0] || part == CALL_PARTS) {
+                return false;
+            }
+            memcpy(parts[part], path, n);
+            parts[part++][n] = 0;
+            path += n;
+            pattern += strcspn(pattern, "}") + 1;
+        } else if (*pattern++ != *path++) {
+            return false;
+        }
+    }
+    return !*pattern && !*path;
+}
+
+static int find_route(struct call *c, struct problem *p) {
+    char allowed[64] = "";
+    for (int i = 0; i < route_count; i++) {
+        if (!fits(routes[i].path, c->x->path, c->parts)) {
+            continue;
+        }
+        if (!strcmp(routes[i].method, c->x->method)) {
+            c->route = &routes[i];
+            return 0;
+        }
+        size_t used = strlen(allowed);
+        if (used + strlen(routes[i].method) + 3 < sizeof allowed) {
+            memcpy(allowed + used, used ? ", " : "", used ? 3 : 1);
+            memcpy(allowed + strlen(allowed), routes[i].method, strlen(routes[i].method) + 1);
+        }
+    }
+    if (allowed[0]) {
+        exchange_set_header(c->x, "Allow", allowed);
+        return problem_set(p, 405, NULL, "Method Not Allowed");
+    }
+    return problem_set(p, 404, NULL, "Not Found");
+}
+
+/* The body as an object, whatever Content-Type says: half of the clients say none. */
+static int read_body(struct call *c, struct problem *p) {
+    json_error_t error;
+    bool needed = c->route->body == BODY_JSON;
+    if (c->route->body == BODY_NONE) {
+        return 0;
+    }
+    if (!c->x->body_bytes) {
+        return needed ? problem_set(p, 422, NULL, "a body is needed: a JSON object") : 0;
+    }
+    json_t *value = json_loadb(c->x->body, c->x->body_bytes, JSON_DECODE_ANY, &error);
+    if (!value) {
+        return problem_set(p, 422, NULL, "the body is no JSON: %s (byte %d)", error.text, error.position);
+    }
+    if (!json_is_object(value)) {
+        json_decref(value);
+        return needed ? problem_set(p, 422, NULL, "the body has to be a JSON object") : 0;
+    }
+    c->body = value;
+    return 0;
+}
+
+void api_handle(struct api *api, struct exchange *x) {
+    struct call c = {.api = api, .x = x};
+    struct problem p = {0};
+    int status = find_route(&c, &p);
+    status = status ? status : read_body(&c, &p);
+    if (status) {
+        reply_problem(x, &p);
+        return;
+    }
+    c.route->handle(&c);
+    json_decref(c.body);
+}
+
+static void on_event(void *payload, const struct event *event) {
+    waits_event(payload, event);
+}
+
+int api_open(struct api **out, const struct api_options *options, const struct service *service,
+             struct problem *p) {
+    *out = NULL;
+    struct api *api = calloc(1, sizeof *api);
+    if (!api) {
+        return problem_set(p, 500, NULL, "out of memory");
+    }
+    api->options = *options;
+    api->service = *service;
+    pthread_mutex_init(&api->lock, NULL);
+    pthread_cond_init(&api->tick, NULL);
+    if (waits_start(api)) {
+        api_close(&api);
+        return problem_set(p, 500, NULL, "no thread could be started");
+    }
+    service->listen(service->self, on_event, api);
+    *out = api;
+    return 0;
+}
+
+void api_stop(struct api *api) {
+    waits_stop(api);
+}
+
+void api_close(struct api **api) {
+    if (*api) {
+        pthread_mutex_destroy(&(*api)->lock);
+        pthread_cond_destroy(&(*api)->tick);
+        free(*api);
+    }
+    *api = NULL;
+}

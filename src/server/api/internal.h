@@ -1,0 +1,80 @@
+/* What the files of the room api share. */
+#ifndef BALLAST_SERVER_API_INTERNAL_H
+#define BALLAST_SERVER_API_INTERNAL_H
+
+#include "server/api/api.h"
+#include "server/api/fields.h"
+
+#include <jansson.h>
+#include <pthread.h>
+
+#define CALL_PARTS 2
+
+struct waiter;
+
+struct api {
+    struct api_options options;
+    struct service service;
+    pthread_mutex_t lock; /* of what follows */
+    struct waiter *waiters;
+    bool stopped;
+    pthread_t ticker;
+    pthread_cond_t tick;
+    bool ticks;
+};
+
+/* A request on its way through its handler. */
+struct call {
+    struct api *api;
+    struct exchange *x;
+    const struct route *route;
+    char parts[CALL_PARTS][64]; /* what stands for {id} and the like in the path */
+    json_t *body;               /* of routes that read one: an object; freed after the handler */
+};
+
+enum route_body {
+    BODY_NONE,     /* whatever is sent is passed over */
+    BODY_OPTIONAL, /* an object, or nothing that counts */
+    BODY_JSON,     /* an object has to be there */
+    BODY_FORM      /* multipart/form-data, or an object */
+};
+
+struct route {
+    const char *method, *path;
+    void (*handle)(struct call *call);
+    enum route_body body;
+    const struct field *fields; /* of the body, or NULL */
+    const char *answer;         /* name of a schema, or NULL: anything */
+    const char *summary;
+};
+
+extern const struct route routes[];
+extern const int route_count;
+
+/* ---- reply.c: each ends the exchange */
+
+/* Takes the value; NULL is out of memory. */
+void reply_json(struct exchange *x, int status, json_t *value);
+void reply_problem(struct exchange *x, const struct problem *p);
+void reply_bytes(struct exchange *x, const char *type, char *bytes, size_t count);
+/* Clients of OpenAI's API read errors in another form. */
+bool is_openai_path(const char *path);
+
+/* ---- waits.c: who waits for the end of a job */
+
+typedef void waiter_done(struct api *api, struct exchange *x, bool streaming, const json_t *job,
+                         void *payload);
+
+/* `done` is called once, when the job has ended, with its view; `streaming`: the exchange already sends. It
+ * ends the exchange. A caller who leaves meanwhile lets a job that waits be dropped. `free_payload` may be
+ * NULL. */
+void wait_for(struct call *call, const char *job, waiter_done *done, void *payload);
+void waits_event(struct api *api, const struct event *event);
+int waits_start(struct api *api);
+void waits_stop(struct api *api);
+
+/* ---- naming.c: names of samplers and the like */
+
+const char *schedule_label(const char *name);
+
+#endif

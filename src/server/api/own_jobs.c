@@ -1,0 +1,179 @@
+/* /ballast/v1: jobs and history as the server keeps them. */
+#include "server/api/handlers.h"
+#include "server/api/sdapi.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST_KEY 200 /* bytes of an Idempotency-Key */
+
+void own_add_job(struct call *c) {
+    struct picture_request r;
+    struct sd_body body;
+    struct problem p = {0};
+    char id[JOB_ID], url[64];
+    json_t *warnings = json_array();
+    const char *key = exchange_header(c->x, "Idempotency-Key");
+    const struct field *fields =
+        json_object_get(c->body, "init_images") ? sd_img2img_fields : sd_txt2img_fields;
+    int status = key && (!*key || strlen(key) > MOST_KEY)
+                     ? problem_set(&p, 422, "Idempotency-Key", "Idempotency-Key: 1 to %d bytes", MOST_KEY)
+                     : 0;
+    picture_request_init(&r);
+    status = status ? status : sd_read(c->api, &r, &body, fields, c->body, warnings, &p);
+    if (!status) {
+        struct submission s = {.source = "ballast",
+                               .request = &r,
+                               .warnings = warnings,
+                               .idempotency = key,
+                               .priority = body.priority};
+        status = c->api->service.submit(c->api->service.self, &s, id, &p);
+    }
+    picture_request_free(&r);
+    if (status) {
+        json_decref(warnings);
+        reply_problem(c->x, &p);
+        return;
+    }
+    snprintf(url, sizeof url, "/ballast/v1/jobs/%s", id);
+    exchange_set_header(c->x, "Location", url);
+    reply_json(c->x, 202, json_pack("{s:s, s:s, s:o}", "id", id, "url", url, "warnings", warnings));
+}
+
+/* ",queued,running," of "queued,running"; false: a state that there is not. */
+static bool read_states(const char *text, char *out, size_t size) {
+    char copy[96];
+    static const char known[] = ",queued,running,done,failed,cancelled,";
+    if (snprintf(copy, sizeof copy, "%s", text) >= (int)sizeof copy ||
+        snprintf(out, size, ",%s,", text) >= (int)size) {
+        return false;
+    }
+    for (char *at = copy; at;) {
+        char *comma = strchr(at, ','), one[100];
+        if (comma) {
+            *comma = 0;
+        }
+        snprintf(one, sizeof one, ",%s,", at);
+        if (!*at || !strstr(known, one)) {
+            return false;
+        }
+        at = comma ? comma + 1 : NULL;
+    }
+    return true;
+}
+
+void own_jobs(struct call *c) {
+    struct problem p = {0};
+    json_t *items = NULL;
+    char states[128];
+    const char *given = exchange_query(c->x, "state");
+    int status = read_states(given && *given ? given : "queued,running", states, sizeof states)
+                     ? 0
+                     : problem_set(&p, 422, "state",
+                                   "state: queued, running, done, failed, cancelled, or some of them "
+                                   "with commas between");
+    status = status ? status : c->api->service.jobs(c->api->service.self, states, &items, &p);
+    if (status) {
+        reply_problem(c->x, &p);
+    } else {
+        reply_json(c->x, 200, json_pack("{s:o}", "items", items));
+    }
+}
+
+void own_job(struct call *c) {
+    struct problem p = {0};
+    json_t *job = NULL;
+    if (c->api->service.job(c->api->service.self, c->parts[0], &job, &p)) {
+        reply_problem(c->x, &p);
+        return;
+    }
+    json_object_set_new(job, "ballast", ballast_part(job));
+    json_t *request = json_object_get(job, "request");
+    json_object_set(job, "seed", json_object_get(request, "seed"));
+    json_object_del(job, "asked");
+    reply_json(c->x, 200, job);
+}
+
+void own_image(struct call *c) {
+    struct problem p = {0};
+    char *png = NULL, *end;
+    size_t bytes;
+    long number = strtol(c->parts[1], &end, 10);
+    int status =
+        *end || number < 0 || number > 1000000
+            ? problem_set(&p, 404, NULL, "there is no picture %.20s", c->parts[1])
+            : c->api->service.picture(c->api->service.self, c->parts[0], (int)number, &png, &bytes, &p);
+    if (status) {
+        reply_problem(c->x, &p);
+    } else {
+        reply_bytes(c->x, "image/png", png, bytes);
+    }
+}
+
+void own_cancel(struct call *c) {
+    struct problem p = {0};
+    json_t *job = NULL;
+    int status = c->api->service.cancel(c->api->service.self, c->parts[0], &p);
+    if (status == 404 && !c->api->service.job(c->api->service.self, c->parts[0], &job, NULL)) {
+        status = 0; /* it has ended already: that is what was asked for */
+    }
+    json_decref(job);
+    if (status) {
+        reply_problem(c->x, &p);
+    } else {
+        reply_json(c->x, 200, json_pack("{s:s}", "id", c->parts[0]));
+    }
+}
+
+void own_move(struct call *c) {
+    struct problem p = {0};
+    double position;
+    const json_t *value = json_object_get(c->body, "position");
+    int status = value && field_number(value, &position) && position >= 0 && position < 1e6
+                     ? c->api->service.move(c->api->service.self, c->parts[0], (int)position, &p)
+                     : problem_set(&p, 422, "position", "position: the place in the queue, from 0");
+    if (status) {
+        reply_problem(c->x, &p);
+    } else {
+        reply_json(c->x, 200, json_pack("{s:s}", "id", c->parts[0]));
+    }
+}
+
+static long number_of(const char *text, long fallback, long least, long most) {
+    char *end;
+    if (!text || !*text) {
+        return fallback;
+    }
+    long number = strtol(text, &end, 10);
+    return *end || number < least ? -1 : number > most ? most : number;
+}
+
+void own_history(struct call *c) {
+    struct problem p = {0};
+    json_t *items = NULL;
+    long limit = number_of(exchange_query(c->x, "limit"), 50, 1, 1000);
+    long after = number_of(exchange_query(c->x, "after"), 0x7fffffffffff, 0, 0x7fffffffffff);
+    const char *search = exchange_query(c->x, "search");
+    int status = limit < 0   ? problem_set(&p, 422, "limit", "limit: 1 to 1000")
+                 : after < 0 ? problem_set(&p, 422, "after", "after: what `next` said")
+                             : c->api->service.history(c->api->service.self, (int)limit, after,
+                                                       search && *search ? search : NULL, &items, &p);
+    if (status) {
+        reply_problem(c->x, &p);
+        return;
+    }
+    size_t count = json_array_size(items);
+    json_t *last = count == (size_t)limit ? json_object_get(json_array_get(items, count - 1), "n") : NULL;
+    json_t *next = last ? json_incref(last) : json_null();
+    reply_json(c->x, 200, json_pack("{s:o, s:o}", "items", items, "next", next));
+}
+
+void own_forget(struct call *c) {
+    struct problem p = {0};
+    if (c->api->service.forget(c->api->service.self, c->parts[0], &p)) {
+        reply_problem(c->x, &p);
+    } else {
+        reply_json(c->x, 200, json_pack("{s:s}", "id", c->parts[0]));
+    }
+}

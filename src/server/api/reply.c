@@ -1,0 +1,61 @@
+#include "server/api/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool is_openai_path(const char *path) {
+    return !strncmp(path, "/v1/", 4) || !strcmp(path, "/v1");
+}
+
+void reply_json(struct exchange *x, int status, json_t *value) {
+    char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    json_decref(value);
+    exchange_answer(x, status, "application/json", text, text ? strlen(text) : 0);
+}
+
+static json_t *describe_openai(const struct problem *p, int status) {
+    const char *type = status == 401   ? "authentication_error"
+                       : status == 429 ? "rate_limit_error"
+                       : status >= 500 ? "server_error"
+                                       : "invalid_request_error";
+    return json_pack("{s:{s:s, s:s, s:o, s:n}}", "error", "message", p->text, "type", type, "param",
+                     p->field[0] ? json_string(p->field) : json_null(), "code");
+}
+
+static int status_for(const char *path, int status) {
+    return is_openai_path(path) && status == 422 ? 400 : status;
+}
+
+static json_t *describe(const char *path, const struct problem *p) {
+    if (is_openai_path(path)) {
+        return describe_openai(p, status_for(path, p->status));
+    }
+    if (p->status == 422) {
+        return p->field[0] ? json_pack("{s:[{s:[s, s], s:s, s:s}]}", "detail", "loc", "body", p->field, "msg",
+                                       p->text, "type", "value_error")
+                           : json_pack("{s:[{s:[s], s:s, s:s}]}", "detail", "loc", "body", "msg", p->text,
+                                       "type", "value_error");
+    }
+    return json_pack("{s:s}", "detail", p->text);
+}
+
+char *api_describe(const char *path, const struct problem *p) {
+    json_t *object = describe(path, p);
+    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    json_decref(object);
+    return text;
+}
+
+void reply_problem(struct exchange *x, const struct problem *p) {
+    char seconds[16];
+    if (p->retry_after) {
+        snprintf(seconds, sizeof seconds, "%d", p->retry_after);
+        exchange_set_header(x, "Retry-After", seconds);
+    }
+    reply_json(x, status_for(x->path, p->status ? p->status : 500), describe(x->path, p));
+}
+
+void reply_bytes(struct exchange *x, const char *type, char *bytes, size_t count) {
+    exchange_answer(x, 200, type, bytes, count);
+}

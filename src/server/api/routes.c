@@ -1,0 +1,66 @@
+/* Every route, once. */
+#include "server/api/handlers.h"
+#include "server/api/sdapi.h"
+
+extern const struct field sd_extra_single_fields[], sd_extra_batch_fields[];
+
+#define SD "/sdapi/v1/"
+#define OWN "/ballast/v1/"
+
+const struct route routes[] = {
+    {"POST", SD "txt2img", sd_txt2img, BODY_JSON, sd_txt2img_fields, "Pictures", "pictures from text"},
+    {"POST", SD "img2img", sd_img2img, BODY_JSON, sd_img2img_fields, "Pictures", "pictures from a picture"},
+    {"POST", SD "extra-single-image", sd_extra_single, BODY_JSON, sd_extra_single_fields, NULL,
+     "enlarges a picture"},
+    {"POST", SD "extra-batch-images", sd_extra_batch, BODY_JSON, sd_extra_batch_fields, NULL,
+     "enlarges pictures"},
+    {"POST", SD "png-info", sd_png_info, BODY_JSON, NULL, NULL, "the text that a picture carries"},
+    {"POST", SD "interrogate", sd_interrogate, BODY_NONE, NULL, NULL, "not done here"},
+    {"POST", SD "interrupt", sd_interrupt, BODY_NONE, NULL, NULL, "ends the job in work"},
+    {"POST", SD "skip", sd_skip, BODY_NONE, NULL, NULL, "ends the job in work"},
+    {"GET", SD "options", sd_get_options, BODY_NONE, NULL, NULL, "settings"},
+    {"POST", SD "options", sd_set_options, BODY_JSON, sd_setting_fields, NULL,
+     "sets them; unknown keys are passed over"},
+    {"GET", SD "progress", sd_progress, BODY_NONE, NULL, NULL, "where the job in work stands"},
+    {"GET", SD "cmd-flags", sd_cmd_flags, BODY_NONE, NULL, NULL, "a fixed list"},
+    {"GET", SD "sd-models", sd_models, BODY_NONE, NULL, NULL, "checkpoints"},
+    {"GET", SD "sd-vae", sd_vaes, BODY_NONE, NULL, NULL, "VAEs"},
+    {"GET", SD "samplers", sd_samplers, BODY_NONE, NULL, NULL, "samplers"},
+    {"GET", SD "schedulers", sd_schedulers, BODY_NONE, NULL, NULL, "schedules"},
+    {"GET", SD "upscalers", sd_upscalers, BODY_NONE, NULL, NULL, "upscalers"},
+    {"GET", SD "latent-upscale-modes", sd_latent_modes, BODY_NONE, NULL, NULL, "upscalers of latents"},
+    {"GET", SD "loras", sd_empty_list, BODY_NONE, NULL, NULL, "none"},
+    {"GET", SD "hypernetworks", sd_empty_list, BODY_NONE, NULL, NULL, "none"},
+    {"GET", SD "face-restorers", sd_empty_list, BODY_NONE, NULL, NULL, "none"},
+    {"GET", SD "realesrgan-models", sd_empty_list, BODY_NONE, NULL, NULL, "none"},
+    {"GET", SD "prompt-styles", sd_empty_list, BODY_NONE, NULL, NULL, "none"},
+    {"GET", SD "script-info", sd_empty_list, BODY_NONE, NULL, NULL, "none"},
+    {"GET", SD "scripts", sd_scripts, BODY_NONE, NULL, NULL, "none"},
+    {"GET", SD "embeddings", sd_embeddings, BODY_NONE, NULL, NULL, "none"},
+    {"GET", SD "memory", sd_memory, BODY_NONE, NULL, NULL, "the machine's memory"},
+    {"POST", SD "unload-checkpoint", sd_unload, BODY_NONE, NULL, NULL, "gives the weights' memory back"},
+    {"POST", SD "reload-checkpoint", sd_reload, BODY_NONE, NULL, NULL, "weights come with the next picture"},
+    {"POST", SD "refresh-checkpoints", sd_refresh, BODY_NONE, NULL, NULL,
+     "looks into the models' folder again"},
+    {"POST", SD "refresh-vae", sd_refresh, BODY_NONE, NULL, NULL, "looks into the models' folder again"},
+    {"POST", SD "refresh-loras", sd_reload, BODY_NONE, NULL, NULL, "there are none"},
+    {"GET", "/queue/status", sd_queue_status, BODY_NONE, NULL, NULL, "how many wait, for clients of gradio"},
+    {"GET", "/config", sd_config, BODY_NONE, NULL, NULL, "for clients of gradio"},
+    {"POST", "/login", sd_login, BODY_NONE, NULL, NULL, "for clients of gradio"},
+    {"POST", OWN "jobs", own_add_job, BODY_JSON, sd_txt2img_fields, "Added",
+     "queues a job: a body of txt2img or img2img"},
+    {"GET", OWN "jobs", own_jobs, BODY_NONE, NULL, NULL,
+     "jobs in the states of ?state=, by default queued,running"},
+    {"GET", OWN "jobs/{id}", own_job, BODY_NONE, NULL, "Job", "a job"},
+    {"DELETE", OWN "jobs/{id}", own_cancel, BODY_NONE, NULL, NULL, "cancels a job"},
+    {"PATCH", OWN "jobs/{id}", own_move, BODY_JSON, NULL, NULL, "moves a waiting job to a `position`"},
+    {"GET", OWN "jobs/{id}/image/{number}", own_image, BODY_NONE, NULL, "image/png", "a picture"},
+    {"GET", OWN "history", own_history, BODY_NONE, NULL, NULL,
+     "pictures from the newest down: ?limit=&after=&search="},
+    {"DELETE", OWN "history/{id}", own_forget, BODY_NONE, NULL, NULL,
+     "deletes a job's pictures, and the job"},
+    {"GET", "/healthz", sys_health, BODY_NONE, NULL, NULL, "the process answers"},
+    {"GET", "/readyz", sys_ready, BODY_NONE, NULL, NULL, "jobs are taken"},
+    {"GET", "/", sys_root, BODY_NONE, NULL, "text/html", "what this is"},
+};
+const int route_count = sizeof routes / sizeof *routes;

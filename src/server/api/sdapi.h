@@ -1,0 +1,58 @@
+/* What the files of /sdapi/v1 share. */
+#ifndef BALLAST_SERVER_API_SDAPI_H
+#define BALLAST_SERVER_API_SDAPI_H
+
+#include "server/api/internal.h"
+
+#define MOST_PROMPT 100000 /* bytes */
+
+/* The body of txt2img and img2img, as A1111 names it. */
+struct sd_body {
+    const char *prompt, *negative_prompt;
+    int width, height, steps, batch_size, n_iter;
+    double cfg_scale, eta, denoising_strength, subseed_strength;
+    struct field_seed seed, subseed;
+    const char *sampler_name, *sampler_index, *scheduler;
+    bool enable_hr, send_images, restore_afterwards, include_init_images;
+    double hr_scale;
+    int hr_steps, hr_resize_x, hr_resize_y;
+    const char *hr_upscaler, *hr_checkpoint, *hr_sampler, *hr_scheduler, *hr_prompt, *hr_negative;
+    const char *script_name;
+    json_t *init_images, *override_settings, *alwayson_scripts, *styles;
+    int resize_mode;
+    /* Beside A1111's: */
+    const char *model, *tiled_decode;
+    double cfg_rescale;
+    int priority;
+};
+
+/* override_settings, and POST options. */
+struct sd_settings {
+    const char *checkpoint, *vae, *randn_source;
+    int clip_skip;
+};
+
+extern const struct field sd_txt2img_fields[], sd_img2img_fields[], sd_setting_fields[];
+
+/* A body as a request for pictures. *request is filled and has to be freed even after a failure. `warnings`:
+ * an array that gets what is done without. */
+int sd_read(struct api *api, struct picture_request *request, struct sd_body *body,
+            const struct field *fields, json_t *object, json_t *warnings, struct problem *p);
+
+/* Draws the random seeds; checks pixels and pictures; names the sampler, model and VAE in full. */
+int sd_resolve_sampler(struct picture_request *r, const char *sampler, const char *scheduler,
+                       struct problem *p);
+int sd_check_size(const struct api *api, const struct picture_request *r, struct problem *p);
+uint64_t sd_draw_seed(void);
+
+/* A picture file from base64, with a "data:" prefix or without. 422 names `field`. */
+int sd_read_picture(const struct api *api, char **file, size_t *bytes, const json_t *value, const char *field,
+                    struct problem *p);
+
+/* The title that is the current model; freed by the caller. NULL: no memory. */
+char *sd_current_model(struct api *api);
+
+/* What every answer with pictures carries under "ballast". */
+json_t *ballast_part(const json_t *job);
+
+#endif

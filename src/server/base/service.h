@@ -1,0 +1,82 @@
+/* What the room api asks for: the room jobs does it. All functions may be called from any thread. Those that
+ * return an int give 0 or a status of HTTP, and *p says why. Values that come out belong to the caller. */
+#ifndef BALLAST_SERVER_BASE_SERVICE_H
+#define BALLAST_SERVER_BASE_SERVICE_H
+
+#include "server/base/keeper.h"
+#include "server/base/request.h"
+
+#include <stdbool.h>
+
+struct submission {
+    const char *source;
+    struct picture_request *request; /* `model` is a title or NULL: the current one; seeds are drawn */
+    const json_t *asked;             /* what the API wants back with the job, or NULL */
+    const json_t *warnings;          /* array of texts */
+    const char *idempotency;         /* NULL: none */
+    int priority;
+};
+
+enum event_kind {
+    EVENT_QUEUED,
+    EVENT_STARTED,
+    EVENT_STEP,
+    EVENT_PREVIEW,
+    EVENT_PICTURE,
+    EVENT_ENDED,
+    EVENT_HINT
+};
+
+/* Where the job in work stands. */
+struct progress {
+    char job[JOB_ID]; /* "": nothing is in work */
+    char stage[32];
+    int step, steps;         /* within the stage */
+    int image, images;       /* the first picture of the batch now in work, pictures of the job */
+    double fraction;         /* of the whole job, 0 to 1 */
+    double started, seconds; /* clock at its begin, and since then */
+    bool interrupted, skipped;
+    int queued; /* jobs that wait */
+};
+
+struct event {
+    enum event_kind kind;
+    const char *job;
+    const char *state; /* of EVENT_ENDED */
+    struct progress progress;
+    json_t *data; /* or NULL; borrowed */
+};
+
+struct service {
+    void *self;
+    int (*submit)(void *self, const struct submission *s, char id[JOB_ID], struct problem *p);
+    int (*cancel)(void *self, const char *id, struct problem *p);
+    /* The caller has left: a job that waits is dropped, one in work goes on. */
+    void (*abandon)(void *self, const char *id);
+    int (*move)(void *self, const char *id, int position, struct problem *p);
+    /* Ends the job in work, whichever it is. False: there is none. */
+    bool (*interrupt)(void *self, bool skip);
+    void (*progress)(void *self, struct progress *out);
+    /* The newest preview of the job in work as PNG; *png (freed by the caller) NULL: there is none. */
+    void (*preview)(void *self, char **png, size_t *bytes);
+    int (*job)(void *self, const char *id, json_t **out, struct problem *p);
+    int (*jobs)(void *self, const char *states, json_t **out, struct problem *p);
+    int (*history)(void *self, int limit, int64_t before, const char *search, json_t **out,
+                   struct problem *p);
+    int (*forget)(void *self, const char *id, struct problem *p);
+    int (*picture)(void *self, const char *id, int index, char **png, size_t *bytes, struct problem *p);
+    /* [{title, model_name, filename, hash, sha256, family}], {title, ...} of VAEs alike. */
+    json_t *(*models)(void *self);
+    json_t *(*vaes)(void *self);
+    /* The title of a model known by any of its names; freed by the caller. 404 with the nearest names. */
+    int (*find_model)(void *self, const char *name, char **title, struct problem *p);
+    void (*refresh)(void *self);
+    /* All weights go; they come back with the next picture. Waits for the picture in hand. */
+    int (*unload)(void *self, struct problem *p);
+    int (*get_setting)(void *self, const char *key, char **value, struct problem *p);
+    int (*set_setting)(void *self, const char *key, const char *value, struct problem *p);
+    /* One listener, called in a thread of its own, in order. */
+    void (*listen)(void *self, void (*on_event)(void *payload, const struct event *event), void *payload);
+};
+
+#endif

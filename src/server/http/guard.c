@@ -1,0 +1,181 @@
+/* What is looked at before a request is taken: framing that two parsers could read in two ways, names under
+ * which a foreign page could reach us (DNS rebinding), and pages that may not. */
+#include "server/http/internal.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+struct head {
+    int lengths, encodings, hosts;
+    bool bad_name, compressed, not_chunked;
+    const char *host, *origin;
+};
+
+static bool is_token(const char *name, size_t n) {
+    static const char others[] = "!#$%&'*+-.^_`|~";
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)name[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+              (c && strchr(others, c)))) {
+            return false;
+        }
+    }
+    return n > 0;
+}
+
+static enum MHD_Result on_header(void *payload, enum MHD_ValueKind kind, const char *name,
+                                 const char *value) {
+    struct head *head = payload;
+    (void)kind;
+    value = value ? value : "";
+    head->bad_name |= !is_token(name, strlen(name));
+    if (!strcasecmp(name, "Content-Length")) {
+        head->lengths++;
+        head->bad_name |= !*value || strspn(value, "0123456789") != strlen(value);
+    } else if (!strcasecmp(name, "Transfer-Encoding")) {
+        head->encodings++;
+        head->not_chunked |= strcasecmp(value, "chunked") != 0;
+    } else if (!strcasecmp(name, "Content-Encoding")) {
+        head->compressed |= strcasecmp(value, "identity") != 0;
+    } else if (!strcasecmp(name, "Host")) {
+        head->hosts++;
+        head->host = value;
+    } else if (!strcasecmp(name, "Origin")) {
+        head->origin = value;
+    }
+    return MHD_YES;
+}
+
+static struct head read_head(struct MHD_Connection *c) {
+    struct head head = {0};
+    MHD_get_connection_values(c, MHD_HEADER_KIND, on_header, &head);
+    return head;
+}
+
+/* Is `origin` ("http://host:port") one that may? */
+static bool is_allowed(const struct http *h, const char *origin) {
+    for (size_t i = 0; i < h->options.allow_origin_count; i++) {
+        const char *given = h->options.allow_origins[i];
+        size_t n = strlen(given);
+        while (n && given[n - 1] == '/') {
+            n--;
+        }
+        if (strlen(origin) == n && !strncasecmp(origin, given, n)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *behind_scheme(const char *origin) {
+    const char *host = strstr(origin, "://");
+    return host ? host + 3 : origin;
+}
+
+/* Names that nobody can point at us by DNS: numbers, localhost, and what the operator has named. */
+static bool is_our_host(const struct http *h, const char *host) {
+    char name[256];
+    unsigned char address[16];
+    size_t n = strlen(host);
+    if (n >= sizeof name || strpbrk(host, " /@?#,")) {
+        return false;
+    }
+    memcpy(name, host, n + 1);
+    if (name[0] == '[') {
+        char *end = strchr(name, ']');
+        if (!end || (end[1] && (end[1] != ':' || strspn(end + 2, "0123456789") != strlen(end + 2)))) {
+            return false;
+        }
+        *end = 0;
+        return inet_pton(AF_INET6, name + 1, address) == 1;
+    }
+    char *colon = strchr(name, ':');
+    if (colon) {
+        if (strspn(colon + 1, "0123456789") != strlen(colon + 1)) {
+            return false;
+        }
+        *colon = 0;
+    }
+    if (!strcasecmp(name, "localhost") || inet_pton(AF_INET, name, address) == 1) {
+        return true;
+    }
+    size_t own = strcspn(h->options.listen, ":");
+    if (strlen(name) == own && !strncasecmp(name, h->options.listen, own)) {
+        return own > 0;
+    }
+    for (size_t i = 0; i < h->options.allow_origin_count; i++) {
+        const char *given = behind_scheme(h->options.allow_origins[i]);
+        size_t length = strcspn(given, ":/");
+        if (strlen(name) == length && !strncasecmp(name, given, length)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool same_origin(const struct head *head) {
+    return head->host && !strcasecmp(behind_scheme(head->origin), head->host);
+}
+
+static bool changes_something(const char *method) {
+    return strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0 && strcmp(method, "OPTIONS") != 0;
+}
+
+int guard_check(struct http *h, struct MHD_Connection *c, const char *method, struct problem *p) {
+    struct head head = read_head(c);
+    if (head.bad_name) {
+        return problem_set(p, 400, NULL, "a header's name or length is malformed");
+    }
+    if (head.lengths > 1 || head.encodings > 1 || (head.lengths && head.encodings) || head.not_chunked) {
+        return problem_set(p, 400, NULL, "the body's length is given in two ways, or in none that is known");
+    }
+    if (head.compressed) {
+        return problem_set(p, 415, NULL, "bodies are taken as they are, not compressed");
+    }
+    if (head.hosts != 1 || !*head.host) {
+        return problem_set(p, 400, NULL, "a request needs one Host header");
+    }
+    if (!is_our_host(h, head.host)) {
+        return problem_set(
+            p, 403, NULL,
+            "this server does not answer to the name %.100s; use its address, or start it with "
+            "--allow-origin for that name",
+            head.host);
+    }
+    if (head.origin && changes_something(method) && !same_origin(&head) && !is_allowed(h, head.origin)) {
+        return problem_set(p, 403, NULL, "pages of %.100s may not use this server; --allow-origin permits it",
+                           head.origin);
+    }
+    return 0;
+}
+
+static struct MHD_Response *empty(void) {
+    return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
+}
+
+struct MHD_Response *guard_preflight(struct http *h, struct MHD_Connection *c, const char *method) {
+    struct head head = read_head(c);
+    if (strcmp(method, "OPTIONS") != 0 || !head.origin ||
+        (!same_origin(&head) && !is_allowed(h, head.origin))) {
+        return NULL;
+    }
+    struct MHD_Response *r = empty();
+    if (r) {
+        MHD_add_response_header(r, "Access-Control-Allow-Methods", "GET, POST, PATCH, DELETE, OPTIONS");
+        MHD_add_response_header(r, "Access-Control-Allow-Headers",
+                                "content-type, authorization, idempotency-key, last-event-id");
+        MHD_add_response_header(r, "Access-Control-Max-Age", "600");
+    }
+    return r;
+}
+
+void guard_headers(struct http *h, struct MHD_Connection *c, struct MHD_Response *response) {
+    struct head head = read_head(c);
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    MHD_add_response_header(response, "Vary", "Origin");
+    if (head.origin && (is_allowed(h, head.origin))) {
+        MHD_add_response_header(response, "Access-Control-Allow-Origin", head.origin);
+    }
+}

@@ -1,0 +1,236 @@
+#include "server/http/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CONNECTION_MEMORY ((size_t)24 << 10) /* of MHD, each: a header has to fit */
+#define BODY_BLOCK ((size_t)16 << 10)
+
+/* The path as routes are written: without the base path, double slashes, and one at the end. NULL: no memory,
+ * or not below the base path. */
+static char *route_path(const struct http *h, const char *url) {
+    char *path = malloc(strlen(url) + 2);
+    size_t n = 0;
+    if (!path) {
+        return NULL;
+    }
+    for (const char *c = url; *c; c++) {
+        if (*c != '/' || n == 0 || path[n - 1] != '/') {
+            path[n++] = *c;
+        }
+    }
+    while (n > 1 && path[n - 1] == '/') {
+        n--;
+    }
+    path[n] = 0;
+    const char *base = h->options.base_path;
+    size_t cut = base ? strlen(base) : 0;
+    while (cut && base[cut - 1] == '/') {
+        cut--;
+    }
+    if (cut && !strncmp(path, base, cut) && (path[cut] == '/' || !path[cut])) {
+        memmove(path, path + cut, n - cut + 1);
+    }
+    if (!*path) {
+        snprintf(path, 2, "/");
+    }
+    return path;
+}
+
+static struct link *link_of(struct MHD_Connection *c) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+/* More of a body. A refused one is read on, and thrown away, so that the answer reaches who still sends. */
+static void take_body(struct http_exchange *x, const char *data, size_t bytes) {
+    struct http *h = x->http;
+    if (x->refused.status) {
+        return;
+    }
+    size_t need = x->body_bytes + bytes + 1;
+    if (need - 1 > h->options.most_body) {
+        problem_set(&x->refused, 413, NULL,
+                    "the body is larger than %zu MB, the most that is taken (--max-body)",
+                    h->options.most_body >> 20);
+        return;
+    }
+    if (need > x->body_room) {
+        size_t room = need > BODY_BLOCK ? 2 * need : BODY_BLOCK, more = room - x->body_room;
+        char *grown = NULL;
+        if (atomic_fetch_add(&h->body_bytes, more) + more > h->options.most_bodies ||
+            !(grown = realloc(x->body, room))) {
+            atomic_fetch_sub(&h->body_bytes, more);
+            problem_set(&x->refused, 503, NULL, "too many large requests at one time; try again");
+            x->refused.retry_after = 2;
+            return;
+        }
+        x->body = grown;
+        x->body_room = room;
+    }
+    memcpy(x->body + x->body_bytes, data, bytes);
+    x->body_bytes += bytes;
+    x->body[x->body_bytes] = 0;
+}
+
+static enum MHD_Result first_call(struct http *h, struct MHD_Connection *c, const char *url,
+                                  const char *method, struct http_exchange **out) {
+    struct problem p = {0};
+    char *path = route_path(h, url);
+    struct http_exchange *x = path ? exchange_new(h, c, method, path) : NULL;
+    free(path);
+    if (!x) {
+        return MHD_NO;
+    }
+    *out = x;
+    x->link = link_of(c);
+    if (guard_check(h, c, method, &p)) {
+        return exchange_refuse(x, &p);
+    }
+    const char *length = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Length");
+    if (length && (strlen(length) > 18 || strtoull(length, NULL, 10) > h->options.most_body)) {
+        problem_set(&p, 413, NULL, "the body is larger than %zu MB, the most that is taken (--max-body)",
+                    h->options.most_body >> 20);
+        return exchange_refuse(x, &p);
+    }
+    x->response = guard_preflight(h, c, method);
+    if (x->response) {
+        guard_headers(h, c, x->response);
+        return MHD_queue_response(c, MHD_HTTP_NO_CONTENT, x->response);
+    }
+    link_turn(h, x->link, LINK_BODY, x, length ? (size_t)strtoull(length, NULL, 10) : h->options.most_body);
+    return MHD_YES;
+}
+
+static enum MHD_Result on_request(void *payload, struct MHD_Connection *c, const char *url,
+                                  const char *method, const char *version, const char *data, size_t *bytes,
+                                  void **context) {
+    struct http *h = payload;
+    struct http_exchange *x = *context;
+    (void)version;
+    if (!x) {
+        enum MHD_Result result = first_call(h, c, url, method, &x);
+        *context = x;
+        return result;
+    }
+    if (*bytes) {
+        take_body(x, data, *bytes);
+        *bytes = 0;
+        return MHD_YES;
+    }
+    if (x->answered) {
+        return exchange_queue(x);
+    }
+    if (x->refused.status) {
+        return exchange_refuse(x, &x->refused);
+    }
+    x->handed = true;
+    x->exchange.body = x->body ? x->body : "";
+    x->exchange.body_bytes = x->body_bytes;
+    link_turn(h, x->link, LINK_WAITING, x, 0);
+    MHD_suspend_connection(c);
+    if (!pool_push(h, x)) {
+        MHD_resume_connection(c);
+        x->handed = false;
+        problem_set(&x->refused, 503, NULL, "the server is going down");
+    }
+    return MHD_YES;
+}
+
+static void on_completed(void *payload, struct MHD_Connection *c, void **context,
+                         enum MHD_RequestTerminationCode why) {
+    struct http *h = payload;
+    struct http_exchange *x = *context;
+    struct link *link = link_of(c);
+    (void)why;
+    *context = NULL;
+    if (link) {
+        link_turn(h, link, LINK_IDLE, NULL, 0);
+    }
+    if (x) {
+        exchange_over(x);
+    }
+}
+
+static void on_connection(void *payload, struct MHD_Connection *c, void **context,
+                          enum MHD_ConnectionNotificationCode code) {
+    struct http *h = payload;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+        struct link *link = calloc(1, sizeof *link);
+        if (link && info) {
+            link->fd = info->connect_fd;
+            link_started(h, link);
+            *context = link;
+        } else {
+            free(link);
+        }
+    } else if (*context) {
+        link_ended(h, *context);
+        free(*context);
+        *context = NULL;
+    }
+}
+
+int http_start(struct http **out, const struct http_options *options, struct problem *p) {
+    *out = NULL;
+    struct http *h = calloc(1, sizeof *h);
+    if (!h) {
+        return problem_set(p, 500, NULL, "out of memory");
+    }
+    h->options = *options;
+    h->listen_fd = -1;
+    pthread_mutex_init(&h->lock, NULL);
+    int status = listen_open(h, p);
+    if (!status && pool_start(h)) {
+        status = problem_set(p, 500, NULL, "no thread could be started");
+    }
+    if (!status) {
+        h->daemon = MHD_start_daemon(
+            MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, h,
+            MHD_OPTION_LISTEN_SOCKET, h->listen_fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+            MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_CONNECTION_LIMIT,
+            (unsigned)h->options.most_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
+            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)options->idle_seconds, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+            MHD_OPTION_END);
+        if (!h->daemon) {
+            status = problem_set(p, 500, NULL, "the HTTP server could not be started");
+        }
+    }
+    if (!status && watch_start(h)) {
+        status = problem_set(p, 500, NULL, "no thread could be started");
+    }
+    if (status) {
+        http_close(&h);
+        return status;
+    }
+    *out = h;
+    return 0;
+}
+
+const char *http_address(const struct http *http) {
+    return http->address;
+}
+
+void http_quiesce(struct http *http) {
+    MHD_quiesce_daemon(http->daemon);
+}
+
+void http_close(struct http **http) {
+    struct http *h = *http;
+    if (h) {
+        watch_stop(h);
+        pool_stop(h);
+        if (h->daemon) {
+            MHD_stop_daemon(h->daemon);
+        }
+        if (h->listen_fd >= 0) {
+            close(h->listen_fd);
+        }
+        pthread_mutex_destroy(&h->lock);
+        free(h);
+    }
+    *http = NULL;
+}

@@ -1,0 +1,125 @@
+/* What the files of the room http share. */
+#ifndef BALLAST_SERVER_HTTP_INTERNAL_H
+#define BALLAST_SERVER_HTTP_INTERNAL_H
+
+#include "server/http/http.h"
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define LANES 2 /* of the pool: short requests, and those with large bodies */
+
+/* What a connection is at; each has a deadline. */
+enum link_state { LINK_IDLE, LINK_BODY, LINK_WAITING, LINK_ANSWER, LINK_STREAM };
+
+struct link {
+    struct link *next, *previous;
+    int fd;
+    enum link_state state;
+    size_t size;             /* bytes of the body or answer */
+    double since;            /* of the state */
+    uint64_t received;       /* bytes, when the last request had ended */
+    double header_since;     /* when the first byte after that was seen; 0: not yet */
+    struct http_exchange *x; /* of the request in hand, or NULL */
+};
+
+/* The life of an exchange: MHD holds one end of it, who answers the other. */
+struct http_exchange {
+    struct exchange exchange; /* first: what the handler sees */
+    struct http *http;
+    struct MHD_Connection *connection;
+    struct link *link;
+    struct http_exchange *next; /* in the pool */
+    pthread_mutex_t lock;       /* of what follows, once it has been handed out */
+    char *path;
+    char *body;
+    size_t body_bytes, body_room;
+    struct problem refused;            /* status 0: not */
+    bool head, handed, answered, over; /* over: MHD has done with it */
+    struct MHD_Response *response;
+    int status;
+    struct {
+        char *name, *value;
+    } headers[8];
+    int header_count;
+    /* A stream's bytes on their way. */
+    bool streaming, ended, parked;
+    char *pending;
+    size_t pending_bytes, pending_room, pending_at;
+    double stalled; /* since when nobody takes them; 0: somebody does */
+    void (*gone)(void *payload);
+    void *gone_payload;
+    bool telling; /* gone is running: the end waits for it */
+    pthread_cond_t told;
+};
+
+struct lane {
+    struct http_exchange *first, **last;
+    pthread_cond_t wake;
+};
+
+struct http {
+    struct http_options options;
+    char address[160];
+    int listen_fd;
+    struct MHD_Daemon *daemon;
+    pthread_mutex_t lock; /* of links and lanes */
+    struct link *links;
+    struct lane lanes[LANES];
+    pthread_t threads[4];
+    int thread_count;
+    pthread_t watcher;
+    bool watches, stopping;
+    atomic_size_t body_bytes; /* of all exchanges */
+};
+
+#define STREAM_MOST ((size_t)64 << 20) /* bytes that wait for a reader */
+
+double http_clock(void); /* seconds, steady */
+
+/* ---- listen.c */
+
+int listen_open(struct http *h, struct problem *p);
+
+/* ---- guard.c */
+
+/* Looks at a request's head: framing, Host, Origin. 0, or the status with *p filled. */
+int guard_check(struct http *h, struct MHD_Connection *c, const char *method, struct problem *p);
+/* The answer to a preflight; NULL: it is none, or its origin is not allowed. */
+struct MHD_Response *guard_preflight(struct http *h, struct MHD_Connection *c, const char *method);
+/* What every answer carries. */
+void guard_headers(struct http *h, struct MHD_Connection *c, struct MHD_Response *response);
+
+/* ---- exchange.c */
+
+extern const struct exchange_ops http_exchange_ops;
+struct http_exchange *exchange_new(struct http *h, struct MHD_Connection *c, const char *method,
+                                   const char *path);
+void exchange_free(struct http_exchange *x);
+/* Calls gone, if there is one. Locked, and unlocked meanwhile. */
+void exchange_tell_gone(struct http_exchange *x);
+/* MHD is done with it. */
+void exchange_over(struct http_exchange *x);
+/* Its answer as MHD takes it, queued. */
+enum MHD_Result exchange_queue(struct http_exchange *x);
+/* An answer that http gives itself. */
+enum MHD_Result exchange_refuse(struct http_exchange *x, const struct problem *p);
+
+/* ---- pool.c */
+
+int pool_start(struct http *h);
+void pool_stop(struct http *h);
+/* False: the server is going down, and x was not taken. */
+bool pool_push(struct http *h, struct http_exchange *x);
+
+/* ---- watch.c */
+
+void link_started(struct http *h, struct link *link);
+void link_ended(struct http *h, struct link *link);
+void link_turn(struct http *h, struct link *link, enum link_state state, struct http_exchange *x,
+               size_t size);
+int watch_start(struct http *h);
+void watch_stop(struct http *h);
+
+#endif

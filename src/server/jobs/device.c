@@ -1,0 +1,137 @@
+/* The device's context and the checkpoints that are open on it. */
+#include "server/jobs/internal.h"
+
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The library's lines: what it warns of during a job belongs to the job's answer. */
+static void on_log(void *payload, int level, const char *line) {
+    struct jobs *j = payload;
+    if (level == BALLAST_LOG_WARNING) {
+        if (j->warnings) {
+            json_array_append_new(j->warnings, json_string(line));
+        }
+        j->options.log(line);
+    }
+}
+
+int device_open(struct jobs *j, struct problem *p) {
+    ballast_context_options o;
+    ballast_placement_options place;
+    ballast_error err = {0};
+    ballast_context_options_init(&o, sizeof o);
+    o.threads = j->options.threads;
+    o.isa = j->options.isa;
+    o.log = on_log;
+    o.log_payload = j;
+    if (ballast_context_open(&j->context, &o, &err)) {
+        return problem_set(p, 500, NULL, "%s", err.message);
+    }
+    ballast_placement_options_init(&place, sizeof place);
+    place.offload = j->options.offload;
+    place.budget = j->options.budget;
+    place.reserve = j->options.reserve;
+    if (ballast_context_place(j->context, &place, &err)) {
+        return problem_set(p, 400, NULL, "%s", err.message);
+    }
+    return 0;
+}
+
+static void close_one(struct jobs *j, int i) {
+    ballast_model_close(&j->open[i].model);
+    free(j->open[i].title);
+    free(j->open[i].vae);
+    j->open[i] = j->open[--j->open_count];
+    j->open[j->open_count] = (struct open_model){0};
+}
+
+void device_close(struct jobs *j) {
+    while (j->open_count) {
+        close_one(j, 0);
+    }
+    ballast_context_close(&j->context);
+}
+
+static bool same(const char *a, const char *b) {
+    return a && b ? !strcmp(a, b) : a == b;
+}
+
+int status_of(int code) {
+    switch (code) {
+    case BALLAST_E_ARGUMENT:
+    case BALLAST_E_UNSUPPORTED:
+    case BALLAST_E_BUDGET:
+        return 422;
+    case BALLAST_E_NOT_FOUND:
+        return 404;
+    case BALLAST_E_MEMORY:
+        return 503;
+    case BALLAST_E_IO:
+        return 507;
+    default:
+        return 500;
+    }
+}
+
+static int open_one(struct jobs *j, ballast_model **out, const char *title, const char *vae,
+                    struct problem *p) {
+    char *path = catalogue_path(j, title, false), *vae_path = vae ? catalogue_path(j, vae, true) : NULL;
+    ballast_model_options o;
+    ballast_error err = {0};
+    int status = 0;
+    ballast_model_options_init(&o, sizeof o);
+    o.path = path;
+    o.vae_path = vae_path;
+    o.dtype = j->options.dtype ? j->options.dtype : o.dtype;
+    o.vae_dtype = j->options.vae_dtype;
+    if (!path || (vae && !vae_path)) {
+        status = problem_set(p, 404, path ? "sd_vae" : "sd_model_checkpoint",
+                             "%s is not in the models' folder any more", path ? vae : title);
+    } else {
+        int code = ballast_model_open(out, j->context, &o, &err);
+        status = code ? problem_set(p, status_of(code), NULL, "%s", err.message) : 0;
+    }
+    free(path);
+    free(vae_path);
+    return status;
+}
+
+int device_model(struct jobs *j, ballast_model **out, const char *title, const char *vae, struct problem *p) {
+    *out = NULL;
+    for (int i = 0; i < j->open_count; i++) {
+        if (same(j->open[i].title, title) && same(j->open[i].vae, vae)) {
+            j->open[i].used = j->jobs_done;
+            *out = j->open[i].model;
+            return 0;
+        }
+    }
+    if (j->open_count == MOST_OPEN) {
+        int oldest = 0;
+        for (int i = 1; i < j->open_count; i++) {
+            oldest = j->open[i].used < j->open[oldest].used ? i : oldest;
+        }
+        close_one(j, oldest);
+    }
+    struct open_model fresh = {strdup(title), vae ? strdup(vae) : NULL, NULL, j->jobs_done};
+    int status = !fresh.title || (vae && !fresh.vae) ? problem_set(p, 503, NULL, "out of memory")
+                                                     : open_one(j, &fresh.model, title, vae, p);
+    if (status) {
+        free(fresh.title);
+        free(fresh.vae);
+        return status;
+    }
+    j->open[j->open_count++] = fresh;
+    *out = fresh.model;
+    return 0;
+}
+
+int device_unload(struct jobs *j) {
+    int result = 0;
+    for (int i = 0; i < j->open_count; i++) {
+        result |= ballast_model_release(j->open[i].model, NULL);
+    }
+    malloc_trim(0);
+    return result;
+}

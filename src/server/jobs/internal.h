@@ -1,0 +1,131 @@
+/* What the files of the room jobs share. */
+#ifndef BALLAST_SERVER_JOBS_INTERNAL_H
+#define BALLAST_SERVER_JOBS_INTERNAL_H
+
+#include "ballast.h"
+#include "server/jobs/jobs.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* A checkpoint or VAE that was found. */
+struct model_entry {
+    char *title; /* path below the folder: never changes, and is what clients compare */
+    char *name;  /* the title without suffix, '_' for '/' */
+    char *path;
+    bool folder;
+};
+
+struct catalogue {
+    struct model_entry *models, *vaes;
+    int model_count, vae_count;
+};
+
+/* A checkpoint that is open on the device's context. */
+struct open_model {
+    char *title, *vae; /* vae: title, or NULL */
+    ballast_model *model;
+    uint64_t used; /* counts jobs: the last one that used it */
+};
+#define MOST_OPEN 8
+
+struct waiting {
+    char id[JOB_ID];
+    double place;
+    int priority;
+};
+
+struct message {
+    struct message *next;
+    enum event_kind kind;
+    char job[JOB_ID];
+    char state[16];
+    json_t *data;
+};
+
+struct jobs {
+    struct keeper keeper;
+    struct jobs_options options; /* texts are our own copies */
+    pthread_mutex_t lock;        /* of all below, but for what the worker alone touches */
+    pthread_cond_t wake;         /* the worker: work, or an end */
+    pthread_cond_t idle;         /* who waits for the worker */
+
+    struct waiting *queue; /* [queue_count], in the order of work */
+    int queue_count, queue_room;
+    bool stopping, hurried, started;
+    bool unload; /* asked of the worker */
+    int unload_result;
+    double next_place;
+
+    struct progress now;
+    uint8_t *preview; /* [preview_height, preview_width, 3], or NULL */
+    int preview_width, preview_height;
+    uint64_t preview_version;
+    char *preview_png; /* of preview_png_version */
+    size_t preview_png_bytes;
+    uint64_t preview_png_version;
+    atomic_int want_end; /* the job in work: enum want_end */
+    json_t *warnings;    /* of the job in work; the worker's alone */
+
+    struct catalogue catalogue;
+
+    /* The worker's alone. */
+    pthread_t worker;
+    ballast_context *context;
+    struct open_model open[MOST_OPEN];
+    int open_count;
+    uint64_t jobs_done;
+
+    /* Events on their way to the listener. */
+    pthread_t teller;
+    pthread_mutex_t tell_lock;
+    pthread_cond_t tell_wake;
+    struct message *first, **last;
+    bool step_pending, preview_pending, tell_stop, teller_runs;
+    void (*on_event)(void *payload, const struct event *event);
+    void *payload;
+};
+
+enum want_end { GO_ON, INTERRUPTED, CANCELLED, STOPPED };
+
+double clock_now(void); /* seconds since 1970 */
+
+/* ---- events.c */
+
+int tell_start(struct jobs *j);
+void tell_stop(struct jobs *j);
+/* Takes `data`, which may be NULL. */
+void tell(struct jobs *j, enum event_kind kind, const char *job, const char *state, json_t *data);
+
+/* ---- models.c */
+
+/* Finds what there is in the folder. Safe beside the worker. */
+void catalogue_refresh(struct jobs *j);
+void catalogue_free(struct catalogue *c);
+json_t *jobs_models(void *self);
+json_t *jobs_vaes(void *self);
+int jobs_find_model(void *self, const char *name, char **title, struct problem *p);
+/* Copies the path of a title; NULL: there is none, or no memory. */
+char *catalogue_path(struct jobs *j, const char *title, bool vae);
+
+/* ---- queue.c */
+
+void jobs_fill_service(struct jobs *j, struct service *s);
+int jobs_load_queue(struct jobs *j, struct problem *p);
+
+/* ---- device.c: the worker's thread alone */
+
+int device_open(struct jobs *j, struct problem *p);
+void device_close(struct jobs *j);
+/* The model of a title, opened if need be. */
+int device_model(struct jobs *j, ballast_model **out, const char *title, const char *vae, struct problem *p);
+int device_unload(struct jobs *j);
+
+/* ---- worker.c */
+
+void *worker_main(void *jobs);
+
+/* The status of HTTP for an error of the library. */
+int status_of(int code);
+
+#endif

@@ -1,0 +1,289 @@
+/* The checkpoints of the folder. Titles are paths below it; a link that leads out of it is passed over. */
+#include "server/jobs/internal.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MOST_DEPTH 6
+#define MOST_MODELS 4096
+#define SUFFIX ".safetensors"
+
+static bool ends(const char *text, const char *end) {
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && !strcasecmp(text + n - m, end);
+}
+
+void catalogue_free(struct catalogue *c) {
+    for (int i = 0; i < c->model_count + c->vae_count; i++) {
+        struct model_entry *e = i < c->model_count ? &c->models[i] : &c->vaes[i - c->model_count];
+        free(e->title);
+        free(e->name);
+        free(e->path);
+    }
+    free(c->models);
+    free(c->vaes);
+    *c = (struct catalogue){0};
+}
+
+static void add(struct model_entry **list, int *count, const char *path, const char *title, bool folder) {
+    struct model_entry *grown =
+        *count < MOST_MODELS ? realloc(*list, (size_t)(*count + 1) * sizeof **list) : NULL;
+    if (!grown) {
+        return;
+    }
+    *list = grown;
+    struct model_entry e = {strdup(title), strdup(title), strdup(path), folder};
+    if (!e.title || !e.name || !e.path) {
+        free(e.title);
+        free(e.name);
+        free(e.path);
+        return;
+    }
+    if (ends(e.name, SUFFIX)) {
+        e.name[strlen(e.name) - strlen(SUFFIX)] = 0;
+    }
+    for (char *c = e.name; *c; c++) {
+        *c = *c == '/' ? '_' : *c;
+    }
+    grown[(*count)++] = e;
+}
+
+/* A VAE or adapter among checkpoints is told apart by trying: its headers do not make a model. */
+static bool opens(ballast_context *context, const char *path, char *why, size_t size) {
+    ballast_model *model = NULL;
+    ballast_model_options o;
+    ballast_error err = {0};
+    ballast_model_options_init(&o, sizeof o);
+    o.path = path;
+    int code = ballast_model_open(&model, context, &o, &err);
+    ballast_model_close(&model);
+    snprintf(why, size, "%s", err.message);
+    return !code;
+}
+
+struct search {
+    struct catalogue *out;
+    ballast_context *context;
+    const char *root; /* resolved */
+    void (*log)(const char *line);
+};
+
+static void found(struct search *s, const char *path, const char *title, bool folder) {
+    char why[1024], line[1200];
+    bool vae = ends(title, ".vae" SUFFIX);
+    if (!vae && s->context && !opens(s->context, path, why, sizeof why)) {
+        vae = strcasestr(title, "vae") != NULL;
+        if (!vae) {
+            snprintf(line, sizeof line, "not listed: %s", why);
+            s->log(line);
+            return;
+        }
+    }
+    if (vae) {
+        add(&s->out->vaes, &s->out->vae_count, path, title, folder);
+    } else {
+        add(&s->out->models, &s->out->model_count, path, title, folder);
+    }
+}
+
+static void look(struct search *s, const char *folder, const char *below, int depth) {
+    DIR *d = depth < MOST_DEPTH ? opendir(folder) : NULL;
+    struct dirent *entry;
+    size_t root = strlen(s->root);
+    while (d && (entry = readdir(d))) {
+        char path[PATH_MAX], title[PATH_MAX], real[PATH_MAX], index[PATH_MAX + 32];
+        struct stat st;
+        if (entry->d_name[0] == '.' ||
+            snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) >= (int)sizeof path ||
+            snprintf(title, sizeof title, "%s%s", below, entry->d_name) >= (int)sizeof title ||
+            !realpath(path, real) || stat(real, &st)) {
+            continue;
+        }
+        if (strncmp(real, s->root, root) != 0 || (real[root] && real[root] != '/')) {
+            char line[PATH_MAX + 64];
+            snprintf(line, sizeof line, "not listed: %s leads out of the models' folder", title);
+            s->log(line);
+            continue;
+        }
+        if (S_ISDIR(st.st_mode)) {
+            snprintf(index, sizeof index, "%s/model_index.json", path);
+            if (!access(index, R_OK)) {
+                found(s, path, title, true);
+            } else if (strlen(title) + 2 < sizeof title) {
+                title[strlen(title) + 1] = 0;
+                title[strlen(title)] = '/';
+                look(s, path, title, depth + 1);
+            }
+        } else if (S_ISREG(st.st_mode) && ends(title, SUFFIX)) {
+            found(s, path, title, false);
+        }
+    }
+    if (d) {
+        closedir(d);
+    }
+}
+
+static int by_title(const void *a, const void *b) {
+    const struct model_entry *x = a, *y = b;
+    int order = strcasecmp(x->title, y->title);
+    return order ? order : strcmp(x->title, y->title);
+}
+
+void catalogue_refresh(struct jobs *j) {
+    char root[PATH_MAX];
+    struct catalogue fresh = {0};
+    if (!realpath(j->options.models, root)) {
+        j->options.log("the models' folder cannot be read");
+        return;
+    }
+    /* A context of its own: the worker's may be at work. */
+    ballast_context *context = NULL;
+    ballast_context_options o;
+    ballast_context_options_init(&o, sizeof o);
+    o.threads = 1;
+    o.isa = j->options.isa;
+    o.cache_dir = "";
+    ballast_context_open(&context, &o, NULL);
+    struct search s = {&fresh, context, root, j->options.log};
+    look(&s, root, "", 0);
+    ballast_context_close(&context);
+    if (fresh.model_count) {
+        qsort(fresh.models, (size_t)fresh.model_count, sizeof *fresh.models, by_title);
+    }
+    if (fresh.vae_count) {
+        qsort(fresh.vaes, (size_t)fresh.vae_count, sizeof *fresh.vaes, by_title);
+    }
+    pthread_mutex_lock(&j->lock);
+    struct catalogue old = j->catalogue;
+    j->catalogue = fresh;
+    pthread_mutex_unlock(&j->lock);
+    catalogue_free(&old);
+}
+
+static json_t *list_of(const struct model_entry *entries, int count) {
+    json_t *list = json_array();
+    for (int i = 0; i < count; i++) {
+        const struct model_entry *e = &entries[i];
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:n, s:n, s:s, s:n}", "title", e->title, "model_name",
+                                        e->name, "hash", "sha256", "filename", e->path, "config"));
+    }
+    return list;
+}
+
+json_t *jobs_models(void *self) {
+    struct jobs *j = self;
+    pthread_mutex_lock(&j->lock);
+    json_t *list = list_of(j->catalogue.models, j->catalogue.model_count);
+    pthread_mutex_unlock(&j->lock);
+    return list;
+}
+
+json_t *jobs_vaes(void *self) {
+    struct jobs *j = self;
+    pthread_mutex_lock(&j->lock);
+    json_t *list = list_of(j->catalogue.vaes, j->catalogue.vae_count);
+    pthread_mutex_unlock(&j->lock);
+    return list;
+}
+
+/* Is `name`, of `n` letters, a name of this entry: title, name or file name, with the suffix or without? */
+static bool answers_to(const struct model_entry *e, const char *name, size_t n) {
+    const char *file = strrchr(e->title, '/');
+    const char *names[] = {e->title, e->name, file ? file + 1 : e->title, e->path};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t whole = strlen(names[i]), bare = ends(names[i], SUFFIX) ? whole - strlen(SUFFIX) : whole;
+        if ((n == whole || n == bare) && !strncasecmp(name, names[i], n)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* How unlike two names are: letters that have to be put in, left out or changed. */
+static int distance(const char *a, const char *b) {
+    int row[128], n = (int)strlen(b);
+    if (n > 127) {
+        return 999;
+    }
+    for (int k = 0; k <= n; k++) {
+        row[k] = k;
+    }
+    for (int i = 0; a[i]; i++) {
+        int before = row[0];
+        row[0] = i + 1;
+        for (int k = 0; k < n; k++) {
+            int changed = before + (tolower((unsigned char)a[i]) != tolower((unsigned char)b[k]));
+            before = row[k + 1];
+            int least = row[k] < before ? row[k] + 1 : before + 1;
+            row[k + 1] = changed < least ? changed : least;
+        }
+    }
+    return row[n];
+}
+
+static int unknown_model(const struct catalogue *c, const char *name, struct problem *p) {
+    int nearest[3] = {-1, -1, -1}, apart[3] = {0};
+    for (int i = 0; i < c->model_count; i++) {
+        int d = strcasestr(c->models[i].name, name) ? 0 : distance(name, c->models[i].name), at = i;
+        for (int k = 0; k < 3; k++) {
+            if (nearest[k] < 0 || d < apart[k]) {
+                int swap = nearest[k], swap_d = apart[k];
+                nearest[k] = at;
+                apart[k] = d;
+                at = swap;
+                d = swap_d;
+                if (at < 0) {
+                    break;
+                }
+            }
+        }
+    }
+    char list[400] = "";
+    for (int k = 0; k < 3 && nearest[k] >= 0; k++) {
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%.120s", k ? ", " : "", c->models[nearest[k]].title);
+    }
+    return problem_set(p, 404, "sd_model_checkpoint",
+                       "there is no model \"%.100s\"; the nearest names are: %s", name, list);
+}
+
+int jobs_find_model(void *self, const char *name, char **title, struct problem *p) {
+    struct jobs *j = self;
+    const char *hash = strstr(name, " [");
+    size_t n = hash && hash[strlen(hash) - 1] == ']' ? (size_t)(hash - name) : strlen(name);
+    int status = 0;
+    *title = NULL;
+    pthread_mutex_lock(&j->lock);
+    const struct catalogue *c = &j->catalogue;
+    for (int i = 0; i < c->model_count && !*title; i++) {
+        if (answers_to(&c->models[i], name, n)) {
+            *title = strdup(c->models[i].title);
+        }
+    }
+    if (!*title) {
+        status = unknown_model(c, name, p);
+    }
+    pthread_mutex_unlock(&j->lock);
+    return status;
+}
+
+char *catalogue_path(struct jobs *j, const char *title, bool vae) {
+    char *path = NULL;
+    pthread_mutex_lock(&j->lock);
+    const struct model_entry *list = vae ? j->catalogue.vaes : j->catalogue.models;
+    int count = vae ? j->catalogue.vae_count : j->catalogue.model_count;
+    for (int i = 0; i < count && !path; i++) {
+        if (!strcmp(list[i].title, title) || (vae && answers_to(&list[i], title, strlen(title)))) {
+            path = strdup(list[i].path);
+        }
+    }
+    pthread_mutex_unlock(&j->lock);
+    return path;
+}
