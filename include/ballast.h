@@ -349,6 +349,18 @@ BALLAST_API int ballast_image_write_png(const ballast_png_options *options, cons
 BALLAST_API int ballast_image_read_png(uint8_t **rgb, int *width, int *height, const char *path,
                                        ballast_error *err);
 
+/* The same from a picture that is in memory: PNG, and what else this build reads. *parameters (may be NULL)
+ * becomes the text that our PNG files, and A1111's, carry, or NULL where there is none; freed with
+ * ballast_string_free. More than `most_pixels` (0: only the reader's own limit) are refused before they are
+ * decoded. */
+BALLAST_API int ballast_image_decode(uint8_t **rgb, int *width, int *height, char **parameters,
+                                     const void *data, size_t bytes, size_t most_pixels, ballast_error *err);
+
+/* Resizes in [in_height, in_width, 3] with an upscaler of ballast_upscaler_name that works on pixels. *rgb:
+ * [height, width, 3], freed with ballast_bytes_free. */
+BALLAST_API int ballast_image_resize(uint8_t **rgb, int width, int height, const uint8_t *in, int in_width,
+                                     int in_height, const char *upscaler, ballast_error *err);
+
 /* Reads one F32 tensor [n, c, h, w] of a safetensors file; `tensor` NULL: the only one there. *data is freed
  * with ballast_floats_free. */
 BALLAST_API int ballast_latents_read(float **data, int shape[4], const char *path, const char *tensor,
@@ -363,6 +375,12 @@ BALLAST_API void ballast_floats_free(float **data);
 BALLAST_API const char *ballast_sampler_name(int index);
 BALLAST_API const char *ballast_schedule_name(int index);
 BALLAST_API const char *ballast_upscaler_name(int index);
+
+/* The name above of a sampler that is called by any of its names; *schedule (may be NULL) becomes the
+ * schedule behind it ("DPM++ 2M Karras"), or NULL. BALLAST_E_NOT_FOUND lists the names. */
+BALLAST_API int ballast_sampler_find(const char **sampler, const char **schedule, const char *name,
+                                     ballast_error *err);
+BALLAST_API int ballast_schedule_find(const char **schedule, const char *name, ballast_error *err);
 
 #ifdef __cplusplus
 }

@@ -16,6 +16,7 @@ int command_plan(int argc, char **argv);
 int command_inspect(int argc, char **argv);
 int command_eval(int argc, char **argv);
 int command_calibrate(int argc, char **argv);
+int command_serve(int argc, char **argv);
 int command_config(int argc, char **argv);
 
 /* Prints the error's line on stderr and returns the exit code that goes with it. If it is about a setting
@@ -73,6 +74,9 @@ bool terminal_has_sixel(void);
 bool send_sixel(const ballast_image *image);
 
 /* ---- open.c */
+
+/* The folder of the embedded model, freed by the caller; NULL, with a line printed: it is not here. */
+char *embedded_folder(void);
 
 /* A context and a model, and where their messages go. */
 struct session {

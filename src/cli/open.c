@@ -43,6 +43,15 @@ static int find_embedded(char *path, size_t size) {
     return EXIT_USAGE;
 }
 
+char *embedded_folder(void) {
+    char path[PATH_MAX], real[PATH_MAX];
+    if (find_embedded(path, sizeof path) || !realpath(path, real)) {
+        return NULL;
+    }
+    *strrchr(real, '/') = 0;
+    return strdup(real);
+}
+
 /* "cpu", "sim:FILE", or "sim:CARD" for one of the cards that come with Ballast, which becomes its file. */
 static int find_device(char *device, size_t size, const struct settings *s) {
     const char *name = setting_text(s, S_DEVICE);

@@ -14,8 +14,8 @@ const struct setting setting_table[S_COUNT_OF_SETTINGS] = {
 };
 
 const struct setting_group setting_groups[] = {
-    {S_MODEL, "Model"},        {S_PROMPT, "Picture"},           {S_INIT_IMAGE, "Image to image, second pass"},
-    {S_LATENTS, "Latents"},    {S_DTYPE, "Computing"},          {S_OFFLOAD, "Memory"},
-    {S_ARENA, "This command"}, {S_JSON, "Output and settings"},
+    {S_MODEL, "Model"},        {S_PROMPT, "Picture"},  {S_INIT_IMAGE, "Image to image, second pass"},
+    {S_LATENTS, "Latents"},    {S_DTYPE, "Computing"}, {S_OFFLOAD, "Memory"},
+    {S_ARENA, "This command"}, {S_MODELS, "Server"},   {S_JSON, "Output and settings"},
 };
 const int setting_group_count = sizeof setting_groups / sizeof *setting_groups;

@@ -15,7 +15,8 @@ enum command {
     CMD_EVAL = 8,
     CMD_CONFIG = 16,
     CMD_CALIBRATE = 32,
-    CMD_ALL = 63
+    CMD_SERVE = 64,
+    CMD_ALL = 127
 };
 
 enum setting_kind {

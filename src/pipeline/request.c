@@ -47,7 +47,7 @@ static bool same_name(const char *a, const char *b) {
     }
 }
 
-static int find_upscaler(const bl_upscaler **out, const char *name, bl_error *err) {
+int bl_upscaler_find(const bl_upscaler **out, const char *name, bl_error *err) {
     *out = NULL;
     for (size_t i = 0; i < UPSCALERS; i++) {
         if (same_name(name, upscalers[i].name)) {
@@ -286,7 +286,7 @@ static int check_passes(bl_request *r, const ballast_generate_options *o, bl_err
         result = check_between(o->hires_steps, 1, BL_MAX_STEPS, "hires-steps", err);
     }
     return result ? result
-                  : find_upscaler(&r->upscaler, o->hires_upscaler ? o->hires_upscaler : "Latent", err);
+                  : bl_upscaler_find(&r->upscaler, o->hires_upscaler ? o->hires_upscaler : "Latent", err);
 }
 
 static bool is_word(const char *word, size_t length, const char *known) {

@@ -57,5 +57,7 @@ int bl_request_evaluations(const bl_request *r, bool second);
 
 /* Name of an upscaler, or NULL past the last. Static storage. */
 const char *bl_upscaler_name(int index);
+/* BL_E_NOT_FOUND lists the names. */
+int bl_upscaler_find(const bl_upscaler **out, const char *name, bl_error *err);
 
 #endif

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-static const char *const commands[] = {"generate", "plan", "calibrate", "inspect", "eval", "config"};
+static const char *const commands[] = {"generate", "plan", "calibrate", "serve", "inspect", "eval", "config"};
 #define COMMANDS (sizeof commands / sizeof *commands)
 
 static void write_text(const char *path, const char *text) {

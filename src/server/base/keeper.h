@@ -51,7 +51,7 @@ struct keeper {
     int (*find_idempotency)(void *self, const char *key, char id[JOB_ID], struct problem *p);
     int (*start)(void *self, const char *id, double started, struct problem *p);
     int (*end)(void *self, const char *id, const struct kept_end *end, struct problem *p);
-    int (*place)(void *self, const char *id, double place, struct problem *p);
+    int (*place)(void *self, const char *id, double place, int priority, struct problem *p);
     /* The picture as a file, whole, then its row. The same picture again replaces itself. */
     int (*add_picture)(void *self, const char *id, const struct kept_picture *picture, struct problem *p);
     /* The request of a job as it was added; *init (freed by the caller) NULL: none. */

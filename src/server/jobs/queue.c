@@ -149,10 +149,28 @@ static void jobs_abandon(void *self, const char *id) {
     drop_waiting(self, id, "the caller left before it began", NULL);
 }
 
+/* Priority and place of a job between two others, either of which may be missing. */
+static void settle(struct waiting *w, const struct waiting *before, const struct waiting *after) {
+    if (after && w->priority < after->priority) {
+        w->priority = after->priority;
+    }
+    if (before && w->priority > before->priority) {
+        w->priority = before->priority;
+    }
+    before = before && before->priority == w->priority ? before : NULL;
+    after = after && after->priority == w->priority ? after : NULL;
+    if (before && after) {
+        w->place = (before->place + after->place) / 2;
+    } else if (before) {
+        w->place = before->place + 1;
+    } else if (after) {
+        w->place = after->place - 1;
+    }
+}
+
 static int jobs_move(void *self, const char *id, int position, struct problem *p) {
     struct jobs *j = self;
     int status = 0;
-    double place = 0;
     pthread_mutex_lock(&j->lock);
     int at = find_waiting(j, id);
     if (at < 0) {
@@ -161,19 +179,14 @@ static int jobs_move(void *self, const char *id, int position, struct problem *p
         struct waiting w = j->queue[at];
         memmove(j->queue + at, j->queue + at + 1, (size_t)(--j->queue_count - at) * sizeof *j->queue);
         int to = position < 0 ? 0 : position > j->queue_count ? j->queue_count : position;
-        /* Between its new neighbours, of one priority: theirs. */
         const struct waiting *before = to > 0 ? &j->queue[to - 1] : NULL;
         const struct waiting *after = to < j->queue_count ? &j->queue[to] : NULL;
-        place = before && after ? (before->place + after->place) / 2
-                : before        ? before->place + 1
-                : after         ? after->place - 1
-                                : w.place;
+        settle(&w, before, after);
         memmove(j->queue + to + 1, j->queue + to, (size_t)(j->queue_count - to) * sizeof *j->queue);
-        w.place = place;
         j->queue[to] = w;
         j->queue_count++;
-        j->next_place = place >= j->next_place ? place + 1 : j->next_place;
-        status = j->keeper.place(j->keeper.self, id, place, p);
+        j->next_place = w.place >= j->next_place ? w.place + 1 : j->next_place;
+        status = j->keeper.place(j->keeper.self, id, w.place, w.priority, p);
     }
     pthread_mutex_unlock(&j->lock);
     if (!status) {

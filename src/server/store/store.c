@@ -74,10 +74,11 @@ static int store_end(void *self, const char *id, const struct kept_end *e, struc
     return status;
 }
 
-static int store_place(void *self, const char *id, double place, struct problem *p) {
+static int store_place(void *self, const char *id, double place, int priority, struct problem *p) {
     struct store *s = self;
     pthread_mutex_lock(&s->lock);
-    int status = sql_run(s, p, "UPDATE jobs SET place = ? WHERE id = ?", "dt", place, id);
+    int status = sql_run(s, p, "UPDATE jobs SET place = ?, priority = ? WHERE id = ?", "dit", place,
+                         (int64_t)priority, id);
     pthread_mutex_unlock(&s->lock);
     return status;
 }

@@ -1,0 +1,98 @@
+#include "api/api.h"
+
+#include "image/decode.h"
+#include "image/resize.h"
+#include "pipeline/request.h"
+#include "sample/names.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int ballast_image_decode(uint8_t **rgb, int *width, int *height, char **parameters, const void *data,
+                         size_t bytes, size_t most_pixels, ballast_error *err) {
+    bl_picture picture = {0};
+    if (parameters) {
+        *parameters = NULL;
+    }
+    BL_NEED(rgb);
+    *rgb = NULL;
+    BL_NEED(width);
+    *width = 0;
+    BL_NEED(height);
+    *height = 0;
+    BL_NEED(data);
+    int result = bl_picture_decode(&picture, data, bytes, most_pixels, "the picture", err);
+    if (!result) {
+        *rgb = picture.rgb;
+        *width = (int)picture.width;
+        *height = (int)picture.height;
+        picture.rgb = NULL;
+        if (parameters) {
+            *parameters = picture.parameters;
+            picture.parameters = NULL;
+        }
+        bl_picture_clear(&picture);
+    }
+    return result;
+}
+
+int ballast_image_resize(uint8_t **rgb, int width, int height, const uint8_t *in, int in_width, int in_height,
+                         const char *upscaler, ballast_error *err) {
+    const bl_upscaler *how;
+    BL_NEED(rgb);
+    *rgb = NULL;
+    BL_NEED(in);
+    BL_NEED(upscaler);
+    int result = bl_upscaler_find(&how, upscaler, err);
+    if (result) {
+        return result;
+    }
+    if (how->latent) {
+        return bl_fail(err, BL_E_ARGUMENT, "upscaler: \"%s\" works on latents, not on pictures", how->name);
+    }
+    if (width < 1 || height < 1 || width > BL_RESIZE_MAX_SIDE || height > BL_RESIZE_MAX_SIDE) {
+        return bl_fail(err, BL_E_ARGUMENT, "width, height: %d x %d is no size of a picture", width, height);
+    }
+    uint8_t *out = malloc((size_t)width * (size_t)height * 3);
+    if (!out) {
+        return bl_fail_memory(err, "a picture", (size_t)width * (size_t)height * 3);
+    }
+    result = bl_resize_rgb8(out, height, width, in, in_height, in_width, how->filter, err);
+    if (result) {
+        free(out);
+        return result;
+    }
+    *rgb = out;
+    return 0;
+}
+
+int ballast_sampler_find(const char **sampler, const char **schedule, const char *name, ballast_error *err) {
+    bl_sampler_id id;
+    bl_schedule_id behind = BL_SCHEDULE_COUNT;
+    if (schedule) {
+        *schedule = NULL;
+    }
+    BL_NEED(sampler);
+    *sampler = NULL;
+    BL_NEED(name);
+    int result = bl_sampler_find(&id, schedule ? &behind : NULL, name, err);
+    if (!result) {
+        *sampler = bl_sampler_name(id);
+        if (schedule && behind != BL_SCHEDULE_COUNT) {
+            *schedule = bl_schedule_name(behind);
+        }
+    }
+    return result;
+}
+
+int ballast_schedule_find(const char **schedule, const char *name, ballast_error *err) {
+    bl_schedule_id id;
+    BL_NEED(schedule);
+    *schedule = NULL;
+    BL_NEED(name);
+    int result = bl_schedule_find(&id, NULL, name, err);
+    if (!result) {
+        *schedule = bl_schedule_name(id);
+    }
+    return result;
+}

@@ -1,0 +1,165 @@
+#include "cli/cli.h"
+#include "server/server.h"
+
+#include <ctype.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+static void log_line(const char *line) {
+    fprintf(stderr, "ballast: %s\n", line);
+}
+
+static void log_nothing(const char *line) {
+    (void)line;
+}
+
+/* "48M", "2G", "1000000" in bytes; false: it is no size. */
+static bool parse_size(const char *text, int64_t *out) {
+    static const char units[] = "KMG";
+    char *end;
+    double number = strtod(text, &end);
+    for (int i = 0; *end && i < 3; i++) {
+        if (toupper((unsigned char)*end) == units[i]) {
+            number *= (double)(1LL << 10 * (i + 1));
+            end++;
+            break;
+        }
+    }
+    end += *end == 'i';
+    end += *end == 'B';
+    if (end == text || *end || !(number >= 1) || number > 1e15) {
+        return false;
+    }
+    *out = (int64_t)number;
+    return true;
+}
+
+/* The folder for what is kept where nobody says another one; made with the folders above it. NULL: there is
+ * no home. */
+static char *default_data(void) {
+    const char *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+    char *path = NULL;
+    int n = xdg && *xdg     ? asprintf(&path, "%s/ballast", xdg)
+            : home && *home ? asprintf(&path, "%s/.local/share/ballast", home)
+                            : -1;
+    if (n < 0) {
+        return NULL;
+    }
+    for (char *slash = path + 1; (slash = strchr(slash, '/')); slash++) {
+        *slash = 0;
+        mkdir(path, 0700);
+        *slash = '/';
+    }
+    return path;
+}
+
+static int fill(struct server_options *o, const struct settings *s) {
+    *o = (struct server_options){.models = setting_text(s, S_MODELS),
+                                 .listen = setting_text(s, S_LISTEN),
+                                 .data = setting_text(s, S_DATA),
+                                 .base_path = setting_text(s, S_BASE_PATH),
+                                 .threads = setting_int(s, S_THREADS),
+                                 .isa = setting_text(s, S_ISA),
+                                 .dtype = setting_text(s, S_DTYPE),
+                                 .vae_dtype = setting_text(s, S_VAE_DTYPE),
+                                 .offload = setting_text(s, S_OFFLOAD),
+                                 .budget = setting_text(s, S_BUDGET),
+                                 .reserve = setting_text(s, S_RESERVE),
+                                 .most_pixels = (int64_t)setting_number(s, S_MAX_PIXELS),
+                                 .most_steps = setting_int(s, S_MAX_STEPS),
+                                 .most_pictures = setting_int(s, S_MAX_IMAGES),
+                                 .most_waiting = setting_int(s, S_MAX_QUEUE),
+                                 .keepalive_seconds = setting_int(s, S_KEEPALIVE),
+                                 .log = setting_on(s, S_QUIET) ? log_nothing : log_line};
+    if (!parse_size(setting_text(s, S_MAX_BODY), &o->most_body)) {
+        return complain_of(s, S_MAX_BODY, "\"%s\" is no size; write 48M", setting_text(s, S_MAX_BODY));
+    }
+    if (setting_text(s, S_RETAIN) && !parse_size(setting_text(s, S_RETAIN), &o->retain)) {
+        return complain_of(s, S_RETAIN, "\"%s\" is no size; write 20G", setting_text(s, S_RETAIN));
+    }
+    return 0;
+}
+
+static void *wait_for_second(void *payload) {
+    sigset_t set;
+    int number;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigwait(&set, &number);
+    server_hurry(payload);
+    return NULL;
+}
+
+/* Serves until a signal comes; the picture in hand then has its grace, unless a second one comes. */
+static int serve(const struct settings *s, const struct server_options *o) {
+    struct server *server = NULL;
+    struct problem p = {0};
+    pthread_t second;
+    sigset_t set;
+    int number;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, NULL); /* before any thread: all of them have it so */
+    signal(SIGPIPE, SIG_IGN);
+    if (server_start(&server, o, &p)) {
+        bool named = p.field[0];
+        fprintf(stderr, "ballast: %s%s%s%s\n", named ? "--" : "", p.field, named ? ": " : "", p.text);
+        return p.status < 500 ? EXIT_USAGE : EXIT_OURS;
+    }
+    printf("%s\n", server_address(server));
+    flush_stdout();
+    sigwait(&set, &number);
+    if (!setting_on(s, S_QUIET)) {
+        fprintf(stderr,
+                "ballast: going down; the picture in hand is finished first, a second signal stops it\n");
+    }
+    bool waits = !pthread_create(&second, NULL, wait_for_second, server);
+    server_stop(&server, setting_number(s, S_GRACE));
+    if (waits) {
+        pthread_cancel(second);
+        pthread_join(second, NULL);
+    }
+    return 0;
+}
+
+int command_serve(int argc, char **argv) {
+    struct settings s;
+    struct server_options o;
+    char *models = NULL, *data = NULL;
+    const char **origins = NULL;
+    int result = settings_load(&s, CMD_SERVE, 0, argc, argv);
+    result = result ? result : fill(&o, &s);
+    if (!result && !o.models) {
+        models = embedded_folder();
+        o.models = models;
+        result = models ? 0 : EXIT_USAGE;
+    }
+    if (!result && !o.data) {
+        data = default_data();
+        o.data = data;
+        result = data ? 0 : complain_of(&s, S_DATA, "there is no home folder to keep things in; name one");
+    }
+    if (!result) {
+        origins = setting_files(&s, S_ALLOW_ORIGIN);
+        result = origins ? 0 : out_of_memory();
+    }
+    if (!result) {
+        o.allow_origins = origins;
+        while (origins[o.allow_origin_count]) {
+            o.allow_origin_count++;
+        }
+        result = serve(&s, &o);
+    }
+    free(origins);
+    free(models);
+    free(data);
+    settings_free(&s);
+    return result;
+}

@@ -1,0 +1,167 @@
+"""A server that is really started, with the embedded model, and small helpers to speak to it. Python's standard library
+only. The program is $BALLAST_TEST_PROGRAM, the models' folder $BALLAST_TEST_MODELS."""
+import base64
+import http.client
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+import unittest
+import zlib
+
+PROGRAM = os.environ.get("BALLAST_TEST_PROGRAM", "build/bin/ballast")
+MODELS = os.environ.get("BALLAST_TEST_MODELS", "models")
+SMALL = {"prompt": "a panda", "steps": 2, "width": 64, "height": 64, "seed": 1}
+
+
+class Reply:
+    def __init__(self, status, headers, data):
+        self.status, self.headers, self.data = status, headers, data
+
+    @property
+    def json(self):
+        return json.loads(self.data)
+
+
+class Server:
+    def __init__(self, *flags, data=None, models=None, env=None):
+        self.own = data is None
+        self.data = data or tempfile.mkdtemp(prefix="ballast-server-")
+        self.flags, self.models = list(flags), models or MODELS
+        self.env = dict(os.environ, OMP_WAIT_POLICY="passive", **(env or {}))
+        self.port = 0
+        self.start()
+
+    def start(self):
+        listen = [] if "--listen" in self.flags else ["--listen", "127.0.0.1:%d" % self.port]
+        self.log = open(os.path.join(self.data + ".log"), "ab")
+        self.process = subprocess.Popen([PROGRAM, "serve", "--models", self.models, "--data", self.data, *listen, *self.flags],
+                                        stdout=subprocess.PIPE, stderr=self.log, env=self.env)
+        line = self.process.stdout.readline().decode().strip()
+        if not line:
+            raise RuntimeError("the server did not start: " + open(self.data + ".log").read()[-2000:])
+        self.host, _, port = line.split("//")[1].rpartition(":")
+        self.host, self.port = self.host.strip("[]"), int(port)
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.process.stdout.close()
+        self.log.close()
+
+    def stop(self, wait=60):
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(wait)
+        self.process.stdout.close()
+        self.log.close()
+        return code
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process.stdout.close()
+        self.log.close()
+        os.unlink(self.data + ".log")
+        if self.own:
+            shutil.rmtree(self.data, ignore_errors=True)
+
+    def ask(self, method, path, body=None, headers=None, raw=None, timeout=120):
+        """Reply. `body` goes as JSON, `raw` as it is."""
+        c = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        headers = dict(headers or {})
+        data = raw
+        if body is not None:
+            data = json.dumps(body).encode()
+            headers.setdefault("Content-Type", "application/json")
+        try:
+            c.request(method, path, data, headers)
+            r = c.getresponse()
+            return Reply(r.status, r.headers, r.read())
+        finally:
+            c.close()
+
+    def get(self, path, **more):
+        return self.ask("GET", path, **more)
+
+    def post(self, path, body=None, **more):
+        return self.ask("POST", path, body, **more)
+
+    def add(self, **more):
+        """Queues a job; its id."""
+        r = self.post("/ballast/v1/jobs", dict(SMALL, **more))
+        assert r.status == 202, (r.status, r.data)
+        return r.json["id"]
+
+    def until(self, job, states=("done", "failed", "cancelled"), seconds=120):
+        end = time.time() + seconds
+        while time.time() < end:
+            view = self.get("/ballast/v1/jobs/" + job).json
+            if view["state"] in states:
+                return view
+            time.sleep(0.05)
+        raise AssertionError("job %s is still %s" % (job, view["state"]))
+
+
+def png(width, height, colour=(200, 30, 30)):
+    """A PNG of one colour."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = b"".join(b"\0" + bytes(colour) * width for _ in range(height))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) +
+            chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def b64(data):
+    return base64.b64encode(data).decode()
+
+
+def png_size(data):
+    assert data[:8] == b"\x89PNG\r\n\x1a\n", data[:16]
+    return struct.unpack(">II", data[16:24])
+
+
+def pixels(data):
+    """The rows of a PNG, as they were filtered."""
+    at, packed = 8, b""
+    while at < len(data):
+        n, kind = struct.unpack(">I4s", data[at:at + 8])
+        packed += data[at + 8:at + 8 + n] if kind == b"IDAT" else b""
+        at += n + 12
+    return zlib.decompress(packed)
+
+
+def picture(text):
+    """The bytes of a picture in an answer."""
+    assert not text.startswith("data:")
+    return base64.b64decode(text, validate=True)
+
+
+class Case(unittest.TestCase):
+    """Tests of one class share a server, started with `flags`."""
+    flags = ()
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(*cls.flags)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.close()
+
+    def ok(self, reply, status=200):
+        self.assertEqual(reply.status, status, reply.data[:500])
+        return reply.json
+
+    def refused(self, reply, field, status=422):
+        self.assertEqual(reply.status, status, reply.data[:500])
+        self.assertIn(field, reply.json["detail"][0]["loc"])
+        return reply.json["detail"][0]["msg"]

@@ -1,0 +1,146 @@
+"""The queue and the history of /ballast/v1, and what a killed server has kept."""
+import os
+import random
+import time
+import unittest
+
+from rig import SMALL, Case, Server, b64, png, png_size
+
+V1 = "/ballast/v1/"
+
+
+class Jobs(Case):
+    def test_a_job(self):
+        r = self.server.post(V1 + "jobs", dict(SMALL, n_iter=2))
+        self.assertEqual(r.status, 202, r.data)
+        job = self.server.until(r.json["id"])
+        self.assertEqual((job["state"], job["seed"], job["error"]), ("done", 1, None))
+        self.assertEqual([i["seed"] for i in job["images"]], [1, 2])
+        data = self.server.get(job["images"][0]["url"])
+        self.assertEqual(data.headers["Content-Type"], "image/png")
+        self.assertEqual(png_size(data.data), (64, 64))
+        self.assertEqual(self.server.get(V1 + "jobs/%s/image/2" % job["id"]).status, 404)
+        self.assertEqual(self.server.get(V1 + "jobs/%s/image/x" % job["id"]).status, 404)
+        self.assertEqual(self.server.get(V1 + "jobs/nowhere").status, 404)
+
+    def test_a_seed_is_drawn_and_kept(self):
+        job = self.server.until(self.server.add(seed=-1))
+        self.assertEqual(job["seed"], job["images"][0]["seed"])
+
+    def test_image_to_image(self):
+        job = self.server.until(self.server.add(init_images=[b64(png(64, 64))], denoising_strength=0.5))
+        self.assertEqual(job["state"], "done", job["error"])
+        self.assertIn("Denoising strength: 0.5", job["images"][0]["parameters"])
+
+    def test_the_same_key_is_the_same_job(self):
+        ids = {self.server.post(V1 + "jobs", SMALL, headers={"Idempotency-Key": "once"}).json["id"] for _ in range(3)}
+        self.assertEqual(len(ids), 1)
+        self.server.until(ids.pop())
+
+    def test_queue_order_and_cancel(self):
+        long = self.server.add(steps=400, width=128, height=128)
+        waiting = [self.server.add() for _ in range(4)]
+        first = self.server.add(priority=5)
+        self.server.until(long, ("running",))
+        listed = [j["id"] for j in self.server.get(V1 + "jobs").json["items"]]
+        self.assertEqual(listed, [long, first] + waiting)
+        self.assertEqual(self.server.ask("PATCH", V1 + "jobs/" + waiting[3], {"position": 1}).status, 200)
+        self.assertEqual(self.server.ask("PATCH", V1 + "jobs/" + waiting[3], {"position": "x"}).status, 422)
+        listed = [j["id"] for j in self.server.get(V1 + "jobs?state=queued").json["items"]]
+        self.assertEqual(listed, [first, waiting[3]] + waiting[:3])
+        self.assertEqual(self.server.ask("DELETE", V1 + "jobs/" + waiting[0]).status, 200)
+        self.assertEqual(self.server.ask("DELETE", V1 + "jobs/" + long).status, 200)
+        self.assertEqual(self.server.until(long)["state"], "cancelled")
+        self.assertEqual(self.server.get(V1 + "jobs/" + waiting[0]).json["state"], "cancelled")
+        for job in waiting[1:]:
+            self.assertEqual(self.server.until(job)["state"], "done")
+        self.assertEqual(self.server.get(V1 + "jobs?state=later").status, 422)
+
+    def test_a_failure_touches_no_other(self):
+        bad = self.server.add(width=72, height=64, tiled_decode="nonsense")
+        self.assertEqual(self.server.until(bad)["state"], "failed")
+        self.assertTrue(self.server.get(V1 + "jobs/" + bad).json["error"])
+        self.assertEqual(self.server.until(self.server.add())["state"], "done")
+
+    def test_history(self):
+        ids = [self.server.add(prompt="a castle number %d" % i) for i in range(3)]
+        for job in ids:
+            self.server.until(job)
+        page = self.server.get(V1 + "history?limit=2").json
+        self.assertEqual([i["job"] for i in page["items"]], ids[:0:-1])
+        more = self.server.get(V1 + "history?limit=2&after=%d" % page["next"]).json
+        self.assertEqual(more["items"][0]["job"], ids[0])
+        found = self.server.get(V1 + "history?search=NUMBER%201").json["items"]
+        self.assertEqual([i["job"] for i in found], [ids[1]])
+        self.assertEqual(self.server.ask("DELETE", V1 + "history/" + ids[1]).status, 200)
+        self.assertEqual(self.server.get(V1 + "history?search=number%201").json["items"], [])
+        self.assertFalse([f for f in os.listdir(self.server.data + "/pictures") if f.startswith(ids[1])])
+        self.assertEqual(self.server.get(V1 + "history?limit=x").status, 422)
+
+
+class Full(Case):
+    flags = ("--max-queue", "2")
+
+    def test_a_full_queue_says_429(self):
+        long = self.server.add(steps=400, width=128, height=128)
+        self.server.until(long, ("running",))
+        waiting = [self.server.add(), self.server.add()]
+        r = self.server.post(V1 + "jobs", SMALL)
+        self.assertEqual(r.status, 429)
+        self.assertGreater(int(r.headers["Retry-After"]), 0)
+        for job in [long] + waiting:
+            self.server.ask("DELETE", V1 + "jobs/" + job)
+
+
+class Killed(unittest.TestCase):
+    def test_nothing_is_lost_or_doubled(self):
+        server = Server()
+        kept, random_kills = [], int(os.environ.get("BALLAST_TEST_KILLS", "6"))
+        try:
+            for turn in range(random_kills):
+                kept += [(server.add(seed=100 * turn + i), 100 * turn + i) for i in range(3)]
+                time.sleep(random.random() * 0.8)
+                server.kill()
+                server.start()
+            for job, seed in kept:
+                view = server.until(job)
+                self.assertEqual((view["state"], [i["seed"] for i in view["images"]]), ("done", [seed]))
+            items, after = [], ""
+            while after is not None:
+                page = server.get(V1 + "history?limit=100" + (after and "&after=%s" % after)).json
+                items += [i["job"] for i in page["items"]]
+                after = page["next"]
+            self.assertEqual(sorted(items), sorted(job for job, _ in kept))
+            for name in os.listdir(server.data + "/pictures"):
+                self.assertTrue(name.endswith(".png"), name)
+        finally:
+            server.close()
+
+    def test_a_signal_lets_the_picture_end(self):
+        server = Server()
+        job, waiting = server.add(steps=60, width=128, height=128), server.add()
+        try:
+            server.until(job, ("running",))
+            self.assertEqual(server.stop(), 0)
+            server.start()
+            self.assertEqual(server.get(V1 + "jobs/" + job).json["state"], "done")
+            self.assertEqual(server.until(waiting)["state"], "done")
+        finally:
+            server.close()
+
+    def test_a_short_grace_makes_it_anew(self):
+        server = Server("--grace", "0")
+        try:
+            job = server.add(steps=200, width=128, height=128)
+            server.until(job, ("running",))
+            start = time.time()
+            self.assertEqual(server.stop(), 0)
+            self.assertLess(time.time() - start, 10)
+            server.start()
+            self.assertIn(server.get(V1 + "jobs/" + job).json["state"], ("queued", "running"))
+        finally:
+            server.close()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,213 @@
+"""/sdapi/v1 as the clients that exist need it."""
+import json
+import threading
+import time
+import unittest
+
+from rig import SMALL, Case, b64, picture, pixels, png, png_size
+
+SD = "/sdapi/v1/"
+LISTS = ["sd-models", "samplers", "schedulers", "upscalers", "latent-upscale-modes", "sd-vae", "loras", "hypernetworks",
+         "face-restorers", "prompt-styles", "realesrgan-models", "script-info"]
+
+
+class Behaviours(Case):
+    def small(self, **more):
+        return self.server.post(SD + "txt2img", dict(SMALL, **more))
+
+    def test_answers_of_commands_are_json(self):
+        for path in ("interrupt", "skip", "refresh-checkpoints", "unload-checkpoint", "reload-checkpoint"):
+            for raw in (None, b'""', b"{}", b"not json"):
+                r = self.server.post(SD + path, raw=raw)
+                self.assertEqual((r.status, r.headers["Content-Type"]), (200, "application/json"), path)
+                r.json
+        self.assertIsNone(self.ok(self.server.post(SD + "options", {"whatever": 3})))
+
+    def test_info_is_text_that_holds_json(self):
+        body = self.ok(self.small(batch_size=2, seed=41))
+        info = json.loads(body["info"])
+        self.assertEqual(info["seed"], 41)
+        self.assertEqual(info["all_seeds"], [41, 42])
+        self.assertEqual(len(info["all_subseeds"]), 2)
+        self.assertEqual((info["width"], info["height"]), (64, 64))
+        self.assertRegex(info["infotexts"][1], r"(?s)a panda\nSteps: 2, .*Seed: 42, Size: 64x64")
+        self.assertEqual([png_size(picture(i)) for i in body["images"]], [(64, 64)] * 2)
+        self.assertEqual((body["parameters"]["batch_size"], body["parameters"]["n_iter"]), (2, 1))
+        self.assertIs(body["parameters"]["save_images"], False)
+        ours = body["ballast"]
+        self.assertRegex(ours["line"], r"^Time: ")
+        self.assertEqual(ours["state"], "done")
+        self.assertTrue(ours["plan"]["phases"] and ours["timings"]["stages"])
+
+    def test_types_are_lenient(self):
+        for odd in ({"steps": "2"}, {"steps": 2.0}, {"cfg_scale": "7.5"}, {"seed": "12"}, {"seed": ""}, {"eta": None},
+                    {"denoising_strength": None, "hr_checkpoint_name": None, "script_name": None}, {"styles": ["None"]},
+                    {"hr_scale": "1.0", "hr_upscaler": "ESRGAN_4x", "enable_hr": False}, {"enable_hr": "false"},
+                    {"override_settings": {"CLIP_stop_at_last_layers": 1.0, "unknown": 20.0}}, {"send_images": 1},
+                    {"alwayson_scripts": {"ControlNet": {"args": [{"enabled": False}]}, "x": {"args": []}}},
+                    {"seed_resize_from_w": 0, "s_noise": 1.0, "s_tmax": None, "refiner_checkpoint": ""}):
+            r = self.small(**odd)
+            self.assertEqual(r.status, 200, (odd, r.data[:300]))
+
+    def test_what_cannot_be_read_names_its_field(self):
+        for field, value in (("steps", "many"), ("steps", 2.5), ("steps", 0), ("steps", -1), ("cfg_scale", "x"),
+                             ("width", 1e9), ("seed", 1.5), ("prompt", ["a"]), ("enable_hr", "perhaps"), ("batch_size", 65),
+                             ("prompt", "x" * (1 << 20)), ("override_settings", 3), ("styles", "a")):
+            self.refused(self.small(**{field: value}), field)
+        for raw in (b"", b"{", b'{"steps": NaN}', b'{"steps": 1e309}', b"[1]", b'"x"', b"\xff\xfe", b'{"prompt": "\x00"}'):
+            self.assertEqual(self.server.post(SD + "txt2img", raw=raw).status, 422, raw)
+        self.refused(self.server.post(SD + "txt2img", raw=b'{"cfg_scale": 1e308}'), "cfg_scale")
+
+    def test_what_would_be_silently_different_is_refused(self):
+        for field, value in (("tiling", True), ("mask", b64(png(8, 8))), ("script_name", "x/y/z plot"), ("s_churn", 4),
+                             ("refiner_checkpoint", "sd_xl_refiner"), ("seed_resize_from_h", 512), ("firstphase_width", 64),
+                             ("alwayson_scripts", {"ControlNet": {"args": [{"enabled": True, "module": "canny"}]}}),
+                             ("alwayson_scripts", {"ADetailer": {"args": [True]}})):
+            self.assertTrue(self.refused(self.small(**{field: value}), field))
+        self.refused(self.small(enable_hr=True, hr_prompt="another"), "hr_prompt")
+        self.refused(self.small(enable_hr=True, hr_upscaler="ESRGAN_4x"), "hr_upscaler")
+
+    def test_what_is_done_without_is_said(self):
+        plain = self.ok(self.small())
+        self.assertEqual(plain["ballast"]["warnings"], [])
+        lora = self.ok(self.small(prompt="a panda<lora:absent:0.8>", restore_faces=True))
+        self.assertEqual(pixels(picture(lora["images"][0])), pixels(picture(plain["images"][0])))
+        said = " ".join(lora["ballast"]["warnings"])
+        self.assertRegex(said, "restore_faces")
+        self.assertRegex(said, "lora")
+
+    def test_samplers_by_all_their_names(self):
+        for names in ({"sampler_index": "DPM++ 2M Karras"}, {"sampler_name": "DPM++ 2M", "scheduler": "automatic"},
+                      {"sampler_name": "k_euler_a"}, {"sampler_name": "DPM++ 2M", "scheduler": "Karras"},
+                      {"sampler_name": "DPM++ 2M", "scheduler": "karras"}, {"sampler_name": None, "sampler_index": "Euler a"},
+                      {"sampler_name": "DPM++ 2M Karras", "scheduler": "exponential"}):
+            r = self.small(**names)
+            self.assertEqual(r.status, 200, (names, r.data[:300]))
+        r = self.small(sampler_name="Nope")
+        self.assertEqual((r.status, r.json), (404, {"detail": "Sampler not found"}))
+        self.assertRegex(json.loads(self.ok(self.small(sampler_index="DPM++ 2M Karras"))["info"])["infotexts"][0],
+                         "Sampler: DPM\\+\\+ 2M, Schedule type: Karras")
+
+    def test_options_and_models(self):
+        models = self.ok(self.server.get(SD + "sd-models"))
+        title = models[0]["title"]
+        options = self.ok(self.server.get(SD + "options"))
+        self.assertEqual(options["sd_model_checkpoint"], title)
+        for key in ("sd_vae", "samples_format", "CLIP_stop_at_last_layers"):
+            self.assertIn(key, options)
+        self.ok(self.server.post(SD + "options", options))
+        self.assertEqual(self.ok(self.server.get(SD + "options")), options)
+        for name in (title, title[:-12], models[0]["model_name"], title + " [0123456789]", title.upper(), models[0]["filename"]):
+            self.ok(self.server.post(SD + "options", {"sd_model_checkpoint": name}))
+            self.assertEqual(self.ok(self.server.get(SD + "options"))["sd_model_checkpoint"], title)
+            self.ok(self.small(override_settings={"sd_model_checkpoint": name}))
+        for r in (self.server.post(SD + "options", {"sd_model_checkpoint": "ballst-mini"}),
+                  self.small(override_settings={"sd_model_checkpoint": "ballst-mini"})):
+            self.assertEqual(r.status, 404)
+            self.assertIn(title, r.json["detail"])
+        self.ok(self.server.post(SD + "options", {"CLIP_stop_at_last_layers": 2}))
+        try:
+            self.assertEqual(self.ok(self.server.get(SD + "options"))["CLIP_stop_at_last_layers"], 2)
+            self.assertIn("Clip skip: 2", self.ok(self.small())["info"])
+        finally:
+            self.ok(self.server.post(SD + "options", {"CLIP_stop_at_last_layers": 1}))
+
+    def test_lists_are_there(self):
+        for path in LISTS:
+            r = self.server.get(SD + path)
+            self.assertIsInstance(self.ok(r), list, path)
+        self.assertEqual(self.ok(self.server.get(SD + "upscalers"))[0]["name"], "None")
+        self.assertIn("Lanczos", [u["name"] for u in self.ok(self.server.get(SD + "upscalers"))])
+        self.assertEqual(self.ok(self.server.get(SD + "embeddings")), {"loaded": {}, "skipped": {}})
+        self.assertEqual(self.ok(self.server.get(SD + "scripts")), {"txt2img": [], "img2img": []})
+        self.assertLessEqual(len(self.ok(self.server.get(SD + "cmd-flags"))), 20)
+        self.assertIn("ram", self.ok(self.server.get(SD + "memory")))
+        self.assertIn("queue_size", self.ok(self.server.get("/queue/status")))
+        self.assertIsInstance(self.ok(self.server.get("/config")), dict)
+        self.assertIn(self.server.ask("HEAD", "/").status, (200, 302))
+        for path in ("/nowhere", SD + "nowhere", SD + "sd-modules"):
+            r = self.server.get(path)
+            self.assertEqual((r.status, r.json), (404, {"detail": "Not Found"}))
+        self.assertEqual(self.server.get(SD + "txt2img").status, 405)
+        self.assertIn(self.server.post(SD + "interrogate", {"image": ""}).status, (404, 501))
+
+    def test_odd_forms(self):
+        for path in ("//sdapi/v1/options", "/sdapi//v1/options/", "/sdapi/v1/options?"):
+            self.ok(self.server.get(path))
+        self.ok(self.server.get(SD + "progress", raw=b"{}"))
+        for value in ("Basic ", "Basic dW5kZWZpbmVk", "nonsense", "Bearer none"):
+            self.ok(self.server.get(SD + "options", headers={"Authorization": value}))
+        self.ok(self.server.post(SD + "txt2img", raw=json.dumps(SMALL).encode()))  # no Content-Type
+        self.ok(self.server.post(SD + "txt2img", raw=json.dumps(SMALL).encode(), headers={"Content-Type": "text/plain"}))
+
+    def test_progress_when_idle(self):
+        body = self.ok(self.server.get(SD + "progress"))
+        self.assertEqual(body["progress"], 0.0)
+        self.assertEqual(body["state"]["job_count"], 0)
+        self.assertEqual(body["state"]["job"], "")
+        self.assertIsNone(body["current_image"])
+        for key in ("skipped", "interrupted", "stopping_generation", "job_timestamp", "job_no", "sampling_step",
+                    "sampling_steps"):
+            self.assertIn(key, body["state"])
+
+    def test_progress_and_interrupt(self):
+        replies = []
+        t = threading.Thread(target=lambda: replies.append(self.small(steps=400, width=128, height=128)))
+        t.start()
+        seen = None
+        for _ in range(200):
+            seen = self.ok(self.server.get(SD + "progress"))
+            if seen["progress"] > 0.02 and seen["current_image"]:
+                break
+            time.sleep(0.02)
+        self.assertTrue(0 < seen["progress"] < 1)
+        self.assertEqual(seen["state"]["sampling_steps"], 400)
+        png_size(picture(seen["current_image"]))
+        self.assertIsNone(self.ok(self.server.get(SD + "progress?skip_current_image=true"))["current_image"])
+        self.ok(self.server.post(SD + "interrupt"))
+        t.join(30)
+        self.assertIsInstance(self.ok(replies[0])["images"], list)
+        self.assertEqual(self.ok(self.server.get(SD + "progress"))["progress"], 0)
+
+    def test_image_to_image(self):
+        for data in (b64(png(64, 64)), "data:image/png;base64," + b64(png(64, 64))):
+            body = self.ok(self.server.post(SD + "img2img", dict(SMALL, init_images=[data], denoising_strength=0.6)))
+            self.assertIn("Denoising strength: 0.6", body["info"])
+            self.assertIsNone(body["parameters"]["init_images"])
+        for bad in ([], [""], ["$$$"], [b64(b"no picture")], [b64(png(64, 64)[:60])], None, ["http://127.0.0.1/x.png"], [5]):
+            self.refused(self.server.post(SD + "img2img", dict(SMALL, init_images=bad)), "init_images")
+
+    def test_hires(self):
+        body = self.ok(self.small(enable_hr=True, hr_scale=2, hr_upscaler="Lanczos", hr_second_pass_steps=1,
+                                  denoising_strength=0.5))
+        self.assertEqual(png_size(picture(body["images"][0])), (128, 128))
+        body = self.ok(self.small(enable_hr=True, hr_resize_x=96, hr_resize_y=96, hr_second_pass_steps=1))
+        self.assertEqual(png_size(picture(body["images"][0])), (96, 96))
+
+    def test_pictures_without_a_model(self):
+        made = self.ok(self.small())
+        info = self.ok(self.server.post(SD + "png-info", {"image": "data:image/png;base64," + made["images"][0]}))
+        self.assertEqual(info["info"], json.loads(made["info"])["infotexts"][0])
+        self.assertEqual(self.ok(self.server.post(SD + "png-info", {"image": b64(png(8, 8))}))["info"], "")
+        self.refused(self.server.post(SD + "png-info", {"image": "x"}), "image")
+        body = {"image": b64(png(32, 16)), "upscaling_resize": 2, "upscaler_1": "Lanczos"}
+        large = self.ok(self.server.post(SD + "extra-single-image", body))
+        self.assertEqual(png_size(picture(large["image"])), (64, 32))
+        several = {"imageList": [{"data": b64(png(8, 8)), "name": "a"}] * 2, "upscaling_resize": 4, "upscaler_1": "Nearest"}
+        self.assertEqual([png_size(picture(i)) for i in
+                          self.ok(self.server.post(SD + "extra-batch-images", several))["images"]], [(32, 32)] * 2)
+        self.refused(self.server.post(SD + "extra-single-image", dict(body, upscaling_resize=100)), "upscaling_resize")
+
+
+class Keepalive(Case):
+    flags = ("--keepalive", "1")
+
+    def test_blanks_come_before_the_answer(self):
+        r = self.server.post("/sdapi/v1/txt2img", dict(SMALL, steps=300, width=128, height=128))
+        self.assertEqual(r.status, 200)
+        self.assertTrue(r.data.startswith(b" "), r.data[:40])
+        self.assertEqual(len(r.json["images"]), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
