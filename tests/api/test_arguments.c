@@ -21,6 +21,7 @@ static size_t size;
 static int width, height, shape[4];
 static const int one_shape[4] = {1, 4, 1, 1};
 static const uint8_t pixels[4 * 4 * 3];
+static const char *found;
 static const float latents[4];
 
 static char *const junk = (char *)"junk";
@@ -147,6 +148,25 @@ static void free_all(int out) {
         ballast_image_read_png(&bytes, &width, NULL, "x.png", err))                                        \
     ROW(ballast_image_read_png, path, -1, BYTES | SIDES,                                                   \
         ballast_image_read_png(&bytes, &width, &height, NULL, err))                                        \
+    ROW(ballast_image_decode, rgb, -1, 0,                                                                  \
+        ballast_image_decode(NULL, &width, &height, &text, junk, 4, 0, err))                               \
+    ROW(ballast_image_decode, width, -1, BYTES | TEXT,                                                     \
+        ballast_image_decode(&bytes, NULL, &height, &text, junk, 4, 0, err))                               \
+    ROW(ballast_image_decode, height, -1, BYTES | TEXT,                                                    \
+        ballast_image_decode(&bytes, &width, NULL, &text, junk, 4, 0, err))                                \
+    ROW(ballast_image_decode, parameters, BALLAST_E_FORMAT, BYTES | SIDES,                                 \
+        ballast_image_decode(&bytes, &width, &height, NULL, junk, 4, 0, err))                              \
+    ROW(ballast_image_decode, data, -1, BYTES | SIDES | TEXT,                                              \
+        ballast_image_decode(&bytes, &width, &height, &text, NULL, 4, 0, err))                             \
+    ROW(ballast_image_resize, rgb, -1, 0, ballast_image_resize(NULL, 8, 8, pixels, 4, 4, "Box", err))      \
+    ROW(ballast_image_resize, in, -1, BYTES, ballast_image_resize(&bytes, 8, 8, NULL, 4, 4, "Box", err))   \
+    ROW(ballast_image_resize, upscaler, -1, BYTES,                                                         \
+        ballast_image_resize(&bytes, 8, 8, pixels, 4, 4, NULL, err))                                       \
+    ROW(ballast_sampler_find, sampler, -1, 0, ballast_sampler_find(NULL, &found, "Euler", err))            \
+    ROW(ballast_sampler_find, schedule, 0, 0, ballast_sampler_find(&found, NULL, "Euler", err))            \
+    ROW(ballast_sampler_find, name, -1, 0, ballast_sampler_find(&found, NULL, NULL, err))                  \
+    ROW(ballast_schedule_find, schedule, -1, 0, ballast_schedule_find(NULL, "karras", err))                \
+    ROW(ballast_schedule_find, name, -1, 0, ballast_schedule_find(&found, NULL, err))                      \
     ROW(ballast_latents_read, data, -1, 0, ballast_latents_read(NULL, shape, "x", "latents", err))         \
     ROW(ballast_latents_read, shape, -1, FLOATS, ballast_latents_read(&floats, NULL, "x", "latents", err)) \
     ROW(ballast_latents_read, path, -1, FLOATS | SHAPE,                                                    \
