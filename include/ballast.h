@@ -51,9 +51,8 @@ enum ballast_code {
     BALLAST_E_FORMAT = -3,      /* a file is damaged or not what it should be */
     BALLAST_E_UNSUPPORTED = -4, /* recognised, but not something Ballast runs */
     BALLAST_E_MEMORY = -5,      /* the system has no memory left */
-    BALLAST_E_BUDGET =
-        -6, /* the work cannot be done within the budget; the message holds the smallest that could */
-    BALLAST_E_IO = -7,        /* reading or writing failed */
+    BALLAST_E_BUDGET = -6, /* it does not work within the budget; the message holds the smallest that does */
+    BALLAST_E_IO = -7,     /* reading or writing failed */
     BALLAST_E_CANCELLED = -8, /* a callback, or ballast_cancel, asked to stop */
     BALLAST_E_NUMERIC = -9,   /* NaN or infinity in a result */
     BALLAST_E_DEVICE = -10,   /* the device or its library failed */
@@ -83,9 +82,9 @@ enum ballast_log_level { BALLAST_LOG_WARNING, BALLAST_LOG_INFO, BALLAST_LOG_DEBU
 typedef struct ballast_context_options {
     size_t struct_size;
     int threads; /* 0: the physical cores that this process may use */
-    const char
-        *isa; /* "auto": all the CPU has; "plain", "avx2", "avx512": nothing newer than that. One choice a
-                 process: that of its first context on the cpu; another one is refused later */
+    /* "auto": all the CPU has; "plain", "avx2", "avx512": nothing newer than that. One choice a process: that
+     * of its first context on the cpu; another one is refused later. */
+    const char *isa;
     const char *device;    /* "cpu"; "sim:FILE": a described machine, which plans but makes no pictures */
     const char *cache_dir; /* calibration and file hashes; NULL: $XDG_CACHE_HOME/ballast or ~/.cache/ballast;
                               "": none */
@@ -113,7 +112,7 @@ typedef struct ballast_placement_options {
     const char *budget;         /* NULL: what is free; "6G", "800M", "80%": packed weights and activations of
                                    all models together */
     const char *reserve;        /* NULL: nothing; kept free inside the budget, or of what is free */
-    double low, high;           /* -1: by size; watermarks of "balanced", fractions of the budget */
+    double low, high;           /* -1: by size; watermarks of "balanced", fractions of the memory */
     const char *never, *always; /* NULL; module names (and model types for `never`), separated by commas */
     size_t fit_check;           /* 1 */
 } ballast_placement_options;
@@ -219,7 +218,7 @@ typedef struct ballast_generate_options {
     int clip_skip;        /* 0: the model's own; N: the text encoder's Nth hidden state from the end, as
                              the program that `compat` names counts (docs/accuracy.md) */
     const char *rng;      /* "cpu": torch's CPU generator; "gpu": torch's CUDA generator */
-    const char *compat;   /* "a1111", "comfyui" or "diffusers": whose details of sampling to follow */
+    const char *compat;   /* "a1111", "comfyui" or "diffusers": whose rules to follow */
     uint64_t variation_seed;
     double variation_strength; /* 0..1 */
 
@@ -235,8 +234,8 @@ typedef struct ballast_generate_options {
     const char *hires_upscaler; /* "latent", "latent-nearest", "latent-nearest-exact", "latent-bicubic", ...,
                                    "lanczos" */
 
-    /* start from these instead of seeded noise: [latents_batch, 4, height/8, width/8], unit variance; or NULL
-     */
+    /* NULL, or what to start from instead of seeded noise: [latents_batch, channels of the model's latents,
+     * height/8, width/8], unit variance */
     const float *latents;
     int latents_batch, latents_height, latents_width;
 
@@ -297,7 +296,7 @@ typedef struct ballast_plan_options {
     size_t struct_size;
     int compare;          /* 1: a row for each mode */
     const char *sweep;    /* NULL; "2G:24G": seconds against budget; "2G:24G:45" in so many steps */
-    const char *svg_path; /* NULL; where to plot the sweep */
+    const char *svg_path; /* NULL; where to plot the sweep, in every mode, as SVG */
 } ballast_plan_options;
 
 BALLAST_API void ballast_plan_options_init(ballast_plan_options *options, size_t struct_size);

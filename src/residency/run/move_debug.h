@@ -11,8 +11,8 @@
 void bl_move_debug_decision(const bl_log *log, const bl_problem *p, const bl_plan *plan, const bl_decision *d,
                             uint64_t memory_bytes);
 
-/* The same for one move, of a plan without decisions: op is onload or drop, and `block` is named instead of
- * `low`. */
+/* The same for one move, of a plan without decisions: op is onload, drop, load or leave, and `block` is named
+ * instead of `low`. */
 void bl_move_debug_block(const bl_log *log, const bl_problem *p, const bl_plan *plan, const bl_move *v,
                          uint64_t used_bytes, uint64_t memory_bytes);
 
