@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Limits that no compiler holds: length of functions and files, banned calls, format, paths of somebody's machine;
-in documents the length of lines, and that what they name and link to is there.
+in documents the length of lines; that what documents and comments name, and documents link to, is there.
 
 Prints one line for each fault, FILE:LINE: what, and exits with 1 if there is any."""
 import glob
@@ -34,6 +34,8 @@ FORBIDDEN = {
     r"\b(?:TOD[O]|FIXM[E]|XX[X])\b": "unfinished; do it, or file an issue",
     r"^(?:<<<<<<<|>>>>>>>|=======$)": "a merge that was not resolved",
 }
+NAME = r"\b(?:bl|ballast)_\w+"
+COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 NOT_OURS = ("tests/data/", "tests/fuzz/corpus/", "src/text/clip_merges.txt")
 
 
@@ -151,12 +153,18 @@ class Names:
         for path in files:
             if path.endswith((".c", ".h", ".inc", ".txt", ".map", ".py")):
                 with open(path, encoding="utf-8") as file:
-                    self.words.update(re.findall(r"\b(?:bl|ballast)_\w+", file.read()))
+                    self.words.update(re.findall(NAME, COMMENT.sub("", file.read())))
 
-    def missing(self, line):
-        for name in re.findall(r"\b(?:bl|ballast)_[a-z0-9_]+\b(?!\*)", line):
+    def missing_words(self, line):
+        for name in re.findall(NAME + r"\b(?!\*)", line):
             if name not in self.words and not name.endswith("_"):
                 yield f"{name} is nowhere in the sources"
+
+    def is_file(self, name):
+        return any(path == name or path.endswith("/" + name) for path in self.files)
+
+    def missing(self, line):
+        yield from self.missing_words(line)
         for name in re.findall(r"(?<![\w./~$-])[\w*][\w./*-]*", re.sub(r"\w+://\S+|\]\([^)]*\)", "", line)):
             name = name.rstrip(".")
             if "*" in name:
@@ -166,11 +174,22 @@ class Names:
             elif name.split("/")[0] in self.tops and "/" in name:
                 known = os.path.exists(name)
             elif re.search(r"\w\.(?:c|h|inc|py|sh)$", name):
-                known = any(path == name or path.endswith("/" + name) for path in self.files)
+                known = self.is_file(name)
             else:
                 continue
             if not known:
                 yield f"{name} is no file of this tree"
+
+
+def faults_of_comments(text, names):
+    """Names of ours in comments. Files of others, which formulas are from, have capitals or end otherwise."""
+    for m in COMMENT.finditer(text):
+        number = text.count("\n", 0, m.start()) + 1
+        for what in names.missing_words(m.group()):
+            yield number, what
+        for name in re.findall(r"(?<![\w./])(?:[a-z]+/)*[a-z_0-9]{2,}\.(?:c|h|inc)\b", m.group()):
+            if not names.is_file(name):
+                yield number, f"{name} is no file of this tree"
 
 
 def faults_of_document(path, text, names):
@@ -221,6 +240,7 @@ def main():
         if path.endswith((".c", ".h", ".inc")):
             sources.append(path)
             faults += faults_of_source(path, text)
+            faults += faults_of_comments(text, names)
         if path.endswith(".md"):
             faults += faults_of_document(path, text, names)
         for number, what in sorted(faults):

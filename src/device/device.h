@@ -8,8 +8,8 @@
  * Nothing is allocated on the device between region_open and region_close.
  *
  * Two kinds. Where caps.host_store is false the region is host memory: pack writes a block straight into it
- * (bl_region_host). Where it is true blocks pass through host memory: pack on the LOAD stream, then copy on
- * the COPY stream.
+ * (bl_device_region_host). Where it is true blocks pass through host memory: pack on the LOAD stream, then
+ * copy on the COPY stream.
  *
  * Threads: one thread uses a device at a time. Streams order work: what is put on one stream happens in
  * order, and different streams only wait for each other through events. Putting work on a stream does not

@@ -1,6 +1,6 @@
 /* oneDNN behind a few functions. All that differs between its API 2 and its API 3 is in dnnl_versions.c.
  *
- * Weights are packed by us (pack.h) into the layout that oneDNN asks for; the layout is asked for once, with
+ * Weights are packed by us (pack.c) into the layout that oneDNN asks for; the layout is asked for once, with
  * a shape that does not depend on the picture, and every primitive is then made for that layout. */
 #ifndef BALLAST_DEVICE_CPU_DNNL_API_H
 #define BALLAST_DEVICE_CPU_DNNL_API_H

@@ -73,7 +73,7 @@ void waits_event(struct api *api, const struct event *event);
 int waits_start(struct api *api);
 void waits_stop(struct api *api);
 
-/* ---- naming.c: names of samplers and the like */
+/* ---- sdapi_lists.c: names of samplers and the like */
 
 const char *schedule_label(const char *name);
 
