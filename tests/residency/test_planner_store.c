@@ -76,6 +76,7 @@ static void planning_is_never_worse(void **state) {
         bl_problem *p = random_small_host(&r);
         bl_offload_settings s = bl_offload_defaults();
         bl_plan *plan, *other;
+        bl_problem_set_repeats(p, false); /* else what is left for the next counts, too */
         CHECK(bl_plan_make(&plan, p, &s, &described_error));
         for (int m = 0; m < BL_OFFLOAD_AUTO; m++) {
             s.mode = (bl_offload)m;
@@ -173,7 +174,7 @@ static void a_large_model_on_a_small_machine(void **state) {
                       hosts[i], first->seconds, plan->end_seconds, bound, (double)plan->loaded_bytes / 1e9,
                       plan->load_seconds, (double)plan->moved_bytes / 1e9,
                       (double)plan->store_peak_bytes / 1e9);
-        assert_true(plan->end_seconds <= bound * (hosts[i] >= 16 ? 1.02 : 1.5));
+        assert_true(plan->end_seconds <= bound * (hosts[i] >= 16 ? 1.035 : 1.2));
         bl_plan_free(&first);
         bl_plan_free(&plan);
         bl_problem_free(&p);

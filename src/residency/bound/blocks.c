@@ -9,7 +9,7 @@ typedef struct cluster {
     double cheapest, dearest; /* copy seconds of 10^9 bytes of a block */
     double running;           /* sum of bytes x share over its blocks */
     double before, after;     /* share of the pass's compute before its first block and after its last */
-    double largest_share;     /* of one of its blocks */
+    double smallest_share, largest_share; /* of one of its blocks */
 } cluster;
 
 static double fastest_block(const bl_problem_phase *f, int block) {
@@ -58,7 +58,8 @@ static int make_clusters(const bl_program *l, int section, int limit, cluster *o
         all += fastest_block(f, b);
     }
     for (int c = 0, b = 0; c < count; c++) {
-        cluster x = {.smallest = INFINITY, .cheapest = INFINITY, .before = before};
+        cluster x = {
+            .smallest = INFINITY, .cheapest = INFINITY, .before = before, .smallest_share = INFINITY};
         for (; b < end[c]; b++) {
             double bytes = (double)m->blocks[b].bytes / bl_unit,
                    rate = bring_seconds(l, &m->blocks[b]) / bytes;
@@ -69,6 +70,7 @@ static int make_clusters(const bl_program *l, int section, int limit, cluster *o
             x.cheapest = fmin(x.cheapest, rate);
             x.dearest = fmax(x.dearest, rate);
             x.running += share * bytes;
+            x.smallest_share = fmin(x.smallest_share, share);
             x.largest_share = fmax(x.largest_share, share);
             before += share;
         }
@@ -87,12 +89,19 @@ enum {
     block_early,  /* copied in the section for uses after it */
     block_after,  /* copied between the section and the next one, which runs the same module */
     block_cover,  /* seconds of compute beside copies of the cluster */
-    block_kinds
+    block_stored, /* of what is kept without a load, what the store has while it runs; of that tier alone */
+    block_kinds_file,
+    block_kinds_device = block_stored
 };
+
+/* Of the present tier. */
+static int block_kinds(const bl_program *l) {
+    return l->tier == BL_TIER_FILE ? block_kinds_file : block_kinds_device;
+}
 
 /* Number of a cluster's first column. */
 static int block_column(const bl_program *l, int section, int c) {
-    return l->block_first[l->tier][section] + c * block_kinds;
+    return l->block_first[l->tier][section] + c * block_kinds(l);
 }
 
 /* Seconds of a section in which no copy is under way. */
@@ -116,16 +125,28 @@ static int same_next(const bl_program *l, int i) {
 static void block_columns(bl_program *l, int i, const cluster *clusters) {
     const bl_problem *p = l->p;
     l->block_first[l->tier][i] = bl_lp_columns(
-        &l->lp, l->cluster_count[l->tier][i] * block_kinds + 1 + p->module_count, 0, longest(p));
+        &l->lp, l->cluster_count[l->tier][i] * block_kinds(l) + 1 + p->module_count, 0, longest(p));
     double *high = l->lp.high, passes = p->phases[i].passes;
     for (int c = 0; c < l->cluster_count[l->tier][i] && !l->lp.no_memory; c++) {
         int at = block_column(l, i, c);
         double bytes = clusters[c].bytes;
         high[at + block_kept] = (passes - 1) * bytes;
+        if (l->tier == BL_TIER_FILE) {
+            high[at + block_stored] = (passes - 1) * bytes;
+        }
         high[at + block_entry] = high[at + block_exit] = high[at + block_early] = high[at + block_after] =
             bytes;
         high[at + block_copied] = passes * bytes;
     }
+}
+
+/* Of a module, in units. */
+static double smallest_block(const bl_problem *p, int module) {
+    double least = INFINITY;
+    for (int b = 0; b < p->modules[module].block_count; b++) {
+        least = fmin(least, (double)p->modules[module].blocks[b].bytes / bl_unit);
+    }
+    return least;
 }
 
 /* Adds value x the sum of one kind of column over the clusters to the row. */
@@ -178,6 +199,41 @@ static void block_rows(bl_program *l, int i, const cluster *clusters) {
     }
 }
 
+/* What lies on the device and in the store at the same time: what is copied, and what the store keeps while
+ * it runs.
+ */
+static void add_twice(bl_program *l, int i, const cluster *clusters, double all) {
+    int count = l->cluster_count[BL_TIER_FILE][i];
+    for (int c = 0; c < count; c++) {
+        bl_lp_add(&l->lp, block_column(l, i, c) + block_stored, clusters[c].smallest_share);
+    }
+    l->tier = BL_TIER_DEVICE;
+    for (int c = 0; c < count; c++) {
+        bl_lp_add(&l->lp, block_column(l, i, c) + block_cover, clusters[c].smallest / all);
+    }
+    for (int k = 0; k < l->p->module_count; k++) {
+        if (k != l->p->phases[i].module) {
+            bl_lp_add(&l->lp, column_other(l, i, k), smallest_block(l->p, k) / all);
+        }
+    }
+    l->tier = BL_TIER_FILE;
+}
+
+/* Kept without a load and not on the device all the while: the store has it, from the run before its next
+ * copy on. */
+static void stored_rows(bl_program *l, int i) {
+    for (int c = 0; c < l->cluster_count[BL_TIER_FILE][i]; c++) {
+        int file = block_column(l, i, c);
+        l->tier = BL_TIER_DEVICE;
+        int device = block_column(l, i, c);
+        l->tier = BL_TIER_FILE;
+        bl_lp_row(&l->lp, 0, INFINITY);
+        bl_lp_add(&l->lp, file + block_stored, 1);
+        bl_lp_add(&l->lp, file + block_kept, -1);
+        bl_lp_add(&l->lp, device + block_kept, 1);
+    }
+}
+
 /* The room at each moment of compute, averaged over its time: beside what is kept lie, whole, the block that
  * runs and the one that is copied. */
 static void whole_rows(bl_program *l, int i, const cluster *clusters) {
@@ -206,16 +262,15 @@ static void whole_rows(bl_program *l, int i, const cluster *clusters) {
             continue;
         }
         bl_lp_add(lp, column(l, col_stay, i, k), f->passes);
-        double least = INFINITY;
-        for (int b = 0; b < p->modules[k].block_count; b++) {
-            least = fmin(least, (double)p->modules[k].blocks[b].bytes / bl_unit);
-        }
         if (p->async_copy) {
-            bl_lp_add(lp, column_other(l, i, k), least / all);
+            bl_lp_add(lp, column_other(l, i, k), smallest_block(p, k) / all);
         }
     }
     if (p->has_store && l->tier == BL_TIER_DEVICE) {
         bl_lp_add(lp, column_ahead(l, i), 1);
+    }
+    if (l->tier == BL_TIER_FILE) {
+        add_twice(l, i, clusters, all);
     }
     if (p->async_copy) {
         bl_lp_row(lp, f->passes * all, INFINITY); /* compute runs beside a copy, or none is under way */
@@ -301,7 +356,7 @@ void bl_bound_block_rows(bl_program *l) {
     cluster clusters[2 * clusters_most];
     int sections = 0;
     for (int i = 0; i < p->phase_count; i++) {
-        sections += must_stream(l, i);
+        sections += l->tier == BL_TIER_FILE ? l->cluster_count[BL_TIER_DEVICE][i] > 0 : must_stream(l, i);
     }
     int limit = sections * clusters_most > clusters_in_all ? clusters_in_all / sections : clusters_most;
     limit = limit > 8 ? limit : 8;
@@ -320,6 +375,7 @@ void bl_bound_block_rows(bl_program *l) {
                 copy_rows(l, i, clusters);
             }
             if (l->tier == BL_TIER_FILE) {
+                stored_rows(l, i);
                 loading_row(l, i, clusters);
             }
         }

@@ -1,5 +1,6 @@
 #include "residency/plan/homes.h"
 
+#include "residency/plan/passage.h"
 #include "residency/plan/spread.h"
 
 #include <math.h>
@@ -53,57 +54,11 @@ static int next_streamed(const chooser *c, int from) {
     return found ? (int)(found - c->pin) : n;
 }
 
-/* A streamed block in the window, from its copy to the end of its run. */
-typedef struct passing {
-    uint64_t low, high;
-    double end; /* of its run */
-} passing;
-
-enum { passing_most = 24 };
-
-/* The window and the blocks in it, by address. */
-typedef struct passage {
-    uint64_t bytes;
-    passing in[passing_most];
-    int count;
-} passage;
-
-static void leave(passage *w, double now) {
-    int left = 0;
-    for (int i = 0; i < w->count; i++) {
-        if (w->in[i].end > now) {
-            w->in[left++] = w->in[i];
-        }
-    }
-    w->count = left;
-}
-
-/* The lowest place, at its upper end if that is the window's: as the pager does. Returns the item's number,
- * -1 if there is no place. */
-static int enter(passage *w, uint64_t bytes) {
-    uint64_t low = 0;
-    if (w->count == passing_most) {
-        return -1;
-    }
-    for (int i = 0; i <= w->count; i++) {
-        uint64_t high = i < w->count ? w->in[i].low : w->bytes;
-        if (high - low >= bytes) {
-            low = i == w->count && low > 0 ? high - bytes : low;
-            memmove(w->in + i + 1, w->in + i, (size_t)(w->count - i) * sizeof *w->in);
-            w->in[i] = (passing){low, low + bytes, INFINITY};
-            w->count++;
-            return i;
-        }
-        low = i < w->count ? w->in[i].high : low;
-    }
-    return -1;
-}
-
 /* Seconds of a pass, in the long run, with these residents: streamed blocks share what they leave of the
  * room. INFINITY when one does not fit there, or as soon as it is seen that it takes `limit` or longer. */
 static double pass_seconds(chooser *c, double limit) {
     const bl_problem_module *m = c->m;
-    passage w = {.bytes = c->room - c->pinned};
+    bl_passage w = {.bytes = c->room - c->pinned};
     double compute = 0, copy = 0, began = INFINITY;
     int n = m->block_count;
     for (int pass = 0; pass < passes_walked; pass++) {
@@ -117,15 +72,12 @@ static double pass_seconds(chooser *c, double limit) {
             if (x->bytes > w.bytes) {
                 return INFINITY;
             }
-            leave(&w, copy);
-            int at = enter(&w, x->bytes);
+            bl_passage_leave(&w, copy);
+            int at = bl_passage_enter(&w, x->bytes);
             while (at < 0) { /* once the next of them has run */
-                copy = INFINITY;
-                for (int i = 0; i < w.count; i++) {
-                    copy = w.in[i].end < copy ? w.in[i].end : copy;
-                }
-                leave(&w, copy);
-                at = enter(&w, x->bytes);
+                copy = bl_passage_next(&w);
+                bl_passage_leave(&w, copy);
+                at = bl_passage_enter(&w, x->bytes);
                 c->work++;
             }
             copy = (c->p->async_copy ? copy : compute) + x->copy_seconds;

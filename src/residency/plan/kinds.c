@@ -1,7 +1,9 @@
 #include "residency/plan/kinds.h"
 
-#include "residency/plan/spread.h"
+#include "residency/plan/split.h"
+#include "residency/plan/store.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,11 +12,15 @@ typedef struct kinds_work {
     const bl_problem *p;
     const bl_problem_module *m;
     const int *levels;
-    uint64_t region, window, store, ring; /* bytes; `store` without the ring */
-    uint8_t *stays, *file;                /* [block_count] so far: on the device; out of the file */
-    uint8_t *chosen, *more;               /* [block_count] */
-    uint64_t top;                         /* residents lie above it */
+    uint64_t region;
+    int seed;
+    uint8_t *kind, *last; /* [block_count] of this phase and of the one before */
+    uint64_t top;         /* residents lie above it */
 } kinds_work;
+
+/* What choosing for a phase may cost: changes that are looked into, blocks walked over; and how many of
+ * bl_homes' units such a block is. */
+static const long changes_most = 1500, work_most = 60000, walk_weight = 4;
 
 void bl_kinds_free(bl_kinds *k) {
     bl_homes_free(&k->homes);
@@ -32,74 +38,70 @@ static uint64_t arena_of(const kinds_work *w, int phase) {
     return w->p->phases[phase].levels[w->levels[phase]].arena_bytes;
 }
 
-/* Of what does not stay on the device, what comes out of the file: all that there is no room for. What is
- * larger than the ring does not. */
-static int choose_file(kinds_work *w, const double *seconds, uint64_t room, bl_error *err) {
-    const bl_problem_module *m = w->m;
-    uint64_t kept = 0;
-    for (int b = 0; b < m->block_count; b++) {
-        w->chosen[b] = !w->stays[b] && m->blocks[b].bytes <= w->ring;
-        kept += !w->stays[b] && !w->chosen[b] ? m->blocks[b].bytes : 0;
+/* The smallest hole in the store from `low` on that a block fits; its end, or 0. */
+static uint64_t hole_end(const kinds_work *w, const uint64_t *shelf, uint64_t low, uint64_t bytes) {
+    uint64_t best = 0, best_room = UINT64_MAX, at = w->p->host_bytes;
+    while (at > low) { /* from the end down: what lies next below `at` */
+        uint64_t below = low, next = low;
+        for (int b = 0; b < w->m->block_count; b++) {
+            uint64_t end = shelf[b] == BL_NOWHERE ? 0 : shelf[b] + w->m->blocks[b].bytes;
+            if (end && end <= at && end >= below) {
+                below = end;
+                next = shelf[b];
+            }
+        }
+        if (at - below >= bytes && at - below < best_room) {
+            best = at;
+            best_room = at - below;
+        }
+        at = next;
     }
-    int rc = bl_spread_among(w->file, m, seconds, w->chosen, bl_kinds_less(room, kept), true, err);
-    for (int b = 0; b < m->block_count; b++) {
-        w->file[b] = w->chosen[b] && !w->file[b];
-    }
-    return rc;
+    return best;
 }
 
-/* As much as there is room for stays on the device, too, of what comes out of the file or of what the store
- * keeps. */
-static int choose_stays(kinds_work *w, const double *seconds, uint64_t room, bool of_file, bl_error *err) {
-    const bl_problem_module *m = w->m;
-    for (int b = 0; b < m->block_count; b++) {
-        w->chosen[b] = !w->stays[b] && w->file[b] == of_file;
+/* Places in the store for what it keeps beside the ring: what lies there already stays where it is, and the
+ * largest of the others choose first. False when one finds none. */
+static bool lay_beside(const kinds_work *w, uint64_t *shelf, uint64_t ring) {
+    for (int b = 0; b < w->m->block_count; b++) {
+        uint64_t at = w->m->blocks[b].stored_at;
+        shelf[b] = w->kind[b] == BL_KIND_STORE && at != BL_NOWHERE && at >= ring ? at : BL_NOWHERE;
     }
-    int rc = bl_spread_among(w->more, m, seconds, w->chosen, bl_kinds_less(room, bl_kinds_bytes(m, w->stays)),
-                             false, err);
-    for (int b = 0; b < m->block_count && !rc; b++) {
-        w->stays[b] |= w->more[b];
-        w->file[b] &= !w->more[b];
+    for (;;) {
+        int most = -1;
+        for (int b = 0; b < w->m->block_count; b++) {
+            if (w->kind[b] == BL_KIND_STORE && shelf[b] == BL_NOWHERE &&
+                (most < 0 || w->m->blocks[b].bytes > w->m->blocks[most].bytes)) {
+                most = b;
+            }
+        }
+        uint64_t end = most < 0 ? 0 : hole_end(w, shelf, ring, w->m->blocks[most].bytes);
+        if (!end) {
+            return most < 0;
+        }
+        shelf[most] = end - w->m->blocks[most].bytes;
     }
-    return rc;
 }
 
-/* What the phase adds. The first one has the least room: what is larger than the window stays, of the rest
- * what the device holds of what it and the store can keep; the store keeps what it can of the others. Where
- * there is more room later, what came out of the file has it first. False in *fits when a block is too large
- * for what is left for it. */
-static int choose(bool *fits, kinds_work *w, int phase, bool first, bl_error *err) {
-    const bl_problem_module *m = w->m;
-    const double *seconds = w->p->phases[phase].levels[w->levels[phase]].block_seconds;
-    uint64_t all = bl_kinds_less(w->region, arena_of(w, phase)), room = bl_kinds_less(all, w->window);
-    for (int b = 0; b < m->block_count && first; b++) {
-        w->stays[b] = m->blocks[b].bytes > w->window;
-    }
-    int rc = first ? choose_file(w, seconds, bl_kinds_less(room, bl_kinds_bytes(m, w->stays)) + w->store, err)
-                   : choose_stays(w, seconds, room, true, err);
-    rc = rc ? rc : choose_stays(w, seconds, room, false, err);
-    rc = rc || !first ? rc : choose_file(w, seconds, w->store, err);
-    uint64_t left = bl_kinds_less(all, bl_kinds_bytes(m, w->stays)), shelf = 0;
-    for (int b = 0; b < m->block_count; b++) {
-        *fits = *fits && (w->stays[b] || m->blocks[b].bytes <= left);
-        shelf += w->stays[b] || w->file[b] ? 0 : m->blocks[b].bytes;
-    }
-    *fits = *fits && bl_kinds_bytes(m, w->stays) <= all && (!first || shelf <= w->p->host_bytes);
-    return rc;
-}
-
-/* Places in the store for what neither stays on the device nor comes out of the file, from its end down. */
+/* Places in the store for what neither stays on the device nor comes out of the file; anew, from its end
+ * down, where what lies there is in the way. */
 static int write_shelf(bl_kinds *k, const kinds_work *w, int module, bl_error *err) {
     size_t n = (size_t)w->m->block_count;
-    uint64_t top = w->p->host_bytes;
-    k->shelf[module] = malloc(n * sizeof *k->shelf[module]);
-    if (!k->shelf[module]) {
-        return bl_fail_memory(err, "the planner's residents", n * sizeof *k->shelf[module]);
+    uint64_t ring = w->p->host_bytes, top = ring, *shelf = malloc(n * sizeof *shelf);
+    k->shelf[module] = shelf;
+    if (!shelf) {
+        return bl_fail_memory(err, "the planner's residents", n * sizeof *shelf);
     }
     for (size_t b = 0; b < n; b++) {
-        bool here = !w->stays[b] && !w->file[b];
-        top -= here ? w->m->blocks[b].bytes : 0;
-        k->shelf[module][b] = here ? top : BL_NOWHERE;
+        ring -= w->kind[b] == BL_KIND_STORE ? w->m->blocks[b].bytes : 0;
+    }
+    if (!lay_beside(w, shelf, ring)) {
+        for (size_t b = 0; b < n; b++) {
+            top -= w->kind[b] == BL_KIND_STORE ? w->m->blocks[b].bytes : 0;
+            shelf[b] = w->kind[b] == BL_KIND_STORE ? top : BL_NOWHERE;
+        }
+    }
+    for (int i = 0; i < w->p->phase_count; i++) {
+        k->ring[i] = w->p->phases[i].module == module ? ring : k->ring[i];
     }
     return 0;
 }
@@ -112,30 +114,55 @@ static int write_phase(bl_kinds *k, kinds_work *w, int module, int phase, bl_err
     if (!k->homes.pin[phase] || !k->pass[phase] || !k->load[phase]) {
         return bl_fail_memory(err, "the planner's residents", 2 * n * sizeof *k->load[phase]);
     }
-    memcpy(k->homes.pin[phase], w->stays, n);
     for (size_t b = 0; b < n; b++) {
         const bl_problem_block *x = &w->m->blocks[b];
-        if (w->stays[b] && k->homes.home[module][b] == BL_NOWHERE) {
+        bool stays = w->kind[b] == BL_KIND_DEVICE, file = w->kind[b] == BL_KIND_FILE;
+        k->homes.pin[phase][b] = stays;
+        if (stays && k->homes.home[module][b] == BL_NOWHERE) {
             w->top -= x->bytes;
             k->homes.home[module][b] = w->top;
         }
         k->pass[phase][b] = k->shelf[module][b] == BL_NOWHERE;
-        k->load[phase][b] = w->file[b] || x->stored_at == BL_NOWHERE ? x->load_seconds : 0;
-        k->load[phase][n + b] = w->file[b] ? x->load_seconds : 0;
+        k->load[phase][b] = file || x->stored_at == BL_NOWHERE ? x->load_seconds : 0;
+        k->load[phase][n + b] = file ? x->load_seconds : 0;
     }
     k->homes.window[phase] = w->top;
     return 0;
 }
 
+/* What the phase adds to what those with less room have on the device. */
+static int add_phase(bl_kinds *k, kinds_work *w, int module, int phase, bool first, bl_error *err) {
+    const bl_problem_level *level = &w->p->phases[phase].levels[w->levels[phase]];
+    long work = changes_most * w->m->block_count;
+    bl_split split = {.p = w->p,
+                      .m = w->m,
+                      .seconds = level->block_seconds,
+                      .room = bl_kinds_less(w->region, level->arena_bytes),
+                      .host = w->p->host_bytes,
+                      .less = first ? NULL : w->last,
+                      .seed = w->seed,
+                      .work = work < work_most ? work : work_most};
+    double pass;
+    long spent = 0;
+    int rc = bl_split_choose(w->kind, &pass, &spent, &split, err);
+    k->work += walk_weight * spent;
+    k->fits = k->fits && pass < INFINITY;
+    if (rc || !k->fits) {
+        return rc;
+    }
+    rc = first ? write_shelf(k, w, module, err) : 0;
+    rc = rc ? rc : write_phase(k, w, module, phase, err);
+    memcpy(w->last, w->kind, (size_t)w->m->block_count);
+    return rc;
+}
+
 static int find_module(bl_kinds *k, kinds_work *w, int module, bl_error *err) {
     w->m = &w->p->modules[module];
     size_t n = (size_t)w->m->block_count;
-    w->stays = calloc(n, 1);
-    w->file = calloc(n, 1);
-    w->chosen = calloc(n, 1);
-    w->more = calloc(n, 1);
+    w->kind = malloc(n);
+    w->last = malloc(n);
     k->homes.home[module] = malloc(n * sizeof *k->homes.home[module]);
-    int rc = w->stays && w->file && w->chosen && w->more && k->homes.home[module]
+    int rc = w->kind && w->last && k->homes.home[module]
                  ? 0
                  : bl_fail_memory(err, "the planner's residents", n * sizeof *k->homes.home[module]);
     for (size_t b = 0; b < n && !rc; b++) {
@@ -143,33 +170,24 @@ static int find_module(bl_kinds *k, kinds_work *w, int module, bl_error *err) {
     }
     w->top = w->region;
     bool first = true;
-    for (int i = rc ? -1 : bl_homes_next_tighter(w->p, w->levels, module, -1); i >= 0 && !rc;
+    for (int i = rc ? -1 : bl_homes_next_tighter(w->p, w->levels, module, -1); i >= 0 && !rc && k->fits;
          i = bl_homes_next_tighter(w->p, w->levels, module, i)) {
-        rc = choose(&k->fits, w, i, first, err);
-        if (rc || !k->fits) {
-            break;
-        }
-        rc = first ? write_shelf(k, w, module, err) : 0;
-        rc = rc ? rc : write_phase(k, w, module, i, err);
+        rc = add_phase(k, w, module, i, first, err);
         first = false;
     }
-    free(w->stays);
-    free(w->file);
-    free(w->chosen);
-    free(w->more);
+    free(w->kind);
+    free(w->last);
     return rc;
 }
 
-int bl_kinds_find(bl_kinds *out, const bl_problem *p, const int *levels, uint64_t region_bytes,
-                  uint64_t window_bytes, uint64_t ring_bytes, bl_error *err) {
-    kinds_work w = {.p = p,
-                    .levels = levels,
-                    .region = region_bytes,
-                    .window = window_bytes,
-                    .ring = ring_bytes,
-                    .store = bl_kinds_less(p->host_bytes, ring_bytes)};
+int bl_kinds_find(bl_kinds *out, const bl_problem *p, const int *levels, uint64_t region_bytes, int seed,
+                  bl_error *err) {
+    kinds_work w = {.p = p, .levels = levels, .region = region_bytes, .seed = seed};
     memset(out, 0, sizeof *out);
     out->fits = true;
+    for (int i = 0; i < p->phase_count; i++) {
+        out->ring[i] = bl_store_usual_ring(p);
+    }
     for (int m = 0; m < p->module_count && out->fits; m++) {
         int i = bl_homes_next_tighter(p, levels, m, -1);
         if (i < 0 || p->modules[m].bytes <= bl_kinds_less(region_bytes, arena_of(&w, i))) {

@@ -13,8 +13,11 @@ typedef struct bl_kinds {
     uint8_t *pass[BL_PROBLEM_PHASES];    /* [block_count] of the phase's module: 1: not of the second kind */
     double *load[BL_PROBLEM_PHASES]; /* [2 * block_count] seconds of loads to expect, as bl_store_options has
                                         them */
-    bool any;                        /* some module has such blocks */
-    bool fits;                       /* false: there is not enough left for what is under way */
+    uint64_t
+        ring[BL_PROBLEM_PHASES]; /* bytes of the store that the phase's module leaves for the third kind */
+    long work;                   /* what choosing cost, in the unit of bl_homes */
+    bool any;                    /* some module has such blocks */
+    bool fits;                   /* false: there is not enough left for what is under way */
 } bl_kinds;
 
 static inline uint64_t bl_kinds_less(uint64_t a, uint64_t b) {
@@ -30,12 +33,12 @@ static inline uint64_t bl_kinds_bytes(const bl_problem_module *m, const uint8_t 
     return sum;
 }
 
-/* `levels`: the arena level of each phase. `window_bytes` of the device and `ring_bytes` of the store are
- * left for what is under way. A module that fits the room of all its phases is left alone: NULL for these. */
-int bl_kinds_find(bl_kinds *out, const bl_problem *p, const int *levels, uint64_t region_bytes,
-                  uint64_t window_bytes, uint64_t ring_bytes, bl_error *err);
+/* `levels`: the arena level of each phase. Other seeds give other choices that are about as good. A module
+ * that fits the room of all its phases is left alone: NULL for these. */
+int bl_kinds_find(bl_kinds *out, const bl_problem *p, const int *levels, uint64_t region_bytes, int seed,
+                  bl_error *err);
 /* The same for all modules together: residents of all phases, blocks that the store keeps throughout, and
- * others. */
+ * others. `window_bytes` of the device and `ring_bytes` of the store are left for what is under way. */
 int bl_kinds_everywhere(bl_kinds *out, const bl_problem *p, const int *levels, uint64_t region_bytes,
                         uint64_t window_bytes, uint64_t ring_bytes, bl_error *err);
 void bl_kinds_free(bl_kinds *k);

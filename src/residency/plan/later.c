@@ -131,11 +131,15 @@ static void take_over(bl_later *l, bl_later_step *x, const bl_plan *plan) {
     }
 }
 
-int bl_later_worth(double *worth, bl_later *l, const bl_plan *plan, const bl_pager_options *o,
-                   bl_error *err) {
+int bl_later_worth(double *worth, bl_later *l, const bl_plan *plan, const bl_pager_options *o, double least,
+                   double limit, bl_error *err) {
     *worth = plan->end_seconds;
     for (int i = 0; i < l->count; i++) {
         bl_later_step *x = &l->steps[i];
+        if (*worth + (l->count - i) * least > limit) {
+            *worth += (l->count - i) * least;
+            return 0;
+        }
         take_over(l, x, plan);
         const bl_plan *levels = x->again ? l->levels : x->levels;
         bl_pager_options others = {

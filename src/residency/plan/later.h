@@ -32,8 +32,11 @@ void bl_later_close(bl_later *l);
 int bl_later_walk(bl_plan **out, bl_later *l, const bl_problem *p, const bl_plan *levels, bool reopen,
                   uint64_t region_bytes, const bl_pager_options *o, bl_error *err);
 
-/* Seconds of the plan and of those after it, by their likelihoods, planned in the same way. */
-int bl_later_worth(double *worth, bl_later *l, const bl_plan *plan, const bl_pager_options *o, bl_error *err);
+/* Seconds of the plan and of those after it, by their likelihoods, planned in the same way. Where each of
+ * them takes `least` seconds at the least, and it is seen from that that all take more than `limit`, more
+ * than that. */
+int bl_later_worth(double *worth, bl_later *l, const bl_plan *plan, const bl_pager_options *o, double least,
+                   double limit, bl_error *err);
 
 /* What no plan is worth less than, where not just the same follows. `alone`: the least of the plan's own
  * seconds. `fine`: by the finer bound. */

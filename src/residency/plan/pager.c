@@ -53,7 +53,7 @@ static int pager_open(pager *g, bl_plan *plan, const bl_problem *p, const bl_pag
     g->p = p;
     g->plan = plan;
     g->o = o;
-    g->arrivals.ring_bytes = o->store.ring_bytes;
+    g->arrivals.ring_bytes = bl_store_ring(&o->store, 0);
     int rc = bl_builder_open(&g->b, p, plan, err);
     if (rc) {
         return rc;
@@ -94,6 +94,7 @@ static int enter(pager *g, bl_error *err) {
     }
     if (g->run == p->phases[g->phase].first_run) {
         g->quiet = false;
+        g->arrivals.ring_bytes = bl_store_ring(&g->o->store, g->phase);
         return bl_builder_clear_below(&g->b, g->plan->phases[g->phase].arena_bytes, g->run - 1, err);
     }
     return 0;

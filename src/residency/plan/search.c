@@ -50,7 +50,8 @@ int bl_search_candidate(bl_search *s, const char *method, bl_pager_options o, bl
     if (plan->reopen && s->p->generation_count == 1) {
         plan->region_bytes = plan->peak_bytes; /* nothing lies above: the region is opened no larger */
     }
-    rc = bl_later_worth(&worth, &s->later, plan, &o, err);
+    double limit = s->best && s->p->has_store && bl_problem_repeats(s->p) ? s->worth : INFINITY;
+    rc = bl_later_worth(&worth, &s->later, plan, &o, s->next_bound, limit, err);
     if (rc) {
         bl_plan_free(&plan);
         return rc;
@@ -127,9 +128,8 @@ static int try_homes(bl_search *s, bl_error *err) {
     for (int i = 0; i < s->p->phase_count; i++) {
         levels[i] = s->levels->phases[i].level;
     }
-    long last = 0;
-    for (int seed = 1;
-         !rc && !bl_search_within(s, bl_search_good) && s->later.work + last <= bl_search_work_most; seed++) {
+    long last = 0, most = s->best->load_count ? bl_search_store_work : bl_search_work_most;
+    for (int seed = 1; !rc && !bl_search_within(s, bl_search_good) && s->later.work + last <= most; seed++) {
         bl_homes homes;
         rc = bl_homes_find(&homes, s->p, levels, s->region_bytes, seed, err);
         if (rc || !homes.any) {
@@ -167,8 +167,8 @@ static int try_modes(bl_search *s, bl_error *err) {
         }
         plan->mode = BL_OFFLOAD_AUTO;
         double worth = plan->end_seconds, best = s->best->end_seconds;
-        if (s->p->generation_count > 1) { /* what is left for others counts */
-            rc = bl_later_worth(&worth, &s->later, plan, &s->usual, err);
+        if (s->p->generation_count > 1 || s->p->has_store) { /* what is left for others counts */
+            rc = bl_later_worth(&worth, &s->later, plan, &s->usual, 0, INFINITY, err);
             best = s->worth;
         }
         if (!rc && worth < best * (1 - 1e-4)) {

@@ -10,7 +10,8 @@ enum { bl_search_windows = 7 };
 
 /* What the planner spends on one problem is counted and not timed, so that the same problem always gets the
  * same plan. The unit is what bl_homes_find counts. */
-static const long bl_search_spread_work = 900000, bl_search_work_most = 3500000;
+static const long bl_search_spread_work = 900000, bl_search_work_most = 3500000,
+                  bl_search_store_work = 2200000;
 
 /* Near enough not to look further, and not to give residents homes. */
 static const double bl_search_near = 1.01, bl_search_good = 1.02;

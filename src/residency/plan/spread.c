@@ -1,5 +1,6 @@
 #include "residency/plan/spread.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,13 +27,13 @@ static uint64_t diffuse(uint8_t *pin, const bl_problem_module *m, const double *
     return pinned;
 }
 
-void bl_spread(uint8_t *pin, const bl_problem_module *m, const double *block_seconds, uint64_t room,
-               uint64_t window) {
+/* `window` as diffuse has it. */
+static void spread(uint8_t *pin, const bl_problem_module *m, const double *block_seconds, uint64_t room,
+                   uint64_t limit, double window) {
     memset(pin, 1, (size_t)m->block_count);
     if (m->bytes <= room) {
         return;
     }
-    uint64_t limit = room > window ? room - window : 0;
     double total = 0, low = 0, high = 8.0 * (double)m->bytes;
     for (int b = 0; b < m->block_count; b++) {
         total += block_seconds[b];
@@ -41,15 +42,20 @@ void bl_spread(uint8_t *pin, const bl_problem_module *m, const double *block_sec
      */
     for (int i = 0; i < 24; i++) {
         double middle = (low + high) / 2;
-        if (diffuse(pin, m, block_seconds, total, middle, (double)window) <= limit) {
+        if (diffuse(pin, m, block_seconds, total, middle, window) <= limit) {
             high = middle;
         } else {
             low = middle;
         }
     }
-    if (diffuse(pin, m, block_seconds, total, high, (double)window) > limit) {
+    if (diffuse(pin, m, block_seconds, total, high, window) > limit) {
         memset(pin, 0, (size_t)m->block_count);
     }
+}
+
+void bl_spread(uint8_t *pin, const bl_problem_module *m, const double *block_seconds, uint64_t room,
+               uint64_t window) {
+    spread(pin, m, block_seconds, room, room > window ? room - window : 0, (double)window);
 }
 
 /* Whole blocks leave some room: the largest that still fit stay, too. */
@@ -92,7 +98,7 @@ int bl_spread_among(uint8_t *pin, const bl_problem_module *m, const double *bloc
     memset(pin, 0, n);
     if (!rc && few.block_count) {
         share[0] += skipped;
-        bl_spread(few_pin, &few, share, room, 0);
+        spread(few_pin, &few, share, room, room, INFINITY);
         for (size_t b = 0, k = 0; b < n; b++) {
             pin[b] = candidates[b] ? few_pin[k++] : 0;
             room -= pin[b] ? m->blocks[b].bytes : 0;

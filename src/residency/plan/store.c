@@ -38,9 +38,11 @@ typedef struct filler {
     int first[BL_PROBLEM_MODULES]; /* where a module's blocks begin */
     int block_count;
     bl_space space;
-    uint64_t ring; /* bytes of it */
-    int emitted;   /* moves that are in the plan again */
-    int last;      /* the move behind which the last load stands */
+    uint64_t held_bytes; /* of what it has */
+    uint64_t ring;       /* bytes of it */
+    int emitted;         /* moves that are in the plan again */
+    double soon;         /* seconds of a pass of the phase at hand */
+    int last;            /* the move behind which the last load stands */
 } filler;
 
 /* Items [first, last) of the space that make way for a block. */
@@ -170,6 +172,7 @@ static int filler_open(filler *g, bl_plan *plan, const bl_problem *p, const bl_s
                 .at = x->stored_at, .last = -1, .use = -1, .last_use = -1, .begins = begins, .ends = begins};
             if (x->stored_at != BL_NOWHERE) {
                 bl_space_insert(&g->space, (bl_space_item){x->stored_at, x->bytes, m, b});
+                g->held_bytes += x->bytes;
             }
         }
     }
@@ -192,19 +195,32 @@ static double price_of(const shelf *x, double load_seconds, double now) {
     return load_seconds / (seconds > 1e-9 ? seconds : 1e-9);
 }
 
-/* The items that reach into [offset, offset + bytes). */
-static gap gap_at(const filler *g, uint64_t offset, uint64_t bytes, double now) {
+/* Whether a block's place among those that are kept is another one. */
+static bool has_shelf(const filler *g, const bl_space_item *item) {
+    const uint64_t *places = g->o->shelf ? g->o->shelf[item->module] : NULL;
+    return places && places[item->block] != BL_NOWHERE;
+}
+
+/* The items that reach into [offset, offset + bytes), of which number `first` is the first; no further than
+ * their price is `limit`. */
+static gap gap_from(const filler *g, int first, uint64_t offset, uint64_t bytes, double now, double limit) {
     const bl_space *s = &g->space;
-    gap x = {.first = bl_space_find(s, offset), .offset = offset, .after = -1};
-    for (x.last = x.first; x.last < s->count && s->items[x.last].offset < offset + bytes; x.last++) {
+    gap x = {.first = first, .offset = offset, .after = -1};
+    for (x.last = first; x.last < s->count && s->items[x.last].offset < offset + bytes && x.price <= limit;
+         x.last++) {
         const bl_space_item *item = &s->items[x.last];
         const shelf *y = shelf_of(g, item->module, item->block);
-        bool through = item->offset < g->ring && y->used; /* the ring keeps nothing */
+        /* The ring keeps nothing. */
+        bool through = item->offset < g->ring && (y->used || y->next > now + g->soon || has_shelf(g, item));
         x.price +=
             through ? 0 : price_of(y, g->p->modules[item->module].blocks[item->block].load_seconds, now);
         x.after = y->last > x.after ? y->last : x.after;
     }
     return x;
+}
+
+static gap gap_at(const filler *g, uint64_t offset, uint64_t bytes, double now) {
+    return gap_from(g, bl_space_find(&g->space, offset), offset, bytes, now, INFINITY);
 }
 
 /* The cheapest place in [low, high), of equals the one that is free soonest. False: there is none. */
@@ -221,7 +237,11 @@ static bool cheapest_place(const filler *g, uint64_t low, uint64_t high, uint64_
             if ((k && end < bytes) || offset < low || offset > high || bytes > high - offset) {
                 continue;
             }
-            gap x = gap_at(g, offset, bytes, now);
+            int at = i + 1; /* the first that reaches beyond the offset */
+            while (at > 0 && s->items[at - 1].offset + s->items[at - 1].bytes > offset) {
+                at--;
+            }
+            gap x = gap_from(g, at, offset, bytes, now, found ? out->price : INFINITY);
             if (!found || x.price < out->price || (x.price == out->price && x.after < out->after)) {
                 *out = x;
                 found = true;
@@ -256,6 +276,7 @@ static int load(filler *g, const bl_move *v, const gap *x, bl_error *err) {
                                         .why = BL_WHY_LATER},
                               err);
         shelf_of(g, item.module, item.block)->at = BL_NOWHERE;
+        g->held_bytes -= item.bytes;
         bl_space_remove(&g->space, x->first);
     }
     if (!rc) {
@@ -270,13 +291,23 @@ static int load(filler *g, const bl_move *v, const gap *x, bl_error *err) {
                               err);
     }
     bl_space_insert(&g->space, (bl_space_item){x->offset, block_of(g, v)->bytes, v->module, v->block});
+    g->held_bytes += block_of(g, v)->bytes;
     shelf_of(g, v->module, v->block)->at = x->offset;
     return rc;
 }
 
+static int phase_of(const filler *g, const bl_move *v) {
+    return v->before < g->p->run_count ? bl_problem_phase_of(g->p, v->before) : 0;
+}
+
+static double pass_seconds(const filler *g, const bl_move *v) {
+    int phase = phase_of(g, v);
+    return g->p->phases[phase].levels[g->plan->phases[phase].level].pass_seconds;
+}
+
 /* Whether the options want the block to pass through when it is copied for this run. */
 static bool passes(const filler *g, const bl_move *v) {
-    int phase = v->before < g->p->run_count ? bl_problem_phase_of(g->p, v->before) : 0;
+    int phase = phase_of(g, v);
     return g->o->pass && g->o->pass[phase] && g->p->phases[phase].module == v->module &&
            g->o->pass[phase][v->block];
 }
@@ -292,7 +323,8 @@ static bool choose(const filler *g, int module, int block, double worth, double 
     }
     gap kept, ring;
     bool through = cheapest_place(g, 0, g->ring, bytes, now, &ring);
-    if (cheapest_place(g, g->ring, g->p->host_bytes, bytes, now, &kept) &&
+    bool full = g->held_bytes + bytes > g->p->host_bytes;
+    if (!(through && worth <= 0 && full) && cheapest_place(g, g->ring, g->p->host_bytes, bytes, now, &kept) &&
         (!through || kept.price < worth || (kept.price == 0 && kept.after < ring.after))) {
         *out = kept;
         return true;
@@ -311,6 +343,7 @@ static int by_time(const void *a, const void *b) {
 /* Loads for the first copies after this generation, as far as their seconds and places that are worth less
  * allow. */
 static int load_ahead(filler *g, bl_error *err) {
+    g->ring = bl_store_ring(g->o, 0);
     double left = g->o->ahead_seconds, now = g->before[g->p->run_count];
     qsort(g->uses + g->own_uses, (size_t)(g->use_count - g->own_uses), sizeof *g->uses, by_time);
     int rc = 0;
@@ -349,7 +382,6 @@ uint64_t bl_store_usual_ring(const bl_problem *p) {
 int bl_store_fill(bl_plan *plan, const bl_problem *p, const bl_store_options *o, bl_error *err) {
     filler g;
     int rc = filler_open(&g, plan, p, o, err);
-    g.ring = o->ring_bytes;
     plan->move_count = rc ? plan->move_count : 0;
     for (int i = 0; i < g.move_count && !rc; i++) {
         const bl_move *v = &g.moves[i];
@@ -361,6 +393,8 @@ int bl_store_fill(bl_plan *plan, const bl_problem *p, const bl_store_options *o,
         x->next = x->use >= 0 ? g.uses[x->use].at : INFINITY;
         if (x->at == BL_NOWHERE) {
             double now = g.before[v->before];
+            g.soon = pass_seconds(&g, v);
+            g.ring = bl_store_ring(o, phase_of(&g, v));
             double worth = passes(&g, v) ? 0 : price_of(x, block_of(&g, v)->load_seconds, now);
             gap place;
             rc = choose(&g, v->module, v->block, worth, now, &place)

@@ -5,7 +5,8 @@
 #include "residency/plan/plan.h"
 
 typedef struct bl_store_options {
-    uint64_t ring_bytes; /* of the store, for blocks that only pass through it; the rest keeps blocks */
+    uint64_t ring_bytes;  /* of the store, for blocks that only pass through it; the rest keeps blocks */
+    const uint64_t *ring; /* NULL, or [phase_count] the same for each phase */
     /* NULL, or [phase_count] of NULL or [block_count]: 1 for blocks that pass through when they are copied
      * for the phase */
     const uint8_t *const *pass;
@@ -17,6 +18,11 @@ typedef struct bl_store_options {
     double ahead_seconds; /* of loads that are made for the next generation */
     double dearness; /* how much more a place on the device is worth to what the store has not, in loads */
 } bl_store_options;
+
+/* The ring in a phase. */
+static inline uint64_t bl_store_ring(const bl_store_options *o, int phase) {
+    return o->ring ? o->ring[phase] : o->ring_bytes;
+}
 
 /* The ring of a store that nobody has thought about: four of the largest blocks, at most an eighth of it. */
 uint64_t bl_store_usual_ring(const bl_problem *p);
