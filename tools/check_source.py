@@ -42,7 +42,7 @@ NOT_OURS = ("tests/data/", "tests/fuzz/corpus/", "src/text/clip_merges.txt")
 def tracked():
     out = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], check=True, capture_output=True,
                          text=True).stdout
-    return [path for path in out.split("\0") if path and not path.startswith(NOT_OURS)]
+    return [path for path in out.split("\0") if path and (path.endswith(".md") or not path.startswith(NOT_OURS))]
 
 
 def without_comments(text):
