@@ -266,7 +266,8 @@ typedef struct ballast_generate_options {
     void *payload;
 
     /* [next_count] generations that are likely to come after this one, at most 6: `auto` leaves on the device
-     * what they need; NULL: nothing is known */
+     * what they need. NULL: what came after this model's generations before in this context is likely to come
+     * again. A list with a next_count of 0: nothing is known */
     const struct ballast_expected *next;
     size_t next_count;
 
@@ -281,10 +282,13 @@ BALLAST_API void ballast_generate_options_init(ballast_generate_options *options
 /* A generation that may come next: a queue's next ones are certain (likelihood 1) and come in their order; of
  * the others one comes next, and their likelihoods add up to 1 at most. Certain ones stand first. */
 typedef struct ballast_expected {
+    size_t struct_size;   /* of a list's entries all have the same */
     ballast_model *model; /* of the same context */
     const ballast_generate_options *options;
-    double likelihood;
+    double likelihood; /* 1 */
 } ballast_expected;
+
+BALLAST_API void ballast_expected_init(ballast_expected *expected, size_t struct_size);
 
 /* Makes the pictures; each goes to the `image` callback as soon as it is finished. *report (may be NULL)
  * becomes JSON, as docs/report.md says: what was done, the plan, where the time went, a hint; free with

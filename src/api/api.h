@@ -13,6 +13,8 @@
 
 #include <sys/types.h>
 
+#define BL_LATELY 16 /* generations that are remembered */
+
 struct ballast_context {
     bl_device *device;
     bl_memory *memory; /* owner of the device's; all models share it */
@@ -27,6 +29,8 @@ struct ballast_context {
     pid_t process;                       /* that opened it */
     _Atomic(const void *) worker;        /* stands for the thread whose call is at work; NULL: none */
     int models;                          /* that are open; looked at by whose turn it is */
+    ballast_model *lately[BL_LATELY];    /* [lately_count] whose generations were the last ones, in order */
+    int lately_count;
 };
 
 struct ballast_model {
@@ -40,6 +44,7 @@ struct ballast_model {
     char *vae_name;      /* of another file's VAE, or NULL */
     bl_model_hash *hash; /* of its file; NULL before the first picture, and for folders */
     bl_stop stop;
+    ballast_generate_options *last; /* what its last generation was like, or NULL */
 };
 
 /* Refuses an argument that is NULL, by its name. */
@@ -61,6 +66,8 @@ int bl_take_generate_options(ballast_generate_options *own, const ballast_genera
 int bl_take_placement_options(ballast_placement_options *own, const ballast_placement_options *given,
                               bl_error *err);
 int bl_take_plan_options(ballast_plan_options *own, const ballast_plan_options *given, bl_error *err);
+/* Of one in a list. */
+int bl_take_expected(ballast_expected *own, const ballast_expected *given, bl_error *err);
 int bl_take_png_options(ballast_png_options *own, const ballast_png_options *given, bl_error *err);
 
 /* ---- place.c */
@@ -68,6 +75,22 @@ int bl_take_png_options(ballast_png_options *own, const ballast_png_options *giv
 /* Fills what a generation's options leave open with what the context says. Texts are borrowed from it. */
 void bl_place_fill(ballast_generate_options *o, const ballast_context *context);
 void bl_place_free(ballast_placement_options *placement);
+
+/* ---- generate.c */
+
+bl_pipeline bl_pipeline_of(const ballast_model *m);
+
+/* ---- expect.c */
+
+/* What is likely to come after a request, as the pipeline takes it: `next` of its options, or, where there is
+ * none, what came after the model's generations lately. *out: [*count], freed by the caller; NULL for none.
+ */
+int bl_expect(bl_expected **out, int *count, const ballast_model *model, const ballast_generate_options *o,
+              bl_error *err);
+/* A generation of the model has been made. Copies what it needs. */
+void bl_habit_note(ballast_model *model, const ballast_generate_options *o);
+/* The model is not expected any more, until it makes its next picture. */
+void bl_habit_forget(ballast_model *model);
 
 /* ---- turn.c */
 

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_EXPECTED 6 /* beside the request itself, in one plan */
-
 /* Side of the pictures that the model was trained on: what its maker wrote into the file, or the family's. */
 static int native_size(const ballast_model *m) {
     const char *text = bl_safetensors_metadata(bl_checkpoint_file(m->ckpt, 0), "modelspec.resolution");
@@ -23,7 +21,7 @@ static int native_size(const ballast_model *m) {
     return m->arch.prediction == BL_PREDICT_V ? family->native_size_v : family->native_size;
 }
 
-static bl_pipeline pipeline_of(const ballast_model *m) {
+bl_pipeline bl_pipeline_of(const ballast_model *m) {
     return (bl_pipeline){.modules = m->modules,
                          .arch = &m->arch,
                          .tokenizer = {m->tokenizer[0] ? m->tokenizer[0] : m->context->tokenizer,
@@ -42,55 +40,13 @@ static void start_hash(ballast_model *m) {
     }
 }
 
-/* What is expected next, as the pipeline takes it. *out: [o->next_count], freed by the caller; NULL for none.
- */
-static int take_expected(bl_expected **out, const ballast_model *model, const ballast_generate_options *o,
-                         bl_error *err) {
-    *out = NULL;
-    double sum = 0;
-    if (o->next_count > MOST_EXPECTED || (o->next_count && !o->next)) {
-        return bl_fail(err, BL_E_ARGUMENT,
-                       "next: %zu generations; at most %d, and where there are some, `next` is "
-                       "their list",
-                       o->next_count, MOST_EXPECTED);
-    }
-    bl_expected *list = o->next_count ? calloc(o->next_count, sizeof *list) : NULL;
-    int result = o->next_count && !list ? bl_fail_memory(err, "what is expected next", sizeof *list) : 0;
-    for (size_t i = 0; i < o->next_count && !result; i++) {
-        const ballast_expected *x = &o->next[i];
-        sum += x->likelihood < 1 ? x->likelihood : 0;
-        if (!x->model || !x->options || x->model->context != model->context) {
-            result = bl_fail(err, BL_E_ARGUMENT,
-                             "next[%zu]: a model of the same context and its options are needed", i);
-        } else if (!(x->likelihood > 0 && x->likelihood <= 1) || sum > 1 + 1e-9 ||
-                   (i && x->likelihood == 1 && x[-1].likelihood < 1)) {
-            result = bl_fail(
-                err, BL_E_ARGUMENT,
-                "next[%zu]: a likelihood of %g; certain ones (1) stand first, those of the others add "
-                "up to 1 at most",
-                i, x->likelihood);
-        } else {
-            result = bl_take_generate_options(&list[i].options, x->options, err);
-            bl_place_fill(&list[i].options, model->context);
-            list[i].pipeline = pipeline_of(x->model);
-            list[i].likelihood = x->likelihood;
-        }
-    }
-    if (result) {
-        free(list);
-        return result;
-    }
-    *out = list;
-    return 0;
-}
-
 /* The pipeline with what is expected after the request. */
 static int open_pipeline(bl_pipeline *p, bl_expected **next, const ballast_model *model,
                          const ballast_generate_options *o, bl_error *err) {
-    int result = take_expected(next, model, o, err);
-    *p = pipeline_of(model);
+    int count, result = bl_expect(next, &count, model, o, err);
+    *p = bl_pipeline_of(model);
     p->next = *next;
-    p->next_count = *next ? (int)o->next_count : 0;
+    p->next_count = count;
     return result;
 }
 
@@ -127,6 +83,9 @@ int ballast_generate(char **report, ballast_model *model, const ballast_generate
     if (!result) {
         bl_place_fill(&o, model->context);
         result = generate(report ? &object : NULL, model, &o, err);
+        if (!result) {
+            bl_habit_note(model, &o);
+        }
         bl_turn_end(&turn);
     }
     return result || !report ? result : bl_json_text(report, object, err);
@@ -229,6 +188,7 @@ static int calibrate(ballast_model *model, ballast_generate_options *o, bl_error
     o->preview = NULL;
     o->save_latents = NULL;
     o->hints = 0;
+    o->next = &(ballast_expected){0}; /* nothing follows */
     o->next_count = 0;
     return generate(NULL, model, o, err);
 }

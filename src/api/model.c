@@ -142,6 +142,7 @@ static int open_tokenizer(ballast_model *m, int encoder, bl_error *err) {
 }
 
 static void free_model(ballast_model *m) {
+    bl_habit_forget(m);
     bl_model_hash_close(&m->hash);
     bl_modules_close(&m->modules);
     bl_checkpoint_close(&m->ckpt);
@@ -234,6 +235,7 @@ int ballast_model_release(ballast_model *model, ballast_error *err) {
     int result = bl_turn_begin(&turn, model->context, NULL, __func__, err);
     if (!result) {
         bl_modules_release(model->modules);
+        bl_habit_forget(model);
         bl_turn_end(&turn);
     }
     return result;

@@ -17,6 +17,7 @@ ENDS_WITH(ballast_generate_options, ensd);
 ENDS_WITH(ballast_placement_options, fit_check);
 ENDS_WITH(ballast_plan_options, svg_path);
 ENDS_WITH(ballast_png_options, parameters);
+ENDS_WITH(ballast_expected, likelihood);
 ENDS_WITH(ballast_image, step);
 ENDS_WITH(ballast_latents, seed);
 ENDS_WITH(ballast_progress, seconds);
@@ -49,6 +50,7 @@ static const ballast_placement_options placement_defaults = {
     .struct_size = sizeof placement_defaults, .offload = "auto", .low = -1, .high = -1, .fit_check = 1};
 
 static const ballast_plan_options plan_defaults = {.struct_size = sizeof plan_defaults};
+static const ballast_expected expected_defaults = {.struct_size = sizeof expected_defaults, .likelihood = 1};
 static const ballast_png_options png_defaults = {.struct_size = sizeof png_defaults};
 
 /* Writes `size` bytes, no more: what the caller's version of the struct has. */
@@ -68,15 +70,15 @@ static int take(void *own, size_t known, const void *given, const char *what, bl
     size_t size;
     memcpy(&size, given, sizeof size);
     if (size < LEAST || size > MOST || size % sizeof(void *)) {
-        return bl_fail(err, BL_E_ARGUMENT,
-                       "%s options: a struct_size of %zu is none; fill the struct with "
-                       "ballast_%s_options_init(&options, sizeof options)",
-                       what, size, what);
+        return bl_fail(
+            err, BL_E_ARGUMENT,
+            "%s: a struct_size of %zu is none; fill the struct with %s_init, called with its sizeof", what,
+            size, what);
     }
     for (size_t i = known; i < size; i++) {
         if (bytes[i]) {
             return bl_fail(err, BL_E_ARGUMENT,
-                           "%s options: byte %zu of %zu is set, and Ballast " BALLAST_VERSION
+                           "%s: byte %zu of %zu is set, and Ballast " BALLAST_VERSION
                            " knows %zu: the program was built for a newer version and uses what is new in it",
                            what, i, size, known);
         }
@@ -106,6 +108,10 @@ void ballast_plan_options_init(ballast_plan_options *options, size_t struct_size
     fill(options, struct_size, &plan_defaults, sizeof plan_defaults);
 }
 
+void ballast_expected_init(ballast_expected *expected, size_t struct_size) {
+    fill(expected, struct_size, &expected_defaults, sizeof expected_defaults);
+}
+
 void ballast_png_options_init(ballast_png_options *options, size_t struct_size) {
     fill(options, struct_size, &png_defaults, sizeof png_defaults);
 }
@@ -113,32 +119,37 @@ void ballast_png_options_init(ballast_png_options *options, size_t struct_size) 
 int bl_take_context_options(ballast_context_options *own, const ballast_context_options *given,
                             bl_error *err) {
     *own = context_defaults;
-    return given ? take(own, sizeof *own, given, "context", err) : 0;
+    return given ? take(own, sizeof *own, given, "ballast_context_options", err) : 0;
 }
 
 int bl_take_model_options(ballast_model_options *own, const ballast_model_options *given, bl_error *err) {
     *own = model_defaults;
-    return take(own, sizeof *own, given, "model", err);
+    return take(own, sizeof *own, given, "ballast_model_options", err);
 }
 
 int bl_take_generate_options(ballast_generate_options *own, const ballast_generate_options *given,
                              bl_error *err) {
     *own = generate_defaults;
-    return take(own, sizeof *own, given, "generate", err);
+    return take(own, sizeof *own, given, "ballast_generate_options", err);
 }
 
 int bl_take_placement_options(ballast_placement_options *own, const ballast_placement_options *given,
                               bl_error *err) {
     *own = placement_defaults;
-    return given ? take(own, sizeof *own, given, "placement", err) : 0;
+    return given ? take(own, sizeof *own, given, "ballast_placement_options", err) : 0;
 }
 
 int bl_take_plan_options(ballast_plan_options *own, const ballast_plan_options *given, bl_error *err) {
     *own = plan_defaults;
-    return given ? take(own, sizeof *own, given, "plan", err) : 0;
+    return given ? take(own, sizeof *own, given, "ballast_plan_options", err) : 0;
 }
 
 int bl_take_png_options(ballast_png_options *own, const ballast_png_options *given, bl_error *err) {
     *own = png_defaults;
-    return take(own, sizeof *own, given, "png", err);
+    return take(own, sizeof *own, given, "ballast_png_options", err);
+}
+
+int bl_take_expected(ballast_expected *own, const ballast_expected *given, bl_error *err) {
+    *own = expected_defaults;
+    return take(own, sizeof *own, given, "ballast_expected", err);
 }

@@ -17,12 +17,15 @@ void bl_job_close(bl_job *j) {
     bl_request_clear(&j->r);
 }
 
+static int read_request(bl_job *j, const ballast_generate_options *o, bl_error *err) {
+    const bl_pipeline *p = j->p;
+    int result = bl_request_check(&j->r, o, p->arch, p->native_size, err);
+    return result ? result : bl_condition_parse(&j->condition, &j->r, p->arch, p->tokenizer, err);
+}
+
 int bl_job_open(bl_job *j, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
     *j = (bl_job){.p = p};
-    int result = bl_request_check(&j->r, o, p->arch, p->native_size, err);
-    if (!result) {
-        result = bl_condition_parse(&j->condition, &j->r, p->arch, p->tokenizer, err);
-    }
+    int result = read_request(j, o, err);
     if (!result) {
         bl_request_tell(&j->r, bl_modules_given(p->modules)->log);
         bl_condition_tell(&j->condition, &j->r, p->arch, bl_modules_given(p->modules)->log);
@@ -210,6 +213,24 @@ int bl_job_declare(bl_job *j, const bl_placement *placement, bl_error *err) {
     return result;
 }
 
+/* Declares what is expected, as far as it goes: once, for all batches. */
+static int declare_follower(bl_job *f, const bl_job *j, const bl_expected *x, const bl_placement *placement,
+                            bl_error *err) {
+    bl_error ignored = {0};
+    *f = (bl_job){.p = &x->pipeline, .in_two = j->in_two};
+    int result = read_request(f, &x->options, x->habit ? &ignored : err);
+    if (!result) {
+        f->side = placement->tiled == BL_TILED_ON ? largest_tile(f) : 0;
+        result = declare_phases(f, x->habit ? &ignored : err);
+    }
+    if (result && x->habit) {
+        bl_job_close(f);
+        *f = (bl_job){.p = &x->pipeline};
+        result = 0;
+    }
+    return result;
+}
+
 int bl_job_expect(bl_job *j, const bl_placement *placement, bl_error *err) {
     int count = j->p->next_count, result = 0;
     if (count && !j->followers) {
@@ -220,16 +241,13 @@ int bl_job_expect(bl_job *j, const bl_placement *placement, bl_error *err) {
     }
     for (int i = 0; i < count && !result; i++) {
         const bl_expected *x = &j->p->next[i];
-        bl_job *f = &j->followers[i];
         if (i == j->follower_count) {
             j->follower_count++;
-            result = bl_job_open(f, &x->pipeline, &x->options, err);
-            f->in_two = j->in_two;
-            f->side = placement->tiled == BL_TILED_ON ? largest_tile(f) : 0;
-            result = result ? result : declare_phases(f, err);
+            result = x->again ? 0 : declare_follower(&j->followers[i], j, x, placement, err);
         }
-        if (!result) {
-            bl_generation_follow(j->generation, f->generation, x->likelihood);
+        const bl_generation *next = x->again ? j->generation : j->followers[i].generation;
+        if (!result && next) {
+            bl_generation_follow(j->generation, next, x->likelihood);
         }
     }
     return result;

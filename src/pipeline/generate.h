@@ -28,6 +28,8 @@ typedef struct bl_expected {
     bl_pipeline pipeline;
     ballast_generate_options options;
     double likelihood;
+    bool again; /* it is this request again; `pipeline` and `options` do not count */
+    bool habit; /* nobody said so: where it cannot be declared it is left out */
 } bl_expected;
 
 /* Runs the whole request. *report (may be NULL) becomes a new JSON object. */

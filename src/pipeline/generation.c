@@ -183,9 +183,10 @@ static int add_phases(bl_generation *g, const bl_generation *of, bl_error *err) 
 }
 
 /* Whether all that a follower runs is in the problem, and its phases have room there. */
-static bool has_room(const bl_problem *p, const bl_generation *next) {
-    bool room = p->generation_count < BL_PROBLEM_GENERATIONS && p->follower_count < BL_PROBLEM_FOLLOWERS &&
-                p->listed_phases + next->declared_count <= BL_PROBLEM_PHASES;
+static bool has_room(const bl_problem *p, const bl_generation *this, const bl_generation *next) {
+    bool room = p->follower_count < BL_PROBLEM_FOLLOWERS &&
+                (next == this || (p->generation_count < BL_PROBLEM_GENERATIONS &&
+                                  p->listed_phases + next->declared_count <= BL_PROBLEM_PHASES));
     for (int i = 0; i < next->declared_count; i++) {
         room = room && number_of(p, next->declared[i].prepared->opened) >= 0;
     }
@@ -194,14 +195,15 @@ static bool has_room(const bl_problem *p, const bl_generation *next) {
 
 static int add_followers(bl_generation *g, bl_error *err) {
     int result = 0;
-    for (int i = 0; i < g->follower_count && !result && has_room(g->problem, g->followers[i]); i++) {
-        result = bl_problem_add_generation(g->problem, err);
-        if (!result) {
+    for (int i = 0; i < g->follower_count && !result && has_room(g->problem, g, g->followers[i]); i++) {
+        bool again = g->followers[i] == g;
+        result = again ? 0 : bl_problem_add_generation(g->problem, err);
+        if (!result && !again) {
             result = add_phases(g, g->followers[i], err);
         }
         if (!result) {
-            result =
-                bl_problem_add_follower(g->problem, g->problem->generation_count - 1, g->likelihoods[i], err);
+            int number = again ? 0 : g->problem->generation_count - 1;
+            result = bl_problem_add_follower(g->problem, number, g->likelihoods[i], err);
         }
     }
     return result;

@@ -26,9 +26,9 @@ int bl_generation_phase(bl_generation *g, const char *name, const char *stage, b
                         bl_shape_key key, int passes, bl_error *err);
 
 /* Names a generation, of this model or another one of the same context, that is likely to come after this
- * one: its phases are declared, and it is never started. With likelihood 1 it comes for certain, in the order
- * of the calls and before those that are not certain, of which one comes. Borrowed until this one is freed.
- * What there is no room for in a problem is left out. */
+ * one: its phases are declared, and it is never started; or this one itself, which comes again. With
+ * likelihood 1 it comes for certain, in the order of the calls and before those that are not certain, of
+ * which one comes. Borrowed until this one is freed. What there is no room for in a problem is left out. */
 void bl_generation_follow(bl_generation *g, const bl_generation *next, double likelihood);
 
 /* The smallest budget that the declared phases work with, and the budget that there is. Plans nothing. */

@@ -29,6 +29,10 @@ static void init_png(void *o, size_t size) {
     ballast_png_options_init(o, size);
 }
 
+static void init_expected(void *o, size_t size) {
+    ballast_expected_init(o, size);
+}
+
 static int call_context(studio *s, const void *o, ballast_error *err) {
     ballast_context *c;
     (void)s;
@@ -61,13 +65,21 @@ static int call_png(studio *s, const void *o, ballast_error *err) {
     return result;
 }
 
+static int call_expected(studio *s, const void *o, ballast_error *err) {
+    ballast_generate_options g = studio_request();
+    g.next = o;
+    g.next_count = 1;
+    return ballast_plan(NULL, NULL, s->model, &g, NULL, err);
+}
+
 static const kind kinds[] = {
-    {"context", sizeof(ballast_context_options), init_context, call_context},
-    {"model", sizeof(ballast_model_options), init_model, call_model},
-    {"generate", sizeof(ballast_generate_options), init_generate, call_generate},
-    {"placement", sizeof(ballast_placement_options), init_placement, call_placement},
-    {"plan", sizeof(ballast_plan_options), init_plan, call_plan},
-    {"png", sizeof(ballast_png_options), init_png, call_png},
+    {"ballast_context_options", sizeof(ballast_context_options), init_context, call_context},
+    {"ballast_model_options", sizeof(ballast_model_options), init_model, call_model},
+    {"ballast_generate_options", sizeof(ballast_generate_options), init_generate, call_generate},
+    {"ballast_placement_options", sizeof(ballast_placement_options), init_placement, call_placement},
+    {"ballast_plan_options", sizeof(ballast_plan_options), init_plan, call_plan},
+    {"ballast_expected", sizeof(ballast_expected), init_expected, call_expected},
+    {"ballast_png_options", sizeof(ballast_png_options), init_png, call_png},
 };
 #define KINDS (sizeof kinds / sizeof *kinds)
 
@@ -112,13 +124,13 @@ static void test_refusals(void **state) {
             kinds[k].init(larger, sizeof larger);
             memcpy(larger, &none[i], sizeof none[i]);
             assert_int_equal(kinds[k].call(&s, larger, &err), BALLAST_E_ARGUMENT);
-            EXPECT_SAYS(&err, kinds[k].name, "options", "struct_size", "_options_init");
+            EXPECT_SAYS(&err, kinds[k].name, "struct_size", "_init");
         }
         for (size_t at = kinds[k].size; at < sizeof larger; at += 97) {
             kinds[k].init(larger, sizeof larger);
             larger[at] = 1;
             assert_int_equal(kinds[k].call(&s, larger, &err), BALLAST_E_ARGUMENT);
-            EXPECT_SAYS(&err, kinds[k].name, "options", "newer version");
+            EXPECT_SAYS(&err, kinds[k].name, "newer version");
         }
     }
     studio_close(&s);
@@ -184,6 +196,43 @@ static void test_other_sizes(void **state) {
     studio_close(&s);
 }
 
+/* Plans with a list of what is expected whose entries are `size` bytes, each a copy of `x`. */
+static int plan_with(const studio *s, const ballast_expected *x, size_t size, ballast_error *err) {
+    unsigned char list[3 * 256] = {0};
+    ballast_generate_options o = studio_request();
+    for (size_t i = 0; i < 3; i++) {
+        memcpy(list + i * size, x, size < sizeof *x ? size : sizeof *x);
+        memcpy(list + i * size, &size, sizeof size);
+    }
+    o.next = (const ballast_expected *)(const void *)list;
+    o.next_count = 3;
+    return ballast_plan(NULL, NULL, s->model, &o, NULL, err);
+}
+
+/* A list's entries lie as far apart as they are long in their own version; one that ends before the
+ * likelihood is certain. */
+static void test_lists(void **state) {
+    studio s;
+    ballast_error err = {0};
+    (void)state;
+    studio_open(&s);
+    ballast_generate_options next = studio_request();
+    ballast_expected x, pair[2];
+    ballast_expected_init(&x, sizeof x);
+    x.model = s.model;
+    x.options = &next;
+    assert_int_equal(plan_with(&s, &x, sizeof x, &err), 0);
+    assert_int_equal(plan_with(&s, &x, 256, &err), 0);
+    assert_int_equal(plan_with(&s, &x, offsetof(ballast_expected, likelihood), &err), 0);
+    pair[0] = pair[1] = x;
+    pair[1].struct_size -= sizeof(double);
+    next.next = pair;
+    next.next_count = 2;
+    assert_int_equal(ballast_plan(NULL, NULL, s.model, &next, NULL, &err), BALLAST_E_ARGUMENT);
+    EXPECT_SAYS(&err, "next[1]", "struct_size");
+    studio_close(&s);
+}
+
 /* So for the other structs: each as short as it can be and still say what is wanted. */
 static void test_short_structs(void **state) {
     static const uint8_t rgb[4 * 4 * 3] = {1, 2, 3};
@@ -224,9 +273,8 @@ static void test_short_structs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_init_writes_no_more),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_other_sizes),
+        cmocka_unit_test(test_init_writes_no_more), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_other_sizes),         cmocka_unit_test(test_lists),
         cmocka_unit_test(test_short_structs),
     };
     return cmocka_run_group_tests_name("api.options", tests, rig_open, rig_close);

@@ -95,7 +95,12 @@ static void test_one_budget_for_two_models(void **state) {
     assert_int_equal(ballast_context_place(h.context, &p, &err), 0);
     ballast_generate_options next = o;
     for (int i = 0; i < 4; i++) {
-        ballast_expected list[2] = {{h.models[(i + 1) % 2], &next, 1}, {h.models[i % 2], &next, 1}};
+        ballast_expected list[2];
+        for (int k = 0; k < 2; k++) {
+            ballast_expected_init(&list[k], sizeof list[k]);
+            list[k].model = h.models[(i + k + 1) % 2];
+            list[k].options = &next;
+        }
         o.next = list;
         o.next_count = 2;
         picture(&h, i % 2, o, &moved, &peak);
@@ -222,11 +227,14 @@ static void test_what_is_expected_next(void **state) {
         uint64_t first = figure_of_plan(&h, 0, &o, "working_set_bytes");
         rig_size budget = rig_bytes(first + figure_of_plan(&h, 1, &o, "working_set_bytes") / 2);
         o.budget = next.budget = budget.text;
-        ballast_expected list[2] = {{.options = &next, .likelihood = 1}, {.options = &next, .likelihood = 1}};
+        ballast_expected list[2];
+        ballast_expected_init(&list[0], sizeof list[0]);
+        list[0].options = &next;
+        list[1] = list[0];
         for (int i = 0; i < 8; i++) {
             list[0].model = h.models[(i + 1) % 2];
             list[1].model = h.models[i % 2];
-            o.next = list;
+            o.next = list; /* an empty list: nothing is known, habits neither */
             o.next_count = knows ? 2 : 0;
             picture(&h, i % 2, o, &moved, &peak);
             sum[knows] += i < 2 ? 0 : moved;
@@ -235,7 +243,8 @@ static void test_what_is_expected_next(void **state) {
         o.next_count = 1;
         assert_int_equal(ballast_generate(NULL, h.models[0], &o, &err), BALLAST_E_ARGUMENT);
         assert_non_null(strstr(err.message, "next[0]"));
-        list[0] = (ballast_expected){.options = &next, .likelihood = 1};
+        list[0].likelihood = 1;
+        list[0].model = NULL;
         assert_int_equal(ballast_generate(NULL, h.models[0], &o, &err), BALLAST_E_ARGUMENT);
         close_house(&h);
     }
