@@ -1,0 +1,211 @@
+/* What our kernels are called with: one struct each, passed by value. The same text is compiled by the host's
+ * compiler, to which addresses of the card are numbers, and in front of the kernels. `element` is the graph's
+ * dtype. Counts of elements are 64 bits wide, counts along one axis 32. */
+#ifndef BALLAST_DEVICE_CUDA_ARGS_H
+#define BALLAST_DEVICE_CUDA_ARGS_H
+
+#ifndef BALLAST_KERNEL_TEXT
+#define POINTER(type) unsigned long long
+#endif
+
+/* A kernel of one row or element a thread runs with FLAT threads a block; one that adds up over rows with
+ * LANES threads a row and ROWS rows a block; one that adds up once a block with LANES * ROWS. */
+#define FLAT 256
+#define LANES 32
+#define ROWS 4
+
+/* x: [n, c, h, w] if nchw, else [n, h, w, c] -> y [n, h, w, c] */
+struct import_host_args {
+    POINTER(const float) x;
+    POINTER(element) y;
+    long long count; /* n * h * w * c */
+    long long pixels;
+    int c, nchw;
+};
+
+/* The other way. */
+struct export_host_args {
+    POINTER(const element) x;
+    POINTER(float) y;
+    long long count, pixels;
+    int c, nchw;
+};
+
+/* y[i, dim] of each of `count` values */
+struct sinusoid_args {
+    POINTER(const float) x;
+    POINTER(element) y;
+    long long count;
+    int dim;
+};
+
+/* y [count / c, c]: row `ids[i]` of tokens + row i % length of places */
+struct embed_args {
+    POINTER(const int) ids;
+    POINTER(const element) tokens;
+    POINTER(const element) places;
+    POINTER(element) y;
+    long long count;
+    int c, length;
+};
+
+/* y [n, c]: of each picture's `length` rows of x the one that `rows` names */
+struct take_row_args {
+    POINTER(const element) x;
+    POINTER(const int) rows;
+    POINTER(element) y;
+    long long count, length;
+    int c;
+};
+
+/* y = act(x) */
+struct act_args {
+    POINTER(const element) x;
+    POINTER(element) y;
+    long long count;
+    int act;
+};
+
+/* y = act(x) + residual; residual may be 0 */
+struct finish_args {
+    POINTER(const element) x;
+    POINTER(const element) residual;
+    POINTER(element) y;
+    long long count;
+    int act;
+};
+
+/* y [rows, c] = a gelu(g) + residual, of x [rows, 2 c] = [a, g] */
+struct gate_args {
+    POINTER(const element) x;
+    POINTER(const element) residual;
+    POINTER(element) y;
+    long long count;
+    int c;
+};
+
+struct add_args {
+    POINTER(const element) a;
+    POINTER(const element) b;
+    POINTER(element) y;
+    long long count;
+};
+
+/* y [rows, a_c + b_c] */
+struct concat_args {
+    POINTER(const element) a;
+    POINTER(const element) b;
+    POINTER(element) y;
+    long long count;
+    int a_c, b_c;
+};
+
+/* x [n, h, w, c] -> y [n, to_h, to_w, c] */
+struct upsample_args {
+    POINTER(const element) x;
+    POINTER(element) y;
+    long long count;
+    int h, w, to_h, to_w, c;
+};
+
+/* Of x [n, rows, c] in `chunks` chunks of `step` rows: mean and sum of squared differences from it, F32
+ * [n, chunks, 2, c]. */
+struct group_sums_args {
+    POINTER(const element) x;
+    POINTER(float) sums;
+    long long count; /* n * chunks * c */
+    long long rows, step;
+    int chunks, c;
+};
+
+/* These of all chunks of a group -> F32 [n, 2, c]: factors, then offsets. A block for each group of each
+ * picture. */
+struct group_factors_args {
+    POINTER(const float) sums;
+    POINTER(const float) scale;
+    POINTER(const float) shift;
+    POINTER(float) factors;
+    long long rows, step;
+    int chunks, c, groups;
+    float eps;
+};
+
+/* y = act(x factor + offset), [n, rows, c] */
+struct group_norm_args {
+    POINTER(const element) x;
+    POINTER(const float) factors;
+    POINTER(element) y;
+    long long count, rows;
+    int c, act;
+};
+
+/* Over each row of c. shift may be 0: then the mean is left in, as RMS_NORM has it. */
+struct row_norm_args {
+    POINTER(const element) x;
+    POINTER(const float) scale;
+    POINTER(const float) shift;
+    POINTER(element) y;
+    long long rows;
+    int c;
+    float eps;
+};
+
+/* Scores F32 [heads, rows, keys] -> weights [heads, rows, keys], of which row i sees `seen` keys, or
+ * first + i + 1 where that is fewer and `causal`. */
+struct softmax_args {
+    POINTER(const float) x;
+    POINTER(element) y;
+    long long rows; /* heads * rows */
+    int rows_each, keys, seen, causal, first;
+};
+
+/* What a convolution reads for `count` / (kh kw c) pixels of the output from number `first` on:
+ * x [h, w, c] -> y [pixels, kh, kw, c] */
+struct patches_args {
+    POINTER(const element) x;
+    POINTER(element) y;
+    long long count, first;
+    int h, w, c, to_w, kh, kw, stride, top, left;
+};
+
+/* y [pixels, c] = x + bias + residual; residual may be 0 */
+struct finish_conv_args {
+    POINTER(const float) x;
+    POINTER(const float) bias;
+    POINTER(const element) residual;
+    POINTER(element) y;
+    long long count;
+    int c;
+};
+
+/* y F32 [c] = bias + channels of one picture */
+struct channel_bias_args {
+    POINTER(const float) bias;
+    POINTER(const element) channels;
+    POINTER(float) y;
+    long long count;
+};
+
+/* KERNEL(name) of every kernel. */
+#define BL_CUDA_KERNELS(KERNEL)                                                                             \
+    KERNEL(import_host)                                                                                        \
+    KERNEL(export_host)                                                                                        \
+    KERNEL(sinusoid)                                                                                        \
+    KERNEL(embed)                                                                                           \
+    KERNEL(take_row)                                                                                        \
+    KERNEL(act)                                                                                             \
+    KERNEL(finish)                                                                                          \
+    KERNEL(gate)                                                                                            \
+    KERNEL(add)                                                                                             \
+    KERNEL(concat)                                                                                          \
+    KERNEL(upsample)                                                                                        \
+    KERNEL(group_sums)                                                                                      \
+    KERNEL(group_factors)                                                                                   \
+    KERNEL(group_norm)                                                                                      \
+    KERNEL(row_norm)                                                                                        \
+    KERNEL(softmax)                                                                                         \
+    KERNEL(patches)                                                                                         \
+    KERNEL(finish_conv)                                                                                     \
+    KERNEL(channel_bias)
+
+#endif
