@@ -74,6 +74,8 @@ typedef struct _nvrtcProgram *bl_rtc_program;
     ENTRY(cuEventRecord, bl_cu_result, (bl_cu_event event, bl_cu_stream stream))                           \
     ENTRY(cuEventSynchronize, bl_cu_result, (bl_cu_event event))                                           \
     ENTRY(cuEventElapsedTime, bl_cu_result, (float *ms, bl_cu_event begin, bl_cu_event end))               \
+    ENTRY(cuStreamWriteValue32, bl_cu_result,                                                              \
+          (bl_cu_stream stream, bl_cu_pointer to, uint32_t value, unsigned flags))                         \
     ENTRY(cuLaunchHostFunc, bl_cu_result, (bl_cu_stream stream, bl_cu_host_fn * fn, void *payload))        \
     ENTRY(cuLaunchKernel, bl_cu_result,                                                                    \
           (bl_cu_function function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,   \
@@ -85,22 +87,22 @@ typedef struct _nvrtcProgram *bl_rtc_program;
           (bl_cu_function * function, bl_cu_module module, const char *name))                              \
     ENTRY(cuGetErrorName, bl_cu_result, (bl_cu_result result, const char **name))
 
-#define BL_CUDNN(ENTRY)                                                                                    \
-    ENTRY(cudnnGetVersion, size_t, (void))                                                                 \
-    ENTRY(cudnnGetErrorString, const char *, (bl_dnn_status status))                                       \
-    ENTRY(cudnnCreate, bl_dnn_status, (bl_dnn_handle * handle))                                            \
-    ENTRY(cudnnDestroy, bl_dnn_status, (bl_dnn_handle handle))                                             \
-    ENTRY(cudnnSetStream, bl_dnn_status, (bl_dnn_handle handle, bl_cu_stream stream))                      \
-    ENTRY(cudnnBackendCreateDescriptor, bl_dnn_status, (bl_dnn_kind kind, bl_dnn_descriptor * descriptor)) \
-    ENTRY(cudnnBackendDestroyDescriptor, bl_dnn_status, (bl_dnn_descriptor descriptor))                    \
-    ENTRY(cudnnBackendFinalize, bl_dnn_status, (bl_dnn_descriptor descriptor))                             \
-    ENTRY(cudnnBackendSetAttribute, bl_dnn_status,                                                         \
-          (bl_dnn_descriptor descriptor, bl_dnn_attr name, bl_dnn_type type, int64_t count,                \
-           const void *elements))                                                                          \
-    ENTRY(cudnnBackendGetAttribute, bl_dnn_status,                                                         \
-          (bl_dnn_descriptor descriptor, bl_dnn_attr name, bl_dnn_type type, int64_t room, int64_t *count, \
-           void *elements))                                                                                \
-    ENTRY(cudnnBackendExecute, bl_dnn_status,                                                              \
+#define BL_CUDNN(ENTRY)                                                                                     \
+    ENTRY(cudnnGetVersion, size_t, (void))                                                                  \
+    ENTRY(cudnnGetErrorString, const char *, (bl_dnn_status status))                                        \
+    ENTRY(cudnnCreate, bl_dnn_status, (bl_dnn_handle * handle))                                             \
+    ENTRY(cudnnDestroy, bl_dnn_status, (bl_dnn_handle handle))                                              \
+    ENTRY(cudnnSetStream, bl_dnn_status, (bl_dnn_handle handle, bl_cu_stream stream))                       \
+    ENTRY(cudnnBackendCreateDescriptor, bl_dnn_status, (bl_dnn_kind kind, bl_dnn_descriptor * descriptor))  \
+    ENTRY(cudnnBackendDestroyDescriptor, bl_dnn_status, (bl_dnn_descriptor descriptor))                     \
+    ENTRY(cudnnBackendFinalize, bl_dnn_status, (bl_dnn_descriptor descriptor))                              \
+    ENTRY(cudnnBackendSetAttribute, bl_dnn_status,                                                          \
+          (bl_dnn_descriptor descriptor, bl_dnn_attr name, bl_dnn_type type, int64_t count,                 \
+           const void *elements))                                                                           \
+    ENTRY(cudnnBackendGetAttribute, bl_dnn_status,                                                          \
+          (bl_dnn_descriptor descriptor, bl_dnn_attr name, bl_dnn_type type, int64_t room, int64_t * count, \
+           void *elements))                                                                                 \
+    ENTRY(cudnnBackendExecute, bl_dnn_status,                                                               \
           (bl_dnn_handle handle, bl_dnn_descriptor plan, bl_dnn_descriptor pack))
 
 #define BL_CUBLASLT(ENTRY)                                                                                  \
@@ -124,24 +126,25 @@ typedef struct _nvrtcProgram *bl_rtc_program;
           (bl_lt_pref preference, bl_lt_pref_attr name, const void *value, size_t bytes))                   \
     ENTRY(cublasLtMatmulAlgoGetHeuristic, bl_lt_status,                                                     \
           (bl_lt_handle handle, bl_lt_desc desc, bl_lt_layout a, bl_lt_layout b, bl_lt_layout c,            \
-           bl_lt_layout d, bl_lt_pref preference, int room, bl_lt_found * found, int *count))               \
+           bl_lt_layout d, bl_lt_pref preference, int room, bl_lt_found *found, int *count))                \
     ENTRY(cublasLtMatmul, bl_lt_status,                                                                     \
           (bl_lt_handle handle, bl_lt_desc desc, const void *alpha, const void *a, bl_lt_layout a_layout,   \
            const void *b, bl_lt_layout b_layout, const void *beta, const void *c, bl_lt_layout c_layout,    \
            void *d, bl_lt_layout d_layout, const bl_lt_algo *algo, void *workspace, size_t workspace_bytes, \
            bl_cu_stream stream))
 
-#define BL_NVRTC(ENTRY)                                                                                    \
-    ENTRY(nvrtcVersion, bl_rtc_result, (int *major, int *minor))                                           \
-    ENTRY(nvrtcGetErrorString, const char *, (bl_rtc_result result))                                       \
-    ENTRY(nvrtcCreateProgram, bl_rtc_result,                                                               \
-          (bl_rtc_program * program, const char *text, const char *name, int headers,                      \
-           const char *const *header_texts, const char *const *header_names))                              \
-    ENTRY(nvrtcDestroyProgram, bl_rtc_result, (bl_rtc_program * program))                                  \
-    ENTRY(nvrtcCompileProgram, bl_rtc_result, (bl_rtc_program program, int count, const char *const *options)) \
-    ENTRY(nvrtcGetProgramLogSize, bl_rtc_result, (bl_rtc_program program, size_t *bytes))                  \
-    ENTRY(nvrtcGetProgramLog, bl_rtc_result, (bl_rtc_program program, char *log))                          \
-    ENTRY(nvrtcGetCUBINSize, bl_rtc_result, (bl_rtc_program program, size_t *bytes))                       \
+#define BL_NVRTC(ENTRY)                                                                    \
+    ENTRY(nvrtcVersion, bl_rtc_result, (int *major, int *minor))                           \
+    ENTRY(nvrtcGetErrorString, const char *, (bl_rtc_result result))                       \
+    ENTRY(nvrtcCreateProgram, bl_rtc_result,                                               \
+          (bl_rtc_program * program, const char *text, const char *name, int headers,      \
+           const char *const *header_texts, const char *const *header_names))              \
+    ENTRY(nvrtcDestroyProgram, bl_rtc_result, (bl_rtc_program * program))                  \
+    ENTRY(nvrtcCompileProgram, bl_rtc_result,                                              \
+          (bl_rtc_program program, int count, const char *const *options))                 \
+    ENTRY(nvrtcGetProgramLogSize, bl_rtc_result, (bl_rtc_program program, size_t * bytes)) \
+    ENTRY(nvrtcGetProgramLog, bl_rtc_result, (bl_rtc_program program, char *log))          \
+    ENTRY(nvrtcGetCUBINSize, bl_rtc_result, (bl_rtc_program program, size_t * bytes))      \
     ENTRY(nvrtcGetCUBIN, bl_rtc_result, (bl_rtc_program program, char *image))
 
 #define ENTRY(name, result, parameters) result(*name) parameters;
@@ -165,116 +168,116 @@ typedef bl_cu_result bl_cu_get_entry(const char *name, void **entry, int version
 #define BL_CU_VERSION 12060
 
 /* NUMBER(our name, their name, value) */
-#define BL_CUDA_NUMBERS(NUMBER)                                                                             \
-    NUMBER(BL_CU_NO_MEMORY, CUDA_ERROR_OUT_OF_MEMORY, 2)                                                    \
-    NUMBER(BL_CU_NO_DEVICE, CUDA_ERROR_NO_DEVICE, 100)                                                      \
-    NUMBER(BL_CU_ECC, CUDA_ERROR_ECC_UNCORRECTABLE, 214)                                                    \
-    NUMBER(BL_CU_NOT_FOUND, CUDA_ERROR_NOT_FOUND, 500)                                                      \
-    NUMBER(BL_CU_BAD_ADDRESS, CUDA_ERROR_ILLEGAL_ADDRESS, 700)                                              \
-    NUMBER(BL_CU_NOT_SUPPORTED, CUDA_ERROR_NOT_SUPPORTED, 801)                                              \
-    NUMBER(BL_CU_UNKNOWN, CUDA_ERROR_UNKNOWN, 999)                                                          \
-    NUMBER(BL_CU_PROCESSORS, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 16)                                  \
-    NUMBER(BL_CU_MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 75)                                   \
-    NUMBER(BL_CU_MINOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, 76)                                   \
-    NUMBER(BL_CU_STREAM_NON_BLOCKING, CU_STREAM_NON_BLOCKING, 1)                                            \
-    NUMBER(BL_CU_EVENT_BLOCKING_SYNC, CU_EVENT_BLOCKING_SYNC, 1)                                            \
-    NUMBER(BL_LT_F32, CUDA_R_32F, 0)                                                                        \
-    NUMBER(BL_LT_BF16, CUDA_R_16BF, 14)                                                                     \
-    NUMBER(BL_LT_COMPUTE_F32, CUBLAS_COMPUTE_32F, 68)                                                       \
-    NUMBER(BL_LT_AS_IS, CUBLAS_OP_N, 0)                                                                     \
-    NUMBER(BL_LT_TURNED, CUBLAS_OP_T, 1)                                                                    \
-    NUMBER(BL_LT_LAYOUT_BATCH, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, 5)                                       \
-    NUMBER(BL_LT_LAYOUT_BATCH_STRIDE, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, 6)                       \
-    NUMBER(BL_LT_DESC_TRANS_A, CUBLASLT_MATMUL_DESC_TRANSA, 3)                                              \
-    NUMBER(BL_LT_DESC_TRANS_B, CUBLASLT_MATMUL_DESC_TRANSB, 4)                                              \
-    NUMBER(BL_LT_DESC_EPILOGUE, CUBLASLT_MATMUL_DESC_EPILOGUE, 7)                                           \
-    NUMBER(BL_LT_DESC_BIAS, CUBLASLT_MATMUL_DESC_BIAS_POINTER, 8)                                           \
-    NUMBER(BL_LT_EPILOGUE_BIAS, CUBLASLT_EPILOGUE_BIAS, 4)                                                  \
-    NUMBER(BL_LT_PREF_WORKSPACE, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, 1)                               \
-    NUMBER(BL_LT_PREF_REDUCTIONS, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, 3)                            \
-    NUMBER(BL_LT_PREF_ALIGN_A, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, 5)                               \
-    NUMBER(BL_LT_PREF_ALIGN_B, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, 6)                               \
-    NUMBER(BL_LT_PREF_ALIGN_C, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, 7)                               \
-    NUMBER(BL_LT_PREF_ALIGN_D, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, 8)                               \
-    NUMBER(BL_LT_REDUCTION_COMPUTE, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, 2)                              \
-    NUMBER(BL_DNN_F32, CUDNN_DATA_FLOAT, 0)                                                                 \
-    NUMBER(BL_DNN_BF16, CUDNN_DATA_BFLOAT16, 9)                                                             \
-    NUMBER(BL_DNN_CROSS_CORRELATION, CUDNN_CROSS_CORRELATION, 1)                                            \
-    NUMBER(BL_DNN_ADD, CUDNN_POINTWISE_ADD, 0)                                                              \
-    NUMBER(BL_DNN_HEUR_A, CUDNN_HEUR_MODE_A, 3)                                                             \
-    NUMBER(BL_DNN_NOTE_TENSOR_CORE, CUDNN_NUMERICAL_NOTE_TENSOR_CORE, 0)                                    \
-    NUMBER(BL_DNN_NOTE_DOWN_CONVERT, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS, 1)                           \
-    NUMBER(BL_DNN_NOTE_REDUCED, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION, 2)                        \
-    NUMBER(BL_DNN_NOTE_FFT, CUDNN_NUMERICAL_NOTE_FFT, 3)                                                    \
-    NUMBER(BL_DNN_NOTE_NONDETERMINISTIC, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC, 4)                          \
-    NUMBER(BL_DNN_NOTE_WINOGRAD, CUDNN_NUMERICAL_NOTE_WINOGRAD, 5)                                          \
-    NUMBER(BL_DNN_NOTE_COUNT, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, 10)                                          \
-    NUMBER(BL_DNN_OF_HANDLE, CUDNN_TYPE_HANDLE, 0)                                                          \
-    NUMBER(BL_DNN_OF_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1)                                                    \
-    NUMBER(BL_DNN_OF_BOOLEAN, CUDNN_TYPE_BOOLEAN, 2)                                                        \
-    NUMBER(BL_DNN_OF_INT64, CUDNN_TYPE_INT64, 3)                                                            \
-    NUMBER(BL_DNN_OF_FLOAT, CUDNN_TYPE_FLOAT, 4)                                                            \
-    NUMBER(BL_DNN_OF_POINTER, CUDNN_TYPE_VOID_PTR, 6)                                                       \
-    NUMBER(BL_DNN_OF_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 7)                                             \
-    NUMBER(BL_DNN_OF_HEUR_MODE, CUDNN_TYPE_HEUR_MODE, 8)                                                    \
-    NUMBER(BL_DNN_OF_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, 11)                                                   \
-    NUMBER(BL_DNN_OF_POINTWISE, CUDNN_TYPE_POINTWISE_MODE, 14)                                              \
-    NUMBER(BL_DNN_OF_DESCRIPTOR, CUDNN_TYPE_BACKEND_DESCRIPTOR, 15)                                         \
-    NUMBER(BL_DNN_KIND_POINTWISE, CUDNN_BACKEND_POINTWISE_DESCRIPTOR, 0)                                    \
-    NUMBER(BL_DNN_KIND_CONV, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR, 1)                                       \
-    NUMBER(BL_DNN_KIND_ENGINE, CUDNN_BACKEND_ENGINE_DESCRIPTOR, 2)                                          \
-    NUMBER(BL_DNN_KIND_ENGINE_CFG, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, 3)                                   \
-    NUMBER(BL_DNN_KIND_ENGINE_HEUR, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, 4)                                 \
-    NUMBER(BL_DNN_KIND_PLAN, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, 5)                                    \
-    NUMBER(BL_DNN_KIND_OP_CONV, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, 10)                 \
-    NUMBER(BL_DNN_KIND_OP_POINTWISE, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, 13)                      \
-    NUMBER(BL_DNN_KIND_GRAPH, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, 15)                                  \
-    NUMBER(BL_DNN_KIND_PACK, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, 16)                                     \
-    NUMBER(BL_DNN_KIND_TENSOR, CUDNN_BACKEND_TENSOR_DESCRIPTOR, 17)                                         \
-    NUMBER(BL_DNN_KIND_OP_SDPA, CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR, 41)                            \
-    NUMBER(BL_DNN_POINTWISE_MODE, CUDNN_ATTR_POINTWISE_MODE, 0)                                             \
-    NUMBER(BL_DNN_POINTWISE_PREC, CUDNN_ATTR_POINTWISE_MATH_PREC, 1)                                        \
-    NUMBER(BL_DNN_CONV_COMP_TYPE, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, 100)                                    \
-    NUMBER(BL_DNN_CONV_MODE, CUDNN_ATTR_CONVOLUTION_CONV_MODE, 101)                                         \
-    NUMBER(BL_DNN_CONV_DILATIONS, CUDNN_ATTR_CONVOLUTION_DILATIONS, 102)                                    \
-    NUMBER(BL_DNN_CONV_STRIDES, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, 103)                                 \
-    NUMBER(BL_DNN_CONV_POST, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, 104)                                     \
-    NUMBER(BL_DNN_CONV_PRE, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, 105)                                       \
-    NUMBER(BL_DNN_CONV_DIMS, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, 106)                                      \
-    NUMBER(BL_DNN_HEUR_MODE, CUDNN_ATTR_ENGINEHEUR_MODE, 200)                                               \
-    NUMBER(BL_DNN_HEUR_GRAPH, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, 201)                                   \
-    NUMBER(BL_DNN_HEUR_RESULTS, CUDNN_ATTR_ENGINEHEUR_RESULTS, 202)                                         \
-    NUMBER(BL_DNN_CFG_ENGINE, CUDNN_ATTR_ENGINECFG_ENGINE, 300)                                             \
-    NUMBER(BL_DNN_PLAN_HANDLE, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, 400)                                       \
-    NUMBER(BL_DNN_PLAN_CFG, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, 401)                                   \
-    NUMBER(BL_DNN_PLAN_WORKSPACE, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, 402)                            \
-    NUMBER(BL_DNN_OP_CONV_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, 700)                       \
-    NUMBER(BL_DNN_OP_CONV_BETA, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, 701)                         \
-    NUMBER(BL_DNN_OP_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, 702)                    \
-    NUMBER(BL_DNN_OP_CONV_W, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, 703)                               \
-    NUMBER(BL_DNN_OP_CONV_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, 704)                               \
-    NUMBER(BL_DNN_OP_CONV_Y, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, 705)                               \
-    NUMBER(BL_DNN_OP_POINTWISE_DESC, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, 750)                     \
-    NUMBER(BL_DNN_OP_POINTWISE_X, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, 751)                                \
-    NUMBER(BL_DNN_OP_POINTWISE_B, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, 752)                                \
-    NUMBER(BL_DNN_OP_POINTWISE_Y, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, 753)                                \
-    NUMBER(BL_DNN_GRAPH_HANDLE, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, 800)                                      \
-    NUMBER(BL_DNN_GRAPH_OPS, CUDNN_ATTR_OPERATIONGRAPH_OPS, 801)                                            \
-    NUMBER(BL_DNN_TENSOR_ALIGNMENT, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, 900)                                  \
-    NUMBER(BL_DNN_TENSOR_TYPE, CUDNN_ATTR_TENSOR_DATA_TYPE, 901)                                            \
-    NUMBER(BL_DNN_TENSOR_DIMS, CUDNN_ATTR_TENSOR_DIMENSIONS, 902)                                           \
-    NUMBER(BL_DNN_TENSOR_STRIDES, CUDNN_ATTR_TENSOR_STRIDES, 903)                                           \
-    NUMBER(BL_DNN_TENSOR_ID, CUDNN_ATTR_TENSOR_UNIQUE_ID, 906)                                              \
-    NUMBER(BL_DNN_TENSOR_VIRTUAL, CUDNN_ATTR_TENSOR_IS_VIRTUAL, 907)                                        \
-    NUMBER(BL_DNN_TENSOR_BY_VALUE, CUDNN_ATTR_TENSOR_IS_BY_VALUE, 908)                                      \
-    NUMBER(BL_DNN_PACK_IDS, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, 1000)                                       \
-    NUMBER(BL_DNN_PACK_POINTERS, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, 1001)                               \
-    NUMBER(BL_DNN_PACK_WORKSPACE, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, 1003)                                  \
-    NUMBER(BL_DNN_ENGINE_NOTES, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, 1303)                                     \
-    NUMBER(BL_DNN_OP_SDPA_Q, CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC, 2800)                                     \
-    NUMBER(BL_DNN_OP_SDPA_K, CUDNN_ATTR_OPERATION_SDPA_FWD_KDESC, 2801)                                     \
-    NUMBER(BL_DNN_OP_SDPA_V, CUDNN_ATTR_OPERATION_SDPA_FWD_VDESC, 2802)                                     \
-    NUMBER(BL_DNN_OP_SDPA_O, CUDNN_ATTR_OPERATION_SDPA_FWD_ODESC, 2803)                                     \
+#define BL_CUDA_NUMBERS(NUMBER)                                                             \
+    NUMBER(BL_CU_NO_MEMORY, CUDA_ERROR_OUT_OF_MEMORY, 2)                                    \
+    NUMBER(BL_CU_NO_DEVICE, CUDA_ERROR_NO_DEVICE, 100)                                      \
+    NUMBER(BL_CU_ECC, CUDA_ERROR_ECC_UNCORRECTABLE, 214)                                    \
+    NUMBER(BL_CU_NOT_FOUND, CUDA_ERROR_NOT_FOUND, 500)                                      \
+    NUMBER(BL_CU_BAD_ADDRESS, CUDA_ERROR_ILLEGAL_ADDRESS, 700)                              \
+    NUMBER(BL_CU_NOT_SUPPORTED, CUDA_ERROR_NOT_SUPPORTED, 801)                              \
+    NUMBER(BL_CU_UNKNOWN, CUDA_ERROR_UNKNOWN, 999)                                          \
+    NUMBER(BL_CU_PROCESSORS, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 16)                  \
+    NUMBER(BL_CU_MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 75)                   \
+    NUMBER(BL_CU_MINOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, 76)                   \
+    NUMBER(BL_CU_STREAM_NON_BLOCKING, CU_STREAM_NON_BLOCKING, 1)                            \
+    NUMBER(BL_CU_EVENT_BLOCKING_SYNC, CU_EVENT_BLOCKING_SYNC, 1)                            \
+    NUMBER(BL_LT_F32, CUDA_R_32F, 0)                                                        \
+    NUMBER(BL_LT_BF16, CUDA_R_16BF, 14)                                                     \
+    NUMBER(BL_LT_COMPUTE_F32, CUBLAS_COMPUTE_32F, 68)                                       \
+    NUMBER(BL_LT_AS_IS, CUBLAS_OP_N, 0)                                                     \
+    NUMBER(BL_LT_TURNED, CUBLAS_OP_T, 1)                                                    \
+    NUMBER(BL_LT_LAYOUT_BATCH, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, 5)                       \
+    NUMBER(BL_LT_LAYOUT_BATCH_STRIDE, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, 6)       \
+    NUMBER(BL_LT_DESC_TRANS_A, CUBLASLT_MATMUL_DESC_TRANSA, 3)                              \
+    NUMBER(BL_LT_DESC_TRANS_B, CUBLASLT_MATMUL_DESC_TRANSB, 4)                              \
+    NUMBER(BL_LT_DESC_EPILOGUE, CUBLASLT_MATMUL_DESC_EPILOGUE, 7)                           \
+    NUMBER(BL_LT_DESC_BIAS, CUBLASLT_MATMUL_DESC_BIAS_POINTER, 8)                           \
+    NUMBER(BL_LT_EPILOGUE_BIAS, CUBLASLT_EPILOGUE_BIAS, 4)                                  \
+    NUMBER(BL_LT_PREF_WORKSPACE, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, 1)               \
+    NUMBER(BL_LT_PREF_REDUCTIONS, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, 3)            \
+    NUMBER(BL_LT_PREF_ALIGN_A, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, 5)               \
+    NUMBER(BL_LT_PREF_ALIGN_B, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, 6)               \
+    NUMBER(BL_LT_PREF_ALIGN_C, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, 7)               \
+    NUMBER(BL_LT_PREF_ALIGN_D, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, 8)               \
+    NUMBER(BL_LT_REDUCTION_COMPUTE, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, 2)              \
+    NUMBER(BL_DNN_F32, CUDNN_DATA_FLOAT, 0)                                                 \
+    NUMBER(BL_DNN_BF16, CUDNN_DATA_BFLOAT16, 9)                                             \
+    NUMBER(BL_DNN_CROSS_CORRELATION, CUDNN_CROSS_CORRELATION, 1)                            \
+    NUMBER(BL_DNN_ADD, CUDNN_POINTWISE_ADD, 0)                                              \
+    NUMBER(BL_DNN_HEUR_A, CUDNN_HEUR_MODE_A, 3)                                             \
+    NUMBER(BL_DNN_NOTE_TENSOR_CORE, CUDNN_NUMERICAL_NOTE_TENSOR_CORE, 0)                    \
+    NUMBER(BL_DNN_NOTE_DOWN_CONVERT, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS, 1)           \
+    NUMBER(BL_DNN_NOTE_REDUCED, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION, 2)        \
+    NUMBER(BL_DNN_NOTE_FFT, CUDNN_NUMERICAL_NOTE_FFT, 3)                                    \
+    NUMBER(BL_DNN_NOTE_NONDETERMINISTIC, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC, 4)          \
+    NUMBER(BL_DNN_NOTE_WINOGRAD, CUDNN_NUMERICAL_NOTE_WINOGRAD, 5)                          \
+    NUMBER(BL_DNN_NOTE_COUNT, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, 10)                          \
+    NUMBER(BL_DNN_OF_HANDLE, CUDNN_TYPE_HANDLE, 0)                                          \
+    NUMBER(BL_DNN_OF_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1)                                    \
+    NUMBER(BL_DNN_OF_BOOLEAN, CUDNN_TYPE_BOOLEAN, 2)                                        \
+    NUMBER(BL_DNN_OF_INT64, CUDNN_TYPE_INT64, 3)                                            \
+    NUMBER(BL_DNN_OF_FLOAT, CUDNN_TYPE_FLOAT, 4)                                            \
+    NUMBER(BL_DNN_OF_POINTER, CUDNN_TYPE_VOID_PTR, 6)                                       \
+    NUMBER(BL_DNN_OF_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 7)                             \
+    NUMBER(BL_DNN_OF_HEUR_MODE, CUDNN_TYPE_HEUR_MODE, 8)                                    \
+    NUMBER(BL_DNN_OF_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, 11)                                   \
+    NUMBER(BL_DNN_OF_POINTWISE, CUDNN_TYPE_POINTWISE_MODE, 14)                              \
+    NUMBER(BL_DNN_OF_DESCRIPTOR, CUDNN_TYPE_BACKEND_DESCRIPTOR, 15)                         \
+    NUMBER(BL_DNN_KIND_POINTWISE, CUDNN_BACKEND_POINTWISE_DESCRIPTOR, 0)                    \
+    NUMBER(BL_DNN_KIND_CONV, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR, 1)                       \
+    NUMBER(BL_DNN_KIND_ENGINE, CUDNN_BACKEND_ENGINE_DESCRIPTOR, 2)                          \
+    NUMBER(BL_DNN_KIND_ENGINE_CFG, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, 3)                   \
+    NUMBER(BL_DNN_KIND_ENGINE_HEUR, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, 4)                 \
+    NUMBER(BL_DNN_KIND_PLAN, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, 5)                    \
+    NUMBER(BL_DNN_KIND_OP_CONV, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, 10) \
+    NUMBER(BL_DNN_KIND_OP_POINTWISE, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, 13)      \
+    NUMBER(BL_DNN_KIND_GRAPH, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, 15)                  \
+    NUMBER(BL_DNN_KIND_PACK, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, 16)                     \
+    NUMBER(BL_DNN_KIND_TENSOR, CUDNN_BACKEND_TENSOR_DESCRIPTOR, 17)                         \
+    NUMBER(BL_DNN_KIND_OP_SDPA, CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR, 41)            \
+    NUMBER(BL_DNN_POINTWISE_MODE, CUDNN_ATTR_POINTWISE_MODE, 0)                             \
+    NUMBER(BL_DNN_POINTWISE_PREC, CUDNN_ATTR_POINTWISE_MATH_PREC, 1)                        \
+    NUMBER(BL_DNN_CONV_COMP_TYPE, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, 100)                    \
+    NUMBER(BL_DNN_CONV_MODE, CUDNN_ATTR_CONVOLUTION_CONV_MODE, 101)                         \
+    NUMBER(BL_DNN_CONV_DILATIONS, CUDNN_ATTR_CONVOLUTION_DILATIONS, 102)                    \
+    NUMBER(BL_DNN_CONV_STRIDES, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, 103)                 \
+    NUMBER(BL_DNN_CONV_POST, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, 104)                     \
+    NUMBER(BL_DNN_CONV_PRE, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, 105)                       \
+    NUMBER(BL_DNN_CONV_DIMS, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, 106)                      \
+    NUMBER(BL_DNN_HEUR_MODE, CUDNN_ATTR_ENGINEHEUR_MODE, 200)                               \
+    NUMBER(BL_DNN_HEUR_GRAPH, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, 201)                   \
+    NUMBER(BL_DNN_HEUR_RESULTS, CUDNN_ATTR_ENGINEHEUR_RESULTS, 202)                         \
+    NUMBER(BL_DNN_CFG_ENGINE, CUDNN_ATTR_ENGINECFG_ENGINE, 300)                             \
+    NUMBER(BL_DNN_PLAN_HANDLE, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, 400)                       \
+    NUMBER(BL_DNN_PLAN_CFG, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, 401)                   \
+    NUMBER(BL_DNN_PLAN_WORKSPACE, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, 402)            \
+    NUMBER(BL_DNN_OP_CONV_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, 700)       \
+    NUMBER(BL_DNN_OP_CONV_BETA, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, 701)         \
+    NUMBER(BL_DNN_OP_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, 702)    \
+    NUMBER(BL_DNN_OP_CONV_W, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, 703)               \
+    NUMBER(BL_DNN_OP_CONV_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, 704)               \
+    NUMBER(BL_DNN_OP_CONV_Y, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, 705)               \
+    NUMBER(BL_DNN_OP_POINTWISE_DESC, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, 750)     \
+    NUMBER(BL_DNN_OP_POINTWISE_X, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, 751)                \
+    NUMBER(BL_DNN_OP_POINTWISE_B, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, 752)                \
+    NUMBER(BL_DNN_OP_POINTWISE_Y, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, 753)                \
+    NUMBER(BL_DNN_GRAPH_HANDLE, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, 800)                      \
+    NUMBER(BL_DNN_GRAPH_OPS, CUDNN_ATTR_OPERATIONGRAPH_OPS, 801)                            \
+    NUMBER(BL_DNN_TENSOR_ALIGNMENT, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, 900)                  \
+    NUMBER(BL_DNN_TENSOR_TYPE, CUDNN_ATTR_TENSOR_DATA_TYPE, 901)                            \
+    NUMBER(BL_DNN_TENSOR_DIMS, CUDNN_ATTR_TENSOR_DIMENSIONS, 902)                           \
+    NUMBER(BL_DNN_TENSOR_STRIDES, CUDNN_ATTR_TENSOR_STRIDES, 903)                           \
+    NUMBER(BL_DNN_TENSOR_ID, CUDNN_ATTR_TENSOR_UNIQUE_ID, 906)                              \
+    NUMBER(BL_DNN_TENSOR_VIRTUAL, CUDNN_ATTR_TENSOR_IS_VIRTUAL, 907)                        \
+    NUMBER(BL_DNN_TENSOR_BY_VALUE, CUDNN_ATTR_TENSOR_IS_BY_VALUE, 908)                      \
+    NUMBER(BL_DNN_PACK_IDS, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, 1000)                       \
+    NUMBER(BL_DNN_PACK_POINTERS, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, 1001)               \
+    NUMBER(BL_DNN_PACK_WORKSPACE, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, 1003)                  \
+    NUMBER(BL_DNN_ENGINE_NOTES, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, 1303)                     \
+    NUMBER(BL_DNN_OP_SDPA_Q, CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC, 2800)                     \
+    NUMBER(BL_DNN_OP_SDPA_K, CUDNN_ATTR_OPERATION_SDPA_FWD_KDESC, 2801)                     \
+    NUMBER(BL_DNN_OP_SDPA_V, CUDNN_ATTR_OPERATION_SDPA_FWD_VDESC, 2802)                     \
+    NUMBER(BL_DNN_OP_SDPA_O, CUDNN_ATTR_OPERATION_SDPA_FWD_ODESC, 2803)                     \
     NUMBER(BL_DNN_OP_SDPA_SCALE, CUDNN_ATTR_OPERATION_SDPA_FWD_SCALEDESC, 2805)
 
 #define NUMBER(ours, theirs, value) ours = value,

@@ -150,13 +150,13 @@ struct row_norm_args {
     float eps;
 };
 
-/* Scores F32 [heads, rows, keys] -> weights [heads, rows, keys], of which row i sees `seen` keys, or
- * first + i + 1 where that is fewer and `causal`. */
+/* Scores F32 [rows, stride] -> weights [rows, stride], both of `keys` each. Where `causal` row i of each
+ * `rows_each` sees the first first + i + 1 keys, else all. */
 struct softmax_args {
     POINTER(const float) x;
     POINTER(element) y;
-    long long rows; /* heads * rows */
-    int rows_each, keys, seen, causal, first;
+    long long rows; /* heads * rows_each */
+    int rows_each, stride, keys, causal, first;
 };
 
 /* What a convolution reads for `count` / (kh kw c) pixels of the output from number `first` on:
@@ -187,25 +187,25 @@ struct channel_bias_args {
 };
 
 /* KERNEL(name) of every kernel. */
-#define BL_CUDA_KERNELS(KERNEL)                                                                             \
-    KERNEL(import_host)                                                                                        \
-    KERNEL(export_host)                                                                                        \
-    KERNEL(sinusoid)                                                                                        \
-    KERNEL(embed)                                                                                           \
-    KERNEL(take_row)                                                                                        \
-    KERNEL(act)                                                                                             \
-    KERNEL(finish)                                                                                          \
-    KERNEL(gate)                                                                                            \
-    KERNEL(add)                                                                                             \
-    KERNEL(concat)                                                                                          \
-    KERNEL(upsample)                                                                                        \
-    KERNEL(group_sums)                                                                                      \
-    KERNEL(group_factors)                                                                                   \
-    KERNEL(group_norm)                                                                                      \
-    KERNEL(row_norm)                                                                                        \
-    KERNEL(softmax)                                                                                         \
-    KERNEL(patches)                                                                                         \
-    KERNEL(finish_conv)                                                                                     \
+#define BL_CUDA_KERNELS(KERNEL) \
+    KERNEL(import_host)         \
+    KERNEL(export_host)         \
+    KERNEL(sinusoid)            \
+    KERNEL(embed)               \
+    KERNEL(take_row)            \
+    KERNEL(act)                 \
+    KERNEL(finish)              \
+    KERNEL(gate)                \
+    KERNEL(add)                 \
+    KERNEL(concat)              \
+    KERNEL(upsample)            \
+    KERNEL(group_sums)          \
+    KERNEL(group_factors)       \
+    KERNEL(group_norm)          \
+    KERNEL(row_norm)            \
+    KERNEL(softmax)             \
+    KERNEL(patches)             \
+    KERNEL(finish_conv)         \
     KERNEL(channel_bias)
 
 #endif

@@ -128,14 +128,14 @@ KERNEL(softmax, LANES * ROWS) {
     THREADS {
         if (THREAD % LANES == 0) {
             int row = a.first + (int)(MY_ROW % a.rows_each) + 1;
-            seen[THREAD / LANES] = MY_ROW >= a.rows ? 0 : a.causal && row < a.seen ? row : a.seen;
+            seen[THREAD / LANES] = MY_ROW >= a.rows ? 0 : a.causal && row < a.keys ? row : a.keys;
         }
     }
     SYNC
     THREADS {
         float m = -3.0e38f;
         for (int k = THREAD % LANES; k < seen[THREAD / LANES]; k += LANES) {
-            m = fmaxf(m, a.x[MY_ROW * a.keys + k]);
+            m = fmaxf(m, a.x[MY_ROW * a.stride + k]);
         }
         most[THREAD] = m;
     }
@@ -143,15 +143,15 @@ KERNEL(softmax, LANES * ROWS) {
     THREADS {
         float s = 0.0f;
         for (int k = THREAD % LANES; k < seen[THREAD / LANES]; k += LANES) {
-            s += expf(a.x[MY_ROW * a.keys + k] - OF_MY_ROW(most));
+            s += expf(a.x[MY_ROW * a.stride + k] - OF_MY_ROW(most));
         }
         sum[THREAD] = s;
     }
     REDUCE(sum, sum[mine] + sum[other])
     THREADS {
         float factor = 1.0f / OF_MY_ROW(sum);
-        for (int k = THREAD % LANES; MY_ROW < a.rows && k < a.keys; k += LANES) {
-            long long i = MY_ROW * a.keys + k;
+        for (int k = THREAD % LANES; MY_ROW < a.rows && k < a.stride; k += LANES) {
+            long long i = MY_ROW * a.stride + k;
             a.y[i] = store(k < seen[THREAD / LANES] ? expf(a.x[i] - OF_MY_ROW(most)) * factor : 0.0f);
         }
     }

@@ -51,7 +51,7 @@ BL_CUBLASLT(ENTRY)
 BL_NVRTC(ENTRY)
 _Static_assert(__builtin_types_compatible_p(bl_cu_get_entry *, __typeof__(&cuGetProcAddress)), "lookup");
 
-#define SAME(ours, theirs)                                                                    \
+#define SAME(ours, theirs) \
     _Static_assert(offsetof(bl_lt_found_bytes, ours) == offsetof(bl_lt_found, theirs), #ours)
 SAME(algo, algo);
 SAME(workspace, workspaceSize);

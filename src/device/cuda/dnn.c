@@ -1,0 +1,229 @@
+#include "device/cuda/dnn.h"
+
+#include <string.h>
+
+#define CANDIDATES 16
+
+bl_dnn_descriptor bl_dnn_make(bl_dnn_graph *g, bl_dnn_kind kind, const char *what) {
+    bl_dnn_descriptor d = NULL;
+    if (g->status || g->count == BL_DNN_MOST) {
+        return NULL;
+    }
+    g->what = what;
+    g->status = g->dnn->cudnnBackendCreateDescriptor(kind, &d);
+    if (!g->status) {
+        g->made[g->count++] = d;
+    }
+    return d;
+}
+
+void bl_dnn_set(bl_dnn_graph *g, bl_dnn_descriptor d, bl_dnn_attr name, bl_dnn_type type, int64_t count,
+                const void *elements) {
+    if (!g->status) {
+        g->status = g->dnn->cudnnBackendSetAttribute(d, name, type, count, elements);
+    }
+}
+
+void bl_dnn_set_tensor(bl_dnn_graph *g, bl_dnn_descriptor d, bl_dnn_attr name, bl_dnn_descriptor tensor) {
+    bl_dnn_set(g, d, name, BL_DNN_OF_DESCRIPTOR, 1, &tensor);
+}
+
+void bl_dnn_finalize(bl_dnn_graph *g, bl_dnn_descriptor d) {
+    if (!g->status) {
+        g->status = g->dnn->cudnnBackendFinalize(d);
+    }
+}
+
+bl_dnn_descriptor bl_dnn_tensor(bl_dnn_graph *g, int64_t id, int64_t dtype, const int64_t *dims,
+                                const int64_t *strides, int64_t alignment) {
+    bl_dnn_descriptor d = bl_dnn_make(g, BL_DNN_KIND_TENSOR, "a tensor");
+    int32_t type = id && dtype == BL_BF16 ? BL_DNN_BF16 : BL_DNN_F32;
+    bool is_virtual = !id;
+    int64_t own = id ? id : 1000 + g->count;
+    bl_dnn_set(g, d, BL_DNN_TENSOR_TYPE, BL_DNN_OF_DATA_TYPE, 1, &type);
+    bl_dnn_set(g, d, BL_DNN_TENSOR_DIMS, BL_DNN_OF_INT64, 4, dims);
+    bl_dnn_set(g, d, BL_DNN_TENSOR_STRIDES, BL_DNN_OF_INT64, 4, strides);
+    bl_dnn_set(g, d, BL_DNN_TENSOR_ID, BL_DNN_OF_INT64, 1, &own);
+    bl_dnn_set(g, d, BL_DNN_TENSOR_ALIGNMENT, BL_DNN_OF_INT64, 1, &alignment);
+    bl_dnn_set(g, d, BL_DNN_TENSOR_VIRTUAL, BL_DNN_OF_BOOLEAN, 1, &is_virtual);
+    bl_dnn_finalize(g, d);
+    return d;
+}
+
+bl_dnn_descriptor bl_dnn_scalar(bl_dnn_graph *g, int64_t id) {
+    static const int64_t ones[4] = {1, 1, 1, 1}, alignment = 4;
+    static const int32_t type = BL_DNN_F32;
+    static const bool yes = true;
+    bl_dnn_descriptor d = bl_dnn_make(g, BL_DNN_KIND_TENSOR, "a scalar");
+    bl_dnn_set(g, d, BL_DNN_TENSOR_TYPE, BL_DNN_OF_DATA_TYPE, 1, &type);
+    bl_dnn_set(g, d, BL_DNN_TENSOR_DIMS, BL_DNN_OF_INT64, 4, ones);
+    bl_dnn_set(g, d, BL_DNN_TENSOR_STRIDES, BL_DNN_OF_INT64, 4, ones);
+    bl_dnn_set(g, d, BL_DNN_TENSOR_ID, BL_DNN_OF_INT64, 1, &id);
+    bl_dnn_set(g, d, BL_DNN_TENSOR_ALIGNMENT, BL_DNN_OF_INT64, 1, &alignment);
+    bl_dnn_set(g, d, BL_DNN_TENSOR_BY_VALUE, BL_DNN_OF_BOOLEAN, 1, &yes);
+    bl_dnn_finalize(g, d);
+    return d;
+}
+
+void bl_dnn_op(bl_dnn_graph *g, bl_dnn_descriptor op) {
+    bl_dnn_finalize(g, op);
+    if (!g->status) {
+        g->ops[g->op_count++] = op;
+    }
+}
+
+void bl_dnn_add(bl_dnn_graph *g, bl_dnn_descriptor a, bl_dnn_descriptor b, bl_dnn_descriptor y) {
+    static const int32_t mode = BL_DNN_ADD, precision = BL_DNN_F32;
+    bl_dnn_descriptor how = bl_dnn_make(g, BL_DNN_KIND_POINTWISE, "an addition");
+    bl_dnn_set(g, how, BL_DNN_POINTWISE_MODE, BL_DNN_OF_POINTWISE, 1, &mode);
+    bl_dnn_set(g, how, BL_DNN_POINTWISE_PREC, BL_DNN_OF_DATA_TYPE, 1, &precision);
+    bl_dnn_finalize(g, how);
+    bl_dnn_descriptor op = bl_dnn_make(g, BL_DNN_KIND_OP_POINTWISE, "an addition");
+    bl_dnn_set_tensor(g, op, BL_DNN_OP_POINTWISE_DESC, how);
+    bl_dnn_set_tensor(g, op, BL_DNN_OP_POINTWISE_X, a);
+    bl_dnn_set_tensor(g, op, BL_DNN_OP_POINTWISE_B, b);
+    bl_dnn_set_tensor(g, op, BL_DNN_OP_POINTWISE_Y, y);
+    bl_dnn_op(g, op);
+}
+
+bl_dnn_descriptor bl_dnn_operations(bl_dnn_graph *g) {
+    bl_dnn_descriptor d = bl_dnn_make(g, BL_DNN_KIND_GRAPH, "a graph of operations");
+    if (g->c) {
+        bl_dnn_set(g, d, BL_DNN_GRAPH_HANDLE, BL_DNN_OF_HANDLE, 1, &g->c->dnn);
+    }
+    bl_dnn_set(g, d, BL_DNN_GRAPH_OPS, BL_DNN_OF_DESCRIPTOR, g->op_count, g->ops);
+    bl_dnn_finalize(g, d);
+    return d;
+}
+
+void bl_dnn_free(bl_dnn_graph *g) {
+    while (g->count) {
+        g->dnn->cudnnBackendDestroyDescriptor(g->made[--g->count]);
+    }
+}
+
+/* Does an engine repeat its bits, and keep to the types of its inputs? */
+static bool is_wanted(const bl_cudnn *dnn, bl_dnn_descriptor configuration, bool f32) {
+    bl_dnn_descriptor engine = NULL;
+    int32_t notes[BL_DNN_NOTE_COUNT] = {0};
+    int64_t count = 0;
+    if (dnn->cudnnBackendCreateDescriptor(BL_DNN_KIND_ENGINE, &engine)) {
+        return false;
+    }
+    bool wanted = !dnn->cudnnBackendGetAttribute(configuration, BL_DNN_CFG_ENGINE, BL_DNN_OF_DESCRIPTOR, 1,
+                                                 &count, &engine) &&
+                  !dnn->cudnnBackendGetAttribute(engine, BL_DNN_ENGINE_NOTES, BL_DNN_OF_NOTE,
+                                                 BL_DNN_NOTE_COUNT, &count, notes);
+    for (int64_t i = 0; i < count && i < BL_DNN_NOTE_COUNT && wanted; i++) {
+        int32_t n = notes[i];
+        wanted = n != BL_DNN_NOTE_NONDETERMINISTIC && n != BL_DNN_NOTE_REDUCED && n != BL_DNN_NOTE_WINOGRAD &&
+                 n != BL_DNN_NOTE_FFT &&
+                 !(f32 && (n == BL_DNN_NOTE_TENSOR_CORE || n == BL_DNN_NOTE_DOWN_CONVERT));
+    }
+    dnn->cudnnBackendDestroyDescriptor(engine);
+    return wanted;
+}
+
+/* A plan from one configuration, or NULL where it does not work, or wants more scratch than there is. */
+static bl_dnn_descriptor plan_of(bl_dnn_graph *g, bl_dnn_descriptor configuration,
+                                 uint64_t *workspace_bytes) {
+    const bl_cudnn *dnn = g->dnn;
+    bl_dnn_descriptor plan = NULL;
+    int64_t bytes = 0, count = 0;
+    if (dnn->cudnnBackendCreateDescriptor(BL_DNN_KIND_PLAN, &plan)) {
+        return NULL;
+    }
+    bool good =
+        !dnn->cudnnBackendSetAttribute(plan, BL_DNN_PLAN_HANDLE, BL_DNN_OF_HANDLE, 1, &g->c->dnn) &&
+        !dnn->cudnnBackendSetAttribute(plan, BL_DNN_PLAN_CFG, BL_DNN_OF_DESCRIPTOR, 1, &configuration) &&
+        !dnn->cudnnBackendFinalize(plan) &&
+        !dnn->cudnnBackendGetAttribute(plan, BL_DNN_PLAN_WORKSPACE, BL_DNN_OF_INT64, 1, &count, &bytes) &&
+        bytes >= 0 && bytes <= (int64_t)BL_CUDA_WORKSPACE;
+    if (!good) {
+        dnn->cudnnBackendDestroyDescriptor(plan);
+        return NULL;
+    }
+    *workspace_bytes = (uint64_t)bytes;
+    return plan;
+}
+
+/* The configurations that cuDNN's decision tree proposes, best first. */
+static int64_t propose(bl_dnn_graph *g, bl_dnn_descriptor *configurations) {
+    static const int32_t mode = BL_DNN_HEUR_A;
+    int64_t count = 0;
+    bl_dnn_descriptor operations = bl_dnn_operations(g);
+    bl_dnn_descriptor heuristics = bl_dnn_make(g, BL_DNN_KIND_ENGINE_HEUR, "the choice of an engine");
+    bl_dnn_set_tensor(g, heuristics, BL_DNN_HEUR_GRAPH, operations);
+    bl_dnn_set(g, heuristics, BL_DNN_HEUR_MODE, BL_DNN_OF_HEUR_MODE, 1, &mode);
+    bl_dnn_finalize(g, heuristics);
+    for (int i = 0; i < CANDIDATES && !g->status; i++) {
+        g->status = g->dnn->cudnnBackendCreateDescriptor(BL_DNN_KIND_ENGINE_CFG, &configurations[i]);
+    }
+    if (!g->status) {
+        g->status = g->dnn->cudnnBackendGetAttribute(heuristics, BL_DNN_HEUR_RESULTS, BL_DNN_OF_DESCRIPTOR,
+                                                     CANDIDATES, &count, configurations);
+    }
+    return g->status ? 0 : count < CANDIDATES ? count : CANDIDATES;
+}
+
+/* "This graph is none of mine", in one of cuDNN's ways of saying so. */
+static bool is_a_no(bl_dnn_status status) {
+    return status >= 2000 && status < 4000;
+}
+
+int bl_dnn_plan(bl_dnn_descriptor *plan, uint64_t *workspace_bytes, bl_dnn_graph *g, bool f32,
+                const char *what, bl_error *err) {
+    bl_dnn_descriptor configurations[CANDIDATES] = {NULL};
+    *plan = NULL;
+    *workspace_bytes = 0;
+    int64_t count = propose(g, configurations);
+    for (int64_t i = 0; i < count && !*plan; i++) {
+        if (is_wanted(g->dnn, configurations[i], f32)) {
+            *plan = plan_of(g, configurations[i], workspace_bytes);
+        }
+    }
+    for (int i = 0; i < CANDIDATES; i++) {
+        if (configurations[i]) {
+            g->dnn->cudnnBackendDestroyDescriptor(configurations[i]);
+        }
+    }
+    bl_dnn_free(g);
+    if (g->status && !is_a_no(g->status)) {
+        return bl_cuda_check_dnn(g->c, g->status, g->what, err);
+    }
+    if (!*plan) {
+        bl_log_line(g->c->head.log, BL_LOG_DEBUG,
+                    "cuda: cuDNN has no plan for %s (%s: %s), so products do it", what,
+                    g->what ? g->what : "", g->dnn->cudnnGetErrorString(g->status));
+    }
+    return 0;
+}
+
+int bl_dnn_execute(bl_cuda *c, bl_dnn_descriptor plan, const bl_cu_pointer *tensors, int count,
+                   const float *scalar, bl_cu_pointer workspace, const char *what, bl_error *err) {
+    bl_dnn_graph g = {.c = c, .dnn = &c->libs->dnn};
+    int64_t ids[8];
+    void *pointers[8], *scratch = (void *)(uintptr_t)workspace;
+    union {
+        const float *in;
+        void *out;
+    } value = {.in = scalar}; /* only read */
+    for (int i = 0; i < count; i++) {
+        ids[i] = i + 1;
+        pointers[i] = (void *)(uintptr_t)tensors[i];
+    }
+    if (scalar) {
+        ids[count] = count + 1;
+        pointers[count++] = value.out;
+    }
+    bl_dnn_descriptor pack = bl_dnn_make(&g, BL_DNN_KIND_PACK, what);
+    bl_dnn_set(&g, pack, BL_DNN_PACK_POINTERS, BL_DNN_OF_POINTER, count, pointers);
+    bl_dnn_set(&g, pack, BL_DNN_PACK_IDS, BL_DNN_OF_INT64, count, ids);
+    bl_dnn_set(&g, pack, BL_DNN_PACK_WORKSPACE, BL_DNN_OF_POINTER, 1, &scratch);
+    bl_dnn_finalize(&g, pack);
+    if (!g.status) {
+        g.status = g.dnn->cudnnBackendExecute(c->dnn, plan, pack);
+    }
+    bl_dnn_free(&g);
+    return bl_cuda_check_dnn(c, g.status, what, err);
+}

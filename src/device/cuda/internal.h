@@ -1,0 +1,224 @@
+/* What the files of the cuda device share. */
+#ifndef BALLAST_DEVICE_CUDA_INTERNAL_H
+#define BALLAST_DEVICE_CUDA_INTERNAL_H
+
+#include "device/cuda/args.h"
+#include "device/cuda/cuda.h"
+#include "device/cuda/plans.h"
+#include "graph/arena.h"
+
+#include <pthread.h>
+
+#define KERNEL(name) BL_KERNEL_##name,
+typedef enum bl_cuda_kernel { BL_CUDA_KERNELS(KERNEL) BL_KERNEL_COUNT } bl_cuda_kernel;
+#undef KERNEL
+
+/* How many works of each stream lie before a point in the order of work. */
+typedef struct bl_cuda_order {
+    uint64_t works[BL_STREAM_COUNT];
+} bl_cuda_order;
+
+/* What a work is called, should it fail. */
+typedef struct bl_cuda_note {
+    const char *what; /* static storage: an op's name */
+    char block[BL_NAME_BYTES];
+    uint32_t number;
+} bl_cuda_note;
+
+#define NOTES 1024 /* of the ops that were put on the stream last */
+#define SLOTS 4    /* of pinned memory, through which weights pass on their way to the card */
+#define SLOT_BYTES (16u << 20)
+
+typedef struct bl_cuda_slot {
+    unsigned char *memory; /* pinned [SLOT_BYTES] */
+    bl_cu_event free;      /* recorded behind the copy that reads it */
+    bool used;
+} bl_cuda_slot;
+
+struct bl_cuda {
+    bl_device head;
+    const bl_cuda_libs *libs;
+    bl_cu_device number;
+    bl_cu_context context;
+    bl_cu_stream stream[BL_STREAM_COUNT];
+    bl_dnn_handle dnn;
+    bl_lt_handle lt;
+    bl_cuda_plans plans;
+    int major, minor;
+    char name[128];
+    uint64_t memory_bytes, pinned_bytes;
+    bl_cu_module module[2]; /* our kernels for F32 and BF16, NULL until a graph needs them */
+    bl_cu_function kernel[2][BL_KERNEL_COUNT];
+    bl_cuda_slot slot[SLOTS];
+    int next_slot;
+    bl_cu_event began; /* the clock's zero, recorded when the host's clock showed began_at */
+    double began_at;
+    bl_cuda_order order[BL_STREAM_COUNT]; /* what lies before the next work of each stream */
+    pthread_mutex_t lock;                 /* of the three below, which host functions write, too */
+    uint64_t failed[BL_STREAM_COUNT]; /* the first work of each that failed since sync; UINT64_MAX: none */
+    bl_error error;                   /* of the first; code 0: none */
+    bool lost;                        /* nothing works any more until the device is opened again */
+    volatile uint32_t *progress;      /* pinned: the number of the last op that ended */
+    uint32_t ops;                     /* numbered so far */
+    bl_cuda_note notes[NOTES];        /* that of op i at i % NOTES */
+};
+
+/* Host memory; of a region, which is none, a view to pack into. */
+struct bl_host {
+    bl_cuda *c;
+    unsigned char *memory; /* NULL: of a region */
+    bl_region *region;
+    uint64_t bytes;
+    bool pinned;
+};
+
+struct bl_region {
+    bl_cuda *c;
+    bl_cu_pointer base;
+    uint64_t bytes;
+    bl_region_use used;
+    bl_host host;
+};
+
+/* One weight of a module as it lies in its block's packed bytes: rows of its first axis, one behind the
+ * other, each [kh, kw, I] of a convolution and as it is stored of all else. */
+typedef struct bl_cuda_weight {
+    bl_weight weight; /* a copy */
+    bl_dtype dtype;   /* F32 for vectors, save the bias of a product; the graph's for all else */
+    uint64_t offset, row_bytes;
+} bl_cuda_weight;
+
+struct bl_device_module {
+    bl_cuda *c;
+    bl_source source;
+    bl_dtype dtype;
+    bl_cuda_weight *weights;
+    int weight_count;
+    bl_block *blocks;
+    int block_count;
+    bl_block_cost *costs; /* [block_count] */
+};
+
+/* One op, ready to run. What of it a plan of a library does depends on its shape alone. */
+typedef struct bl_cuda_step {
+    const bl_cuda_product *product;     /* LINEAR; CONV by patches: of a whole band */
+    const bl_cuda_product *rest;        /* CONV by patches: of the last band, where it is smaller */
+    const bl_cuda_conv *conv;           /* CONV by cuDNN; else NULL */
+    const bl_cuda_attention *attention; /* ATTENTION, to all keys */
+    int64_t band;                       /* pixels at once, CONV by patches */
+    uint64_t scratch_bytes;
+    uint64_t extra[3]; /* offsets in the scratch: see op_*.c */
+    int inplace;       /* the input that the output may lie on; -1: none */
+} bl_cuda_step;
+
+struct bl_executable {
+    bl_device_module *module;
+    const bl_graph *graph;
+    bl_cuda_step *steps; /* [op_count] */
+    bl_arena_plan plan;
+    double *flops; /* [block_count] */
+};
+
+/* An op while it is put on its stream. */
+typedef struct bl_cuda_running {
+    bl_cuda *c;
+    bl_executable *x;
+    const bl_op *op;
+    const bl_cuda_step *step;
+    const bl_binding *binding;
+    bl_cu_stream stream;
+    uint64_t element; /* bytes of one activation element */
+    bl_cu_pointer scratch;
+} bl_cuda_running;
+
+/* What the device does with an op; each is in the op_*.c that the table in run.c names. */
+typedef struct bl_cuda_op {
+    /* Makes plans and fills in the step; NULL: nothing to prepare. */
+    int (*prepare)(bl_executable *x, bl_cuda_step *s, const bl_op *op, bl_error *err);
+    int (*run)(const bl_cuda_running *r, bl_error *err);
+} bl_cuda_op;
+
+/* errors.c. 0, or bl_fail with what the driver, cuDNN or cuBLASLt calls the error; notices what cannot be
+ * survived. */
+int bl_cuda_check(bl_cuda *c, bl_cu_result result, const char *what, bl_error *err);
+int bl_cuda_check_dnn(bl_cuda *c, bl_dnn_status status, const char *what, bl_error *err);
+int bl_cuda_check_lt(bl_cuda *c, bl_lt_status status, const char *what, bl_error *err);
+/* Makes the device's context that of this thread; refuses when the card was lost. */
+int bl_cuda_enter(bl_cuda *c, bl_error *err);
+
+/* streams.c */
+int bl_cuda_streams_open(bl_cuda *c, bl_error *err);
+void bl_cuda_streams_close(bl_cuda *c);
+/* Counts a work of the stream; its number. */
+uint64_t bl_cuda_work(bl_cuda *c, bl_stream stream);
+/* Notes that a work failed, from any thread. */
+void bl_cuda_failed(bl_cuda *c, bl_stream stream, uint64_t work, const bl_error *err);
+/* Puts the op's number behind it on the stream. */
+int bl_cuda_note_op(bl_cuda *c, bl_cu_stream stream, const char *what, const char *block, bl_error *err);
+int bl_cuda_event_open(bl_event **out, bl_device *d, bl_error *err);
+void bl_cuda_event_close(bl_event *e);
+int bl_cuda_event_record(bl_event *e, bl_stream stream, bl_error *err);
+int bl_cuda_stream_wait(bl_device *d, bl_stream stream, bl_event *e, bl_error *err);
+int bl_cuda_event_wait(bl_event *e, bl_error *err);
+double bl_cuda_event_seconds(const bl_event *e);
+double bl_cuda_now(bl_device *d);
+int bl_cuda_sync(bl_device *d, bool *lost, bl_error *err);
+
+/* memory.c */
+int bl_cuda_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *err);
+void bl_cuda_region_close(bl_region *r);
+void bl_cuda_region_used(bl_region *r, bl_region_use *out);
+bl_host *bl_cuda_region_host(bl_region *r);
+int bl_cuda_host_open(bl_host **out, bl_device *d, uint64_t bytes, bool pinned, bl_error *err);
+void bl_cuda_host_close(bl_host *h);
+int bl_cuda_copy(bl_device_module *m, int block, const bl_host *from, uint64_t from_offset, bl_region *r,
+                 uint64_t offset, bl_stream stream, bl_error *err);
+int bl_cuda_slots_open(bl_cuda *c, bl_error *err);
+void bl_cuda_slots_close(bl_cuda *c);
+void bl_cuda_reach(uint64_t *end, uint64_t other);
+
+/* module.c, pack.c */
+int bl_cuda_module_open(bl_device_module **out, bl_device *d, const bl_graph *graph, const bl_source *source,
+                        bl_error *err);
+void bl_cuda_module_close(bl_device_module *m);
+const bl_block_cost *bl_cuda_module_costs(const bl_device_module *m);
+int bl_cuda_pack(bl_device_module *m, int block, bl_host *to, uint64_t offset, bl_stream stream,
+                 bl_error *err);
+
+/* kernels.c */
+/* Compiles the kernels of a dtype, or takes them from the cache on disk. */
+int bl_cuda_kernels_open(bl_cuda *c, bl_dtype dtype, bl_error *err);
+void bl_cuda_kernels_close(bl_cuda *c);
+/* Puts a kernel on the op's stream: of `count` elements one a thread, or that many blocks. */
+int bl_cuda_launch(const bl_cuda_running *r, bl_cuda_kernel kernel, const void *args, int64_t count,
+                   bl_error *err);
+int bl_cuda_launch_blocks(const bl_cuda_running *r, bl_cuda_kernel kernel, const void *args, int64_t blocks,
+                          bl_error *err);
+
+/* attention.c. The scratch is the op's. */
+int bl_cuda_attend(const bl_cuda_running *r, const bl_cuda_attention *a, bl_cu_pointer y, bl_cu_pointer q,
+                   bl_cu_pointer k, bl_cu_pointer v, bl_error *err);
+
+/* prepare.c, run.c */
+int bl_cuda_prepare(bl_executable **out, bl_device_module *m, const bl_graph *graph,
+                    const bl_prepare_options *options, bl_error *err);
+void bl_cuda_executable_close(bl_executable *x);
+void bl_cuda_executable_info(const bl_executable *x, bl_exec_info *out);
+int bl_cuda_run(bl_executable *x, int block, const bl_binding *b, bl_stream stream, bl_error *err);
+extern const bl_cuda_op *const bl_cuda_ops[BL_OP_KIND_COUNT];
+
+/* Tensors and weights of an op and their addresses; NULL and 0 for BL_NONE. */
+const bl_tensor *bl_cuda_tensor(const bl_cuda_running *r, bl_tensor_id id);
+bl_cu_pointer bl_cuda_data(const bl_cuda_running *r, bl_tensor_id id);
+bl_cu_pointer bl_cuda_weight_data(const bl_cuda_running *r, bl_weight_id id);
+
+/* Rows of a tensor's channels: of one picture, and of all. */
+static inline int64_t bl_cuda_rows_each(const bl_tensor *t) {
+    return (int64_t)t->h * t->w;
+}
+
+static inline int64_t bl_cuda_rows(const bl_tensor *t) {
+    return (int64_t)t->n * t->h * t->w;
+}
+
+#endif

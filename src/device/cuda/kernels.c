@@ -1,0 +1,198 @@
+/* Our kernels: compiled by NVRTC for the card at hand, kept on disk by all that the result hangs on. */
+#include "device/cuda/internal.h"
+#include "device/cuda/kernels_text.h"
+
+#include "core/new_file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define IMAGE_MAX (64u << 20)
+
+#define KERNEL(name) #name,
+static const char *const names[] = {BL_CUDA_KERNELS(KERNEL)};
+#undef KERNEL
+
+/* FNV-1a; guards against files that were cut or mixed up, not against an attacker in the user's own folder.
+ */
+static uint64_t hash_of(uint64_t h, const void *bytes, size_t count) {
+    const unsigned char *b = bytes;
+    for (size_t i = 0; i < count; i++) {
+        h = (h ^ b[i]) * 1099511628211u;
+    }
+    return h;
+}
+
+typedef struct image {
+    unsigned char *bytes;
+    size_t count;
+} image;
+
+/* What stands before an image in its file. */
+typedef struct image_head {
+    uint64_t key, count, hash;
+} image_head;
+
+/* $XDG_CACHE_HOME/ballast/cuda-KEY.cubin; false: nowhere to keep it. */
+static bool cache_path(char *out, size_t bytes, uint64_t key, bool make) {
+    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char folder[PATH_MAX];
+    if (!(xdg && *xdg) && !(home && *home)) {
+        return false;
+    }
+    snprintf(folder, sizeof folder, "%s%s/ballast", xdg && *xdg ? xdg : home, xdg && *xdg ? "" : "/.cache");
+    if (make) {
+        mkdir(folder, 0777);
+    }
+    int used = snprintf(out, bytes, "%s/cuda-%016llx.cubin", folder, (unsigned long long)key);
+    return used > 0 && (size_t)used < bytes;
+}
+
+static bool from_cache(image *out, uint64_t key) {
+    char path[PATH_MAX + 64];
+    FILE *f = cache_path(path, sizeof path, key, false) ? fopen(path, "rb") : NULL;
+    image_head h = {0};
+    bool good = f && fread(&h, sizeof h, 1, f) == 1 && h.key == key && h.count && h.count <= IMAGE_MAX;
+    out->bytes = good ? malloc((size_t)h.count) : NULL;
+    out->count = (size_t)h.count;
+    good = out->bytes && fread(out->bytes, 1, out->count, f) == out->count &&
+           hash_of(key, out->bytes, out->count) == h.hash;
+    if (f) {
+        fclose(f);
+    }
+    if (!good) {
+        free(out->bytes);
+        out->bytes = NULL;
+    }
+    return good;
+}
+
+/* What cannot be kept is compiled again next time. */
+static void into_cache(const image *x, uint64_t key) {
+    char path[PATH_MAX + 64];
+    bl_new_file file;
+    image_head h = {.key = key, .count = x->count, .hash = hash_of(key, x->bytes, x->count)};
+    if (cache_path(path, sizeof path, key, true) && !bl_new_file_begin(&file, path, NULL)) {
+        bool bad = fwrite(&h, sizeof h, 1, file.f) != 1 || fwrite(x->bytes, 1, x->count, file.f) != x->count;
+        bl_new_file_end(&file, bad ? BL_E_IO : 0, true, NULL);
+    }
+}
+
+/* The first lines of what the compiler says. */
+static int fail_compile(const bl_nvrtc *rtc, bl_rtc_program program, bl_rtc_result result, bl_error *err) {
+    size_t bytes = 0;
+    char *log = NULL;
+    if (program && !rtc->nvrtcGetProgramLogSize(program, &bytes) && bytes && (log = calloc(bytes + 1, 1))) {
+        rtc->nvrtcGetProgramLog(program, log);
+    }
+    bl_fail(err, BL_E_DEVICE, "cuda: our kernels could not be compiled: %s %.400s",
+            rtc->nvrtcGetErrorString(result), log ? log : "");
+    free(log);
+    return BL_E_DEVICE;
+}
+
+static int compile(image *out, const bl_nvrtc *rtc, const char *const *options, int count, bl_error *err) {
+    bl_rtc_program program = NULL;
+    *out = (image){0};
+    bl_rtc_result result =
+        rtc->nvrtcCreateProgram(&program, bl_cuda_kernels_text, "ballast.cu", 0, NULL, NULL);
+    result = result ? result : rtc->nvrtcCompileProgram(program, count, options);
+    result = result ? result : rtc->nvrtcGetCUBINSize(program, &out->count);
+    int rc = 0;
+    if (!result && !(out->bytes = malloc(out->count + 1))) {
+        rc = bl_fail_memory(err, "our kernels", out->count);
+    }
+    result = result || rc ? result : rtc->nvrtcGetCUBIN(program, (char *)out->bytes);
+    if (result) {
+        rc = fail_compile(rtc, program, result, err);
+    }
+    if (program) {
+        rtc->nvrtcDestroyProgram(&program);
+    }
+    if (rc) {
+        free(out->bytes);
+        out->bytes = NULL;
+    }
+    return rc;
+}
+
+static int load_module(bl_cuda *c, int which, const image *x, bl_error *err) {
+    int rc = bl_cuda_check(c, c->libs->cu.cuModuleLoadData(&c->module[which], x->bytes), "our kernels", err);
+    for (int i = 0; i < BL_KERNEL_COUNT && !rc; i++) {
+        rc = bl_cuda_check(c,
+                           c->libs->cu.cuModuleGetFunction(&c->kernel[which][i], c->module[which], names[i]),
+                           names[i], err);
+    }
+    if (rc && c->module[which]) {
+        c->libs->cu.cuModuleUnload(c->module[which]);
+        c->module[which] = NULL;
+    }
+    return rc;
+}
+
+int bl_cuda_kernels_open(bl_cuda *c, bl_dtype dtype, bl_error *err) {
+    int which = dtype == BL_BF16;
+    if (c->module[which]) {
+        return 0;
+    }
+    char architecture[48], element[32];
+    const char *const options[] = {architecture, element, "--std=c++17"};
+    snprintf(architecture, sizeof architecture, "--gpu-architecture=sm_%d%d", c->major, c->minor);
+    snprintf(element, sizeof element, "-DELEMENT_BF16=%d", which);
+    uint64_t key = hash_of(14695981039346656037u, bl_cuda_kernels_text, strlen(bl_cuda_kernels_text));
+    for (int i = 0; i < 3; i++) {
+        key = hash_of(key, options[i], strlen(options[i]) + 1);
+    }
+    key = hash_of(key, &c->libs->nvrtc, sizeof c->libs->nvrtc);
+    image x;
+    bool kept = from_cache(&x, key);
+    int rc = kept ? 0 : compile(&x, &c->libs->rtc, options, 3, err);
+    rc = rc ? rc : load_module(c, which, &x, err);
+    if (rc && kept && !c->lost) { /* a file that is whole and yet no image of this card's */
+        free(x.bytes);
+        kept = false;
+        rc = compile(&x, &c->libs->rtc, options, 3, err);
+        rc = rc ? rc : load_module(c, which, &x, err);
+    }
+    if (!rc && !kept) {
+        into_cache(&x, key);
+    }
+    free(x.bytes);
+    return rc;
+}
+
+void bl_cuda_kernels_close(bl_cuda *c) {
+    for (int i = 0; i < 2; i++) {
+        if (c->module[i]) {
+            c->libs->cu.cuModuleUnload(c->module[i]);
+        }
+    }
+}
+
+static int launch(const bl_cuda_running *r, bl_cuda_kernel kernel, const void *args, int64_t blocks,
+                  unsigned threads, bl_error *err) {
+    union {
+        const void *in;
+        void *out;
+    } u = {.in = args}; /* CUDA only reads it */
+    if (blocks <= 0 || blocks > INT32_MAX) {
+        return bl_fail(err, BL_E_UNSUPPORTED, "cuda: %s over %lld blocks", names[kernel], (long long)blocks);
+    }
+    bl_cu_function f = r->c->kernel[r->x->graph->dtype == BL_BF16][kernel];
+    return bl_cuda_check(
+        r->c,
+        r->c->libs->cu.cuLaunchKernel(f, (unsigned)blocks, 1, 1, threads, 1, 1, 0, r->stream, &u.out, NULL),
+        names[kernel], err);
+}
+
+int bl_cuda_launch(const bl_cuda_running *r, bl_cuda_kernel kernel, const void *args, int64_t count,
+                   bl_error *err) {
+    return launch(r, kernel, args, (count + FLAT - 1) / FLAT, FLAT, err);
+}
+
+int bl_cuda_launch_blocks(const bl_cuda_running *r, bl_cuda_kernel kernel, const void *args, int64_t blocks,
+                          bl_error *err) {
+    return launch(r, kernel, args, blocks, LANES * ROWS, err);
+}

@@ -1,0 +1,25 @@
+/* CUDA's libraries, opened when the program runs: which ones, from where, and their entries. */
+#ifndef BALLAST_DEVICE_CUDA_LIBS_H
+#define BALLAST_DEVICE_CUDA_LIBS_H
+
+#include "core/error.h"
+#include "device/cuda/abi.h"
+
+#include <limits.h>
+
+typedef struct bl_cuda_libs {
+    bl_cuda_driver cu;
+    bl_cudnn dnn;
+    bl_cublaslt lt;
+    bl_nvrtc rtc;
+    int driver;             /* the CUDA version that the driver is for: 13000 */
+    size_t cudnn, cublaslt; /* versions: 91900, 130100 */
+    int nvrtc;              /* 1300 */
+    char from[PATH_MAX];    /* where the three lie; "" where the system's loader found them */
+} bl_cuda_libs;
+
+/* Opened once a process and never closed: these libraries do not survive it. Borrowed. BL_E_NOT_FOUND says
+ * what is missing and how it is installed, BL_E_UNSUPPORTED what is too old. Any thread. */
+int bl_cuda_libs_open(const bl_cuda_libs **out, bl_error *err);
+
+#endif

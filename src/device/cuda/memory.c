@@ -1,0 +1,139 @@
+/* One region on the card, and host memory for packed blocks. */
+#include "device/cuda/internal.h"
+
+#include "core/checked.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+void bl_cuda_reach(uint64_t *end, uint64_t other) {
+    *end = other > *end ? other : *end;
+}
+
+int bl_cuda_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *err) {
+    *out = NULL;
+    bl_cuda *c = (bl_cuda *)d;
+    bl_region *r = calloc(1, sizeof *r);
+    if (!r) {
+        return bl_fail_memory(err, "a region", sizeof *r);
+    }
+    r->c = c;
+    r->bytes = bl_align_up(bytes ? bytes : 1, BL_ALIGN);
+    r->host = (bl_host){.c = c, .region = r, .bytes = r->bytes};
+    int rc = bl_cuda_enter(c, err);
+    rc = rc ? rc
+            : bl_cuda_check(c, c->libs->cu.cuMemAlloc(&r->base, r->bytes), "weights and activations", err);
+    if (rc) {
+        free(r);
+        return rc;
+    }
+    *out = r;
+    return 0;
+}
+
+void bl_cuda_region_close(bl_region *r) {
+    r->c->libs->cu.cuCtxSetCurrent(r->c->context);
+    r->c->libs->cu.cuMemFree(r->base);
+    free(r);
+}
+
+void bl_cuda_region_used(bl_region *r, bl_region_use *out) {
+    out->end = bl_align_up(r->used.end, BL_ALIGN);
+    out->arena = bl_align_up(r->used.arena, BL_ALIGN);
+    r->used = (bl_region_use){0};
+}
+
+bl_host *bl_cuda_region_host(bl_region *r) {
+    return &r->host;
+}
+
+int bl_cuda_host_open(bl_host **out, bl_device *d, uint64_t bytes, bool pinned, bl_error *err) {
+    *out = NULL;
+    bl_cuda *c = (bl_cuda *)d;
+    bl_host *h = calloc(1, sizeof *h);
+    void *memory = NULL;
+    if (!h) {
+        return bl_fail_memory(err, "the host store", sizeof *h);
+    }
+    int rc = bl_cuda_enter(c, err);
+    if (!rc && pinned) { /* any no is an answer: limits of the user, of WSL, of the system */
+        rc = c->libs->cu.cuMemHostAlloc(&memory, bytes ? bytes : 1, 0)
+                 ? bl_fail(err, BL_E_MEMORY, "cuda: %.2f GB cannot be pinned", (double)bytes * 1e-9)
+                 : 0;
+    } else if (!rc) {
+        memory = aligned_alloc((size_t)sysconf(_SC_PAGESIZE),
+                               bl_align_up(bytes ? bytes : 1, (uint64_t)sysconf(_SC_PAGESIZE)));
+        rc = memory ? 0 : bl_fail_memory(err, "the host store", bytes);
+    }
+    if (rc) {
+        free(h);
+        return rc;
+    }
+    *h = (bl_host){.c = c, .memory = memory, .bytes = bytes, .pinned = pinned};
+    c->pinned_bytes += pinned ? bytes : 0;
+    *out = h;
+    return 0;
+}
+
+void bl_cuda_host_close(bl_host *h) {
+    h->c->libs->cu.cuCtxSetCurrent(h->c->context);
+    if (h->pinned) {
+        h->c->pinned_bytes -= h->bytes;
+        h->c->libs->cu.cuMemFreeHost(h->memory);
+    } else {
+        free(h->memory);
+    }
+    free(h);
+}
+
+/* A copy engine finishes one command before it looks at another stream's: so none is large. */
+#define PIECE (32u << 20)
+
+int bl_cuda_copy(bl_device_module *m, int block, const bl_host *from, uint64_t from_offset, bl_region *r,
+                 uint64_t offset, bl_stream stream, bl_error *err) {
+    bl_cuda *c = m->c;
+    uint64_t bytes = m->costs[block].packed_bytes;
+    if (!from->memory || offset % BL_ALIGN || from_offset > from->bytes ||
+        bytes > from->bytes - from_offset || offset > r->bytes || bytes > r->bytes - offset) {
+        return bl_fail(err, BL_E_INTERNAL, "block %d is copied from or to a place outside", block);
+    }
+    int rc = bl_cuda_enter(c, err);
+    for (uint64_t at = 0; at < bytes && !rc; at += PIECE) {
+        uint64_t piece = bytes - at < PIECE ? bytes - at : PIECE;
+        rc = bl_cuda_check(c,
+                           c->libs->cu.cuMemcpyHtoDAsync(r->base + offset + at,
+                                                         from->memory + from_offset + at, piece,
+                                                         c->stream[stream]),
+                           "a copy of weights", err);
+    }
+    bl_cuda_reach(&r->used.end, offset + bytes);
+    bl_cuda_work(c, stream);
+    return rc;
+}
+
+int bl_cuda_slots_open(bl_cuda *c, bl_error *err) {
+    int rc = 0;
+    for (int i = 0; i < SLOTS && !rc; i++) {
+        void *memory = NULL;
+        if (!c->slot[i].memory) {
+            rc = bl_cuda_check(c, c->libs->cu.cuMemHostAlloc(&memory, SLOT_BYTES, 0), "pinned memory", err);
+            c->slot[i].memory = memory;
+        }
+        if (!rc && !c->slot[i].free) {
+            rc = bl_cuda_check(c, c->libs->cu.cuEventCreate(&c->slot[i].free, BL_CU_EVENT_BLOCKING_SYNC),
+                               "an event", err);
+        }
+    }
+    return rc;
+}
+
+void bl_cuda_slots_close(bl_cuda *c) {
+    for (int i = 0; i < SLOTS; i++) {
+        if (c->slot[i].free) {
+            c->libs->cu.cuEventDestroy(c->slot[i].free);
+        }
+        if (c->slot[i].memory) {
+            c->libs->cu.cuMemFreeHost(c->slot[i].memory);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+/* Packing: rows from the file, converted, on all cores. Into host memory it happens on the LOAD stream, in a
+ * function that CUDA calls when the stream has come to it, so that nobody waits. Into a region, where there
+ * is no host store, blocks pass through a few pinned slots; the caller packs, and the card copies meanwhile.
+ */
+#include "device/cuda/internal.h"
+
+#include "core/checked.h"
+#include "core/parallel.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SLICE_ELEMENTS (64 << 10) /* read and converted at once: what a core's own cache holds */
+
+typedef struct rows_job {
+    const bl_device_module *m;
+    const bl_cuda_weight *p;
+    int64_t begin, end; /* rows */
+    unsigned char *to;  /* where row `begin` goes */
+    bl_error *errors;   /* [bl_threads()] */
+} rows_job;
+
+static int64_t row_elements(const bl_cuda_weight *p) {
+    return bl_weight_elements(&p->weight) / p->weight.shape[0];
+}
+
+static int64_t positions(const bl_cuda_weight *p) {
+    return p->weight.kind == BL_W_CONV ? p->weight.shape[2] * p->weight.shape[3] : 1;
+}
+
+/* src [rows][channels][positions] -> dst [rows][positions][channels], of `size` bytes each */
+static void turn(unsigned char *dst, const unsigned char *src, int64_t rows, int64_t channels, int64_t count,
+                 size_t size) {
+    for (int64_t r = 0; r < rows;
+         r++, dst += (size_t)(channels * count) * size, src += (size_t)(channels * count) * size) {
+        for (int64_t k = 0; k < count; k++) {
+            for (int64_t i = 0; i < channels; i++) {
+                memcpy(dst + (size_t)(k * channels + i) * size, src + (size_t)(i * count + k) * size, size);
+            }
+        }
+    }
+}
+
+/* Rows [begin, end) of one part, the first of which is row `first` of the whole. `raw` and `converted`: room
+ * for as many. */
+static int pack_slice(const rows_job *j, int part, int64_t first, int64_t begin, int64_t end,
+                      unsigned char *raw, unsigned char *converted, bl_error *err) {
+    const bl_cuda_weight *p = j->p;
+    const bl_source *s = &j->m->source;
+    bl_dtype stored = s->dtype(s->payload, &p->weight, part);
+    unsigned char *to = j->to + (uint64_t)(first - j->begin) * p->row_bytes;
+    bool turns = positions(p) > 1;
+    unsigned char *straight = turns ? converted : to;
+    int rc = s->read(s->payload, &p->weight, part, begin, end, stored == p->dtype ? straight : raw, err);
+    size_t count = (size_t)((end - begin) * row_elements(p));
+    if (!rc && stored != p->dtype && bl_convert(straight, p->dtype, raw, stored, count)) {
+        rc = bl_fail(err, BL_E_FORMAT, "%s is stored as %s, which is no type for weights",
+                     p->weight.name[part], bl_dtype_name(stored));
+    }
+    if (!rc && turns) {
+        turn(to, converted, end - begin, row_elements(p) / positions(p), positions(p),
+             bl_dtype_size(p->dtype));
+    }
+    return rc;
+}
+
+static void pack_range(void *context, int64_t begin, int64_t end, int thread) {
+    const rows_job *j = context;
+    const bl_cuda_weight *p = j->p;
+    bl_error *err = &j->errors[thread];
+    int64_t share = p->weight.shape[0] / p->weight.parts, step = SLICE_ELEMENTS / row_elements(p);
+    step = step ? step : 1;
+    size_t elements = (size_t)(step * row_elements(p));
+    unsigned char *raw = malloc(elements * 8),
+                  *converted = malloc(elements * 4); /* 8: the widest stored type */
+    if (!raw || !converted) {
+        bl_fail_memory(err, "packing weights", elements * 12);
+    }
+    for (int64_t row = j->begin + begin, stop; row < j->begin + end && !err->code; row = stop) {
+        int part = (int)(row / share);
+        stop = row + step < j->begin + end ? row + step : j->begin + end;
+        stop = stop < (part + 1) * share ? stop : (part + 1) * share;
+        pack_slice(j, part, row, row - part * share, stop - part * share, raw, converted, err);
+    }
+    free(raw);
+    free(converted);
+}
+
+static int pack_rows(const bl_device_module *m, const bl_cuda_weight *p, int64_t begin, int64_t end,
+                     unsigned char *to, bl_error *err) {
+    rows_job j = {.m = m, .p = p, .begin = begin, .end = end, .to = to};
+    int threads = bl_threads(), rc = 0;
+    j.errors = calloc((size_t)threads, sizeof *j.errors);
+    if (!j.errors) {
+        return bl_fail_memory(err, "packing weights", (uint64_t)threads * sizeof *j.errors);
+    }
+    bl_parallel_for(end - begin, SLICE_ELEMENTS / row_elements(p) + 1, pack_range, &j);
+    for (int i = 0; i < threads && !rc; i++) {
+        rc = j.errors[i].code;
+        if (rc && err) {
+            *err = j.errors[i];
+        }
+    }
+    free(j.errors);
+    return rc;
+}
+
+/* ---- into host memory */
+
+typedef struct load_job {
+    bl_device_module *m;
+    int block, threads;
+    unsigned char *to;
+    bl_stream stream;
+    uint64_t work;
+} load_job;
+
+static void load(void *payload) {
+    load_job *j = payload;
+    const bl_block *b = &j->m->blocks[j->block];
+    bl_error err = {0};
+    bl_set_threads(j->threads);
+    for (int i = b->first_weight; i < b->first_weight + b->weight_count && !err.code; i++) {
+        const bl_cuda_weight *p = &j->m->weights[i];
+        pack_rows(j->m, p, 0, p->weight.shape[0], j->to + p->offset, &err);
+    }
+    if (err.code) {
+        bl_cuda_failed(j->m->c, j->stream, j->work, &err);
+    }
+    free(j);
+}
+
+static int pack_to_host(bl_device_module *m, int block, bl_host *to, uint64_t offset, bl_stream stream,
+                        bl_error *err) {
+    load_job *j = calloc(1, sizeof *j);
+    if (!j) {
+        return bl_fail_memory(err, "packing weights", sizeof *j);
+    }
+    *j = (load_job){.m = m,
+                    .block = block,
+                    .threads = bl_threads(),
+                    .to = to->memory + offset,
+                    .stream = stream,
+                    .work = bl_cuda_work(m->c, stream)};
+    int rc = bl_cuda_check(m->c, m->c->libs->cu.cuLaunchHostFunc(m->c->stream[stream], load, j),
+                           "packing weights", err);
+    if (rc) {
+        free(j);
+    }
+    return rc;
+}
+
+/* ---- into a region */
+
+/* The next slot, once the card has read what was last put into it. */
+static int take_slot(bl_cuda_slot **out, bl_cuda *c, bl_error *err) {
+    *out = &c->slot[c->next_slot++ % SLOTS];
+    return (*out)->used
+               ? bl_cuda_check(c, c->libs->cu.cuEventSynchronize((*out)->free), "a copy of weights", err)
+               : 0;
+}
+
+static int send_rows(bl_device_module *m, const bl_cuda_weight *p, int64_t begin, int64_t end,
+                     bl_cu_pointer to, bl_stream stream, bl_error *err) {
+    bl_cuda *c = m->c;
+    bl_cuda_slot *slot;
+    int rc = take_slot(&slot, c, err);
+    rc = rc ? rc : pack_rows(m, p, begin, end, slot->memory, err);
+    rc = rc ? rc
+            : bl_cuda_check(c,
+                            c->libs->cu.cuMemcpyHtoDAsync(
+                                to, slot->memory, (uint64_t)(end - begin) * p->row_bytes, c->stream[stream]),
+                            "a copy of weights", err);
+    rc =
+        rc ? rc : bl_cuda_check(c, c->libs->cu.cuEventRecord(slot->free, c->stream[stream]), "an event", err);
+    slot->used = slot->used || !rc;
+    return rc;
+}
+
+static int pack_to_region(bl_device_module *m, int block, bl_region *r, uint64_t offset, bl_stream stream,
+                          bl_error *err) {
+    const bl_block *b = &m->blocks[block];
+    int rc = bl_cuda_slots_open(m->c, err);
+    bl_cuda_work(m->c, stream);
+    for (int i = b->first_weight; i < b->first_weight + b->weight_count && !rc; i++) {
+        const bl_cuda_weight *p = &m->weights[i];
+        int64_t step = (int64_t)(SLOT_BYTES / p->row_bytes), rows = p->weight.shape[0];
+        if (!step) {
+            return bl_fail(err, BL_E_UNSUPPORTED,
+                           "cuda: a row of %s has %llu bytes, at most %u can be copied", p->weight.name[0],
+                           (unsigned long long)p->row_bytes, SLOT_BYTES);
+        }
+        for (int64_t row = 0; row < rows && !rc; row += step) {
+            int64_t end = row + step < rows ? row + step : rows;
+            rc = send_rows(m, p, row, end, r->base + offset + p->offset + (uint64_t)row * p->row_bytes,
+                           stream, err);
+        }
+    }
+    bl_cuda_reach(&r->used.end, offset + m->costs[block].packed_bytes);
+    return rc;
+}
+
+int bl_cuda_pack(bl_device_module *m, int block, bl_host *to, uint64_t offset, bl_stream stream,
+                 bl_error *err) {
+    if (block < 0 || block >= m->block_count || offset % BL_ALIGN || offset > to->bytes ||
+        m->costs[block].packed_bytes > to->bytes - offset) {
+        return bl_fail(err, BL_E_INTERNAL, "block %d does not fit at offset %llu", block,
+                       (unsigned long long)offset);
+    }
+    int rc = bl_cuda_enter(m->c, err);
+    if (rc) {
+        return rc;
+    }
+    return to->region ? pack_to_region(m, block, to->region, offset, stream, err)
+                      : pack_to_host(m, block, to, offset, stream, err);
+}

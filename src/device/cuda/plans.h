@@ -1,0 +1,94 @@
+/* What cuBLASLt and cuDNN are asked for: each shape once, and the answer kept as long as the device. The
+ * choice hangs on the shape, the card and the libraries' versions, never on a clock: so the same seed has the
+ * same bits, whatever lies where. */
+#ifndef BALLAST_DEVICE_CUDA_PLANS_H
+#define BALLAST_DEVICE_CUDA_PLANS_H
+
+#include "core/dtype.h"
+#include "core/error.h"
+#include "device/cuda/abi.h"
+
+#include <stdbool.h>
+
+/* The most scratch that a library may ask for: another limit would be another choice. */
+#define BL_CUDA_WORKSPACE (32u << 20)
+
+/* y [batch][rows, o] = alpha x [rows, k] w^T + residual + bias, of which either may be missing.
+ * Strides are in elements, from row to row and
+ * from one of the batch to the next; w is [o, k], or [k, o] where it is `plain`. Shapes are compared byte by
+ * byte: begin with a zeroed one. */
+typedef struct bl_cuda_product_shape {
+    int64_t rows, o, k, x_stride, w_stride, y_stride;
+    int64_t batch, x_batch, w_batch, y_batch;
+    int64_t plain, bias, residual;     /* 0 or 1 */
+    int64_t in, out;                   /* bl_dtype */
+    int64_t x_align, w_align, y_align; /* of the addresses, in bytes */
+} bl_cuda_product_shape;
+
+typedef struct bl_cuda_product {
+    bl_cuda_product_shape shape;
+    bl_lt_desc desc;
+    bl_lt_layout x, w, y;
+    bl_lt_algo algo;
+    uint64_t workspace_bytes;
+} bl_cuda_product;
+
+/* y [oh, ow, o] = conv(x [h, w, c]) + bias F32 [o] + residual. The same of comparing. */
+typedef struct bl_cuda_conv_shape {
+    int64_t h, w, c, o, oh, ow, kh, kw, stride, top, left, bottom, right, residual, dtype;
+} bl_cuda_conv_shape;
+
+typedef struct bl_cuda_conv {
+    bl_cuda_conv_shape shape;
+    bl_dnn_descriptor plan; /* NULL: cuDNN has none */
+    uint64_t workspace_bytes;
+} bl_cuda_conv;
+
+/* q [rows], k and v [keys] of heads of `dim` channels, with the width of the tensors that they are slices of;
+ * y [rows, heads * dim]. */
+typedef struct bl_cuda_attention_shape {
+    int64_t rows, keys, heads, dim, q_width, k_width, v_width;
+    int64_t q_align, k_align, v_align;
+    int64_t causal, dtype;
+    float scale, zero; /* no bytes that nobody sets */
+} bl_cuda_attention_shape;
+
+/* The most scratch that it takes, whatever number of keys up to all of them is seen. */
+uint64_t bl_cuda_attention_most(const bl_cuda_attention_shape *shape);
+
+/* By cuDNN, or in bands of rows: scores, softmax, weights times v. */
+typedef struct bl_cuda_attention {
+    bl_cuda_attention_shape shape;
+    bl_dnn_descriptor plan; /* NULL: in bands */
+    int64_t band, stride;   /* rows at once; keys, rounded up: from one row of scores to the next */
+    const bl_cuda_product *scores[2], *sums[2]; /* of a whole band, and of the last */
+    uint64_t weights_at, workspace_at;          /* offsets in the scratch; scores lie at 0 */
+    uint64_t scratch_bytes, workspace_bytes;
+} bl_cuda_attention;
+
+typedef struct bl_cuda_plans {
+    struct bl_cuda_product_item *products;
+    struct bl_cuda_conv_item *convs;
+    struct bl_cuda_attention_item *attentions;
+} bl_cuda_plans;
+
+typedef struct bl_cuda bl_cuda;
+
+/* Borrowed from the device. */
+int bl_cuda_find_product(const bl_cuda_product **out, bl_cuda *c, const bl_cuda_product_shape *shape,
+                         bl_error *err);
+int bl_cuda_find_conv(const bl_cuda_conv **out, bl_cuda *c, const bl_cuda_conv_shape *shape, bl_error *err);
+int bl_cuda_find_attention(const bl_cuda_attention **out, bl_cuda *c, const bl_cuda_attention_shape *shape,
+                           bl_error *err);
+void bl_cuda_products_close(bl_cuda *c);
+void bl_cuda_convs_close(bl_cuda *c);
+void bl_cuda_attentions_close(bl_cuda *c);
+
+/* Put them on a stream; what is missing is 0. */
+int bl_cuda_multiply(bl_cuda *c, const bl_cuda_product *p, bl_cu_stream stream, bl_cu_pointer y,
+                     bl_cu_pointer x, bl_cu_pointer w, bl_cu_pointer bias, bl_cu_pointer residual,
+                     float alpha, bl_cu_pointer workspace, bl_error *err);
+int bl_cuda_convolve(bl_cuda *c, const bl_cuda_conv *p, bl_cu_pointer y, bl_cu_pointer x, bl_cu_pointer w,
+                     bl_cu_pointer bias, bl_cu_pointer residual, bl_cu_pointer workspace, bl_error *err);
+
+#endif

@@ -1,0 +1,72 @@
+#include "device/cuda/internal.h"
+
+#include <stdlib.h>
+
+static int prepare_all(bl_executable *x, bl_op_memory *memory, bl_error *err) {
+    for (int i = 0; i < x->graph->op_count; i++) {
+        const bl_op *op = &x->graph->ops[i];
+        const bl_cuda_op *row = bl_cuda_ops[op->kind];
+        bl_cuda_step *s = &x->steps[i];
+        s->inplace = -1;
+        if (!row) {
+            return bl_fail(err, BL_E_UNSUPPORTED, "cuda: %s is not implemented on this device",
+                           bl_op_name(op->kind));
+        }
+        int rc = row->prepare ? row->prepare(x, s, op, err) : 0;
+        if (rc) {
+            return rc;
+        }
+        memory[i] = (bl_op_memory){.scratch_bytes = s->scratch_bytes, .inplace = s->inplace};
+    }
+    return bl_arena_plan_make(&x->plan, x->graph, memory, err);
+}
+
+int bl_cuda_prepare(bl_executable **out, bl_device_module *m, const bl_graph *graph,
+                    const bl_prepare_options *options, bl_error *err) {
+    *out = NULL;
+    (void)options; /* one level */
+    if (graph->weight_count != m->weight_count || graph->block_count != m->block_count ||
+        graph->dtype != m->dtype) {
+        return bl_fail(err, BL_E_INTERNAL, "the graph is not one of this module");
+    }
+    size_t count = (size_t)graph->op_count;
+    bl_executable *x = calloc(1, sizeof *x);
+    bl_op_memory *memory = calloc(count + 1, sizeof *memory);
+    int rc = 0;
+    if (x) {
+        x->module = m;
+        x->graph = graph;
+        x->steps = calloc(count + 1, sizeof *x->steps);
+        x->flops = calloc((size_t)graph->block_count + 1, sizeof *x->flops);
+    }
+    if (!x || !memory || !x->steps || !x->flops) {
+        rc = bl_fail_memory(err, "preparing a graph", count * sizeof *x->steps);
+    }
+    rc = rc ? rc : bl_cuda_enter(m->c, err);
+    rc = rc ? rc : bl_cuda_kernels_open(m->c, graph->dtype, err);
+    rc = rc ? rc : prepare_all(x, memory, err);
+    free(memory);
+    if (rc) {
+        bl_cuda_executable_close(x);
+        return rc;
+    }
+    for (int i = 0; i < graph->op_count; i++) {
+        x->flops[graph->ops[i].block] += bl_op_flops(graph, &graph->ops[i]);
+    }
+    *out = x;
+    return 0;
+}
+
+void bl_cuda_executable_close(bl_executable *x) {
+    if (x) {
+        bl_arena_plan_free(&x->plan);
+        free(x->flops);
+        free(x->steps);
+        free(x);
+    }
+}
+
+void bl_cuda_executable_info(const bl_executable *x, bl_exec_info *out) {
+    *out = (bl_exec_info){
+        .arena_bytes = x->plan.bytes, .block_count = x->graph->block_count, .block_flops = x->flops};
+}
