@@ -102,45 +102,58 @@ void bl_dnn_free(bl_dnn_graph *g) {
     }
 }
 
+/* "This graph is none of mine", in one of cuDNN's ways of saying so. All else is a failure: to go on with
+ * what comes next would be to let it choose the bits. */
+static bool is_a_no(bl_dnn_status status) {
+    return status >= 2000 && status < 4000;
+}
+
 /* Does an engine repeat its bits, and keep to the types of its inputs? */
-static bool is_wanted(const bl_cudnn *dnn, bl_dnn_descriptor configuration, bool f32) {
+static bool is_wanted(bl_dnn_graph *g, bl_dnn_descriptor configuration, bool f32) {
     bl_dnn_descriptor engine = NULL;
     int32_t notes[BL_DNN_NOTE_COUNT] = {0};
     int64_t count = 0;
-    if (dnn->cudnnBackendCreateDescriptor(BL_DNN_KIND_ENGINE, &engine)) {
+    g->what = "asking an engine";
+    g->status = g->dnn->cudnnBackendCreateDescriptor(BL_DNN_KIND_ENGINE, &engine);
+    if (g->status) {
         return false;
     }
-    bool wanted = !dnn->cudnnBackendGetAttribute(configuration, BL_DNN_CFG_ENGINE, BL_DNN_OF_DESCRIPTOR, 1,
-                                                 &count, &engine) &&
-                  !dnn->cudnnBackendGetAttribute(engine, BL_DNN_ENGINE_NOTES, BL_DNN_OF_NOTE,
-                                                 BL_DNN_NOTE_COUNT, &count, notes);
+    g->status = g->dnn->cudnnBackendGetAttribute(configuration, BL_DNN_CFG_ENGINE, BL_DNN_OF_DESCRIPTOR, 1,
+                                                 &count, &engine);
+    if (!g->status) {
+        g->status = g->dnn->cudnnBackendGetAttribute(engine, BL_DNN_ENGINE_NOTES, BL_DNN_OF_NOTE,
+                                                     BL_DNN_NOTE_COUNT, &count, notes);
+    }
+    bool wanted = !g->status;
     for (int64_t i = 0; i < count && i < BL_DNN_NOTE_COUNT && wanted; i++) {
         int32_t n = notes[i];
         wanted = n != BL_DNN_NOTE_NONDETERMINISTIC && n != BL_DNN_NOTE_REDUCED && n != BL_DNN_NOTE_WINOGRAD &&
                  n != BL_DNN_NOTE_FFT &&
                  !(f32 && (n == BL_DNN_NOTE_TENSOR_CORE || n == BL_DNN_NOTE_DOWN_CONVERT));
     }
-    dnn->cudnnBackendDestroyDescriptor(engine);
+    g->dnn->cudnnBackendDestroyDescriptor(engine);
     return wanted;
 }
 
-/* A plan from one configuration, or NULL where it does not work, or wants more scratch than there is. */
+/* A plan from one configuration, or NULL where it is none, or wants more scratch than there is. */
 static bl_dnn_descriptor plan_of(bl_dnn_graph *g, bl_dnn_descriptor configuration,
                                  uint64_t *workspace_bytes) {
     const bl_cudnn *dnn = g->dnn;
     bl_dnn_descriptor plan = NULL;
     int64_t bytes = 0, count = 0;
-    if (dnn->cudnnBackendCreateDescriptor(BL_DNN_KIND_PLAN, &plan)) {
-        return NULL;
+    g->what = "making a plan";
+    g->status = dnn->cudnnBackendCreateDescriptor(BL_DNN_KIND_PLAN, &plan);
+    bl_dnn_set(g, plan, BL_DNN_PLAN_HANDLE, BL_DNN_OF_HANDLE, 1, &g->c->dnn);
+    bl_dnn_set_tensor(g, plan, BL_DNN_PLAN_CFG, configuration);
+    bl_dnn_finalize(g, plan);
+    if (!g->status) {
+        g->status =
+            dnn->cudnnBackendGetAttribute(plan, BL_DNN_PLAN_WORKSPACE, BL_DNN_OF_INT64, 1, &count, &bytes);
     }
-    bool good =
-        !dnn->cudnnBackendSetAttribute(plan, BL_DNN_PLAN_HANDLE, BL_DNN_OF_HANDLE, 1, &g->c->dnn) &&
-        !dnn->cudnnBackendSetAttribute(plan, BL_DNN_PLAN_CFG, BL_DNN_OF_DESCRIPTOR, 1, &configuration) &&
-        !dnn->cudnnBackendFinalize(plan) &&
-        !dnn->cudnnBackendGetAttribute(plan, BL_DNN_PLAN_WORKSPACE, BL_DNN_OF_INT64, 1, &count, &bytes) &&
-        bytes >= 0 && bytes <= (int64_t)BL_CUDA_WORKSPACE;
-    if (!good) {
-        dnn->cudnnBackendDestroyDescriptor(plan);
+    if (g->status || bytes < 0 || bytes > (int64_t)BL_CUDA_WORKSPACE) {
+        if (plan) {
+            dnn->cudnnBackendDestroyDescriptor(plan);
+        }
         return NULL;
     }
     *workspace_bytes = (uint64_t)bytes;
@@ -166,19 +179,14 @@ static int64_t propose(bl_dnn_graph *g, bl_dnn_descriptor *configurations) {
     return g->status ? 0 : count < CANDIDATES ? count : CANDIDATES;
 }
 
-/* "This graph is none of mine", in one of cuDNN's ways of saying so. */
-static bool is_a_no(bl_dnn_status status) {
-    return status >= 2000 && status < 4000;
-}
-
 int bl_dnn_plan(bl_dnn_descriptor *plan, uint64_t *workspace_bytes, bl_dnn_graph *g, bool f32,
                 const char *what, bl_error *err) {
     bl_dnn_descriptor configurations[CANDIDATES] = {NULL};
     *plan = NULL;
     *workspace_bytes = 0;
     int64_t count = propose(g, configurations);
-    for (int64_t i = 0; i < count && !*plan; i++) {
-        if (is_wanted(g->dnn, configurations[i], f32)) {
+    for (int64_t i = 0; i < count && !*plan && (!g->status || is_a_no(g->status)); i++) {
+        if (is_wanted(g, configurations[i], f32)) {
             *plan = plan_of(g, configurations[i], workspace_bytes);
         }
     }
@@ -188,7 +196,7 @@ int bl_dnn_plan(bl_dnn_descriptor *plan, uint64_t *workspace_bytes, bl_dnn_graph
         }
     }
     bl_dnn_free(g);
-    if (g->status && !is_a_no(g->status)) {
+    if (g->status && !is_a_no(g->status) && !*plan) {
         return bl_cuda_check_dnn(g->c, g->status, g->what, err);
     }
     if (!*plan) {

@@ -147,7 +147,7 @@ static bool find_three(three *t, char from[PATH_MAX]) {
     return open_three(t, from);
 }
 
-static int open_libraries(bl_cuda_libs *l, bl_error *err) {
+int bl_cuda_libraries_open(bl_cuda_libs *l, bl_error *err) {
     three t = {0};
     if (!find_three(&t, l->from)) {
         return bl_fail(err, BL_E_NOT_FOUND, "cuda: cuDNN 9, cuBLASLt and NVRTC were not found together: %s",
@@ -179,7 +179,7 @@ int bl_cuda_libs_open(const bl_cuda_libs **out, bl_error *err) {
     *out = NULL;
     pthread_mutex_lock(&lock);
     int rc = opened ? 0 : open_driver(&libs, err);
-    rc = rc || opened ? rc : open_libraries(&libs, err);
+    rc = rc || opened ? rc : bl_cuda_libraries_open(&libs, err);
     opened = !rc;
     pthread_mutex_unlock(&lock);
     *out = rc ? NULL : &libs;

@@ -6,6 +6,7 @@
 #include "device/cuda/abi.h"
 
 #include <limits.h>
+#include <stdbool.h>
 
 typedef struct bl_cuda_libs {
     bl_cuda_driver cu;
@@ -21,5 +22,8 @@ typedef struct bl_cuda_libs {
 /* Opened once a process and never closed: these libraries do not survive it. Borrowed. BL_E_NOT_FOUND says
  * what is missing and how it is installed, BL_E_UNSUPPORTED what is too old. Any thread. */
 int bl_cuda_libs_open(const bl_cuda_libs **out, bl_error *err);
+
+/* cuDNN, cuBLASLt and NVRTC alone: what works without a driver. The same errors. */
+int bl_cuda_libraries_open(bl_cuda_libs *libs, bl_error *err);
 
 #endif

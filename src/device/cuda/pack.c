@@ -152,19 +152,17 @@ static int pack_to_host(bl_device_module *m, int block, bl_host *to, uint64_t of
 
 /* ---- into a region */
 
-/* The next slot, once the card has read what was last put into it. */
-static int take_slot(bl_cuda_slot **out, bl_cuda *c, bl_error *err) {
-    *out = &c->slot[c->next_slot++ % SLOTS];
-    return (*out)->used
-               ? bl_cuda_check(c, c->libs->cu.cuEventSynchronize((*out)->free), "a copy of weights", err)
-               : 0;
+/* Waits until the card has read what was last put into it. */
+static int wait_for_slot(const bl_cuda_slot *slot, bl_cuda *c, bl_error *err) {
+    return slot->used ? bl_cuda_check(c, c->libs->cu.cuEventSynchronize(slot->free), "a copy of weights", err)
+                      : 0;
 }
 
 static int send_rows(bl_device_module *m, const bl_cuda_weight *p, int64_t begin, int64_t end,
                      bl_cu_pointer to, bl_stream stream, bl_error *err) {
     bl_cuda *c = m->c;
-    bl_cuda_slot *slot;
-    int rc = take_slot(&slot, c, err);
+    bl_cuda_slot *slot = &c->slot[c->next_slot++ % SLOTS];
+    int rc = wait_for_slot(slot, c, err);
     rc = rc ? rc : pack_rows(m, p, begin, end, slot->memory, err);
     rc = rc ? rc
             : bl_cuda_check(c,
