@@ -28,6 +28,9 @@ static int run_all(bl_device *d, bl_device_module *module, bl_executable *x, con
     for (int b = 0; b < graph->block_count && !result; b++) {
         result = bl_device_run(d, x, b, &binding, BL_STREAM_COMPUTE, err);
     }
+    bool lost;
+    int late = bl_device_sync(d, &lost, result ? NULL : err); /* outputs are there behind it */
+    result = result ? result : late;
     if (region) {
         bl_device_region_close(d, region);
     }

@@ -1,5 +1,6 @@
 #include "device/cpu/internal.h"
 
+#include "core/host_memory.h"
 #include "core/checked.h"
 
 #include "core/clock.h"
@@ -34,7 +35,7 @@ static void device_caps(bl_device *d, bl_device_caps *out) {
                             .bf16 = c->bf16,
                             .arena_levels = BL_LEVELS};
     memcpy(out->name, c->name, sizeof out->name);
-    bl_cpu_memory(&out->free_bytes, &out->memory_bytes);
+    bl_host_memory(&out->free_bytes, &out->memory_bytes);
     out->free_bytes = bl_cpu_region_room(out->free_bytes);
     out->host_memory = true;
     out->working_bytes = c->working ? 0 : (uint64_t)c->threads * (STACK_BYTES + c->staging_bytes);

@@ -138,9 +138,6 @@ void bl_cpu_region_close(bl_region *r);
 void bl_cpu_region_used(bl_region *r, bl_region_use *out);
 /* The largest region of so many free bytes: its page tables take some of them. */
 uint64_t bl_cpu_region_room(uint64_t free_bytes);
-/* Bytes of memory that this process may still take, and all that it could ever have: the least of the system,
- * of the control groups that it is in, and of its own limits. */
-void bl_cpu_memory(uint64_t *free_bytes, uint64_t *all_bytes);
 
 /* module.c */
 int bl_cpu_module_open(bl_device_module **out, bl_device *d, const bl_graph *graph, const bl_source *source,

@@ -1,6 +1,7 @@
 #include "device/cuda/internal.h"
 
 #include "core/checked.h"
+#include "core/host_memory.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,9 @@
 #define LEAST_MAJOR 8          /* SM 8.0: bf16 on tensor cores, and cuDNN's attention */
 #define HEAD_ROOM (512u << 20) /* left free: what libraries load when first used, and a display's needs */
 #define HEAD_ROOM_SHARE 32
+#define HOST_SHARE                                                                          \
+    5 /* of the host's free memory all but a fifth: pinned pages are nobody else's any more \
+       */
 
 static void device_close(bl_device *d) {
     bl_cuda *c = (bl_cuda *)d;
@@ -37,8 +41,10 @@ static void device_close(bl_device *d) {
 }
 
 static void device_caps(bl_device *d, bl_device_caps *out) {
-    const bl_cuda *c = (const bl_cuda *)d;
+    bl_cuda *c = (bl_cuda *)d;
     size_t left = 0, all = 0;
+    uint64_t host_left, host_all;
+    bl_host_memory(&host_left, &host_all);
     *out = (bl_device_caps){.kind = BL_DEVICE_GPU,
                             .memory_bytes = c->memory_bytes,
                             .alignment = BL_ALIGN,
@@ -46,13 +52,17 @@ static void device_caps(bl_device *d, bl_device_caps *out) {
                             .bf16 = true,
                             .bf16_fast = true,
                             .async_copy = true,
-                            .arena_levels = 1};
+                            .arena_levels = 1,
+                            .host_store = true,
+                            .host_bytes = host_all,
+                            .host_free_bytes = host_left / HOST_SHARE * (HOST_SHARE - 1)};
     memcpy(out->name, c->name, sizeof out->name);
     if (!c->lost && !c->libs->cu.cuCtxSetCurrent(c->context) && !c->libs->cu.cuMemGetInfo(&left, &all)) {
         uint64_t room = c->memory_bytes / HEAD_ROOM_SHARE;
         room = room < HEAD_ROOM ? room : HEAD_ROOM;
-        out->free_bytes = left > room ? left - room : 0;
+        c->free_bytes = left > room ? left - room : 0;
     }
+    out->free_bytes = c->free_bytes; /* of a card that was lost what it had: opening a region tells */
 }
 
 static const bl_device_ops cuda_ops = {

@@ -46,7 +46,8 @@ struct bl_cuda {
     bl_cuda_plans plans;
     int major, minor;
     char name[128];
-    uint64_t memory_bytes, pinned_bytes;
+    uint64_t memory_bytes, free_bytes; /* free: when it was last asked */
+    uint64_t pinned_bytes;
     bl_cu_module module[2]; /* our kernels for F32 and BF16, NULL until a graph needs them */
     bl_cu_function kernel[2][BL_KERNEL_COUNT];
     bl_cuda_slot slot[SLOTS];

@@ -101,14 +101,18 @@ static void step(struct CUstream_st *s) {
     free(w);
 }
 
-/* Does a work of some stream, if any is ready. */
+/* Does a work of some stream, if any is ready. One stream, which the seed chooses, seldom has its turn while
+ * another can go on. */
 static bool step_any(void) {
     struct CUstream_st *ready[STREAMS];
-    int count = 0;
+    int count = 0, starved = (int)(fake.script.seed % 3);
     for (int i = 0; i < STREAMS; i++) {
-        if (fake.streams[i] && is_ready(fake.streams[i]->first)) {
+        if (fake.streams[i] && is_ready(fake.streams[i]->first) && (i != starved || draw() % 16 == 0)) {
             ready[count++] = fake.streams[i];
         }
+    }
+    if (!count && fake.streams[starved] && is_ready(fake.streams[starved]->first)) {
+        ready[count++] = fake.streams[starved];
     }
     if (count) {
         step(ready[draw() % (uint64_t)count]);
@@ -142,8 +146,8 @@ static bl_cu_result put(struct CUstream_st *s, work w, const void *payload, size
     }
     *s->last = item;
     s->last = &item->next;
-    for (uint64_t early = draw() % 4; early > 1; early--) { /* sometimes at once, sometimes late */
-        step_any();
+    for (uint64_t early = fake.script.seed / 3 % 2 ? draw() % 4 : 0; early; early--) {
+        step_any(); /* some seeds leave all for later */
     }
     return 0;
 }

@@ -51,11 +51,17 @@ static void some_rows(void *context, int64_t begin, int64_t end, int thread) {
     for (int64_t r = begin; r < end; r++) {
         float *y = j->y + r * j->o;
         memset(y, 0, (size_t)j->o * sizeof *y);
-        for (int64_t i = 0; i < j->k; i++) {
-            float v = j->x[r * j->k + i];
-            const float *w = j->turned + i * j->o;
+        const float *x = j->x + r * j->k, *w = j->turned;
+        int64_t i = 0;
+        for (; i + 4 <= j->k; i += 4, w += 4 * j->o) { /* in the order of k, with y fetched once for four */
             for (int64_t o = 0; o < j->o; o++) {
-                y[o] += v * w[o];
+                y[o] = (((y[o] + x[i] * w[o]) + x[i + 1] * w[o + j->o]) + x[i + 2] * w[o + 2 * j->o]) +
+                       x[i + 3] * w[o + 3 * j->o];
+            }
+        }
+        for (; i < j->k; i++, w += j->o) {
+            for (int64_t o = 0; o < j->o; o++) {
+                y[o] += x[i] * w[o];
             }
         }
     }

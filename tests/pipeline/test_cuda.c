@@ -1,0 +1,207 @@
+/* Whole pictures on the cuda device, whose card is the tests' own (tests/device/cuda/fake.h): packing into
+ * the host store, copies, events, arenas and kernels. Whatever the mode, the budget and the order in which
+ * streams are worked off, the same bits. */
+#include "pipeline/rig.h"
+
+#define SIDE 64
+#define BUDGETS 8
+
+static char checkpoint[BL_TEST_PATH];
+
+static void open_card(rig_studio *s, int seed, const char *dtype) {
+    char name[32];
+    snprintf(name, sizeof name, "fakecuda:%d", seed);
+    rig_open_on(s, name, checkpoint, dtype, "");
+}
+
+static void run(rig_studio *s, const char *mode, const rig_size *budget, const rig_pictures *wanted,
+                rig_pictures *got) {
+    ballast_generate_options o = rig_request(got, SIDE);
+    o.offload = mode;
+    o.budget = budget->text;
+    json_t *report = rig_generate(s, &o);
+    for (size_t i = 0; i < json_array_size(json_object_get(report, "batches")); i++) {
+        assert_int_equal(rig_figure(report, (int)i, "plan", "peak_bytes"),
+                         rig_figure(report, (int)i, "ledger", "peak_bytes"));
+        assert_int_equal(rig_figure(report, (int)i, "plan", "moved_bytes"),
+                         rig_figure(report, (int)i, "ledger", "moved_bytes"));
+    }
+    json_decref(report);
+    if (wanted) {
+        rig_same(got, wanted, mode);
+        rig_release(got);
+    }
+}
+
+static void modes_and_budgets(void **state) {
+    (void)state;
+    static const char *const modes[] = {"none", "model", "sequential", "balanced", "auto"};
+    for (int t = 0; t < 2; t++) { /* bf16: every third budget */
+        const char *dtype = t ? "bf16" : "f32";
+        rig_studio s;
+        rig_pictures wanted = {0}, got = {0};
+        open_card(&s, 1, dtype);
+        ballast_generate_options o = rig_request(&got, SIDE);
+        uint64_t least = rig_planned(&s, &o, "min_budget_bytes"),
+                 all = rig_planned(&s, &o, "working_set_bytes");
+        rig_size whole = rig_bytes(all);
+        run(&s, "none", &whole, NULL, &wanted);
+        rig_close(&s);
+        for (int i = 0; i < BUDGETS; i += 1 + 2 * t) {
+            rig_size budget = rig_bytes(least + (all - least) * (uint64_t)i / (BUDGETS - 1));
+            open_card(&s, i + 2, dtype);
+            run(&s, "auto", &budget, &wanted, &got);
+            if (i == BUDGETS - 1) { /* f32 alone */
+                for (size_t m = 0; m < sizeof modes / sizeof *modes; m++) {
+                    run(&s, modes[m], &budget, &wanted, &got);
+                }
+            }
+            rig_close(&s);
+        }
+        rig_release(&wanted);
+    }
+}
+
+/* The picture is the cpu's, but for rounding. */
+static void as_on_the_cpu(void **state) {
+    (void)state;
+    rig_studio s;
+    rig_pictures p[2] = {{0}, {0}};
+    for (int i = 0; i < 2; i++) {
+        if (i) {
+            open_card(&s, 1, "f32");
+        } else {
+            rig_open(&s, checkpoint, "f32", "");
+        }
+        ballast_generate_options o = rig_request(&p[i], SIDE);
+        rig_make(&s, &o);
+        rig_close(&s);
+    }
+    assert_int_equal(p[0].bytes, p[1].bytes);
+    for (size_t i = 0; i < p[0].bytes; i++) {
+        assert_true(abs(p[0].rgb[i] - p[1].rgb[i]) <= 1);
+    }
+    rig_release(&p[0]);
+    rig_release(&p[1]);
+}
+
+/* A batch's pictures have the bits that each has alone. */
+static void batches(void **state) {
+    (void)state;
+    rig_studio s;
+    rig_pictures alone = {0}, together = {0};
+    open_card(&s, 1, "f32");
+    ballast_generate_options o = rig_request(&alone, SIDE);
+    o.count = 2;
+    o.cfg = 5;
+    rig_make(&s, &o);
+    o.payload = &together;
+    o.batch = 2;
+    o.count = 1;
+    rig_make(&s, &o);
+    rig_same(&together, &alone, "batch");
+    rig_close(&s);
+    rig_release(&alone);
+    rig_release(&together);
+}
+
+/* Pinning refused; the host store is what it is. */
+static void no_pinned_memory(void **state) {
+    (void)state;
+    rig_studio s;
+    rig_pictures wanted = {0}, got = {0};
+    open_card(&s, 1, "f32");
+    ballast_generate_options o = rig_request(&wanted, SIDE);
+    rig_make(&s, &o);
+    rig_close(&s);
+    setenv("BALLAST_FAKE_CUDA", "pinned=0", 1);
+    open_card(&s, 2, "f32");
+    o.payload = &got;
+    rig_make(&s, &o);
+    rig_same(&got, &wanted, "not pinned");
+    assert_non_null(strstr(s.warning, "cannot be pinned"));
+    rig_close(&s);
+    rig_release(&got);
+    rig_release(&wanted);
+    unsetenv("BALLAST_FAKE_CUDA");
+}
+
+/* What a missing wait does: orders in which copies, or loads, come as late as they can show it, as an error
+ * or another picture. */
+static void a_missing_wait_is_found(void **state) {
+    (void)state;
+    enum { ORDERS = 4 };
+    static const int seeds[ORDERS] = {1, 2, 7, 8};
+    rig_studio s;
+    rig_pictures wanted = {0};
+    int found = 0;
+    open_card(&s, 1, "f32");
+    ballast_generate_options o = rig_request(&wanted, SIDE);
+    rig_make(&s, &o);
+    rig_close(&s);
+    setenv("BALLAST_FAKE_CUDA", "waits=0", 1);
+    for (size_t i = 0; i < ORDERS; i++) {
+        rig_pictures got = {0};
+        ballast_error err = {0};
+        open_card(&s, seeds[i], "f32");
+        o.payload = &got;
+        found += ballast_generate(NULL, s.model, &o, &err) || got.bytes != wanted.bytes ||
+                 memcmp(got.rgb, wanted.rgb, wanted.bytes) != 0;
+        rig_close(&s);
+        rig_release(&got);
+    }
+    unsetenv("BALLAST_FAKE_CUDA");
+    rig_release(&wanted);
+    assert_int_equal(found, ORDERS);
+}
+
+/* A card that is lost in the middle: one sentence, that names the op; a new context has the right picture. */
+static void a_lost_card(void **state) {
+    (void)state;
+    rig_studio s;
+    rig_pictures wanted = {0};
+    open_card(&s, 1, "f32");
+    ballast_generate_options o = rig_request(&wanted, SIDE);
+    rig_make(&s, &o);
+    rig_close(&s);
+    for (int at = 1; at < 4000; at += 797) {
+        char script[32];
+        rig_pictures got = {0};
+        ballast_error err = {0};
+        snprintf(script, sizeof script, "late=%d", at);
+        setenv("BALLAST_FAKE_CUDA", script, 1);
+        open_card(&s, at, "f32");
+        unsetenv("BALLAST_FAKE_CUDA");
+        o.payload = &got;
+        int rc = ballast_generate(NULL, s.model, &o, &err);
+        if (rc) {
+            if (rc != BALLAST_E_DEVICE || !strstr(err.message, "CUDA_ERROR_ILLEGAL_ADDRESS")) {
+                fail_msg("work %d: %s", at, err.message);
+            }
+            rig_release(&got);
+            assert_int_equal(ballast_generate(NULL, s.model, &o, &err), BALLAST_E_DEVICE);
+            assert_non_null(strstr(err.message, "opened again"));
+            rig_release(&got);
+        }
+        rig_close(&s);
+        rig_release(&got);
+        open_card(&s, at, "f32");
+        rig_make(&s, &o);
+        rig_same(&got, &wanted, "after a lost card");
+        rig_close(&s);
+        rig_release(&got);
+    }
+    rig_release(&wanted);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(as_on_the_cpu),           cmocka_unit_test(batches),
+        cmocka_unit_test(modes_and_budgets),       cmocka_unit_test(no_pinned_memory),
+        cmocka_unit_test(a_missing_wait_is_found), cmocka_unit_test(a_lost_card)};
+    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
+    setenv("XDG_CACHE_HOME", "/nonexistent", 1);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    unlink(checkpoint);
+    return failed;
+}
