@@ -1,7 +1,7 @@
 /* The entries of CUDA's driver, cuDNN, cuBLASLt and NVRTC that we call, as tables of pointers: types and
  * numbers of a published binary interface, declared here so that the plugin is built without NVIDIA's
- * headers. Where these are installed, tests/device/cuda/test_abi.c holds every line against them. Entries
- * keep their own names, so that NVIDIA's manuals describe them. */
+ * headers. Where these are installed, tests/device/cuda/installed/test_abi.c holds every line against them.
+ * Entries keep their own names, so that NVIDIA's manuals describe them. */
 #ifndef BALLAST_DEVICE_CUDA_ABI_H
 #define BALLAST_DEVICE_CUDA_ABI_H
 
