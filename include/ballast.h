@@ -79,13 +79,19 @@ typedef struct ballast_model ballast_model;
 
 enum ballast_log_level { BALLAST_LOG_WARNING, BALLAST_LOG_INFO, BALLAST_LOG_DEBUG };
 
+/* What could compute here, as JSON: a list of objects with "device" (what ballast_context_options takes), and
+ * with "name", "memory_bytes", "free_bytes", "dtypes", "auto_dtype" and "host_store", or, where it cannot be
+ * opened, "error": a line that says why. Free with ballast_string_free. */
+BALLAST_API int ballast_devices(char **json, ballast_error *err);
+
 typedef struct ballast_context_options {
     size_t struct_size;
     int threads; /* 0: the physical cores that this process may use */
     /* "auto": all the CPU has; "plain", "avx2", "avx512": nothing newer than that. One choice a process: that
      * of its first context on the cpu; another one is refused later. */
     const char *isa;
-    const char *device;    /* "cpu"; "sim:FILE": a described machine, which plans but makes no pictures */
+    const char *device; /* "cpu"; "cuda", "cuda:1": an NVIDIA card (docs/cuda.md); "auto": a card where there
+                           is one; "sim:FILE": a described machine, which plans but makes no pictures */
     const char *cache_dir; /* calibration and file hashes; NULL: $XDG_CACHE_HOME/ballast or ~/.cache/ballast;
                               "": none */
     /* Lines for people, of a ballast_log_level each; NULL: silent. Called in the thread whose call has

@@ -118,6 +118,16 @@ static int open_device(ballast_context *c, const ballast_context_options *o, bl_
     bl_cpu_options cpu = {.threads = c->threads, .log = &c->log};
     const char *name = o->device ? o->device : "cpu", *isa = o->isa ? o->isa : "auto";
     int result = find_isa(&cpu.isa_max, isa, err);
+    if (!result && !strcmp(name, "auto")) {
+        bl_error none = {0};
+        if (!bl_device_open(&c->device, "cuda", &cpu, &none)) {
+            return 0;
+        }
+        /* No card, or no driver: then the CPU is what there is. All else is somebody's card that idles. */
+        bl_log_line(&c->log, none.code == BL_E_NOT_FOUND ? BL_LOG_DEBUG : BL_LOG_WARNING,
+                    "%s; the CPU computes", none.message);
+        name = "cpu";
+    }
     c->simulated = !strncmp(name, "sim:", 4);
     if (!result && !strcmp(name, "cpu")) {
         result = claim_isa(cpu.isa_max, isa, err);

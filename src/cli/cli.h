@@ -17,6 +17,7 @@ int command_inspect(int argc, char **argv);
 int command_eval(int argc, char **argv);
 int command_calibrate(int argc, char **argv);
 int command_serve(int argc, char **argv);
+int command_devices(int argc, char **argv);
 int command_config(int argc, char **argv);
 
 /* Prints the error's line on stderr and returns the exit code that goes with it. If it is about a setting

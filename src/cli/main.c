@@ -20,6 +20,7 @@ static const struct {
     {"serve", command_serve, CMD_SERVE, "[--models DIR] [flags]", "answer the APIs that other tools speak"},
     {"inspect", command_inspect, CMD_INSPECT, "[FILE] [flags]", "what a checkpoint holds"},
     {"eval", command_eval, CMD_EVAL, "MODULE --inputs IN -o OUT [flags]", "run one module on given tensors"},
+    {"devices", command_devices, CMD_DEVICES, "[flags]", "what could compute here, and what is missing"},
     {"config", command_config, CMD_CONFIG, "[flags]", "the settings in force, and where each comes from"},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
@@ -95,7 +96,7 @@ static int help(const char *topic) {
     }
     fprintf(stderr,
             "ballast: help: no such topic \"%s\"; there are generate, plan, calibrate, serve, inspect, "
-            "eval, config, samplers, schedules and upscalers\n",
+            "eval, devices, config, samplers, schedules and upscalers\n",
             topic);
     return EXIT_USAGE;
 }
@@ -118,7 +119,7 @@ static int unknown_command(const char *name) {
     }
     fprintf(stderr,
             "ballast: no such command \"%s\"; there are generate, plan, calibrate, serve, inspect, "
-            "eval, config and help\n",
+            "eval, devices, config and help\n",
             name);
     return EXIT_USAGE;
 }

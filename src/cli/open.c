@@ -96,7 +96,7 @@ int open_session(struct session *out, const struct settings *s, const char *path
         }
         path = embedded;
     }
-    char device[PATH_MAX + 200] = "cpu";
+    char device[PATH_MAX + 200] = "cpu"; /* where --device is no flag */
     int found = setting_text(s, S_DEVICE) ? find_device(device, sizeof device, s) : 0;
     if (found) {
         return found;

@@ -16,7 +16,8 @@ enum command {
     CMD_CONFIG = 16,
     CMD_CALIBRATE = 32,
     CMD_SERVE = 64,
-    CMD_ALL = 127
+    CMD_DEVICES = 128,
+    CMD_ALL = 255
 };
 
 enum setting_kind {

@@ -105,6 +105,7 @@ static void free_all(int out) {
     ROW(ballast_plan_options_init, options, 0, 0, NOTHING(ballast_plan_options_init(NULL, 64)))            \
     ROW(ballast_expected_init, expected, 0, 0, NOTHING(ballast_expected_init(NULL, 64)))                   \
     ROW(ballast_png_options_init, options, 0, 0, NOTHING(ballast_png_options_init(NULL, 64)))              \
+    ROW(ballast_devices, json, -1, 0, ballast_devices(NULL, err))                                          \
     ROW(ballast_context_open, out, -1, 0, ballast_context_open(NULL, &context_options, err))               \
     ROW(ballast_context_open, options, 0, CONTEXT, ballast_context_open(&context, NULL, err))              \
     ROW(ballast_context_close, context, 0, 0, ballast_context_close(NULL))                                 \

@@ -11,7 +11,8 @@
 
 #include <cmocka.h>
 
-static const char *const commands[] = {"generate", "plan", "calibrate", "serve", "inspect", "eval", "config"};
+static const char *const commands[] = {"generate", "plan", "calibrate", "serve",
+                                       "inspect",  "eval", "devices",   "config"};
 #define COMMANDS (sizeof commands / sizeof *commands)
 
 static void write_text(const char *path, const char *text) {

@@ -17,6 +17,7 @@ static const struct {
     {"serve", "answer the APIs that other tools speak", CMD_SERVE},
     {"inspect", "what a checkpoint holds", CMD_INSPECT},
     {"eval", "run one module on given tensors", CMD_EVAL},
+    {"devices", "what could compute here", CMD_DEVICES},
     {"config", "the settings in force", CMD_CONFIG},
     {"help", "this, or more", 0},
     {"version", "print the version", 0},

@@ -150,7 +150,7 @@ static bool find_three(three *t, char from[PATH_MAX]) {
 int bl_cuda_libraries_open(bl_cuda_libs *l, bl_error *err) {
     three t = {0};
     if (!find_three(&t, l->from)) {
-        return bl_fail(err, BL_E_NOT_FOUND, "cuda: cuDNN 9, cuBLASLt and NVRTC were not found together: %s",
+        return bl_fail(err, BL_E_UNSUPPORTED, "cuda: cuDNN 9, cuBLASLt and NVRTC were not found together: %s",
                        INSTALL);
     }
     int rc = fill(&l->rtc, t.nvrtc, nvrtc_entries, COUNT(nvrtc_entries), err);

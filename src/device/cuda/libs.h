@@ -19,8 +19,9 @@ typedef struct bl_cuda_libs {
     char from[PATH_MAX];    /* where the three lie; "" where the system's loader found them */
 } bl_cuda_libs;
 
-/* Opened once a process and never closed: these libraries do not survive it. Borrowed. BL_E_NOT_FOUND says
- * what is missing and how it is installed, BL_E_UNSUPPORTED what is too old. Any thread. */
+/* Opened once a process and never closed: these libraries do not survive it. Borrowed. BL_E_NOT_FOUND:
+ * there is no driver; BL_E_UNSUPPORTED: something is too old, or missing beside it. The line says what to
+ * install. Any thread. */
 int bl_cuda_libs_open(const bl_cuda_libs **out, bl_error *err);
 
 /* cuDNN, cuBLASLt and NVRTC alone: what works without a driver. The same errors. */

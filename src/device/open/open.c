@@ -75,7 +75,7 @@ static int open_plugin(bl_device **out, const char *name, const bl_log *log, bl_
     const char *given = getenv("BALLAST_PLUGINS");
     size_t length = strspn(name, LETTERS);
     if (!length || length > NAME_MAX_LETTERS || (name[length] && name[length] != ':')) {
-        return bl_fail(err, BL_E_NOT_FOUND, "device: no \"%.60s\"; there are cpu, sim:FILE and plugins",
+        return bl_fail(err, BL_E_NOT_FOUND, "device: no \"%.60s\"; there are cpu, cuda, sim:FILE and plugins",
                        name);
     }
     memcpy(plain, name, length);
