@@ -5,19 +5,19 @@
 #define BALLAST_DEVICE_CUDA_ARGS_H
 
 #ifndef BALLAST_KERNEL_TEXT
-#define POINTER(type) unsigned long long
+#define BL_POINTER(type) unsigned long long
 #endif
 
-/* A kernel of one row or element a thread runs with FLAT threads a block; one that adds up over rows with
- * LANES threads a row and ROWS rows a block; one that adds up once a block with LANES * ROWS. */
-#define FLAT 256
-#define LANES 32
-#define ROWS 4
+/* A kernel of one row or element a thread runs with BL_FLAT threads a block; one that adds up over rows with
+ * BL_LANES threads a row and BL_ROWS rows a block; one that adds up once a block with BL_LANES * BL_ROWS. */
+#define BL_FLAT 256
+#define BL_LANES 32
+#define BL_ROWS 4
 
 /* x: [n, c, h, w] if nchw, else [n, h, w, c] -> y [n, h, w, c] */
 struct import_host_args {
-    POINTER(const float) x;
-    POINTER(element) y;
+    BL_POINTER(const float) x;
+    BL_POINTER(element) y;
     long long count; /* n * h * w * c */
     long long pixels;
     int c, nchw;
@@ -25,85 +25,85 @@ struct import_host_args {
 
 /* The other way. */
 struct export_host_args {
-    POINTER(const element) x;
-    POINTER(float) y;
+    BL_POINTER(const element) x;
+    BL_POINTER(float) y;
     long long count, pixels;
     int c, nchw;
 };
 
 /* y[i, dim] of each of `count` values */
 struct sinusoid_args {
-    POINTER(const float) x;
-    POINTER(element) y;
+    BL_POINTER(const float) x;
+    BL_POINTER(element) y;
     long long count;
     int dim;
 };
 
 /* y [count / c, c]: row `ids[i]` of tokens + row i % length of places */
 struct embed_args {
-    POINTER(const int) ids;
-    POINTER(const element) tokens;
-    POINTER(const element) places;
-    POINTER(element) y;
+    BL_POINTER(const int) ids;
+    BL_POINTER(const element) tokens;
+    BL_POINTER(const element) places;
+    BL_POINTER(element) y;
     long long count;
     int c, length;
 };
 
 /* y [n, c]: of each picture's `length` rows of x the one that `rows` names */
 struct take_row_args {
-    POINTER(const element) x;
-    POINTER(const int) rows;
-    POINTER(element) y;
+    BL_POINTER(const element) x;
+    BL_POINTER(const int) rows;
+    BL_POINTER(element) y;
     long long count, length;
     int c;
 };
 
 /* y = act(x) */
 struct act_args {
-    POINTER(const element) x;
-    POINTER(element) y;
+    BL_POINTER(const element) x;
+    BL_POINTER(element) y;
     long long count;
     int act;
 };
 
 /* y = act(x) + residual; residual may be 0 */
 struct finish_args {
-    POINTER(const element) x;
-    POINTER(const element) residual;
-    POINTER(element) y;
+    BL_POINTER(const element) x;
+    BL_POINTER(const element) residual;
+    BL_POINTER(element) y;
     long long count;
     int act;
 };
 
 /* y [rows, c] = a gelu(g) + residual, of x [rows, 2 c] = [a, g] */
 struct gate_args {
-    POINTER(const element) x;
-    POINTER(const element) residual;
-    POINTER(element) y;
+    BL_POINTER(const element) x;
+    BL_POINTER(const element) residual;
+    BL_POINTER(element) y;
     long long count;
     int c;
 };
 
 struct add_args {
-    POINTER(const element) a;
-    POINTER(const element) b;
-    POINTER(element) y;
+    BL_POINTER(const element) a;
+    BL_POINTER(const element) b;
+    BL_POINTER(element) y;
     long long count;
 };
 
 /* y [rows, a_c + b_c] */
 struct concat_args {
-    POINTER(const element) a;
-    POINTER(const element) b;
-    POINTER(element) y;
+    BL_POINTER(const element) a;
+    BL_POINTER(const element) b;
+    BL_POINTER(element) y;
     long long count;
     int a_c, b_c;
 };
 
 /* x [n, h, w, c] -> y [n, to_h, to_w, c] */
 struct upsample_args {
-    POINTER(const element) x;
-    POINTER(element) y;
+    BL_POINTER(const element) x;
+    BL_POINTER(element) y;
     long long count;
     int h, w, to_h, to_w, c;
 };
@@ -111,8 +111,8 @@ struct upsample_args {
 /* Of x [n, rows, c] in `chunks` chunks of `step` rows: mean and sum of squared differences from it, F32
  * [n, chunks, 2, c]. */
 struct group_sums_args {
-    POINTER(const element) x;
-    POINTER(float) sums;
+    BL_POINTER(const element) x;
+    BL_POINTER(float) sums;
     long long count; /* n * chunks * c */
     long long rows, step;
     int chunks, c;
@@ -121,10 +121,10 @@ struct group_sums_args {
 /* These of all chunks of a group -> F32 [n, 2, c]: factors, then offsets. A block for each group of each
  * picture. */
 struct group_factors_args {
-    POINTER(const float) sums;
-    POINTER(const float) scale;
-    POINTER(const float) shift;
-    POINTER(float) factors;
+    BL_POINTER(const float) sums;
+    BL_POINTER(const float) scale;
+    BL_POINTER(const float) shift;
+    BL_POINTER(float) factors;
     long long rows, step;
     int chunks, c, groups;
     float eps;
@@ -132,19 +132,19 @@ struct group_factors_args {
 
 /* y = act(x factor + offset), [n, rows, c] */
 struct group_norm_args {
-    POINTER(const element) x;
-    POINTER(const float) factors;
-    POINTER(element) y;
+    BL_POINTER(const element) x;
+    BL_POINTER(const float) factors;
+    BL_POINTER(element) y;
     long long count, rows;
     int c, act;
 };
 
 /* Over each row of c. shift may be 0: then the mean is left in, as RMS_NORM has it. */
 struct row_norm_args {
-    POINTER(const element) x;
-    POINTER(const float) scale;
-    POINTER(const float) shift;
-    POINTER(element) y;
+    BL_POINTER(const element) x;
+    BL_POINTER(const float) scale;
+    BL_POINTER(const float) shift;
+    BL_POINTER(element) y;
     long long rows;
     int c;
     float eps;
@@ -153,8 +153,8 @@ struct row_norm_args {
 /* Scores F32 [rows, stride] -> weights [rows, stride], both of `keys` each. Where `causal` row i of each
  * `rows_each` sees the first first + i + 1 keys, else all. */
 struct softmax_args {
-    POINTER(const float) x;
-    POINTER(element) y;
+    BL_POINTER(const float) x;
+    BL_POINTER(element) y;
     long long rows; /* heads * rows_each */
     int rows_each, stride, keys, causal, first;
 };
@@ -162,27 +162,27 @@ struct softmax_args {
 /* What a convolution reads for `count` / (kh kw c) pixels of the output from number `first` on:
  * x [h, w, c] -> y [pixels, kh, kw, c] */
 struct patches_args {
-    POINTER(const element) x;
-    POINTER(element) y;
+    BL_POINTER(const element) x;
+    BL_POINTER(element) y;
     long long count, first;
     int h, w, c, to_w, kh, kw, stride, top, left;
 };
 
 /* y [pixels, c] = x + bias + residual; residual may be 0 */
 struct finish_conv_args {
-    POINTER(const float) x;
-    POINTER(const float) bias;
-    POINTER(const element) residual;
-    POINTER(element) y;
+    BL_POINTER(const float) x;
+    BL_POINTER(const float) bias;
+    BL_POINTER(const element) residual;
+    BL_POINTER(element) y;
     long long count;
     int c;
 };
 
 /* y F32 [c] = bias + channels of one picture */
 struct channel_bias_args {
-    POINTER(const float) bias;
-    POINTER(const element) channels;
-    POINTER(float) y;
+    BL_POINTER(const float) bias;
+    BL_POINTER(const element) channels;
+    BL_POINTER(float) y;
     long long count;
 };
 

@@ -1,6 +1,7 @@
 /* Attention of one picture: by cuDNN where it has it (bf16, heads of at most 256 channels, no causal mask),
  * else in bands of rows, so that the scores of all of them never lie side by side. */
 #include "device/cuda/dnn.h"
+#include "device/cuda/internal.h"
 
 #include "core/checked.h"
 
@@ -183,7 +184,9 @@ static int attend_in_bands(const bl_cuda_running *r, const bl_cuda_attention *a,
                                     .keys = (int)s->keys,
                                     .causal = (int)s->causal,
                                     .first = (int)first};
-        rc = rc ? rc : bl_cuda_launch_blocks(r, BL_KERNEL_softmax, &args, (args.rows + ROWS - 1) / ROWS, err);
+        rc =
+            rc ? rc
+               : bl_cuda_launch_blocks(r, BL_KERNEL_softmax, &args, (args.rows + BL_ROWS - 1) / BL_ROWS, err);
         rc = rc ? rc
                 : bl_cuda_multiply(r->c, a->sums[which], r->stream,
                                    y + (uint64_t)(first * s->heads * s->dim) * r->element, weights, v, 0, 0,

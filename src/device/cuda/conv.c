@@ -1,6 +1,7 @@
 /* Convolutions of one picture by cuDNN's graphs, channels last: conv, then bias and residual in its epilogue,
  * all sums in F32. */
 #include "device/cuda/dnn.h"
+#include "device/cuda/internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
 #include "device/cuda/dnn.h"
+#include "device/cuda/internal.h"
 
 #include <string.h>
 

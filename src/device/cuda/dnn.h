@@ -3,7 +3,7 @@
 #ifndef BALLAST_DEVICE_CUDA_DNN_H
 #define BALLAST_DEVICE_CUDA_DNN_H
 
-#include "device/cuda/internal.h"
+#include "device/cuda/plans.h"
 
 #define BL_DNN_MOST 24 /* descriptors of one graph */
 

@@ -25,12 +25,12 @@ typedef struct bl_cuda_note {
     uint32_t number;
 } bl_cuda_note;
 
-#define NOTES 1024 /* of the ops that were put on the stream last */
-#define SLOTS 4    /* of pinned memory, through which weights pass on their way to the card */
-#define SLOT_BYTES (16u << 20)
+#define BL_CUDA_NOTES 1024 /* of the ops that were put on the stream last */
+#define BL_CUDA_SLOTS 4    /* of pinned memory, through which weights pass on their way to the card */
+#define BL_CUDA_SLOT_BYTES (16u << 20)
 
 typedef struct bl_cuda_slot {
-    unsigned char *memory; /* pinned [SLOT_BYTES] */
+    unsigned char *memory; /* pinned [BL_CUDA_SLOT_BYTES] */
     bl_cu_event free;      /* recorded behind the copy that reads it */
     bool used;
 } bl_cuda_slot;
@@ -50,18 +50,18 @@ struct bl_cuda {
     uint64_t pinned_bytes;
     bl_cu_module module[2]; /* our kernels for F32 and BF16, NULL until a graph needs them */
     bl_cu_function kernel[2][BL_KERNEL_COUNT];
-    bl_cuda_slot slot[SLOTS];
+    bl_cuda_slot slot[BL_CUDA_SLOTS];
     int next_slot;
     bl_cu_event began; /* the clock's zero, recorded when the host's clock showed began_at */
     double began_at;
     bl_cuda_order order[BL_STREAM_COUNT]; /* what lies before the next work of each stream */
     pthread_mutex_t lock;                 /* of the three below, which host functions write, too */
-    uint64_t failed[BL_STREAM_COUNT]; /* the first work of each that failed since sync; UINT64_MAX: none */
-    bl_error error;                   /* of the first; code 0: none */
-    bool lost;                        /* nothing works any more until the device is opened again */
-    volatile uint32_t *progress;      /* pinned: the number of the last op that ended */
-    uint32_t ops;                     /* numbered so far */
-    bl_cuda_note notes[NOTES];        /* that of op i at i % NOTES */
+    uint64_t failed[BL_STREAM_COUNT];  /* the first work of each that failed since sync; UINT64_MAX: none */
+    bl_error error;                    /* of the first; code 0: none */
+    bool lost;                         /* nothing works any more until the device is opened again */
+    volatile uint32_t *progress;       /* pinned: the number of the last op that ended */
+    uint32_t ops;                      /* numbered so far */
+    bl_cuda_note notes[BL_CUDA_NOTES]; /* that of op i at i % BL_CUDA_NOTES */
 };
 
 /* Host memory; of a region, which is none, a view to pack into. */

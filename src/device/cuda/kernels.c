@@ -189,10 +189,10 @@ static int launch(const bl_cuda_running *r, bl_cuda_kernel kernel, const void *a
 
 int bl_cuda_launch(const bl_cuda_running *r, bl_cuda_kernel kernel, const void *args, int64_t count,
                    bl_error *err) {
-    return launch(r, kernel, args, (count + FLAT - 1) / FLAT, FLAT, err);
+    return launch(r, kernel, args, (count + BL_FLAT - 1) / BL_FLAT, BL_FLAT, err);
 }
 
 int bl_cuda_launch_blocks(const bl_cuda_running *r, bl_cuda_kernel kernel, const void *args, int64_t blocks,
                           bl_error *err) {
-    return launch(r, kernel, args, blocks, LANES * ROWS, err);
+    return launch(r, kernel, args, blocks, BL_LANES * BL_ROWS, err);
 }

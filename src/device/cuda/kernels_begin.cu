@@ -2,7 +2,7 @@
  * file of the same meaning for the host (kernels_host.h), where THREADS is a loop over a block's threads: so
  * between two THREADS only values live that are alike for the whole block, or lie in SHARED. */
 #define BALLAST_KERNEL_TEXT
-#define POINTER(type) type *
+#define BL_POINTER(type) type *
 #if ELEMENT_BF16
 typedef unsigned short element;
 #else
@@ -18,4 +18,4 @@ typedef float element;
 #define SYNC __syncthreads();
 /* Once for the element that is this thread's, if there is one. */
 #define FOR_MINE(i, count) \
-    for (long long i = BLOCK * FLAT + THREAD, end_ = i + 1 < (count) ? i + 1 : (count); i < end_; i++)
+    for (long long i = BLOCK * BL_FLAT + THREAD, end_ = i + 1 < (count) ? i + 1 : (count); i < end_; i++)

@@ -55,7 +55,7 @@ FUNCTION float activated(float x, int act) {
 
 /* ---- in and out */
 
-KERNEL(import_host, FLAT) {
+KERNEL(import_host, BL_FLAT) {
     FOR_MINE(i, a.count) {
         long long pixel = i / a.c, image = pixel / a.pixels;
         long long from = a.nchw ? (image * a.c + i % a.c) * a.pixels + pixel % a.pixels : i;
@@ -63,7 +63,7 @@ KERNEL(import_host, FLAT) {
     }
 }
 
-KERNEL(export_host, FLAT) {
+KERNEL(export_host, BL_FLAT) {
     FOR_MINE(i, a.count) {
         long long image = i / (a.pixels * a.c), c = i / a.pixels % a.c;
         long long from = a.nchw ? (image * a.pixels + i % a.pixels) * a.c + c : i;
@@ -71,7 +71,7 @@ KERNEL(export_host, FLAT) {
     }
 }
 
-KERNEL(sinusoid, FLAT) {
+KERNEL(sinusoid, BL_FLAT) {
     FOR_MINE(i, a.count * a.dim) {
         int k = (int)(i % a.dim), half = a.dim / 2;
         double angle = (double)a.x[i / a.dim] * exp(-9.210340371976184 * (k % half) / half);
@@ -79,14 +79,14 @@ KERNEL(sinusoid, FLAT) {
     }
 }
 
-KERNEL(embed, FLAT) {
+KERNEL(embed, BL_FLAT) {
     FOR_MINE(i, a.count) {
         long long row = i / a.c, c = i % a.c;
         a.y[i] = store(load(a.tokens[(long long)a.ids[row] * a.c + c]) + load(a.places[row % a.length * a.c + c]));
     }
 }
 
-KERNEL(take_row, FLAT) {
+KERNEL(take_row, BL_FLAT) {
     FOR_MINE(i, a.count) {
         long long image = i / a.c;
         a.y[i] = a.x[(image * a.length + a.rows[image]) * a.c + i % a.c];
@@ -95,32 +95,32 @@ KERNEL(take_row, FLAT) {
 
 /* ---- element by element */
 
-KERNEL(act, FLAT) {
+KERNEL(act, BL_FLAT) {
     FOR_MINE(i, a.count) {
         a.y[i] = store(activated(load(a.x[i]), a.act));
     }
 }
 
-KERNEL(finish, FLAT) {
+KERNEL(finish, BL_FLAT) {
     FOR_MINE(i, a.count) {
         a.y[i] = store(activated(load(a.x[i]), a.act) + (a.residual ? load(a.residual[i]) : 0.0f));
     }
 }
 
-KERNEL(gate, FLAT) {
+KERNEL(gate, BL_FLAT) {
     FOR_MINE(i, a.count) {
         long long row = i / a.c, at = row * 2 * a.c + i % a.c;
         a.y[i] = store(load(a.x[at]) * gelu(load(a.x[at + a.c])) + (a.residual ? load(a.residual[i]) : 0.0f));
     }
 }
 
-KERNEL(add, FLAT) {
+KERNEL(add, BL_FLAT) {
     FOR_MINE(i, a.count) {
         a.y[i] = store(load(a.a[i]) + load(a.b[i]));
     }
 }
 
-KERNEL(concat, FLAT) {
+KERNEL(concat, BL_FLAT) {
     FOR_MINE(i, a.count) {
         int both = a.a_c + a.b_c, c = (int)(i % both);
         long long row = i / both;
@@ -128,7 +128,7 @@ KERNEL(concat, FLAT) {
     }
 }
 
-KERNEL(upsample, FLAT) {
+KERNEL(upsample, BL_FLAT) {
     FOR_MINE(i, a.count) {
         long long pixel = i / a.c, line = pixel / a.to_w, image = line / a.to_h;
         long long y = line % a.to_h * a.h / a.to_h, x = pixel % a.to_w * a.w / a.to_w;
@@ -138,7 +138,7 @@ KERNEL(upsample, FLAT) {
 
 /* ---- convolutions as products */
 
-KERNEL(patches, FLAT) {
+KERNEL(patches, BL_FLAT) {
     FOR_MINE(i, a.count) {
         long long each = (long long)a.kh * a.kw * a.c, pixel = a.first + i / each, rest = i % each;
         int k = (int)(rest / a.c);
@@ -149,13 +149,13 @@ KERNEL(patches, FLAT) {
     }
 }
 
-KERNEL(finish_conv, FLAT) {
+KERNEL(finish_conv, BL_FLAT) {
     FOR_MINE(i, a.count) {
         a.y[i] = store(a.x[i] + a.bias[i % a.c] + (a.residual ? load(a.residual[i]) : 0.0f));
     }
 }
 
-KERNEL(channel_bias, FLAT) {
+KERNEL(channel_bias, BL_FLAT) {
     FOR_MINE(i, a.count) {
         a.y[i] = a.bias[i] + load(a.channels[i]);
     }

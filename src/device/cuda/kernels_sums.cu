@@ -2,7 +2,7 @@
  * on every run: no atomic additions. */
 
 /* Differences from a chunk's first value: what large means would take from the squares is never there. */
-KERNEL(group_sums, FLAT) {
+KERNEL(group_sums, BL_FLAT) {
     FOR_MINE(i, a.count) {
         long long c = i % a.c, chunk = i / a.c % a.chunks, image = i / a.c / a.chunks;
         long long begin = chunk * a.step, end = begin + a.step < a.rows ? begin + a.step : a.rows;
@@ -31,15 +31,15 @@ KERNEL(group_sums, FLAT) {
         }                                                                         \
     }
 
-KERNEL(group_factors, LANES * ROWS) {
-    SHARED(float, n, LANES * ROWS);
-    SHARED(float, mean, LANES * ROWS);
-    SHARED(float, squares, LANES * ROWS);
+KERNEL(group_factors, BL_LANES * BL_ROWS) {
+    SHARED(float, n, BL_LANES * BL_ROWS);
+    SHARED(float, mean, BL_LANES * BL_ROWS);
+    SHARED(float, squares, BL_LANES * BL_ROWS);
     const int width = a.c / a.groups, from = (int)(BLOCK % a.groups) * width;
     const long long image = BLOCK / a.groups;
     THREADS {
         float my_n = 0.0f, my_mean = 0.0f, my_squares = 0.0f;
-        for (long long i = THREAD; i < (long long)a.chunks * width; i += LANES * ROWS) {
+        for (long long i = THREAD; i < (long long)a.chunks * width; i += BL_LANES * BL_ROWS) {
             long long chunk = i / width;
             const float *at = a.sums + (image * a.chunks + chunk) * 2 * a.c + from + i % width;
             float count = (float)(chunk + 1 < a.chunks ? a.step : a.rows - chunk * a.step);
@@ -49,7 +49,7 @@ KERNEL(group_factors, LANES * ROWS) {
         mean[THREAD] = my_mean;
         squares[THREAD] = my_squares;
     }
-    for (int step = LANES * ROWS / 2; step; step /= 2) {
+    for (int step = BL_LANES * BL_ROWS / 2; step; step /= 2) {
         SYNC
         THREADS {
             if (THREAD < step) {
@@ -61,14 +61,14 @@ KERNEL(group_factors, LANES * ROWS) {
     SYNC
     THREADS {
         float factor = 1.0f / sqrtf(squares[0] / n[0] + a.eps);
-        for (int c = from + THREAD; c < from + width; c += LANES * ROWS) {
+        for (int c = from + THREAD; c < from + width; c += BL_LANES * BL_ROWS) {
             a.factors[image * 2 * a.c + c] = factor * a.scale[c];
             a.factors[(image * 2 + 1) * a.c + c] = a.shift[c] - mean[0] * factor * a.scale[c];
         }
     }
 }
 
-KERNEL(group_norm, FLAT) {
+KERNEL(group_norm, BL_FLAT) {
     FOR_MINE(i, a.count) {
         long long c = i % a.c, image = i / a.c / a.rows;
         const float *f = a.factors + image * 2 * a.c + c;
@@ -78,26 +78,26 @@ KERNEL(group_norm, FLAT) {
 
 /* After it each lane's number of `buffer` is its row's. */
 #define REDUCE(buffer, joined)                      \
-    for (int step = LANES / 2; step; step /= 2) {   \
+    for (int step = BL_LANES / 2; step; step /= 2) {   \
         SYNC                                        \
         THREADS {                                   \
             int mine = THREAD, other = mine + step; \
-            if (mine % LANES < step) {              \
+            if (mine % BL_LANES < step) {              \
                 buffer[mine] = joined;              \
             }                                       \
         }                                           \
     }                                               \
     SYNC
 
-#define MY_ROW (BLOCK * ROWS + THREAD / LANES)
-#define OF_MY_ROW(buffer) buffer[THREAD / LANES * LANES]
+#define MY_ROW (BLOCK * BL_ROWS + THREAD / BL_LANES)
+#define OF_MY_ROW(buffer) buffer[THREAD / BL_LANES * BL_LANES]
 
-KERNEL(row_norm, LANES * ROWS) {
-    SHARED(float, sum, LANES * ROWS);
-    SHARED(float, square, LANES * ROWS);
+KERNEL(row_norm, BL_LANES * BL_ROWS) {
+    SHARED(float, sum, BL_LANES * BL_ROWS);
+    SHARED(float, square, BL_LANES * BL_ROWS);
     THREADS {
         float s = 0.0f;
-        for (int c = THREAD % LANES; a.shift && MY_ROW < a.rows && c < a.c; c += LANES) {
+        for (int c = THREAD % BL_LANES; a.shift && MY_ROW < a.rows && c < a.c; c += BL_LANES) {
             s += load(a.x[MY_ROW * a.c + c]);
         }
         sum[THREAD] = s;
@@ -105,7 +105,7 @@ KERNEL(row_norm, LANES * ROWS) {
     REDUCE(sum, sum[mine] + sum[other])
     THREADS {
         float mean = OF_MY_ROW(sum) / (float)a.c, s = 0.0f;
-        for (int c = THREAD % LANES; MY_ROW < a.rows && c < a.c; c += LANES) {
+        for (int c = THREAD % BL_LANES; MY_ROW < a.rows && c < a.c; c += BL_LANES) {
             float d = load(a.x[MY_ROW * a.c + c]) - mean;
             s += d * d;
         }
@@ -114,27 +114,27 @@ KERNEL(row_norm, LANES * ROWS) {
     REDUCE(square, square[mine] + square[other])
     THREADS {
         float mean = OF_MY_ROW(sum) / (float)a.c, factor = 1.0f / sqrtf(OF_MY_ROW(square) / (float)a.c + a.eps);
-        for (int c = THREAD % LANES; MY_ROW < a.rows && c < a.c; c += LANES) {
+        for (int c = THREAD % BL_LANES; MY_ROW < a.rows && c < a.c; c += BL_LANES) {
             long long i = MY_ROW * a.c + c;
             a.y[i] = store((load(a.x[i]) - mean) * factor * a.scale[c] + (a.shift ? a.shift[c] : 0.0f));
         }
     }
 }
 
-KERNEL(softmax, LANES * ROWS) {
-    SHARED(float, most, LANES * ROWS);
-    SHARED(float, sum, LANES * ROWS);
-    SHARED(int, seen, ROWS);
+KERNEL(softmax, BL_LANES * BL_ROWS) {
+    SHARED(float, most, BL_LANES * BL_ROWS);
+    SHARED(float, sum, BL_LANES * BL_ROWS);
+    SHARED(int, seen, BL_ROWS);
     THREADS {
-        if (THREAD % LANES == 0) {
+        if (THREAD % BL_LANES == 0) {
             int row = a.first + (int)(MY_ROW % a.rows_each) + 1;
-            seen[THREAD / LANES] = MY_ROW >= a.rows ? 0 : a.causal && row < a.keys ? row : a.keys;
+            seen[THREAD / BL_LANES] = MY_ROW >= a.rows ? 0 : a.causal && row < a.keys ? row : a.keys;
         }
     }
     SYNC
     THREADS {
         float m = -3.0e38f;
-        for (int k = THREAD % LANES; k < seen[THREAD / LANES]; k += LANES) {
+        for (int k = THREAD % BL_LANES; k < seen[THREAD / BL_LANES]; k += BL_LANES) {
             m = fmaxf(m, a.x[MY_ROW * a.stride + k]);
         }
         most[THREAD] = m;
@@ -142,7 +142,7 @@ KERNEL(softmax, LANES * ROWS) {
     REDUCE(most, fmaxf(most[mine], most[other]))
     THREADS {
         float s = 0.0f;
-        for (int k = THREAD % LANES; k < seen[THREAD / LANES]; k += LANES) {
+        for (int k = THREAD % BL_LANES; k < seen[THREAD / BL_LANES]; k += BL_LANES) {
             s += expf(a.x[MY_ROW * a.stride + k] - OF_MY_ROW(most));
         }
         sum[THREAD] = s;
@@ -150,9 +150,9 @@ KERNEL(softmax, LANES * ROWS) {
     REDUCE(sum, sum[mine] + sum[other])
     THREADS {
         float factor = 1.0f / OF_MY_ROW(sum);
-        for (int k = THREAD % LANES; MY_ROW < a.rows && k < a.stride; k += LANES) {
+        for (int k = THREAD % BL_LANES; MY_ROW < a.rows && k < a.stride; k += BL_LANES) {
             long long i = MY_ROW * a.stride + k;
-            a.y[i] = store(k < seen[THREAD / LANES] ? expf(a.x[i] - OF_MY_ROW(most)) * factor : 0.0f);
+            a.y[i] = store(k < seen[THREAD / BL_LANES] ? expf(a.x[i] - OF_MY_ROW(most)) * factor : 0.0f);
         }
     }
 }

@@ -113,10 +113,11 @@ int bl_cuda_copy(bl_device_module *m, int block, const bl_host *from, uint64_t f
 
 int bl_cuda_slots_open(bl_cuda *c, bl_error *err) {
     int rc = 0;
-    for (int i = 0; i < SLOTS && !rc; i++) {
+    for (int i = 0; i < BL_CUDA_SLOTS && !rc; i++) {
         void *memory = NULL;
         if (!c->slot[i].memory) {
-            rc = bl_cuda_check(c, c->libs->cu.cuMemHostAlloc(&memory, SLOT_BYTES, 0), "pinned memory", err);
+            rc = bl_cuda_check(c, c->libs->cu.cuMemHostAlloc(&memory, BL_CUDA_SLOT_BYTES, 0), "pinned memory",
+                               err);
             c->slot[i].memory = memory;
         }
         if (!rc && !c->slot[i].free) {
@@ -128,7 +129,7 @@ int bl_cuda_slots_open(bl_cuda *c, bl_error *err) {
 }
 
 void bl_cuda_slots_close(bl_cuda *c) {
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < BL_CUDA_SLOTS; i++) {
         if (c->slot[i].free) {
             c->libs->cu.cuEventDestroy(c->slot[i].free);
         }

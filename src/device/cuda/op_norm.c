@@ -77,7 +77,7 @@ static int run_rows(const bl_cuda_running *r, bl_error *err) {
                               .rows = bl_tensor_elements(in) / c,
                               .c = c,
                               .eps = r->op->u.norm.eps};
-    return bl_cuda_launch_blocks(r, BL_KERNEL_row_norm, &a, (a.rows + ROWS - 1) / ROWS, err);
+    return bl_cuda_launch_blocks(r, BL_KERNEL_row_norm, &a, (a.rows + BL_ROWS - 1) / BL_ROWS, err);
 }
 
 const bl_cuda_op bl_cuda_group_norm_op = {prepare_groups, run_groups};

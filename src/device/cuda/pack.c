@@ -161,7 +161,7 @@ static int wait_for_slot(const bl_cuda_slot *slot, bl_cuda *c, bl_error *err) {
 static int send_rows(bl_device_module *m, const bl_cuda_weight *p, int64_t begin, int64_t end,
                      bl_cu_pointer to, bl_stream stream, bl_error *err) {
     bl_cuda *c = m->c;
-    bl_cuda_slot *slot = &c->slot[c->next_slot++ % SLOTS];
+    bl_cuda_slot *slot = &c->slot[c->next_slot++ % BL_CUDA_SLOTS];
     int rc = wait_for_slot(slot, c, err);
     rc = rc ? rc : pack_rows(m, p, begin, end, slot->memory, err);
     rc = rc ? rc
@@ -182,11 +182,11 @@ static int pack_to_region(bl_device_module *m, int block, bl_region *r, uint64_t
     bl_cuda_work(m->c, stream);
     for (int i = b->first_weight; i < b->first_weight + b->weight_count && !rc; i++) {
         const bl_cuda_weight *p = &m->weights[i];
-        int64_t step = (int64_t)(SLOT_BYTES / p->row_bytes), rows = p->weight.shape[0];
+        int64_t step = (int64_t)(BL_CUDA_SLOT_BYTES / p->row_bytes), rows = p->weight.shape[0];
         if (!step) {
             return bl_fail(err, BL_E_UNSUPPORTED,
                            "cuda: a row of %s has %llu bytes, at most %u can be copied", p->weight.name[0],
-                           (unsigned long long)p->row_bytes, SLOT_BYTES);
+                           (unsigned long long)p->row_bytes, BL_CUDA_SLOT_BYTES);
         }
         for (int64_t row = 0; row < rows && !rc; row += step) {
             int64_t end = row + step < rows ? row + step : rows;

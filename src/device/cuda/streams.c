@@ -80,7 +80,7 @@ void bl_cuda_failed(bl_cuda *c, bl_stream stream, uint64_t work, const bl_error 
 }
 
 int bl_cuda_note_op(bl_cuda *c, bl_cu_stream stream, const char *what, const char *block, bl_error *err) {
-    bl_cuda_note *n = &c->notes[++c->ops % NOTES];
+    bl_cuda_note *n = &c->notes[++c->ops % BL_CUDA_NOTES];
     n->what = what;
     n->number = c->ops;
     memcpy(n->block, block, sizeof n->block);

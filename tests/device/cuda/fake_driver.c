@@ -167,7 +167,9 @@ static bl_cu_result allocate(void **out, size_t bytes, bool pinned) {
         return BL_CU_NO_MEMORY;
     }
     memset(p, GUARD_BYTE, GUARD);
-    memset(p + GUARD, 0xff, bytes);
+    if (!pinned) {
+        memset(p + GUARD, 0xff, bytes); /* NaN in every type */
+    }
     memset(p + GUARD + bytes, GUARD_BYTE, GUARD);
     *a = (allocation){.next = fake.allocations, .memory = p + GUARD, .bytes = bytes, .pinned = pinned};
     fake.allocations = a;

@@ -170,13 +170,13 @@ static void attention(void **state) {
 /* Who sees fewer keys gets the bits that it gets where there are no more. */
 static void counted_keys(void **state) {
     (void)state;
-    enum { ROWS_ = 6, HEADS = 2, DIM = 8, C = HEADS * DIM, KEYS = 21, SEEN = 13 };
-    float *q = filled(1, ROWS_ * C, 2.0f), *kv = filled(2, KEYS * 2 * C, 1.0f), got[2][ROWS_ * C];
+    enum { ROWS = 6, HEADS = 2, DIM = 8, C = HEADS * DIM, KEYS = 21, SEEN = 13 };
+    float *q = filled(1, ROWS * C, 2.0f), *kv = filled(2, KEYS * 2 * C, 1.0f), got[2][ROWS * C];
     int32_t count = SEEN;
     for (int i = 0; i < 2; i++) {
         bl_error err = {0};
         bl_graph *g = begin();
-        bl_tensor_id tq = input(g, "q", 1, ROWS_, 1, C), tk = input(g, "kv", 1, i ? SEEN : KEYS, 1, 2 * C);
+        bl_tensor_id tq = input(g, "q", 1, ROWS, 1, C), tk = input(g, "kv", 1, i ? SEEN : KEYS, 1, 2 * C);
         bl_attention_options o = {.heads = HEADS, .head_dim = DIM, .v_offset = C, .key_counts = BL_NONE};
         o.key_counts = i ? BL_NONE : bl_input(g, "counts", BL_I32, BL_CHANNELS_LAST, 1, 1, 1, 1);
         bl_export(g, bl_attention(g, tq, tk, tk, o), "y", BL_CHANNELS_LAST);

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "device/cuda/dnn.h"
+#include "device/cuda/libs.h"
 
 #include <stdio.h>
 
