@@ -121,6 +121,8 @@ typedef struct ballast_placement_options {
     double low, high;           /* -1: by size; watermarks of "balanced", fractions of the memory */
     const char *never, *always; /* NULL; module names (and model types for `never`), separated by commas */
     size_t fit_check;           /* 1 */
+    const char *host_budget; /* NULL: what the host has free; "16G": for weights that wait in host memory, on
+                                devices whose weights do */
 } ballast_placement_options;
 
 BALLAST_API void ballast_placement_options_init(ballast_placement_options *options, size_t struct_size);
@@ -281,6 +283,8 @@ typedef struct ballast_generate_options {
     int pad_conds; /* 0; 1: the shorter of prompt and negative prompt is padded with empty chunks ("Pad
                       conds") */
     int ensd;      /* 0; what the seed of the noise between steps is raised by ("Eta noise seed delta") */
+
+    const char *host_budget; /* placement, too; NULL: as ballast_context_place said */
 } ballast_generate_options;
 
 BALLAST_API void ballast_generate_options_init(ballast_generate_options *options, size_t struct_size);

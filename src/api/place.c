@@ -12,6 +12,7 @@ void bl_place_free(ballast_placement_options *p) {
     free((void *)(uintptr_t)p->reserve);
     free((void *)(uintptr_t)p->never);
     free((void *)(uintptr_t)p->always);
+    free((void *)(uintptr_t)p->host_budget);
     *p = (ballast_placement_options){0};
 }
 
@@ -22,7 +23,8 @@ static bool copy_text(const char **text) {
 
 /* Replaces the borrowed texts by copies; on failure there is nothing to free. */
 static int own_texts(ballast_placement_options *p, bl_error *err) {
-    const char **const texts[] = {&p->offload, &p->budget, &p->reserve, &p->never, &p->always};
+    const char **const texts[] = {&p->offload, &p->budget, &p->reserve,
+                                  &p->never,   &p->always, &p->host_budget};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (*texts[i] && !copy_text(texts[i])) {
             while (i--) {
@@ -44,8 +46,9 @@ static int check(const ballast_placement_options *p, ballast_context *context, b
                                   .high = p->high,
                                   .never = p->never,
                                   .always = p->always,
-                                  .fit_check = p->fit_check != 0};
-    return bl_placement_parse(&parsed, &o, bl_memory_caps(context->memory)->memory_bytes, err);
+                                  .fit_check = p->fit_check != 0,
+                                  .host_budget = p->host_budget};
+    return bl_placement_parse(&parsed, &o, bl_memory_caps(context->memory), err);
 }
 
 int ballast_context_place(ballast_context *context, const ballast_placement_options *options,
@@ -83,6 +86,7 @@ void bl_place_fill(ballast_generate_options *o, const ballast_context *context) 
         o->low = p->low;
         o->high = p->high;
     }
+    o->host_budget = o->host_budget ? o->host_budget : p->host_budget;
     o->never = o->never ? o->never : p->never;
     o->always = o->always ? o->always : p->always;
     o->fit_check = o->fit_check < 0 ? p->fit_check != 0 : o->fit_check;

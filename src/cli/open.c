@@ -69,11 +69,11 @@ static int find_device(char *device, size_t size, const struct settings *s) {
     if (find_shipped(path, sizeof path, card)) {
         return snprintf(device, size, "sim:%s", path) < (int)size ? 0 : EXIT_USAGE;
     }
-    return complain_of(
-        s, S_DEVICE,
-        "no card \"%s\"; there are h200, rtx3060-12gb, rtx3090, rtx4060-laptop, rtx4090, rtx5090, or "
-        "sim:FILE.json of your own",
-        name + 4);
+    return complain_of(s, S_DEVICE,
+                       "no card \"%s\"; there are h200, rtx3060-12gb, rtx3090, rtx4060-laptop, "
+                       "rtx4060-laptop-16gb, rtx4090, rtx5090, or "
+                       "sim:FILE.json of your own",
+                       name + 4);
 }
 
 static int log_level_of(const struct settings *s) {

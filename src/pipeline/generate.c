@@ -363,9 +363,8 @@ static int end(bl_job *j, bool finished, bl_error *err) {
     return j->generation ? bl_generation_end(j->generation, finished, err) : 0;
 }
 
-/* Bytes of the device's memory. */
-static uint64_t memory_of(const bl_pipeline *p) {
-    return bl_memory_caps(bl_modules_given(p->modules)->memory)->memory_bytes;
+static const bl_device_caps *caps_of(const bl_pipeline *p) {
+    return bl_memory_caps(bl_modules_given(p->modules)->memory);
 }
 
 /* One batch: planned, run, told. */
@@ -406,7 +405,7 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
         result = bl_job_open(&j, p, o, err);
     }
     if (!result) {
-        result = bl_placement_parse(&placement, o, memory_of(p), err);
+        result = bl_placement_parse(&placement, o, caps_of(p), err);
     }
     if (!result) {
         placement.host_bytes =
@@ -431,7 +430,7 @@ int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const bal
     bl_placement placement;
     int result = bl_job_open(&j, p, o, err);
     if (!result) {
-        result = bl_placement_parse(&placement, o, memory_of(p), err);
+        result = bl_placement_parse(&placement, o, caps_of(p), err);
     }
     if (!result) {
         placement.host_bytes =

@@ -234,6 +234,9 @@ static int choose_budget(bl_problem *p, const bl_placement *placement, uint64_t 
                        (double)all / 1e9, (double)placement->reserve_bytes / 1e9);
     }
     p->budget_bytes = placement->budget_bytes ? placement->budget_bytes : all - placement->reserve_bytes;
+    if (placement->store_bytes && placement->store_bytes < p->host_bytes) {
+        p->host_bytes = placement->store_bytes;
+    }
     return 0;
 }
 

@@ -60,7 +60,23 @@ static int parse_tiled(bl_tiled *out, const char *text, bl_error *err) {
                : 0;
 }
 
-int bl_placement_parse(bl_placement *out, const ballast_generate_options *o, uint64_t memory_bytes,
+/* Memory for weights that wait on the host. */
+static int parse_host(bl_placement *p, const ballast_generate_options *o, const bl_device_caps *caps,
+                      bl_error *err) {
+    if (!o->host_budget) {
+        return 0;
+    }
+    if (!caps->host_store) {
+        return bl_fail(
+            err, BL_E_UNSUPPORTED,
+            "host-budget: on this device (%s) no weights wait in host memory beside those that --budget "
+            "counts; leave it out",
+            caps->name);
+    }
+    return bl_size_parse(&p->store_bytes, o->host_budget, caps->host_bytes, "host-budget", err);
+}
+
+int bl_placement_parse(bl_placement *out, const ballast_generate_options *o, const bl_device_caps *caps,
                        bl_error *err) {
     bl_placement p = {.offload = bl_offload_defaults()};
     uint64_t reserve = 0;
@@ -73,10 +89,11 @@ int bl_placement_parse(bl_placement *out, const ballast_generate_options *o, uin
     if (result) {
         return result;
     }
-    result = o->budget ? bl_size_parse(&p.budget_bytes, o->budget, memory_bytes, "budget", err) : 0;
+    result = o->budget ? bl_size_parse(&p.budget_bytes, o->budget, caps->memory_bytes, "budget", err) : 0;
     if (!result && o->reserve) {
-        result = bl_size_parse(&reserve, o->reserve, memory_bytes, "reserve", err);
+        result = bl_size_parse(&reserve, o->reserve, caps->memory_bytes, "reserve", err);
     }
+    result = result ? result : parse_host(&p, o, caps, err);
     if (result) {
         return result;
     }

@@ -4,6 +4,7 @@
 
 #include "ballast.h"
 #include "core/error.h"
+#include "device/device.h"
 #include "pipeline/tiles.h"
 #include "residency/plan/modes.h"
 
@@ -11,13 +12,15 @@ typedef struct bl_placement {
     bl_offload_settings offload;
     uint64_t budget_bytes;  /* of weights and arena together; reserve taken off; 0: what is free */
     uint64_t reserve_bytes; /* to leave of what is free; 0 where there is a budget, which has it taken off */
+    uint64_t store_bytes;   /* of host memory for weights that wait there; 0: what is free */
     uint64_t host_bytes;    /* of host memory that the request's pictures and latents take; bl_host_bytes */
     bl_tiled tiled;         /* whether pictures may be decoded in tiles */
     bool repeats;           /* another generation like it follows */
 } bl_placement;
 
-/* BL_E_ARGUMENT or BL_E_NOT_FOUND name the option. Lists are borrowed from `o`. */
-int bl_placement_parse(bl_placement *out, const ballast_generate_options *o, uint64_t memory_bytes,
+/* BL_E_ARGUMENT, BL_E_NOT_FOUND or, for what a device of these caps cannot do, BL_E_UNSUPPORTED name the
+ * option. Lists are borrowed from `o`. */
+int bl_placement_parse(bl_placement *out, const ballast_generate_options *o, const bl_device_caps *caps,
                        bl_error *err);
 
 /* "6G", "800M", "6.5GB", "80%" (of memory_bytes), or plain bytes. `what` names the option. */

@@ -70,6 +70,33 @@ static void test_placement(void **state) {
     }
 }
 
+/* A described machine with a host: its memory is a budget of its own, and what is loaded is told. */
+static void test_host_budget(void **state) {
+    (void)state;
+    outcome o = {0};
+    FILE *f = fopen("machine.json", "w");
+    assert_non_null(f);
+    fputs("{\"name\": \"machine\", \"memory_bytes\": 2000000000, \"copy_rate\": 1e10, \"copy_latency\": 1e-5,"
+          " \"memory_rate\": 1e11, \"flops\": {\"f32\": 1e12, \"bf16\": 1e12}, \"host_bytes\": 1000000000,"
+          " \"file_rate\": 1e9, \"file_latency\": 1e-4}",
+          f);
+    fclose(f);
+    BALLAST(&o, "plan", "-m", model, "-p", "x", "-W", "64", "-H", "64", "--device", "sim:machine.json");
+    expect_success(&o);
+    assert_non_null(strstr(o.out, "host budget 1.00 GB: at most 0."));
+    assert_non_null(strstr(o.out, "loaded GB"));
+    BALLAST(&o, "plan", "-m", model, "-p", "x", "-W", "64", "-H", "64", "--device", "sim:machine.json",
+            "--host-budget", "50%", "--json");
+    expect_success(&o);
+    assert_non_null(strstr(o.out, "\"host_bytes\": 500000000"));
+    BALLAST(&o, "plan", "-m", model, "-p", "x", "-W", "64", "-H", "64", "--device", "sim:machine.json",
+            "--host-budget", "1K");
+    EXPECT_FAILURE(&o, 2, "host budget: 1000 bytes", "the smallest that works is");
+    BALLAST(&o, "plan", "-m", model, "-p", "x", "-W", "64", "-H", "64", "--host-budget", "1G");
+    EXPECT_FAILURE(&o, 2, "host-budget", "no weights wait in host memory");
+    rig_free(&o);
+}
+
 static void test_sampling(void **state) {
     static const char *const flags[][8] = {
         {"--cfg", "1", "-q"}, /* quiet: the negative prompt has no effect, and it says so */
@@ -244,10 +271,10 @@ static void test_telling(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_placement),    cmocka_unit_test(test_sampling),
-        cmocka_unit_test(test_computing),    cmocka_unit_test(test_vae),
-        cmocka_unit_test(test_text_encoder), cmocka_unit_test(test_added_token),
-        cmocka_unit_test(test_telling),
+        cmocka_unit_test(test_placement),   cmocka_unit_test(test_host_budget),
+        cmocka_unit_test(test_sampling),    cmocka_unit_test(test_computing),
+        cmocka_unit_test(test_vae),         cmocka_unit_test(test_text_encoder),
+        cmocka_unit_test(test_added_token), cmocka_unit_test(test_telling),
     };
     return cmocka_run_group_tests_name("cli.flags", tests, setup, rig_close);
 }

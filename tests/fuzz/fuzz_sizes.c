@@ -13,10 +13,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     MUST(rc ? !strncmp(err.message, "budget: ", 8) : bytes < UINT64_C(1) << 60);
     ballast_generate_options o = {0};
     bl_placement p;
-    const char **const fields[] = {&o.offload, &o.tiled_decode, &o.budget, &o.reserve};
+    const char **const fields[] = {&o.offload, &o.tiled_decode, &o.budget, &o.reserve, &o.host_budget};
+    bl_device_caps caps = {.name = "fuzz", .memory_bytes = MEMORY, .host_bytes = MEMORY, .host_store = true};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         *fields[i] = text;
-        rc = bl_placement_parse(&p, &o, MEMORY, &err);
+        rc = bl_placement_parse(&p, &o, &caps, &err);
         MUST(!rc || err.message[0]);
         *fields[i] = NULL;
     }

@@ -45,9 +45,11 @@ static void test_placement(void **state) {
     ballast_generate_options o;
     bl_placement p;
     bl_error err = {0};
+    bl_device_caps caps = {
+        .name = "card", .memory_bytes = MEMORY, .host_bytes = 2 * MEMORY, .host_store = true};
     (void)state;
     ballast_generate_options_init(&o, sizeof o);
-    assert_int_equal(bl_placement_parse(&p, &o, MEMORY, &err), 0);
+    assert_int_equal(bl_placement_parse(&p, &o, &caps, &err), 0);
     assert_int_equal(p.offload.mode, BL_OFFLOAD_AUTO);
     assert_true(p.budget_bytes == 0 && p.offload.fit_check);
     o.offload = "balanced";
@@ -55,25 +57,36 @@ static void test_placement(void **state) {
     o.reserve = "1G";
     o.low = 0.2;
     o.high = 0.6;
-    assert_int_equal(bl_placement_parse(&p, &o, MEMORY, &err), 0);
+    assert_int_equal(bl_placement_parse(&p, &o, &caps, &err), 0);
     assert_int_equal(p.offload.mode, BL_OFFLOAD_BALANCED);
     assert_true(p.budget_bytes == 15000000000ull);
     o.high = 0.1; /* below low */
-    assert_int_equal(bl_placement_parse(&p, &o, MEMORY, &err), BL_E_ARGUMENT);
+    assert_int_equal(bl_placement_parse(&p, &o, &caps, &err), BL_E_ARGUMENT);
     o.high = -1;
     o.reserve = "16G";
-    assert_int_equal(bl_placement_parse(&p, &o, MEMORY, &err), BL_E_ARGUMENT);
+    assert_int_equal(bl_placement_parse(&p, &o, &caps, &err), BL_E_ARGUMENT);
     assert_non_null(strstr(err.message, "reserve"));
     o.budget = NULL; /* of what is free, which only the device knows */
     o.high = -1;
-    assert_int_equal(bl_placement_parse(&p, &o, MEMORY, &err), 0);
+    assert_int_equal(bl_placement_parse(&p, &o, &caps, &err), 0);
     assert_true(p.budget_bytes == 0 && p.reserve_bytes == 16000000000ull);
+    o.host_budget = "25%";
+    assert_int_equal(bl_placement_parse(&p, &o, &caps, &err), 0);
+    assert_true(p.store_bytes == caps.host_bytes / 4);
+    o.host_budget = "some";
+    assert_int_equal(bl_placement_parse(&p, &o, &caps, &err), BL_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "host-budget"));
+    o.host_budget = "16G";
+    caps.host_store = false;
+    assert_int_equal(bl_placement_parse(&p, &o, &caps, &err), BL_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "host-budget: on this device (card)"));
+    o.host_budget = NULL;
     o.low = __builtin_nan("");
-    assert_int_equal(bl_placement_parse(&p, &o, MEMORY, &err), BL_E_ARGUMENT);
+    assert_int_equal(bl_placement_parse(&p, &o, &caps, &err), BL_E_ARGUMENT);
     o.low = -1;
     o.reserve = NULL;
     o.offload = "lowvram";
-    assert_int_equal(bl_placement_parse(&p, &o, MEMORY, &err), BL_E_NOT_FOUND);
+    assert_int_equal(bl_placement_parse(&p, &o, &caps, &err), BL_E_NOT_FOUND);
     assert_non_null(strstr(err.message, "sequential"));
 }
 

@@ -328,8 +328,56 @@ static void first_runs_and_slow_ones_count_less(void **state) {
     bl_problem_free(&p);
 }
 
+/* A machine whose file is read four times as fast as was said, and whose host could hold more than it was
+ * allowed: the first is learned, the second is a hint. */
+static void loads_are_learned_and_hosts_hinted(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    card.host_bytes = 16000000000;
+    card.file_rate = 4e9;
+    card.file_latency = 1e-4;
+    bl_problem *p = described_model("sd15", &card);
+    p->has_store = true;
+    p->load_rate = 1e9;
+    p->host_bytes = 1000000000;
+    p->host_memory_bytes = card.host_bytes;
+    p->memory_bytes = 1600000000; /* no larger budget could be hinted */
+    p->budget_bytes = 1600000000;
+    for (int m = 0; m < p->module_count; m++) {
+        for (int b = 0; b < p->modules[m].block_count; b++) {
+            p->modules[m].blocks[b].load_seconds = -1;
+        }
+    }
+    CHECK(bl_problem_finish(p, &described_error));
+    bl_offload_settings s = bl_offload_defaults();
+    bl_hint hint;
+    hint_for(&hint, p, &s);
+    assert_string_equal(hint.flag, "--host-budget");
+    assert_non_null(strstr(hint.text, "ends reading weights again"));
+
+    bl_calibration *c;
+    bl_calibration_key key = key_for("a machine with a host");
+    bl_plan *plan;
+    described_machine x;
+    machine_open(&x, p, &card, NULL);
+    CHECK(bl_calibration_open(&c, NULL, NULL, &described_error));
+    CHECK(bl_executor_open_store(x.executor, p, NULL, &described_error));
+    bl_executor_resident(x.executor, p);
+    CHECK(bl_plan_make(&plan, p, &s, &described_error));
+    CHECK(machine_run(&x, p, plan, &described_error));
+    CHECK(bl_calibration_learn(c, &key, p, plan, &x.ledger, &described_error));
+    CHECK(bl_calibration_apply(c, &key, p, NULL, &described_error));
+    assert_true(p->load_rate > 0.9 * card.file_rate && p->load_rate < 1.1 * card.file_rate);
+    assert_true(p->copy_rate > 0.9 * card.copy_rate && p->copy_rate < 1.1 * card.copy_rate);
+    bl_plan_free(&plan);
+    bl_calibration_close(&c);
+    machine_close(&x);
+    bl_problem_free(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(loads_are_learned_and_hosts_hinted),
         cmocka_unit_test(sweeps_fall),
         cmocka_unit_test(comparisons_have_a_row_for_each_mode),
         cmocka_unit_test(gaps_are_explained),

@@ -102,9 +102,10 @@ typedef struct bl_problem {
     bool has_store;      /* weights come through a host store, on threads of their own; false: straight from
                             the file, and what is said of the store does not count */
     uint64_t host_bytes; /* the store may be no larger */
-    double load_rate;    /* bytes of source a second, from the file into the store */
-    double load_latency; /* seconds each load */
-    bool async_copy;     /* copies run beside compute; if not, they share its cores and time adds up */
+    uint64_t host_memory_bytes; /* of the host: no store is larger; 0: not known */
+    double load_rate;           /* bytes of source a second, from the file into the store */
+    double load_latency;        /* seconds each load */
+    bool async_copy;            /* copies run beside compute; if not, they share its cores and time adds up */
 } bl_problem;
 
 /* An empty problem with no memory. Caller owns *out. */

@@ -77,17 +77,30 @@ static bool read_blocks(sqlite3_stmt *s, const bl_calibration_key *key, const ch
     return known == m->block_count;
 }
 
+/* What brings in weights, as `copies` has it: copies by the dtype alone; loads, in bytes of the file, beside.
+ */
+typedef struct kind_text {
+    char text[40];
+} kind_text;
+
+static kind_text kind_of(const bl_calibration_key *key, bool loads) {
+    kind_text k;
+    snprintf(k.text, sizeof k.text, "%.31s%s", key->dtype, loads ? ", load" : "");
+    return k;
+}
+
 /* Seconds = latency + bytes / rate through the measured sizes: least squares, weighted so that each size
  * counts the same relative to its length. False unless two sizes apart are known. */
-static bool fit_copies(const bl_calibration *c, const bl_calibration_key *key, double *latency,
+static bool fit_copies(const bl_calibration *c, const bl_calibration_key *key, bool loads, double *latency,
                        double *rate) {
     sqlite3_stmt *s = NULL;
+    kind_text kind = kind_of(key, loads);
     double n = 0, sx = 0, sy = 0, sxx = 0, sxy = 0, all_bytes = 0, all_seconds = 0;
     int rows = 0;
     if (sqlite3_prepare_v2(c->db, "SELECT bytes, seconds FROM copies WHERE device = ?1 AND dtype = ?2", -1,
                            &s, NULL) == SQLITE_OK) {
         sqlite3_bind_text(s, 1, key->device, -1, SQLITE_STATIC);
-        sqlite3_bind_text(s, 2, key->dtype, -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 2, kind.text, -1, SQLITE_STATIC);
         while (sqlite3_step(s) == SQLITE_ROW) {
             double x = sqlite3_column_double(s, 0), y = sqlite3_column_double(s, 1);
             if (!(x > 0) || !(y > 0) || !good_seconds(y) || !isfinite(x)) {
@@ -144,6 +157,15 @@ static void fill_levels(bl_problem_phase *f, unsigned measured, size_t bytes) {
     }
 }
 
+/* Of copies, or of loads: bl_problem_finish takes them from the rates again. */
+static void forget_seconds(bl_problem *p, bool loads) {
+    for (int m = 0; m < p->module_count; m++) {
+        for (int b = 0; b < p->modules[m].block_count; b++) {
+            *(loads ? &p->modules[m].blocks[b].load_seconds : &p->modules[m].blocks[b].copy_seconds) = -1;
+        }
+    }
+}
+
 int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key, bl_problem *p, int *phases,
                          bl_error *err) {
     sqlite3_stmt *s = NULL;
@@ -181,14 +203,15 @@ int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key,
     }
     lacking = lacking || no_memory(c);
     sqlite3_finalize(s);
-    if (fit_copies(c, key, &latency, &rate)) {
+    if (fit_copies(c, key, false, &latency, &rate)) {
         p->copy_latency = latency;
         p->copy_rate = rate;
-        for (int m = 0; m < p->module_count; m++) {
-            for (int b = 0; b < p->modules[m].block_count; b++) {
-                p->modules[m].blocks[b].copy_seconds = -1;
-            }
-        }
+        forget_seconds(p, false);
+    }
+    if (p->has_store && fit_copies(c, key, true, &latency, &rate)) {
+        p->load_latency = latency;
+        p->load_rate = rate;
+        forget_seconds(p, true);
     }
     if (lacking || no_memory(c)) {
         return bl_fail(err, BL_E_MEMORY, "out of memory: measured times");
@@ -235,14 +258,26 @@ static bool learn_phase(sqlite3_stmt *s, const bl_calibration_key *key, const bl
     return fine;
 }
 
-static bool learn_copies(sqlite3_stmt *s, const bl_calibration_key *key, const bl_ledger *l) {
+/* Bytes that were brought in: of a load those of the file, which it is read from. */
+static uint64_t brought(const bl_problem *p, const bl_ledger_entry *e, bl_work work) {
+    if (e->work != work || !e->bytes || !(e->seconds > 0)) {
+        return 0;
+    }
+    uint64_t source = work == BL_WORK_LOAD ? p->modules[e->module].blocks[e->block].source_bytes : 0;
+    return source ? source : e->bytes;
+}
+
+static bool learn_copies(sqlite3_stmt *s, const bl_calibration_key *key, const bl_problem *p,
+                         const bl_ledger *l, bl_work work) {
+    kind_text kind = kind_of(key, work == BL_WORK_LOAD);
     double bytes[size_classes] = {0}, seconds[size_classes] = {0};
     int count[size_classes] = {0};
     for (int i = 0; i < l->count; i++) {
         const bl_ledger_entry *e = &l->entries[i];
-        if (e->work == BL_WORK_ONLOAD && e->bytes && e->seconds > 0) {
-            int k = 63 - __builtin_clzll(e->bytes);
-            bytes[k] += (double)e->bytes;
+        uint64_t came = brought(p, e, work);
+        if (came) {
+            int k = 63 - __builtin_clzll(came);
+            bytes[k] += (double)came;
             seconds[k] += e->seconds;
             count[k]++;
         }
@@ -253,7 +288,7 @@ static bool learn_copies(sqlite3_stmt *s, const bl_calibration_key *key, const b
         }
         sqlite3_reset(s);
         sqlite3_bind_text(s, 1, key->device, -1, SQLITE_STATIC);
-        sqlite3_bind_text(s, 2, key->dtype, -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 2, kind.text, -1, SQLITE_STATIC);
         sqlite3_bind_int(s, 3, k);
         sqlite3_bind_double(s, 4, bytes[k] / count[k]);
         sqlite3_bind_double(s, 5, seconds[k] / count[k]);
@@ -291,7 +326,8 @@ int bl_calibration_learn(bl_calibration *c, const bl_calibration_key *key, const
         for (int i = 0; i < p->phase_count && fine; i++) {
             fine = !key->shapes[i] || learn_phase(blocks, key, p, plan, l, i);
         }
-        fine = fine && learn_copies(copies, key, l);
+        fine = fine && learn_copies(copies, key, p, l, BL_WORK_ONLOAD);
+        fine = fine && learn_copies(copies, key, p, l, BL_WORK_LOAD);
         sqlite3_reset(blocks);
         sqlite3_reset(copies);
         fine = sqlite3_exec(c->db, fine ? "COMMIT" : "ROLLBACK", NULL, NULL, NULL) == SQLITE_OK && fine;

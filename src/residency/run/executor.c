@@ -118,6 +118,10 @@ void bl_executor_resident(const bl_executor *e, bl_problem *p) {
     p->open_bytes = e->region_bytes;
 }
 
+uint64_t bl_executor_store_bytes(const bl_executor *e) {
+    return e->store ? e->store_bytes : 0;
+}
+
 uint64_t bl_executor_free_bytes(const bl_executor *e) {
     bl_device_caps caps = bl_device_caps_of(e->device);
     return caps.free_bytes;

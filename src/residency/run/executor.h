@@ -51,6 +51,9 @@ void bl_executor_resident(const bl_executor *e, bl_problem *p);
  * For finished problems with a store. */
 int bl_executor_open_store(bl_executor *e, bl_problem *p, const bl_log *log, bl_error *err);
 
+/* Bytes of the host store that is open; 0: none. */
+uint64_t bl_executor_store_bytes(const bl_executor *e);
+
 /* Bytes that the device says are free now, the open region not counted. */
 uint64_t bl_executor_free_bytes(const bl_executor *e);
 

@@ -191,7 +191,8 @@ int bl_memory_problem(bl_problem **out, bl_memory *m, const int *ids, int count,
     p->copy_latency = caps->copy_latency;
     p->async_copy = caps->async_copy;
     p->has_store = caps->host_store;
-    p->host_bytes = caps->host_free_bytes;
+    p->host_bytes = caps->host_free_bytes + bl_executor_store_bytes(m->executor);
+    p->host_memory_bytes = caps->host_bytes;
     p->load_rate = caps->file_rate > 0 ? caps->file_rate : GUESSED_LOAD_RATE;
     p->load_latency = caps->file_latency;
     *out = p;

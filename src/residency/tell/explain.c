@@ -16,8 +16,9 @@ static void print_gap(FILE *f, const bl_plan *plan, const bl_problem *p) {
     for (int i = 1; i < plan->phase_count; i++) {
         worst = plan->phases[i].wait_seconds > plan->phases[worst].wait_seconds ? i : worst;
     }
-    fprintf(f, "%.0f%% over the bound, most of it waits for copies in phase %s: ",
-            100 * (plan->seconds / plan->bound_seconds - 1), p->phases[worst].name);
+    fprintf(f, "%.0f%% over the bound, most of it waits for %s in phase %s: ",
+            100 * (plan->seconds / plan->bound_seconds - 1), plan->load_count ? "loads and copies" : "copies",
+            p->phases[worst].name);
     if (plan->mode != BL_OFFLOAD_AUTO) {
         fprintf(f, "this mode copies what it finds missing, --offload auto plans ahead\n");
         return;
@@ -36,6 +37,13 @@ static void print_head(FILE *f, const bl_plan *plan, const bl_problem *p) {
             plan->onload_count, gb(plan->moved_bytes));
     fprintf(f, "seconds %.2f (bound %.2f), moved %.2f GB (bound %.2f GB)\n", plan->seconds,
             plan->bound_seconds, gb(plan->moved_bytes), gb(plan->bound_moved_bytes));
+    if (p->has_store) {
+        fprintf(f,
+                "host budget %.2f GB: at most %.2f GB in use, %d loads of %.2f GB from the file, %.2f s of "
+                "reading\n",
+                gb(p->host_bytes), gb(plan->store_peak_bytes), plan->load_count, gb(plan->loaded_bytes),
+                plan->load_seconds);
+    }
     if (p->process_bytes) {
         fprintf(f, "beside it %.3f GB for pictures, latents and what else the process takes\n",
                 gb(p->process_bytes));
@@ -66,14 +74,17 @@ int bl_plan_explain(char **out, const bl_plan *plan, const bl_problem *p, bl_err
         return bl_fail_memory(err, "the explanation of a plan", 0);
     }
     print_head(f, plan, p);
-    fprintf(f, "%-20s %-16s %6s %9s %9s %9s %9s %9s %9s\n", "phase", "module", "passes", "arena GB",
-            "stays GB", "stream GB", "moved GB", "seconds", "waits");
+    fprintf(f, "%-20s %-16s %6s %9s %9s %9s %9s%s %9s %9s\n", "phase", "module", "passes", "arena GB",
+            "stays GB", "stream GB", "moved GB", p->has_store ? " loaded GB" : "", "seconds", "waits");
     for (int i = 0; i < plan->phase_count; i++) {
         const bl_plan_phase *x = &plan->phases[i];
-        fprintf(f, "%-20s %-16s %6d %9.3f %9.3f %9.3f %9.3f %9.3f %9.3f\n", p->phases[i].name,
+        fprintf(f, "%-20s %-16s %6d %9.3f %9.3f %9.3f %9.3f", p->phases[i].name,
                 p->modules[p->phases[i].module].name, p->phases[i].passes, gb(x->arena_bytes),
-                gb(x->resident_bytes), gb(x->streamed_bytes), gb(x->moved_bytes), x->seconds,
-                x->wait_seconds);
+                gb(x->resident_bytes), gb(x->streamed_bytes), gb(x->moved_bytes));
+        if (p->has_store) {
+            fprintf(f, " %9.3f", gb(x->loaded_bytes));
+        }
+        fprintf(f, " %9.3f %9.3f\n", x->seconds, x->wait_seconds);
     }
     if (fclose(f)) {
         free(text);
@@ -88,12 +99,13 @@ static json_int_t count(uint64_t bytes) {
 }
 
 static json_t *phase_json(const bl_plan_phase *x, const bl_problem_phase *f, const bl_problem *p) {
-    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:i, s:I, s:f, s:f, s:f}", "name", f->name,
-                     "stage", f->stage, "module", p->modules[f->module].name, "passes", f->passes,
+    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:f, s:f, s:f}", "name",
+                     f->name, "stage", f->stage, "module", p->modules[f->module].name, "passes", f->passes,
                      "arena_level", x->level, "arena_bytes", count(x->arena_bytes), "resident_bytes",
                      count(x->resident_bytes), "streamed_bytes", count(x->streamed_bytes), "streamed_blocks",
-                     x->streamed_blocks, "moved_bytes", count(x->moved_bytes), "seconds", x->seconds,
-                     "compute_seconds", x->compute_seconds, "wait_seconds", x->wait_seconds);
+                     x->streamed_blocks, "moved_bytes", count(x->moved_bytes), "loaded_bytes",
+                     count(x->loaded_bytes), "seconds", x->seconds, "compute_seconds", x->compute_seconds,
+                     "wait_seconds", x->wait_seconds);
 }
 
 json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p) {
@@ -104,14 +116,17 @@ json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p) {
     }
     json_t *root = NULL;
     if (fine) {
-        root = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:f, s:I, s:f, s:I, s:I, s:f}", "mode",
-                         bl_offload_name(plan->mode), "method", plan->method, "budget_bytes",
-                         count(p->budget_bytes), "process_bytes", count(p->process_bytes), "peak_bytes",
-                         count(plan->peak_bytes), "moved_bytes", count(plan->moved_bytes), "moves",
-                         plan->onload_count, "seconds", plan->seconds, "bound_moved_bytes",
-                         count(plan->bound_moved_bytes), "bound_seconds", plan->bound_seconds,
-                         "min_budget_bytes", count(plan->min_budget_bytes), "working_set_bytes",
-                         count(plan->working_set_bytes), "planning_seconds", plan->planning_seconds);
+        root = json_pack(
+            "{s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:f, s:I, s:f, s:I, s:I, s:f, s:I, s:I, s:I, s:i, s:f}",
+            "mode", bl_offload_name(plan->mode), "method", plan->method, "budget_bytes",
+            count(p->budget_bytes), "process_bytes", count(p->process_bytes), "peak_bytes",
+            count(plan->peak_bytes), "moved_bytes", count(plan->moved_bytes), "moves", plan->onload_count,
+            "seconds", plan->seconds, "bound_moved_bytes", count(plan->bound_moved_bytes), "bound_seconds",
+            plan->bound_seconds, "min_budget_bytes", count(plan->min_budget_bytes), "working_set_bytes",
+            count(plan->working_set_bytes), "planning_seconds", plan->planning_seconds, "host_bytes",
+            count(p->has_store ? p->host_bytes : 0), "store_peak_bytes", count(plan->store_peak_bytes),
+            "loaded_bytes", count(plan->loaded_bytes), "loads", plan->load_count, "load_seconds",
+            plan->load_seconds);
         fine = root && !json_object_set(root, "phases", phases) &&
                !json_object_set(root, "decisions", decisions);
     }
@@ -134,10 +149,12 @@ json_t *bl_ledger_json(const bl_ledger *l) {
         fine = !json_array_append_new(arenas, json_integer(count(l->arena_bytes[i])));
     }
     json_t *root =
-        fine ? json_pack("{s:I, s:O, s:I, s:f, s:f, s:f, s:O}", "peak_bytes", count(l->peak_bytes),
-                         "arena_bytes", arenas, "moved_bytes", count(l->moved_bytes), "seconds",
-                         bl_ledger_device_seconds(l), "onload_seconds", bl_ledger_seconds(l, BL_WORK_ONLOAD),
-                         "wait_seconds", bl_ledger_seconds(l, BL_WORK_WAIT), "stages", stages)
+        fine ? json_pack("{s:I, s:O, s:I, s:I, s:f, s:f, s:f, s:f, s:O}", "peak_bytes", count(l->peak_bytes),
+                         "arena_bytes", arenas, "moved_bytes", count(l->moved_bytes), "loaded_bytes",
+                         count(l->loaded_bytes), "seconds", bl_ledger_device_seconds(l), "onload_seconds",
+                         bl_ledger_seconds(l, BL_WORK_ONLOAD), "load_seconds",
+                         bl_ledger_seconds(l, BL_WORK_LOAD), "wait_seconds",
+                         bl_ledger_seconds(l, BL_WORK_WAIT), "stages", stages)
              : NULL;
     json_decref(stages);
     json_decref(arenas);

@@ -143,6 +143,47 @@ static int try_budget(search *s, bl_error *err) {
     return rc;
 }
 
+/* The same with another host budget. */
+static int with_host(bl_sweep_row *out, const search *s, uint64_t host_bytes, bl_error *err) {
+    bl_problem here = *s->p; /* shares the lists, which bl_sweep_plan leaves alone */
+    here.host_bytes = host_bytes;
+    return bl_sweep_plan(out, &here, s->settings, here.budget_bytes, err);
+}
+
+/* More host memory for weights, where some are read from the file each time. */
+static int try_host_budget(search *s, bl_error *err) {
+    uint64_t low = s->p->host_bytes, high = 0;
+    bl_sweep_row other;
+    for (int m = 0; m < s->p->module_count; m++) {
+        high += s->p->modules[m].bytes;
+    }
+    high = high < s->p->host_memory_bytes ? high : s->p->host_memory_bytes;
+    if (low >= high) {
+        return 0;
+    }
+    int rc = with_host(&other, s, high, err);
+    if (rc || !other.works || saved(s, other.seconds) <= s->best) {
+        return rc;
+    }
+    for (int i = 0; i < 5 && !rc; i++) {
+        bl_sweep_row row;
+        uint64_t middle = low + (high - low) / 2;
+        rc = with_host(&row, s, middle, err);
+        bool enough_there = !rc && row.works && row.seconds <= other.seconds * 1.02;
+        high = enough_there ? middle : high;
+        low = enough_there ? low : middle;
+    }
+    if (!rc) {
+        double saves = saved(s, other.seconds);
+        char value[24]; /* rounded up: what is set must be enough */
+        snprintf(value, sizeof value, "%lluM", (unsigned long long)(high / 1000000 + 1));
+        suggest(s, "--host-budget", value, saves,
+                "%s more host memory (%s) ends reading weights again: %.1f s becomes about %.1f s",
+                size_of(high - s->p->host_bytes).text, size_of(high).text, s->wall, s->wall - saves);
+    }
+    return rc;
+}
+
 /* Weights of the modules that the generation runs and that are of another type in the other problem. */
 static uint64_t changed_bytes(const bl_problem *p, const bl_problem *other) {
     bool used[BL_PROBLEM_MODULES] = {false};
@@ -197,6 +238,9 @@ int bl_hint_find(bl_hint *out, const bl_problem *p, const bl_plan *plan, const b
     }
     if (!rc && (!planned || now.moved_bytes)) {
         rc = try_budget(&x, err);
+    }
+    if (!rc && p->has_store && plan->load_count) {
+        rc = try_host_budget(&x, err);
     }
     if (!rc && !out->text[0] && bf16) {
         rc = try_bf16(&x, bf16, err);

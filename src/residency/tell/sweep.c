@@ -13,6 +13,7 @@ int bl_plan_steady(bl_plan **out, const bl_problem *p, const bl_offload_settings
         return rc;
     }
     bl_problem_clear_resident(copy);
+    bl_problem_clear_stored(copy);
     for (int i = 0; i < (bl_problem_repeats(p) ? 3 : 1) && !rc; i++) {
         bl_plan_free(&plan);
         rc = bl_plan_make(&plan, copy, s, err);
