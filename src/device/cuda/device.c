@@ -20,6 +20,7 @@ static void device_close(bl_device *d) {
     if (c->context) {
         l->cu.cuCtxSetCurrent(c->context);
         bl_cuda_streams_close(c);
+        bl_cuda_loads_free(c, true);
         bl_cuda_slots_close(c);
         bl_cuda_attentions_close(c);
         bl_cuda_convs_close(c);

@@ -55,6 +55,7 @@ struct bl_cuda {
     bl_cu_event began; /* the clock's zero, recorded when the host's clock showed began_at */
     double began_at;
     bl_cuda_order order[BL_STREAM_COUNT]; /* what lies before the next work of each stream */
+    struct bl_cuda_load *loads;           /* blocks to be packed; under the lock */
     pthread_mutex_t lock;                 /* of the three below, which host functions write, too */
     uint64_t failed[BL_STREAM_COUNT];  /* the first work of each that failed since sync; UINT64_MAX: none */
     bl_error error;                    /* of the first; code 0: none */
@@ -183,6 +184,8 @@ int bl_cuda_module_open(bl_device_module **out, bl_device *d, const bl_graph *gr
                         bl_error *err);
 void bl_cuda_module_close(bl_device_module *m);
 const bl_block_cost *bl_cuda_module_costs(const bl_device_module *m);
+/* Frees what is done of them, or all, when nothing runs any more. */
+void bl_cuda_loads_free(bl_cuda *c, bool all);
 int bl_cuda_pack(bl_device_module *m, int block, bl_host *to, uint64_t offset, bl_stream stream,
                  bl_error *err);
 

