@@ -362,12 +362,17 @@ BALLAST_API int ballast_image_write_png(const ballast_png_options *options, cons
 BALLAST_API int ballast_image_read_png(uint8_t **rgb, int *width, int *height, const char *path,
                                        ballast_error *err);
 
-/* The same from a picture that is in memory: PNG, and what else this build reads. *parameters (may be NULL)
+/* The same from a picture that is in memory: PNG, JPEG or WebP. *parameters (may be NULL)
  * becomes the text that our PNG files, and A1111's, carry, or NULL where there is none; freed with
  * ballast_string_free. More than `most_pixels` (0: only the reader's own limit) are refused before they are
  * decoded. */
 BALLAST_API int ballast_image_decode(uint8_t **rgb, int *width, int *height, char **parameters,
                                      const void *data, size_t bytes, size_t most_pixels, ballast_error *err);
+
+/* Encodes as "png", "jpeg" or "webp"; `quality`, 0 to 100, counts for the last two, which carry no parameters.
+ * *file: [*bytes], freed with ballast_bytes_free. */
+BALLAST_API int ballast_image_encode(uint8_t **file, size_t *bytes, const char *form, int quality,
+                                     const ballast_png_options *options, ballast_error *err);
 
 /* Resizes in [in_height, in_width, 3] with an upscaler of ballast_upscaler_name that works on pixels. *rgb:
  * [height, width, 3], freed with ballast_bytes_free. */

@@ -9,7 +9,7 @@ set -eu
 
 packages="gcc libc6-dev make cmake ninja-build pkg-config libdnnl-dev libjansson-dev libpng-dev libutf8proc-dev
 coinor-libclp-dev libsqlite3-dev libssl-dev libcmocka-dev libsixel-dev
-libmicrohttpd-dev"
+libmicrohttpd-dev libjpeg-dev libwebp-dev libcrypt-dev"
 if [ "${1-}" = tests ]; then
     packages="$packages g++ binutils git python3 python3-jsonschema"
 fi

@@ -36,6 +36,37 @@ int ballast_image_decode(uint8_t **rgb, int *width, int *height, char **paramete
     return result;
 }
 
+int ballast_image_encode(uint8_t **file, size_t *bytes, const char *form, int quality,
+                         const ballast_png_options *options, ballast_error *err) {
+    ballast_png_options o;
+    BL_NEED(file);
+    *file = NULL;
+    BL_NEED(bytes);
+    *bytes = 0;
+    BL_NEED(form);
+    BL_NEED(options);
+    if (!strcmp(form, "png")) {
+        return ballast_image_encode_png(file, bytes, options, err);
+    }
+    int result = bl_take_png_options(&o, options, err);
+    if (!result && (quality < 0 || quality > 100)) {
+        result = bl_fail(err, BL_E_ARGUMENT, "quality: %d is not within 0 to 100", quality);
+    }
+    if (!result && !o.rgb) {
+        result = bl_fail(err, BL_E_ARGUMENT, "png options: `rgb` is NULL");
+    }
+    if (result) {
+        return result;
+    }
+    if (!strcmp(form, "jpeg")) {
+        return bl_jpeg_encode(file, bytes, o.rgb, o.height, o.width, quality, err);
+    }
+    if (!strcmp(form, "webp")) {
+        return bl_webp_encode(file, bytes, o.rgb, o.height, o.width, quality, err);
+    }
+    return bl_fail(err, BL_E_ARGUMENT, "form: \"%.40s\" is none of png, jpeg, webp", form);
+}
+
 int ballast_image_resize(uint8_t **rgb, int width, int height, const uint8_t *in, int in_width, int in_height,
                          const char *upscaler, ballast_error *err) {
     const bl_upscaler *how;

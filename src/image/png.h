@@ -21,6 +21,9 @@ typedef struct bl_picture {
 
 void bl_picture_clear(bl_picture *picture);
 
+/* Makes a picture with this EXIF orientation stand upright, as every program shows it. BL_E_MEMORY. */
+int bl_picture_turn(bl_picture *picture, int orientation, bl_error *err);
+
 /* Encodes rgb [height, width, 3] into *out, which the caller frees. The same picture gives the same bytes:
  * fixed settings and no time in the file. `parameters` (UTF-8, may be NULL) becomes a text chunk of that
  * name, as A1111 writes it: tEXt if Latin-1 can hold it, else iTXt. Errors: BL_E_ARGUMENT (a side beyond the

@@ -131,11 +131,7 @@ static void lay_over_white(uint8_t *pixels, int64_t n) {
     }
 }
 
-/* Makes the picture stand upright, as every program shows it that knows EXIF. */
-static int stand_upright(bl_picture *p, png_structp png, png_infop info, bl_error *err) {
-    png_bytep exif = NULL;
-    png_uint_32 bytes = 0;
-    int orientation = png_get_eXIf_1(png, info, &bytes, &exif) ? bl_exif_orientation(exif, bytes) : 1;
+int bl_picture_turn(bl_picture *p, int orientation, bl_error *err) {
     if (orientation == 1) {
         return BL_OK;
     }
@@ -153,6 +149,13 @@ static int stand_upright(bl_picture *p, png_structp png, png_infop info, bl_erro
     free(p->rgb);
     p->rgb = turned;
     return BL_OK;
+}
+
+static int stand_upright(bl_picture *p, png_structp png, png_infop info, bl_error *err) {
+    png_bytep exif = NULL;
+    png_uint_32 bytes = 0;
+    int orientation = png_get_eXIf_1(png, info, &bytes, &exif) ? bl_exif_orientation(exif, bytes) : 1;
+    return bl_picture_turn(p, orientation, err);
 }
 
 static int fail_format(const reader *r, const char *name, bl_error *err) {

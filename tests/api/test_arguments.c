@@ -94,89 +94,96 @@ static void free_all(int out) {
 
 #define NOTHING(call) (call, 0)
 /* function, argument, code, what comes out, the call */
-#define ROWS                                                                                               \
-    ROW(ballast_string_free, text, 0, 0, NOTHING(ballast_string_free(NULL)))                               \
-    ROW(ballast_bytes_free, bytes, 0, 0, NOTHING(ballast_bytes_free(NULL)))                                \
-    ROW(ballast_floats_free, data, 0, 0, NOTHING(ballast_floats_free(NULL)))                               \
-    ROW(ballast_context_options_init, options, 0, 0, NOTHING(ballast_context_options_init(NULL, 64)))      \
-    ROW(ballast_model_options_init, options, 0, 0, NOTHING(ballast_model_options_init(NULL, 64)))          \
-    ROW(ballast_generate_options_init, options, 0, 0, NOTHING(ballast_generate_options_init(NULL, 64)))    \
-    ROW(ballast_placement_options_init, options, 0, 0, NOTHING(ballast_placement_options_init(NULL, 64)))  \
-    ROW(ballast_plan_options_init, options, 0, 0, NOTHING(ballast_plan_options_init(NULL, 64)))            \
-    ROW(ballast_expected_init, expected, 0, 0, NOTHING(ballast_expected_init(NULL, 64)))                   \
-    ROW(ballast_png_options_init, options, 0, 0, NOTHING(ballast_png_options_init(NULL, 64)))              \
-    ROW(ballast_devices, json, -1, 0, ballast_devices(NULL, err))                                          \
-    ROW(ballast_context_open, out, -1, 0, ballast_context_open(NULL, &context_options, err))               \
-    ROW(ballast_context_open, options, 0, CONTEXT, ballast_context_open(&context, NULL, err))              \
-    ROW(ballast_context_close, context, 0, 0, ballast_context_close(NULL))                                 \
-    ROW(ballast_context_place, context, -1, 0, ballast_context_place(NULL, &placement_options, err))       \
-    ROW(ballast_context_place, options, 0, 0, ballast_context_place(shop.context, NULL, err))              \
-    ROW(ballast_model_open, out, -1, 0, ballast_model_open(NULL, shop.context, &model_options, err))       \
-    ROW(ballast_model_open, context, -1, MODEL, ballast_model_open(&model, NULL, &model_options, err))     \
-    ROW(ballast_model_open, options, -1, MODEL, ballast_model_open(&model, shop.context, NULL, err))       \
-    ROW(ballast_model_close, model, 0, 0, ballast_model_close(NULL))                                       \
-    ROW(ballast_model_release, model, -1, 0, ballast_model_release(NULL, err))                             \
-    ROW(ballast_cancel, model, 0, 0, ballast_cancel(NULL))                                                 \
-    ROW(ballast_model_inspect, json, -1, 0, ballast_model_inspect(NULL, shop.model, 0, 0, err))            \
-    ROW(ballast_model_inspect, model, -1, TEXT, ballast_model_inspect(&text, NULL, 0, 0, err))             \
-    ROW(ballast_generate, report, 0, 0, ballast_generate(NULL, shop.model, &request, err))                 \
-    ROW(ballast_generate, model, -1, TEXT, ballast_generate(&text, NULL, &request, err))                   \
-    ROW(ballast_generate, options, -1, TEXT, ballast_generate(&text, shop.model, NULL, err))               \
-    ROW(ballast_plan, json, 0, MORE,                                                                       \
-        ballast_plan(NULL, &more_text, shop.model, &request, &plan_options, err))                          \
-    ROW(ballast_plan, text, 0, TEXT, ballast_plan(&text, NULL, shop.model, &request, &plan_options, err))  \
-    ROW(ballast_plan, model, -1, TEXT | MORE, ballast_plan(&text, &more_text, NULL, &request, NULL, err))  \
-    ROW(ballast_plan, options, -1, TEXT | MORE,                                                            \
-        ballast_plan(&text, &more_text, shop.model, NULL, NULL, err))                                      \
-    ROW(ballast_plan, plan, 0, TEXT | MORE,                                                                \
-        ballast_plan(&text, &more_text, shop.model, &request, NULL, err))                                  \
-    ROW(ballast_calibrate, model, -1, 0, ballast_calibrate(NULL, &request, err))                           \
-    ROW(ballast_calibrate, options, -1, 0, ballast_calibrate(shop.model, NULL, err))                       \
-    ROW(ballast_eval, model, -1, 0, ballast_eval(NULL, "unet", "in", "out", 0, err))                       \
-    ROW(ballast_eval, module, -1, 0, ballast_eval(shop.model, NULL, "in", "out", 0, err))                  \
-    ROW(ballast_eval, inputs_path, -1, 0, ballast_eval(shop.model, "unet", NULL, "out", 0, err))           \
-    ROW(ballast_eval, outputs_path, -1, 0, ballast_eval(shop.model, "unet", "in", NULL, 0, err))           \
-    ROW(ballast_image_encode_png, png, -1, 0, ballast_image_encode_png(NULL, &size, &png_options, err))    \
-    ROW(ballast_image_encode_png, bytes, -1, BYTES,                                                        \
-        ballast_image_encode_png(&bytes, NULL, &png_options, err))                                         \
-    ROW(ballast_image_encode_png, options, -1, BYTES | SIZE,                                               \
-        ballast_image_encode_png(&bytes, &size, NULL, err))                                                \
-    ROW(ballast_image_write_png, options, -1, 0, ballast_image_write_png(NULL, "x.png", 0, err))           \
-    ROW(ballast_image_write_png, path, -1, 0, ballast_image_write_png(&png_options, NULL, 0, err))         \
-    ROW(ballast_image_read_png, rgb, -1, 0, ballast_image_read_png(NULL, &width, &height, "x.png", err))   \
-    ROW(ballast_image_read_png, width, -1, BYTES,                                                          \
-        ballast_image_read_png(&bytes, NULL, &height, "x.png", err))                                       \
-    ROW(ballast_image_read_png, height, -1, BYTES,                                                         \
-        ballast_image_read_png(&bytes, &width, NULL, "x.png", err))                                        \
-    ROW(ballast_image_read_png, path, -1, BYTES | SIDES,                                                   \
-        ballast_image_read_png(&bytes, &width, &height, NULL, err))                                        \
-    ROW(ballast_image_decode, rgb, -1, 0,                                                                  \
-        ballast_image_decode(NULL, &width, &height, &text, junk, 4, 0, err))                               \
-    ROW(ballast_image_decode, width, -1, BYTES | TEXT,                                                     \
-        ballast_image_decode(&bytes, NULL, &height, &text, junk, 4, 0, err))                               \
-    ROW(ballast_image_decode, height, -1, BYTES | TEXT,                                                    \
-        ballast_image_decode(&bytes, &width, NULL, &text, junk, 4, 0, err))                                \
-    ROW(ballast_image_decode, parameters, BALLAST_E_FORMAT, BYTES | SIDES,                                 \
-        ballast_image_decode(&bytes, &width, &height, NULL, junk, 4, 0, err))                              \
-    ROW(ballast_image_decode, data, -1, BYTES | SIDES | TEXT,                                              \
-        ballast_image_decode(&bytes, &width, &height, &text, NULL, 4, 0, err))                             \
-    ROW(ballast_image_resize, rgb, -1, 0, ballast_image_resize(NULL, 8, 8, pixels, 4, 4, "Box", err))      \
-    ROW(ballast_image_resize, in, -1, BYTES, ballast_image_resize(&bytes, 8, 8, NULL, 4, 4, "Box", err))   \
-    ROW(ballast_image_resize, upscaler, -1, BYTES,                                                         \
-        ballast_image_resize(&bytes, 8, 8, pixels, 4, 4, NULL, err))                                       \
-    ROW(ballast_sampler_find, sampler, -1, 0, ballast_sampler_find(NULL, &found, "Euler", err))            \
-    ROW(ballast_sampler_find, schedule, 0, 0, ballast_sampler_find(&found, NULL, "Euler", err))            \
-    ROW(ballast_sampler_find, name, -1, 0, ballast_sampler_find(&found, NULL, NULL, err))                  \
-    ROW(ballast_schedule_find, schedule, -1, 0, ballast_schedule_find(NULL, "karras", err))                \
-    ROW(ballast_schedule_find, name, -1, 0, ballast_schedule_find(&found, NULL, err))                      \
-    ROW(ballast_latents_read, data, -1, 0, ballast_latents_read(NULL, shape, "x", "latents", err))         \
-    ROW(ballast_latents_read, shape, -1, FLOATS, ballast_latents_read(&floats, NULL, "x", "latents", err)) \
-    ROW(ballast_latents_read, path, -1, FLOATS | SHAPE,                                                    \
-        ballast_latents_read(&floats, shape, NULL, NULL, err))                                             \
-    ROW(ballast_latents_read, tensor, BALLAST_E_NOT_FOUND, FLOATS | SHAPE,                                 \
-        ballast_latents_read(&floats, shape, "x", NULL, err))                                              \
-    ROW(ballast_latents_write, data, -1, 0, ballast_latents_write(NULL, one_shape, "x", 0, err))           \
-    ROW(ballast_latents_write, shape, -1, 0, ballast_latents_write(latents, NULL, "x", 0, err))            \
+#define ROWS                                                                                                 \
+    ROW(ballast_string_free, text, 0, 0, NOTHING(ballast_string_free(NULL)))                                 \
+    ROW(ballast_bytes_free, bytes, 0, 0, NOTHING(ballast_bytes_free(NULL)))                                  \
+    ROW(ballast_floats_free, data, 0, 0, NOTHING(ballast_floats_free(NULL)))                                 \
+    ROW(ballast_context_options_init, options, 0, 0, NOTHING(ballast_context_options_init(NULL, 64)))        \
+    ROW(ballast_model_options_init, options, 0, 0, NOTHING(ballast_model_options_init(NULL, 64)))            \
+    ROW(ballast_generate_options_init, options, 0, 0, NOTHING(ballast_generate_options_init(NULL, 64)))      \
+    ROW(ballast_placement_options_init, options, 0, 0, NOTHING(ballast_placement_options_init(NULL, 64)))    \
+    ROW(ballast_plan_options_init, options, 0, 0, NOTHING(ballast_plan_options_init(NULL, 64)))              \
+    ROW(ballast_expected_init, expected, 0, 0, NOTHING(ballast_expected_init(NULL, 64)))                     \
+    ROW(ballast_png_options_init, options, 0, 0, NOTHING(ballast_png_options_init(NULL, 64)))                \
+    ROW(ballast_devices, json, -1, 0, ballast_devices(NULL, err))                                            \
+    ROW(ballast_context_open, out, -1, 0, ballast_context_open(NULL, &context_options, err))                 \
+    ROW(ballast_context_open, options, 0, CONTEXT, ballast_context_open(&context, NULL, err))                \
+    ROW(ballast_context_close, context, 0, 0, ballast_context_close(NULL))                                   \
+    ROW(ballast_context_place, context, -1, 0, ballast_context_place(NULL, &placement_options, err))         \
+    ROW(ballast_context_place, options, 0, 0, ballast_context_place(shop.context, NULL, err))                \
+    ROW(ballast_model_open, out, -1, 0, ballast_model_open(NULL, shop.context, &model_options, err))         \
+    ROW(ballast_model_open, context, -1, MODEL, ballast_model_open(&model, NULL, &model_options, err))       \
+    ROW(ballast_model_open, options, -1, MODEL, ballast_model_open(&model, shop.context, NULL, err))         \
+    ROW(ballast_model_close, model, 0, 0, ballast_model_close(NULL))                                         \
+    ROW(ballast_model_release, model, -1, 0, ballast_model_release(NULL, err))                               \
+    ROW(ballast_cancel, model, 0, 0, ballast_cancel(NULL))                                                   \
+    ROW(ballast_model_inspect, json, -1, 0, ballast_model_inspect(NULL, shop.model, 0, 0, err))              \
+    ROW(ballast_model_inspect, model, -1, TEXT, ballast_model_inspect(&text, NULL, 0, 0, err))               \
+    ROW(ballast_generate, report, 0, 0, ballast_generate(NULL, shop.model, &request, err))                   \
+    ROW(ballast_generate, model, -1, TEXT, ballast_generate(&text, NULL, &request, err))                     \
+    ROW(ballast_generate, options, -1, TEXT, ballast_generate(&text, shop.model, NULL, err))                 \
+    ROW(ballast_plan, json, 0, MORE,                                                                         \
+        ballast_plan(NULL, &more_text, shop.model, &request, &plan_options, err))                            \
+    ROW(ballast_plan, text, 0, TEXT, ballast_plan(&text, NULL, shop.model, &request, &plan_options, err))    \
+    ROW(ballast_plan, model, -1, TEXT | MORE, ballast_plan(&text, &more_text, NULL, &request, NULL, err))    \
+    ROW(ballast_plan, options, -1, TEXT | MORE,                                                              \
+        ballast_plan(&text, &more_text, shop.model, NULL, NULL, err))                                        \
+    ROW(ballast_plan, plan, 0, TEXT | MORE,                                                                  \
+        ballast_plan(&text, &more_text, shop.model, &request, NULL, err))                                    \
+    ROW(ballast_calibrate, model, -1, 0, ballast_calibrate(NULL, &request, err))                             \
+    ROW(ballast_calibrate, options, -1, 0, ballast_calibrate(shop.model, NULL, err))                         \
+    ROW(ballast_eval, model, -1, 0, ballast_eval(NULL, "unet", "in", "out", 0, err))                         \
+    ROW(ballast_eval, module, -1, 0, ballast_eval(shop.model, NULL, "in", "out", 0, err))                    \
+    ROW(ballast_eval, inputs_path, -1, 0, ballast_eval(shop.model, "unet", NULL, "out", 0, err))             \
+    ROW(ballast_eval, outputs_path, -1, 0, ballast_eval(shop.model, "unet", "in", NULL, 0, err))             \
+    ROW(ballast_image_encode_png, png, -1, 0, ballast_image_encode_png(NULL, &size, &png_options, err))      \
+    ROW(ballast_image_encode_png, bytes, -1, BYTES,                                                          \
+        ballast_image_encode_png(&bytes, NULL, &png_options, err))                                           \
+    ROW(ballast_image_encode_png, options, -1, BYTES | SIZE,                                                 \
+        ballast_image_encode_png(&bytes, &size, NULL, err))                                                  \
+    ROW(ballast_image_write_png, options, -1, 0, ballast_image_write_png(NULL, "x.png", 0, err))             \
+    ROW(ballast_image_write_png, path, -1, 0, ballast_image_write_png(&png_options, NULL, 0, err))           \
+    ROW(ballast_image_read_png, rgb, -1, 0, ballast_image_read_png(NULL, &width, &height, "x.png", err))     \
+    ROW(ballast_image_read_png, width, -1, BYTES,                                                            \
+        ballast_image_read_png(&bytes, NULL, &height, "x.png", err))                                         \
+    ROW(ballast_image_read_png, height, -1, BYTES,                                                           \
+        ballast_image_read_png(&bytes, &width, NULL, "x.png", err))                                          \
+    ROW(ballast_image_read_png, path, -1, BYTES | SIDES,                                                     \
+        ballast_image_read_png(&bytes, &width, &height, NULL, err))                                          \
+    ROW(ballast_image_decode, rgb, -1, 0,                                                                    \
+        ballast_image_decode(NULL, &width, &height, &text, junk, 4, 0, err))                                 \
+    ROW(ballast_image_decode, width, -1, BYTES | TEXT,                                                       \
+        ballast_image_decode(&bytes, NULL, &height, &text, junk, 4, 0, err))                                 \
+    ROW(ballast_image_decode, height, -1, BYTES | TEXT,                                                      \
+        ballast_image_decode(&bytes, &width, NULL, &text, junk, 4, 0, err))                                  \
+    ROW(ballast_image_decode, parameters, BALLAST_E_FORMAT, BYTES | SIDES,                                   \
+        ballast_image_decode(&bytes, &width, &height, NULL, junk, 4, 0, err))                                \
+    ROW(ballast_image_decode, data, -1, BYTES | SIDES | TEXT,                                                \
+        ballast_image_decode(&bytes, &width, &height, &text, NULL, 4, 0, err))                               \
+    ROW(ballast_image_encode, file, -1, 0, ballast_image_encode(NULL, &size, "webp", 80, &png_options, err)) \
+    ROW(ballast_image_encode, bytes, -1, BYTES,                                                              \
+        ballast_image_encode(&bytes, NULL, "webp", 80, &png_options, err))                                   \
+    ROW(ballast_image_encode, form, -1, BYTES | SIZE,                                                        \
+        ballast_image_encode(&bytes, &size, NULL, 80, &png_options, err))                                    \
+    ROW(ballast_image_encode, options, -1, BYTES | SIZE,                                                     \
+        ballast_image_encode(&bytes, &size, "webp", 80, NULL, err))                                          \
+    ROW(ballast_image_resize, rgb, -1, 0, ballast_image_resize(NULL, 8, 8, pixels, 4, 4, "Box", err))        \
+    ROW(ballast_image_resize, in, -1, BYTES, ballast_image_resize(&bytes, 8, 8, NULL, 4, 4, "Box", err))     \
+    ROW(ballast_image_resize, upscaler, -1, BYTES,                                                           \
+        ballast_image_resize(&bytes, 8, 8, pixels, 4, 4, NULL, err))                                         \
+    ROW(ballast_sampler_find, sampler, -1, 0, ballast_sampler_find(NULL, &found, "Euler", err))              \
+    ROW(ballast_sampler_find, schedule, 0, 0, ballast_sampler_find(&found, NULL, "Euler", err))              \
+    ROW(ballast_sampler_find, name, -1, 0, ballast_sampler_find(&found, NULL, NULL, err))                    \
+    ROW(ballast_schedule_find, schedule, -1, 0, ballast_schedule_find(NULL, "karras", err))                  \
+    ROW(ballast_schedule_find, name, -1, 0, ballast_schedule_find(&found, NULL, err))                        \
+    ROW(ballast_latents_read, data, -1, 0, ballast_latents_read(NULL, shape, "x", "latents", err))           \
+    ROW(ballast_latents_read, shape, -1, FLOATS, ballast_latents_read(&floats, NULL, "x", "latents", err))   \
+    ROW(ballast_latents_read, path, -1, FLOATS | SHAPE,                                                      \
+        ballast_latents_read(&floats, shape, NULL, NULL, err))                                               \
+    ROW(ballast_latents_read, tensor, BALLAST_E_NOT_FOUND, FLOATS | SHAPE,                                   \
+        ballast_latents_read(&floats, shape, "x", NULL, err))                                                \
+    ROW(ballast_latents_write, data, -1, 0, ballast_latents_write(NULL, one_shape, "x", 0, err))             \
+    ROW(ballast_latents_write, shape, -1, 0, ballast_latents_write(latents, NULL, "x", 0, err))              \
     ROW(ballast_latents_write, path, -1, 0, ballast_latents_write(latents, one_shape, NULL, 0, err))
 
 #define ROW(function, argument, code, out, call)                 \
