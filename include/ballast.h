@@ -369,8 +369,8 @@ BALLAST_API int ballast_image_read_png(uint8_t **rgb, int *width, int *height, c
 BALLAST_API int ballast_image_decode(uint8_t **rgb, int *width, int *height, char **parameters,
                                      const void *data, size_t bytes, size_t most_pixels, ballast_error *err);
 
-/* Encodes as "png", "jpeg" or "webp"; `quality`, 0 to 100, counts for the last two, which carry no parameters.
- * *file: [*bytes], freed with ballast_bytes_free. */
+/* Encodes as "png", "jpeg" or "webp"; `quality`, 0 to 100, counts for the last two, which carry no
+ * parameters. *file: [*bytes], freed with ballast_bytes_free. */
 BALLAST_API int ballast_image_encode(uint8_t **file, size_t *bytes, const char *form, int quality,
                                      const ballast_png_options *options, ballast_error *err);
 

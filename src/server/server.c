@@ -1,17 +1,20 @@
 #include "server/server.h"
 
 #include "server/api/api.h"
+#include "server/auth/auth.h"
 #include "server/http/http.h"
 #include "server/jobs/jobs.h"
 #include "server/store/store.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct server {
     struct store *store;
     struct jobs *jobs;
     struct api *api;
     struct http *http;
+    struct auth *auth; /* NULL: everybody may come in */
     struct keeper keeper;
     struct service service;
 };
@@ -19,6 +22,14 @@ struct server {
 static void handle(void *payload, struct exchange *x) {
     struct server *s = payload;
     api_handle(s->api, x);
+}
+
+static int admit(void *payload, const char *path, const char *authorization, bool quick, struct problem *p) {
+    struct server *s = payload;
+    if (!s->auth || !strcmp(path, "/healthz")) {
+        return 0;
+    }
+    return auth_check(s->auth, authorization, quick, p);
 }
 
 static char *describe(void *payload, const char *path, const struct problem *p) {
@@ -57,7 +68,9 @@ static struct http_options http_part(struct server *s, const struct server_optio
                                  .most_bodies = (size_t)o->most_body * 4,
                                  .header_seconds = 20,
                                  .idle_seconds = 75,
+                                 .anywhere = o->insecure || o->passwords || o->keys,
                                  .handle = handle,
+                                 .admit = admit,
                                  .describe = describe,
                                  .payload = s};
 }
@@ -71,7 +84,8 @@ int server_start(struct server **out, const struct server_options *o, struct pro
     struct jobs_options jobs = jobs_part(o);
     struct api_options api = api_part(o);
     struct http_options http = http_part(s, o);
-    int status = store_open(&s->store, o->data, &s->keeper, p);
+    int status = o->passwords || o->keys ? auth_open(&s->auth, o->passwords, o->keys, p) : 0;
+    status = status ? status : store_open(&s->store, o->data, &s->keeper, p);
     status = status ? status : jobs_open(&s->jobs, &jobs, &s->keeper, &s->service, p);
     status = status ? status : api_open(&s->api, &api, &s->service, p);
     status = status ? status : http_start(&s->http, &http, p);
@@ -104,6 +118,7 @@ void server_stop(struct server **server, double grace_seconds) {
         api_close(&s->api);
         jobs_close(&s->jobs);
         store_close(&s->store);
+        auth_close(&s->auth);
         free(s);
     }
     *server = NULL;

@@ -5,6 +5,7 @@
 
 #include "server/base/problem.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,8 @@ struct server_options {
     const char *base_path;
     const char *const *allow_origins; /* [allow_origin_count] */
     size_t allow_origin_count;
+    const char *passwords, *keys; /* files, see auth/auth.h; NULL: none */
+    bool insecure;                /* others may reach it though there are neither */
     /* Computing, as in ballast.h; NULL: the default. */
     int threads;
     const char *isa, *dtype, *vae_dtype, *offload, *budget, *reserve;

@@ -117,6 +117,10 @@ static void op_set_header(struct exchange *exchange, const char *name, const cha
 
 static void dress(struct http_exchange *x, const char *type) {
     MHD_add_response_header(x->response, "Content-Type", type);
+    if (x->status == MHD_HTTP_UNAUTHORIZED) {
+        MHD_add_response_header(x->response, "WWW-Authenticate",
+                                "Basic realm=\"ballast\", charset=\"UTF-8\"");
+    }
     for (int i = 0; i < x->header_count; i++) {
         MHD_add_response_header(x->response, x->headers[i].name, x->headers[i].value);
     }

@@ -89,16 +89,21 @@ static enum MHD_Result first_call(struct http *h, struct MHD_Connection *c, cons
     if (guard_check(h, c, method, &p)) {
         return exchange_refuse(x, &p);
     }
+    x->response = guard_preflight(h, c, method);
+    if (x->response) {
+        guard_headers(h, c, x->response);
+        return MHD_queue_response(c, MHD_HTTP_NO_CONTENT, x->response);
+    }
     const char *length = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Length");
     if (length && (strlen(length) > 18 || strtoull(length, NULL, 10) > h->options.most_body)) {
         problem_set(&p, 413, NULL, "the body is larger than %zu MB, the most that is taken (--max-body)",
                     h->options.most_body >> 20);
         return exchange_refuse(x, &p);
     }
-    x->response = guard_preflight(h, c, method);
-    if (x->response) {
-        guard_headers(h, c, x->response);
-        return MHD_queue_response(c, MHD_HTTP_NO_CONTENT, x->response);
+    if (h->options.admit &&
+        h->options.admit(h->options.payload, x->path,
+                         MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization"), true, &p)) {
+        return exchange_refuse(x, &p);
     }
     link_turn(h, x->link, LINK_BODY, x, length ? (size_t)strtoull(length, NULL, 10) : h->options.most_body);
     return MHD_YES;

@@ -23,9 +23,11 @@ struct http_options {
     int idle_seconds;     /* a connection without a request */
     /* Called in a thread of the room's own. */
     void (*handle)(void *payload, struct exchange *x);
+    bool anywhere; /* false: refuse to listen on anything but loopback */
     /* Who may come in: 0, or the status with *p filled; 401 asks for a password. `authorization` NULL: none
-     * was sent. May take its time. NULL: everybody. */
-    int (*admit)(void *payload, const char *path, const char *authorization, struct problem *p);
+     * was sent. `quick`: called in the event loop, before the body: it takes no time, and may be wrong in
+     * saying 0. NULL: everybody. */
+    int (*admit)(void *payload, const char *path, const char *authorization, bool quick, struct problem *p);
     /* The body of an answer that http gives itself, malloc'ed JSON in the form that clients of this path
      * read. */
     char *(*describe)(void *payload, const char *path, const struct problem *p);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -60,6 +61,15 @@ static void name_address(struct http *h) {
     }
 }
 
+static bool is_loopback(const struct addrinfo *a) {
+    if (a->ai_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)a->ai_addr;
+        return ntohl(in->sin_addr.s_addr) >> 24 == 127;
+    }
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)a->ai_addr;
+    return a->ai_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+}
+
 int listen_open(struct http *h, struct problem *p) {
     char host[256], port[16];
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
@@ -72,6 +82,16 @@ int listen_open(struct http *h, struct problem *p) {
     int rc = getaddrinfo(*host ? host : NULL, port, &hints, &list);
     if (rc) {
         return problem_set(p, 400, "listen", "\"%.100s\": %s", h->options.listen, gai_strerror(rc));
+    }
+    for (const struct addrinfo *a = list; a && !h->options.anywhere; a = a->ai_next) {
+        if (!is_loopback(a)) {
+            freeaddrinfo(list);
+            return problem_set(
+                p, 400, "listen",
+                "%.100s can be reached by others; say who may come in with --auth FILE or --api-keys FILE, "
+                "or spell out --insecure",
+                h->options.listen);
+        }
     }
     rc = -1;
     for (const struct addrinfo *a = list; a && rc; a = a->ai_next) {

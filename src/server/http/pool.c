@@ -27,15 +27,12 @@ static void *pool_main(void *payload) {
         lane->last = lane->first ? lane->last : &lane->first;
         pthread_mutex_unlock(&h->lock);
         struct problem p = {0};
-        int status = h->options.admit ? h->options.admit(h->options.payload, x->path,
-                                                         exchange_header(&x->exchange, "Authorization"), &p)
-                                      : 0;
+        int status = h->options.admit
+                         ? h->options.admit(h->options.payload, x->path,
+                                            exchange_header(&x->exchange, "Authorization"), false, &p)
+                         : 0;
         if (status) {
             char *text = h->options.describe(h->options.payload, x->path, &p);
-            if (status == 401) {
-                exchange_set_header(&x->exchange, "WWW-Authenticate",
-                                    "Basic realm=\"ballast\", charset=\"UTF-8\"");
-            }
             exchange_answer(&x->exchange, status, "application/json", text, text ? strlen(text) : 0);
         } else {
             h->options.handle(h->options.payload, &x->exchange);
