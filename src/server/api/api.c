@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* Does a path fit a route's, part by part? {..} takes any one. */
 static bool fits(const char *pattern, const char *path, char parts[CALL_PARTS][64]) {
@@ -46,15 +47,44 @@ static int find_route(struct call *c, struct problem *p) {
     return problem_set(p, 404, NULL, "Not Found");
 }
 
+static bool is_form(struct exchange *x) {
+    const char *type = exchange_header(x, "Content-Type");
+    return type && !strncasecmp(type, "multipart/form-data", 19);
+}
+
+/* The texts of a form become an object, as if they had come as JSON; files stay where they are. */
+static int read_form(struct call *c, struct problem *p) {
+    c->form = calloc(MULTIPART_MOST, sizeof *c->form);
+    c->body = json_object();
+    if (!c->form || !c->body) {
+        return problem_set(p, 503, NULL, "out of memory");
+    }
+    int status = multipart_read(c->form, &c->part_count, exchange_header(c->x, "Content-Type"), c->x->body,
+                                c->x->body_bytes, p);
+    for (int i = 0; i < c->part_count && !status; i++) {
+        const struct part *part = &c->form[i];
+        json_t *text = part->file ? NULL : json_stringn(part->data, part->bytes);
+        if (!part->file && !text) {
+            status = problem_set(p, 422, part->name, "%s: it is no UTF-8", part->name);
+        } else if (text) {
+            json_object_set_new(c->body, part->name, text);
+        }
+    }
+    return status;
+}
+
 /* The body as an object, whatever Content-Type says: half of the clients say none. */
 static int read_body(struct call *c, struct problem *p) {
     json_error_t error;
-    bool needed = c->route->body == BODY_JSON;
+    bool needed = c->route->body == BODY_JSON || c->route->body == BODY_FORM;
     if (c->route->body == BODY_NONE) {
         return 0;
     }
     if (!c->x->body_bytes) {
         return needed ? problem_set(p, 422, NULL, "a body is needed: a JSON object") : 0;
+    }
+    if (c->route->body == BODY_FORM && is_form(c->x)) {
+        return read_form(c, p);
     }
     json_t *value = json_loadb(c->x->body, c->x->body_bytes, JSON_DECODE_ANY, &error);
     if (!value) {
@@ -75,14 +105,16 @@ void api_handle(struct api *api, struct exchange *x) {
     status = status ? status : read_body(&c, &p);
     if (status) {
         reply_problem(x, &p);
-        return;
+    } else {
+        c.route->handle(&c);
     }
-    c.route->handle(&c);
+    free(c.form);
     json_decref(c.body);
 }
 
 static void on_event(void *payload, const struct event *event) {
     waits_event(payload, event);
+    events_tell(payload, event);
 }
 
 int api_open(struct api **out, const struct api_options *options, const struct service *service,
@@ -95,8 +127,9 @@ int api_open(struct api **out, const struct api_options *options, const struct s
     api->options = *options;
     api->service = *service;
     pthread_mutex_init(&api->lock, NULL);
+    pthread_mutex_init(&api->step_lock, NULL);
     pthread_cond_init(&api->tick, NULL);
-    if (waits_start(api)) {
+    if (events_open(api) || waits_start(api)) {
         api_close(&api);
         return problem_set(p, 500, NULL, "no thread could be started");
     }
@@ -107,10 +140,13 @@ int api_open(struct api **out, const struct api_options *options, const struct s
 
 void api_stop(struct api *api) {
     waits_stop(api);
+    events_close(api);
 }
 
 void api_close(struct api **api) {
     if (*api) {
+        events_close(*api);
+        pthread_mutex_destroy(&(*api)->step_lock);
         pthread_mutex_destroy(&(*api)->lock);
         pthread_cond_destroy(&(*api)->tick);
         free(*api);

@@ -51,6 +51,14 @@ void own_move(struct call *c);
 void own_history(struct call *c);
 void own_forget(struct call *c);
 
+/* openai.c */
+void oa_models(struct call *c);
+void oa_generate(struct call *c);
+void oa_edit(struct call *c);
+
+/* events.c */
+void own_events(struct call *c);
+
 /* system.c */
 void sys_health(struct call *c);
 void sys_ready(struct call *c);

@@ -4,20 +4,34 @@
 
 #include "server/api/api.h"
 #include "server/api/fields.h"
+#include "server/api/multipart.h"
 
 #include <jansson.h>
 #include <pthread.h>
 
 #define CALL_PARTS 2
 
+#define BODIES_REMEMBERED 64
+
 struct waiter;
+struct events;
+
+/* A request whose job may be joined by its retries. */
+struct remembered {
+    unsigned char digest[32];
+    char job[JOB_ID];
+};
 
 struct api {
     struct api_options options;
     struct service service;
-    pthread_mutex_t lock; /* of what follows */
+    pthread_mutex_t step_lock; /* taken before `lock`: steps are being told */
+    pthread_mutex_t lock;      /* of what follows */
     struct waiter *waiters;
+    struct remembered bodies[BODIES_REMEMBERED];
+    int next_body;
     bool stopped;
+    struct events *events;
     pthread_t ticker;
     pthread_cond_t tick;
     bool ticks;
@@ -30,6 +44,8 @@ struct call {
     const struct route *route;
     char parts[CALL_PARTS][64]; /* what stands for {id} and the like in the path */
     json_t *body;               /* of routes that read one: an object; freed after the handler */
+    struct part *form;          /* [part_count] of a multipart body; texts of it are in `body`, too */
+    int part_count;
 };
 
 enum route_body {
@@ -69,11 +85,28 @@ typedef void waiter_done(struct api *api, struct exchange *x, bool streaming, co
  * ends the exchange. A caller who leaves meanwhile lets a job that waits be dropped. `free_payload` may be
  * NULL. */
 void wait_for(struct call *call, const char *job, waiter_done *done, void *payload);
+/* The same on a stream that has begun; `step` hears of each preview on the way. */
+typedef void waiter_step(struct api *api, struct exchange *x, const struct progress *now, void *payload);
+void wait_streaming(struct call *call, const char *job, waiter_step *step, waiter_done *done, void *payload);
 void waits_event(struct api *api, const struct event *event);
 int waits_start(struct api *api);
 void waits_stop(struct api *api);
 
-/* ---- sdapi_lists.c: names of samplers and the like */
+/* ---- retries.c: SDKs send a request again when it took too long for them */
+
+/* True: this is a retry of a request whose job is in hand or done, and `id` is that job's. */
+bool join_retry(const struct call *c, char id[JOB_ID]);
+void remember_body(const struct call *c, const char *id);
+
+/* ---- events.c: who listens to all that happens */
+
+int events_open(struct api *api);
+void events_tell(struct api *api, const struct event *event);
+/* Once a second. */
+void events_tick(struct api *api);
+void events_close(struct api *api);
+
+/* ---- sdapi_lists.c */
 
 const char *schedule_label(const char *name);
 

@@ -2,7 +2,8 @@
 #include "server/api/handlers.h"
 #include "server/api/sdapi.h"
 
-extern const struct field sd_extra_single_fields[], sd_extra_batch_fields[];
+extern const struct field sd_extra_single_fields[], sd_extra_batch_fields[], oa_generate_fields[],
+    oa_edit_fields[];
 
 #define SD "/sdapi/v1/"
 #define OWN "/ballast/v1/"
@@ -47,6 +48,10 @@ const struct route routes[] = {
     {"GET", "/queue/status", sd_queue_status, BODY_NONE, NULL, NULL, "how many wait, for clients of gradio"},
     {"GET", "/config", sd_config, BODY_NONE, NULL, NULL, "for clients of gradio"},
     {"POST", "/login", sd_login, BODY_NONE, NULL, NULL, "for clients of gradio"},
+    {"GET", "/v1/models", oa_models, BODY_NONE, NULL, NULL, "checkpoints"},
+    {"POST", "/v1/images/generations", oa_generate, BODY_JSON, oa_generate_fields, NULL,
+     "pictures from text"},
+    {"POST", "/v1/images/edits", oa_edit, BODY_FORM, oa_edit_fields, NULL, "pictures from a picture"},
     {"POST", OWN "jobs", own_add_job, BODY_JSON, sd_txt2img_fields, "Added",
      "queues a job: a body of txt2img or img2img"},
     {"GET", OWN "jobs", own_jobs, BODY_NONE, NULL, NULL,
@@ -55,6 +60,8 @@ const struct route routes[] = {
     {"DELETE", OWN "jobs/{id}", own_cancel, BODY_NONE, NULL, NULL, "cancels a job"},
     {"PATCH", OWN "jobs/{id}", own_move, BODY_JSON, NULL, NULL, "moves a waiting job to a `position`"},
     {"GET", OWN "jobs/{id}/image/{number}", own_image, BODY_NONE, NULL, "image/png", "a picture"},
+    {"GET", OWN "events", own_events, BODY_NONE, NULL, "text/event-stream",
+     "queue, step, preview, done, hint as they come"},
     {"GET", OWN "history", own_history, BODY_NONE, NULL, NULL,
      "pictures from the newest down: ?limit=&after=&search="},
     {"DELETE", OWN "history/{id}", own_forget, BODY_NONE, NULL, NULL,

@@ -11,9 +11,10 @@ struct waiter {
     struct exchange *x;
     char job[JOB_ID];
     waiter_done *done;
+    waiter_step *step; /* NULL: only the end counts */
     void *payload;
     double since;
-    bool streaming;
+    bool streaming, left;
     int blanks; /* seconds between blanks; 0: none */
     double last;
 };
@@ -38,6 +39,8 @@ static bool take_out(struct api *api, const struct waiter *w) {
 static void answer(struct waiter *w) {
     struct problem p = {0};
     json_t *job = NULL;
+    pthread_mutex_lock(&w->api->step_lock); /* a step that is being told comes first */
+    pthread_mutex_unlock(&w->api->step_lock);
     int status = w->api->service.job(w->api->service.self, w->job, &job, &p);
     if (!status) {
         w->done(w->api, w->x, w->streaming, job, w->payload);
@@ -59,7 +62,16 @@ static void answer(struct waiter *w) {
  */
 static void on_gone(void *payload) {
     struct waiter *w = payload;
-    w->api->service.abandon(w->api->service.self, w->job);
+    bool others = false;
+    pthread_mutex_lock(&w->api->lock);
+    w->left = true;
+    for (struct waiter *o = w->api->waiters; o; o = o->next) {
+        others |= o != w && !o->left && !strcmp(o->job, w->job);
+    }
+    pthread_mutex_unlock(&w->api->lock);
+    if (!others) {
+        w->api->service.abandon(w->api->service.self, w->job);
+    }
 }
 
 static bool has_ended(struct api *api, const char *job) {
@@ -73,17 +85,24 @@ static bool has_ended(struct api *api, const char *job) {
     return ended;
 }
 
-void wait_for(struct call *call, const char *job, waiter_done *done, void *payload) {
+static void wait_both(struct call *call, const char *job, waiter_step *step, waiter_done *done,
+                      void *payload) {
     struct api *api = call->api;
     struct waiter *w = calloc(1, sizeof *w);
     if (!w) {
         free(payload);
-        reply_problem(call->x, &(struct problem){.status = 503, .text = "out of memory"});
+        if (step) {
+            exchange_end(call->x);
+        } else {
+            reply_problem(call->x, &(struct problem){.status = 503, .text = "out of memory"});
+        }
         return;
     }
-    *w = (struct waiter){.api = api, .x = call->x, .done = done, .payload = payload, .since = now()};
+    *w = (struct waiter){
+        .api = api, .x = call->x, .done = done, .step = step, .payload = payload, .since = now()};
+    w->streaming = step != NULL;
     w->last = w->since;
-    w->blanks = api->options.keepalive_seconds;
+    w->blanks = step ? 15 : api->options.keepalive_seconds;
     if (!w->blanks && exchange_header(call->x, "CF-Connecting-IP")) {
         w->blanks = 20; /* behind a proxy that gives up after 100 s */
     }
@@ -105,7 +124,36 @@ void wait_for(struct call *call, const char *job, waiter_done *done, void *paylo
     }
 }
 
+void wait_for(struct call *call, const char *job, waiter_done *done, void *payload) {
+    wait_both(call, job, NULL, done, payload);
+}
+
+void wait_streaming(struct call *call, const char *job, waiter_step *step, waiter_done *done, void *payload) {
+    wait_both(call, job, step, done, payload);
+}
+
+/* Who has been taken off the list meanwhile is ended when this is through. */
+static void tell_steps(struct api *api, const struct event *event) {
+    struct waiter *found[16];
+    int count = 0;
+    pthread_mutex_lock(&api->step_lock);
+    pthread_mutex_lock(&api->lock);
+    for (struct waiter *w = api->waiters; w && count < 16; w = w->next) {
+        if (w->step && !w->left && !strcmp(w->job, event->job)) {
+            found[count++] = w;
+        }
+    }
+    pthread_mutex_unlock(&api->lock);
+    for (int i = 0; i < count; i++) {
+        found[i]->step(api, found[i]->x, &event->progress, found[i]->payload);
+    }
+    pthread_mutex_unlock(&api->step_lock);
+}
+
 void waits_event(struct api *api, const struct event *event) {
+    if (event->kind == EVENT_PREVIEW) {
+        tell_steps(api, event);
+    }
     if (event->kind != EVENT_ENDED) {
         return;
     }
@@ -141,10 +189,13 @@ static void *tick_main(void *payload) {
                     exchange_stream(w->x, 200, "application/json");
                     w->streaming = true;
                 }
-                exchange_write(w->x, " ", 1);
+                exchange_write(w->x, w->step ? ": working\n\n" : " ", w->step ? 11 : 1);
                 w->last = t;
             }
         }
+        pthread_mutex_unlock(&api->lock);
+        events_tick(api);
+        pthread_mutex_lock(&api->lock);
     }
     pthread_mutex_unlock(&api->lock);
     return NULL;

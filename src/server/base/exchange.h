@@ -18,6 +18,7 @@ struct exchange_ops {
     void (*answer)(struct exchange *x, int status, const char *type, void *body, size_t bytes);
     void (*stream)(struct exchange *x, int status, const char *type);
     void (*write)(struct exchange *x, const void *data, size_t bytes);
+    size_t (*backlog)(struct exchange *x);
     void (*end)(struct exchange *x);
     void (*watch)(struct exchange *x, void (*gone)(void *payload), void *payload);
 };
@@ -58,6 +59,10 @@ static inline void exchange_stream(struct exchange *x, int status, const char *t
 }
 static inline void exchange_write(struct exchange *x, const void *data, size_t bytes) {
     x->ops->write(x, data, bytes);
+}
+/* Bytes of a stream that its reader has not taken yet. */
+static inline size_t exchange_backlog(struct exchange *x) {
+    return x->ops->backlog(x);
 }
 static inline void exchange_end(struct exchange *x) {
     x->ops->end(x);

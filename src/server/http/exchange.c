@@ -226,6 +226,14 @@ static void op_write(struct exchange *exchange, const void *data, size_t bytes) 
     pthread_mutex_unlock(&x->lock);
 }
 
+static size_t op_backlog(struct exchange *exchange) {
+    struct http_exchange *x = own(exchange);
+    pthread_mutex_lock(&x->lock);
+    size_t bytes = x->pending_bytes - x->pending_at;
+    pthread_mutex_unlock(&x->lock);
+    return bytes;
+}
+
 static void op_end(struct exchange *exchange) {
     struct http_exchange *x = own(exchange);
     pthread_mutex_lock(&x->lock);
@@ -255,6 +263,7 @@ const struct exchange_ops http_exchange_ops = {.header = op_header,
                                                .answer = op_answer,
                                                .stream = op_stream,
                                                .write = op_write,
+                                               .backlog = op_backlog,
                                                .end = op_end,
                                                .watch = op_watch};
 

@@ -1,0 +1,90 @@
+"""Server-sent events: what is told, in which order, and what those get who come back."""
+import http.client
+import json
+import socket
+import threading
+import time
+import unittest
+
+from rig import Case
+
+
+class Listener:
+    """Reads a stream in a thread of its own."""
+    def __init__(self, server, headers=None):
+        self.c = http.client.HTTPConnection(server.host, server.port, timeout=60)
+        self.c.request("GET", "/ballast/v1/events", headers=headers or {})
+        self.socket = self.c.sock
+        self.r = self.c.getresponse()
+        self.events, self.comments = [], 0
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def read(self):
+        fields = {}
+        try:
+            for line in iter(self.r.readline, b""):
+                line = line.decode().rstrip("\n")
+                if line.startswith(":"):
+                    self.comments += 1
+                elif line:
+                    key, _, value = line.partition(": ")
+                    fields[key] = value
+                elif fields:
+                    if "event" in fields:
+                        self.events.append((fields["event"], json.loads(fields["data"]), fields.get("id")))
+                    fields = {}
+        except (OSError, ValueError, AttributeError, http.client.HTTPException):
+            pass
+
+    def wait(self, name, job, seconds=60):
+        end = time.time() + seconds
+        while time.time() < end:
+            for event, data, id_ in list(self.events):
+                if event == name and data.get("job") == job:
+                    return data, id_
+            time.sleep(0.02)
+        raise AssertionError("no %s of %s in %s" % (name, job, [e[0] for e in self.events]))
+
+    def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)  # the reader ends; close() would wait for it
+        self.thread.join(5)
+
+
+class Events(Case):
+    def test_a_job_is_told(self):
+        l = Listener(self.server)
+        self.assertEqual(l.r.headers["Content-Type"], "text/event-stream")
+        job = self.server.add(steps=60, width=128, height=128)
+        done, id_ = l.wait("done", job)
+        self.assertEqual((done["state"], len(done["images"])), ("done", 1))
+        self.assertEqual(l.events[0][0], "queue")
+        steps = [d for e, d, _ in l.events if e == "step" and d["job"] == job]
+        self.assertTrue(steps and all(0 <= d["progress"] <= 1 for d in steps))
+        self.assertTrue([d for e, d, _ in l.events if e == "preview" and d["job"] == job])
+        self.assertIn(job, [d["running"] for e, d, _ in l.events if e == "queue"])
+        ids = [int(i) for _, _, i in l.events if i]
+        self.assertEqual(ids, sorted(ids))
+        l.close()
+        # Who was away gets what was missed, and no more.
+        second = self.server.add()
+        self.server.until(second)
+        l = Listener(self.server, {"Last-Event-ID": id_})
+        l.wait("done", second)
+        self.assertNotIn(job, [d.get("job") for e, d, _ in l.events if e == "done"])
+        l.close()
+
+    def test_many_come_and_go(self):
+        for _ in range(3):
+            listeners = [Listener(self.server) for _ in range(40)]
+            job = self.server.add()
+            for l in listeners[:20]:
+                l.close()
+            for l in listeners[20:]:
+                l.wait("done", job)
+                l.close()
+        self.assertEqual(self.server.get("/healthz").status, 200)
+
+
+if __name__ == "__main__":
+    unittest.main()
