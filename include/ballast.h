@@ -285,6 +285,7 @@ typedef struct ballast_generate_options {
     int ensd;      /* 0; what the seed of the noise between steps is raised by ("Eta noise seed delta") */
 
     const char *host_budget; /* placement, too; NULL: as ballast_context_place said */
+    size_t latents_channels; /* 0: `latents` has as many as the model's have; else how many it has */
 } ballast_generate_options;
 
 BALLAST_API void ballast_generate_options_init(ballast_generate_options *options, size_t struct_size);
@@ -379,8 +380,8 @@ BALLAST_API int ballast_image_encode(uint8_t **file, size_t *bytes, const char *
 BALLAST_API int ballast_image_resize(uint8_t **rgb, int width, int height, const uint8_t *in, int in_width,
                                      int in_height, const char *upscaler, ballast_error *err);
 
-/* Reads one F32 tensor [n, c, h, w] of a safetensors file; `tensor` NULL: the only one there. *data is freed
- * with ballast_floats_free. */
+/* Reads one F32 tensor [n, c, h, w] of a safetensors file, of any number of channels; `tensor` NULL: the only
+ * one there. *data is freed with ballast_floats_free. */
 BALLAST_API int ballast_latents_read(float **data, int shape[4], const char *path, const char *tensor,
                                      ballast_error *err);
 /* Writes one F32 tensor [n, c, h, w] named "latents". */

@@ -89,6 +89,7 @@ static void keep_last(ballast_model *m, const ballast_generate_options *o) {
     m->last->next = NULL;
     m->last->next_count = 0;
     m->last->offload = m->last->budget = m->last->reserve = NULL; /* those of the present request hold */
+    m->last->host_budget = NULL;
     m->last->never = m->last->always = m->last->trace_path = NULL;
     const char **const texts[] = KEPT_TEXTS(m->last);
     bool fine = true;

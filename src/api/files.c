@@ -88,8 +88,8 @@ static int read_tensor(float **data, int shape[4], const bl_safetensors *file, c
     }
     if (t->dtype != BL_F32 || t->rank != 4) {
         return bl_fail(err, BL_E_FORMAT,
-                       "%s: tensor \"%s\" is %s of rank %d; latents are F32 [n, 4, height, width]", path,
-                       t->name, t->dtype_name, t->rank);
+                       "%s: tensor \"%s\" is %s of rank %d; latents are F32 [n, channels, height, width]",
+                       path, t->name, t->dtype_name, t->rank);
     }
     for (int i = 0; i < 4; i++) {
         if (t->shape[i] <= 0 || t->shape[i] > 1 << 20) {
@@ -97,10 +97,6 @@ static int read_tensor(float **data, int shape[4], const bl_safetensors *file, c
                            (long long)t->shape[i]);
         }
         shape[i] = (int)t->shape[i];
-    }
-    if (shape[1] != 4) {
-        return bl_fail(err, BL_E_FORMAT, "%s: tensor \"%s\" has %d channels; latents have 4", path, t->name,
-                       shape[1]);
     }
     float *values = malloc(t->bytes);
     if (!values) {

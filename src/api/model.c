@@ -176,6 +176,7 @@ static int open_model(ballast_model **out, ballast_context *context, const balla
                                  .dtype = m->dtype,
                                  .vae_dtype = m->vae_dtype,
                                  .vae_follows = !o->vae_dtype,
+                                 .name = m->name,
                                  .log = &context->log};
         result = bl_modules_open(&m->modules, &mo, err);
     }

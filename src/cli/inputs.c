@@ -53,6 +53,7 @@ static int read_latents(ballast_generate_options *o, float **data, const struct 
     if (!result) {
         o->latents = *data;
         o->latents_batch = shape[0];
+        o->latents_channels = (size_t)shape[1];
         o->latents_height = shape[2];
         o->latents_width = shape[3];
     }

@@ -66,9 +66,7 @@ int bl_generation_phase(bl_generation *g, const char *name, const char *stage, b
     }
     snprintf(d->name, sizeof d->name, "%s", name);
     snprintf(d->stage, sizeof d->stage, "%s", stage);
-    static const char *const forms[] = {[BL_UNET_WHOLE] = "", [BL_UNET_PROLOGUE] = "p", [BL_UNET_STEP] = "s"};
-    snprintf(d->shape, sizeof d->shape, "%dx%dx%dx%dx%d%s", key.batch, key.height, key.width, key.tokens,
-             key.clip_skip, forms[key.form]);
+    bl_shape_text(d->shape, sizeof d->shape, key);
     d->module = module;
     d->passes = passes;
     return g->declared_count++;

@@ -43,21 +43,29 @@ static int line_text(char *out, size_t room, const bl_model_hash *h, const char 
     return length > 0 && (size_t)length < room ? length : 0;
 }
 
-/* One write, so that two processes' lines do not mix. What fails here is only done again the next time. */
+/* Whether the last line was cut short: a write that failed in its middle. */
+static bool is_cut(int fd, off_t size) {
+    char last = 0;
+    return size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n';
+}
+
+/* One write, so that two processes' lines do not mix. What fails here is only done again the next time, and
+ * what others wrote stays: a line that was cut short is ended by the next one. */
 static void remember(const bl_model_hash *h) {
-    char line[8192];
+    char line[8192] = "\n";
     struct stat list;
-    int length = line_text(line, sizeof line, h, h->hash);
+    int length = line_text(line + 1, sizeof line - 1, h, h->hash);
     if (!h->list_path || !length || strchr(h->path, '\n')) {
         return;
     }
-    int fd = open(h->list_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    int fd = open(h->list_path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (fd < 0) {
         return;
     }
-    if (fstat(fd, &list) || (list.st_size > list_bytes && ftruncate(fd, 0)) ||
-        write(fd, line, (size_t)length) != length) {
-        unlink(h->list_path);
+    bool fits = !fstat(fd, &list) && (list.st_size <= list_bytes || !ftruncate(fd, 0));
+    const char *begin = fits && is_cut(fd, list.st_size) ? line : line + 1;
+    if (fits && write(fd, begin, strlen(begin)) < 0) {
+        /* the disk is full: the list is as it was */
     }
     close(fd);
 }

@@ -115,6 +115,7 @@ static int add_to_memory(bl_modules *m, bl_opened *x, bl_error *err) {
     bl_memory_module known = {.device = x->device,
                               .name = x->form == BL_UNET_PROLOGUE ? PROLOGUE : bl_module_name(x->module),
                               .dtype = bl_dtype_name(x->reference->dtype),
+                              .model = m->o.name,
                               .blocks = blocks,
                               .block_count = count};
     int result = bl_memory_add(&x->id, m->o.memory, &known, err);
@@ -396,6 +397,14 @@ static void forget_oldest(bl_modules *m) {
         close_prepared(m, m->prepared[oldest]);
         m->prepared[oldest] = m->prepared[--m->prepared_count];
     }
+}
+
+/* Together with same_key: each field of the key is in both. */
+void bl_shape_text(char *out, size_t room, bl_shape_key key) {
+    static const char *const forms[] = {[BL_UNET_WHOLE] = "", [BL_UNET_PROLOGUE] = "p", [BL_UNET_STEP] = "s"};
+    snprintf(out, room, "%dx%dx%dx%dx%d%s%s%s%s", key.batch, key.height, key.width, key.tokens, key.clip_skip,
+             forms[key.form], key.own_context ? "c" : "", key.own_lengths ? "o" : "",
+             key.late_crop ? "l" : "");
 }
 
 static bool same_key(bl_shape_key a, bl_shape_key b) {

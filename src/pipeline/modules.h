@@ -19,6 +19,7 @@ typedef struct bl_modules_options {
     const bl_architecture *arch; /* borrowed */
     bl_dtype dtype, vae_dtype;
     bool vae_follows;  /* the VAE has dtype because nothing else was asked for */
+    const char *name;  /* of the model, for people: borrowed; may be NULL */
     const bl_log *log; /* borrowed */
 } bl_modules_options;
 
@@ -38,6 +39,10 @@ typedef struct bl_shape_key {
     bool own_lengths, late_crop; /* of the UNet, see bl_unet_shape */
     bl_unet_form form;           /* the same */
 } bl_shape_key;
+
+/* The key as text: no two keys have the same one, so that what was measured of one graph is not taken for
+ * another's. "2x64x64x77x0s" is a step of the UNet. */
+void bl_shape_text(char *out, size_t room, bl_shape_key key);
 
 /* Makes the graph of a module at one shape. `taps` as in the model room, or NULL. Owner: caller,
  * bl_graph_free. */

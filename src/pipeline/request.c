@@ -132,12 +132,13 @@ static int check_size(bl_request *r, const ballast_generate_options *o, const bl
     }
     if (!result && o->latents &&
         (o->latents_height != r->height / scale || o->latents_width != r->width / scale ||
+         (o->latents_channels && o->latents_channels != (size_t)channels) ||
          (o->latents_batch != 1 && o->latents_batch != r->images))) {
-        result =
-            bl_fail(err, BL_E_ARGUMENT,
-                    "latents: [%d, %d, %d, %d] does not fit a picture of %dx%d, which needs [%d, %d, %d, %d]",
-                    o->latents_batch, channels, o->latents_height, o->latents_width, r->width, r->height,
-                    r->images, channels, r->height / scale, r->width / scale);
+        result = bl_fail(
+            err, BL_E_ARGUMENT,
+            "latents: [%d, %zu, %d, %d] does not fit a picture of %dx%d, which needs [%d, %d, %d, %d]",
+            o->latents_batch, o->latents_channels ? o->latents_channels : (size_t)channels, o->latents_height,
+            o->latents_width, r->width, r->height, r->images, channels, r->height / scale, r->width / scale);
     }
     if (!result && o->latents) {
         size_t n = (size_t)o->latents_batch * (size_t)channels * (size_t)(r->height / scale) *

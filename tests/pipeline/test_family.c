@@ -303,6 +303,15 @@ static void latents_of_another_family_are_refused(void **state) {
     o.latents_width = 9;
     assert_int_equal(bl_request_check(&r, &o, &m->arch, NATIVE, &err), BL_E_ARGUMENT);
     assert_non_null(strstr(err.message, "[1, 16, 9, 9]"));
+    static const float sixteen[16 * 9 * 9];
+    o.latents = sixteen;
+    o.latents_height = 9;
+    o.latents_channels = 16;
+    assert_int_equal(bl_request_check(&r, &o, &m->arch, NATIVE, &err), 0);
+    bl_request_clear(&r);
+    o.latents_channels = 4;
+    assert_int_equal(bl_request_check(&r, &o, &m->arch, NATIVE, &err), BL_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "[1, 4, 9, 9]"));
 }
 
 int main(void) {

@@ -2,6 +2,8 @@
  * does. */
 #include "rig.h"
 
+#include <jansson.h>
+
 #define SIDE 64
 #define MODELS 2
 #define GENERATIONS 10
@@ -47,7 +49,6 @@ static void open_house(house *h) {
 static void close_house(house *h) {
     for (int i = 0; i < MODELS; i++) {
         ballast_model_close(&h->models[i]);
-        unlink(h->paths[i]);
     }
     ballast_context_close(&h->context);
 }
@@ -146,10 +147,51 @@ static void test_models_go(void **state) {
     close_house(&h);
 }
 
+/* How many decisions of a report are of the model. */
+static int decisions_of(json_t *report, const char *path) {
+    json_t *plan = json_object_get(json_array_get(json_object_get(report, "batches"), 0), "plan"), *d;
+    const char *base = strrchr(path, '/') + 1;
+    size_t i, length = strlen(base) - strlen(".safetensors");
+    int count = 0;
+    json_array_foreach(json_object_get(plan, "decisions"), i, d) {
+        const char *name = json_string_value(json_object_get(d, "model"));
+        assert_non_null(name);
+        count += strlen(name) == length && !strncmp(name, base, length);
+    }
+    return count;
+}
+
+/* Decisions are of one of the models, by its name: in room for one and a half each takes the other's places.
+ */
+static void test_decisions_name_models(void **state) {
+    (void)state;
+    house h;
+    rig_pictures none = {0};
+    open_house(&h);
+    ballast_generate_options o = rig_request(&none, SIDE);
+    uint64_t first = planned(&h, 0, &o, "working_set_bytes"),
+             second = planned(&h, 1, &o, "working_set_bytes");
+    rig_size budget = rig_bytes(first + second / 2);
+    int of[MODELS][MODELS] = {0}; /* while the first model works, of the second */
+    o.budget = budget.text;
+    for (int i = 0; i < 6; i++) {
+        rig_studio s = {.context = h.context, .model = h.models[i % 2]};
+        json_t *report = rig_generate(&s, &o);
+        of[i % 2][0] += decisions_of(report, h.paths[0]);
+        of[i % 2][1] += decisions_of(report, h.paths[1]);
+        json_decref(report);
+    }
+    assert_true(of[0][0] > 0 && of[1][1] > 0);
+    assert_true(of[0][1] > 0 || of[1][0] > 0);
+    rig_release(&none);
+    close_house(&h);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines_are_not_repeated),
         cmocka_unit_test(test_models_go),
+        cmocka_unit_test(test_decisions_name_models),
         cmocka_unit_test(test_two_in_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,7 +37,6 @@ static void open_house(house *h, int count) {
 static void close_house(house *h) {
     for (int i = 0; i < h->count; i++) {
         ballast_model_close(&h->models[i]);
-        unlink(h->paths[i]);
     }
     ballast_context_close(&h->context);
 }
@@ -279,7 +278,6 @@ static int child_reference(char **argv) {
     fclose(f);
     rig_release(&p);
     rig_close(&s);
-    unlink(checkpoint);
     printf("%zu\n", p.bytes);
     return 0;
 }

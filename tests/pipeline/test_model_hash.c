@@ -8,6 +8,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -114,6 +116,35 @@ static void a_list_that_cannot_be_written_does_no_harm(void **state) {
     rmdir(list);
 }
 
+/* A disk that is full in the middle of a line: what was there stays, and the next line is one of its own. */
+static void a_write_that_fails_keeps_the_list(void **state) {
+    (void)state;
+    static const char others[] =
+        "0000000000000000000000000000000000000000000000000000000000000000 1 2.3 /x\n";
+    char text[BL_TEST_PATH + 1024] = "";
+    struct rlimit old, full;
+    bl_test_write(list, others, sizeof others - 1);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    full = old;
+    full.rlim_cur = sizeof others - 1 + 10;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+    expect(first_of_abc, folder);
+    expect(first_of_abc, folder);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    expect(first_of_abc, folder);
+    FILE *f = fopen(list, "re");
+    assert_non_null(f);
+    size_t read = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    assert_true(read > sizeof others + 60);
+    assert_memory_equal(text, others, sizeof others - 1);
+    char *end = strrchr(text, '\n');
+    assert_true(end && !end[1]);
+    *end = 0;
+    assert_memory_equal(strrchr(text, '\n') + 1, first_of_abc, sizeof first_of_abc - 1);
+}
+
 static void a_list_does_not_grow_for_ever(void **state) {
     (void)state;
     struct stat s;
@@ -189,6 +220,7 @@ int main(void) {
                                        CASE(links_lead_to_the_same_entry),
                                        CASE(a_damaged_list_is_not_believed),
                                        CASE(a_list_that_cannot_be_written_does_no_harm),
+                                       CASE(a_write_that_fails_keeps_the_list),
                                        CASE(a_list_does_not_grow_for_ever),
                                        CASE(closing_stops_a_large_file),
                                        CASE(a_large_file_is_waited_for_and_remembered),

@@ -1,5 +1,6 @@
 /* What does not change from step to step is computed once: where prologues stand among the phases, and that a
  * picture is the same with the denoiser in two graphs and whole, wherever either is chosen. */
+#include "pipeline/modules.h"
 #include "rig.h"
 
 #include <jansson.h>
@@ -84,6 +85,31 @@ static void whole_where_that_needs_less(void **state) {
     rig_release(&whole);
 }
 
+/* What is measured of a graph is known by its shape's text: each field of the key changes it. */
+static void keys_have_texts_of_their_own(void **state) {
+    (void)state;
+    char texts[16][64];
+    const bl_shape_key plain = {.batch = 2, .height = 8, .width = 8, .tokens = 77};
+    bl_shape_key keys[] = {plain, plain, plain, plain, plain, plain, plain, plain, plain, plain, plain};
+    const size_t count = sizeof keys / sizeof *keys;
+    keys[1].batch = 4;
+    keys[2].height = 16;
+    keys[3].width = 16;
+    keys[4].tokens = 154;
+    keys[5].clip_skip = 2;
+    keys[6].own_context = true;
+    keys[7].own_lengths = true;
+    keys[8].late_crop = true;
+    keys[9].form = BL_UNET_PROLOGUE;
+    keys[10].form = BL_UNET_STEP;
+    for (size_t i = 0; i < count; i++) {
+        bl_shape_text(texts[i], sizeof texts[i], keys[i]);
+        for (size_t k = 0; k < i; k++) {
+            assert_string_not_equal(texts[i], texts[k]);
+        }
+    }
+}
+
 static int open_studio(void **state) {
     (void)state;
     char checkpoint[BL_TEST_PATH];
@@ -100,6 +126,7 @@ static int close_studio(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keys_have_texts_of_their_own),
         cmocka_unit_test(where_prologues_stand),
         cmocka_unit_test(whole_where_that_needs_less),
     };

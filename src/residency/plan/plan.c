@@ -10,7 +10,8 @@ const char *bl_offload_name(bl_offload mode) {
     return offload_names[mode];
 }
 
-static const char *const move_names[] = {"copy", "drop", "load", "leave"};
+/* A copy is an onload, as stages and other programs call it. */
+static const char *const move_names[] = {"onload", "drop", "load", "leave"};
 
 const char *bl_move_name(bl_move_kind kind) {
     return move_names[kind];

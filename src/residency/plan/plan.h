@@ -70,7 +70,7 @@ typedef enum bl_move_kind {
     BL_MOVE_LEAVE, /* it gives up its place in the store; no bytes move */
 } bl_move_kind;
 
-/* "copy", "drop", "load", "leave". Static storage. */
+/* "onload", "drop", "load", "leave": what is told of it. Static storage. */
 const char *bl_move_name(bl_move_kind kind);
 
 typedef struct bl_move {

@@ -48,6 +48,7 @@ int bl_problem_copy_modules(bl_problem **out, const bl_problem *from, bl_error *
         rc = bl_problem_add_module(&number, p, a->name, a->dtype, a->blocks, a->block_count, err);
         if (!rc) {
             p->modules[number].id = a->id;
+            snprintf(p->modules[number].model, sizeof a->model, "%s", a->model);
         }
     }
     if (rc) {

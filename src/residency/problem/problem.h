@@ -40,6 +40,8 @@ typedef struct bl_problem_block {
 typedef struct bl_problem_module {
     int id; /* what the executor knows it by; bl_problem_add_module sets the module's number */
     char name[BL_PROBLEM_NAME];
+    char
+        model[BL_PROBLEM_NAME]; /* whose it is, for people; "": there is but one. bl_problem_add_module: "" */
     char dtype[16];
     bl_problem_block *blocks;
     int block_count;

@@ -9,7 +9,7 @@
 
 /* A module as problems are told of it, by its number; without blocks the number is free. */
 typedef struct known {
-    char name[BL_PROBLEM_NAME], dtype[16];
+    char name[BL_PROBLEM_NAME], model[BL_PROBLEM_NAME], dtype[16];
     bl_problem_block *blocks; /* [block_count] */
     int block_count;
     uint64_t used; /* when a problem last had it in front */
@@ -108,6 +108,7 @@ int bl_memory_add(int *id, bl_memory *m, const bl_memory_module *module, bl_erro
     }
     memcpy(k.blocks, module->blocks, bytes);
     snprintf(k.name, sizeof k.name, "%s", module->name);
+    snprintf(k.model, sizeof k.model, "%s", module->model ? module->model : "");
     snprintf(k.dtype, sizeof k.dtype, "%s", module->dtype);
     m->modules[number] = k;
     *id = number;
@@ -129,6 +130,7 @@ static int add_module(bl_problem *p, bl_memory *m, int id, bl_error *err) {
     int number, result = bl_problem_add_module(&number, p, k->name, k->dtype, k->blocks, k->block_count, err);
     if (!result) {
         p->modules[number].id = id;
+        snprintf(p->modules[number].model, sizeof k->model, "%s", k->model);
     }
     return result;
 }

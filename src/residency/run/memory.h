@@ -28,6 +28,7 @@ const bl_device_caps *bl_memory_caps(bl_memory *m);
 typedef struct bl_memory_module {
     bl_device_module *device;       /* borrowed until bl_memory_remove */
     const char *name, *dtype;       /* copied, as all that follows */
+    const char *model;              /* whose it is, for people; NULL: nothing is said */
     const bl_problem_block *blocks; /* [block_count] names and bytes */
     int block_count;
 } bl_memory_module;

@@ -10,11 +10,6 @@ typedef struct sum {
     uint64_t bytes;
 } sum;
 
-/* A copy is an onload, as stages and other programs call it. */
-static const char *op_name(bl_move_kind kind) {
-    return kind == BL_MOVE_COPY ? "onload" : bl_move_name(kind);
-}
-
 /* The phase that is at work when run `after` has ended. */
 static int phase_after(const bl_problem *p, int after) {
     int phase = 0;
@@ -25,9 +20,9 @@ static int phase_after(const bl_problem *p, int after) {
 }
 
 static json_t *entry(const bl_problem *p, int phase, const char *op, bl_why why, int module, sum s) {
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:I}", "phase", p->phases[phase].name, "op", op, "why",
-                     bl_why_name(why), "module", p->modules[module].name, "blocks", s.blocks, "bytes",
-                     (json_int_t)s.bytes);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:I}", "phase", p->phases[phase].name, "op", op, "why",
+                     bl_why_name(why), "model", p->modules[module].model, "module", p->modules[module].name,
+                     "blocks", s.blocks, "bytes", (json_int_t)s.bytes);
 }
 
 /* Whole modules, as mode balanced decides. */
@@ -55,8 +50,8 @@ static bool add_phase(json_t *list, const bl_plan *plan, const bl_problem *p, in
         for (int m = 0; m < p->module_count; m++) {
             for (int why = 0; why < BL_WHY_COUNT && fine; why++) {
                 fine = !sums[kind][m][why].blocks ||
-                       !json_array_append_new(list, entry(p, phase, op_name((bl_move_kind)kind), (bl_why)why,
-                                                          m, sums[kind][m][why]));
+                       !json_array_append_new(list, entry(p, phase, bl_move_name((bl_move_kind)kind),
+                                                          (bl_why)why, m, sums[kind][m][why]));
             }
         }
     }

@@ -6,8 +6,8 @@
 
 #include <jansson.h>
 
-/* [{"phase", "op", "why", "module", "blocks", "bytes"}]: of the phase that is at work then. Moves of a
- * module's blocks that have one reason are one entry: "op" is "onload", "drop", "load" or "leave". Mode
+/* [{"phase", "op", "why", "model", "module", "blocks", "bytes"}]: of the phase that is at work then. Moves of
+ * a module's blocks that have one reason are one entry: "op" is "onload", "drop", "load" or "leave". Mode
  * balanced decides about whole modules, and its own decisions are given: "op" is "keep", "evict", "onload" or
  * "stream", and "used_bytes" and "low" say what it looked at. "why": bl_why_name. Caller owns it; NULL: no
  * memory. */
