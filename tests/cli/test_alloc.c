@@ -1,6 +1,6 @@
 /* Each allocation of the command fails once: exit code 1 and one line that says so, or what is made without
- * it; nothing half-written, no signal. Of a run's some ten thousand allocations, most are those of a
- * checkpoint's header, some hundred are tried; with the argument "all" thirty times as many. */
+ * it; nothing half-written, no signal. Of the allocations to which the same chain of calls leads, three fail
+ * (support/failing.h); of those every STRIDEth, and with the argument "all" every one. */
 #include "rig.h"
 
 #include <setjmp.h>
@@ -12,60 +12,70 @@
 
 #include <cmocka.h>
 
-#define COUNT ".streams/count" /* where rig_files does not look */
+#define WAYS ".streams/ways" /* where rig_files does not look */
+#define STRIDE 53
+#define ROOM 100000
 
 static char model[BL_TEST_PATH];
 static bool all;
 
-/* Runs it with allocation `n` failing; how many allocations there were. */
-static long run(outcome *o, long n, const char *const *arguments) {
+static void run(outcome *o, const char *const *arguments) {
     const char *argv[RIG_ARGUMENTS + 1] = {getenv("BALLAST_TEST_FAILING")};
-    char number[32];
-    size_t bytes;
     assert_non_null(argv[0]);
     for (int i = 0; arguments[i]; i++) {
         argv[i + 1] = arguments[i];
     }
-    snprintf(number, sizeof number, "%ld", n);
-    setenv("BALLAST_TEST_FAIL", number, 1);
-    setenv("BALLAST_TEST_FAIL_COUNT", COUNT, 1);
-    unlink(COUNT);
     rig_run(o, argv);
-    char *count = rig_read(COUNT, &bytes);
-    long allocations = strtol(count, NULL, 10);
-    free(count);
-    return allocations;
 }
 
-/* Of `count` allocations all at the beginning, some at the end, and a few between. */
-static long next(long n, long count) {
-    long dense = all ? 400 : 40, step = all ? count / 600 : count / 20;
-    return n < dense ? n + 1 : n >= count - 20 * dense ? n + (all ? 1 : 29) : n + 1 + step;
+/* How many allocations there are, and the numbers of those that are worth failing. */
+static long find_ways(long *numbers, long *worth, const char *const *arguments) {
+    outcome o = {0};
+    size_t bytes;
+    setenv("BALLAST_TEST_FAIL_WAYS", WAYS, 1);
+    run(&o, arguments);
+    expect_success(&o);
+    unsetenv("BALLAST_TEST_FAIL_WAYS");
+    char *text = rig_read(WAYS, &bytes), *p;
+    long count = strtol(text, &p, 10);
+    for (*worth = 0; *worth < ROOM && p[0] && p[1]; ++*worth) {
+        numbers[*worth] = strtol(p, &p, 10);
+    }
+    free(text);
+    rig_free(&o);
+    return count;
+}
+
+static void fail_at(outcome *o, long n, const char *const *arguments, const char *writes) {
+    char number[32];
+    snprintf(number, sizeof number, "%ld", n);
+    setenv("BALLAST_TEST_FAIL", number, 1);
+    unlink(writes);
+    run(o, arguments);
+    if (o->code && (o->code != 1 || !strstr(o->err, "out of memory"))) {
+        fail_msg("%s, allocation %ld: code %d\n%s", arguments[0], n, o->code, o->err);
+    }
+    if (o->code) {
+        EXPECT_FAILURE(o, 1, "out of memory");
+    }
+    if (rig_files("") != (access(writes, F_OK) ? 0 : 1)) {
+        fail_msg("%s, allocation %ld: something is left behind", arguments[0], n);
+    }
+    if (o->code && !access(writes, F_OK)) {
+        fail_msg("%s, allocation %ld: %s is there after a failure", arguments[0], n, writes);
+    }
 }
 
 static void fail_each(const char *const *arguments, const char *writes) {
+    static long numbers[ROOM];
     outcome o = {0};
-    long count = run(&o, -1, arguments), tried = 0, lived = 0;
-    expect_success(&o);
-    for (long n = 0; n < count; n = next(n, count), tried++) {
-        unlink(writes);
-        run(&o, n, arguments);
-        if (o.code && (o.code != 1 || !strstr(o.err, "out of memory"))) {
-            fail_msg("%s, allocation %ld of %ld: code %d\n%s", arguments[0], n, count, o.code, o.err);
-        }
-        if (o.code) {
-            EXPECT_FAILURE(&o, 1, "out of memory");
-        }
+    long worth, tried = 0, lived = 0, count = find_ways(numbers, &worth, arguments);
+    for (long i = 0; i < worth; i += all ? 1 : STRIDE, tried++) {
+        fail_at(&o, numbers[i], arguments, writes);
         lived += !o.code;
-        if (rig_files("") != (access(writes, F_OK) ? 0 : 1)) {
-            fail_msg("%s, allocation %ld of %ld: something is left behind", arguments[0], n, count);
-        }
-        if (o.code && !access(writes, F_OK)) {
-            fail_msg("%s, allocation %ld of %ld: %s is there after a failure", arguments[0], n, count,
-                     writes);
-        }
     }
-    print_message("%s: %ld allocations, %ld tried, done without %ld\n", arguments[0], count, tried, lived);
+    print_message("%s: %ld allocations, %ld of them worth failing, %ld tried, done without %ld\n",
+                  arguments[0], count, worth, tried, lived);
     unlink(writes);
     rig_free(&o);
 }

@@ -16,6 +16,15 @@ bool bl_test_failed(void);
 /* Allocations since then. */
 long bl_test_allocations(void);
 
+/* From here on, and until the next call of a function above, the way to each allocation is looked at: the
+ * chain of calls that leads to it. */
+void bl_test_watch(void);
+
+/* Numbers, in order, of the allocations that were watched which can tell something new when they fail: of
+ * each way the first, the second and the last. What lies between them finds the same code in the same state.
+ * Returns how many, at most `room`. */
+long bl_test_ways(long *numbers, long room);
+
 /* Bytes that are taken now, and the most that were at once since this was asked. */
 uint64_t bl_test_taken(void);
 uint64_t bl_test_most_taken(void);
