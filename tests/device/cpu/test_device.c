@@ -16,7 +16,7 @@
 static atomic_bool watching;
 static atomic_size_t largest;
 
-#if !defined(__SANITIZE_ADDRESS__)
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 static void note(size_t bytes) {
     size_t before = atomic_load(&largest);
     while (atomic_load(&watching) && bytes > before &&
