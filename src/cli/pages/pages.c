@@ -270,7 +270,9 @@ static void print_zsh(void) {
 static void print_fish_flag(const struct setting *s) {
     printf("complete -c ballast -n '__fish_seen_subcommand_from");
     for (int c = 0; c < COMMANDS && commands[c].id; c++) {
-        printf(takes(commands[c].id, s) ? " %s" : "", commands[c].name);
+        if (takes(commands[c].id, s)) {
+            printf(" %s", commands[c].name);
+        }
     }
     printf("' -l %s", s->name);
     if (s->letter) {
