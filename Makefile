@@ -4,10 +4,11 @@
 #     make demo           ... and makes a picture with the embedded model
 #     make test           ... and runs every check and test
 #     make check          ... the quick part of that: format, lengths, what documents name
-#     make test-alloc     every allocation fails once: hours
+#     make test-alloc     every allocation fails once, under AddressSanitizer: a quarter of an hour
 #     make test-onednn3   the tests of what calls oneDNN, against oneDNN 3 from PyPI
 #     make test-debian13  the same against Debian 13's oneDNN, on any Debian
 #     make sanitize       the tests once more under AddressSanitizer and UndefinedBehaviorSanitizer
+#     make tsan           those in which threads meet, under ThreadSanitizer
 #     make bench          times networks and pictures of full size (PEER="command" beside another program)
 #     make bench-offload  what each way of placing weights costs
 #     make install        into /usr/local, or PREFIX=/where/else (DESTDIR works too)
@@ -19,7 +20,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 CMAKE_FLAGS ?=
 
-.PHONY: all demo test test-alloc test-onednn3 test-debian13 check sanitize bench bench-offload install uninstall help clean setup setup-tests
+.PHONY: all demo test test-alloc test-onednn3 test-debian13 check sanitize tsan bench bench-offload install uninstall help clean setup setup-tests
 .DEFAULT_GOAL := all
 
 setup:
@@ -44,23 +45,31 @@ demo: $(BUILD)/build.ninja
 
 # Builds everything, checks style limits, runs all tests.
 test: setup-tests all check
-	@ctest --test-dir $(BUILD) --output-on-failure -j 2 -LE hours
+	@ctest --test-dir $(BUILD) --output-on-failure -j 2 -LE long
 
-# Every single allocation of the library's calls and of the command fails once: hours.
-test-alloc: setup-tests all
-	@ctest --test-dir $(BUILD) --output-on-failure -j 2 -L hours
+# Every allocation of the library's calls and of the command that is worth it fails once: support/failing.h.
+test-alloc: setup-tests
+	@$(call configure,$(BUILD)-sanitize,$(SANITIZE))
+	@ninja -C $(BUILD)-sanitize
+	@ctest --test-dir $(BUILD)-sanitize --output-on-failure -j 2 -L long
 
 # What a compiler does not hold: format, length of functions, words that must not be in the tree.
 check: setup-tests
 	@python3 -B tools/check_source.py
+
+# $(call some,FOLDER,TESTS): builds and runs just these tests.
+space = $(subst ,, )
+programs = $(addprefix test_,$(subst .,_,$(subst /,_,$(1))))
+some = ninja -C $(1) $(call programs,$(2)) && \
+    ctest --test-dir $(1) --output-on-failure -j 2 -R '^($(subst $(space),|,$(subst .,\.,$(strip $(2)))))$$'
 
 # In the user's cache: CMake forgets the way to a library that lies in the project.
 ONEDNN3 = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ballast-onednn3
 test-onednn3: setup-tests
 	@tools/onednn3.sh '$(ONEDNN3)'
 	@$(call configure,$(BUILD)-onednn3,'-DDNNL_ROOT=$(ONEDNN3)')
-	@ninja -C $(BUILD)-onednn3
-	@ctest --test-dir $(BUILD)-onednn3 --output-on-failure -j 2 -R '^(device/cpu|model|pipeline\.goldens|cli\.eval|api)'
+	@$(call some,$(BUILD)-onednn3,$(addprefix device/cpu.,batches device ops transformer) model.level_bits model.unet \
+	    api.installed)
 
 # Debian 13's libraries may want a newer C library than this system's: programs start with theirs.
 DEBIAN13 = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ballast-debian13
@@ -71,13 +80,19 @@ DEBIAN13_FLAGS = '-DDNNL_ROOT=$(DEBIAN13)/system/usr' '-DCMAKE_SHARED_LINKER_FLA
 test-debian13: setup-tests
 	@tools/debian13.sh '$(DEBIAN13)'
 	@$(call configure,$(BUILD)-debian13,$(DEBIAN13_FLAGS))
-	@ninja -C $(BUILD)-debian13
-	@ctest --test-dir $(BUILD)-debian13 --output-on-failure -j 2 -R '^(device/cpu|model|pipeline\.(goldens|placement)|cli\.eval)'
+	@$(call some,$(BUILD)-debian13,$(addprefix device/cpu.,batches device ops transformer) \
+	    $(addprefix model.,distilled levels peak prologue text unet vae) pipeline.goldens pipeline.placement)
 
+SANITIZE = -DBALLAST_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo
 sanitize: setup-tests
-	@$(call configure,$(BUILD)-sanitize,-DBALLAST_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo)
+	@$(call configure,$(BUILD)-sanitize,$(SANITIZE))
 	@ninja -C $(BUILD)-sanitize
 	@ctest --test-dir $(BUILD)-sanitize --output-on-failure -j 2 -LE slow
+
+tsan: setup-tests
+	@$(call configure,$(BUILD)-tsan,-DBALLAST_SANITIZE=thread -DCMAKE_BUILD_TYPE=RelWithDebInfo)
+	@export TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.txt; $(call some,$(BUILD)-tsan,$(THREADED))
+THREADED = checkpoint.safetensors device/cpu.batches pipeline.model_hash api.turn
 
 # On made-up weights, which are written once into the cache folder or taken from BENCH_MODELS; see bench/run.py.
 bench bench-offload: $(BUILD)/build.ninja
@@ -103,4 +118,4 @@ help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 clean:
-	@rm -rf $(foreach b,$(BUILD) $(BUILD)-sanitize $(BUILD)-onednn3 $(BUILD)-debian13,$(b) $(b).log)
+	@rm -rf $(foreach b,$(BUILD) $(BUILD)-sanitize $(BUILD)-tsan $(BUILD)-onednn3 $(BUILD)-debian13,$(b) $(b).log)

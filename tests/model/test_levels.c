@@ -6,6 +6,7 @@
 #include "model/autoencoder_kl.h"
 #include "model/unet.h"
 #include "support/again.h"
+#include "support/slow.h"
 
 #define PORTS 8
 
@@ -112,7 +113,7 @@ static const bl_vae_shape shapes[] = {{1, 16, 16}, {2, 6, 5}, {1, 9, 7}};
 static void autoencoders(void **state) {
     (void)state;
     for (int t = 0; t < type_count(); t++) {
-        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        for (size_t i = bl_test_slow() ? 2 : 0; i < sizeof shapes / sizeof *shapes; i++) {
             bl_graph *g = NULL;
             bl_error err = {0};
             char what[64];
@@ -132,7 +133,7 @@ static void unets(void **state) {
                                           {3, 5, 6, 77, true, false, BL_UNET_WHOLE}};
     (void)state;
     for (int t = 0; t < type_count(); t++) {
-        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        for (size_t i = bl_test_slow() ? 2 : 0; i < sizeof sizes / sizeof *sizes; i++) {
             bl_graph *g = NULL;
             bl_error err = {0};
             char what[64];
@@ -169,7 +170,7 @@ int main(int argc, char **argv) {
     int failures = 0;
     if (argc > 1) {
         isa_max = (bl_cpu_isa)atoi(argv[1]);
-    } else {
+    } else if (!bl_test_slow()) {
         failures += bl_test_again("2"); /* AVX2: other kernels of oneDNN */
     }
     return failures + cmocka_run_group_tests(tests, open_device, close_device);

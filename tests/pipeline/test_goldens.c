@@ -5,6 +5,7 @@
 
 #include "image/png.h"
 #include "support/goldens.h"
+#include "support/slow.h"
 
 /* What a generation gave. */
 typedef struct taken {
@@ -228,7 +229,7 @@ static void check_image_to_image(studio *s) {
 static void check_family(const char *family) {
     studio s;
     open_studio(&s, family, BL_SYNTH_SINGLE);
-    for (size_t i = 0; i < sizeof text_cases / sizeof *text_cases; i++) {
+    for (size_t i = 0; i < sizeof text_cases / sizeof *text_cases; i += bl_test_slow() ? 6 : 1) {
         check_text_case(&s, &text_cases[i]);
     }
     check_latent_hires(&s, "bilinear");
@@ -251,6 +252,9 @@ static void test_sd15(void **state) {
 
 static void test_sd21v(void **state) {
     (void)state;
+    if (bl_test_slow()) {
+        skip();
+    }
     check_family("sd21v");
 }
 

@@ -7,8 +7,9 @@
 
 #include <math.h>
 
-#define WHOLE 512 /* a side that one tile covers */
-#define LARGE 640 /* and one that takes two each way */
+#define WHOLE 512 /* a width that one tile covers */
+#define LARGE 640 /* and one that takes two */
+#define HIGH 128
 
 static float value_at(int c, int y, int x) {
     return (float)(c * 31 + y * 7 % 13 - x * 5 % 17) / 16;
@@ -75,9 +76,10 @@ static void test_sides(void **state) {
     assert_int_equal(bl_tiles_smaller(BL_TILES_SMALLEST), 0);
 }
 
-static rig_pictures decoded(rig_studio *s, int side, const char *tiled, const char *budget) {
+static rig_pictures decoded(rig_studio *s, int width, int height, const char *tiled, const char *budget) {
     rig_pictures p = {0};
-    ballast_generate_options o = rig_request(&p, side);
+    ballast_generate_options o = rig_request(&p, width);
+    o.height = height;
     o.steps = 1;
     o.tiled_decode = tiled;
     o.budget = budget;
@@ -97,29 +99,39 @@ static double psnr(const rig_pictures *a, const rig_pictures *b) {
     return 10 * log10(255.0 * 255.0 / (sum / (double)a->bytes + 1e-9));
 }
 
+/* Tiles against the whole. */
+static void check_near(const rig_pictures *tiles, const rig_pictures *whole) {
+    double near = psnr(tiles, whole);
+    if (!(near > 25 && near < 90)) {
+        fail_msg("tiles against the whole: %.1f dB", near);
+    }
+}
+
 static void test_pictures(void **state) {
     rig_studio s;
     char checkpoint[BL_TEST_PATH];
     (void)state;
     bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
     rig_open(&s, checkpoint, "f32", "");
-    rig_pictures off = decoded(&s, WHOLE, "off", NULL), on = decoded(&s, WHOLE, "on", NULL);
+    rig_pictures off = decoded(&s, WHOLE, HIGH, "off", NULL), on = decoded(&s, WHOLE, HIGH, "on", NULL);
     rig_same(&on, &off, "one tile");
     rig_release(&off);
     rig_release(&on);
 
-    off = decoded(&s, LARGE, "off", NULL);
-    on = decoded(&s, LARGE, "on", NULL);
-    rig_pictures ample = decoded(&s, LARGE, "auto", NULL);
+    off = decoded(&s, LARGE, HIGH, "off", NULL);
+    on = decoded(&s, LARGE, HIGH, "on", NULL);
+    rig_pictures ample = decoded(&s, LARGE, HIGH, "auto", NULL);
     rig_same(&ample, &off, "auto, with room");
-    double near = psnr(&on, &off);
-    if (!(near > 25 && near < 90)) {
-        fail_msg("tiles against the whole: %.1f dB", near);
-    }
+    check_near(&on, &off);
+    rig_pictures upright = decoded(&s, HIGH, LARGE, "off", NULL), cut = decoded(&s, HIGH, LARGE, "on", NULL);
+    check_near(&cut, &upright);
+    rig_release(&upright);
+    rig_release(&cut);
 
     rig_pictures p = {0};
     ballast_error err = {0};
     ballast_generate_options o = rig_request(&p, LARGE);
+    o.height = HIGH;
     o.steps = 1;
     uint64_t whole = rig_planned(&s, &o, "min_budget_bytes");
     o.tiled_decode = "on";
@@ -138,10 +150,10 @@ static void test_pictures(void **state) {
     o.budget = below.text;
     assert_int_equal(ballast_generate(NULL, s.model, &o, &err), BALLAST_E_BUDGET);
     assert_int_equal(p.count, 0);
-    rig_pictures small = decoded(&s, LARGE, "auto", little.text);
+    rig_pictures small = decoded(&s, LARGE, HIGH, "auto", little.text);
     rig_same(&small, &on, "auto, without room");
     rig_release(&small);
-    small = decoded(&s, LARGE, "auto", least.text);
+    small = decoded(&s, LARGE, HIGH, "auto", least.text);
     rig_same(&small, &off, "auto, with just enough room");
     rig_release(&small);
     o.tiled_decode = "sometimes";

@@ -2,6 +2,7 @@
 #include "random.h"
 
 #include "residency/bound/bound.h"
+#include "support/slow.h"
 
 static const double likelihoods[] = {0.6, 0.3, 0.1};
 
@@ -90,7 +91,7 @@ static double next_seconds(bl_problem *p, uint64_t *moved_bytes) {
 static void two_models_in_turn(void **state) {
     (void)state;
     static const int passes[] = {4, 30};
-    for (size_t i = 0; i < 2 * MACHINES; i++) {
+    for (size_t i = 0; i < 2 * MACHINES; i += bl_test_slow() ? MACHINES : 1) {
         bl_sim_card card = machine(i / 2);
         bl_problem *p = models(&card, 2, 0, passes[i % 2], true, NULL), *round;
         p->budget_bytes = budget_for(p, 1.5);
@@ -135,7 +136,7 @@ static void two_models_in_turn(void **state) {
 static void habits_are_worth_knowing(void **state) {
     (void)state;
     static const double times[] = {1.2, 2.2};
-    for (size_t i = 0; i < 2 * MACHINES; i++) {
+    for (size_t i = 0; i < 2 * MACHINES; i += bl_test_slow() ? MACHINES : 1) {
         bl_sim_card card = machine(i % MACHINES);
         double seconds[2] = {0, 0};
         uint64_t moved[2] = {0, 0};

@@ -3,6 +3,7 @@
 #include "random.h"
 
 #include "residency/bound/bound.h"
+#include "support/slow.h"
 
 static bl_offload_settings automatic(void) {
     return bl_offload_defaults();
@@ -39,7 +40,7 @@ static void random_problems_come_near_the_bound(void **state) {
     for (int async = 0; async < 2; async++) {
         random_state r = {.s = 2024};
         gaps g = {0};
-        for (int i = 0; i < 250; i++) {
+        for (int i = 0; i < (bl_test_slow() ? 25 : 250); i++) {
             bl_problem *p = random_problem(&r, async);
             bl_offload_settings s = automatic();
             bl_plan *plan = steady_plan(p, &s);
@@ -50,7 +51,7 @@ static void random_problems_come_near_the_bound(void **state) {
             bl_problem_free(&p);
         }
         print_gaps(async ? "random, copies beside compute" : "random, copies share the cores", &g);
-        assert_true(g.sum / g.count <= 0.01);
+        assert_true(bl_test_slow() || g.sum / g.count <= 0.01); /* few say nothing about the average */
         assert_true(g.above_tenth <= async);
         assert_true(g.worst <= (async ? 0.15 : 0.1));
     }
@@ -91,7 +92,7 @@ static void real_models_come_near_the_bound(void **state) {
     (void)state;
     static const char *const models[] = {"sd15", "sdxl"};
     for (size_t k = 0; k < MACHINES; k++) {
-        for (size_t i = 0; i < 2; i++) {
+        for (size_t i = bl_test_slow() ? k % 2 : 0; i < 2; i += bl_test_slow() ? 2 : 1) {
             bl_problem *p = model_on(models[i], k);
             uint64_t all = bl_problem_working_set(p), low = low_budget(p);
             gaps g = {0};
@@ -199,7 +200,7 @@ static void earlier_regions_do_not_bind(void **state) {
 static void planning_is_never_worse(void **state) {
     (void)state;
     random_state r = {.s = 7};
-    for (int i = 0; i < 120; i++) {
+    for (int i = 0; i < (bl_test_slow() ? 12 : 120); i++) {
         bl_problem *p = random_problem(&r, i % 2);
         bl_offload_settings s = automatic();
         bl_plan *plan, *other;
