@@ -164,6 +164,11 @@ BALLAST_API int ballast_model_close(ballast_model **model);
  * next picture. When no model holds anything the memory goes back to the system. */
 BALLAST_API int ballast_model_release(ballast_model *model, ballast_error *err);
 
+/* Where the model's weights lie now, as JSON (docs/report.md, "Residency"): each module, block by block. From
+ * a callback of a call on its context, too: it is as things stand between two blocks then. Free with
+ * ballast_string_free. */
+BALLAST_API int ballast_model_residency(char **json, ballast_model *model, ballast_error *err);
+
 /* Stops the call that is at work on this model now; from any thread, callbacks and signal handlers included.
  * 1: there is one, and it returns BALLAST_E_CANCELLED as soon as it looks, many times a second while it
  * computes; it may still succeed if it was as good as done. 0: there is none; a call that begins later is not

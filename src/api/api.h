@@ -101,6 +101,9 @@ typedef struct bl_turn {
     int threads_before; /* of the calling thread's loops: they are its own again afterwards */
 } bl_turn;
 
+/* Whether the calling thread's own call is at work: it stands still while a callback looks around. */
+bool bl_turn_is_ours(const ballast_context *context);
+
 /* Takes the context for the calling thread; `model`, of this context or NULL: what ballast_cancel can stop.
  * BL_E_BUSY when another call has it, BL_E_ARGUMENT after a fork; `what` is the function for the message. */
 int bl_turn_begin(bl_turn *turn, ballast_context *context, ballast_model *model, const char *what,

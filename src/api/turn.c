@@ -8,6 +8,10 @@
 /* Its address is another one in each thread. */
 static _Thread_local char this_thread;
 
+bool bl_turn_is_ours(const ballast_context *context) {
+    return context->process == getpid() && atomic_load(&context->worker) == &this_thread;
+}
+
 int bl_turn_begin(bl_turn *turn, ballast_context *context, ballast_model *model, const char *what,
                   bl_error *err) {
     const void *worker = NULL;

@@ -115,6 +115,8 @@ static void free_all(int out) {
     ROW(ballast_model_open, context, -1, MODEL, ballast_model_open(&model, NULL, &model_options, err))       \
     ROW(ballast_model_open, options, -1, MODEL, ballast_model_open(&model, shop.context, NULL, err))         \
     ROW(ballast_model_close, model, 0, 0, ballast_model_close(NULL))                                         \
+    ROW(ballast_model_residency, json, -1, 0, ballast_model_residency(NULL, shop.model, err))                \
+    ROW(ballast_model_residency, model, -1, TEXT, ballast_model_residency(&text, NULL, err))                 \
     ROW(ballast_model_release, model, -1, 0, ballast_model_release(NULL, err))                               \
     ROW(ballast_cancel, model, 0, 0, ballast_cancel(NULL))                                                   \
     ROW(ballast_model_inspect, json, -1, 0, ballast_model_inspect(NULL, shop.model, 0, 0, err))              \

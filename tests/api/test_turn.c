@@ -257,6 +257,9 @@ static void test_two_threads(void **state) {
     sem_wait(&m.begun);
     assert_int_equal(ballast_generate(NULL, m.s.model, &o, &err), BALLAST_E_BUSY);
     EXPECT_SAYS(&err, "ballast_generate", "another thread", "one at a time");
+    char *text;
+    assert_int_equal(ballast_model_residency(&text, m.s.model, &err), BALLAST_E_BUSY);
+    assert_null(text);
     assert_int_equal(ballast_model_close(&m.s.model), BALLAST_E_BUSY);
     expect_contains(m.s.log, "another thread");
     sem_post(&m.go_on);

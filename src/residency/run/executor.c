@@ -100,6 +100,19 @@ bool bl_executor_holds(const bl_executor *e, int id) {
     return x && bl_tenant_holds(x);
 }
 
+bool bl_executor_places(const uint64_t **at, const uint64_t **stored, const bl_executor *e, int id) {
+    const bl_tenant *x = bl_tenants_find(&e->tenants, id);
+    if (x) {
+        *at = x->at;
+        *stored = x->stored;
+    }
+    return x;
+}
+
+uint64_t bl_executor_region_bytes(const bl_executor *e) {
+    return e->region_bytes;
+}
+
 void bl_executor_watch(bl_executor *e, int (*cancel)(void *payload), void *payload) {
     e->cancel = cancel;
     e->payload = payload;

@@ -37,6 +37,12 @@ void bl_executor_remove(bl_executor *e, int id);
 /* Whether any block of it is on the device. */
 bool bl_executor_holds(const bl_executor *e, int id);
 
+/* Offsets of its blocks in the region and in the host store, BL_NOWHERE where they are not. At any time, also
+ * while a generation is under way. Borrowed until the next call; false: the number is free. */
+bool bl_executor_places(const uint64_t **at, const uint64_t **stored, const bl_executor *e, int id);
+/* Bytes of the open region; 0: none is open. */
+uint64_t bl_executor_region_bytes(const bl_executor *e);
+
 /* What is asked between blocks from now on; non-zero stops with BL_E_CANCELLED. NULL: nothing. */
 void bl_executor_watch(bl_executor *e, int (*cancel)(void *payload), void *payload);
 

@@ -125,6 +125,16 @@ void bl_memory_remove(bl_memory *m, int id) {
     m->modules[id] = (known){0};
 }
 
+bool bl_memory_look(bl_memory_places *out, const bl_memory *m, int id) {
+    if (id < 0 || id >= m->module_count || !m->modules[id].blocks) {
+        return false;
+    }
+    const known *k = &m->modules[id];
+    *out = (bl_memory_places){
+        .name = k->name, .dtype = k->dtype, .blocks = k->blocks, .block_count = k->block_count};
+    return bl_executor_places(&out->at, &out->stored, m->executor, id);
+}
+
 static int add_module(bl_problem *p, bl_memory *m, int id, bl_error *err) {
     const known *k = &m->modules[id];
     int number, result = bl_problem_add_module(&number, p, k->name, k->dtype, k->blocks, k->block_count, err);

@@ -40,6 +40,17 @@ void bl_memory_release(bl_memory *m, int id);
 /* The same, and forgets the module. */
 void bl_memory_remove(bl_memory *m, int id);
 
+/* What was added under a number, and where its blocks lie now; also while a generation is under way. */
+typedef struct bl_memory_places {
+    const char *name, *dtype;
+    const bl_problem_block *blocks; /* [block_count] */
+    const uint64_t *at, *stored;    /* [block_count] offsets, or BL_NOWHERE */
+    int block_count;
+} bl_memory_places;
+
+/* Borrowed until the next call; false: the number is free. */
+bool bl_memory_look(bl_memory_places *out, const bl_memory *m, int id);
+
 /* A new problem with these modules ([count] numbers, in this order) and all others that have something on the
  * device, behind them; with what lies where, the device's memory and its copy rates. Phases and the budget
  * are the caller's to add. Caller owns *out. */
