@@ -73,12 +73,20 @@ static int fill(struct server_options *o, const struct settings *s) {
                                  .offload = setting_text(s, S_OFFLOAD),
                                  .budget = setting_text(s, S_BUDGET),
                                  .reserve = setting_text(s, S_RESERVE),
+                                 .device = setting_text(s, S_DEVICE),
+                                 .host_budget = setting_text(s, S_HOST_BUDGET),
+                                 .fair = !strcmp(setting_text(s, S_ORDER), "fair"),
+                                 .idle_seconds = (int)(setting_number(s, S_IDLE_RELEASE) * 60),
                                  .most_pixels = (int64_t)setting_number(s, S_MAX_PIXELS),
                                  .most_steps = setting_int(s, S_MAX_STEPS),
                                  .most_pictures = setting_int(s, S_MAX_IMAGES),
                                  .most_waiting = setting_int(s, S_MAX_QUEUE),
                                  .keepalive_seconds = setting_int(s, S_KEEPALIVE),
                                  .log = setting_on(s, S_QUIET) ? log_nothing : log_line};
+    if (strcmp(setting_text(s, S_ORDER), "fair") != 0 && strcmp(setting_text(s, S_ORDER), "arrival") != 0) {
+        return complain_of(s, S_ORDER, "\"%s\" is none; there are fair and arrival",
+                           setting_text(s, S_ORDER));
+    }
     if (!parse_size(setting_text(s, S_MAX_BODY), &o->most_body)) {
         return complain_of(s, S_MAX_BODY, "\"%s\" is no size; write 48M", setting_text(s, S_MAX_BODY));
     }

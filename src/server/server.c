@@ -46,6 +46,10 @@ static struct jobs_options jobs_part(const struct server_options *o) {
                                  .offload = o->offload,
                                  .budget = o->budget,
                                  .reserve = o->reserve,
+                                 .device = o->device,
+                                 .host_budget = o->host_budget,
+                                 .fair = o->fair,
+                                 .idle_seconds = o->idle_seconds,
                                  .most_waiting = o->most_waiting,
                                  .retain_bytes = o->retain,
                                  .log = o->log};

@@ -20,7 +20,9 @@ struct server_options {
     bool insecure;                /* others may reach it though there are neither */
     /* Computing, as in ballast.h; NULL: the default. */
     int threads;
-    const char *isa, *dtype, *vae_dtype, *offload, *budget, *reserve;
+    const char *isa, *dtype, *vae_dtype, *offload, *budget, *reserve, *device, *host_budget;
+    bool fair;
+    int idle_seconds;
     /* Limits. */
     int64_t most_body, most_pixels, retain; /* bytes, pixels, bytes */
     int most_steps, most_pictures, most_waiting;

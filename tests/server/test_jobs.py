@@ -1,6 +1,7 @@
 """The queue and the history of /ballast/v1, and what a killed server has kept."""
 import os
 import random
+import resource
 import time
 import unittest
 
@@ -90,6 +91,41 @@ class Full(Case):
         self.assertGreater(int(r.headers["Retry-After"]), 0)
         for job in [long] + waiting:
             self.server.ask("DELETE", V1 + "jobs/" + job)
+
+
+class Room(Case):
+    flags = ("--retain", "60K")
+
+    def test_the_oldest_pictures_go(self):
+        jobs = [self.server.add(seed=i) for i in range(9)]
+        for job in jobs:
+            self.server.until(job)
+        time.sleep(0.2)
+        items = self.server.get(V1 + "history?limit=1000").json["items"]
+        kept = {i["job"] for i in items}
+        self.assertIn(jobs[-1], kept)
+        self.assertNotIn(jobs[0], kept)
+        self.assertLessEqual(sum(i["bytes"] for i in items), 60 << 10)
+        files = os.listdir(self.server.data + "/pictures")
+        self.assertEqual({f.split("-")[0] for f in files}, kept)
+
+    def test_a_full_disk(self):
+        """Files may not grow for a while, as on a disk that is full."""
+        pid = self.server.process.pid
+        self.server.until(self.server.add())
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (2048, hard))
+        try:
+            r = self.server.post("/sdapi/v1/txt2img", SMALL, timeout=20)
+            self.assertIn(r.status, (500, 507), r.data[:300])
+            self.assertTrue(r.json["detail"])
+            r = self.server.post(V1 + "jobs", SMALL)
+            self.assertIn(r.status, (500, 507), r.data[:300])
+            self.assertEqual(self.server.get(V1 + "history").status, 200)
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+        self.assertEqual(self.server.until(self.server.add())["state"], "done")
+        self.assertFalse([f for f in os.listdir(self.server.data + "/pictures") if not f.endswith(".png")])
 
 
 class Killed(unittest.TestCase):

@@ -57,8 +57,8 @@ struct keeper {
     /* The request of a job as it was added; *init (freed by the caller) NULL: none. */
     int (*request)(void *self, const char *id, json_t **request, char **init, size_t *init_bytes,
                    struct problem *p);
-    /* What is to be done after a start, in order: an array of {id, place, priority}. What was running is
-     * queued again.
+    /* What is to be done after a start, in order: an array of {id, place, priority, created, request}. What
+     * was running is queued again.
      */
     int (*waiting)(void *self, json_t **list, struct problem *p);
     /* Views. *out becomes a new value. 404: no such job. */

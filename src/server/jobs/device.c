@@ -24,6 +24,7 @@ int device_open(struct jobs *j, struct problem *p) {
     ballast_context_options_init(&o, sizeof o);
     o.threads = j->options.threads;
     o.isa = j->options.isa;
+    o.device = j->options.device ? j->options.device : o.device;
     o.log = on_log;
     o.log_payload = j;
     if (ballast_context_open(&j->context, &o, &err)) {
@@ -33,6 +34,7 @@ int device_open(struct jobs *j, struct problem *p) {
     place.offload = j->options.offload;
     place.budget = j->options.budget;
     place.reserve = j->options.reserve;
+    place.host_budget = j->options.host_budget;
     if (ballast_context_place(j->context, &place, &err)) {
         return problem_set(p, 400, NULL, "%s", err.message);
     }

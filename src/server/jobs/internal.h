@@ -14,6 +14,8 @@ struct model_entry {
     char *name;  /* the title without suffix, '_' for '/' */
     char *path;
     bool folder;
+    char family[32]; /* "" where it was not found out */
+    char sha256[65]; /* "" until it is known */
 };
 
 struct catalogue {
@@ -31,8 +33,21 @@ struct open_model {
 
 struct waiting {
     char id[JOB_ID];
-    double place;
+    double place, created;
     int priority;
+    int passed;     /* how many jobs that came later were taken before it */
+    uint64_t model; /* a digest of model and VAE */
+};
+#define MOST_PASSED 4
+#define MOST_PATIENCE 60.0 /* seconds that a job may have waited and still be passed over */
+
+#define MOST_UPCOMING 3 /* jobs of the queue that a plan takes in */
+
+struct upcoming {
+    struct picture_request requests[MOST_UPCOMING];
+    ballast_generate_options options[MOST_UPCOMING];
+    ballast_expected expected[MOST_UPCOMING];
+    int count;
 };
 
 struct message {
@@ -56,6 +71,8 @@ struct jobs {
     bool unload; /* asked of the worker */
     int unload_result;
     double next_place;
+    uint64_t last_model; /* of the job that was taken last; 0: none */
+    char note[96];       /* on the order of the job in work */
 
     struct progress now;
     uint8_t *preview; /* [preview_height, preview_width, 3], or NULL */
@@ -64,8 +81,12 @@ struct jobs {
     char *preview_png; /* of preview_png_version */
     size_t preview_png_bytes;
     uint64_t preview_png_version;
-    atomic_int want_end; /* the job in work: enum want_end */
-    json_t *warnings;    /* of the job in work; the worker's alone */
+    pthread_mutex_t hash_lock; /* of who starts and ends that thread */
+    pthread_t hasher;
+    bool hashes, hashed_enough; /* it runs; it is not started any more */
+    atomic_bool no_hash;        /* it is to end */
+    atomic_int want_end;        /* the job in work: enum want_end */
+    json_t *warnings;           /* of the job in work; the worker's alone */
 
     struct catalogue catalogue;
 
@@ -74,6 +95,7 @@ struct jobs {
     ballast_context *context;
     struct open_model open[MOST_OPEN];
     int open_count;
+    bool released; /* nothing was done since its memory was given back */
     uint64_t jobs_done;
 
     /* Events on their way to the listener. */
@@ -108,6 +130,11 @@ int jobs_find_model(void *self, const char *name, char **title, struct problem *
 /* Copies the path of a title; NULL: there is none, or no memory. */
 char *catalogue_path(struct jobs *j, const char *title, bool vae);
 
+/* ---- hashes.c: SHA-256 of the checkpoints, in a thread of its own, kept */
+
+void hashes_start(struct jobs *j); /* or anew */
+void hashes_stop(struct jobs *j);  /* for good */
+
 /* ---- queue.c */
 
 void jobs_fill_service(struct jobs *j, struct service *s);
@@ -120,6 +147,13 @@ void device_close(struct jobs *j);
 /* The model of a title, opened if need be. */
 int device_model(struct jobs *j, ballast_model **out, const char *title, const char *vae, struct problem *p);
 int device_unload(struct jobs *j);
+
+/* ---- next.c */
+
+void fill_options(ballast_generate_options *o, const struct picture_request *r);
+/* The worker's thread alone. The texts belong to *up. */
+void next_gather(struct jobs *j, struct upcoming *up);
+void next_free(struct upcoming *up);
 
 /* ---- worker.c */
 

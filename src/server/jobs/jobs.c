@@ -10,10 +10,10 @@ static void log_nothing(const char *line) {
 
 /* Copies of the texts: the caller's may go. */
 static bool copy_options(struct jobs_options *own, const struct jobs_options *o) {
-    const char *const *from[] = {&o->models,  &o->isa,    &o->dtype,  &o->vae_dtype,
-                                 &o->offload, &o->budget, &o->reserve};
-    const char **to[] = {&own->models,  &own->isa,    &own->dtype,  &own->vae_dtype,
-                         &own->offload, &own->budget, &own->reserve};
+    const char *const *from[] = {&o->models, &o->isa,     &o->dtype,  &o->vae_dtype,  &o->offload,
+                                 &o->budget, &o->reserve, &o->device, &o->host_budget};
+    const char **to[] = {&own->models, &own->isa,     &own->dtype,  &own->vae_dtype,  &own->offload,
+                         &own->budget, &own->reserve, &own->device, &own->host_budget};
     bool good = true;
     *own = *o;
     own->log = o->log ? o->log : log_nothing;
@@ -32,6 +32,7 @@ int jobs_open(struct jobs **out, const struct jobs_options *options, const struc
         return problem_set(p, 500, NULL, "out of memory");
     }
     pthread_mutex_init(&j->lock, NULL);
+    pthread_mutex_init(&j->hash_lock, NULL);
     pthread_mutex_init(&j->tell_lock, NULL);
     pthread_cond_init(&j->wake, NULL);
     pthread_cond_init(&j->idle, NULL);
@@ -67,6 +68,7 @@ int jobs_start(struct jobs *j, struct problem *p) {
         j->started = false;
         return problem_set(p, 500, NULL, "no thread could be started");
     }
+    hashes_start(j);
     return 0;
 }
 
@@ -90,6 +92,7 @@ void jobs_stop(struct jobs *j, double grace_seconds) {
     if (runs) {
         pthread_join(j->worker, NULL);
     }
+    hashes_stop(j);
     tell_stop(j);
 }
 
@@ -108,12 +111,14 @@ void jobs_close(struct jobs **jobs) {
         free(j->queue);
         free(j->preview);
         free(j->preview_png);
-        const char *texts[] = {j->options.models,  j->options.isa,    j->options.dtype,  j->options.vae_dtype,
-                               j->options.offload, j->options.budget, j->options.reserve};
+        const char *texts[] = {j->options.models,    j->options.isa,     j->options.dtype,
+                               j->options.vae_dtype, j->options.offload, j->options.budget,
+                               j->options.reserve,   j->options.device,  j->options.host_budget};
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
             free((void *)texts[i]);
         }
         pthread_mutex_destroy(&j->lock);
+        pthread_mutex_destroy(&j->hash_lock);
         pthread_mutex_destroy(&j->tell_lock);
         pthread_cond_destroy(&j->wake);
         pthread_cond_destroy(&j->idle);

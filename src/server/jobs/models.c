@@ -38,7 +38,8 @@ static void add(struct model_entry **list, int *count, const char *path, const c
         return;
     }
     *list = grown;
-    struct model_entry e = {strdup(title), strdup(title), strdup(path), folder};
+    struct model_entry e = {
+        .title = strdup(title), .name = strdup(title), .path = strdup(path), .folder = folder};
     if (!e.title || !e.name || !e.path) {
         free(e.title);
         free(e.name);
@@ -55,13 +56,21 @@ static void add(struct model_entry **list, int *count, const char *path, const c
 }
 
 /* A VAE or adapter among checkpoints is told apart by trying: its headers do not make a model. */
-static bool opens(ballast_context *context, const char *path, char *why, size_t size) {
+static bool opens(ballast_context *context, const char *path, char family[32], char *why, size_t size) {
     ballast_model *model = NULL;
     ballast_model_options o;
     ballast_error err = {0};
     ballast_model_options_init(&o, sizeof o);
     o.path = path;
     int code = ballast_model_open(&model, context, &o, &err);
+    char *json = NULL;
+    if (!code && !ballast_model_inspect(&json, model, 0, 0, NULL)) {
+        json_t *report = json_loads(json, 0, NULL);
+        const char *name = json_string_value(json_object_get(report, "architecture"));
+        snprintf(family, 32, "%s", name ? name : "");
+        json_decref(report);
+    }
+    ballast_string_free(&json);
     ballast_model_close(&model);
     snprintf(why, size, "%s", err.message);
     return !code;
@@ -75,9 +84,9 @@ struct search {
 };
 
 static void found(struct search *s, const char *path, const char *title, bool folder) {
-    char why[1024], line[1200];
+    char why[1024], line[1200], family[32] = "";
     bool vae = ends(title, ".vae" SUFFIX);
-    if (!vae && s->context && !opens(s->context, path, why, sizeof why)) {
+    if (!vae && s->context && !opens(s->context, path, family, why, sizeof why)) {
         vae = strcasestr(title, "vae") != NULL;
         if (!vae) {
             snprintf(line, sizeof line, "not listed: %s", why);
@@ -88,7 +97,11 @@ static void found(struct search *s, const char *path, const char *title, bool fo
     if (vae) {
         add(&s->out->vaes, &s->out->vae_count, path, title, folder);
     } else {
+        int before = s->out->model_count;
         add(&s->out->models, &s->out->model_count, path, title, folder);
+        if (s->out->model_count > before) {
+            memcpy(s->out->models[before].family, family, sizeof family);
+        }
     }
 }
 
@@ -170,9 +183,12 @@ static json_t *list_of(const struct model_entry *entries, int count) {
     json_t *list = json_array();
     for (int i = 0; i < count; i++) {
         const struct model_entry *e = &entries[i];
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:n, s:n, s:s, s:n}", "title", e->title, "model_name",
-                                        e->name, "hash", "sha256", "filename", e->path, "config"));
+        char hash[11] = "";
+        memcpy(hash, e->sha256, 10);
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:n, s:s, s:o, s:o}", "title", e->title,
+                                              "model_name", e->name, "filename", e->path, "config", "family",
+                                              e->family, "hash", *hash ? json_string(hash) : json_null(),
+                                              "sha256", *hash ? json_string(e->sha256) : json_null()));
     }
     return list;
 }

@@ -17,8 +17,22 @@ static void make_id(char id[JOB_ID]) {
     snprintf(id, JOB_ID, "%011llx%08x", (unsigned long long)(clock_now() * 1000), random);
 }
 
+/* FNV-1a: jobs that need the same weights have the same. */
+static uint64_t model_of(const json_t *request) {
+    const char *texts[] = {json_string_value(json_object_get(request, "model")),
+                           json_string_value(json_object_get(request, "vae"))};
+    uint64_t hash = 0xcbf29ce484222325;
+    for (int i = 0; i < 2; i++) {
+        for (const char *c = texts[i] ? texts[i] : "\n"; *c; c++) {
+            hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
+        }
+    }
+    return hash ? hash : 1;
+}
+
 /* Puts a job where its priority and place belong. Locked. */
-static bool enqueue(struct jobs *j, const char *id, double place, int priority) {
+static bool enqueue(struct jobs *j, const char *id, double place, int priority, double created,
+                    const json_t *request) {
     if (j->queue_count == j->queue_room) {
         int room = j->queue_room ? 2 * j->queue_room : 64;
         struct waiting *grown = realloc(j->queue, (size_t)room * sizeof *grown);
@@ -34,7 +48,8 @@ static bool enqueue(struct jobs *j, const char *id, double place, int priority) 
         at--;
     }
     memmove(j->queue + at + 1, j->queue + at, (size_t)(j->queue_count - at) * sizeof *j->queue);
-    j->queue[at] = (struct waiting){.place = place, .priority = priority};
+    j->queue[at] = (struct waiting){
+        .place = place, .priority = priority, .created = created, .model = model_of(request)};
     snprintf(j->queue[at].id, JOB_ID, "%s", id);
     j->queue_count++;
     j->next_place = place >= j->next_place ? place + 1 : j->next_place;
@@ -90,7 +105,7 @@ static int jobs_submit(void *self, const struct submission *s, char id[JOB_ID], 
     int status = request ? check_room(j, p) : problem_set(p, 503, NULL, "out of memory");
     row.place = j->next_place;
     status = status ? status : j->keeper.add(j->keeper.self, &row, p);
-    if (!status && !enqueue(j, row.id, row.place, row.priority)) {
+    if (!status && !enqueue(j, row.id, row.place, row.priority, row.created, object)) {
         status = problem_set(p, 503, NULL, "out of memory");
     }
     if (!status) {
@@ -292,6 +307,7 @@ static int jobs_picture(void *self, const char *id, int index, char **png, size_
 
 static void jobs_refresh(void *self) {
     catalogue_refresh(self);
+    hashes_start(self);
 }
 
 static int jobs_unload(void *self, struct problem *p) {
@@ -358,7 +374,8 @@ int jobs_load_queue(struct jobs *j, struct problem *p) {
     json_array_foreach(list, i, item) {
         if (!enqueue(j, json_string_value(json_object_get(item, "id")),
                      json_number_value(json_object_get(item, "place")),
-                     (int)json_integer_value(json_object_get(item, "priority")))) {
+                     (int)json_integer_value(json_object_get(item, "priority")),
+                     json_number_value(json_object_get(item, "created")), json_object_get(item, "request"))) {
             status = problem_set(p, 503, NULL, "out of memory");
         }
     }

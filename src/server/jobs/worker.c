@@ -2,6 +2,7 @@
  * of it. */
 #include "server/jobs/internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,36 +97,21 @@ static int on_image(void *payload, const ballast_image *image) {
     return status;
 }
 
-static void fill_options(ballast_generate_options *o, const struct work *w) {
-    const struct picture_request *r = &w->request;
-    ballast_generate_options_init(o, sizeof *o);
-    o->prompt = r->prompt ? r->prompt : "";
-    o->negative_prompt = r->negative_prompt ? r->negative_prompt : "";
-    o->width = r->width;
-    o->height = r->height;
-    o->steps = r->steps;
-    o->sampler = r->sampler ? r->sampler : o->sampler;
-    o->schedule = r->schedule;
-    o->cfg = r->cfg;
-    o->cfg_rescale = r->cfg_rescale;
-    o->eta = r->eta;
-    o->seed = r->seed;
-    o->batch = r->batch;
-    o->count = r->count;
-    o->clip_skip = r->clip_skip;
-    o->rng = r->rng ? r->rng : o->rng;
-    o->variation_seed = r->variation_seed;
-    o->variation_strength = r->variation_strength;
-    o->strength = r->strength;
-    o->hires_scale = r->hires_scale;
-    o->hires_steps = r->hires_steps;
-    o->hires_strength = r->hires_strength;
-    o->hires_upscaler = r->hires_upscaler ? r->hires_upscaler : o->hires_upscaler;
-    o->tiled_decode = r->tiled_decode ? r->tiled_decode : o->tiled_decode;
-    o->progress = on_progress;
-    o->image = on_image;
-    o->preview = on_preview;
-    o->payload = (void *)w;
+/* With what the queue says of the next jobs. If one of those cannot be planned, that is its own trouble. */
+static int generate(struct work *w, char **report, ballast_model *model, ballast_generate_options *o,
+                    ballast_error *err) {
+    struct upcoming up;
+    next_gather(w->j, &up);
+    o->next = up.count ? up.expected : NULL;
+    o->next_count = (size_t)up.count;
+    int code = ballast_generate(report, model, o, err);
+    if (code && code != BALLAST_E_CANCELLED && up.count && !w->kept && !w->problem.status) {
+        o->next = NULL;
+        o->next_count = 0;
+        code = ballast_generate(report, model, o, err);
+    }
+    next_free(&up);
+    return code;
 }
 
 /* 0, or a status and *p. */
@@ -146,7 +132,11 @@ static int compute(struct work *w, char **report, struct problem *p) {
     }
     status = status ? status : device_model(j, &model, w->request.model, w->request.vae, p);
     if (!status) {
-        fill_options(&o, w);
+        fill_options(&o, &w->request);
+        o.progress = on_progress;
+        o.image = on_image;
+        o.preview = on_preview;
+        o.payload = w;
         w->hires = o.hires_scale > 0;
     }
     if (!status && init) {
@@ -156,7 +146,7 @@ static int compute(struct work *w, char **report, struct problem *p) {
     }
     free(init);
     if (!status) {
-        int code = ballast_generate(report, model, &o, &err);
+        int code = generate(w, report, model, &o, &err);
         if (w->problem.status) {
             *p = w->problem;
             status = p->status;
@@ -214,6 +204,9 @@ static void run(struct jobs *j, const char *id) {
     if (!j->keeper.job(j->keeper.self, id, &view, &p)) {
         json_t *before = json_object_get(view, "warnings");
         j->warnings = json_is_array(before) ? json_copy(before) : json_array();
+        if (j->note[0]) {
+            json_array_append_new(j->warnings, json_string(j->note));
+        }
     }
     json_decref(view);
     int status = j->keeper.start(j->keeper.self, id, clock_now(), &p);
@@ -227,13 +220,58 @@ static void run(struct jobs *j, const char *id) {
     j->jobs_done++;
 }
 
-/* Takes the first job. Locked. */
+/* Which of those that wait comes next: the first, or one of the next few that needs what is loaded, as long
+ * as nobody is passed over too often or waits too long. Locked. */
+static int choose(struct jobs *j) {
+    struct waiting *first = &j->queue[0];
+    j->note[0] = 0;
+    if (!j->options.fair || !j->last_model || first->model == j->last_model || first->passed >= MOST_PASSED ||
+        clock_now() - first->created > MOST_PATIENCE) {
+        return 0;
+    }
+    for (int i = 1; i < j->queue_count && i <= MOST_PASSED; i++) {
+        if (j->queue[i].priority != first->priority || j->queue[i].passed >= MOST_PASSED) {
+            return 0;
+        }
+        if (j->queue[i].model == j->last_model) {
+            for (int k = 0; k < i; k++) {
+                j->queue[k].passed++;
+            }
+            snprintf(j->note, sizeof j->note, "order: taken %d before its turn, because its model was loaded",
+                     i);
+            return i;
+        }
+    }
+    return 0;
+}
+
+/* Takes the next job. Locked. */
 static void take(struct jobs *j, char id[JOB_ID]) {
-    memcpy(id, j->queue[0].id, JOB_ID);
-    memmove(j->queue, j->queue + 1, (size_t)--j->queue_count * sizeof *j->queue);
+    int at = choose(j);
+    memcpy(id, j->queue[at].id, JOB_ID);
+    j->last_model = j->queue[at].model;
+    memmove(j->queue + at, j->queue + at + 1, (size_t)(--j->queue_count - at) * sizeof *j->queue);
     j->now = (struct progress){.started = clock_now(), .images = 1};
     memcpy(j->now.job, id, JOB_ID);
     atomic_store(&j->want_end, GO_ON);
+}
+
+/* Waits for work; after a while without any, gives the device's memory back. Locked. */
+static void wait_for_work(struct jobs *j) {
+    struct timespec until;
+    if (!j->options.idle_seconds || !j->open_count || j->released) {
+        pthread_cond_wait(&j->wake, &j->lock);
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += j->options.idle_seconds;
+    if (pthread_cond_timedwait(&j->wake, &j->lock, &until) == ETIMEDOUT && !j->queue_count && !j->stopping) {
+        pthread_mutex_unlock(&j->lock);
+        device_unload(j);
+        j->options.log("nothing to do: the weights' memory was given back");
+        pthread_mutex_lock(&j->lock);
+        j->released = true;
+    }
 }
 
 void *worker_main(void *jobs) {
@@ -253,12 +291,13 @@ void *worker_main(void *jobs) {
             pthread_mutex_unlock(&j->lock);
             run(j, id);
             pthread_mutex_lock(&j->lock);
+            j->released = false;
             j->now = (struct progress){0};
             free(j->preview);
             j->preview = NULL;
             pthread_cond_broadcast(&j->idle);
         } else {
-            pthread_cond_wait(&j->wake, &j->lock);
+            wait_for_work(j);
         }
     }
     j->started = false;

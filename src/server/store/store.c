@@ -117,15 +117,17 @@ static int store_waiting(void *self, json_t **list, struct problem *p) {
     pthread_mutex_lock(&s->lock);
     int status =
         sql_run(s, p, "UPDATE jobs SET state = 'queued', started = NULL WHERE state = 'running'", "");
-    sqlite3_stmt *q = status ? NULL
-                             : sql_prepare(s, p,
-                                           "SELECT id, place, priority FROM jobs WHERE state = 'queued'"
-                                           " ORDER BY priority DESC, place, n",
-                                           "");
+    sqlite3_stmt *q =
+        status ? NULL
+               : sql_prepare(s, p,
+                             "SELECT id, place, priority, created, request FROM jobs WHERE state = 'queued'"
+                             " ORDER BY priority DESC, place, n",
+                             "");
     int step = q ? 1 : -1;
     while (q && (step = sql_step(s, q, p)) > 0) {
-        json_array_append_new(out, json_pack("{s:o, s:o, s:o}", "id", sql_json(q, 0, 't'), "place",
-                                             sql_json(q, 1, 'd'), "priority", sql_json(q, 2, 'i')));
+        json_array_append_new(out, json_pack("{s:o, s:o, s:o, s:o, s:o}", "id", sql_json(q, 0, 't'), "place",
+                                             sql_json(q, 1, 'd'), "priority", sql_json(q, 2, 'i'), "created",
+                                             sql_json(q, 3, 'd'), "request", sql_json(q, 4, 'j')));
     }
     sqlite3_finalize(q);
     pthread_mutex_unlock(&s->lock);

@@ -1,0 +1,108 @@
+"""Several checkpoints under one budget: names, order, what switching costs in memory."""
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import unittest
+
+from rig import MODELS, SMALL, Server
+
+SD = "/sdapi/v1/"
+
+
+def rss(server):
+    with open("/proc/%d/status" % server.process.pid) as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+
+
+class Models(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="ballast-models-")
+        os.mkdir(self.folder + "/sub")
+        for name in ("one.safetensors", "sub/two.safetensors"):
+            shutil.copy(os.path.join(MODELS, "ballast-mini.safetensors"), os.path.join(self.folder, name))
+        with open(self.folder + "/damaged.safetensors", "wb") as f:
+            f.write(b"\x08\0\0\0\0\0\0\0{}      ")
+        os.symlink("/etc/passwd", self.folder + "/out.safetensors")
+        os.symlink("/", self.folder + "/everything")
+        self.servers = []
+
+    def start(self, *flags):
+        self.servers.append(Server(*flags, models=self.folder))
+        return self.servers[-1]
+
+    def tearDown(self):
+        for server in self.servers:
+            server.close()
+        shutil.rmtree(self.folder)
+
+    def test_what_is_listed(self):
+        server = self.start()
+        models = server.get(SD + "sd-models").json
+        self.assertEqual([m["title"] for m in models], ["one.safetensors", "sub/two.safetensors"])
+        self.assertEqual([m["model_name"] for m in models], ["one", "sub_two"])
+        self.assertEqual([m["family"] for m in models], ["SD 1.x"] * 2)
+        for _ in range(100):
+            models = server.get(SD + "sd-models").json
+            if all(m["sha256"] for m in models):
+                break
+            time.sleep(0.1)
+        sums = subprocess.run(["sha256sum", self.folder + "/one.safetensors"], capture_output=True).stdout.split()
+        self.assertEqual(models[0]["sha256"], sums[0].decode())
+        self.assertEqual(models[0]["hash"], models[0]["sha256"][:10])
+        self.assertEqual(models[0]["title"], "one.safetensors")
+        for name in ("two", "sub/two", "sub_two", "two.safetensors"):
+            self.assertEqual(server.post(SD + "options", {"sd_model_checkpoint": name}).status, 200)
+            self.assertEqual(server.get(SD + "options").json["sd_model_checkpoint"], "sub/two.safetensors")
+        for name in ("../one", "/etc/passwd", "out", ""):
+            r = server.post(SD + "txt2img", dict(SMALL, override_settings={"sd_model_checkpoint": name}))
+            self.assertIn(r.status, (200,) if not name else (404,), name)
+        shutil.copy(self.folder + "/one.safetensors", self.folder + "/three.safetensors")
+        server.post(SD + "refresh-checkpoints")
+        self.assertIn("three.safetensors", [m["title"] for m in server.get(SD + "sd-models").json])
+
+    def test_switching_costs_no_memory(self):
+        server = self.start()
+        for turn in range(50):
+            r = server.post(SD + "txt2img", dict(SMALL, override_settings={"sd_model_checkpoint": ("one", "two")[turn % 2]}))
+            self.assertEqual(r.status, 200, r.data[:300])
+            if turn == 3:
+                before = rss(server)
+        self.assertLess(rss(server), before * 1.02)
+        loaded = rss(server)
+        self.assertEqual(server.post(SD + "unload-checkpoint", raw=b'""').status, 200)
+        self.assertLess(rss(server), loaded - 20000)
+        self.assertEqual(server.post(SD + "txt2img", SMALL).status, 200)
+
+    def test_order(self):
+        for order in ("fair", "arrival"):
+            server = self.start("--order", order)
+            long = server.add(steps=300, width=128, height=128, model="one")
+            server.until(long, ("running",))
+            jobs = {}
+            for model in ("two", "one", "two"):
+                jobs[server.add(model=model)] = model
+            server.ask("DELETE", "/ballast/v1/jobs/" + long)
+            views = sorted((server.until(job) for job in jobs), key=lambda v: v["started"])
+            got = ["one"] + [jobs[v["id"]] for v in views]
+            if order == "arrival":
+                self.assertEqual(got, ["one", "two", "one", "two"])
+            else:
+                self.assertEqual(got, ["one", "one", "two", "two"])
+                self.assertRegex(" ".join(views[0]["warnings"]), "1 before its turn")
+
+    def test_idle_release(self):
+        server = self.start("--idle-release", "0.034")
+        self.assertEqual(server.post(SD + "txt2img", SMALL).status, 200)
+        loaded = rss(server)
+        for _ in range(100):
+            if rss(server) < loaded - 20000:
+                break
+            time.sleep(0.1)
+        self.assertLess(rss(server), loaded - 20000)
+        self.assertEqual(server.post(SD + "txt2img", SMALL).status, 200)
+
+
+if __name__ == "__main__":
+    unittest.main()
