@@ -191,14 +191,14 @@ static int declare_tiled(bl_job *j, const bl_placement *placement, bl_error *err
         return result;
     }
     if (may && tiled_least < least) {
-        j->whole_least = least;
-        j->budget = budget;
+        j->whole_least = least + placement->reserved_bytes;
+        j->budget = budget + placement->reserved_bytes;
         return 0;
     }
     j->side = 0;
     bl_offload mode = placement->offload.mode; /* those that want whole modules need more than that */
     bool helps = tiled_least < least && mode != BL_OFFLOAD_NONE && mode != BL_OFFLOAD_MODEL;
-    j->tiled_least = helps ? tiled_least : 0;
+    j->tiled_least = helps ? tiled_least + placement->reserved_bytes : 0;
     return declare_phases(j, err);
 }
 

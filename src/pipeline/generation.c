@@ -231,6 +231,7 @@ static int choose_budget(bl_problem *p, const bl_placement *placement, uint64_t 
                        "reserve: of the %.2f GB that are free nothing is left after %.2f GB",
                        (double)all / 1e9, (double)placement->reserve_bytes / 1e9);
     }
+    p->reserved_bytes = placement->reserved_bytes;
     p->budget_bytes = placement->budget_bytes ? placement->budget_bytes : all - placement->reserve_bytes;
     if (placement->store_bytes && placement->store_bytes < p->host_bytes) {
         p->host_bytes = placement->store_bytes;

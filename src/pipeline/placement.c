@@ -103,6 +103,7 @@ int bl_placement_parse(bl_placement *out, const ballast_generate_options *o, con
     }
     p.budget_bytes = o->budget ? p.budget_bytes - reserve : 0;
     p.reserve_bytes = o->budget ? 0 : reserve;
+    p.reserved_bytes = reserve;
     /* turned round, so that NaN is refused */
     if (!(o->low <= 1) || !(o->high <= 1) || (o->high >= 0 && o->low > o->high)) {
         return bl_fail(err, BL_E_ARGUMENT,

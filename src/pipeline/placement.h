@@ -10,12 +10,13 @@
 
 typedef struct bl_placement {
     bl_offload_settings offload;
-    uint64_t budget_bytes;  /* of weights and arena together; reserve taken off; 0: what is free */
-    uint64_t reserve_bytes; /* to leave of what is free; 0 where there is a budget, which has it taken off */
-    uint64_t store_bytes;   /* of host memory for weights that wait there; 0: what is free */
-    uint64_t host_bytes;    /* of host memory that the request's pictures and latents take; bl_host_bytes */
-    bl_tiled tiled;         /* whether pictures may be decoded in tiles */
-    bool repeats;           /* another generation like it follows */
+    uint64_t budget_bytes;   /* of weights and arena together; reserve taken off; 0: what is free */
+    uint64_t reserve_bytes;  /* to leave of what is free; 0 where there is a budget, which has it taken off */
+    uint64_t store_bytes;    /* of host memory for weights that wait there; 0: what is free */
+    uint64_t reserved_bytes; /* the reserve, in either case: a budget that is told has it on top */
+    uint64_t host_bytes;     /* of host memory that the request's pictures and latents take; bl_host_bytes */
+    bl_tiled tiled;          /* whether pictures may be decoded in tiles */
+    bool repeats;            /* another generation like it follows */
 } bl_placement;
 
 /* BL_E_ARGUMENT, BL_E_NOT_FOUND or, for what a device of these caps cannot do, BL_E_UNSUPPORTED name the

@@ -90,17 +90,24 @@ int bl_mode_refuse(const bl_problem *p, bl_offload mode, bl_error *err) {
             worst = i;
         }
     }
-    char instead[128] = "";
+    char instead[128] = "", reserve[64] = "";
+    uint64_t budget = p->budget_bytes + p->reserved_bytes, auto_least = bl_problem_min_budget(p);
+    least += p->reserved_bytes;
+    auto_least += p->reserved_bytes;
     if (mode != BL_OFFLOAD_AUTO && mode != BL_OFFLOAD_SEQUENTIAL) {
         snprintf(instead, sizeof instead, "; with --offload auto %llu bytes (%.2f GB) are enough",
-                 (unsigned long long)bl_problem_min_budget(p), (double)bl_problem_min_budget(p) / gigabyte);
+                 (unsigned long long)auto_least, (double)auto_least / gigabyte);
+    }
+    if (p->reserved_bytes) {
+        snprintf(reserve, sizeof reserve, ", the reserve of %.2f GB included",
+                 (double)p->reserved_bytes / gigabyte);
     }
     return bl_fail(
         err, BL_E_BUDGET,
         "budget: %llu bytes (%.2f GB) are too small for --offload %s: the smallest that works is %llu "
-        "bytes (%.2f GB), which phase %s needs%s",
-        (unsigned long long)p->budget_bytes, (double)p->budget_bytes / gigabyte, bl_offload_name(mode),
-        (unsigned long long)least, (double)least / gigabyte, p->phases[worst].name, instead);
+        "bytes (%.2f GB), which phase %s needs%s%s",
+        (unsigned long long)budget, (double)budget / gigabyte, bl_offload_name(mode),
+        (unsigned long long)least, (double)least / gigabyte, p->phases[worst].name, reserve, instead);
 }
 
 static uint64_t largest_arena(const bl_plan *plan) {

@@ -57,6 +57,7 @@ int bl_problem_copy_modules(bl_problem **out, const bl_problem *from, bl_error *
     }
     p->memory_bytes = from->memory_bytes;
     p->budget_bytes = from->budget_bytes;
+    p->reserved_bytes = from->reserved_bytes;
     p->process_bytes = from->process_bytes;
     p->open_bytes = from->open_bytes;
     p->copy_rate = from->copy_rate;

@@ -94,13 +94,15 @@ typedef struct bl_problem {
     bl_problem_follower followers[BL_PROBLEM_FOLLOWERS];
     int follower_count;
 
-    uint64_t memory_bytes;  /* of the device: what watermarks are fractions of */
-    uint64_t budget_bytes;  /* the region may be no larger */
-    uint64_t process_bytes; /* of the same memory that the process takes beside the region: not planned with,
-                               but left free when one is opened */
-    uint64_t open_bytes;    /* of the region that is open and holds the resident blocks; 0: none */
-    double copy_rate;       /* bytes a second */
-    double copy_latency;    /* seconds each copy */
+    uint64_t memory_bytes;   /* of the device: what watermarks are fractions of */
+    uint64_t budget_bytes;   /* the region may be no larger */
+    uint64_t reserved_bytes; /* that were taken off what the user calls the budget: a budget that is told has
+                                them on top */
+    uint64_t process_bytes;  /* of the same memory that the process takes beside the region: not planned with,
+                                but left free when one is opened */
+    uint64_t open_bytes;     /* of the region that is open and holds the resident blocks; 0: none */
+    double copy_rate;        /* bytes a second */
+    double copy_latency;     /* seconds each copy */
     bool has_store;      /* weights come through a host store, on threads of their own; false: straight from
                             the file, and what is said of the store does not count */
     uint64_t host_bytes; /* the store may be no larger */

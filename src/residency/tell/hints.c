@@ -135,9 +135,10 @@ static int try_budget(search *s, bl_error *err) {
     if (!rc) {
         double saves = saved(s, other.seconds);
         char value[24]; /* rounded up: what is set must be enough */
-        snprintf(value, sizeof value, "%lluM", (unsigned long long)(budget / 1000000 + 1));
+        uint64_t told = budget + s->p->reserved_bytes;
+        snprintf(value, sizeof value, "%lluM", (unsigned long long)(told / 1000000 + 1));
         suggest(s, "--budget", value, saves, "%s more budget (%s) %s: %.1f s becomes about %.1f s",
-                size_of(budget - s->p->budget_bytes).text, size_of(budget).text,
+                size_of(budget - s->p->budget_bytes).text, size_of(told).text,
                 budget == all ? "ends streaming" : "ends waiting for weights", s->wall, s->wall - saves);
     }
     return rc;
