@@ -43,7 +43,7 @@ struct field {
  * NULL) gets a text for each field that is done without. 0, or 422 with *p. */
 int fields_read(void *out, const struct field *table, json_t *object, json_t *warnings, struct problem *p);
 
-/* The object of all fields but those passed over: what was given, else the defaults. NULL: no memory. */
+/* The object of all fields: what was given, else the defaults. `object` has been read. NULL: no memory. */
 json_t *fields_echo(const struct field *table, const json_t *object);
 
 /* A JSON Schema of such a body. NULL: no memory. */
