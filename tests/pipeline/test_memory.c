@@ -1,6 +1,9 @@
 /* The device's memory has one owner: several models under one budget, places given back, plans that touch
- * nothing, and many generations of everything mixed. */
+ * nothing, and many generations of everything mixed. On the plugin `steady`, the cpu device on a clock of its
+ * own: what is planned hangs on measured seconds. */
 #include "pipeline/rig.h"
+
+#include <malloc.h>
 
 #define SIDE 64
 #define MODELS 3
@@ -20,6 +23,7 @@ static void open_house(house *h, int count) {
     ballast_context_options co;
     ballast_context_options_init(&co, sizeof co);
     co.cache_dir = "";
+    co.device = "steady";
     *h = (house){.count = count};
     assert_int_equal(ballast_context_open(&h->context, &co, &err), 0);
     for (int i = 0; i < count; i++) {
@@ -86,14 +90,14 @@ static void test_one_budget_for_two_models(void **state) {
     for (int i = 0; i < 4; i++) {
         picture(&h, i % 2, o, &moved, &peak);
         assert_true(peak <= most);
-        assert_true(moved <= (i % 2 ? second : first));
+        assert_true(i < 2 || moved < (i % 2 ? second : first));
     }
-    /* In room for both, and knowing that they take turns. When a larger region pays is a matter of measured
-     * seconds; that it is kept to is not. */
+    /* In room for both, and knowing that they take turns, nothing moves once both have come into a larger
+     * region. */
     budget = rig_bytes(first + second);
     assert_int_equal(ballast_context_place(h.context, &p, &err), 0);
     ballast_generate_options next = o;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 8; i++) {
         ballast_expected list[2];
         for (int k = 0; k < 2; k++) {
             ballast_expected_init(&list[k], sizeof list[k]);
@@ -104,6 +108,7 @@ static void test_one_budget_for_two_models(void **state) {
         o.next_count = 2;
         picture(&h, i % 2, o, &moved, &peak);
         assert_true(peak <= first + second);
+        assert_true(i < 5 || moved == 0);
     }
     close_house(&h);
 }
@@ -247,7 +252,7 @@ static void test_what_is_expected_next(void **state) {
         assert_int_equal(ballast_generate(NULL, h.models[0], &o, &err), BALLAST_E_ARGUMENT);
         close_house(&h);
     }
-    assert_true(sum[1] <= 2 * sum[0]); /* which plan is taken hangs on measured seconds */
+    assert_true(sum[1] <= sum[0]);
 }
 
 /* ---- everything mixed */
@@ -320,6 +325,18 @@ static int take_mixed(void *payload, const ballast_image *image) {
     return rig_take(((void **)payload)[0], image);
 }
 
+#define ROOM 1000000 /* for what an allocator keeps in pieces; a picture takes 20 times as much */
+
+/* Bytes of the process once all models' places are given back. */
+static unsigned long long resident_when_released(const house *h) {
+    ballast_error err = {0};
+    for (int i = 0; i < h->count; i++) {
+        assert_int_equal(ballast_model_release(h->models[i], &err), 0);
+    }
+    malloc_trim(0);
+    return rig_status("VmRSS");
+}
+
 static void test_everything_mixed(void **state) {
     (void)state;
     static const char *const modes[] = {"auto", "auto", "sequential", "model", "balanced"};
@@ -330,7 +347,10 @@ static void test_everything_mixed(void **state) {
     house h;
     open_house(&h, MODELS);
     uint32_t seed = 5;
-    uint64_t settled = 0;
+    struct need {
+        uint64_t least, all;
+    } need[MODELS][SIZES][SKIPS] = {0};
+    unsigned long long resident[GENERATIONS / 100] = {0};
     int cancelled = 0;
     for (int i = 0; i < GENERATIONS; i++) {
         int model = (int)draw(&seed, MODELS), size = (int)draw(&seed, 2), skip = (int)draw(&seed, 2);
@@ -340,8 +360,11 @@ static void test_everything_mixed(void **state) {
         int left = draw(&seed, 6) ? 1 << 30 : 1 + (int)draw(&seed, 60);
         void *payload[2] = {&got, &left};
         ballast_generate_options o = mixed_request(NULL, size, skip);
-        uint64_t least = figure_of_plan(&h, model, &o, "min_budget_bytes");
-        uint64_t all = figure_of_plan(&h, model, &o, "working_set_bytes");
+        if (!need[model][size][skip].all) {
+            need[model][size][skip] = (struct need){figure_of_plan(&h, model, &o, "min_budget_bytes"),
+                                                    figure_of_plan(&h, model, &o, "working_set_bytes")};
+        }
+        uint64_t least = need[model][size][skip].least, all = need[model][size][skip].all;
         rig_size budget = rig_bytes(least + (all - least) / 4 * draw(&seed, 10));
         o.offload = modes[draw(&seed, 5)];
         o.budget = !strcmp(o.offload, "model") || !draw(&seed, 4) ? NULL : budget.text;
@@ -370,16 +393,14 @@ static void test_everything_mixed(void **state) {
         if (!draw(&seed, 12)) {
             assert_int_equal(ballast_model_release(h.models[draw(&seed, MODELS)], &err), 0);
         }
-        if (i == GENERATIONS / 3) {
-            settled = rig_status("VmHWM");
+        if (i % 100 == 99) {
+            resident[i / 100] = resident_when_released(&h);
         }
     }
     assert_true(cancelled > 10);
-    uint64_t end = rig_status("VmHWM");
-    if (end > settled + settled / 10) {
-        fail_msg("the most memory grew from %llu to %llu bytes", (unsigned long long)settled,
-                 (unsigned long long)end);
-    }
+    print_message("resident after each hundred: %llu, %llu, %llu bytes\n", resident[0], resident[1],
+                  resident[2]);
+    assert_true(resident[1] < resident[0] + ROOM && resident[2] < resident[0] + ROOM);
     close_house(&h);
     for (int i = 0; i < MODELS * SIZES * SKIPS; i++) {
         rig_release(&wanted[i / 4][i / 2 % 2][i % 2]);
