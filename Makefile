@@ -9,6 +9,7 @@
 #     make test-debian13  the same against Debian 13's oneDNN, on any Debian
 #     make sanitize       the tests once more under AddressSanitizer and UndefinedBehaviorSanitizer
 #     make tsan           those in which threads meet, under ThreadSanitizer
+#     make cuda-libs      what an NVIDIA card needs, from PyPI into the user's data folder: docs/cuda.md
 #     make bench          times networks and pictures of full size (PEER="command" beside another program)
 #     make bench-offload  what each way of placing weights costs
 #     make install        into /usr/local, or PREFIX=/where/else (DESTDIR works too)
@@ -20,7 +21,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 CMAKE_FLAGS ?=
 
-.PHONY: all demo test test-alloc test-onednn3 test-debian13 check sanitize tsan bench bench-offload install uninstall help clean setup setup-tests
+.PHONY: all demo test test-alloc test-onednn3 test-debian13 check sanitize tsan bench bench-offload cuda-libs install uninstall help clean setup setup-tests
 .DEFAULT_GOAL := all
 
 setup:
@@ -98,6 +99,9 @@ THREADED = checkpoint.safetensors device/cpu.batches pipeline.model_hash api.tur
 bench bench-offload: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) bench
 	@python3 -B bench/run.py $(BUILD)/bin $(if $(findstring offload,$@),--offload,$(ROWS))
+
+cuda-libs:
+	@tools/cuda_libs.sh
 
 # The list of what was installed lies beside it: the build folder's would be that of the last PREFIX, or root's.
 INSTALLED = $(DESTDIR)$(PREFIX)/share/ballast/installed.txt

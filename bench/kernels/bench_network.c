@@ -3,57 +3,13 @@
  * ISA: 1 plain, 2 AVX2, 3 AVX-512, 4 AVX512_BF16, 0 the best. Prints the best run, and the ops by kind and
  * shape. */
 #include "core/clock.h"
-#include "core/dtype.h"
 #include "device/cpu/cpu.h"
-#include "model/autoencoder_kl.h"
-#include "model/published.h"
-#include "model/unet.h"
+#include "kernels/made_up.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-
-#define TABLE 65536
-
-static uint16_t table[TABLE]; /* bf16 of -1 .. 1 */
-
-static bl_dtype source_dtype(void *payload, const bl_weight *w, int part) {
-    (void)payload;
-    (void)w;
-    (void)part;
-    return BL_BF16;
-}
-
-static int source_read(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end, void *dst,
-                       bl_error *err) {
-    (void)payload;
-    (void)part;
-    (void)err;
-    int64_t row = bl_weight_elements(w) / w->shape[0];
-    float scale = w->kind == BL_W_VECTOR ? 0.5f : 1.7f / sqrtf((float)row);
-    uint16_t scaled[TABLE / 16];
-    for (int i = 0; i < TABLE / 16; i++) {
-        scaled[i] = bl_f32_to_bf16(bl_bf16_to_f32(table[(i + begin * 7919) % TABLE]) * scale);
-    }
-    uint16_t *y = dst;
-    for (int64_t left = (end - begin) * row; left > 0; left -= TABLE / 16, y += TABLE / 16) {
-        memcpy(y, scaled, (size_t)(left < TABLE / 16 ? left : TABLE / 16) * 2);
-    }
-    return 0;
-}
-
-static int build(bl_graph **g, const char *what, bl_dtype dtype, int size, int batch, bl_error *err) {
-    if (!strcmp(what, "vae")) {
-        return bl_vae_decoder_graph(g, &published_vae, (bl_vae_shape){batch, size / 8, size / 8}, dtype, NULL,
-                                    err);
-    }
-    const bl_unet_architecture *a = strcmp(what, "sdxl") ? &published_sd15_unet : &published_sdxl_unet;
-    return bl_unet_graph(g, a,
-                         (bl_unet_shape){.batch = batch, .height = size / 8, .width = size / 8, .tokens = 77},
-                         dtype, NULL, err);
-}
 
 typedef struct line {
     char text[128];
@@ -140,7 +96,7 @@ static void run_all(bl_device *d, bl_device_module *m, bl_graph *g, int runs, bl
             int64_t n = bl_tensor_elements(bl_graph_port(g, BL_INPUT, i));
             float *v = inputs[i] = malloc((size_t)n * sizeof *v);
             for (int64_t k = 0; v && k < n; k++) {
-                v[k] = bl_bf16_to_f32(table[k % TABLE]);
+                v[k] = made_up_value(k);
             }
         }
         bl_binding binding = {region, at, offsets, (const void *const *)inputs, outputs};
@@ -178,18 +134,17 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: bench_network unet|sdxl|vae f32|bf16 SIZE BATCH [RUNS [ISA [THREADS]]]\n");
         return 2;
     }
-    for (int i = 0; i < TABLE; i++) {
-        table[i] = bl_f32_to_bf16((float)(((unsigned)i * 2654435761u >> 8) % 20011) / 10005.5f - 1.0f);
-    }
+    made_up_begin();
     bl_error err = {0};
     bl_device *d = NULL;
     bl_graph *g = NULL;
     bl_device_module *m = NULL;
-    bl_source source = {.dtype = source_dtype, .read = source_read};
+    bl_source source = {.dtype = made_up_dtype, .read = made_up_read};
     bl_cpu_options options = {.isa_max = argc > 6 ? (bl_cpu_isa)atoi(argv[6]) : BL_ISA_BEST,
                               .threads = argc > 7 ? atoi(argv[7]) : 0};
     if (!bl_cpu_open(&d, &options, &err) &&
-        !build(&g, argv[1], strcmp(argv[2], "bf16") ? BL_F32 : BL_BF16, atoi(argv[3]), atoi(argv[4]), &err) &&
+        !made_up_graph(&g, argv[1], strcmp(argv[2], "bf16") ? BL_F32 : BL_BF16, atoi(argv[3]), atoi(argv[4]),
+                       &err) &&
         !bl_device_module_open(&m, d, g, &source, &err)) {
         run_all(d, m, g, argc > 5 ? atoi(argv[5]) : 2, &err);
     }

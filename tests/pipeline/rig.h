@@ -83,7 +83,8 @@ static inline void rig_open_on(rig_studio *s, const char *device, const char *ch
 }
 
 static inline void rig_open(rig_studio *s, const char *checkpoint, const char *dtype, const char *cache_dir) {
-    rig_open_on(s, "cpu", checkpoint, dtype, cache_dir);
+    const char *device = getenv("BALLAST_TEST_DEVICE"); /* tools/device_check.sh sets it */
+    rig_open_on(s, device ? device : "cpu", checkpoint, dtype, cache_dir);
 }
 
 static inline void rig_close(rig_studio *s) {

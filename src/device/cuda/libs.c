@@ -128,9 +128,9 @@ static bool find_three(three *t, char from[PATH_MAX]) {
         return false;
     }
     if (data && *data) {
-        snprintf(from, PATH_MAX, "%s/ballast/cuda", data);
+        snprintf(from, PATH_MAX, "%s/ballast/cuda/nvidia", data);
     } else {
-        snprintf(from, PATH_MAX, "%s/.local/share/ballast/cuda", home ? home : "");
+        snprintf(from, PATH_MAX, "%s/.local/share/ballast/cuda/nvidia", home ? home : "");
     }
     if (open_three(t, from)) {
         return true;

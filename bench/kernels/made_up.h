@@ -1,0 +1,22 @@
+/* Weights, inputs and networks that are made up: what full-size benches run on. */
+#ifndef BALLAST_BENCH_MADE_UP_H
+#define BALLAST_BENCH_MADE_UP_H
+
+#include "graph/source.h"
+
+#define MADE_UP 65536 /* values, which come again and again */
+
+/* Call first. */
+void made_up_begin(void);
+/* In -1 .. 1, as bf16 has it. */
+float made_up_value(int64_t i);
+
+/* A source of weights: bf16, scaled so that sums stay near 1. */
+bl_dtype made_up_dtype(void *payload, const bl_weight *w, int part);
+int made_up_read(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end, void *dst,
+                 bl_error *err);
+
+/* unet (SD 1.5), sdxl or vae (decoder), for pictures of `size`. */
+int made_up_graph(bl_graph **g, const char *what, bl_dtype dtype, int size, int batch, bl_error *err);
+
+#endif
