@@ -254,6 +254,11 @@ static json_t *schema_of(const struct field *f) {
     }
     json_decref(fallback);
     json_object_set_new(schema, "description", json_string(f->help));
+    json_object_set_new(schema, "x-ballast",
+                        json_string(f->kind == FIELD_PASSED    ? "ignored"
+                                    : f->kind == FIELD_WARNED  ? "warned"
+                                    : f->kind == FIELD_REFUSED ? "refused"
+                                                               : "done"));
     return schema;
 }
 

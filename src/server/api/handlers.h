@@ -59,6 +59,18 @@ void oa_edit(struct call *c);
 /* events.c */
 void own_events(struct call *c);
 
+/* own_device.c */
+void own_plan(struct call *c);
+void own_curve(struct call *c);
+void own_residency(struct call *c);
+void own_devices(struct call *c);
+void own_get_settings(struct call *c);
+void own_set_settings(struct call *c);
+
+/* metrics.c, openapi.c */
+void sys_metrics(struct call *c);
+void sys_openapi(struct call *c);
+
 /* system.c */
 void sys_health(struct call *c);
 void sys_ready(struct call *c);

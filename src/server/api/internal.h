@@ -67,6 +67,13 @@ struct route {
 extern const struct route routes[];
 extern const int route_count;
 
+/* What may stand behind the '?' of a GET. */
+struct route_query {
+    const char *path; /* NULL ends the table */
+    const struct field *fields[3];
+};
+extern const struct route_query route_queries[];
+
 /* ---- reply.c: each ends the exchange */
 
 /* Takes the value; NULL is out of memory. */

@@ -3,7 +3,19 @@
 #include "server/api/sdapi.h"
 
 extern const struct field sd_extra_single_fields[], sd_extra_batch_fields[], oa_generate_fields[],
-    oa_edit_fields[];
+    oa_edit_fields[], own_curve_fields[], own_setting_fields[];
+
+static const struct field state_query[] = {
+    {"state", FIELD_TEXT, "\"queued,running\"", 0, 96, 0, "states, with commas between"}, {0}};
+static const struct field history_query[] = {
+    {"limit", FIELD_INT, "50", 1, 1000, 0, "pictures of a page"},
+    {"after", FIELD_TEXT, "null", 0, 20, 0, "`next` of the page before"},
+    {"search", FIELD_TEXT, "null", 0, 1000, 0, "a text within what made it"},
+    {0}};
+static const struct field progress_query[] = {
+    {"skip_current_image", FIELD_SWITCH, "false", 0, 0, 0, "true: without a preview"}, {0}};
+static const struct field events_query[] = {
+    {"last_event_id", FIELD_TEXT, "null", 0, 20, 0, "as the header Last-Event-ID"}, {0}};
 
 #define SD "/sdapi/v1/"
 #define OWN "/ballast/v1/"
@@ -66,8 +78,24 @@ const struct route routes[] = {
      "pictures from the newest down: ?limit=&after=&search="},
     {"DELETE", OWN "history/{id}", own_forget, BODY_NONE, NULL, NULL,
      "deletes a job's pictures, and the job"},
+    {"POST", OWN "plan", own_plan, BODY_JSON, sd_txt2img_fields, NULL,
+     "what such a request would cost, in each mode; nothing is computed"},
+    {"GET", OWN "plan/curve", own_curve, BODY_NONE, NULL, NULL, "its seconds against the budget"},
+    {"GET", OWN "residency", own_residency, BODY_NONE, NULL, NULL, "what lies where now, block by block"},
+    {"GET", OWN "devices", own_devices, BODY_NONE, NULL, NULL, "what could compute here"},
+    {"GET", OWN "settings", own_get_settings, BODY_NONE, NULL, NULL, "model and placement that hold now"},
+    {"POST", OWN "settings", own_set_settings, BODY_JSON, own_setting_fields, NULL,
+     "sets them from the next picture on"},
+    {"GET", "/metrics", sys_metrics, BODY_NONE, NULL, "text/plain", "for Prometheus"},
+    {"GET", "/openapi.json", sys_openapi, BODY_NONE, NULL, NULL, "this description"},
     {"GET", "/healthz", sys_health, BODY_NONE, NULL, NULL, "the process answers"},
     {"GET", "/readyz", sys_ready, BODY_NONE, NULL, NULL, "jobs are taken"},
     {"GET", "/", sys_root, BODY_NONE, NULL, "text/html", "what this is"},
 };
 const int route_count = sizeof routes / sizeof *routes;
+
+const struct route_query route_queries[] = {
+    {OWN "jobs", {state_query}},       {OWN "history", {history_query}},
+    {OWN "events", {events_query}},    {OWN "plan/curve", {own_curve_fields, sd_txt2img_fields}},
+    {SD "progress", {progress_query}}, {NULL, {NULL}},
+};

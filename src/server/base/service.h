@@ -17,6 +17,13 @@ struct submission {
     int priority;
 };
 
+struct plan_wish {
+    bool compare;           /* a row for each mode */
+    int points;             /* 0; or seconds against budget, at so many budgets */
+    const char *low, *high; /* the smallest and largest of them, as --budget takes them; NULL: from what works
+                               at all to what is never short */
+};
+
 enum event_kind {
     EVENT_QUEUED,
     EVENT_STARTED,
@@ -75,6 +82,19 @@ struct service {
     int (*unload)(void *self, struct problem *p);
     int (*get_setting)(void *self, const char *key, char **value, struct problem *p);
     int (*set_setting)(void *self, const char *key, const char *value, struct problem *p);
+    /* What a request would cost, and nothing is computed: what ballast_plan says, with `from` ("device": with
+     * what lies there now; "empty") beside it. */
+    int (*plan)(void *self, const struct picture_request *request, const struct plan_wish *wish, json_t **out,
+                struct problem *p);
+    /* Where the weights of all open models lie now. 503: the device does not come to answer. */
+    int (*residency)(void *self, json_t **out, struct problem *p);
+    json_t *(*devices)(void *self);
+    /* How weights are placed from the next picture on: `offload`, `budget`, `reserve`. */
+    json_t *(*placement)(void *self);
+    /* NULL leaves a text as it is, "" gives it the value back that the server was started with. */
+    int (*place)(void *self, const char *offload, const char *budget, const char *reserve, struct problem *p);
+    /* What has been done since the start, see jobs/totals.c. */
+    json_t *(*totals)(void *self);
     /* One listener, called in a thread of its own, in order. */
     void (*listen)(void *self, void (*on_event)(void *payload, const struct event *event), void *payload);
 };

@@ -17,28 +17,27 @@ static void on_log(void *payload, int level, const char *line) {
     }
 }
 
-int device_open(struct jobs *j, struct problem *p) {
+static int open_context(struct jobs *j, ballast_context **out,
+                        void (*log)(void *payload, int level, const char *line), struct problem *p) {
     ballast_context_options o;
-    ballast_placement_options place;
     ballast_error err = {0};
     ballast_context_options_init(&o, sizeof o);
     o.threads = j->options.threads;
     o.isa = j->options.isa;
     o.device = j->options.device ? j->options.device : o.device;
-    o.log = on_log;
+    o.log = log;
     o.log_payload = j;
-    if (ballast_context_open(&j->context, &o, &err)) {
-        return problem_set(p, 500, NULL, "%s", err.message);
-    }
-    ballast_placement_options_init(&place, sizeof place);
-    place.offload = j->options.offload;
-    place.budget = j->options.budget;
-    place.reserve = j->options.reserve;
-    place.host_budget = j->options.host_budget;
-    if (ballast_context_place(j->context, &place, &err)) {
-        return problem_set(p, 400, NULL, "%s", err.message);
-    }
-    return 0;
+    return ballast_context_open(out, &o, &err) ? problem_set(p, 500, NULL, "%s", err.message) : 0;
+}
+
+int device_open(struct jobs *j, struct problem *p) {
+    int status = open_context(j, &j->context, on_log, p);
+    j->placed = true;
+    return status ? status : placement_apply(j, j->context, p);
+}
+
+int device_context(struct jobs *j, ballast_context **out, struct problem *p) {
+    return open_context(j, out, NULL, p);
 }
 
 static void close_one(struct jobs *j, int i) {
@@ -77,8 +76,8 @@ int status_of(int code) {
     }
 }
 
-static int open_one(struct jobs *j, ballast_model **out, const char *title, const char *vae,
-                    struct problem *p) {
+int device_open_model(struct jobs *j, ballast_context *context, ballast_model **out, const char *title,
+                      const char *vae, struct problem *p) {
     char *path = catalogue_path(j, title, false), *vae_path = vae ? catalogue_path(j, vae, true) : NULL;
     ballast_model_options o;
     ballast_error err = {0};
@@ -92,7 +91,7 @@ static int open_one(struct jobs *j, ballast_model **out, const char *title, cons
         status = problem_set(p, 404, path ? "sd_vae" : "sd_model_checkpoint",
                              "%s is not in the models' folder any more", path ? vae : title);
     } else {
-        int code = ballast_model_open(out, j->context, &o, &err);
+        int code = ballast_model_open(out, context, &o, &err);
         status = code ? problem_set(p, status_of(code), NULL, "%s", err.message) : 0;
     }
     free(path);
@@ -117,8 +116,9 @@ int device_model(struct jobs *j, ballast_model **out, const char *title, const c
         close_one(j, oldest);
     }
     struct open_model fresh = {strdup(title), vae ? strdup(vae) : NULL, NULL, j->jobs_done};
-    int status = !fresh.title || (vae && !fresh.vae) ? problem_set(p, 503, NULL, "out of memory")
-                                                     : open_one(j, &fresh.model, title, vae, p);
+    int status = !fresh.title || (vae && !fresh.vae)
+                     ? problem_set(p, 503, NULL, "out of memory")
+                     : device_open_model(j, j->context, &fresh.model, title, vae, p);
     if (status) {
         free(fresh.title);
         free(fresh.vae);

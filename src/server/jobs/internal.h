@@ -50,6 +50,27 @@ struct upcoming {
     int count;
 };
 
+/* Work of a moment for the thread that owns the device. */
+struct task {
+    void (*run)(struct jobs *j, void *payload);
+    void *payload;
+    bool beside; /* may be done between two blocks of a picture, too */
+    enum { TASK_WAITS, TASK_RUNS, TASK_DONE } state;
+};
+
+/* What has been done since the start. */
+struct totals {
+    json_t *stages; /* seconds by name */
+    double moved_bytes, kept_bytes;
+    json_int_t done, failed, cancelled, pictures, hints, reloads_avoided;
+    double resident_bytes, region_bytes, budget_bytes; /* as they were last seen */
+};
+
+/* Placement that was asked for while serving; NULL: as the server was started. */
+struct placement {
+    char *offload, *budget, *reserve, *host_budget;
+};
+
 struct message {
     struct message *next;
     enum event_kind kind;
@@ -89,6 +110,14 @@ struct jobs {
     json_t *warnings;           /* of the job in work; the worker's alone */
 
     struct catalogue catalogue;
+    struct task *task; /* at most one, by who has task_lock */
+    struct totals totals;
+    struct placement placement;
+    bool placed; /* the device's context has this placement */
+
+    pthread_mutex_t task_lock;     /* taken before `lock`; of what follows */
+    ballast_context *plan_context; /* plans are made here while the device is at work; NULL: not yet */
+    struct open_model plan_model;
 
     /* The worker's alone. */
     pthread_t worker;
@@ -143,6 +172,11 @@ int jobs_load_queue(struct jobs *j, struct problem *p);
 /* ---- device.c: the worker's thread alone */
 
 int device_open(struct jobs *j, struct problem *p);
+/* Another context with the same options. From any thread; close with ballast_context_close. */
+int device_context(struct jobs *j, ballast_context **out, struct problem *p);
+/* Opens a model of the catalogue. From any thread. */
+int device_open_model(struct jobs *j, ballast_context *context, ballast_model **out, const char *title,
+                      const char *vae, struct problem *p);
 void device_close(struct jobs *j);
 /* The model of a title, opened if need be. */
 int device_model(struct jobs *j, ballast_model **out, const char *title, const char *vae, struct problem *p);
@@ -154,9 +188,48 @@ void fill_options(ballast_generate_options *o, const struct picture_request *r);
 /* The worker's thread alone. The texts belong to *up. */
 void next_gather(struct jobs *j, struct upcoming *up);
 void next_free(struct upcoming *up);
+/* ---- tasks.c */
+
+/* Runs a task in the worker's thread. False: it did not come to that, and never will. */
+bool task_run(struct jobs *j, struct task *task, double seconds);
+/* The worker looks for one; `beside`: it is between two blocks. Locked, and unlocked meanwhile. */
+void task_serve(struct jobs *j, bool beside);
+
+/* ---- look.c */
+
+/* Residency of all open models; the worker's thread alone. NULL: no memory. */
+json_t *look_residency(struct jobs *j);
+int jobs_residency(void *self, json_t **out, struct problem *p);
+json_t *jobs_devices(void *self);
+
+/* ---- placement.c */
+
+json_t *jobs_placement(void *self);
+int jobs_place(void *self, const char *offload, const char *budget, const char *reserve, struct problem *p);
+/* Gives a context the placement that holds now; the context is the caller's alone. */
+int placement_apply(struct jobs *j, ballast_context *context, struct problem *p);
+void placement_free(struct placement *placement);
+
+/* ---- plan.c */
+
+int jobs_plan(void *self, const struct picture_request *r, const struct plan_wish *wish, json_t **out,
+              struct problem *p);
+void plan_close(struct jobs *j);
+
+/* ---- totals.c: the worker's thread alone, but for jobs_totals */
+
+/* A job begins on this model: what of it is there need not be loaded. */
+void totals_before(struct jobs *j, ballast_model *model);
+/* What lies on the device has changed. */
+void totals_look(struct jobs *j);
+void totals_after(struct jobs *j, const char *state, int pictures, const char *report);
+json_t *jobs_totals(void *self);
 
 /* ---- worker.c */
 
+/* The pixels of its start picture, if it has one; *rgb is freed with ballast_bytes_free. */
+int worker_init_picture(ballast_generate_options *o, uint8_t **rgb, const void *file, size_t bytes,
+                        struct problem *p);
 void *worker_main(void *jobs);
 
 /* The status of HTTP for an error of the library. */

@@ -34,6 +34,7 @@ int jobs_open(struct jobs **out, const struct jobs_options *options, const struc
     pthread_mutex_init(&j->lock, NULL);
     pthread_mutex_init(&j->hash_lock, NULL);
     pthread_mutex_init(&j->tell_lock, NULL);
+    pthread_mutex_init(&j->task_lock, NULL);
     pthread_cond_init(&j->wake, NULL);
     pthread_cond_init(&j->idle, NULL);
     pthread_cond_init(&j->tell_wake, NULL);
@@ -106,7 +107,10 @@ void jobs_hurry(struct jobs *j) {
 void jobs_close(struct jobs **jobs) {
     struct jobs *j = *jobs;
     if (j) {
+        plan_close(j);
         device_close(j);
+        placement_free(&j->placement);
+        json_decref(j->totals.stages);
         catalogue_free(&j->catalogue);
         free(j->queue);
         free(j->preview);
@@ -120,6 +124,7 @@ void jobs_close(struct jobs **jobs) {
         pthread_mutex_destroy(&j->lock);
         pthread_mutex_destroy(&j->hash_lock);
         pthread_mutex_destroy(&j->tell_lock);
+        pthread_mutex_destroy(&j->task_lock);
         pthread_cond_destroy(&j->wake);
         pthread_cond_destroy(&j->idle);
         pthread_cond_destroy(&j->tell_wake);

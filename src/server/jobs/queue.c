@@ -361,6 +361,12 @@ void jobs_fill_service(struct jobs *j, struct service *s) {
                           .unload = jobs_unload,
                           .get_setting = jobs_get_setting,
                           .set_setting = jobs_set_setting,
+                          .plan = jobs_plan,
+                          .residency = jobs_residency,
+                          .devices = jobs_devices,
+                          .placement = jobs_placement,
+                          .place = jobs_place,
+                          .totals = jobs_totals,
                           .listen = jobs_listen};
 }
 

@@ -38,6 +38,7 @@ static int on_progress(void *payload, const ballast_progress *b) {
     if (fraction > now->fraction) {
         now->fraction = fraction;
     }
+    task_serve(j, true);
     pthread_mutex_unlock(&j->lock);
     if (step) {
         tell(j, EVENT_STEP, w->id, NULL, NULL);
@@ -114,6 +115,15 @@ static int generate(struct work *w, char **report, ballast_model *model, ballast
     return code;
 }
 
+int worker_init_picture(ballast_generate_options *o, uint8_t **rgb, const void *file, size_t bytes,
+                        struct problem *p) {
+    ballast_error err = {0};
+    int code =
+        file ? ballast_image_decode(rgb, &o->init_width, &o->init_height, NULL, file, bytes, 0, &err) : 0;
+    o->init_rgb = *rgb;
+    return code ? problem_set(p, status_of(code), "init_images", "%s", err.message) : 0;
+}
+
 /* 0, or a status and *p. */
 static int compute(struct work *w, char **report, struct problem *p) {
     struct jobs *j = w->j;
@@ -139,13 +149,10 @@ static int compute(struct work *w, char **report, struct problem *p) {
         o.payload = w;
         w->hires = o.hires_scale > 0;
     }
-    if (!status && init) {
-        int code = ballast_image_decode(&rgb, &o.init_width, &o.init_height, NULL, init, init_bytes, 0, &err);
-        status = code ? problem_set(p, status_of(code), "init_images", "%s", err.message) : 0;
-        o.init_rgb = rgb;
-    }
+    status = status ? status : worker_init_picture(&o, &rgb, init, init_bytes, p);
     free(init);
     if (!status) {
+        totals_before(j, model);
         int code = generate(w, report, model, &o, &err);
         if (w->problem.status) {
             *p = w->problem;
@@ -178,6 +185,7 @@ static void finish(struct work *w, int status, const char *report, const struct 
         end.error = p->text;
         end.status = status;
     }
+    totals_after(j, end.state, w->kept, report);
     char *warnings =
         j->warnings && json_array_size(j->warnings) ? json_dumps(j->warnings, JSON_COMPACT) : NULL;
     struct problem trouble = {0};
@@ -282,13 +290,21 @@ void *worker_main(void *jobs) {
         if (j->unload) {
             pthread_mutex_unlock(&j->lock);
             int result = device_unload(j);
+            totals_look(j);
             pthread_mutex_lock(&j->lock);
             j->unload = false;
             j->unload_result = result;
             pthread_cond_broadcast(&j->idle);
+        } else if (j->task && j->task->state == TASK_WAITS) {
+            task_serve(j, false);
         } else if (j->queue_count) {
             take(j, id);
+            bool placed = j->placed;
+            j->placed = true;
             pthread_mutex_unlock(&j->lock);
+            if (!placed) {
+                placement_apply(j, j->context, NULL); /* it was checked when it was asked for */
+            }
             run(j, id);
             pthread_mutex_lock(&j->lock);
             j->released = false;

@@ -1,0 +1,132 @@
+/* /ballast/v1: what a request would cost, what lies on the device, and how weights are placed. */
+#include "server/api/handlers.h"
+#include "server/api/sdapi.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST_POINTS 200
+
+const struct field own_curve_fields[] = {
+    {"low", FIELD_TEXT, "null", 0, 30, 0, "the smallest budget: 2G, 80%; null: what works at all"},
+    {"high", FIELD_TEXT, "null", 0, 30, 0, "the largest; null: a quarter more than is ever needed"},
+    {"points", FIELD_INT, "23", 2, MOST_POINTS, 0, "how many budgets"},
+    {0}};
+
+struct own_settings {
+    const char *model, *offload, *budget, *reserve;
+};
+#define AT(member) offsetof(struct own_settings, member)
+
+const struct field own_setting_fields[] = {
+    {"model", FIELD_TEXT, "null", 1, 1000, AT(model), "the current model, by any of its names"},
+    {"offload", FIELD_TEXT, "null", 0, 32, AT(offload), "auto, none, model, sequential or balanced"},
+    {"budget", FIELD_TEXT, "null", 0, 32, AT(budget), "memory for weights and activations: 6G, 80%"},
+    {"reserve", FIELD_TEXT, "null", 0, 32, AT(reserve), "memory that is left free"},
+    {0}};
+
+static void answer_plan(struct call *c, json_t *body, const struct field *fields,
+                        const struct plan_wish *wish) {
+    struct picture_request r;
+    struct sd_body b;
+    struct problem p = {0};
+    json_t *warnings = json_array(), *plan = NULL;
+    /* A question does not change the current model. */
+    json_object_del(body, "override_settings_restore_afterwards");
+    int status = sd_read(c->api, &r, &b, fields, body, warnings, &p);
+    status = status ? status : c->api->service.plan(c->api->service.self, &r, wish, &plan, &p);
+    picture_request_free(&r);
+    if (status) {
+        json_decref(warnings);
+        reply_problem(c->x, &p);
+    } else {
+        json_object_set_new(plan, "warnings", warnings);
+        reply_json(c->x, 200, plan);
+    }
+}
+
+void own_plan(struct call *c) {
+    bool from_picture = json_object_get(c->body, "init_images") != NULL;
+    answer_plan(c, c->body, from_picture ? sd_img2img_fields : sd_txt2img_fields,
+                &(struct plan_wish){.compare = true});
+}
+
+/* The request stands behind the '?', field by field. */
+void own_curve(struct call *c) {
+    json_t *body = json_object();
+    struct problem p = {0};
+    struct plan_wish wish = {.low = exchange_query(c->x, "low"), .high = exchange_query(c->x, "high")};
+    const char *points = exchange_query(c->x, "points");
+    char *end = NULL;
+    long count = points ? strtol(points, &end, 10) : 23;
+    for (const struct field *f = sd_txt2img_fields; f->name; f++) {
+        const char *value = exchange_query(c->x, f->name);
+        if (value && f->kind < FIELD_LIST) {
+            json_t *text = json_string(value);
+            if (!text) {
+                problem_set(&p, 422, f->name, "%s: it is no UTF-8", f->name);
+            }
+            json_object_set_new(body, f->name, text);
+        }
+    }
+    if ((end && *end) || count < 2 || count > MOST_POINTS) {
+        problem_set(&p, 422, "points", "points: 2 to %d", MOST_POINTS);
+    }
+    if (p.status) {
+        reply_problem(c->x, &p);
+    } else {
+        wish.points = (int)count;
+        answer_plan(c, body, sd_txt2img_fields, &wish);
+    }
+    json_decref(body);
+}
+
+void own_residency(struct call *c) {
+    struct problem p = {0};
+    json_t *residency = NULL;
+    if (c->api->service.residency(c->api->service.self, &residency, &p)) {
+        reply_problem(c->x, &p);
+        return;
+    }
+    json_t *totals = c->api->service.totals(c->api->service.self);
+    json_object_set(residency, "budget_bytes", json_object_get(totals, "budget_bytes"));
+    json_decref(totals);
+    reply_json(c->x, 200, residency);
+}
+
+void own_devices(struct call *c) {
+    json_t *devices = c->api->service.devices(c->api->service.self);
+    reply_json(c->x, 200, json_pack("{s:o}", "items", devices ? devices : json_array()));
+}
+
+void own_get_settings(struct call *c) {
+    json_t *settings = c->api->service.placement(c->api->service.self);
+    char *model = sd_current_model(c->api);
+    json_object_set_new(settings, "model", json_string(model ? model : ""));
+    free(model);
+    reply_json(c->x, 200, settings);
+}
+
+/* null leaves a setting as it is; "" gives it the value back that the server was started with. */
+void own_set_settings(struct call *c) {
+    struct own_settings s = {0};
+    struct problem p = {0};
+    struct api *api = c->api;
+    char *title = NULL;
+    int status = fields_read(&s, own_setting_fields, c->body, NULL, &p);
+    if (!status && s.model) {
+        status = api->service.find_model(api->service.self, s.model, &title, &p);
+    }
+    if (!status && (s.offload || s.budget || s.reserve)) {
+        status = api->service.place(api->service.self, s.offload, s.budget, s.reserve, &p);
+    }
+    if (!status && title) {
+        status = api->service.set_setting(api->service.self, "sd_model_checkpoint", title, &p);
+    }
+    free(title);
+    if (status) {
+        reply_problem(c->x, &p);
+    } else {
+        own_get_settings(c);
+    }
+}

@@ -1,0 +1,125 @@
+"""What a request would cost, what lies where, how weights are placed, and what has been done: asked of a server that
+has nothing to do and of one that is at work."""
+import re
+import time
+import unittest
+
+from rig import SMALL, Case, b64, png
+
+V1 = "/ballast/v1/"
+
+
+class Device(Case):
+    def setUp(self):
+        while self.server.get("/queue/status").json["queue_size"]:
+            time.sleep(0.01)
+
+    def plan(self, **more):
+        return self.ok(self.server.post(V1 + "plan", dict(SMALL, **more)))
+
+    def test_a_plan_is_no_picture(self):
+        before = self.server.get(V1 + "history?limit=1").json["items"]
+        plan = self.plan()
+        self.assertLessEqual(plan["bound_seconds"], plan["seconds"] * 1.0001)
+        self.assertGreater(plan["peak_bytes"], 0)
+        modes = {row["mode"]: row for row in plan["compare"]}
+        self.assertLessEqual({"none", "model", "sequential", "balanced", "auto"}, set(modes))
+        for row in modes.values():
+            self.assertTrue(row["works"] and row["seconds"] > 0 and row["peak_bytes"] > 0 and "bound_seconds" in row, row)
+        self.assertEqual(plan["from"], "device")
+        self.assertGreater(self.plan(steps=40)["seconds"], plan["seconds"])
+        self.plan(init_images=[b64(png(64, 64))])
+        self.refused(self.server.post(V1 + "plan", dict(SMALL, steps="many")), "steps")
+        self.assertEqual(self.server.post(V1 + "plan", dict(SMALL, model="nowhere")).status, 404)
+        self.assertEqual(self.server.get(V1 + "history?limit=1").json["items"], before)
+        self.assertEqual(self.server.get(V1 + "jobs").json["items"], [])
+
+    def test_a_plan_beside_a_picture(self):
+        self.server.until(self.server.add())
+        cold = self.plan()
+        long = self.server.add(steps=400, width=128, height=128)
+        self.server.until(long, ("running",))
+        start = time.time()
+        busy = self.plan()
+        self.assertLess(time.time() - start, 10)
+        self.assertEqual(busy["from"], "empty")
+        self.assertAlmostEqual(busy["budget_bytes"] / cold["budget_bytes"], 1, 1)
+        self.assertEqual(self.server.get(V1 + "jobs/" + long).json["state"], "running")
+        self.server.ask("DELETE", V1 + "jobs/" + long)
+        self.server.until(long)
+
+    def test_a_curve(self):
+        curve = self.ok(self.server.get(V1 + "plan/curve?steps=4&width=64&height=64&points=5"))
+        rows = [r for r in curve["sweep"] if r["mode"] == "auto"]
+        self.assertEqual(len(rows), 5)
+        self.assertTrue(all(a["budget_bytes"] < b["budget_bytes"] for a, b in zip(rows, rows[1:])))
+        self.assertTrue(all(r["works"] and r["bound_seconds"] <= r["seconds"] * 1.0001 for r in rows), rows)
+        for bad, field in (("points=1", "points"), ("points=x", "points"), ("low=2G:3G", "low"), ("steps=many", "steps")):
+            self.refused(self.server.get(V1 + "plan/curve?" + bad), field)
+        self.assertEqual(self.server.get(V1 + "plan/curve?low=banana&high=2G").status, 422)
+
+    def test_residency(self):
+        self.server.until(self.server.add())
+        idle = self.ok(self.server.get(V1 + "residency"))
+        model = idle["models"][0]
+        self.assertEqual(sum(m["resident_bytes"] for m in idle["models"]), idle["resident_bytes"])
+        self.assertGreater(idle["resident_bytes"], 0)
+        self.assertGreater(idle["budget_bytes"], idle["resident_bytes"])
+        for module in model["modules"]:
+            here = sum(b["bytes"] for b in module["blocks"] if b["at"] is not None)
+            self.assertEqual(here, module["resident_bytes"])
+        long = self.server.add(steps=400, width=128, height=128)
+        self.server.until(long, ("running",))
+        for _ in range(20):
+            busy = self.ok(self.server.get(V1 + "residency"))
+            self.assertGreater(busy["region_bytes"], 0)
+        self.assertEqual(self.server.get(V1 + "jobs/" + long).json["state"], "running")
+        self.server.ask("DELETE", V1 + "jobs/" + long)
+        self.server.until(long)
+        self.server.post("/sdapi/v1/unload-checkpoint")
+        self.assertEqual(self.server.get(V1 + "residency").json["resident_bytes"], 0)
+
+    def test_devices(self):
+        devices = self.ok(self.server.get(V1 + "devices"))["items"]
+        self.assertIn("cpu", [d["device"] for d in devices])
+
+    def test_settings_hold_from_the_next_picture(self):
+        before = self.ok(self.server.get(V1 + "settings"))
+        self.assertEqual((before["offload"], before["budget"]), ("auto", None))
+        least = self.plan()["min_budget_bytes"]
+        self.assertEqual(self.ok(self.server.post(V1 + "settings", {"offload": "sequential", "budget": str(2 * least)})),
+                         dict(before, offload="sequential", budget=str(2 * least)))
+        job = self.server.until(self.server.add())
+        self.assertEqual((job["ballast"]["plan"]["mode"], job["ballast"]["plan"]["budget_bytes"]), ("sequential", 2 * least))
+        self.assertEqual(self.plan()["budget_bytes"], 2 * least)
+        for bad in ({"budget": "banana"}, {"offload": "perhaps"}, {"budget": [3]}, {"model": ""}):
+            self.assertEqual(self.server.post(V1 + "settings", bad).status, 422, bad)
+        self.assertEqual(self.server.post(V1 + "settings", {"model": "nowhere"}).status, 404)
+        self.assertEqual(self.ok(self.server.post(V1 + "settings", {"offload": "", "budget": ""})), before)
+        job = self.server.until(self.server.add())
+        self.assertEqual(job["ballast"]["plan"]["mode"], "auto")
+
+    def test_metrics(self):
+        def read():
+            text = self.server.get("/metrics")
+            self.assertTrue(text.headers["Content-Type"].startswith("text/plain; version=0.0.4"))
+            lines = text.data.decode().splitlines()
+            for line in lines:
+                self.assertRegex(line, r'^(# (HELP|TYPE) ballast_\w+ .+|ballast_\w+(\{\w+="\w+"\})? [0-9.]+)$')
+            return {l.split(" ")[0]: float(l.split(" ")[1]) for l in lines if not l.startswith("#")}
+        self.server.until(self.server.add())
+        before = read()
+        self.server.until(self.server.add(n_iter=2))
+        after = read()
+        self.assertEqual(after["ballast_pictures_total"] - before["ballast_pictures_total"], 2)
+        done = 'ballast_jobs_total{state="done"}'
+        self.assertEqual(after[done] - before[done], 1)
+        self.assertEqual(after["ballast_reloads_avoided_total"] - before["ballast_reloads_avoided_total"], 1)
+        pipeline = 'ballast_stage_seconds_total{stage="pipeline"}'
+        self.assertGreater(after[pipeline], before[pipeline])
+        self.assertEqual(after["ballast_resident_bytes"], self.server.get(V1 + "residency").json["resident_bytes"])
+        self.assertGreater(after["ballast_budget_bytes"], after["ballast_resident_bytes"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,71 @@
+"""/openapi.json against the code: what it describes is served, and what is served it describes."""
+import os
+import re
+import unittest
+
+from rig import Case
+
+ROUTES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../src/server/api/routes.c")
+
+
+class OpenApi(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.document = cls.server.get("/openapi.json").json
+
+    def operations(self):
+        for path, methods in self.document["paths"].items():
+            for method, operation in methods.items():
+                yield method.upper(), path, operation
+
+    def test_every_row_is_described(self):
+        with open(ROUTES) as file:
+            text = file.read()
+        prefix = {"SD": "/sdapi/v1/", "OWN": "/ballast/v1/", "": ""}
+        rows = {(m, prefix[p] + rest) for m, p, rest in re.findall(r'\{"(\w+)",\s*(?:(SD|OWN) )?"([^"]*)", \w+, BODY_', text)}
+        self.assertGreater(len(rows), 55)
+        self.assertEqual({(m, p) for m, p, _ in self.operations()}, rows)
+
+    def test_what_is_described_is_served(self):
+        for method, path, operation in self.operations():
+            if path.endswith("/events"):
+                continue
+            r = self.server.ask(method, re.sub(r"\{\w+\}", "0", path), raw=b"[" if method in ("POST", "PATCH") else None)
+            self.assertLess(r.status, 500, (method, path, r.data[:200])) if r.status != 501 else None
+            self.assertNotEqual(r.status, 405, (method, path))
+            if r.status == 404:
+                self.assertNotEqual(r.json, {"detail": "Not Found"}, (method, path))
+            other = self.server.ask("PUT", re.sub(r"\{\w+\}", "0", path), raw=b"")
+            self.assertEqual(other.status, 405, path)
+            self.assertIn(method, other.headers["Allow"].split(", "))
+
+    def test_its_form(self):
+        ids = [o["operationId"] for _, _, o in self.operations()]
+        self.assertEqual(len(ids), len(set(ids)))
+        schemas = self.document["components"]["schemas"]
+        for name in re.findall(r"#/components/schemas/(\w+)", self.server.get("/openapi.json").data.decode()):
+            self.assertIn(name, schemas)
+        for method, path, o in self.operations():
+            named = {p["name"] for p in o.get("parameters", []) if p["in"] == "path"}
+            self.assertEqual(named, set(re.findall(r"\{(\w+)\}", path)))
+            self.assertTrue(o["summary"] and o["responses"])
+
+    def test_fields_are_as_they_say(self):
+        """Each field is taken at its ends, and refused beyond them."""
+        schema = self.document["paths"]["/sdapi/v1/txt2img"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        kinds = set()
+        for name, field in schema["properties"].items():
+            kinds.add(field["x-ballast"])
+            if field["x-ballast"] == "refused":
+                self.refused(self.server.post("/ballast/v1/jobs", {name: "anything"}), name)
+            if "maximum" in field:
+                for value in (field["minimum"] - 1, field["maximum"] + 1):
+                    self.refused(self.server.post("/ballast/v1/jobs", {name: value}), name)
+            if "maxLength" in field:
+                self.refused(self.server.post("/ballast/v1/jobs", {name: "x" * (field["maxLength"] + 1)}), name)
+        self.assertEqual(kinds, {"done", "ignored", "warned", "refused"})
+
+
+if __name__ == "__main__":
+    unittest.main()
