@@ -15,10 +15,10 @@ mkdir -p "$folder" "$out"
 
 pack() {
     set -e
-    ninja -C build ballast_cli ballast_plugin_cuda bench_device test_pipeline_goldens
+    ninja -C build ballast_cli ballast_plugin_cuda bench_device cuda_properties test_pipeline_goldens
     rm -rf "$folder/tree"
     mkdir -p "$folder/tree/bin" "$folder/tree/lib"
-    cp build/bin/ballast build/bin/bench_device build/bin/test_pipeline_goldens "$folder/tree/bin"
+    cp build/bin/{ballast,bench_device,cuda_properties,test_pipeline_goldens} "$folder/tree/bin"
     cp -L build/lib/libballast.so.0.* build/lib/ballast-cuda.so "$folder/tree/lib"
     ldd "$folder"/tree/bin/* | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
         grep -vE '/(libc|libm|libdl|libpthread|ld-linux[^/]*|libballast[^/]*)\.so' | xargs cp -L -t "$folder/tree/lib"
@@ -61,12 +61,13 @@ last() {
 
 part_card() {
     { nvidia-smi; "$ballast" devices; "$ballast" devices --json; } >"$out/card.log" 2>&1
+    "$tree/bin/cuda_properties" >"$out/properties.json" 2>>"$out/card.log"
     row card "$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null | head -1)"
     row libraries "$(last card.log '^cuda')"
 }
 
 part_rates() {
-    step rates.log 90 "$bench" "$device" rates sdxl bf16 1024
+    step rates.log 60 "$bench" "$device" rates sdxl bf16 1024
     row "copies" "$(last rates.log '^pinned: .*copied')"
     row "copies, not pinned" "$(last rates.log '^not pinned')"
     row "a pass beside copies" "$(last rates.log 'beside copies')"
@@ -76,7 +77,7 @@ part_ops() {
     local what
     for what in "unet bf16 512" "vae bf16 512" "sdxl bf16 1024" "unet f32 256"; do
         # shellcheck disable=SC2086
-        step ops.log 60 "$bench" "$device" ops $what
+        step ops.log 50 "$bench" "$device" ops $what 25
         row "ops: $what" "$(last ops.log '^ops |^bench_device:|^exit')"
     done
 }
@@ -85,13 +86,13 @@ part_networks() {
     local what
     for what in "sdxl bf16 1024 2" "unet bf16 512 2" "vae bf16 1024 1" "vae f32 512 1"; do
         # shellcheck disable=SC2086
-        step networks.log 60 "$bench" "$device" network $what
+        step networks.log 50 "$bench" "$device" network $what
         row "network: $what" "$(last networks.log '^best of|^bench_device:|^exit')"
     done
 }
 
 part_torch() {
-    step torch.log 100 python3 -B tools/device_torch.py
+    step torch.log 60 python3 -B tools/device_torch.py
     while IFS= read -r line; do
         row "${line%%:*}" "${line#*:}"
     done < <(grep -a '^torch' "$out/torch.log")
@@ -100,7 +101,7 @@ part_torch() {
 part_pictures() {
     local mode first="" same=yes
     for mode in none model sequential balanced auto; do
-        step pictures.log 40 "$ballast" generate -m "$model" --device "$device" --offload "$mode" -p "a red apple" -s 8 \
+        step pictures.log 20 "$ballast" generate -m "$model" --device "$device" --offload "$mode" -p "a red apple" -s 8 \
             -S 7 --overwrite -o "$out/$mode.png" || same="$mode failed"
         [ -n "$first" ] || first=$(cksum <"$out/$mode.png")
         [ "$first" = "$(cksum <"$out/$mode.png")" ] || same="$mode differs"
@@ -113,14 +114,14 @@ part_pictures() {
 }
 
 part_goldens() {
-    BALLAST_TEST_DEVICE=$device step goldens.log 120 "$tree/bin/test_pipeline_goldens"
+    BALLAST_TEST_DEVICE=$device step goldens.log 60 "$tree/bin/test_pipeline_goldens"
     row "goldens, pictures" "$(last goldens.log 'PASSED|FAILED|exit')"
 }
 
 part_memcheck() {
     local tool
     for tool in memcheck racecheck; do
-        step memcheck.log 60 compute-sanitizer --tool "$tool" "$ballast" generate -m "$model" --device "$device" -p "a red apple" \
+        step memcheck.log 40 compute-sanitizer --tool "$tool" "$ballast" generate -m "$model" --device "$device" -p "a red apple" \
             -s 1 -S 7 --overwrite -o "$tree/memcheck.png"
         row "compute-sanitizer $tool" "$(last memcheck.log 'ERROR SUMMARY|RACECHECK SUMMARY|exit')"
     done

@@ -222,6 +222,8 @@ typedef bl_cu_result bl_cu_get_entry(const char *name, void **entry, int version
     NUMBER(BL_DNN_OF_HEUR_MODE, CUDNN_TYPE_HEUR_MODE, 8)                                    \
     NUMBER(BL_DNN_OF_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, 11)                                   \
     NUMBER(BL_DNN_OF_POINTWISE, CUDNN_TYPE_POINTWISE_MODE, 14)                              \
+    NUMBER(BL_DNN_OF_INT32, CUDNN_TYPE_INT32, 23)                                           \
+    NUMBER(BL_DNN_OF_CHAR, CUDNN_TYPE_CHAR, 24)                                             \
     NUMBER(BL_DNN_OF_DESCRIPTOR, CUDNN_TYPE_BACKEND_DESCRIPTOR, 15)                         \
     NUMBER(BL_DNN_KIND_POINTWISE, CUDNN_BACKEND_POINTWISE_DESCRIPTOR, 0)                    \
     NUMBER(BL_DNN_KIND_CONV, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR, 1)                       \
@@ -234,6 +236,7 @@ typedef bl_cu_result bl_cu_get_entry(const char *name, void **entry, int version
     NUMBER(BL_DNN_KIND_GRAPH, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, 15)                  \
     NUMBER(BL_DNN_KIND_PACK, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, 16)                     \
     NUMBER(BL_DNN_KIND_TENSOR, CUDNN_BACKEND_TENSOR_DESCRIPTOR, 17)                         \
+    NUMBER(BL_DNN_KIND_PROPERTIES, CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, 38)                 \
     NUMBER(BL_DNN_KIND_OP_SDPA, CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR, 41)            \
     NUMBER(BL_DNN_POINTWISE_MODE, CUDNN_ATTR_POINTWISE_MODE, 0)                             \
     NUMBER(BL_DNN_POINTWISE_PREC, CUDNN_ATTR_POINTWISE_MATH_PREC, 1)                        \
@@ -274,6 +277,8 @@ typedef bl_cu_result bl_cu_get_entry(const char *name, void **entry, int version
     NUMBER(BL_DNN_PACK_POINTERS, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, 1001)               \
     NUMBER(BL_DNN_PACK_WORKSPACE, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, 1003)                  \
     NUMBER(BL_DNN_ENGINE_NOTES, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, 1303)                     \
+    NUMBER(BL_DNN_PROPERTIES_ID, CUDNN_ATTR_DEVICEPROP_DEVICE_ID, 2700)                     \
+    NUMBER(BL_DNN_PROPERTIES_JSON, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, 2702)         \
     NUMBER(BL_DNN_OP_SDPA_Q, CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC, 2800)                     \
     NUMBER(BL_DNN_OP_SDPA_K, CUDNN_ATTR_OPERATION_SDPA_FWD_KDESC, 2801)                     \
     NUMBER(BL_DNN_OP_SDPA_V, CUDNN_ATTR_OPERATION_SDPA_FWD_VDESC, 2802)                     \
