@@ -1,0 +1,76 @@
+"""Ten thousand who are connected, two hundred who ask, and a picture that is made beside them. Slow."""
+import asyncio
+import json
+import os
+import resource
+import time
+import unittest
+
+from rig import SMALL, Case, Server
+
+IDLE = int(os.environ.get("BALLAST_TEST_IDLE", "10000"))
+POLLERS = int(os.environ.get("BALLAST_TEST_POLLERS", "200"))
+
+
+def files(most):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard < 1 << 20 else 1 << 20, hard))
+    return min(most, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1000)
+
+
+class Load(Case):
+    async def poll(self, until, times):
+        reader, writer = await asyncio.open_connection(self.server.host, self.server.port)
+        request = b"GET /sdapi/v1/progress?skip_current_image=true HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        while time.time() < until:
+            start = time.time()
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int([h for h in head.split(b"\r\n") if h.lower().startswith(b"content-length")][0].split(b":")[1])
+            await reader.readexactly(length)
+            times.append(time.time() - start)
+            await asyncio.sleep(max(0, 0.1 - (time.time() - start)))
+        writer.close()
+
+    async def crowd(self, idle, pollers, seconds, times):
+        connections = []
+        for _ in range(idle):
+            connections.append(await asyncio.open_connection(self.server.host, self.server.port))
+        until = time.time() + seconds
+        await asyncio.gather(*[self.poll(until, times) for _ in range(pollers)])
+        for _, writer in connections:
+            writer.close()
+
+    def test_many_connections(self):
+        times = []
+        idle = files(IDLE)
+        asyncio.run(self.crowd(idle, POLLERS, 3, times))
+        times.sort()
+        p99 = times[int(len(times) * 0.99)]
+        print("%d idle, %d pollers: %d answers, p50 %.1f ms, p99 %.1f ms" % (
+            idle, POLLERS, len(times), 1e3 * times[len(times) // 2], 1e3 * p99))
+        self.assertGreater(len(times), 0)
+        self.assertEqual(self.server.get("/healthz").status, 200)
+
+    def test_a_thousand_jobs(self):
+        long = self.server.add(steps=400, width=128, height=128)
+        ids = [self.server.add() for _ in range(1000)]
+        best = min(self.timed() for _ in range(5))
+        print("1000 jobs listed in %.0f ms" % (1e3 * best))
+        self.assertLess(best, 0.5)
+        self.server.ask("DELETE", "/ballast/v1/jobs/" + long)
+        for job in ids[5:]:
+            self.assertEqual(self.server.ask("DELETE", "/ballast/v1/jobs/" + job).status, 200)
+        for job in ids[:5]:
+            self.server.until(job)
+
+    def timed(self):
+        start = time.time()
+        items = self.server.get("/ballast/v1/jobs").json["items"]
+        took = time.time() - start
+        self.assertGreaterEqual(len(items), 900)
+        return took
+
+
+if __name__ == "__main__":
+    unittest.main()
