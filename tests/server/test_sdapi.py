@@ -177,6 +177,13 @@ class Behaviours(Case):
         for bad in ([], [""], ["$$$"], [b64(b"no picture")], [b64(png(64, 64)[:60])], None, ["http://127.0.0.1/x.png"], [5]):
             self.refused(self.server.post(SD + "img2img", dict(SMALL, init_images=bad)), "init_images")
 
+    def test_a_start_picture_of_another_shape(self):
+        body = dict(SMALL, init_images=[b64(png(64, 32))], denoising_strength=0.5)
+        self.ok(self.server.post(SD + "img2img", body))
+        for mode in (1, 2, 3):
+            self.refused(self.server.post(SD + "img2img", dict(body, resize_mode=mode)), "resize_mode")
+        self.ok(self.server.post(SD + "img2img", dict(body, resize_mode=1, height=32)))
+
     def test_hires(self):
         body = self.ok(self.small(enable_hr=True, hr_scale=2, hr_upscaler="Lanczos", hr_second_pass_steps=1,
                                   denoising_strength=0.5))

@@ -402,7 +402,8 @@ static int read_image(struct call *c, struct picture_request *r, struct problem 
     }
     if (!image) {
         const json_t *value = get(c->body, "image");
-        return value ? sd_read_picture(c->api, &r->init, &r->init_bytes, value, "image", p)
+        int size[2];
+        return value ? sd_read_picture(c->api, &r->init, &r->init_bytes, size, value, "image", p)
                      : problem_set(p, 400, "image", "image: it is missing");
     }
     uint8_t *rgb = NULL;

@@ -48,11 +48,7 @@ char *api_describe(const char *path, const struct problem *p) {
 }
 
 void reply_problem(struct exchange *x, const struct problem *p) {
-    char seconds[16];
-    if (p->retry_after) {
-        snprintf(seconds, sizeof seconds, "%d", p->retry_after);
-        exchange_set_header(x, "Retry-After", seconds);
-    }
+    exchange_retry_after(x, p);
     reply_json(x, status_for(x->path, p->status ? p->status : 500), describe(x->path, p));
 }
 

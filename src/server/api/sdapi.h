@@ -45,9 +45,10 @@ int sd_resolve_sampler(struct picture_request *r, const char *sampler, const cha
 int sd_check_size(const struct api *api, const struct picture_request *r, struct problem *p);
 uint64_t sd_draw_seed(void);
 
-/* A picture file from base64, with a "data:" prefix or without. 422 names `field`. */
-int sd_read_picture(const struct api *api, char **file, size_t *bytes, const json_t *value, const char *field,
-                    struct problem *p);
+/* A picture file from base64, with a "data:" prefix or without; size: its width and height. 422 names
+ * `field`. */
+int sd_read_picture(const struct api *api, char **file, size_t *bytes, int size[2], const json_t *value,
+                    const char *field, struct problem *p);
 
 /* The title that is the current model; freed by the caller. NULL: no memory. */
 char *sd_current_model(struct api *api);

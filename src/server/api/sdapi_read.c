@@ -62,11 +62,10 @@ int sd_check_size(const struct api *api, const struct picture_request *r, struct
     return 0;
 }
 
-int sd_read_picture(const struct api *api, char **file, size_t *bytes, const json_t *value, const char *field,
-                    struct problem *p) {
+int sd_read_picture(const struct api *api, char **file, size_t *bytes, int size[2], const json_t *value,
+                    const char *field, struct problem *p) {
     const char *text = json_string_value(value), *comma;
     uint8_t *rgb = NULL;
-    int width, height;
     ballast_error err = {0};
     *file = NULL;
     if (!text) {
@@ -84,7 +83,7 @@ int sd_read_picture(const struct api *api, char **file, size_t *bytes, const jso
         *file = NULL;
         return problem_set(p, 422, field, "%s: this is no base64", field);
     }
-    int code = ballast_image_decode(&rgb, &width, &height, NULL, *file, *bytes,
+    int code = ballast_image_decode(&rgb, &size[0], &size[1], NULL, *file, *bytes,
                                     (size_t)api->options.most_pixels, &err);
     ballast_bytes_free(&rgb);
     if (code) {
@@ -255,8 +254,18 @@ static int read_init(struct api *api, struct picture_request *r, const struct sd
         return problem_set(p, 422, "resize_mode",
                            "resize_mode: latents are not enlarged here; 0 stretches the picture");
     }
-    return sd_read_picture(api, &r->init, &r->init_bytes, json_array_get(b->init_images, 0), "init_images",
-                           p);
+    int size[2];
+    int status = sd_read_picture(api, &r->init, &r->init_bytes, size, json_array_get(b->init_images, 0),
+                                 "init_images", p);
+    if (!status && b->resize_mode && r->width && r->height &&
+        (long long)size[0] * r->height != (long long)size[1] * r->width) {
+        return problem_set(p, 422, "resize_mode",
+                           "resize_mode: a picture of %d x %d is not cropped or filled to %d x %d here; send "
+                           "it in that shape, or "
+                           "0 to stretch it",
+                           size[0], size[1], r->width, r->height);
+    }
+    return status;
 }
 
 int sd_read(struct api *api, struct picture_request *r, struct sd_body *b, const struct field *fields,

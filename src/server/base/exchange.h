@@ -6,8 +6,11 @@
 #ifndef BALLAST_SERVER_BASE_EXCHANGE_H
 #define BALLAST_SERVER_BASE_EXCHANGE_H
 
+#include "server/base/problem.h"
+
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 struct exchange;
 
@@ -44,6 +47,15 @@ static inline const char *exchange_query(struct exchange *x, const char *name) {
 /* A header of the answer; before exchange_answer or exchange_stream. */
 static inline void exchange_set_header(struct exchange *x, const char *name, const char *value) {
     x->ops->set_header(x, name, value);
+}
+
+/* The header that goes with a problem that passes. */
+static inline void exchange_retry_after(struct exchange *x, const struct problem *p) {
+    char seconds[16];
+    if (p->retry_after) {
+        snprintf(seconds, sizeof seconds, "%d", p->retry_after);
+        exchange_set_header(x, "Retry-After", seconds);
+    }
 }
 
 /* `body`: from malloc, taken over; NULL is out of memory, and becomes an answer that says so. */

@@ -285,6 +285,7 @@ enum MHD_Result exchange_refuse(struct http_exchange *x, const struct problem *p
         return MHD_NO;
     }
     x->status = p->status;
+    exchange_retry_after(&x->exchange, p);
     size_t bytes = strlen(text);
     dress(x, "application/json");
     link_turn(x->http, x->link, LINK_ANSWER, x, bytes);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #define CONNECTION_MEMORY ((size_t)24 << 10) /* of MHD, each: a header has to fit */
+#define UNKNOWN_LENGTH ((size_t)2 << 20)     /* what a body without a length may take the time of */
 #define BODY_BLOCK ((size_t)16 << 10)
 
 /* The path as routes are written: without the base path, double slashes, and one at the end. NULL: no memory,
@@ -105,7 +106,7 @@ static enum MHD_Result first_call(struct http *h, struct MHD_Connection *c, cons
                          MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization"), true, &p)) {
         return exchange_refuse(x, &p);
     }
-    link_turn(h, x->link, LINK_BODY, x, length ? (size_t)strtoull(length, NULL, 10) : h->options.most_body);
+    link_turn(h, x->link, LINK_BODY, x, length ? (size_t)strtoull(length, NULL, 10) : UNKNOWN_LENGTH);
     return MHD_YES;
 }
 

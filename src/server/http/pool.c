@@ -32,6 +32,7 @@ static void *pool_main(void *payload) {
                                             exchange_header(&x->exchange, "Authorization"), false, &p)
                          : 0;
         if (status) {
+            exchange_retry_after(&x->exchange, &p);
             char *text = h->options.describe(h->options.payload, x->path, &p);
             exchange_answer(&x->exchange, status, "application/json", text, text ? strlen(text) : 0);
         } else {

@@ -13,7 +13,7 @@
 
 #define LOOK_SECONDS 0.25
 #define ROUND_SECONDS 2   /* between two looks at all connections */
-#define SLOWEST 4096.0    /* bytes a second of a body, or of an answer */
+#define SLOWEST 32768.0   /* bytes a second of a body, or of an answer */
 #define ANSWER_SECONDS 60 /* that an answer may take besides */
 
 double http_clock(void) {

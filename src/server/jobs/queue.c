@@ -116,6 +116,10 @@ static int jobs_submit(void *self, const struct submission *s, char id[JOB_ID], 
         memcpy(id, row.id, JOB_ID);
         tell(j, EVENT_QUEUED, id, NULL, NULL);
     }
+    if (status && s->idempotency && !j->keeper.find_idempotency(j->keeper.self, s->idempotency, id, NULL) &&
+        *id) {
+        status = 0; /* somebody was faster with the same key */
+    }
     json_decref(object);
     free(request);
     free(asked);
