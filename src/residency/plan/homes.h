@@ -12,9 +12,7 @@ typedef struct bl_homes {
     uint8_t *pin[BL_PROBLEM_PHASES];    /* [block_count] 1: resident through the phase. NULL as above */
     uint64_t window[BL_PROBLEM_PHASES]; /* streamed blocks lie between the arena and this */
     long work;                          /* what choosing cost: blocks walked over */
-    bool everywhere; /* what has a home is a resident in all phases; all else lies below `ceiling` */
-    uint64_t ceiling;
-    bool any; /* some module has homes */
+    bool any;                           /* some module has homes */
 } bl_homes;
 
 /* `levels`: the arena level of each phase. Homes are given to modules that are larger than the room of one of

@@ -37,10 +37,6 @@ static inline uint64_t bl_kinds_bytes(const bl_problem_module *m, const uint8_t 
  * that fits the room of all its phases is left alone: NULL for these. */
 int bl_kinds_find(bl_kinds *out, const bl_problem *p, const int *levels, uint64_t region_bytes, int seed,
                   bl_error *err);
-/* The same for all modules together: residents of all phases, blocks that the store keeps throughout, and
- * others. `window_bytes` of the device and `ring_bytes` of the store are left for what is under way. */
-int bl_kinds_everywhere(bl_kinds *out, const bl_problem *p, const int *levels, uint64_t region_bytes,
-                        uint64_t window_bytes, uint64_t ring_bytes, bl_error *err);
 void bl_kinds_free(bl_kinds *k);
 
 #endif

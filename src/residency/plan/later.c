@@ -1,5 +1,7 @@
 #include "residency/plan/later.h"
 
+#include "residency/plan/march.h"
+
 #include "residency/bound/bound.h"
 #include "residency/plan/builder.h"
 #include "residency/plan/replay.h"
@@ -16,6 +18,9 @@ static const long walk_weight = 40;
  * another one follows. */
 static const int few_runs = 1500;
 
+/* Generations that the next one stands for where there is a host store. */
+static const double store_weight = 3;
+
 void bl_later_close(bl_later *l) {
     for (int i = l->count - 1; i >= 0; i--) {
         if (!i || l->steps[i].p != l->steps[i - 1].p) {
@@ -26,11 +31,14 @@ void bl_later_close(bl_later *l) {
     l->count = 0;
 }
 
-/* The same again: one problem for all steps. */
+/* The same again: one problem for all steps. What a host store is filled with pays off for long: there one
+ * generation stands for several. */
 static int open_again(bl_later *l, int steps, bl_error *err) {
+    steps = l->p->has_store ? 1 : steps;
+    l->weight = l->p->has_store ? store_weight : steps;
     for (int i = 0; i < steps; i++) {
         bl_later_step *x = &l->steps[i];
-        *x = (bl_later_step){.likelihood = 1, .before = i - 1, .again = true};
+        *x = (bl_later_step){.likelihood = l->weight / steps, .before = i - 1, .again = true};
         int rc = 0;
         if (i) {
             x->p = l->steps[0].p;
@@ -105,7 +113,12 @@ int bl_later_walk(bl_plan **out, bl_later *l, const bl_problem *p, const bl_plan
     }
     plan->reopen = reopen;
     plan->region_bytes = region_bytes;
-    rc = bl_pager_plan(plan, p, o, err);
+    bool fits = false;
+    rc = o->in_order ? bl_march_plan(&fits, plan, p, o, err) : 0;
+    if (!rc && !fits) {
+        plan->move_count = 0;
+        rc = bl_pager_plan(plan, p, o, err);
+    }
     if (!rc) {
         rc = p->has_store ? bl_store_plan(plan, p, &o->store, err) : bl_replay(plan, p, err);
     }
@@ -136,8 +149,9 @@ int bl_later_worth(double *worth, bl_later *l, const bl_plan *plan, const bl_pag
     *worth = plan->end_seconds;
     for (int i = 0; i < l->count; i++) {
         bl_later_step *x = &l->steps[i];
-        if (*worth + (l->count - i) * least > limit) {
-            *worth += (l->count - i) * least;
+        double left = (l->count - i) * x->likelihood * least;
+        if (*worth + left > limit) {
+            *worth += left;
             return 0;
         }
         take_over(l, x, plan);

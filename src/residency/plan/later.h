@@ -21,7 +21,8 @@ typedef struct bl_later {
     const bl_plan *levels;
     bl_later_step steps[bl_later_most];
     int count;
-    long work; /* spent on walks, in the search's unit */
+    double weight; /* where the same follows: generations that the steps stand for */
+    long work;     /* spent on walks, in the search's unit */
 } bl_later;
 
 /* `p` and its `levels` are borrowed. `reopen`: a region is opened for the plan. */

@@ -18,6 +18,7 @@ typedef struct bl_pager_options {
     int unsure; /* which of the followers that are not certain is taken to come, counted from the first of
                    them */
     bl_store_options store; /* where there is a host store */
+    bool in_order;          /* copies are made in the order of their runs (march.h) */
     const bl_homes *homes;  /* NULL, or where residents lie and others pass by: instead of `pin` there */
 } bl_pager_options;
 

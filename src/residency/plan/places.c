@@ -42,12 +42,6 @@ static bool has_homes(const pager *g, int phase) {
     return g->o->homes && g->o->homes->pin[phase];
 }
 
-/* Whether a block is a resident in all phases. */
-static bool is_everywhere(const pager *g, int module, int block) {
-    const bl_homes *h = g->o->homes;
-    return h && h->everywhere && h->home[module] && h->home[module][block] != BL_NOWHERE;
-}
-
 /* Whether it is streamed through the window anyway. */
 static bool passes_by(const pager *g, const bl_space_item *x, int phase) {
     return has_homes(g, g->phase) && g->missing_phase == g->phase && phase == g->phase &&
@@ -58,9 +52,6 @@ static bool passes_by(const pager *g, const bl_space_item *x, int phase) {
  * place. */
 static bool stays(const pager *g, const bl_space_item *x, int phase) {
     const bl_pager_options *o = g->o;
-    if (is_everywhere(g, x->module, x->block) && x->offset == o->homes->home[x->module][x->block]) {
-        return true;
-    }
     if (g->missing == g->run) {
         return false;
     }
@@ -164,14 +155,10 @@ bool bl_pager_find_place(pager *g, spot *out) {
     uint64_t floor = arena_until(g, g->missing_phase);
     double nothing = (double)g->plan->region_bytes * least_price;
     bool found;
-    if (is_everywhere(g, module, block)) {
-        found = find_home(g, bytes, g->o->homes->home[module][block], out);
-    } else if (!has_homes(g, phase)) {
-        uint64_t ceiling =
-            g->o->homes && g->o->homes->everywhere ? g->o->homes->ceiling : g->plan->region_bytes;
+    if (!has_homes(g, phase)) {
         double lost = find_lost(g, bytes, &lost_below);
         bool lowest = g->o->pin && g->missing < p->run_count && g->o->pin[phase] && !g->o->pin[phase][block];
-        found = find_spot(g, bytes, floor, ceiling, lost, lost_below, lowest, out);
+        found = find_spot(g, bytes, floor, g->plan->region_bytes, lost, lost_below, lowest, out);
         nothing += found && (lowest ? out->low : out->high - bytes) < lost_below ? lost : 0;
     } else if (g->o->homes->pin[phase][block]) {
         uint64_t home = g->o->homes->home[module][block];

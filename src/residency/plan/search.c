@@ -194,7 +194,7 @@ static int find_least(bl_search *s, bool steady, bool fine, bl_error *err) {
         s->next_bound = s->bound.seconds;
     }
     int rc = steady || fine ? 0 : bl_bound_steady(&s->next_bound, s->p, err);
-    s->least = s->bound.seconds + s->later.count * s->next_bound;
+    s->least = s->bound.seconds + s->later.weight * s->next_bound;
     return rc;
 }
 

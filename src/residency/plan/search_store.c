@@ -1,6 +1,7 @@
 #include "residency/plan/kinds.h"
 #include "residency/plan/search_state.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,8 +67,8 @@ static int expect_loads(bl_search *s, bl_error *err) {
     return rc;
 }
 
-/* Copies after loads, three kinds for one phase at a time, and for all, end here. */
-static const long loads_work = 900000, kinds_work = 1400000, everywhere_work = 1800000;
+/* Copies after loads, and further choices of kinds, end here. */
+static const long loads_work = 900000, kinds_work = 1800000;
 
 /* Whether there is something to gain, and less than so much was spent. */
 static bool may_go_on(const bl_search *s, long work) {
@@ -85,54 +86,30 @@ static int try_loads(bl_search *s, bl_error *err) {
     return rc;
 }
 
-/* What the three kinds leave for what is under way, in quarters of the largest block: of the device, of the
- * store. */
-static const int under_way[][2] = {{4, 4},  {4, 6},  {6, 6},  {8, 8}, {3, 3}, {3, 4},  {4, 3},
-                                   {6, 4},  {8, 4},  {2, 2},  {2, 4}, {3, 6}, {8, 6},  {12, 8},
-                                   {6, 12}, {12, 4}, {24, 8}, {4, 8}, {6, 8}, {8, 16}, {2, 3}};
-
-static int try_these(bl_search *s, const bl_kinds *kinds, uint64_t ring, const char *method, bl_error *err) {
+static int try_these(bl_search *s, const bl_kinds *kinds, bl_error *err) {
     bl_pager_options o = s->usual;
-    o.store = (bl_store_options){.ring_bytes = ring ? ring : bl_store_usual_ring(s->p)};
-    o.store.ring = ring ? NULL : kinds->ring;
+    o.in_order = true;
     o.homes = &kinds->homes;
-    o.store.shelf = (const uint64_t *const *)kinds->shelf;
-    o.store.pass = (const uint8_t *const *)kinds->pass;
-    o.store.load = (const double *const *)kinds->load;
-    return bl_search_candidate(s, method, o, err);
+    o.store = (bl_store_options){.ring_bytes = bl_store_usual_ring(s->p),
+                                 .ring = kinds->ring,
+                                 .shelf = (const uint64_t *const *)kinds->shelf,
+                                 .pass = (const uint8_t *const *)kinds->pass,
+                                 .load = (const double *const *)kinds->load};
+    return bl_search_candidate(s, "three kinds", o, err);
 }
 
-/* Three kinds of blocks, chosen for each phase: choices number `first` to `last`. */
+/* Three kinds of blocks, chosen for each phase: choices number `first` to `last`. The first is always tried.
+ */
 static int try_kinds(bl_search *s, const int *levels, int first, int last, bl_error *err) {
     int rc = 0;
-    for (int seed = first; seed <= last && !rc && may_go_on(s, kinds_work); seed++) {
+    for (int seed = first; seed <= last && !rc && may_go_on(s, seed == 1 ? LONG_MAX : kinds_work); seed++) {
         bl_kinds kinds;
         rc = bl_kinds_find(&kinds, s->p, levels, s->region_bytes, seed, err);
         if (rc || !kinds.any) {
             return rc;
         }
         s->later.work += kinds.work;
-        rc = kinds.fits ? try_these(s, &kinds, 0, "three kinds", err) : 0;
-        bl_kinds_free(&kinds);
-    }
-    return rc;
-}
-
-/* The same blocks for all phases, with several rooms for what is under way. */
-static int try_everywhere(bl_search *s, const int *levels, bl_error *err) {
-    const bl_problem *p = s->p;
-    uint64_t quarter = bl_problem_min_host(p) / 4;
-    int rc = 0;
-    for (size_t i = 0; i < sizeof under_way / sizeof *under_way && !rc && may_go_on(s, everywhere_work);
-         i++) {
-        uint64_t ring = quarter * (uint64_t)under_way[i][1];
-        ring = ring < p->host_bytes ? ring : p->host_bytes;
-        bl_kinds kinds;
-        rc = bl_kinds_everywhere(&kinds, p, levels, s->region_bytes, quarter * (uint64_t)under_way[i][0],
-                                 ring, err);
-        if (!rc && kinds.any && kinds.fits) {
-            rc = try_these(s, &kinds, ring, "three kinds throughout", err);
-        }
+        rc = kinds.fits ? try_these(s, &kinds, err) : 0;
         bl_kinds_free(&kinds);
     }
     return rc;
@@ -145,6 +122,5 @@ int bl_search_store(bl_search *s, bl_error *err) {
     }
     int rc = try_kinds(s, levels, 1, 1, err);
     rc = rc ? rc : try_loads(s, err);
-    rc = rc ? rc : try_kinds(s, levels, 2, 4, err);
-    return rc ? rc : try_everywhere(s, levels, err);
+    return rc ? rc : try_kinds(s, levels, 2, 4, err);
 }

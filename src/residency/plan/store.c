@@ -300,9 +300,16 @@ static int phase_of(const filler *g, const bl_move *v) {
     return v->before < g->p->run_count ? bl_problem_phase_of(g->p, v->before) : 0;
 }
 
-static double pass_seconds(const filler *g, const bl_move *v) {
+/* Seconds in which what goes through the ring is as much as the ring holds: at most those of a pass. */
+static double ring_seconds(const filler *g, const bl_move *v) {
     int phase = phase_of(g, v);
-    return g->p->phases[phase].levels[g->plan->phases[phase].level].pass_seconds;
+    const bl_problem_module *m = &g->p->modules[g->p->phases[phase].module];
+    const double *load = g->o->load ? g->o->load[phase] : NULL;
+    double pass = g->p->phases[phase].levels[g->plan->phases[phase].level].pass_seconds, through = 0;
+    for (int b = 0; b < m->block_count && g->o->ring && load; b++) {
+        through += load[m->block_count + b] > 0 ? (double)m->blocks[b].bytes : 0;
+    }
+    return through > (double)g->ring ? pass * ((double)g->ring / through) : pass;
 }
 
 /* Whether the options want the block to pass through when it is copied for this run. */
@@ -310,6 +317,39 @@ static bool passes(const filler *g, const bl_move *v) {
     int phase = phase_of(g, v);
     return g->o->pass && g->o->pass[phase] && g->p->phases[phase].module == v->module &&
            g->o->pass[phase][v->block];
+}
+
+/* Whether an item of the ring has made way when move `move` has been made. */
+static bool has_gone(const filler *g, const bl_space_item *item, int move, double now) {
+    const shelf *x = shelf_of(g, item->module, item->block);
+    return x->last <= move && (x->used || x->next > now + g->soon || has_shelf(g, item));
+}
+
+/* The lowest place in the ring, as soon as there is one, at its upper end if that is the ring's: as split.h
+ * counts.
+ */
+static bool ring_place(const filler *g, uint64_t bytes, double now, gap *out) {
+    const bl_space *s = &g->space;
+    for (int move = g->last; bytes <= g->ring && move < INT32_MAX;) {
+        uint64_t low = 0;
+        int next = INT32_MAX;
+        bool found = false;
+        for (int i = 0; i < s->count && s->items[i].offset < g->ring && !found; i++) {
+            int last = shelf_of(g, s->items[i].module, s->items[i].block)->last;
+            if (has_gone(g, &s->items[i], move, now)) {
+                continue;
+            }
+            next = last > move && last < next ? last : next;
+            found = s->items[i].offset >= low + bytes;
+            low = found ? low : s->items[i].offset + s->items[i].bytes;
+        }
+        if (found || (low <= g->ring && g->ring - low >= bytes)) {
+            *out = gap_at(g, found || low == 0 ? low : g->ring - bytes, bytes, now);
+            return true;
+        }
+        move = next;
+    }
+    return false;
 }
 
 /* Where a block goes that is worth so much: among those that are kept, where it is worth more than what makes
@@ -323,6 +363,9 @@ static bool choose(const filler *g, int module, int block, double worth, double 
     }
     gap kept, ring;
     bool through = cheapest_place(g, 0, g->ring, bytes, now, &ring);
+    if (g->o->ring && worth <= 0 && ring_place(g, bytes, now, out)) {
+        return true;
+    }
     bool full = g->held_bytes + bytes > g->p->host_bytes;
     if (!(through && worth <= 0 && full) && cheapest_place(g, g->ring, g->p->host_bytes, bytes, now, &kept) &&
         (!through || kept.price < worth || (kept.price == 0 && kept.after < ring.after))) {
@@ -393,8 +436,8 @@ int bl_store_fill(bl_plan *plan, const bl_problem *p, const bl_store_options *o,
         x->next = x->use >= 0 ? g.uses[x->use].at : INFINITY;
         if (x->at == BL_NOWHERE) {
             double now = g.before[v->before];
-            g.soon = pass_seconds(&g, v);
             g.ring = bl_store_ring(o, phase_of(&g, v));
+            g.soon = ring_seconds(&g, v);
             double worth = passes(&g, v) ? 0 : price_of(x, block_of(&g, v)->load_seconds, now);
             gap place;
             rc = choose(&g, v->module, v->block, worth, now, &place)
