@@ -8,16 +8,17 @@
 static const struct metric {
     const char *name, *kind, *key, *help;
 } metrics[] = {
-    {"queued_jobs", "gauge", "queued", "Jobs that wait."},
-    {"running_jobs", "gauge", "running", "Jobs in work."},
-    {"pictures_total", "counter", "pictures", "Pictures made."},
-    {"moved_bytes_total", "counter", "moved_bytes", "Weights brought to the device."},
-    {"kept_bytes_total", "counter", "kept_bytes", "Weights that lay on the device when their job began."},
-    {"reloads_avoided_total", "counter", "reloads_avoided", "Jobs whose model lay on the device."},
-    {"hints_total", "counter", "hints", "Hints given."},
-    {"resident_bytes", "gauge", "resident_bytes", "Weights on the device after the last job."},
-    {"region_bytes", "gauge", "region_bytes", "Memory of the device held after the last job."},
-    {"budget_bytes", "gauge", "budget_bytes", "The last job's budget; 0 before the first."},
+    {"ballast_queued_jobs", "gauge", "queued", "Jobs that wait."},
+    {"ballast_running_jobs", "gauge", "running", "Jobs in work."},
+    {"ballast_pictures_total", "counter", "pictures", "Pictures made."},
+    {"ballast_moved_bytes_total", "counter", "moved_bytes", "Weights brought to the device."},
+    {"ballast_kept_bytes_total", "counter", "kept_bytes",
+     "Weights that lay on the device when their job began."},
+    {"ballast_reloads_avoided_total", "counter", "reloads_avoided", "Jobs whose model lay on the device."},
+    {"ballast_hints_total", "counter", "hints", "Hints given."},
+    {"ballast_resident_bytes", "gauge", "resident_bytes", "Weights on the device after the last job."},
+    {"ballast_region_bytes", "gauge", "region_bytes", "Memory of the device held after the last job."},
+    {"ballast_budget_bytes", "gauge", "budget_bytes", "The last job's budget; 0 before the first."},
 };
 
 void sys_metrics(struct call *c) {
@@ -34,8 +35,8 @@ void sys_metrics(struct call *c) {
     }
     for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++) {
         const struct metric *m = &metrics[i];
-        fprintf(out, "# HELP ballast_%s %s\n# TYPE ballast_%s %s\nballast_%s %.0f\n", m->name, m->help,
-                m->name, m->kind, m->name, json_number_value(json_object_get(totals, m->key)));
+        fprintf(out, "# HELP %s %s\n# TYPE %s %s\n%s %.0f\n", m->name, m->help, m->name, m->kind, m->name,
+                json_number_value(json_object_get(totals, m->key)));
     }
     fprintf(out, "# HELP ballast_jobs_total Jobs that were begun and have ended.\n"
                  "# TYPE ballast_jobs_total counter\n");
