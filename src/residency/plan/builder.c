@@ -163,7 +163,7 @@ bool bl_builder_region_works(const bl_problem *p, const bl_plan *levels, uint64_
 
 uint64_t bl_builder_region(const bl_problem *p, const bl_plan *levels) {
     uint64_t all = bl_problem_weights(p, 0, p->listed_phases), arena = 0;
-    uint64_t budget = p->budget_bytes / BL_ALIGN * BL_ALIGN;
+    uint64_t budget = bl_problem_most_region(p);
     for (int i = 0; i < p->listed_phases; i++) {
         const bl_problem_phase *f = &p->phases[i];
         int level =

@@ -214,7 +214,7 @@ static uint64_t fresh_region(const bl_plan *plan, const bl_problem *p, need_fn *
     uint64_t bytes = 0;
     if (plan->mode == BL_OFFLOAD_BALANCED) {
         bytes = all_bytes(p, 0) + largest_arena(plan);
-        return bytes < p->budget_bytes ? bytes : p->budget_bytes / BL_ALIGN * BL_ALIGN;
+        return bytes < p->budget_bytes ? bytes : bl_problem_most_region(p);
     }
     for (int i = 0; i < p->phase_count; i++) {
         uint64_t phase = plan->phases[i].arena_bytes + need(p, i);

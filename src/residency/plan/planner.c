@@ -116,7 +116,7 @@ static int could_grow(bool *could, const bl_problem *p, const bl_plan *kept, bl_
     double steady;
     *could = false;
     if (kept->moved_bytes == 0 || p->open_bytes >= bl_problem_working_set(p) ||
-        p->open_bytes / BL_ALIGN >= p->budget_bytes / BL_ALIGN) {
+        p->open_bytes >= bl_problem_most_region(p)) {
         return 0;
     }
     int rc = bl_bound_steady(&steady, p, err);

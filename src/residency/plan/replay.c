@@ -80,9 +80,12 @@ static void raise_peak(walk *w, uint64_t end) {
 
 static int put(walk *w, int module, int block, uint64_t offset, bl_error *err) {
     uint64_t bytes = w->p->modules[module].blocks[block].bytes;
-    if (offset > w->plan->region_bytes || bytes > w->plan->region_bytes - offset ||
+    if (offset % w->p->alignment || offset > w->plan->region_bytes ||
+        bytes > w->plan->region_bytes - offset ||
         !bl_space_insert(&w->space, (bl_space_item){offset, bytes, module, block})) {
-        return bl_fail(err, BL_E_INTERNAL, "plan %s: block %s at %llu overlaps another or leaves the region",
+        return bl_fail(err, BL_E_INTERNAL,
+                       "plan %s: block %s at %llu overlaps another, leaves the region or lies "
+                       "between two multiples of the alignment",
                        w->plan->method, block_name(w, module, block), (unsigned long long)offset);
     }
     w->places[w->first[module] + block].at = offset;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOST_ALIGNMENT (2 << 20) /* a large page */
+
 int bl_problem_new(bl_problem **out, bl_error *err) {
     *out = NULL;
     bl_problem *p = calloc(1, sizeof *p);
@@ -15,6 +17,7 @@ int bl_problem_new(bl_problem **out, bl_error *err) {
         return bl_fail_memory(err, "a planning problem", sizeof *p);
     }
     p->generation_count = 1;
+    p->alignment = BL_ALIGN;
     *out = p;
     return 0;
 }
@@ -67,6 +70,7 @@ int bl_problem_copy_modules(bl_problem **out, const bl_problem *from, bl_error *
     p->host_bytes = from->host_bytes;
     p->load_rate = from->load_rate;
     p->load_latency = from->load_latency;
+    p->alignment = from->alignment;
     *out = p;
     return 0;
 }
@@ -227,11 +231,12 @@ static int finish_module(bl_problem *p, bl_problem_module *m, bl_error *err) {
     m->load_seconds = 0;
     for (int b = 0; b < m->block_count; b++) {
         bl_problem_block *k = &m->blocks[b];
-        if (k->bytes > UINT64_MAX / 2 || !bl_add_u64(m->bytes, bl_problem_room(k->bytes), &m->bytes) ||
+        if (k->bytes > UINT64_MAX / 2 ||
+            !bl_add_u64(m->bytes, bl_problem_room(k->bytes, p->alignment), &m->bytes) ||
             m->bytes > UINT64_MAX / 4) {
             return bl_fail(err, BL_E_ARGUMENT, "module %s: its blocks are too large to add up", m->name);
         }
-        k->bytes = bl_problem_room(k->bytes);
+        k->bytes = bl_problem_room(k->bytes, p->alignment);
         if (!(k->copy_seconds >= 0)) {
             k->copy_seconds = p->copy_latency + (double)k->bytes / p->copy_rate;
         }
@@ -274,7 +279,7 @@ static int finish_generation(const bl_problem *p, bl_problem_generation *g, bl_e
             if (v->arena_bytes > UINT64_MAX / 4) {
                 return bl_fail(err, BL_E_ARGUMENT, "phase %s: an arena of 2^62 bytes or more", f->name);
             }
-            v->arena_bytes = bl_align_up(v->arena_bytes, BL_ALIGN);
+            v->arena_bytes = bl_align_up(v->arena_bytes, p->alignment);
             v->pass_seconds = 0;
             for (int b = 0; b < m->block_count; b++) {
                 if (!(v->block_seconds[b] >= 0) || !isfinite(v->block_seconds[b])) {
@@ -290,6 +295,10 @@ static int finish_generation(const bl_problem *p, bl_problem_generation *g, bl_e
 }
 
 int bl_problem_finish(bl_problem *p, bl_error *err) {
+    if (p->alignment < BL_ALIGN || p->alignment > MOST_ALIGNMENT || p->alignment & (p->alignment - 1)) {
+        return bl_fail(err, BL_E_ARGUMENT, "an alignment of %llu bytes is no power of two from %d to %d",
+                       (unsigned long long)p->alignment, BL_ALIGN, MOST_ALIGNMENT);
+    }
     if (!(p->copy_rate > 0) || !(p->copy_latency >= 0) || !isfinite(p->copy_rate) ||
         !isfinite(p->copy_latency)) {
         return bl_fail(err, BL_E_ARGUMENT,
@@ -345,8 +354,12 @@ uint64_t bl_problem_min_host(const bl_problem *p) {
     return least;
 }
 
-uint64_t bl_problem_room(uint64_t bytes) {
-    return bytes ? bl_align_up(bytes, BL_ALIGN) : BL_ALIGN;
+uint64_t bl_problem_room(uint64_t bytes, uint64_t alignment) {
+    return bytes ? bl_align_up(bytes, alignment) : alignment;
+}
+
+uint64_t bl_problem_most_region(const bl_problem *p) {
+    return p->budget_bytes / p->alignment * p->alignment;
 }
 
 uint64_t bl_problem_weights(const bl_problem *p, int first, int count) {

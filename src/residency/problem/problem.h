@@ -28,7 +28,7 @@
 
 typedef struct bl_problem_block {
     char name[BL_PROBLEM_NAME];
-    uint64_t bytes;        /* room in the region; bl_problem_finish rounds it up to BL_ALIGN, also from 0 */
+    uint64_t bytes;        /* room in the region; bl_problem_finish rounds it up, also from 0 */
     uint64_t source_bytes; /* read from the file to make it */
     double copy_seconds;   /* to bring it in: from the host store, or, without one, from the file. Below 0:
                               bl_problem_finish takes it from the problem's rates */
@@ -110,6 +110,8 @@ typedef struct bl_problem {
     double load_rate;           /* bytes of source a second, from the file into the store */
     double load_latency;        /* seconds each load */
     bool async_copy;            /* copies run beside compute; if not, they share its cores and time adds up */
+    uint64_t
+        alignment; /* of blocks, arenas and the region's size: a power of two. bl_problem_new: BL_ALIGN */
 } bl_problem;
 
 /* An empty problem with no memory. Caller owns *out. */
@@ -119,7 +121,7 @@ void bl_problem_free(bl_problem **p);
 /* An independent copy. */
 int bl_problem_copy(bl_problem **out, const bl_problem *from, bl_error *err);
 
-/* Adds a module of `count` blocks (copied; bytes rounded up to BL_ALIGN). Writes its number to *out. */
+/* Adds a module of `count` blocks (copied). Writes its number to *out. */
 int bl_problem_add_module(int *out, bl_problem *p, const char *name, const char *dtype,
                           const bl_problem_block *blocks, int count, bl_error *err);
 
@@ -139,9 +141,11 @@ void bl_problem_clear_resident(bl_problem *p);
 /* Forgets what is in the host store. */
 void bl_problem_clear_stored(bl_problem *p);
 
-/* Room that a block of so many bytes takes in the region: a multiple of BL_ALIGN. One without weights has a
- * place, too, so that every block is somewhere. */
-uint64_t bl_problem_room(uint64_t bytes);
+/* Room that a block of so many bytes takes in the region: a multiple of the alignment. One without weights
+ * has a place, too, so that every block is somewhere. */
+uint64_t bl_problem_room(uint64_t bytes, uint64_t alignment);
+/* The largest size of a region within the budget. */
+uint64_t bl_problem_most_region(const bl_problem *p);
 /* Weights of the modules that phases [first, first + count) run, each counted once. */
 uint64_t bl_problem_weights(const bl_problem *p, int first, int count);
 /* The arena of a phase's highest level. */

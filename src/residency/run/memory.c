@@ -207,6 +207,7 @@ int bl_memory_problem(bl_problem **out, bl_memory *m, const int *ids, int count,
     p->host_memory_bytes = caps->host_bytes;
     p->load_rate = caps->file_rate > 0 ? caps->file_rate : GUESSED_LOAD_RATE;
     p->load_latency = caps->file_latency;
+    p->alignment = caps->alignment;
     *out = p;
     return 0;
 }

@@ -20,7 +20,8 @@ int bl_tenants_add(int *id, bl_tenants *t, bl_device *d, bl_device_module *modul
                    .costs = bl_device_module_costs(d, module),
                    .at = malloc((size_t)blocks * sizeof *x.at),
                    .stored = malloc((size_t)blocks * sizeof *x.stored),
-                   .block_count = blocks};
+                   .block_count = blocks,
+                   .alignment = bl_device_caps_of(d).alignment};
     if (!x.at || !x.stored) {
         free(x.at);
         free(x.stored);
@@ -58,7 +59,7 @@ bl_tenant *bl_tenants_find(const bl_tenants *t, int id) {
 }
 
 uint64_t bl_tenant_room(const bl_tenant *x, int block) {
-    return bl_problem_room(x->costs[block].packed_bytes);
+    return bl_problem_room(x->costs[block].packed_bytes, x->alignment);
 }
 
 bool bl_tenant_holds(const bl_tenant *x) {

@@ -13,6 +13,7 @@ typedef struct bl_tenant {
     uint64_t *at;               /* [block_count] offset in the region, or BL_NOWHERE */
     uint64_t *stored;           /* [block_count] offset in the host store, or BL_NOWHERE */
     int block_count;
+    uint64_t alignment; /* of the device's region */
 } bl_tenant;
 
 typedef struct bl_tenants {
