@@ -43,6 +43,7 @@ struct ballast_model {
     char *name;          /* the file's name without folder and suffix */
     char *vae_name;      /* of another file's VAE, or NULL */
     bl_model_hash *hash; /* of its file; NULL before the first picture, and for folders */
+    bool generated;      /* once at the least */
     bl_stop stop;
     ballast_generate_options *last; /* what its last generation was like, or NULL */
 };

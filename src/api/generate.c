@@ -30,6 +30,7 @@ bl_pipeline bl_pipeline_of(const ballast_model *m) {
                          .hash = m->hash,
                          .vae_name = m->vae_name,
                          .native_size = native_size(m),
+                         .again = m->generated,
                          .stop = &m->stop};
 }
 
@@ -60,6 +61,7 @@ static int generate(json_t **report, ballast_model *model, const ballast_generat
     bl_expected *next;
     int result = open_pipeline(&p, &next, model, o, err);
     result = result ? result : bl_generate(report, &p, o, err);
+    model->generated = model->generated || !result;
     free(next);
     return result;
 }

@@ -389,7 +389,10 @@ static int generate_batch(bl_job *j, bl_placement *placement, bl_report *report,
         return result ? result : ended;
     }
     /* one hint a request: it would be the same after every batch */
-    bl_tell(&told, j->generation, o->hints && !placement->repeats, o->verbose != 0);
+    bl_tell_wish wish = {.hint = o->hints && !placement->repeats,
+                         .again = o->count > 1 || j->p->again,
+                         .both = o->verbose != 0};
+    bl_tell(&told, j->generation, wish);
     if (o->trace_path) {
         result = bl_tell_trace(j->generation, o->trace_path, err);
     }

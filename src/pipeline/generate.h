@@ -20,6 +20,7 @@ typedef struct bl_pipeline {
     const struct bl_expected *next; /* [next_count] requests that are likely to follow */
     int next_count;
     int native_size;     /* pixels of a side that the model was trained for */
+    bool again;          /* the model has made pictures before */
     const bl_stop *stop; /* looked at wherever `progress` is called; may be NULL */
 } bl_pipeline;
 

@@ -3,6 +3,7 @@
 #include "core/lines.h"
 #include "core/new_file.h"
 #include "pipeline/generation_parts.h"
+#include "residency/problem/follow.h"
 #include "residency/tell/explain.h"
 #include "residency/tell/hints.h"
 #include "residency/tell/plot.h"
@@ -78,13 +79,17 @@ static int in_bf16(bl_problem **out, const bl_generation *g, const bl_problem *p
     return result;
 }
 
-/* One hint, if something could be better. By what was measured in this generation, too. */
-static int make_hint(bl_hint *out, const bl_generation *g, bl_error *err) {
+/* One hint, if something could be better. By what was measured in this generation, too. `again`: what is
+ * loaded anew for each picture could have stayed, which shows only in pictures that follow others. */
+static int make_hint(bl_hint *out, const bl_generation *g, bool again, bl_error *err) {
     bl_problem *p = NULL, *half = NULL;
     bl_calibration_key key = bl_generation_key(g);
     int result = bl_problem_copy(&p, g->problem, err);
     if (!result) {
         result = bl_calibration_apply(bl_memory_calibration(g->memory), &key, p, NULL, err);
+    }
+    if (!result && again && !p->follower_count) {
+        bl_problem_set_repeats(p, true);
     }
     if (!result) {
         result = in_bf16(&half, g, p, err);
@@ -98,7 +103,7 @@ static int make_hint(bl_hint *out, const bl_generation *g, bl_error *err) {
     return result;
 }
 
-void bl_tell(bl_told *out, const bl_generation *g, bool hints, bool both) {
+void bl_tell(bl_told *out, const bl_generation *g, bl_tell_wish wish) {
     char line[1024];
     uint64_t used, total;
     bl_error ignored = {0};
@@ -107,11 +112,11 @@ void bl_tell(bl_told *out, const bl_generation *g, bool hints, bool both) {
     *out = (bl_told){0};
     bl_line_make(&out->line, &g->ledger, wall, "CPU", used, total);
     bl_log_line(bl_generation_log(g), BL_LOG_INFO, "%s", out->line.text);
-    if (both) {
+    if (wish.both) {
         bl_plan_against_ledger(line, sizeof line, g->plan, &g->ledger);
         bl_log_line(bl_generation_log(g), BL_LOG_INFO, "%s", line);
     }
-    if (hints && !make_hint(&out->hint, g, &ignored) && out->hint.text[0]) {
+    if (wish.hint && !make_hint(&out->hint, g, wish.again, &ignored) && out->hint.text[0]) {
         bl_log_line(bl_generation_log(g), BL_LOG_INFO, "Hint: %s", out->hint.text);
     }
 }

@@ -21,9 +21,15 @@ typedef struct bl_told {
 /* It, with its plan and ledger: a new object {"line", "plan", "ledger"}, or NULL. */
 json_t *bl_tell_report(const bl_generation *g, const bl_told *told);
 
-/* The timing line of a finished generation, then, if `hints` and if something could be better, a line with
- * one hint; with `both` also a line that holds the plan against the ledger. Each goes to the log. */
-void bl_tell(bl_told *out, const bl_generation *g, bool hints, bool both);
+/* What to say of it beside the timing line. */
+typedef struct bl_tell_wish {
+    bool hint;  /* one, if something could be better */
+    bool again; /* there are several like it, and the hint is for those that follow others */
+    bool both;  /* a line that holds the plan against the ledger */
+} bl_tell_wish;
+
+/* The timing line of a finished generation and what is wished for; each line goes to the log. */
+void bl_tell(bl_told *out, const bl_generation *g, bl_tell_wish wish);
 
 /* Writes its ledger as Chrome trace events. */
 int bl_tell_trace(const bl_generation *g, const char *path, bl_error *err);

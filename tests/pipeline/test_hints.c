@@ -120,6 +120,35 @@ static void test_fit_check(void **state) {
     close_room(&r);
 }
 
+/* What is loaded once for each picture could have stayed for the next; so in one request, and in several of
+ * one program. */
+static void test_between_pictures(void **state) {
+    room r;
+    (void)state;
+    open_room(&r);
+    open_model(&r, "f32", NULL);
+    r.o.count = 1;
+    rig_make(&r.studio, &r.o);
+    measured(&r, SLOW_COPIES);
+    for (int count = 1; count <= 2; count++) {
+        r.o.count = count;
+        r.o.offload = "model";
+        expect(&r, "--offload auto saves about ", " s of each ");
+        r.o.offload = "balanced";
+        r.o.never = "";
+        r.o.low = 1e-6;
+        r.o.fit_check = 0;
+        expect(&r, " MB) was loaded again although the working set (", ": --fit-check on saves about ");
+        r.o.offload = "auto";
+        assert_string_equal(hint_of(&r), "");
+    }
+    open_model(&r, "f32", NULL); /* one picture by itself has to load everything */
+    r.o.count = 1;
+    r.o.offload = "model";
+    assert_string_equal(hint_of(&r), "");
+    close_room(&r);
+}
+
 static void test_more_budget(void **state) {
     room r;
     (void)state;
@@ -174,6 +203,7 @@ static void test_bf16(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fit_check),
+        cmocka_unit_test(test_between_pictures),
         cmocka_unit_test(test_more_budget),
         cmocka_unit_test(test_bf16),
     };

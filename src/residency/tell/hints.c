@@ -1,6 +1,7 @@
 #include "residency/tell/hints.h"
 
 #include "residency/plan/planner.h"
+#include "residency/problem/follow.h"
 #include "residency/tell/sweep.h"
 
 #include <stdarg.h>
@@ -45,6 +46,11 @@ static void suggest(search *s, const char *flag, const char *value, double saves
     s->out->saves_seconds = s->best = saves;
 }
 
+/* "of 8.7 s", of which one is spoken of, or "of each 8.7 s", which come again and again. */
+static const char *of(const search *s) {
+    return bl_problem_repeats(s->p) ? "of each" : "of";
+}
+
 /* What another plan of `seconds` would have saved: of what the generation really took, never more. */
 static double saved(const search *s, double seconds) {
     double difference = s->now - seconds;
@@ -74,15 +80,18 @@ static int try_fit_check(search *s, bl_error *err) {
     if (rc || !other.works || saved(s, other.seconds) <= s->best) {
         return rc;
     }
-    double times;
+    double times, saves = saved(s, other.seconds);
     int m = busiest(s->p, s->plan, &times);
-    double saves = saved(s, other.seconds);
-    suggest(
-        s, "--fit-check", "on", saves,
-        "%s (%s) was loaded %.0fx although the working set (%s) fits the budget (%s): --fit-check on saves "
-        "about %.1f s of %.1f s",
-        s->p->modules[m].name, size_of(s->p->modules[m].bytes).text, times,
-        size_of(s->plan->working_set_bytes).text, size_of(s->p->budget_bytes).text, saves, s->wall);
+    char loads[24] = "again";
+    if (times >= 1.5 || !bl_problem_repeats(s->p)) {
+        snprintf(loads, sizeof loads, "%.0fx", times);
+    }
+    suggest(s, "--fit-check", "on", saves,
+            "%s (%s) was loaded %s although the working set (%s) fits the budget (%s): --fit-check on saves "
+            "about %.1f s %s %.1f s",
+            s->p->modules[m].name, size_of(s->p->modules[m].bytes).text, loads,
+            size_of(s->plan->working_set_bytes).text, size_of(s->p->budget_bytes).text, saves, of(s),
+            s->wall);
     return 0;
 }
 
@@ -95,7 +104,7 @@ static int try_auto(search *s, bl_error *err) {
     if (!rc && other.works && saved(s, other.seconds) > s->best * (s->out->text[0] ? 1.05 : 1)) {
         double saves = saved(s, other.seconds);
         suggest(s, "--offload", "auto", saves,
-                "--offload auto saves about %.1f s of %.1f s with the same budget (%s)", saves, s->wall,
+                "--offload auto saves about %.1f s %s %.1f s with the same budget (%s)", saves, of(s), s->wall,
                 size_of(s->p->budget_bytes).text);
     }
     return rc;
@@ -205,12 +214,12 @@ static int try_bf16(search *s, const bl_hint_bf16 *bf16, bl_error *err) {
     if (!rc && other.works && saved(s, other.seconds) > s->best) {
         s->out->changes_picture = true;
         suggest(s, bf16->flag, "bf16", saved(s, other.seconds),
-                "bf16 halves the weights (%s to %s): %s bf16 saves about %.1f s of %.1f s; it changes the "
+                "bf16 halves the weights (%s to %s): %s bf16 saves about %.1f s %s %.1f s; it changes the "
                 "picture "
                 "a little",
                 size_of(changed_bytes(s->p, bf16->problem)).text,
                 size_of(changed_bytes(bf16->problem, s->p)).text, bf16->flag, saved(s, other.seconds),
-                s->wall);
+                of(s), s->wall);
     }
     return rc;
 }
