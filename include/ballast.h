@@ -210,6 +210,9 @@ typedef struct ballast_progress {
     int step, steps;   /* within the stage; 0 of 0 where it has none */
     int image, images; /* first picture of the batch now in work, pictures of the request */
     double seconds;    /* since the stage began */
+    /* Weights that have to be brought in for the stage's first step, and how many of them were begun with; 0
+     * of 0: none, or all are here. At first it is loading that takes the time. */
+    uint64_t load_bytes, loaded_bytes;
 } ballast_progress;
 
 typedef struct ballast_generate_options {
@@ -263,7 +266,7 @@ typedef struct ballast_generate_options {
                                  slightly, if the budget is too small to do without; "on": always */
     int hints;                /* 1: say after the last batch what setting would have made it faster */
     int verbose;              /* 0; 1: also hold the plan against what happened */
-    const char *trace_path;   /* NULL; where to write the last batch's ledger as Chrome trace events */
+    const char *trace_path;   /* NULL; where to write the whole request's ledgers as Chrome trace events */
 
     /* Callbacks; any may be NULL. All are called in the thread that called ballast_generate. Anything but 0
      * stops the work with BALLAST_E_CANCELLED. `progress` is called at the start of a stage, after each step,

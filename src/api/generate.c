@@ -154,6 +154,7 @@ int ballast_plan(char **json, char **text, ballast_model *model, const ballast_g
         bl_pipeline p;
         bl_expected *next;
         wish.stop = &model->stop;
+        wish.described = model->context->simulated;
         bl_place_fill(&o, model->context);
         result = open_pipeline(&p, &next, model, &o, err);
         result = result ? result : bl_generate_plan(&object, &words, &p, &o, &wish, err);

@@ -20,7 +20,7 @@ ENDS_WITH(ballast_png_options, parameters);
 ENDS_WITH(ballast_expected, likelihood);
 ENDS_WITH(ballast_image, step);
 ENDS_WITH(ballast_latents, seed);
-ENDS_WITH(ballast_progress, seconds);
+ENDS_WITH(ballast_progress, loaded_bytes);
 
 static const ballast_context_options context_defaults = {
     .struct_size = sizeof context_defaults, .isa = "auto", .device = "cpu"};

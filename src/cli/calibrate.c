@@ -2,9 +2,40 @@
 
 #include <stdio.h>
 
+#include <jansson.h>
+
+/* What is measured is no picture of anybody's. */
 static int on_progress(void *payload, const ballast_progress *p) {
-    progress_bar_show(payload, p);
+    ballast_progress shown = *p;
+    shown.images = 1;
+    progress_bar_show(payload, &shown);
     return interrupted();
+}
+
+/* What the measurements say of the request, which is the plan that is made of them from now on. */
+static int print_result(const struct settings *s, struct session *session,
+                        const ballast_generate_options *o) {
+    char *json = NULL;
+    ballast_error err = {0};
+    ballast_plan_options po;
+    ballast_plan_options_init(&po, sizeof po);
+    if (ballast_plan(&json, NULL, session->model, o, &po, &err)) {
+        return report_error(s, &err);
+    }
+    json_t *plan = json_loads(json, 0, NULL);
+    if (plan && setting_on(s, S_JSON)) {
+        printf("%s\n", json);
+    } else if (plan && !setting_on(s, S_QUIET)) {
+        printf(
+            "measured %d phases: %d step%s and all around them take %.2f s, with nothing loaded yet %.2f s\n",
+            (int)json_integer_value(json_object_get(plan, "phases_measured")), o->steps,
+            o->steps == 1 ? "" : "s", json_real_value(json_object_get(plan, "seconds")),
+            json_real_value(json_object_get(plan, "first_seconds")));
+    }
+    int result = plan ? 0 : out_of_memory();
+    json_decref(plan);
+    ballast_string_free(&json);
+    return result;
 }
 
 int command_calibrate(int argc, char **argv) {
@@ -24,6 +55,7 @@ int command_calibrate(int argc, char **argv) {
     }
     if (!result) {
         catch_interrupt();
+        session.log_level = session.log_level == BALLAST_LOG_INFO ? BALLAST_LOG_WARNING : session.log_level;
         o.prompt = o.prompt ? o.prompt : "";
         o.progress = on_progress;
         o.payload = &bar;
@@ -32,6 +64,8 @@ int command_calibrate(int argc, char **argv) {
         result = code ? report_error(&s, &err) : 0;
         if (!result) {
             tell_of_no_effect(&s);
+            o.count = 2; /* the plan of a picture that follows another */
+            result = print_result(&s, &session, &o);
         }
     }
     close_session(&session);

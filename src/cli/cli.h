@@ -47,6 +47,7 @@ struct progress_bar {
     int batch;                    /* pictures that are computed together */
     double began, batch_began;    /* clock at the first call, and at the first of this batch */
     int step;                     /* the last one seen to end */
+    bool loaded, load_told;       /* this stage had weights to load, and a log has a line of it */
     double first_step, last_step; /* seconds of the stage until its first step, in which weights are loaded,
                                      and until the last one had ended */
 };
@@ -127,6 +128,8 @@ int check_stdout(const struct settings *s, enum setting_id id, int pictures);
 /* Finds trouble with a file before the work starts: no such folder, not writable, a file in the way. 0 or
  * EXIT_USAGE. */
 int check_output(const struct settings *s, enum setting_id id, const char *path);
+/* Makes the folders that the file lies in, as far as they are not there. 0, or a line and the exit code. */
+int make_folders(const struct settings *s, enum setting_id id, const char *path);
 /* Refuses the suffix of a picture format that is not PNG. 0 or EXIT_USAGE. */
 int check_suffix(const struct settings *s, enum setting_id id, const char *path);
 

@@ -21,6 +21,9 @@ int command_eval(int argc, char **argv) {
     if (!result) {
         result = open_session(&session, &s, NULL, NULL);
     }
+    if (!result) {
+        result = make_folders(&s, S_OUTPUT, output);
+    }
     if (!result && ballast_eval(session.model, s.positional[0], inputs, output, overwrite, &err)) {
         result = report_error(&s, &err);
     }

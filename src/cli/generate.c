@@ -56,6 +56,12 @@ static int print_picture(const struct job *job, const ballast_image *image) {
     return sent ? 0 : report_stdout();
 }
 
+/* Is the name made of a seed that was drawn, so that nobody knows it who is not told? */
+static bool hides_seed(const struct job *job) {
+    const char *seed = setting_text(job->s, S_SEED);
+    return strstr(job->pattern, "%s") && seed && !strcmp(seed, "-1");
+}
+
 static int write_picture(struct job *job, const ballast_image *image) {
     char path[4096];
     ballast_error err = {0};
@@ -63,6 +69,13 @@ static int write_picture(struct job *job, const ballast_image *image) {
         return print_picture(job, image);
     }
     int result = expand_pattern(path, sizeof path, job->s, S_OUTPUT, job->pattern, image->seed, image->index);
+    if (result) {
+        return result;
+    }
+    result = make_folders(job->s, S_OUTPUT, path);
+    if (!result && setting_text(job->s, S_TRACE)) { /* written after the first batch */
+        result = make_folders(job->s, S_TRACE, setting_text(job->s, S_TRACE));
+    }
     if (result) {
         return result;
     }
@@ -74,7 +87,7 @@ static int write_picture(struct job *job, const ballast_image *image) {
         json_array_append_new(job->files, json_pack("{s:o, s:o, s:i, s:i, s:i}", "path", json_name(path),
                                                     "seed", json_seed(image->seed), "index", image->index,
                                                     "width", image->width, "height", image->height));
-    if (!setting_on(job->s, S_JSON) && !setting_on(job->s, S_QUIET)) {
+    if (!setting_on(job->s, S_JSON) && (!setting_on(job->s, S_QUIET) || hides_seed(job))) {
         printf("%s\n", path);
         flush_stdout();
     }
@@ -103,6 +116,9 @@ static int on_latents(void *payload, const ballast_latents *latents) {
     if (!job->failed) {
         job->failed = expand_pattern(path, sizeof path, job->s, S_SAVE_LATENTS, job->latents_pattern,
                                      latents->seed, latents->index);
+    }
+    if (!job->failed) {
+        job->failed = make_folders(job->s, S_SAVE_LATENTS, path);
     }
     if (!job->failed && ballast_latents_write(latents->data, shape, path, job->overwrite, &err)) {
         job->failed = report_error(job->s, &err);

@@ -60,16 +60,65 @@ static int read_latents(ballast_generate_options *o, float **data, const struct 
     return result;
 }
 
-int read_options(ballast_generate_options *o, struct inputs *in, const struct settings *s) {
+#define MOST_INPUT ((size_t)512 << 20) /* bytes, as of a file */
+
+/* All of standard input. *data: freed by the caller. */
+static int read_stdin(uint8_t **data, size_t *bytes, const struct settings *s) {
+    size_t room = 0;
+    *data = NULL;
+    *bytes = 0;
+    if (isatty(STDIN_FILENO)) {
+        return complain_of(s, S_INIT_IMAGE,
+                           "standard input (\"-\") is a terminal: send a PNG into it, as in "
+                           "`ballast generate -i - <picture.png`");
+    }
+    for (size_t got = 1; got; *bytes += got) {
+        if (*bytes == room) {
+            room = room ? 2 * room : 1 << 16;
+            uint8_t *more = room <= MOST_INPUT ? realloc(*data, room) : NULL;
+            if (!more) {
+                free(*data);
+                *data = NULL;
+                return room <= MOST_INPUT
+                           ? out_of_memory()
+                           : complain_of(s, S_INIT_IMAGE, "standard input (\"-\") does not end");
+            }
+            *data = more;
+        }
+        got = fread(*data + *bytes, 1, room - *bytes, stdin);
+    }
+    return 0;
+}
+
+/* "-" is standard input. */
+static int read_picture(ballast_generate_options *o, uint8_t **rgb, const char *path,
+                        const struct settings *s) {
     ballast_error err = {0};
+    if (strcmp(path, "-") != 0) {
+        return ballast_image_read_png(rgb, &o->init_width, &o->init_height, path, &err)
+                   ? report_error(s, &err)
+                   : 0;
+    }
+    uint8_t *png;
+    size_t bytes;
+    int result = read_stdin(&png, &bytes, s);
+    if (!result && ballast_image_decode(rgb, &o->init_width, &o->init_height, NULL, png, bytes, 0, &err)) {
+        result = err.code == BALLAST_E_MEMORY
+                     ? report_error(s, &err)
+                     : complain_of(s, S_INIT_IMAGE, "standard input (\"-\"): %s", err.message);
+    }
+    free(png);
+    return result;
+}
+
+int read_options(ballast_generate_options *o, struct inputs *in, const struct settings *s) {
     const char *image = setting_text(s, S_INIT_IMAGE);
     fill(o, s);
-    if (image) {
-        if (ballast_image_read_png(&in->init, &o->init_width, &o->init_height, image, &err)) {
-            return report_error(s, &err);
-        }
-        o->init_rgb = in->init;
+    int result = image ? read_picture(o, &in->init, image, s) : 0;
+    if (result) {
+        return result;
     }
+    o->init_rgb = in->init;
     return setting_text(s, S_LATENTS) ? read_latents(o, &in->latents, s) : 0;
 }
 

@@ -101,6 +101,22 @@ int check_stdout(const struct settings *s, enum setting_id id, int pictures) {
     return why ? complain_of(s, id, "standard output (\"-\") %s", why) : 0;
 }
 
+/* The folder of what lies at `path`, "." and "/" included; may be written over `path`. False: it is too long.
+ */
+static bool folder_of(char *folder, size_t size, const char *path) {
+    const char *slash = strrchr(path, '/');
+    while (slash && slash > path && slash[-1] == '/') {
+        slash--;
+    }
+    size_t length = slash ? (size_t)(slash - path) + (slash == path) : 1;
+    if (length >= size) {
+        return false;
+    }
+    memmove(folder, slash ? path : ".", length);
+    folder[length] = 0;
+    return true;
+}
+
 int check_output(const struct settings *s, enum setting_id id, const char *path) {
     struct stat st;
     if (!*path) {
@@ -123,15 +139,41 @@ int check_output(const struct settings *s, enum setting_id id, const char *path)
     }
     char folder[4096];
     const char *slash = strrchr(path, '/');
-    size_t length = slash ? (size_t)(slash - path) + (slash == path) : 1;
-    if (length >= sizeof folder || strlen(slash ? slash + 1 : path) > NAME_MAX) {
+    if (!folder_of(folder, sizeof folder, path) || strlen(slash ? slash + 1 : path) > NAME_MAX) {
         return too_long(s, id, path);
     }
-    memcpy(folder, slash ? path : ".", length);
-    folder[length] = 0;
-    errno = ENOTDIR;
-    if (stat(folder, &st) || !S_ISDIR(st.st_mode) || access(folder, W_OK | X_OK)) {
+    if (slash && !slash[1]) {
+        return complain_of(s, id, "\"%s\" is a folder; give a file name in it", path);
+    }
+    /* Folders that are not there are made, in the last one that is. */
+    errno = 0;
+    while (stat(folder, &st) && errno == ENOENT && folder_of(folder, sizeof folder, folder)) {
+        errno = 0;
+    }
+    if (!errno && !S_ISDIR(st.st_mode)) {
+        errno = ENOTDIR;
+    }
+    if (errno || access(folder, W_OK | X_OK)) {
         return complain_of(s, id, "cannot write into \"%s\": %s", folder, strerror(errno));
+    }
+    return 0;
+}
+
+int make_folders(const struct settings *s, enum setting_id id, const char *path) {
+    char folder[4096];
+    if (!folder_of(folder, sizeof folder, path)) {
+        return too_long(s, id, path);
+    }
+    for (char *p = folder + 1; *p; p++) {
+        if (*p == '/') {
+            *p = 0;
+            (void)mkdir(folder, 0777);
+            *p = '/';
+        }
+    }
+    struct stat st;
+    if (mkdir(folder, 0777) && (stat(folder, &st) || !S_ISDIR(st.st_mode))) {
+        return complain_of(s, id, "cannot make the folder \"%s\": %s", folder, strerror(errno));
     }
     return 0;
 }

@@ -26,7 +26,8 @@ int command_plan(int argc, char **argv) {
         po.compare = setting_on(&s, S_COMPARE);
         po.sweep = setting_text(&s, S_SWEEP);
         po.svg_path = setting_text(&s, S_SVG);
-        if (ballast_plan(&json, &text, session.model, &o, &po, &err)) {
+        result = po.svg_path ? make_folders(&s, S_SVG, po.svg_path) : 0;
+        if (!result && ballast_plan(&json, &text, session.model, &o, &po, &err)) {
             result = report_error(&s, &err);
         }
     }

@@ -50,11 +50,25 @@ static double seconds_left(const struct progress_bar *bar, const ballast_progres
     return here + whole * (all - done - 1);
 }
 
-/* "picture 2 of 4, denoise 3/20, 1.23 s/it, 1m21s left"; "pictures 1-4 of 8" are computed together. */
-static void format_state(char *out, size_t size, const struct progress_bar *bar, const ballast_progress *p) {
-    char picture[64] = "", speed[64] = "", left[32];
+/* ", 1.23 s/it, 1m21s left". A first step that loaded weights says nothing of the speed. */
+static void format_speed(char *out, size_t size, const struct progress_bar *bar, const ballast_progress *p) {
+    char left[32];
     int steps = p->step > 1 ? p->step - 1 : 1;
     double each = (p->step > 1 ? bar->last_step - bar->first_step : bar->last_step) / steps;
+    if (p->step < 1 || (p->step == 1 && bar->loaded)) {
+        *out = 0;
+    } else if (p->step < p->steps || p->image + bar->batch < p->images) {
+        format_seconds(left, sizeof left, seconds_left(bar, p, each));
+        snprintf(out, size, ", %.2f s/it, %s left", each, left);
+    } else {
+        snprintf(out, size, ", %.2f s/it", each);
+    }
+}
+
+/* "picture 2 of 4, denoise 3/20, 1.23 s/it, 1m21s left"; "pictures 1-4 of 8" are computed together. Before
+ * the first step "denoise 0/20, loading weights 34%". */
+static void format_state(char *out, size_t size, const struct progress_bar *bar, const ballast_progress *p) {
+    char picture[64] = "", speed[64] = "";
     if (p->images > 1 && bar->batch > 1) {
         int last = p->image + bar->batch;
         snprintf(picture, sizeof picture, "pictures %d-%d of %d, ", p->image + 1,
@@ -62,16 +76,15 @@ static void format_state(char *out, size_t size, const struct progress_bar *bar,
     } else if (p->images > 1) {
         snprintf(picture, sizeof picture, "picture %d of %d, ", p->image + 1, p->images);
     }
-    if (p->step > 0 && (p->step < p->steps || p->image + bar->batch < p->images)) {
-        format_seconds(left, sizeof left, seconds_left(bar, p, each));
-        snprintf(speed, sizeof speed, ", %.2f s/it, %s left", each, left);
-    } else if (p->step > 0) {
-        snprintf(speed, sizeof speed, ", %.2f s/it", each);
+    format_speed(speed, sizeof speed, bar, p);
+    if (p->load_bytes) {
+        snprintf(speed, sizeof speed, ", loading weights %.0f%%",
+                 100 * (double)p->loaded_bytes / (double)p->load_bytes);
     }
     if (p->steps) {
         snprintf(out, size, "%s%s %d/%d%s", picture, p->stage, p->step, p->steps, speed);
     } else {
-        snprintf(out, size, "%s%s", picture, p->stage);
+        snprintf(out, size, "%s%s%s", picture, p->stage, speed);
     }
 }
 
@@ -99,6 +112,9 @@ void progress_bar_show(struct progress_bar *bar, const ballast_progress *p) {
     int tenth = p->steps ? 10 * p->step / p->steps : 0;
     bool fresh = strcmp(bar->stage, p->stage) != 0 || bar->image != p->image;
     snprintf(bar->stage, sizeof bar->stage, "%s", p->stage);
+    bar->loaded = p->load_bytes || (bar->loaded && !fresh);
+    bar->load_told = bar->load_told && !fresh;
+    bool slow = p->load_bytes && p->seconds > 1 && !bar->load_told;
     if (bar->began == 0 || bar->image != p->image) {
         bar->batch_began = seconds_now();
         bar->began = bar->began == 0 ? bar->batch_began : bar->began;
@@ -117,7 +133,8 @@ void progress_bar_show(struct progress_bar *bar, const ballast_progress *p) {
             show_bar(p, state);
             fflush(stderr);
         }
-    } else if (fresh || tenth != bar->last_tenth) {
+    } else if (fresh || slow || tenth != bar->last_tenth) {
+        bar->load_told = bar->load_told || slow;
         fprintf(stderr, "%s\n", state);
     }
     bar->last_tenth = tenth;

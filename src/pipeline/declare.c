@@ -1,5 +1,7 @@
 #include "pipeline/job.h"
 
+#include "core/size_text.h"
+
 #include <stdlib.h>
 
 void bl_job_close(bl_job *j) {
@@ -257,15 +259,15 @@ int bl_job_mention_tiles(const bl_job *j, int result, bl_error *err) {
     if (!result && j->whole_least && !j->first_image) {
         bl_log_line(bl_generation_log(j->generation), BL_LOG_INFO,
                     "The VAE works in tiles of %d x %d pixels, which changes the picture slightly: whole "
-                    "needs a budget of %.2f GB, this is %.2f GB",
+                    "needs a budget of %s, this is %s",
                     bl_job_family(j)->downscale * j->side, bl_job_family(j)->downscale * j->side,
-                    (double)j->whole_least / 1e9, (double)j->budget / 1e9);
+                    bl_size_of(j->whole_least).text, bl_size_of(j->budget).text);
     }
     if (result != BL_E_BUDGET || !j->tiled_least || !err) {
         return result;
     }
     bl_error refused = *err;
     return bl_fail(err, result,
-                   "%s; --tiled-decode auto, which changes the picture slightly, needs %llu bytes (%.2f GB)",
-                   refused.message, (unsigned long long)j->tiled_least, (double)j->tiled_least / 1e9);
+                   "%s; --tiled-decode auto, which changes the picture slightly, needs %llu bytes (%s)",
+                   refused.message, (unsigned long long)j->tiled_least, bl_size_of(j->tiled_least).text);
 }

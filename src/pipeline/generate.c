@@ -24,6 +24,10 @@ static int tell(bl_job *j) {
     const ballast_generate_options *o = j->r.o;
     j->progress.struct_size = sizeof j->progress;
     j->progress.seconds = bl_now() - j->stage_began;
+    j->progress.load_bytes = j->progress.loaded_bytes = 0;
+    if (!j->progress.step && j->generation) {
+        bl_generation_loads(j->generation, &j->progress.load_bytes, &j->progress.loaded_bytes);
+    }
     int stop = o->progress ? o->progress(o->payload, &j->progress) : 0;
     return stop || bl_stopping(j->p->stop);
 }
@@ -368,7 +372,8 @@ static const bl_device_caps *caps_of(const bl_pipeline *p) {
 }
 
 /* One batch: planned, run, told. */
-static int generate_batch(bl_job *j, bl_placement *placement, bl_report *report, int number, bl_error *err) {
+static int generate_batch(bl_job *j, bl_placement *placement, bl_report *report, bl_trace *trace, int number,
+                          bl_error *err) {
     const ballast_generate_options *o = j->r.o;
     bl_told told;
     j->first_image = number * o->batch;
@@ -380,6 +385,9 @@ static int generate_batch(bl_job *j, bl_placement *placement, bl_report *report,
     if (!result) {
         result =
             bl_job_mention_tiles(j, bl_generation_start(j->generation, placement, poll_cancel, j, err), err);
+    }
+    if (!result && !number) {
+        bl_placement_tell(placement, caps_of(j->p)->memory_bytes, bl_generation_log(j->generation));
     }
     if (!result) {
         result = run_batch(j, err);
@@ -394,7 +402,7 @@ static int generate_batch(bl_job *j, bl_placement *placement, bl_report *report,
                          .both = o->verbose != 0};
     bl_tell(&told, j->generation, wish);
     if (o->trace_path) {
-        result = bl_tell_trace(j->generation, o->trace_path, err);
+        result = bl_tell_trace(trace, j->generation, o->trace_path, j->first_image, o->batch, err);
     }
     return result ? result : bl_report_add(report, j->generation, &told, err);
 }
@@ -403,6 +411,7 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
     bl_job j = {.p = p};
     bl_placement placement;
     bl_report r;
+    bl_trace trace = {0};
     int result = bl_report_begin(&r, report != NULL, err);
     if (!result) {
         result = bl_job_open(&j, p, o, err);
@@ -415,8 +424,9 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
             bl_host_bytes(&j.r, &j.condition, p->arch->family, placement.tiled != BL_TILED_OFF);
     }
     for (int i = 0; !result && i < o->count; i++) {
-        result = generate_batch(&j, &placement, &r, i, err);
+        result = generate_batch(&j, &placement, &r, &trace, i, err);
     }
+    result = bl_trace_close(&trace, result, err);
     if (!result && report) {
         result = bl_report_end(report, &r, p, &j.r, err);
     }
@@ -448,7 +458,13 @@ int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const bal
         result = bl_job_expect(&j, &placement, err);
     }
     if (!result) {
-        result = bl_job_mention_tiles(&j, bl_tell_plan(plan, text, j.generation, &placement, wish, err), err);
+        bl_plan_wish whole = *wish;
+        whole.count = o->count;
+        result =
+            bl_job_mention_tiles(&j, bl_tell_plan(plan, text, j.generation, &placement, &whole, err), err);
+    }
+    if (!result) {
+        bl_placement_tell(&placement, caps_of(p)->memory_bytes, bl_generation_log(j.generation));
     }
     bl_job_close(&j);
     return result;

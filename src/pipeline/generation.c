@@ -1,6 +1,7 @@
 #include "pipeline/generation_parts.h"
 
 #include "core/clock.h"
+#include "core/size_text.h"
 #include "residency/plan/planner.h"
 #include "residency/problem/follow.h"
 #include "residency/run/start.h"
@@ -219,17 +220,15 @@ static uint64_t beside_region(const bl_device_caps *caps, const bl_problem *p,
 static int choose_budget(bl_problem *p, const bl_placement *placement, uint64_t free_bytes, bl_error *err) {
     uint64_t all = free_bytes + p->open_bytes;
     if (!placement->budget_bytes && p->process_bytes >= all) {
-        return bl_fail(
-            err, BL_E_BUDGET,
-            "memory is short: %.3f GB are free, and pictures, latents and what else the process takes "
-            "beside weights and activations need %.3f GB of them",
-            (double)all / 1e9, (double)p->process_bytes / 1e9);
+        return bl_fail(err, BL_E_BUDGET,
+                       "memory is short: %s are free, and pictures, latents and what else the process takes "
+                       "beside weights and activations need %s of them",
+                       bl_size_of(all).text, bl_size_of(p->process_bytes).text);
     }
     all -= placement->budget_bytes ? 0 : p->process_bytes;
     if (placement->reserve_bytes && placement->reserve_bytes >= all) {
-        return bl_fail(err, BL_E_BUDGET,
-                       "reserve: of the %.2f GB that are free nothing is left after %.2f GB",
-                       (double)all / 1e9, (double)placement->reserve_bytes / 1e9);
+        return bl_fail(err, BL_E_BUDGET, "reserve: of the %s that are free nothing is left after %s",
+                       bl_size_of(all).text, bl_size_of(placement->reserve_bytes).text);
     }
     p->reserved_bytes = placement->reserved_bytes;
     p->budget_bytes = placement->budget_bytes ? placement->budget_bytes : all - placement->reserve_bytes;
@@ -386,13 +385,12 @@ static void tell_levels(bl_generation *g) {
         if (count > 1) {
             snprintf(more, sizeof more, ", and %d more phases likewise", count - 1);
         }
-        bl_log_line(
-            bl_generation_log(g), BL_LOG_INFO,
-            "Phase %s works in %.2f GB instead of %.2f GB, a little slower, for the same picture%s: the "
-            "budget of %.2f GB has no room for more",
-            g->problem->phases[worst].name, (double)arena / 1e9,
-            (double)g->problem->phases[worst].levels[0].arena_bytes / 1e9, more,
-            (double)g->problem->budget_bytes / 1e9);
+        bl_log_line(bl_generation_log(g), BL_LOG_INFO,
+                    "Phase %s works in %s instead of %s, a little slower, for the same picture%s: the "
+                    "budget of %s has no room for more",
+                    g->problem->phases[worst].name, bl_size_of(arena).text,
+                    bl_size_of(g->problem->phases[worst].levels[0].arena_bytes).text, more,
+                    bl_size_of(g->problem->budget_bytes).text);
     }
 }
 

@@ -1,5 +1,6 @@
 #include "pipeline/modules.h"
 
+#include "core/size_text.h"
 #include "graph/arena.h"
 #include "model/autoencoder_kl.h"
 #include "model/clip_text.h"
@@ -313,11 +314,10 @@ static int check_size(bl_modules *m, const bl_graph *g, bl_error *err) {
     uint64_t bytes = plan.live_bytes / 2;
     bl_arena_plan_free(&plan);
     if (bytes > memory) {
-        return bl_fail(
-            err, BL_E_BUDGET,
-            "width, height, batch: a picture of this size needs %.1f GB for the activations of the "
-            "%s alone; this machine has %.1f GB: take a smaller one",
-            (double)bytes / 1e9, bl_module_name(g->module), (double)memory / 1e9);
+        return bl_fail(err, BL_E_BUDGET,
+                       "width, height, batch: a picture of this size needs %s for the activations of the "
+                       "%s alone; this machine has %s: take a smaller one",
+                       bl_size_of(bytes).text, bl_module_name(g->module), bl_size_of(memory).text);
     }
     return 0;
 }

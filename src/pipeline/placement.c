@@ -1,5 +1,7 @@
 #include "pipeline/placement.h"
 
+#include "core/size_text.h"
+
 #include <ctype.h>
 #include <string.h>
 
@@ -117,4 +119,12 @@ int bl_placement_parse(bl_placement *out, const ballast_generate_options *o, con
     p.offload.fit_check = o->fit_check != 0;
     *out = p;
     return 0;
+}
+
+void bl_placement_tell(const bl_placement *p, uint64_t memory_bytes, const bl_log *log) {
+    if (p->budget_bytes > memory_bytes) {
+        bl_log_line(log, BL_LOG_WARNING,
+                    "budget: %s is more than the memory that there is, %s: it limits nothing",
+                    bl_size_of(p->budget_bytes).text, bl_size_of(memory_bytes).text);
+    }
 }

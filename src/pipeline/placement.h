@@ -4,6 +4,7 @@
 
 #include "ballast.h"
 #include "core/error.h"
+#include "core/log.h"
 #include "device/device.h"
 #include "pipeline/tiles.h"
 #include "residency/plan/modes.h"
@@ -23,6 +24,9 @@ typedef struct bl_placement {
  * option. Lists are borrowed from `o`. */
 int bl_placement_parse(bl_placement *out, const ballast_generate_options *o, const bl_device_caps *caps,
                        bl_error *err);
+
+/* Says of a budget that is more than all there is that it limits nothing. */
+void bl_placement_tell(const bl_placement *p, uint64_t memory_bytes, const bl_log *log);
 
 /* "6G", "800M", "6.5GB", "80%" (of memory_bytes), or plain bytes. `what` names the option. */
 int bl_size_parse(uint64_t *out, const char *text, uint64_t memory_bytes, const char *what, bl_error *err);

@@ -1,9 +1,9 @@
 #include "pipeline/telling.h"
 
 #include "core/lines.h"
-#include "core/new_file.h"
 #include "pipeline/generation_parts.h"
 #include "residency/problem/follow.h"
+#include "residency/plan/planner.h"
 #include "residency/tell/explain.h"
 #include "residency/tell/hints.h"
 #include "residency/tell/plot.h"
@@ -88,7 +88,7 @@ static int make_hint(bl_hint *out, const bl_generation *g, bool again, bl_error 
     if (!result) {
         result = bl_calibration_apply(bl_memory_calibration(g->memory), &key, p, NULL, err);
     }
-    if (!result && again && !p->follower_count) {
+    if (!result && again && !bl_problem_certain(p)) {
         bl_problem_set_repeats(p, true);
     }
     if (!result) {
@@ -121,11 +121,29 @@ void bl_tell(bl_told *out, const bl_generation *g, bl_tell_wish wish) {
     }
 }
 
-int bl_tell_trace(const bl_generation *g, const char *path, bl_error *err) {
-    bl_new_file file;
-    int result = bl_new_file_begin(&file, path, err);
-    return result ? result
-                  : bl_new_file_end(&file, bl_ledger_trace(&g->ledger, g->problem, file.f, err), true, err);
+int bl_tell_trace(bl_trace *t, const bl_generation *g, const char *path, int first, int count,
+                  bl_error *err) {
+    char title[64];
+    int result = t->open ? 0 : bl_new_file_begin(&t->file, path, err);
+    if (result) {
+        return result;
+    }
+    if (!t->open) {
+        t->open = true;
+        t->began = g->ledger.began;
+        bl_trace_begin(t->file.f);
+    }
+    snprintf(title, sizeof title, count > 1 ? "pictures %d-%d" : "picture %d", first + 1, first + count);
+    bl_trace_add(t->file.f, &g->ledger, g->problem, g->ledger.began - t->began, title);
+    return 0;
+}
+
+int bl_trace_close(bl_trace *t, int failed, bl_error *err) {
+    if (!t->open) {
+        return failed;
+    }
+    t->open = false;
+    return bl_new_file_end(&t->file, failed ? failed : bl_trace_end(t->file.f, err), true, err);
 }
 
 /* ---- plans that are only looked at */
@@ -207,6 +225,50 @@ static int add_sweep(bl_generation *g, json_t *object, FILE *text, const bl_plan
     return result;
 }
 
+/* Seconds of the first of the generations, with nothing on the device yet. */
+static int first_seconds(double *out, const bl_generation *g, bl_error *err) {
+    bl_problem *cold;
+    bl_plan *plan;
+    int result = bl_problem_copy(&cold, g->problem, err);
+    if (result) {
+        return result;
+    }
+    bl_problem_clear_resident(cold);
+    result = bl_plan_make(&plan, cold, &g->settings, err);
+    *out = result ? 0 : plan->seconds;
+    bl_plan_free(&plan);
+    bl_problem_free(&cold);
+    return result;
+}
+
+/* Of which picture the seconds are, what the whole request takes, and how sure all of it is. */
+static int add_request(bl_generation *g, json_t *object, FILE *text, const bl_plan *plan,
+                       const bl_plan_wish *wish, bl_error *err) {
+    double first = plan->seconds;
+    int result = wish->count > 1 ? first_seconds(&first, g, err) : 0;
+    if (result) {
+        return result;
+    }
+    double all = first + (wish->count - 1) * plan->seconds;
+    int known = g->phases_known, phases = g->problem->phase_count;
+    if (wish->count > 1) {
+        fprintf(text, "this is for each after the first: %.2f s, then %d of %.2f s each, %.2f s in all\n",
+                first, wish->count - 1, plan->seconds, all);
+    }
+    if (wish->described) {
+        fprintf(text, "estimated from the description of %s\n", g->caps.name);
+    } else if (known < phases) {
+        fprintf(text, "estimated, %d of %d phases were measured here; `ballast calibrate` measures them\n",
+                known, phases);
+    } else {
+        fprintf(text, "measured on this machine\n");
+    }
+    return json_object_set_new(object, "first_seconds", json_real(first)) ||
+                   json_object_set_new(object, "request_seconds", json_real(all))
+               ? bl_fail_memory(err, "the plan", 0)
+               : 0;
+}
+
 int bl_tell_plan(json_t **out, char **text, bl_generation *g, const bl_placement *placement,
                  const bl_plan_wish *wish, bl_error *err) {
     *out = NULL;
@@ -237,7 +299,7 @@ int bl_tell_plan(json_t **out, char **text, bl_generation *g, const bl_placement
                     !json_object_set_new(object, "version", json_string(BALLAST_VERSION)) &&
                     !json_object_set_new(object, "device", json_string(g->caps.name)) &&
                     !json_object_set_new(object, "phases_measured", json_integer(g->phases_known));
-        result = fine ? 0 : bl_fail_memory(err, "the plan", 0);
+        result = fine ? add_request(g, object, f, plan, wish, err) : bl_fail_memory(err, "the plan", 0);
     }
     if (!result && wish->compare) {
         result = add_compare(g, object, f, err);

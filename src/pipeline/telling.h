@@ -2,6 +2,7 @@
 #ifndef BALLAST_PIPELINE_TELLING_H
 #define BALLAST_PIPELINE_TELLING_H
 
+#include "core/new_file.h"
 #include "core/stop.h"
 #include "pipeline/generation.h"
 #include "residency/tell/hints.h"
@@ -31,11 +32,24 @@ typedef struct bl_tell_wish {
 /* The timing line of a finished generation and what is wished for; each line goes to the log. */
 void bl_tell(bl_told *out, const bl_generation *g, bl_tell_wish wish);
 
-/* Writes its ledger as Chrome trace events. */
-int bl_tell_trace(const bl_generation *g, const char *path, bl_error *err);
+/* A request's ledgers as Chrome trace events, in a file that appears when it is closed. Begin with {0}. */
+typedef struct bl_trace {
+    bl_new_file file;
+    bool open;
+    double began; /* of the first ledger, on the device's clock */
+} bl_trace;
+
+/* Adds the ledger of a finished generation, of pictures `first` and on ([count], numbered from 0); the first
+ * one opens the file. */
+int bl_tell_trace(bl_trace *t, const bl_generation *g, const char *path, int first, int count, bl_error *err);
+/* Gives the file its name, or with `failed` removes it; returns `failed`, or what went wrong with the file.
+ */
+int bl_trace_close(bl_trace *t, int failed, bl_error *err);
 
 /* What to plan without running it. */
 typedef struct bl_plan_wish {
+    int count;        /* generations of the request */
+    bool described;   /* the device is not there to be measured */
     bool compare;     /* a row a mode */
     int sweep_points; /* 0: no curve; else budgets from low to high */
     uint64_t sweep_low, sweep_high;

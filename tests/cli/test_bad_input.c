@@ -184,8 +184,8 @@ static void test_bad_output(void **state) {
     (void)state;
 #define TRY(...) BALLAST(&o, "generate", "-m", "absent", "-p", "fox", __VA_ARGS__)
     WRITE("there.png", "mine");
-    TRY("-o", "absent/x.png");
-    EXPECT_FAILURE(&o, 2, "--output", "\"absent\"", "No such file");
+    TRY("-o", "there.png/deep/x.png");
+    EXPECT_FAILURE(&o, 2, "--output", "\"there.png/deep\"", "Not a directory");
     TRY("-o", "there.png/x.png");
     EXPECT_FAILURE(&o, 2, "--output", "\"there.png\"", "Not a directory");
     TRY("-o", ".");
@@ -198,8 +198,8 @@ static void test_bad_output(void **state) {
     EXPECT_FAILURE(&o, 2, "--output", "PNG", ".jpg");
     TRY("-o", "x-%d.png");
     EXPECT_FAILURE(&o, 2, "--output", "%d means nothing", "%s (seed)");
-    TRY("-o", "x.png", "--save-latents", "absent/x.safetensors");
-    EXPECT_FAILURE(&o, 2, "--save-latents", "\"absent\"");
+    TRY("-o", "x.png", "--save-latents", "there.png/x.safetensors");
+    EXPECT_FAILURE(&o, 2, "--save-latents", "\"there.png\"");
     TRY("-o", "x.png", "--save-latents", "x.png");
     EXPECT_FAILURE(&o, 2, "--save-latents", "also the picture's name");
     TRY("-o", "x.png", "--trace", "x.png");
@@ -303,6 +303,7 @@ static void test_bad_eval(void **state) {
     outcome o = {0};
     (void)state;
     bl_test_data(inputs, "sd15/golden/unet.safetensors");
+    WRITE("wall", "no folder");
     BALLAST(&o, "eval", "vae", "-m", model, "--inputs", inputs, "-o", "out.safetensors");
     EXPECT_FAILURE(&o, 2, "vae", "vae_decoder");
     BALLAST(&o, "eval", "text_encoder_2", "-m", model, "--inputs", inputs, "-o", "out.safetensors");
@@ -311,8 +312,8 @@ static void test_bad_eval(void **state) {
     EXPECT_FAILURE(&o, 2, "absent", "No such file");
     BALLAST(&o, "eval", "unet", "-m", model, "--inputs", inputs, "-o", "-");
     EXPECT_FAILURE(&o, 2, "--output", "\"-\"");
-    BALLAST(&o, "eval", "unet", "-m", model, "--inputs", inputs, "-o", "absent/out.safetensors");
-    EXPECT_FAILURE(&o, 2, "--output", "\"absent\"");
+    BALLAST(&o, "eval", "unet", "-m", model, "--inputs", inputs, "-o", "wall/out.safetensors");
+    EXPECT_FAILURE(&o, 2, "--output", "\"wall\"", "Not a directory");
     bl_test_data(inputs, "sd15/golden/vae.safetensors");
     BALLAST(&o, "eval", "unet", "-m", model, "--inputs", inputs, "-o", "out.safetensors");
     EXPECT_FAILURE(&o, 2, "sample");

@@ -81,9 +81,10 @@ static void test_shape(void **state) {
 static void test_one_numbering(void **state) {
     outcome o = {0};
     (void)state;
-    BALLAST(&o, "generate", SMALL, "-W", "64", "-H", "64", "-p", "cat", "-c", "2", "-o", "c.png");
+    BALLAST(&o, "generate", SMALL, "-s", "2", "-W", "64", "-H", "64", "-p", "cat", "-c", "2", "-o", "c.png");
     assert_string_equal(o.out, "c-1.png\nc-2.png\n");
-    expect_contains(o.err, "picture 1 of 2, denoise 1/1");
+    expect_contains(o.err, "picture 1 of 2, denoise 1/2\n"); /* weights were loaded in it: that is no speed */
+    expect_contains(o.err, "picture 1 of 2, denoise 2/2, ");
     expect_contains(o.err, "left"); /* the last step of the first picture is not the end */
     expect_contains(o.err, "picture 2 of 2");
     expect_contains(o.err, " other ");
@@ -94,11 +95,70 @@ static void test_one_numbering(void **state) {
     rig_free(&o);
 }
 
+/* Names with folders that are not there yet; a picture from standard input; a drawn seed under -q. */
+static void test_files(void **state) {
+    static uint8_t grey[64 * 64 * 3];
+    outcome o = {0};
+    (void)state;
+    memset(grey, 128, sizeof grey);
+    assert_int_equal(bl_png_write("grey.png", grey, 64, 64, NULL, true, NULL), 0);
+    BALLAST(&o, "generate", SMALL, "-q", "-W", "64", "-H", "64", "-p", "cat", "-o", "new/deep/%s.png",
+            "--save-latents", "other/x.st", "--trace", "traces/t.json");
+    expect_success(&o);
+    assert_string_equal(o.out, "");
+    assert_int_equal(
+        access("new/deep/1.png", R_OK) | access("other/x.st", R_OK) | access("traces/t.json", R_OK), 0);
+    BALLAST(&o, "generate", SMALL, "-p", "cat", "-o", "grey.png/x.png");
+    EXPECT_FAILURE(&o, 2, "--output", "\"grey.png\"", "Not a directory");
+    BALLAST(&o, "generate", SMALL, "-p", "cat", "-o", "nowhere/");
+    EXPECT_FAILURE(&o, 2, "--output", "is a folder");
+    assert_int_equal(rig_files("nowhere"), 0);
+
+    BALLAST(&o, "generate", SMALL, "-q", "-p", "cat", "-i", "grey.png", "-o", "file.png");
+    expect_success(&o);
+    rig_run(&o, (const char *[]){
+                    "sh", "-c", "exec \"$0\" generate -m \"$1\" -S 1 -s 1 -q -p cat -i - -o in.png <grey.png",
+                    rig_program(), model, NULL});
+    expect_success(&o);
+    expect_same_file("file.png", "in.png");
+    rig_run(&o, (const char *[]){"sh", "-c", "echo nothing | \"$0\" generate -q -p cat -i - -o none.png",
+                                 rig_program(), NULL});
+    EXPECT_FAILURE(&o, 2, "--init-image: standard input (\"-\")");
+
+    BALLAST(&o, "generate", "-m", model, "-s", "1", "-q", "-W", "64", "-H", "64", "-p", "cat");
+    assert_int_equal(o.code, 0);
+    o.out[strcspn(o.out, "\n")] = 0;
+    assert_int_equal(access(o.out, R_OK), 0);
+    rig_free(&o);
+}
+
+/* A plan says how sure it is, and what all pictures take; calibrating ends with a result. */
+static void test_plans(void **state) {
+    outcome o = {0};
+    (void)state;
+    BALLAST(&o, "plan", "-m", model, "-s", "3", "-W", "72", "-H", "64", "-c", "4");
+    assert_int_equal(o.code, 0);
+    expect_contains(o.out, "estimated, ");
+    expect_contains(o.out, " s, then 3 of ");
+    BALLAST(&o, "calibrate", "-m", model, "-s", "3", "-W", "72", "-H", "64");
+    assert_int_equal(o.code, 0);
+    expect_contains(o.out, "measured ");
+    expect_contains(o.out, ": 3 steps and all around them take ");
+    assert_null(strstr(o.err, "picture"));
+    BALLAST(&o, "plan", "-m", model, "-s", "3", "-W", "72", "-H", "64");
+    expect_contains(o.out, "measured on this machine");
+    BALLAST(&o, "plan", "-m", model, "--device", "sim:rtx4090");
+    expect_contains(o.out, "estimated from the description of ");
+    BALLAST(&o, "plan", "-m", model, "--budget", "9000T");
+    expect_contains(o.err, "budget: 9000 TB is more than the memory that there is");
+    rig_free(&o);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adapter_tags),
-        cmocka_unit_test(test_shape),
-        cmocka_unit_test(test_one_numbering),
+        cmocka_unit_test(test_adapter_tags),  cmocka_unit_test(test_shape),
+        cmocka_unit_test(test_one_numbering), cmocka_unit_test(test_files),
+        cmocka_unit_test(test_plans),
     };
     return cmocka_run_group_tests_name("cli.habits", tests, setup, rig_close);
 }

@@ -32,7 +32,7 @@ static const mistake mistakes[] = {
     {"prompt", "BALLAST_PROMPT", "\xff", PLAN},
     {"negative", "BALLAST_NEGATIVE", "\xff", PLAN},
     {"output", "BALLAST_OUTPUT", "empty", GENERATE},
-    {"output", "BALLAST_OUTPUT", "no/such.png", GENERATE},
+    {"output", "BALLAST_OUTPUT", "/dev/null/such.png", GENERATE},
     {"output", "BALLAST_OUTPUT", "a.jpg", GENERATE},
     {"output", "BALLAST_OUTPUT", "text.txt", GENERATE},
     {"output", "BALLAST_OUTPUT", "%q", GENERATE},

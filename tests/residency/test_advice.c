@@ -125,11 +125,11 @@ static void the_hint_of_last_resort_is_bf16(void **state) {
     bl_plan_free(&plan);
     CHECK(bl_plan_steady(&plan, half, &s, &described_error));
     char wanted[256];
-    snprintf(
-        wanted, sizeof wanted,
-        "bf16 halves the weights (%.1f GB to %.1f GB): --dtype bf16 saves about %.1f s of %.1f s; it changes "
-        "the picture a little",
-        weights, weights / 2, seconds - plan->seconds, seconds);
+    snprintf(wanted, sizeof wanted,
+             "bf16 halves the weights (%.2f GB to %.2f GB): --dtype bf16 saves about %.1f s of each %.1f s; "
+             "it changes "
+             "the picture a little",
+             weights, weights / 2, seconds - plan->seconds, seconds);
     assert_string_equal(hint.text, wanted);
     assert_string_equal(hint.flag, "--dtype");
     assert_string_equal(hint.value, "bf16");
@@ -155,7 +155,7 @@ static void hints_name_the_setting_and_the_number(void **state) {
     s.fit_check = false;
     hint_for(&hint, p, &s);
     assert_non_null(
-        strstr(hint.text, "unet (5.1 GB) was loaded 2x although the working set (9.3 GB) fits the budget"));
+        strstr(hint.text, "unet (5.14 GB) was loaded 2x although the working set (9.34 GB) fits the budget"));
     assert_non_null(strstr(hint.text, "--fit-check on saves about 1."));
     assert_string_equal(hint.flag, "--fit-check");
     assert_string_equal(hint.value, "on");

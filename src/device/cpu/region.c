@@ -2,6 +2,7 @@
 
 #include "core/checked.h"
 #include "core/host_memory.h"
+#include "core/size_text.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -21,8 +22,8 @@ int bl_cpu_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *
     left = bl_cpu_region_room(left);
     /* The system would rather kill us later than refuse now, so what is known is asked first. */
     if (bytes > left || bytes > SIZE_MAX - HUGE_PAGE) {
-        return bl_fail(err, BL_E_MEMORY, "%.2f GB of memory are needed, but only %.2f GB are free",
-                       (double)bytes * 1e-9, (double)left * 1e-9);
+        return bl_fail(err, BL_E_MEMORY, "%s of memory are needed, but only %s are free",
+                       bl_size_of(bytes).text, bl_size_of(left).text);
     }
     bl_region *r = calloc(1, sizeof *r);
     if (!r) {

@@ -1,6 +1,7 @@
 #include "residency/plan/modes.h"
 
 #include "core/checked.h"
+#include "core/size_text.h"
 #include "residency/plan/builder.h"
 #include "residency/plan/replay.h"
 #include "residency/plan/store.h"
@@ -65,8 +66,6 @@ static uint64_t all_bytes(const bl_problem *p, int phase) {
     return bl_problem_weights(p, 0, p->phase_count);
 }
 
-static const double gigabyte = 1e9;
-
 typedef uint64_t need_fn(const bl_problem *p, int phase);
 
 /* What a mode must have on the device beside a phase's arena. */
@@ -95,19 +94,18 @@ int bl_mode_refuse(const bl_problem *p, bl_offload mode, bl_error *err) {
     least += p->reserved_bytes;
     auto_least += p->reserved_bytes;
     if (mode != BL_OFFLOAD_AUTO && mode != BL_OFFLOAD_SEQUENTIAL) {
-        snprintf(instead, sizeof instead, "; with --offload auto %llu bytes (%.2f GB) are enough",
-                 (unsigned long long)auto_least, (double)auto_least / gigabyte);
+        snprintf(instead, sizeof instead, "; with --offload auto %llu bytes (%s) are enough",
+                 (unsigned long long)auto_least, bl_size_of(auto_least).text);
     }
     if (p->reserved_bytes) {
-        snprintf(reserve, sizeof reserve, ", the reserve of %.2f GB included",
-                 (double)p->reserved_bytes / gigabyte);
+        snprintf(reserve, sizeof reserve, ", the reserve of %s included", bl_size_of(p->reserved_bytes).text);
     }
-    return bl_fail(
-        err, BL_E_BUDGET,
-        "budget: %llu bytes (%.2f GB) are too small for --offload %s: the smallest that works is %llu "
-        "bytes (%.2f GB), which phase %s needs%s%s",
-        (unsigned long long)budget, (double)budget / gigabyte, bl_offload_name(mode),
-        (unsigned long long)least, (double)least / gigabyte, p->phases[worst].name, reserve, instead);
+    return bl_fail(err, BL_E_BUDGET,
+                   "budget: %llu bytes (%s) are too small for --offload %s: the smallest that works is %llu "
+                   "bytes (%s), which phase %s needs%s%s",
+                   (unsigned long long)budget, bl_size_of(budget).text, bl_offload_name(mode),
+                   (unsigned long long)least, bl_size_of(least).text, p->phases[worst].name, reserve,
+                   instead);
 }
 
 static uint64_t largest_arena(const bl_plan *plan) {

@@ -2,6 +2,7 @@
 
 #include "core/checked.h"
 #include "core/clock.h"
+#include "core/size_text.h"
 #include "residency/bound/bound.h"
 #include "residency/plan/builder.h"
 #include "residency/plan/replay.h"
@@ -173,10 +174,10 @@ static int plan_auto(bl_plan **out, const bl_problem *p, bl_error *err) {
 static int refuse_host(const bl_problem *p, bl_error *err) {
     uint64_t least = bl_problem_min_host(p);
     return bl_fail(err, BL_E_BUDGET,
-                   "host budget: %llu bytes (%.2f GB) are too small: the smallest that works is %llu bytes "
-                   "(%.2f GB), the largest block, which goes through it",
-                   (unsigned long long)p->host_bytes, (double)p->host_bytes / 1e9, (unsigned long long)least,
-                   (double)least / 1e9);
+                   "host budget: %llu bytes (%s) are too small: the smallest that works is %llu bytes "
+                   "(%s), the largest block, which goes through it",
+                   (unsigned long long)p->host_bytes, bl_size_of(p->host_bytes).text,
+                   (unsigned long long)least, bl_size_of(least).text);
 }
 
 int bl_plan_make(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err) {

@@ -1,5 +1,6 @@
 #include "residency/run/executor_parts.h"
 
+#include "core/size_text.h"
 #include "residency/run/move_debug.h"
 
 #include <stdlib.h>
@@ -118,6 +119,10 @@ void bl_executor_watch(bl_executor *e, int (*cancel)(void *payload), void *paylo
     e->payload = payload;
 }
 
+int bl_executor_begun(const bl_executor *e) {
+    return e->next_move;
+}
+
 void bl_executor_resident(const bl_executor *e, bl_problem *p) {
     bl_problem_clear_resident(p);
     bl_problem_clear_stored(p);
@@ -170,9 +175,9 @@ int bl_executor_open_store(bl_executor *e, bl_problem *p, const bl_log *log, bl_
         }
         wanted = pinned ? wanted : wanted / 2;
         bl_log_line(log, BL_LOG_WARNING,
-                    pinned ? "%.2f GB of host memory cannot be pinned: copies from it are slower"
-                           : "the host refused memory for weights: going on with %.2f GB",
-                    (double)wanted / 1e9);
+                    pinned ? "%s of host memory cannot be pinned: copies from it are slower"
+                           : "the host refused memory for weights: going on with %s",
+                    bl_size_of(wanted).text);
         pinned = false;
     }
     e->store_bytes = e->store_bytes ? e->store_bytes : wanted;
@@ -184,9 +189,8 @@ int bl_executor_open_store(bl_executor *e, bl_problem *p, const bl_log *log, bl_
 static int region_open(bl_executor *e, const bl_problem *p, uint64_t bytes, bl_error *err) {
     uint64_t left = p->process_bytes ? bl_executor_free_bytes(e) : UINT64_MAX;
     if (bytes > left || p->process_bytes > left - bytes) {
-        return bl_fail(err, BL_E_MEMORY,
-                       "%.2f GB of memory are needed and %.2f GB beside them, but only %.2f GB are free",
-                       (double)bytes * 1e-9, (double)p->process_bytes * 1e-9, (double)left * 1e-9);
+        return bl_fail(err, BL_E_MEMORY, "%s of memory are needed and %s beside them, but only %s are free",
+                       bl_size_of(bytes).text, bl_size_of(p->process_bytes).text, bl_size_of(left).text);
     }
     int rc = bl_device_region_open(&e->region, e->device, bytes, err);
     e->region = rc ? NULL : e->region;

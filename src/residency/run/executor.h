@@ -46,6 +46,9 @@ uint64_t bl_executor_region_bytes(const bl_executor *e);
 /* What is asked between blocks from now on; non-zero stops with BL_E_CANCELLED. NULL: nothing. */
 void bl_executor_watch(bl_executor *e, int (*cancel)(void *payload), void *payload);
 
+/* How many of the plan's moves have begun, from the first on. */
+int bl_executor_begun(const bl_executor *e);
+
 /* Sets what is resident of the problem's modules, and the open region's size; call bl_problem_finish after
  * it, or before and after. A module on the device that the problem does not have is forgotten when its
  * generation starts. */

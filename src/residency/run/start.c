@@ -1,5 +1,6 @@
 #include "residency/run/start.h"
 
+#include "core/size_text.h"
 #include "residency/plan/planner.h"
 
 enum { tries = 4 };
@@ -48,9 +49,8 @@ int bl_start(bl_plan **plan, bl_executor *e, bl_problem *p, const bl_offload_set
         }
         uint64_t left = bl_executor_free_bytes(e);
         p->budget_bytes = smaller_budget(left > p->process_bytes ? left - p->process_bytes : 0, wanted);
-        bl_log_line(
-            log, BL_LOG_WARNING,
-            "the device refused %.2f GB that were there when this was planned: planning again with %.2f GB",
-            (double)wanted / 1e9, (double)p->budget_bytes / 1e9);
+        bl_log_line(log, BL_LOG_WARNING,
+                    "the device refused %s that were there when this was planned: planning again with %s",
+                    bl_size_of(wanted).text, bl_size_of(p->budget_bytes).text);
     }
 }

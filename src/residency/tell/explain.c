@@ -1,13 +1,10 @@
 #include "residency/tell/explain.h"
 
+#include "core/size_text.h"
 #include "residency/tell/decisions.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-static double gb(uint64_t bytes) {
-    return (double)bytes / 1e9;
-}
 
 /* Why the bound is not reached. It lets parts of blocks be kept and copied: with room for few that cannot be.
  */
@@ -23,41 +20,49 @@ static void print_gap(FILE *f, const bl_plan *plan, const bl_problem *p) {
         fprintf(f, "this mode copies what it finds missing, --offload auto plans ahead\n");
         return;
     }
-    fprintf(
-        f,
-        "the bound counts blocks in parts, but whole ones share %.2f GB there, one that runs and one that "
-        "arrives among them, of up to %.3f GB each\n",
-        gb(p->budget_bytes - plan->phases[worst].arena_bytes),
-        gb(p->modules[p->phases[worst].module].largest_block));
+    fprintf(f,
+            "the bound counts blocks in parts, but whole ones share %s there, one that runs and one that "
+            "arrives among them, of up to %s each\n",
+            bl_size_of(p->budget_bytes - plan->phases[worst].arena_bytes).text,
+            bl_size_of(p->modules[p->phases[worst].module].largest_block).text);
+}
+
+/* What its plan makes of the weights, in one word of the glossary. */
+static const char *kind_of(const bl_plan *plan, const bl_problem *p) {
+    for (int i = 0; i < plan->phase_count; i++) {
+        if (plan->phases[i].streamed_blocks) {
+            return "weights streamed";
+        }
+    }
+    bool all = plan->mode != BL_OFFLOAD_MODEL && plan->working_set_bytes <= p->budget_bytes;
+    return all ? "all resident" : "each phase's weights resident";
 }
 
 static void print_head(FILE *f, const bl_plan *plan, const bl_problem *p) {
-    fprintf(f, "offload %s (%s), budget %.2f GB: peak %.2f GB, %d moves of %.2f GB\n",
-            bl_offload_name(plan->mode), plan->method, gb(p->budget_bytes), gb(plan->peak_bytes),
-            plan->onload_count, gb(plan->moved_bytes));
-    fprintf(f, "seconds %.2f (bound %.2f), moved %.2f GB (bound %.2f GB)\n", plan->seconds,
-            plan->bound_seconds, gb(plan->moved_bytes), gb(plan->bound_moved_bytes));
+    fprintf(f, "offload %s, budget %s: %s, peak %s, %d moves of %s\n", bl_offload_name(plan->mode),
+            bl_size_of(p->budget_bytes).text, kind_of(plan, p), bl_size_of(plan->peak_bytes).text,
+            plan->onload_count, bl_size_of(plan->moved_bytes).text);
+    fprintf(f, "seconds %.2f (bound %.2f), moved %s (bound %s)\n", plan->seconds, plan->bound_seconds,
+            bl_size_of(plan->moved_bytes).text, bl_size_of(plan->bound_moved_bytes).text);
     if (p->has_store) {
-        fprintf(f,
-                "host budget %.2f GB: at most %.2f GB in use, %d loads of %.2f GB from the file, %.2f s of "
-                "reading\n",
-                gb(p->host_bytes), gb(plan->store_peak_bytes), plan->load_count, gb(plan->loaded_bytes),
-                plan->load_seconds);
+        fprintf(f, "host budget %s: at most %s in use, %d loads of %s from the file, %.2f s of reading\n",
+                bl_size_of(p->host_bytes).text, bl_size_of(plan->store_peak_bytes).text, plan->load_count,
+                bl_size_of(plan->loaded_bytes).text, plan->load_seconds);
     }
     if (p->process_bytes) {
-        fprintf(f, "beside it %.3f GB for pictures, latents and what else the process takes\n",
-                gb(p->process_bytes));
+        fprintf(f, "beside it %s for pictures, latents and what else the process takes\n",
+                bl_size_of(p->process_bytes).text);
     }
-    fprintf(f, "working set %.2f GB, smallest budget that works %llu bytes (%.2f GB, phase %s)\n",
-            gb(plan->working_set_bytes), (unsigned long long)plan->min_budget_bytes,
-            gb(plan->min_budget_bytes), p->phases[bl_problem_hungriest(p)].name);
+    fprintf(f, "working set %s, smallest budget that works %llu bytes (%s, phase %s)\n",
+            bl_size_of(plan->working_set_bytes).text, (unsigned long long)plan->min_budget_bytes,
+            bl_size_of(plan->min_budget_bytes).text, p->phases[bl_problem_hungriest(p)].name);
     for (int i = 0; i < plan->phase_count; i++) {
         if (plan->phases[i].level) {
             fprintf(f,
-                    "phase %s runs with the smaller arena %d (%.2f GB for %.2f GB): the larger one does not "
+                    "phase %s runs with the smaller arena %d (%s for %s): the larger one does not "
                     "fit\n",
-                    p->phases[i].name, plan->phases[i].level, gb(plan->phases[i].arena_bytes),
-                    gb(p->phases[i].levels[0].arena_bytes));
+                    p->phases[i].name, plan->phases[i].level, bl_size_of(plan->phases[i].arena_bytes).text,
+                    bl_size_of(p->phases[i].levels[0].arena_bytes).text);
         }
     }
     if (plan->seconds > 1.03 * plan->bound_seconds) {
@@ -74,15 +79,15 @@ int bl_plan_explain(char **out, const bl_plan *plan, const bl_problem *p, bl_err
         return bl_fail_memory(err, "the explanation of a plan", 0);
     }
     print_head(f, plan, p);
-    fprintf(f, "%-20s %-16s %6s %9s %9s %9s %9s%s %9s %9s\n", "phase", "module", "passes", "arena GB",
-            "stays GB", "stream GB", "moved GB", p->has_store ? " loaded GB" : "", "seconds", "waits");
+    fprintf(f, "%-20s %-16s %6s %9s %9s %9s %9s%s %9s %9s\n", "phase", "module", "passes", "arena", "stays",
+            "streamed", "moved", p->has_store ? "    loaded" : "", "seconds", "waits");
     for (int i = 0; i < plan->phase_count; i++) {
         const bl_plan_phase *x = &plan->phases[i];
-        fprintf(f, "%-20s %-16s %6d %9.3f %9.3f %9.3f %9.3f", p->phases[i].name,
-                p->modules[p->phases[i].module].name, p->phases[i].passes, gb(x->arena_bytes),
-                gb(x->resident_bytes), gb(x->streamed_bytes), gb(x->moved_bytes));
+        fprintf(f, "%-20s %-16s %6d %9s %9s %9s %9s", p->phases[i].name, p->modules[p->phases[i].module].name,
+                p->phases[i].passes, bl_size_of(x->arena_bytes).text, bl_size_of(x->resident_bytes).text,
+                bl_size_of(x->streamed_bytes).text, bl_size_of(x->moved_bytes).text);
         if (p->has_store) {
-            fprintf(f, " %9.3f", gb(x->loaded_bytes));
+            fprintf(f, " %9s", bl_size_of(x->loaded_bytes).text);
         }
         fprintf(f, " %9.3f %9.3f\n", x->seconds, x->wait_seconds);
     }
@@ -164,8 +169,9 @@ json_t *bl_ledger_json(const bl_ledger *l) {
 void bl_plan_against_ledger(char *out, size_t bytes, const bl_plan *plan, const bl_ledger *l) {
     double seconds = bl_ledger_device_seconds(l);
     snprintf(out, bytes,
-             "planned %.2f s, was %.2f s (%+.1f%%); moved %.3f GB of %.3f GB planned; peak %.3f GB of %.3f "
-             "GB planned",
+             "planned %.2f s, was %.2f s (%+.1f%%); moved %s of %s planned; peak %s of %s "
+             "planned",
              plan->seconds, seconds, plan->seconds > 0 ? 100 * (seconds / plan->seconds - 1) : 0.0,
-             gb(l->moved_bytes), gb(plan->moved_bytes), gb(l->peak_bytes), gb(plan->peak_bytes));
+             bl_size_of(l->moved_bytes).text, bl_size_of(plan->moved_bytes).text,
+             bl_size_of(l->peak_bytes).text, bl_size_of(plan->peak_bytes).text);
 }

@@ -1,5 +1,6 @@
 #include "residency/tell/hints.h"
 
+#include "core/size_text.h"
 #include "residency/plan/planner.h"
 #include "residency/problem/follow.h"
 #include "residency/tell/sweep.h"
@@ -20,18 +21,6 @@ typedef struct search {
     double best; /* seconds that the best hint saves, or the least that is worth a word */
     bl_hint *out;
 } search;
-
-/* "4.8 GB", "35 MB" */
-typedef struct size_text {
-    char text[16];
-} size_text;
-
-static size_text size_of(uint64_t bytes) {
-    size_text s;
-    bool large = bytes >= 950000000;
-    snprintf(s.text, sizeof s.text, large ? "%.1f GB" : "%.0f MB", (double)bytes / (large ? 1e9 : 1e6));
-    return s;
-}
 
 /* Takes a hint as the best so far. */
 static void suggest(search *s, const char *flag, const char *value, double saves, const char *format, ...)
@@ -89,8 +78,8 @@ static int try_fit_check(search *s, bl_error *err) {
     suggest(s, "--fit-check", "on", saves,
             "%s (%s) was loaded %s although the working set (%s) fits the budget (%s): --fit-check on saves "
             "about %.1f s %s %.1f s",
-            s->p->modules[m].name, size_of(s->p->modules[m].bytes).text, loads,
-            size_of(s->plan->working_set_bytes).text, size_of(s->p->budget_bytes).text, saves, of(s),
+            s->p->modules[m].name, bl_size_of(s->p->modules[m].bytes).text, loads,
+            bl_size_of(s->plan->working_set_bytes).text, bl_size_of(s->p->budget_bytes).text, saves, of(s),
             s->wall);
     return 0;
 }
@@ -104,8 +93,8 @@ static int try_auto(search *s, bl_error *err) {
     if (!rc && other.works && saved(s, other.seconds) > s->best * (s->out->text[0] ? 1.05 : 1)) {
         double saves = saved(s, other.seconds);
         suggest(s, "--offload", "auto", saves,
-                "--offload auto saves about %.1f s %s %.1f s with the same budget (%s)", saves, of(s), s->wall,
-                size_of(s->p->budget_bytes).text);
+                "--offload auto saves about %.1f s %s %.1f s with the same budget (%s)", saves, of(s),
+                s->wall, bl_size_of(s->p->budget_bytes).text);
     }
     return rc;
 }
@@ -147,7 +136,7 @@ static int try_budget(search *s, bl_error *err) {
         uint64_t told = budget + s->p->reserved_bytes;
         snprintf(value, sizeof value, "%lluM", (unsigned long long)(told / 1000000 + 1));
         suggest(s, "--budget", value, saves, "%s more budget (%s) %s: %.1f s becomes about %.1f s",
-                size_of(budget - s->p->budget_bytes).text, size_of(told).text,
+                bl_size_of(budget - s->p->budget_bytes).text, bl_size_of(told).text,
                 budget == all ? "ends streaming" : "ends waiting for weights", s->wall, s->wall - saves);
     }
     return rc;
@@ -189,7 +178,7 @@ static int try_host_budget(search *s, bl_error *err) {
         snprintf(value, sizeof value, "%lluM", (unsigned long long)(high / 1000000 + 1));
         suggest(s, "--host-budget", value, saves,
                 "%s more host memory (%s) ends reading weights again: %.1f s becomes about %.1f s",
-                size_of(high - s->p->host_bytes).text, size_of(high).text, s->wall, s->wall - saves);
+                bl_size_of(high - s->p->host_bytes).text, bl_size_of(high).text, s->wall, s->wall - saves);
     }
     return rc;
 }
@@ -217,8 +206,8 @@ static int try_bf16(search *s, const bl_hint_bf16 *bf16, bl_error *err) {
                 "bf16 halves the weights (%s to %s): %s bf16 saves about %.1f s %s %.1f s; it changes the "
                 "picture "
                 "a little",
-                size_of(changed_bytes(s->p, bf16->problem)).text,
-                size_of(changed_bytes(bf16->problem, s->p)).text, bf16->flag, saved(s, other.seconds),
+                bl_size_of(changed_bytes(s->p, bf16->problem)).text,
+                bl_size_of(changed_bytes(bf16->problem, s->p)).text, bf16->flag, saved(s, other.seconds),
                 of(s), s->wall);
     }
     return rc;

@@ -1,5 +1,7 @@
 #include "residency/tell/line.h"
 
+#include "core/size_text.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +20,12 @@ static void add(bl_line *line, const char *format, ...) {
     va_start(args, format);
     vsnprintf(line->text + used, sizeof line->text - used, format, args);
     va_end(args);
+}
+
+/* What was used of a memory, not how busy somebody was. */
+static void add_memory(bl_line *line, const char *what, uint64_t used, uint64_t all) {
+    double percent = 100.0 * (double)used / (double)all;
+    add(line, " | %s %s %.*f%%", what, bl_size_of(used).text, percent < 9.95 ? 1 : 0, percent);
 }
 
 void bl_line_make(bl_line *out, const bl_ledger *l, double wall_seconds, const char *device,
@@ -44,12 +52,12 @@ void bl_line_make(bl_line *out, const bl_ledger *l, double wall_seconds, const c
         add(out, " %s %.2f", out->stages[i].name, out->stages[i].seconds);
     }
     if (out->memory_bytes) {
-        add(out, " | %s %.0f MB %.0f%%", device, (double)out->peak_bytes / 1e6,
-            100.0 * (double)out->peak_bytes / (double)out->memory_bytes);
+        char memory[32];
+        snprintf(memory, sizeof memory, "%s memory", device);
+        add_memory(out, memory, out->peak_bytes, out->memory_bytes);
     }
     if (ram_bytes && ram_total_bytes) {
-        add(out, " | RAM %.2f GB %.0f%%", (double)ram_bytes / 1e9,
-            100.0 * (double)ram_bytes / (double)ram_total_bytes);
+        add_memory(out, "RAM", ram_bytes, ram_total_bytes);
     }
 }
 

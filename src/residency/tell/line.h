@@ -9,7 +9,8 @@
 #define BL_LINE_STAGES 64
 
 typedef struct bl_line {
-    char text[1024]; /* "Time: 5.52s | total 8.57 pipeline 3.60 ... | GPU 11238 MB 46% | RAM 15.73 GB 24%" */
+    char text[1024]; /* "Time: 5.52s | total 8.57 pipeline 3.60 ... | GPU memory 11.2 GB 46% | RAM 15.7 GB
+                        24%" */
     double wall_seconds, total_seconds;     /* the clock's, and the sum of all stages; "other" has no stage */
     bl_ledger_stage stages[BL_LINE_STAGES]; /* from the longest down; in the text those of 5 ms and more */
     int stage_count;

@@ -1,5 +1,6 @@
 #include "residency/tell/sweep.h"
 
+#include "core/size_text.h"
 #include "residency/plan/planner.h"
 #include "residency/plan/replay.h"
 #include "residency/problem/follow.h"
@@ -101,16 +102,16 @@ const char *bl_sweep_label(const bl_sweep_row *r) {
 }
 
 void bl_sweep_print(FILE *file, const bl_sweep_row *rows, int count) {
-    fprintf(file, "%-22s %10s %10s %10s %10s %10s %10s\n", "mode", "budget GB", "peak GB", "seconds", "bound",
-            "moved GB", "bound GB");
+    fprintf(file, "%-22s %10s %10s %10s %10s %10s %10s\n", "mode", "budget", "peak", "seconds", "bound",
+            "moved", "bound");
     for (int i = 0; i < count; i++) {
         const bl_sweep_row *r = &rows[i];
         if (r->works) {
-            fprintf(file, "%-22s %10.2f %10.2f %10.2f %10.2f %10.2f %10.2f\n", bl_sweep_label(r),
-                    (double)r->budget_bytes / 1e9, (double)r->peak_bytes / 1e9, r->seconds, r->bound_seconds,
-                    (double)r->moved_bytes / 1e9, (double)r->bound_moved_bytes / 1e9);
+            fprintf(file, "%-22s %10s %10s %10.2f %10.2f %10s %10s\n", bl_sweep_label(r),
+                    bl_size_of(r->budget_bytes).text, bl_size_of(r->peak_bytes).text, r->seconds,
+                    r->bound_seconds, bl_size_of(r->moved_bytes).text, bl_size_of(r->bound_moved_bytes).text);
         } else {
-            fprintf(file, "%-22s %10.2f %10s\n", bl_sweep_label(r), (double)r->budget_bytes / 1e9,
+            fprintf(file, "%-22s %10s %10s\n", bl_sweep_label(r), bl_size_of(r->budget_bytes).text,
                     "too small");
         }
     }

@@ -4,9 +4,10 @@
 #include <errno.h>
 #include <string.h>
 
-enum { lane_compute = 1, lane_copy, lane_load, lane_wait, lane_host };
+enum { lane_picture = 1, lane_compute, lane_copy, lane_load, lane_wait, lane_host };
 
-static const char *const lane_names[] = {"", "compute", "copies", "loads", "waits for copies", "host"};
+static const char *const lane_names[] = {"",      "pictures",         "compute", "copies",
+                                         "loads", "waits for copies", "host"};
 
 /* Names come from files: what JSON cannot hold plainly becomes '_'. */
 static void print_name(FILE *f, const char *name) {
@@ -22,12 +23,16 @@ static void print_micro(FILE *f, const char *key, double seconds) {
             (nano < 0 ? -nano : nano) % 1000);
 }
 
-static void print_entry(const bl_ledger *l, const bl_problem *p, const bl_ledger_entry *e, FILE *f) {
-    int lane = e->work == BL_WORK_COMPUTE  ? lane_compute
-               : e->work == BL_WORK_ONLOAD ? lane_copy
-               : e->work == BL_WORK_LOAD   ? lane_load
-               : e->work == BL_WORK_WAIT   ? lane_wait
-                                           : lane_host;
+static int lane_of(const bl_ledger_entry *e) {
+    return e->work == BL_WORK_COMPUTE  ? lane_compute
+           : e->work == BL_WORK_ONLOAD ? lane_copy
+           : e->work == BL_WORK_LOAD   ? lane_load
+           : e->work == BL_WORK_WAIT   ? lane_wait
+                                       : lane_host;
+}
+
+static void print_entry(FILE *f, const bl_ledger *l, const bl_problem *p, const bl_ledger_entry *e, int lane,
+                        double offset) {
     fputs(",\n{\"ph\":\"X\",\"pid\":1,\"name\":\"", f);
     if (e->module >= 0) {
         print_name(f, p->modules[e->module].name);
@@ -39,7 +44,7 @@ static void print_entry(const bl_ledger *l, const bl_problem *p, const bl_ledger
     fputs("\",\"cat\":\"", f);
     print_name(f, l->stages[e->stage].name);
     fprintf(f, "\",\"tid\":%d", lane);
-    print_micro(f, "ts", e->start);
+    print_micro(f, "ts", offset + e->start);
     print_micro(f, "dur", e->seconds);
     fprintf(f, ",\"args\":{\"run\":%d,\"bytes\":%llu", e->run, (unsigned long long)e->bytes);
     if (e->phase >= 0) {
@@ -50,11 +55,11 @@ static void print_entry(const bl_ledger *l, const bl_problem *p, const bl_ledger
     fputs("}}", f);
 }
 
-int bl_ledger_trace(const bl_ledger *l, const bl_problem *p, FILE *file, bl_error *err) {
+void bl_trace_begin(FILE *file) {
     fputs("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n"
           "{\"ph\":\"M\",\"pid\":1,\"name\":\"process_name\",\"args\":{\"name\":\"ballast\"}}",
           file);
-    for (int i = lane_compute; i <= lane_host; i++) {
+    for (int i = lane_picture; i <= lane_host; i++) {
         fprintf(file,
                 ",\n{\"ph\":\"M\",\"pid\":1,\"tid\":%d,\"name\":\"thread_name\",\"args\":{\"name\":\"%s\"}}",
                 i, lane_names[i]);
@@ -63,12 +68,27 @@ int bl_ledger_trace(const bl_ledger *l, const bl_problem *p, FILE *file, bl_erro
                 "index\":%d}}",
                 i, i);
     }
+}
+
+void bl_trace_add(FILE *file, const bl_ledger *l, const bl_problem *p, double offset, const char *title) {
+    fputs(",\n{\"ph\":\"X\",\"pid\":1,\"name\":\"", file);
+    print_name(file, title);
+    fprintf(file, "\",\"tid\":%d", lane_picture);
+    print_micro(file, "ts", offset);
+    print_micro(file, "dur", l->ended - l->began);
+    fputc('}', file);
     for (int i = 0; i < l->count; i++) {
-        print_entry(l, p, &l->entries[i], file);
+        const bl_ledger_entry *e = &l->entries[i];
+        print_entry(file, l, p, e, lane_of(e), offset);
+        if (e->work == BL_WORK_ONLOAD && !l->async_copy) {
+            print_entry(file, l, p, e, lane_wait, offset);
+        }
     }
+}
+
+int bl_trace_end(FILE *file, bl_error *err) {
     fputs("\n]}\n", file);
-    if (fflush(file) || ferror(file)) {
-        return bl_fail(err, BL_E_IO, "writing the trace failed: %s", strerror(errno));
-    }
-    return 0;
+    return fflush(file) || ferror(file)
+               ? bl_fail(err, BL_E_IO, "writing the trace failed: %s", strerror(errno))
+               : 0;
 }

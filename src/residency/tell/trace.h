@@ -6,8 +6,14 @@
 
 #include <stdio.h>
 
-/* Chrome trace events (JSON), which Perfetto opens: a lane each for compute, copies, waits and the host. `p`
- * gives the names. BL_E_IO when writing fails. */
-int bl_ledger_trace(const bl_ledger *l, const bl_problem *p, FILE *file, bl_error *err);
+/* Chrome trace events (JSON), which Perfetto opens, of one ledger after the other: a lane each for pictures,
+ * compute, copies, loads, waits and the host. Where copies share the cores, compute waits for each of them.
+ * What goes wrong with the file is said at the end. */
+void bl_trace_begin(FILE *file);
+/* `p` gives the names, `title` that of the whole; `offset`: seconds from the first ledger's begin to its own.
+ */
+void bl_trace_add(FILE *file, const bl_ledger *l, const bl_problem *p, double offset, const char *title);
+/* BL_E_IO when writing failed. */
+int bl_trace_end(FILE *file, bl_error *err);
 
 #endif
