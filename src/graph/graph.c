@@ -166,6 +166,7 @@ bl_weight_id bl_weight_new(bl_graph *g, bl_weight_kind kind, const int64_t *shap
     w->rank = rank;
     w->parts = parts;
     w->block = g->block_count - 1;
+    w->number = g->weight_count;
     memcpy(w->shape, shape, (size_t)rank * sizeof *shape);
     for (int i = 0; i < parts; i++) {
         snprintf(w->name[i], sizeof w->name[i], "%s", names[i]);

@@ -67,6 +67,7 @@ typedef struct bl_weight {
     int parts;        /* equal shares of axis 0 */
     char name[BL_WEIGHT_PARTS][BL_NAME_BYTES];
     int block;
+    int number; /* in its graph */
 } bl_weight;
 
 /* The unit of residency: consecutive ops and the weights that only they read. */

@@ -9,7 +9,8 @@
 
 #include <stdint.h>
 
-/* All functions may be called from several threads. */
+/* All functions may be called from several threads. `w`: a weight of the graph that the source was made for,
+ * or a copy of it. */
 typedef struct bl_source {
     void *payload;
     /* Type of the stored elements of part `part` of a weight. */

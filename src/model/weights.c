@@ -1,5 +1,7 @@
 #include "model/weights.h"
 
+#include <stdlib.h>
+
 /* The stored tensor behind one part of a weight. */
 static int find_part(bl_view *out, const bl_checkpoint *ckpt, bl_module module, const bl_weight *w, int part,
                      bl_error *err) {
@@ -11,32 +13,42 @@ static int find_part(bl_view *out, const bl_checkpoint *ckpt, bl_module module, 
     return bl_checkpoint_require(out, ckpt, module, w->name[part], shape, w->rank, err);
 }
 
-int bl_model_check(const bl_graph *g, const bl_checkpoint *ckpt, bl_error *err) {
-    for (int i = 0; i < g->weight_count; i++) {
+int bl_model_weights_open(bl_model_weights *out, const bl_graph *g, const bl_checkpoint *ckpt,
+                          bl_error *err) {
+    size_t count = (size_t)g->weight_count * BL_WEIGHT_PARTS;
+    bl_view *views = calloc(count + 1, sizeof *views);
+    int result = views ? 0 : bl_fail_memory(err, "the list of weights", count * sizeof *views);
+    *out = (bl_model_weights){0};
+    for (int i = 0; i < g->weight_count && !result; i++) {
         const bl_weight *w = &g->weights[i];
-        for (int part = 0; part < w->parts; part++) {
-            bl_view view;
-            int rc = find_part(&view, ckpt, g->module, w, part, err);
-            if (rc) {
-                return rc;
-            }
+        for (int part = 0; part < w->parts && !result; part++) {
+            result = find_part(&views[i * BL_WEIGHT_PARTS + part], ckpt, g->module, w, part, err);
         }
     }
+    if (result) {
+        free(views);
+        return result;
+    }
+    *out = (bl_model_weights){views, g->weight_count};
     return 0;
 }
 
+void bl_model_weights_close(bl_model_weights *weights) {
+    free(weights->views);
+    *weights = (bl_model_weights){0};
+}
+
+static const bl_view *view_of(const bl_model_weights *m, const bl_weight *w, int part) {
+    return &m->views[w->number * BL_WEIGHT_PARTS + part];
+}
+
 static bl_dtype source_dtype(void *payload, const bl_weight *w, int part) {
-    const bl_model_weights *m = payload;
-    bl_view view;
-    return find_part(&view, m->ckpt, m->module, w, part, NULL) ? BL_DTYPE_COUNT : view.dtype;
+    return view_of(payload, w, part)->dtype;
 }
 
 static int source_read(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end, void *dst,
                        bl_error *err) {
-    const bl_model_weights *m = payload;
-    bl_view view;
-    int rc = find_part(&view, m->ckpt, m->module, w, part, err);
-    return rc ? rc : bl_view_read(&view, begin, end, dst, err);
+    return bl_view_read(view_of(payload, w, part), begin, end, dst, err);
 }
 
 bl_source bl_model_source(bl_model_weights *weights) {

@@ -196,11 +196,11 @@ static int check_taps(const work *w, const bl_graph *g, bl_error *err) {
 static int run_graph(work *w, bl_graph *g, int32_t *eos, bl_error *err) {
     int ports = g->input_count + g->output_count;
     void **in = calloc((size_t)ports + 1, sizeof *in), **out = in ? in + g->input_count : NULL;
-    bl_model_weights weights = {w->e->ckpt, w->e->module};
+    bl_model_weights weights = {0};
     int result =
         in ? check_taps(w, g, err) : bl_fail_memory(err, "inputs and outputs", (size_t)ports * sizeof *in);
     if (!result) {
-        result = bl_model_check(g, w->e->ckpt, err);
+        result = bl_model_weights_open(&weights, g, w->e->ckpt, err);
     }
     for (int i = 0; i < g->input_count && !result; i++) {
         const bl_tensor *t = bl_graph_port(g, BL_INPUT, i);
@@ -226,6 +226,7 @@ static int run_graph(work *w, bl_graph *g, int32_t *eos, bl_error *err) {
     for (int i = 0; in && i < ports; i++) {
         free(in[i] == eos ? NULL : in[i]);
     }
+    bl_model_weights_close(&weights);
     free(in);
     return result;
 }

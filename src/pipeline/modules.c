@@ -93,6 +93,7 @@ static void close_opened(bl_modules *m, bl_opened **xp) {
         bl_memory_remove(m->o.memory, x->id);
     }
     bl_device_module_close(m->device, x->device);
+    bl_model_weights_close(&x->weights);
     bl_graph_free(&x->reference);
     free(x);
     *xp = NULL;
@@ -133,7 +134,7 @@ static int fill_opened(bl_modules *m, bl_opened *x, bl_error *err) {
                         .form = x->form};
     int result = bl_modules_graph(&x->reference, m, x->module, key, NULL, err);
     if (!result) {
-        result = bl_model_check(x->reference, m->o.ckpt, err);
+        result = bl_model_weights_open(&x->weights, x->reference, m->o.ckpt, err);
     }
     if (!result) {
         bl_source source = bl_model_source(&x->weights);
@@ -155,8 +156,7 @@ static int open_module(bl_opened **out, bl_modules *m, bl_module module, int cli
     if (!x) {
         return bl_fail_memory(err, "a module", sizeof *x);
     }
-    *x = (bl_opened){
-        .module = module, .clip_skip = clip_skip, .form = form, .weights = {m->o.ckpt, module}, .id = -1};
+    *x = (bl_opened){.module = module, .clip_skip = clip_skip, .form = form, .id = -1};
     int result = fill_opened(m, x, err);
     if (result) {
         close_opened(m, &x);

@@ -87,10 +87,11 @@ static inline bool rig_has_bf16(const rig *r) {
 /* One pass of the whole graph, all blocks resident. */
 static inline void rig_run(const rig *r, const bl_graph *g, const void *const *inputs, void *const *outputs) {
     bl_error err = {0};
-    bl_model_weights weights = {.ckpt = r->ckpt, .module = g->module};
+    bl_model_weights weights;
+    rig_ok(bl_model_weights_open(&weights, g, r->ckpt, &err), &err);
     bl_source source = bl_model_source(&weights);
-    rig_ok(bl_model_check(g, r->ckpt, &err), &err);
     rig_ok(bl_run_once(r->device, g, &source, NULL, inputs, outputs, &err), &err);
+    bl_model_weights_close(&weights);
 }
 
 #define RIG_END_TOKEN 49407

@@ -143,7 +143,6 @@ static float *denoised(const char *path, int level, int64_t *count) {
     rig_ok(bl_cpu_open(&r.device, &(bl_cpu_options){.threads = 1}, &err), &err);
     bl_unet_shape shape = {.batch = 2, .height = 16, .width = 24, .tokens = 77};
     rig_ok(bl_unet_graph(&g, &r.arch.unet, shape, BL_F32, NULL, &err), &err);
-    rig_ok(bl_model_check(g, r.ckpt, &err), &err);
     for (int i = 0; i < g->input_count; i++) {
         const bl_tensor *t = bl_graph_port(g, BL_INPUT, i);
         int64_t n = bl_tensor_elements(t);
@@ -157,7 +156,8 @@ static float *denoised(const char *path, int level, int64_t *count) {
     *count = bl_tensor_elements(bl_graph_port(g, BL_OUTPUT, 0));
     float *out = malloc((size_t)*count * sizeof *out);
     assert_non_null(out);
-    bl_model_weights weights = {.ckpt = r.ckpt, .module = BL_UNET};
+    bl_model_weights weights;
+    rig_ok(bl_model_weights_open(&weights, g, r.ckpt, &err), &err);
     bl_source source = bl_model_source(&weights);
     rig_ok(bl_run_once(r.device, g, &source, &(bl_prepare_options){.arena_level = level},
                        (const void *const *)(const void *)inputs, (void *[]){out}, &err),
@@ -165,6 +165,7 @@ static float *denoised(const char *path, int level, int64_t *count) {
     for (int i = 0; i < g->input_count; i++) {
         free(inputs[i]);
     }
+    bl_model_weights_close(&weights);
     bl_graph_free(&g);
     bl_device_close(&r.device);
     bl_checkpoint_close(&r.ckpt);

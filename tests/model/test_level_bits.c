@@ -24,7 +24,8 @@ static void *input(const bl_tensor *t) {
 
 static void run_level(const rig *r, const bl_graph *g, int level, void *const *inputs, void *const *outputs) {
     bl_error err = {0};
-    bl_model_weights weights = {.ckpt = r->ckpt, .module = g->module};
+    bl_model_weights weights;
+    rig_ok(bl_model_weights_open(&weights, g, r->ckpt, &err), &err);
     bl_source source = bl_model_source(&weights);
     bl_prepare_options options = {.arena_level = level};
     for (int i = 0; i < g->output_count; i++) { /* bytes that no output holds */
@@ -33,6 +34,7 @@ static void run_level(const rig *r, const bl_graph *g, int level, void *const *i
     rig_ok(bl_run_once(r->device, g, &source, &options, (const void *const *)(const void *)inputs, outputs,
                        &err),
            &err);
+    bl_model_weights_close(&weights);
 }
 
 /* Frees the graph. */

@@ -32,7 +32,8 @@ static void check_onload(const rig *r, bl_region *region, uint64_t offset, uint6
  * last one that changed. */
 static uint64_t high_water(const rig *r, const bl_graph *g, int level, uint64_t *planned) {
     bl_error err = {0};
-    bl_model_weights weights = {.ckpt = r->ckpt, .module = g->module};
+    bl_model_weights weights;
+    rig_ok(bl_model_weights_open(&weights, g, r->ckpt, &err), &err);
     bl_source source = bl_model_source(&weights);
     bl_device_module *module = NULL;
     bl_executable *x = NULL;
@@ -85,6 +86,7 @@ static uint64_t high_water(const rig *r, const bl_graph *g, int level, uint64_t 
     bl_device_region_close(r->device, region);
     bl_device_executable_close(r->device, x);
     bl_device_module_close(r->device, module);
+    bl_model_weights_close(&weights);
     test_free(offsets);
     return end;
 }

@@ -14,6 +14,7 @@ typedef struct loaded {
     bl_graph *g;
     bl_device_module *module;
     bl_executable *x;
+    bl_model_weights *weights;
     uint64_t *offsets, arena, bytes; /* bytes: of the blocks */
 } loaded;
 
@@ -33,9 +34,10 @@ static bl_graph *graph_of(const rig *r, bl_dtype dtype, int batch, bl_unet_form 
 static loaded load(const rig *r, bl_dtype dtype, int batch, bl_unet_form form, int level) {
     bl_error err = {0};
     loaded m = {.g = graph_of(r, dtype, batch, form)};
-    static bl_model_weights weights;
-    weights = (bl_model_weights){.ckpt = r->ckpt, .module = BL_UNET};
-    bl_source source = bl_model_source(&weights);
+    m.weights = calloc(1, sizeof *m.weights);
+    assert_non_null(m.weights);
+    rig_ok(bl_model_weights_open(m.weights, m.g, r->ckpt, &err), &err);
+    bl_source source = bl_model_source(m.weights);
     rig_ok(bl_device_module_open(&m.module, r->device, m.g, &source, &err), &err);
     rig_ok(
         bl_device_prepare(&m.x, r->device, m.module, m.g, &(bl_prepare_options){.arena_level = level}, &err),
@@ -52,6 +54,8 @@ static loaded load(const rig *r, bl_dtype dtype, int batch, bl_unet_form form, i
 static void close_loaded(const rig *r, loaded *m) {
     bl_device_executable_close(r->device, m->x);
     bl_device_module_close(r->device, m->module);
+    bl_model_weights_close(m->weights);
+    free(m->weights);
     bl_graph_free(&m->g);
     free(m->offsets);
 }

@@ -236,16 +236,18 @@ static void a_picture(void **state) {
     }
     bl_graph *g = NULL;
     bl_error err = {0};
-    bl_model_weights weights = {m->ckpt, BL_VAE_DECODER};
-    bl_source source = bl_model_source(&weights);
     float z[CHANNELS * PIXELS], *image = malloc(BYTES * sizeof *image);
     for (int i = 0; i < CHANNELS * PIXELS; i++) {
         z[i] = t.latents[i] / (float)wide.latent_scale + (float)wide.latent_shift;
     }
     assert_int_equal(
         bl_vae_decoder_graph(&g, &m->arch.vae, (bl_vae_shape){1, SIDE, SIDE}, BL_F32, NULL, &err), 0);
+    bl_model_weights weights;
+    assert_int_equal(bl_model_weights_open(&weights, g, m->ckpt, &err), 0);
+    bl_source source = bl_model_source(&weights);
     assert_int_equal(bl_run_once(m->device, g, &source, NULL, (const void *[]){z}, (void *[]){image}, &err),
                      0);
+    bl_model_weights_close(&weights);
     bl_graph_free(&g);
     uint8_t *rgb = malloc(BYTES);
     bl_pixels_from_float(rgb, image, NATIVE, NATIVE, BL_PIXELS_TRUNCATE);
