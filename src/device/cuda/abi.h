@@ -144,6 +144,8 @@ typedef struct _nvrtcProgram *bl_rtc_program;
           (bl_rtc_program program, int count, const char *const *options))                 \
     ENTRY(nvrtcGetProgramLogSize, bl_rtc_result, (bl_rtc_program program, size_t * bytes)) \
     ENTRY(nvrtcGetProgramLog, bl_rtc_result, (bl_rtc_program program, char *log))          \
+    ENTRY(nvrtcGetPTXSize, bl_rtc_result, (bl_rtc_program program, size_t * bytes))        \
+    ENTRY(nvrtcGetPTX, bl_rtc_result, (bl_rtc_program program, char *image))               \
     ENTRY(nvrtcGetCUBINSize, bl_rtc_result, (bl_rtc_program program, size_t * bytes))      \
     ENTRY(nvrtcGetCUBIN, bl_rtc_result, (bl_rtc_program program, char *image))
 

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 
 #define IMAGE_MAX (64u << 20)
+#define OPTIONS 3
+#define NEWEST_KNOWN 120 /* SM 12.0: what every NVRTC that is new enough compiles for */
 
 #define KERNEL(name) #name,
 static const char *const names[] = {BL_CUDA_KERNELS(KERNEL)};
@@ -93,18 +95,22 @@ static int fail_compile(const bl_nvrtc *rtc, bl_rtc_program program, bl_rtc_resu
     return BL_E_DEVICE;
 }
 
-static int compile(image *out, const bl_nvrtc *rtc, const char *const *options, int count, bl_error *err) {
+/* Machine code for one architecture, or, `portable`, text that the driver translates for its card. */
+static int compile(image *out, const bl_nvrtc *rtc, const char *const *options, bool portable,
+                   bl_error *err) {
     bl_rtc_program program = NULL;
     *out = (image){0};
     bl_rtc_result result =
         rtc->nvrtcCreateProgram(&program, bl_cuda_kernels_text, "ballast.cu", 0, NULL, NULL);
-    result = result ? result : rtc->nvrtcCompileProgram(program, count, options);
-    result = result ? result : rtc->nvrtcGetCUBINSize(program, &out->count);
+    result = result ? result : rtc->nvrtcCompileProgram(program, OPTIONS, options);
+    result =
+        result ? result : (portable ? rtc->nvrtcGetPTXSize : rtc->nvrtcGetCUBINSize)(program, &out->count);
     int rc = 0;
-    if (!result && !(out->bytes = malloc(out->count + 1))) {
+    if (!result && !(out->bytes = calloc(out->count + 1, 1))) {
         rc = bl_fail_memory(err, "our kernels", out->count);
     }
-    result = result || rc ? result : rtc->nvrtcGetCUBIN(program, (char *)out->bytes);
+    result = result || rc ? result
+                          : (portable ? rtc->nvrtcGetPTX : rtc->nvrtcGetCUBIN)(program, (char *)out->bytes);
     if (result) {
         rc = fail_compile(rtc, program, result, err);
     }
@@ -114,6 +120,18 @@ static int compile(image *out, const bl_nvrtc *rtc, const char *const *options, 
     if (rc) {
         free(out->bytes);
         out->bytes = NULL;
+    }
+    return rc;
+}
+
+/* A card that is newer than NVRTC gets what the oldest one would. */
+static int compile_for(image *out, bl_cuda *c, const char **options, bl_error *err) {
+    int rc = compile(out, &c->libs->rtc, options, false, err);
+    if (rc == BL_E_DEVICE && c->major * 10 + c->minor > NEWEST_KNOWN) {
+        const char *given = options[0];
+        options[0] = "--gpu-architecture=compute_80";
+        rc = compile(out, &c->libs->rtc, options, true, err);
+        options[0] = given;
     }
     return rc;
 }
@@ -138,22 +156,22 @@ int bl_cuda_kernels_open(bl_cuda *c, bl_dtype dtype, bl_error *err) {
         return 0;
     }
     char architecture[48], element[32];
-    const char *const options[] = {architecture, element, "--std=c++17"};
+    const char *options[OPTIONS] = {architecture, element, "--std=c++17"};
     snprintf(architecture, sizeof architecture, "--gpu-architecture=sm_%d%d", c->major, c->minor);
     snprintf(element, sizeof element, "-DELEMENT_BF16=%d", which);
     uint64_t key = hash_of(14695981039346656037u, bl_cuda_kernels_text, strlen(bl_cuda_kernels_text));
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < OPTIONS; i++) {
         key = hash_of(key, options[i], strlen(options[i]) + 1);
     }
     key = hash_of(key, &c->libs->nvrtc, sizeof c->libs->nvrtc);
     image x;
     bool kept = from_cache(&x, key);
-    int rc = kept ? 0 : compile(&x, &c->libs->rtc, options, 3, err);
+    int rc = kept ? 0 : compile_for(&x, c, options, err);
     rc = rc ? rc : load_module(c, which, &x, err);
     if (rc && kept && !c->lost) { /* a file that is whole and yet no image of this card's */
         free(x.bytes);
         kept = false;
-        rc = compile(&x, &c->libs->rtc, options, 3, err);
+        rc = compile_for(&x, c, options, err);
         rc = rc ? rc : load_module(c, which, &x, err);
     }
     if (!rc && !kept) {

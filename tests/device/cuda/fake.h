@@ -23,6 +23,7 @@ typedef struct fake_script {
     int late;           /* the work that ends the card, counted likewise */
     bool refuse_pinned; /* beyond a page */
     bool without_waits; /* cuStreamWaitEvent does nothing: what a forgotten wait would be */
+    int sm;             /* of the card; 0: 90. 999 is one that NVRTC does not know */
     uint64_t memory;    /* of the card; 0: 1 GiB */
 } fake_script;
 
@@ -33,6 +34,8 @@ int fake_calls(void);
 int fake_works(void);
 /* Waits that were put on streams since then. */
 int fake_waits(void);
+/* Programs that NVRTC compiled, ever. */
+int fake_compiled(void);
 /* NULL, or what is wrong: a guard zone was written to, or something is still open. */
 const char *fake_end(void);
 

@@ -415,7 +415,8 @@ static bl_cu_result device_name(char *name, int bytes, bl_cu_device d) {
 }
 
 static bl_cu_result device_attribute(int *value, bl_cu_attribute which, bl_cu_device d) {
-    *value = which == BL_CU_MAJOR ? (d ? 7 : 9) : which == BL_CU_MINOR ? (d ? 5 : 0) : 4;
+    int sm = fake.script.sm ? fake.script.sm : d ? 75 : 90;
+    *value = which == BL_CU_MAJOR ? sm / 10 : which == BL_CU_MINOR ? sm % 10 : 4;
     return fake_fails() ? 3 : 0;
 }
 

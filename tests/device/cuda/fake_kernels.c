@@ -71,6 +71,12 @@ bl_cu_result fake_module_function(bl_cu_function *out, bl_cu_module m, const cha
 
 /* ---- NVRTC */
 
+static int compiled;
+
+int fake_compiled(void) {
+    return compiled;
+}
+
 struct _nvrtcProgram {
     bool bf16;
 };
@@ -104,10 +110,13 @@ static bl_rtc_result rtc_destroy(bl_rtc_program *p) {
 }
 
 static bl_rtc_result rtc_compile(bl_rtc_program p, int count, const char *const *options) {
+    bool unknown = false;
+    compiled++;
     for (int i = 0; i < count; i++) {
         p->bf16 = p->bf16 || !strcmp(options[i], "-DELEMENT_BF16=1");
+        unknown = unknown || strstr(options[i], "=sm_999");
     }
-    return fake_fails() ? 6 : 0;
+    return fake_fails() || unknown ? 6 : 0;
 }
 
 static bl_rtc_result rtc_log_size(bl_rtc_program p, size_t *bytes) {
@@ -139,5 +148,7 @@ const bl_nvrtc fake_nvrtc = {.nvrtcVersion = rtc_version,
                              .nvrtcCompileProgram = rtc_compile,
                              .nvrtcGetProgramLogSize = rtc_log_size,
                              .nvrtcGetProgramLog = rtc_log,
+                             .nvrtcGetPTXSize = rtc_size,
+                             .nvrtcGetPTX = rtc_image,
                              .nvrtcGetCUBINSize = rtc_size,
                              .nvrtcGetCUBIN = rtc_image};

@@ -3,6 +3,9 @@
  * the right bits. */
 #include "rig.h"
 
+#include <glob.h>
+#include <unistd.h>
+
 enum { N = 2, H = 6, W = 5, C = 16, OUT = N * H * W * C };
 
 static float in[N * H * W * C], wanted[OUT];
@@ -183,6 +186,49 @@ static void libraries(void **state) {
     unsetenv("BALLAST_CUDA_LIBS");
 }
 
+/* Compiled kernels are kept; a file that is cut, changed or another's is not taken. */
+static void kept_kernels(void **state) {
+    (void)state;
+    char folder[] = "/tmp/ballast-kernels-XXXXXX", path[512];
+    bl_error err;
+    glob_t g;
+    assert_non_null(mkdtemp(folder));
+    setenv("XDG_CACHE_HOME", folder, 1);
+    int before = fake_compiled();
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(try_once(&(fake_script){.seed = 1}, (how){0}, &err), 0);
+        assert_int_equal(fake_compiled(), before + 1);
+    }
+    snprintf(path, sizeof path, "%s/ballast/cuda-*.cubin", folder);
+    assert_int_equal(glob(path, 0, NULL, &g), 0);
+    assert_int_equal(g.gl_pathc, 1);
+    for (int i = 0; i < 3; i++) { /* cut; its last byte changed; empty */
+        FILE *f = fopen(g.gl_pathv[0], i == 2 ? "w" : "r+");
+        assert_non_null(f);
+        if (i == 1) {
+            fseek(f, -1, SEEK_END);
+            fputc('?', f);
+        }
+        fclose(f);
+        assert_int_equal(i ? 0 : truncate(g.gl_pathv[0], 30), 0);
+        assert_int_equal(try_once(&(fake_script){.seed = 1}, (how){0}, &err), 0);
+        assert_int_equal(fake_compiled(), before + 2 + i);
+    }
+    globfree(&g);
+    /* A card that is newer than NVRTC. */
+    assert_int_equal(try_once(&(fake_script){.seed = 1, .sm = 999}, (how){0}, &err), 0);
+    assert_int_equal(fake_compiled(), before + 6);
+    assert_int_equal(glob(path, 0, NULL, &g), 0);
+    for (size_t i = 0; i < g.gl_pathc; i++) {
+        unlink(g.gl_pathv[i]);
+    }
+    globfree(&g);
+    snprintf(path, sizeof path, "%s/ballast", folder);
+    rmdir(path);
+    assert_int_equal(rmdir(folder), 0);
+    setenv("XDG_CACHE_HOME", "/nonexistent", 1);
+}
+
 static int prepare(void **state) {
     (void)state;
     setenv("XDG_CACHE_HOME", "/nonexistent", 1);
@@ -198,9 +244,9 @@ static int prepare(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_order),      cmocka_unit_test(a_missing_wait),
-                                       cmocka_unit_test(a_file_that_ends), cmocka_unit_test(every_call),
-                                       cmocka_unit_test(every_work),       cmocka_unit_test(short_memory),
-                                       cmocka_unit_test(which_card),       cmocka_unit_test(libraries)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_order), cmocka_unit_test(a_missing_wait), cmocka_unit_test(a_file_that_ends),
+        cmocka_unit_test(every_call),  cmocka_unit_test(every_work),     cmocka_unit_test(short_memory),
+        cmocka_unit_test(which_card),  cmocka_unit_test(libraries),      cmocka_unit_test(kept_kernels)};
     return cmocka_run_group_tests(tests, prepare, NULL);
 }
