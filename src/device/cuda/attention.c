@@ -138,7 +138,7 @@ int bl_cuda_find_attention(const bl_cuda_attention **out, bl_cuda *c, const bl_c
     if (is_cudnns(s)) {
         bl_dnn_graph g = {.c = c, .dnn = &c->libs->dnn};
         bl_dnn_attention_graph(&g, s);
-        rc = bl_dnn_plan(&a->plan, &a->workspace_bytes, &g, false, "attention", err);
+        rc = bl_dnn_plan(&a->plan, &a->workspace_bytes, &g, false, "attention", s, sizeof *s, err);
         a->scratch_bytes = a->workspace_bytes;
     }
     if (!rc && !a->plan) {

@@ -80,7 +80,7 @@ int bl_cuda_find_conv(const bl_cuda_conv **out, bl_cuda *c, const bl_cuda_conv_s
     bl_dnn_graph g = {.c = c, .dnn = &c->libs->dnn};
     bl_dnn_conv_graph(&g, s);
     int rc = bl_dnn_plan(&item->conv.plan, &item->conv.workspace_bytes, &g, s->dtype == BL_F32,
-                         "a convolution", err);
+                         "a convolution", s, sizeof *s, err);
     if (rc) {
         free(item);
         return rc;

@@ -1,6 +1,8 @@
 #include "device/cuda/dnn.h"
 #include "device/cuda/internal.h"
+#include "device/cuda/keep.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define CANDIDATES 16
@@ -180,15 +182,60 @@ static int64_t propose(bl_dnn_graph *g, bl_dnn_descriptor *configurations) {
     return g->status ? 0 : count < CANDIDATES ? count : CANDIDATES;
 }
 
-int bl_dnn_plan(bl_dnn_descriptor *plan, uint64_t *workspace_bytes, bl_dnn_graph *g, bool f32,
-                const char *what, bl_error *err) {
-    bl_dnn_descriptor configurations[CANDIDATES] = {NULL};
-    *plan = NULL;
-    *workspace_bytes = 0;
+/* Making plans can take cuDNN seconds each, as it compiles kernels: they are kept by all that they hang on.
+ */
+static uint64_t key_of(const bl_cuda *c, const char *what, const void *shape, size_t bytes) {
+    uint64_t key = bl_cuda_hash(BL_CUDA_HASH, what, strlen(what));
+    key = bl_cuda_hash(key, shape, bytes);
+    key = bl_cuda_hash(key, c->name, strlen(c->name)); /* with the libraries' versions */
+    return bl_cuda_hash(key, &c->libs->driver, sizeof c->libs->driver);
+}
+
+static bl_dnn_descriptor kept_plan(bl_cuda *c, uint64_t key, uint64_t *workspace_bytes) {
+    bl_cuda_kept text;
+    bl_dnn_graph g = {.c = c, .dnn = &c->libs->dnn};
+    int64_t bytes = -1, count = 0;
+    if (!bl_cuda_keep_read(&text, key, "plan")) {
+        return NULL;
+    }
+    bl_dnn_descriptor plan = bl_dnn_make(&g, BL_DNN_KIND_PLAN, "a kept plan");
+    bl_dnn_set(&g, plan, BL_DNN_PLAN_HANDLE, BL_DNN_OF_HANDLE, 1, &c->dnn);
+    bl_dnn_set(&g, plan, BL_DNN_PLAN_JSON, BL_DNN_OF_CHAR, (int64_t)text.count, text.bytes);
+    bl_dnn_finalize(&g, plan);
+    free(text.bytes);
+    if (!g.status) {
+        g.status =
+            g.dnn->cudnnBackendGetAttribute(plan, BL_DNN_PLAN_WORKSPACE, BL_DNN_OF_INT64, 1, &count, &bytes);
+    }
+    if (g.status || bytes < 0 || bytes > (int64_t)BL_CUDA_WORKSPACE) {
+        bl_dnn_free(&g);
+        return NULL;
+    }
+    *workspace_bytes = (uint64_t)bytes;
+    return plan;
+}
+
+static void keep_plan(const bl_cudnn *dnn, bl_dnn_descriptor plan, uint64_t key) {
+    int64_t bytes = 0;
+    bl_cuda_kept text = {0};
+    if (dnn->cudnnBackendGetAttribute(plan, BL_DNN_PLAN_JSON, BL_DNN_OF_CHAR, 0, &bytes, NULL) ||
+        bytes <= 0 || !(text.bytes = calloc((size_t)bytes + 1, 1))) {
+        return;
+    }
+    text.count = (size_t)bytes;
+    if (!dnn->cudnnBackendGetAttribute(plan, BL_DNN_PLAN_JSON, BL_DNN_OF_CHAR, bytes, &bytes, text.bytes)) {
+        bl_cuda_keep_write(&text, key, "plan");
+    }
+    free(text.bytes);
+}
+
+/* The first of cuDNN's proposals that is wanted and works. */
+static bl_dnn_descriptor choose(bl_dnn_graph *g, uint64_t *workspace_bytes, bool f32) {
+    bl_dnn_descriptor configurations[CANDIDATES] = {NULL}, plan = NULL;
     int64_t count = propose(g, configurations);
-    for (int64_t i = 0; i < count && !*plan && (!g->status || is_a_no(g->status)); i++) {
+    for (int64_t i = 0; i < count && !plan && (!g->status || is_a_no(g->status)); i++) {
         if (is_wanted(g, configurations[i], f32)) {
-            *plan = plan_of(g, configurations[i], workspace_bytes);
+            plan = plan_of(g, configurations[i], workspace_bytes);
         }
     }
     for (int i = 0; i < CANDIDATES; i++) {
@@ -196,11 +243,26 @@ int bl_dnn_plan(bl_dnn_descriptor *plan, uint64_t *workspace_bytes, bl_dnn_graph
             g->dnn->cudnnBackendDestroyDescriptor(configurations[i]);
         }
     }
+    return plan;
+}
+
+int bl_dnn_plan(bl_dnn_descriptor *plan, uint64_t *workspace_bytes, bl_dnn_graph *g, bool f32,
+                const char *what, const void *shape, size_t bytes, bl_error *err) {
+    uint64_t key = key_of(g->c, what, shape, bytes);
+    *workspace_bytes = 0;
+    *plan = kept_plan(g->c, key, workspace_bytes);
+    if (*plan) {
+        bl_dnn_free(g);
+        return 0;
+    }
+    *plan = choose(g, workspace_bytes, f32);
     bl_dnn_free(g);
     if (g->status && !is_a_no(g->status) && !*plan) {
         return bl_cuda_check_dnn(g->c, g->status, g->what, err);
     }
-    if (!*plan) {
+    if (*plan) {
+        keep_plan(g->dnn, *plan, key);
+    } else {
         bl_log_line(g->c->head.log, BL_LOG_DEBUG,
                     "cuda: cuDNN has no plan for %s (%s: %s), so products do it", what,
                     g->what ? g->what : "", g->dnn->cudnnGetErrorString(g->status));

@@ -1,86 +1,18 @@
 /* Our kernels: compiled by NVRTC for the card at hand, kept on disk by all that the result hangs on. */
 #include "device/cuda/internal.h"
+#include "device/cuda/keep.h"
 #include "device/cuda/kernels_text.h"
-
-#include "core/new_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#define IMAGE_MAX (64u << 20)
 #define OPTIONS 3
 #define NEWEST_KNOWN 120 /* SM 12.0: what every NVRTC that is new enough compiles for */
 
 #define KERNEL(name) #name,
 static const char *const names[] = {BL_CUDA_KERNELS(KERNEL)};
 #undef KERNEL
-
-/* FNV-1a; guards against files that were cut or mixed up, not against an attacker in the user's own folder.
- */
-static uint64_t hash_of(uint64_t h, const void *bytes, size_t count) {
-    const unsigned char *b = bytes;
-    for (size_t i = 0; i < count; i++) {
-        h = (h ^ b[i]) * 1099511628211u;
-    }
-    return h;
-}
-
-typedef struct image {
-    unsigned char *bytes;
-    size_t count;
-} image;
-
-/* What stands before an image in its file. */
-typedef struct image_head {
-    uint64_t key, count, hash;
-} image_head;
-
-/* $XDG_CACHE_HOME/ballast/cuda-KEY.cubin; false: nowhere to keep it. */
-static bool cache_path(char *out, size_t bytes, uint64_t key, bool make) {
-    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    char folder[PATH_MAX];
-    if (!(xdg && *xdg) && !(home && *home)) {
-        return false;
-    }
-    snprintf(folder, sizeof folder, "%s%s/ballast", xdg && *xdg ? xdg : home, xdg && *xdg ? "" : "/.cache");
-    if (make) {
-        mkdir(folder, 0777);
-    }
-    int used = snprintf(out, bytes, "%s/cuda-%016llx.cubin", folder, (unsigned long long)key);
-    return used > 0 && (size_t)used < bytes;
-}
-
-static bool from_cache(image *out, uint64_t key) {
-    char path[PATH_MAX + 64];
-    FILE *f = cache_path(path, sizeof path, key, false) ? fopen(path, "rb") : NULL;
-    image_head h = {0};
-    bool good = f && fread(&h, sizeof h, 1, f) == 1 && h.key == key && h.count && h.count <= IMAGE_MAX;
-    out->bytes = good ? malloc((size_t)h.count) : NULL;
-    out->count = (size_t)h.count;
-    good = out->bytes && fread(out->bytes, 1, out->count, f) == out->count &&
-           hash_of(key, out->bytes, out->count) == h.hash;
-    if (f) {
-        fclose(f);
-    }
-    if (!good) {
-        free(out->bytes);
-        out->bytes = NULL;
-    }
-    return good;
-}
-
-/* What cannot be kept is compiled again next time. */
-static void into_cache(const image *x, uint64_t key) {
-    char path[PATH_MAX + 64];
-    bl_new_file file;
-    image_head h = {.key = key, .count = x->count, .hash = hash_of(key, x->bytes, x->count)};
-    if (cache_path(path, sizeof path, key, true) && !bl_new_file_begin(&file, path, NULL)) {
-        bool bad = fwrite(&h, sizeof h, 1, file.f) != 1 || fwrite(x->bytes, 1, x->count, file.f) != x->count;
-        bl_new_file_end(&file, bad ? BL_E_IO : 0, true, NULL);
-    }
-}
 
 /* The first lines of what the compiler says. */
 static int fail_compile(const bl_nvrtc *rtc, bl_rtc_program program, bl_rtc_result result, bl_error *err) {
@@ -96,10 +28,10 @@ static int fail_compile(const bl_nvrtc *rtc, bl_rtc_program program, bl_rtc_resu
 }
 
 /* Machine code for one architecture, or, `portable`, text that the driver translates for its card. */
-static int compile(image *out, const bl_nvrtc *rtc, const char *const *options, bool portable,
+static int compile(bl_cuda_kept *out, const bl_nvrtc *rtc, const char *const *options, bool portable,
                    bl_error *err) {
     bl_rtc_program program = NULL;
-    *out = (image){0};
+    *out = (bl_cuda_kept){0};
     bl_rtc_result result =
         rtc->nvrtcCreateProgram(&program, bl_cuda_kernels_text, "ballast.cu", 0, NULL, NULL);
     result = result ? result : rtc->nvrtcCompileProgram(program, OPTIONS, options);
@@ -125,7 +57,7 @@ static int compile(image *out, const bl_nvrtc *rtc, const char *const *options, 
 }
 
 /* A card that is newer than NVRTC gets what the oldest one would. */
-static int compile_for(image *out, bl_cuda *c, const char **options, bl_error *err) {
+static int compile_for(bl_cuda_kept *out, bl_cuda *c, const char **options, bl_error *err) {
     int rc = compile(out, &c->libs->rtc, options, false, err);
     if (rc == BL_E_DEVICE && c->major * 10 + c->minor > NEWEST_KNOWN) {
         const char *given = options[0];
@@ -136,7 +68,7 @@ static int compile_for(image *out, bl_cuda *c, const char **options, bl_error *e
     return rc;
 }
 
-static int load_module(bl_cuda *c, int which, const image *x, bl_error *err) {
+static int load_module(bl_cuda *c, int which, const bl_cuda_kept *x, bl_error *err) {
     int rc = bl_cuda_check(c, c->libs->cu.cuModuleLoadData(&c->module[which], x->bytes), "our kernels", err);
     for (int i = 0; i < BL_KERNEL_COUNT && !rc; i++) {
         rc = bl_cuda_check(c,
@@ -159,13 +91,13 @@ int bl_cuda_kernels_open(bl_cuda *c, bl_dtype dtype, bl_error *err) {
     const char *options[OPTIONS] = {architecture, element, "--std=c++17"};
     snprintf(architecture, sizeof architecture, "--gpu-architecture=sm_%d%d", c->major, c->minor);
     snprintf(element, sizeof element, "-DELEMENT_BF16=%d", which);
-    uint64_t key = hash_of(14695981039346656037u, bl_cuda_kernels_text, strlen(bl_cuda_kernels_text));
+    uint64_t key = bl_cuda_hash(BL_CUDA_HASH, bl_cuda_kernels_text, strlen(bl_cuda_kernels_text));
     for (int i = 0; i < OPTIONS; i++) {
-        key = hash_of(key, options[i], strlen(options[i]) + 1);
+        key = bl_cuda_hash(key, options[i], strlen(options[i]) + 1);
     }
-    key = hash_of(key, &c->libs->nvrtc, sizeof c->libs->nvrtc);
-    image x;
-    bool kept = from_cache(&x, key);
+    key = bl_cuda_hash(key, &c->libs->nvrtc, sizeof c->libs->nvrtc);
+    bl_cuda_kept x;
+    bool kept = bl_cuda_keep_read(&x, key, "cubin");
     int rc = kept ? 0 : compile_for(&x, c, options, err);
     rc = rc ? rc : load_module(c, which, &x, err);
     if (rc && kept && !c->lost) { /* a file that is whole and yet no image of this card's */
@@ -175,7 +107,7 @@ int bl_cuda_kernels_open(bl_cuda *c, bl_dtype dtype, bl_error *err) {
         rc = rc ? rc : load_module(c, which, &x, err);
     }
     if (!rc && !kept) {
-        into_cache(&x, key);
+        bl_cuda_keep_write(&x, key, "cubin");
     }
     free(x.bytes);
     return rc;

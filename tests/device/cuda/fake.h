@@ -34,8 +34,9 @@ int fake_calls(void);
 int fake_works(void);
 /* Waits that were put on streams since then. */
 int fake_waits(void);
-/* Programs that NVRTC compiled, ever. */
+/* Programs that NVRTC compiled, and plans that cuDNN took as they had been kept, ever. */
 int fake_compiled(void);
+int fake_kept_plans(void);
 /* NULL, or what is wrong: a guard zone was written to, or something is still open. */
 const char *fake_end(void);
 

@@ -103,6 +103,10 @@ static bl_dnn_status set(bl_dnn_descriptor to, bl_dnn_attr name, bl_dnn_type typ
     if (fake_fails()) {
         return BROKEN;
     }
+    if (d && name == BL_DNN_PLAN_JSON && (size_t)count == sizeof d->p) {
+        memcpy(&d->p, elements, sizeof d->p);
+        return 0;
+    }
     if (!d || d->final || d->count == ATTRIBUTES || count < 1 || bytes > sizeof d->a[0].v || find(d, name)) {
         return BAD;
     }
@@ -144,7 +148,13 @@ static bl_dnn_status is_supported(const descriptor *graph) {
     return 0;
 }
 
-/* ---- plans */
+/* ---- plans: as text they are their own bytes */
+
+static int kept_plans;
+
+int fake_kept_plans(void) {
+    return kept_plans;
+}
 
 static tensor tensor_of(const descriptor *d) {
     tensor t = {.id = find(d, BL_DNN_TENSOR_ID)->v.i64[0],
@@ -232,6 +242,10 @@ static bl_dnn_status finalize(bl_dnn_descriptor to) {
         d->origin = child(d, BL_DNN_HEUR_GRAPH, 0);
         return d->origin ? is_supported(d->origin) : BAD;
     case BL_DNN_KIND_PLAN:
+        if (d->p.ops && find(d, BL_DNN_PLAN_HANDLE)) {
+            kept_plans++;
+            break;
+        }
         if (!HAS(d, BL_DNN_PLAN_HANDLE, BL_DNN_PLAN_CFG)) {
             return BAD;
         }
@@ -260,6 +274,12 @@ static bl_dnn_status get(bl_dnn_descriptor from, bl_dnn_attr name, bl_dnn_type t
         return BROKEN;
     }
     switch ((int)name) {
+    case BL_DNN_PLAN_JSON:
+        *count = sizeof d->p;
+        if (room) {
+            memcpy(elements, &d->p, sizeof d->p);
+        }
+        return 0;
     case BL_DNN_HEUR_RESULTS:
         *count = room < 3 ? room : 3;
         for (int i = 0; i < *count; i++) {
