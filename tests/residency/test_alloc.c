@@ -100,9 +100,30 @@ static void each_allocation_may_fail(void **state) {
     bl_problem_free(&p);
 }
 
+/* The same where weights pass through a store that holds four blocks of the twelve. */
+static void with_a_store_too(void **state) {
+    (void)state;
+    bl_problem *p = small_problem();
+    p->has_store = true;
+    p->host_bytes = 4 * p->modules[0].largest_block;
+    p->budget_bytes = 4 * p->modules[0].largest_block;
+    p->load_rate = p->copy_rate / 8;
+    for (int m = 0; m < p->module_count; m++) {
+        for (int b = 0; b < p->modules[m].block_count; b++) {
+            p->modules[m].blocks[b].load_seconds = -1;
+            p->modules[m].blocks[b].stored_at = BL_NOWHERE;
+        }
+    }
+    bl_problem_set_repeats(p, true);
+    CHECK(bl_problem_finish(p, &described_error));
+    fail_each(plan_and_explain, p, 1);
+    bl_problem_free(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_allocation_may_fail),
+        cmocka_unit_test(with_a_store_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
