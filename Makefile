@@ -93,7 +93,7 @@ sanitize: setup-tests
 tsan: setup-tests
 	@$(call configure,$(BUILD)-tsan,-DBALLAST_SANITIZE=thread -DCMAKE_BUILD_TYPE=RelWithDebInfo)
 	@export TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.txt; $(call some,$(BUILD)-tsan,$(THREADED))
-THREADED = checkpoint.safetensors device/cpu.batches pipeline.model_hash api.turn
+THREADED = checkpoint.safetensors device/cpu.batches pipeline.model_hash $(addprefix api.,callbacks cancel process turn)
 
 # On made-up weights, which are written once into the cache folder or taken from BENCH_MODELS; see bench/run.py.
 bench bench-offload: $(BUILD)/build.ninja

@@ -83,6 +83,32 @@ static inline ballast_generate_options studio_request(void) {
     return o;
 }
 
+static inline uint64_t studio_sum_of(const ballast_image *image) {
+    uint64_t sum = 0;
+    for (int i = 0; i < 3 * image->width * image->height; i++) {
+        sum = sum * 31 + image->rgb[i];
+    }
+    return sum;
+}
+
+static inline int studio_take_sum(void *payload, const ballast_image *image) {
+    *(uint64_t *)payload = studio_sum_of(image);
+    return 0;
+}
+
+/* A picture of the plain request. */
+static inline uint64_t studio_picture(ballast_model *model) {
+    ballast_error err = {0};
+    uint64_t sum = 0;
+    ballast_generate_options o = studio_request();
+    o.image = studio_take_sum;
+    o.payload = &sum;
+    if (ballast_generate(NULL, model, &o, &err)) {
+        fail_msg("%s", err.message);
+    }
+    return sum;
+}
+
 /* The message of an error holds each of these; the list ends with NULL. */
 #define EXPECT_SAYS(err, ...) expect_says(err, (const char *const[]){__VA_ARGS__, NULL})
 static inline void expect_says(const ballast_error *err, const char *const *pieces) {

@@ -19,6 +19,7 @@
 #include "residency/plan/planner.h"
 #include "residency/plan/replay.h"
 #include "residency/problem/follow.h"
+#include "support/slow.h"
 
 #define CHECK(call)                                             \
     do {                                                        \
@@ -178,5 +179,15 @@ static inline void ledger_matches(const described_machine *x, const bl_plan *pla
         fail_msg("%s: planned %.9f s, the ledger says %.9f s", plan->method, plan->seconds, seconds);
     }
 }
+
+/* SD1.5 with so many bytes. */
+static inline bl_problem *small_budget(const bl_sim_card *card, uint64_t budget) {
+    bl_problem *p = described_model("sd15", card);
+    p->budget_bytes = budget;
+    return p;
+}
+
+/* Of the pieces of work that fail once, every how manieth. */
+#define FAULTS_STEP (bl_test_slow() ? 7 : 1)
 
 #endif

@@ -5,12 +5,9 @@
 #include "residency/tell/explain.h"
 #include "residency/tell/line.h"
 #include "residency/tell/trace.h"
-#include "support/slow.h"
 
 #include <math.h>
 #include "residency/run/start.h"
-
-#define FAULTS_STEP (bl_test_slow() ? 7 : 1)
 
 typedef struct lines {
     int count;
@@ -23,12 +20,6 @@ static void collect(void *payload, bl_log_level level, const char *line) {
     size_t used = strlen(l->text);
     snprintf(l->text + used, sizeof l->text - used, "%s\n", line);
     l->count++;
-}
-
-static bl_problem *small_budget(const bl_sim_card *card, uint64_t budget) {
-    bl_problem *p = described_model("sd15", card);
-    p->budget_bytes = budget;
-    return p;
 }
 
 static void calls_out_of_turn_are_refused(void **state) {
@@ -180,134 +171,6 @@ static void the_ledger_says_what_was_used(void **state) {
     bl_plan_free(&plan);
     machine_close(&x);
     bl_problem_free(&last);
-    bl_problem_free(&p);
-}
-
-/* A card with a machine around it. */
-static bl_sim_card with_host(void) {
-    bl_sim_card card = described_card();
-    card.host_bytes = 2500000000;
-    card.file_rate = 3e9;
-    card.file_latency = 1e-4;
-    return card;
-}
-
-/* The plan of a problem, made as if there were no store, with every block passing through one of three places
- * of it on the way. */
-static bl_plan *through_the_store(bl_problem *p) {
-    bl_offload_settings s = bl_offload_defaults();
-    bl_plan *direct, *plan;
-    uint64_t largest = 0;
-    int copies = 0;
-    for (int m = 0; m < p->module_count; m++) {
-        largest = p->modules[m].largest_block > largest ? p->modules[m].largest_block : largest;
-    }
-    p->has_store = false;
-    CHECK(bl_plan_make(&direct, p, &s, &described_error));
-    p->has_store = true;
-    CHECK(bl_plan_new(&plan, p, direct->mode, &described_error));
-    plan->region_bytes = direct->region_bytes;
-    plan->reopen = direct->reopen;
-    for (int i = 0; i < p->phase_count; i++) {
-        plan->phases[i].level = direct->phases[i].level;
-    }
-    for (int i = 0; i < direct->move_count; i++) {
-        bl_move v = direct->moves[i], load = v;
-        load.kind = BL_MOVE_LOAD;
-        load.offset = (uint64_t)(copies % 3) * largest;
-        if (v.kind == BL_MOVE_COPY) {
-            CHECK(bl_plan_add_move(plan, load, &described_error));
-        }
-        CHECK(bl_plan_add_move(plan, v, &described_error));
-        if (v.kind == BL_MOVE_COPY) {
-            load.kind = BL_MOVE_LEAVE;
-            load.before = load.after + 1;
-            CHECK(bl_plan_add_move(plan, load, &described_error));
-            copies++;
-        }
-    }
-    bl_plan_free(&direct);
-    CHECK(bl_replay_check(plan, p, &described_error));
-    return plan;
-}
-
-/* What a generation begins with: the store, and what lies in it and on the device. */
-static void look_at_memory(described_machine *x, bl_problem *p, const bl_sim_card *card) {
-    p->has_store = true;
-    p->host_bytes = card->host_bytes;
-    CHECK(bl_executor_open_store(x->executor, p, NULL, &described_error));
-    bl_executor_resident(x->executor, p);
-}
-
-/* Weights pass through a host store: what was planned is what happens, with loads on a clock of their own. */
-static void plans_with_a_store_are_walked(void **state) {
-    (void)state;
-    bl_sim_card card = with_host();
-    bl_problem *p = small_budget(&card, 1500000000);
-    described_machine x;
-    machine_open(&x, p, &card, NULL);
-    for (int i = 0; i < 3; i++) {
-        look_at_memory(&x, p, &card);
-        bl_plan *plan = through_the_store(p);
-        assert_true(plan->loaded_bytes == plan->moved_bytes && plan->store_peak_bytes <= p->host_bytes);
-        CHECK(machine_run(&x, p, plan, &described_error));
-        ledger_matches(&x, plan);
-        bl_plan_free(&plan);
-    }
-    machine_close(&x);
-    bl_problem_free(&p);
-}
-
-/* The same with what is planned: for a host that has room for all, for some, and for hardly any. */
-static void planned_loads_happen(void **state) {
-    (void)state;
-    static const uint64_t hosts[] = {8000000000, 1500000000, 400000000};
-    for (size_t h = 0; h < sizeof hosts / sizeof *hosts; h++) {
-        bl_sim_card card = with_host();
-        card.host_bytes = hosts[h];
-        bl_problem *p = small_budget(&card, 1500000000);
-        described_machine x;
-        machine_open(&x, p, &card, NULL);
-        for (int i = 0; i < 3; i++) {
-            bl_offload_settings s = bl_offload_defaults();
-            look_at_memory(&x, p, &card);
-            bl_plan *plan;
-            CHECK(bl_plan_make(&plan, p, &s, &described_error));
-            CHECK(machine_run(&x, p, plan, &described_error));
-            ledger_matches(&x, plan);
-            assert_true(plan->store_peak_bytes <= p->host_bytes);
-            bl_plan_free(&plan);
-        }
-        machine_close(&x);
-        bl_problem_free(&p);
-    }
-}
-
-/* Each of the first 300 pieces of work fails late once, loads among them; the next generation finds every
- * block that it copies or runs where it should be. Pinned memory is refused: pageable does. */
-static void late_faults_leave_a_store_that_is_right(void **state) {
-    (void)state;
-    bl_sim_card card = with_host();
-    bl_problem *p = small_budget(&card, 1500000000);
-    bl_plan *first = NULL;
-    for (int at = 1; at <= 300; at += FAULTS_STEP) {
-        described_machine x;
-        bl_error err;
-        machine_open(&x, p, &card, NULL);
-        bl_sim_set_faults(x.device,
-                          &(bl_sim_faults){.late = at, .lose = at % 5 == 0, .refuse_pinned = at % 2 == 0});
-        look_at_memory(&x, p, &card);
-        first = first ? first : through_the_store(p);
-        assert_int_equal(machine_run(&x, p, first, &err), BL_E_DEVICE);
-        assert_non_null(strstr(err.message, "failed late, as scripted"));
-        look_at_memory(&x, p, &card);
-        bl_plan *plan = through_the_store(p);
-        CHECK(machine_run(&x, p, plan, &described_error));
-        assert_true(x.ledger.loaded_bytes == plan->loaded_bytes);
-        bl_plan_free(&plan);
-        machine_close(&x);
-    }
-    bl_plan_free(&first);
     bl_problem_free(&p);
 }
 
@@ -585,9 +448,6 @@ int main(void) {
         cmocka_unit_test(calls_out_of_turn_are_refused),
         cmocka_unit_test(the_next_generation_survives_a_fault),
         cmocka_unit_test(late_faults_leave_a_region_that_is_right),
-        cmocka_unit_test(plans_with_a_store_are_walked),
-        cmocka_unit_test(planned_loads_happen),
-        cmocka_unit_test(late_faults_leave_a_store_that_is_right),
         cmocka_unit_test(cancelling_is_clean),
         cmocka_unit_test(the_ledger_says_what_was_used),
         cmocka_unit_test(vanished_memory_is_planned_around),
