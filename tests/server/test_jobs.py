@@ -76,7 +76,23 @@ class Jobs(Case):
         self.assertEqual(self.server.ask("DELETE", V1 + "history/" + ids[1]).status, 200)
         self.assertEqual(self.server.get(V1 + "history?search=number%201").json["items"], [])
         self.assertFalse([f for f in os.listdir(self.server.data + "/pictures") if f.startswith(ids[1])])
-        self.assertEqual(self.server.get(V1 + "history?limit=x").status, 422)
+        for bad in ("limit=x", "limit=0", "limit=-1", "after=x", "after=-1"):
+            self.assertEqual(self.server.get(V1 + "history?" + bad).status, 422, bad)
+        for odd in ("%25", "_", "';--", "%00", "%ff"):
+            self.assertIn(self.server.get(V1 + "history?search=" + odd).status, (200, 422), odd)
+        self.assertEqual(self.server.get(V1 + "history?search=%25").json["items"], [])
+
+    def test_what_cannot_be_deleted(self):
+        self.assertEqual(self.server.ask("DELETE", V1 + "history/nowhere").status, 404)
+        job = self.server.add(steps=400, width=128, height=128)
+        self.server.until(job, ("running",))
+        r = self.server.ask("DELETE", V1 + "history/" + job)
+        self.assertEqual(r.status, 409)
+        self.assertIn("running", r.json["detail"])
+        self.server.ask("DELETE", V1 + "jobs/" + job)
+        self.assertEqual(self.server.until(job)["state"], "cancelled")
+        self.assertEqual(self.server.ask("DELETE", V1 + "history/" + job).status, 200)
+        self.assertEqual(self.server.get(V1 + "jobs/" + job).status, 404)
 
 
 class Full(Case):

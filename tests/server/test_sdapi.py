@@ -3,6 +3,7 @@ import json
 import threading
 import time
 import unittest
+import urllib.parse
 
 from rig import SMALL, Case, b64, picture, pixels, png, png_size
 
@@ -57,6 +58,20 @@ class Behaviours(Case):
         for raw in (b"", b"{", b'{"steps": NaN}', b'{"steps": 1e309}', b"[1]", b'"x"', b"\xff\xfe", b'{"prompt": "\x00"}'):
             self.assertEqual(self.server.post(SD + "txt2img", raw=raw).status, 422, raw)
         self.refused(self.server.post(SD + "txt2img", raw=b'{"cfg_scale": 1e308}'), "cfg_scale")
+
+    def test_what_is_quoted_may_be_cut_within_a_character(self):
+        for lead in ("", "a", "ab", "abc"):
+            text = lead + "\U0001f43c" * 100
+            self.refused(self.small(steps=text), "steps")
+            self.refused(self.small(enable_hr=True, hr_upscaler=text), "hr_upscaler")
+            self.assertEqual(self.small(override_settings={"sd_model_checkpoint": text}).status, 404)
+            error = self.server.post("/v1/images/generations", {"prompt": "a", "steps": text})
+            self.assertEqual((error.status, error.json["error"]["param"]), (400, "steps"))
+            self.assertEqual(self.server.post("/v1/images/generations", {"prompt": "a", "size": text[:30]}).status, 400)
+            path = urllib.parse.quote(text[:15])
+            self.assertEqual(self.server.get("/ballast/v1/jobs/" + path).status, 404)
+            self.assertEqual(self.server.ask("DELETE", "/ballast/v1/jobs/" + path).status, 404)
+        self.assertEqual(self.server.ask("DELETE", "/ballast/v1/jobs/%ff%fe").status, 404)
 
     def test_what_would_be_silently_different_is_refused(self):
         for field, value in (("tiling", True), ("mask", b64(png(8, 8))), ("script_name", "x/y/z plot"), ("s_churn", 4),

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MOST_QUERY 2000 /* bytes of one argument: a request's head has room for little more */
+
 /* Schemas that answers name. */
 static const char schemas[] =
     "{\"Pictures\":{\"type\":\"object\",\"required\":[\"images\",\"parameters\",\"info\",\"ballast\"],"
@@ -48,6 +50,9 @@ static void add_query(json_t *list, const struct field *fields) {
         if (type && strcmp(type, "array") != 0 && strcmp(type, "object") != 0) {
             json_t *one = json_copy(schema);
             json_object_set_new(one, "type", json_string(type));
+            if (json_integer_value(json_object_get(one, "maxLength")) > MOST_QUERY) {
+                json_object_set_new(one, "maxLength", json_integer(MOST_QUERY));
+            }
             json_array_append_new(list,
                                   json_pack("{s:s, s:s, s:o}", "name", key, "in", "query", "schema", one));
         }
@@ -123,6 +128,7 @@ static json_t *operation(const struct route *r) {
 
 void sys_openapi(struct call *c) {
     json_t *paths = json_object();
+    const char *base = c->api->options.base_path;
     for (int i = 0; i < route_count; i++) {
         char method[16];
         size_t n = 0;
@@ -139,6 +145,7 @@ void sys_openapi(struct call *c) {
     }
     reply_json(c->x, 200,
                json_pack("{s:s, s:{s:s, s:s}, s:[{s:s}], s:o, s:{s:o}}", "openapi", "3.1.0", "info", "title",
-                         "Ballast", "version", ballast_version(), "servers", "url", ".", "paths", paths,
-                         "components", "schemas", json_loads(schemas, 0, NULL)));
+                         "Ballast", "version", ballast_version(), "servers", "url",
+                         base && *base ? base : "/", "paths", paths, "components", "schemas",
+                         json_loads(schemas, 0, NULL)));
 }

@@ -171,7 +171,16 @@ void own_history(struct call *c) {
 
 void own_forget(struct call *c) {
     struct problem p = {0};
-    if (c->api->service.forget(c->api->service.self, c->parts[0], &p)) {
+    json_t *job = NULL;
+    int status = c->api->service.job(c->api->service.self, c->parts[0], &job, &p);
+    const char *state = json_string_value(json_object_get(job, "state"));
+    if (state && (!strcmp(state, "queued") || !strcmp(state, "running"))) {
+        status = problem_set(&p, 409, NULL, "job %s is %s; DELETE /ballast/v1/jobs/%s ends it first",
+                             c->parts[0], state, c->parts[0]);
+    }
+    json_decref(job);
+    status = status ? status : c->api->service.forget(c->api->service.self, c->parts[0], &p);
+    if (status) {
         reply_problem(c->x, &p);
     } else {
         reply_json(c->x, 200, json_pack("{s:s}", "id", c->parts[0]));

@@ -194,5 +194,5 @@ void sd_extra_batch(struct call *c) {
 }
 
 void sd_interrogate(struct call *c) {
-    reply_problem(c->x, &(struct problem){.status = 501, .text = "no model that describes pictures is here"});
+    reply_problem(c->x, &(struct problem){.status = 404, .text = "no model that describes pictures is here"});
 }

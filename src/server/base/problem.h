@@ -11,6 +11,9 @@ struct problem {
     int retry_after;           /* seconds; 0: not said */
 };
 
+/* Puts '?' for each byte that is no part of a UTF-8 character: JSON holds nothing else. */
+void text_mend(char *text);
+
 /* Fills *p, of which NULL is allowed, and returns the status, which is never 0. `field` may be NULL. */
 int problem_set(struct problem *p, int status, const char *field, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

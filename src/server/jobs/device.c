@@ -11,7 +11,10 @@ static void on_log(void *payload, int level, const char *line) {
     struct jobs *j = payload;
     if (level == BALLAST_LOG_WARNING) {
         if (j->warnings) {
-            json_array_append_new(j->warnings, json_string(line));
+            char text[1024];
+            snprintf(text, sizeof text, "%s", line);
+            text_mend(text);
+            json_array_append_new(j->warnings, json_string(text));
         }
         j->options.log(line);
     }

@@ -196,6 +196,9 @@ static void finish(struct work *w, int status, const char *report, const struct 
         nanosleep(&(struct timespec){.tv_nsec = 250000000}, NULL);
     }
     free(warnings);
+    pthread_mutex_lock(&j->lock);
+    j->now = (struct progress){0}; /* who hears of the end, and asks, finds nothing in work */
+    pthread_mutex_unlock(&j->lock);
     tell(j, EVENT_ENDED, w->id, end.state, NULL);
     if (j->options.retain_bytes) {
         j->keeper.retain(j->keeper.self, j->options.retain_bytes, &trouble);
