@@ -458,9 +458,30 @@ static void test_spinning(void **state) {
     rig_free(&o);
 }
 
+/* What could compute here is told of cards, too: what they are, or what is missing. */
+static void test_devices(void **state) {
+    outcome o = {0};
+    (void)state;
+    BALLAST(&o, "devices");
+    expect_success(&o);
+    expect_contains(o.out, "cpu     ");
+    expect_contains(o.out, "\ncuda    ");
+    bool missing = strstr(o.out, "cuda    not here: ") != NULL;
+    BALLAST(&o, "devices", "--json");
+    expect_success(&o);
+    expect_contains(o.out, "\"device\": \"cpu\"");
+    expect_contains(o.out, missing ? "\"error\": \"cuda: " : "\"host_store\": true");
+    BALLAST(&o, "generate", "--device", "cuda:77", "-p", "a cat", "-o", "never.png");
+    EXPECT_FAILURE(&o, 2, "cuda: ");
+    BALLAST(&o, "generate", "--device", "abacus", "-p", "a cat", "-o", "never.png");
+    EXPECT_FAILURE(&o, 2, "no \"abacus\"", "ballast-abacus.so");
+    rig_free(&o);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_help),          cmocka_unit_test(test_mistyped),
+        cmocka_unit_test(test_devices),       cmocka_unit_test(test_help),
+        cmocka_unit_test(test_mistyped),
 
         cmocka_unit_test(test_tilde),         cmocka_unit_test(test_bad_values),
         cmocka_unit_test(test_precedence),    cmocka_unit_test(test_config_is_a_config),
