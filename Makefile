@@ -105,11 +105,13 @@ cuda-libs:
 
 # The list of what was installed lies beside it: the build folder's would be that of the last PREFIX, or root's.
 INSTALLED = $(DESTDIR)$(PREFIX)/share/ballast/installed.txt
-install: all
+install: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) ballast_installed
 	@rm -f $(BUILD)/install_manifest.txt
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 	@cp $(BUILD)/install_manifest.txt '$(INSTALLED)'
 	@rm -f $(BUILD)/install_manifest.txt
+	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || PATH="$$PATH:/sbin" ldconfig || true
 
 uninstall:
 	@test -r '$(INSTALLED)' || { echo 'nothing is installed in $(DESTDIR)$(PREFIX): give PREFIX as for make install'; exit 1; }
