@@ -37,6 +37,18 @@ class Models(unittest.TestCase):
             server.close()
         shutil.rmtree(self.folder)
 
+    def test_a_question_drives_no_weights_out(self):
+        for i in range(9):
+            os.link(self.folder + "/one.safetensors", self.folder + "/more-%d.safetensors" % i)
+        server = self.start()
+        server.until(server.add(model="one"))
+        while server.get("/queue/status").json["queue_size"]:
+            time.sleep(0.01)
+        begins = [server.post("/ballast/v1/plan", dict(SMALL, model="more-%d" % i)).json["from"] for i in range(9)]
+        self.assertEqual(begins, ["device"] * 7 + ["empty"] * 2)
+        held = {m["title"]: m["resident_bytes"] for m in server.get("/ballast/v1/residency").json["models"]}
+        self.assertGreater(held["one.safetensors"], 0)
+
     def test_what_is_listed(self):
         server = self.start()
         models = server.get(SD + "sd-models").json

@@ -102,6 +102,15 @@ int device_open_model(struct jobs *j, ballast_context *context, ballast_model **
     return status;
 }
 
+bool device_has_room(const struct jobs *j, const char *title, const char *vae) {
+    for (int i = 0; i < j->open_count; i++) {
+        if (same(j->open[i].title, title) && same(j->open[i].vae, vae)) {
+            return true;
+        }
+    }
+    return j->open_count < MOST_OPEN;
+}
+
 int device_model(struct jobs *j, ballast_model **out, const char *title, const char *vae, struct problem *p) {
     *out = NULL;
     for (int i = 0; i < j->open_count; i++) {

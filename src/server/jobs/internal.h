@@ -180,6 +180,8 @@ int device_open_model(struct jobs *j, ballast_context *context, ballast_model **
 void device_close(struct jobs *j);
 /* The model of a title, opened if need be. */
 int device_model(struct jobs *j, ballast_model **out, const char *title, const char *vae, struct problem *p);
+/* Would it be opened without closing another one? */
+bool device_has_room(const struct jobs *j, const char *title, const char *vae);
 int device_unload(struct jobs *j);
 
 /* ---- next.c */

@@ -13,6 +13,7 @@ struct plan_work {
     const ballast_generate_options *options;
     const ballast_plan_options *plan;
     char *json;
+    bool on_device; /* it was made there */
     int status;
     struct problem problem;
 };
@@ -28,6 +29,10 @@ static void make(struct plan_work *w, ballast_model *model) {
 static void on_device(struct jobs *j, void *payload) {
     struct plan_work *w = payload;
     ballast_model *model = NULL;
+    if (!device_has_room(j, w->request->model, w->request->vae)) {
+        return; /* a question drives no weights out */
+    }
+    w->on_device = true;
     if (!j->placed) {
         j->placed = true;
         placement_apply(j, j->context, NULL);
@@ -106,7 +111,7 @@ static double bytes_of(const json_t *plan, const char *key) {
 /* The plan of `w` as an object. `idle`: on the device. */
 static int once(struct jobs *j, struct plan_work *w, ballast_generate_options *o, bool idle, json_t **out) {
     struct task task = {.run = on_device, .payload = w};
-    if (!idle || !task_run(j, &task, PLAN_SECONDS)) {
+    if (!idle || !task_run(j, &task, PLAN_SECONDS) || !w->on_device) {
         elsewhere(j, w, o);
     }
     if (!w->status && !(*out = json_loads(w->json, 0, NULL))) {
@@ -165,7 +170,7 @@ int jobs_plan(void *self, const struct picture_request *r, const struct plan_wis
             once(j, &w, &o, idle, out);
         }
         pthread_mutex_unlock(&j->task_lock);
-        json_object_set_new(*out, "from", json_string(idle ? "device" : "empty"));
+        json_object_set_new(*out, "from", json_string(w.on_device ? "device" : "empty"));
     }
     ballast_bytes_free(&rgb);
     if (w.status && p) {
