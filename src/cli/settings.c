@@ -70,7 +70,8 @@ static int check_value(const struct setting *s, const char *text, const char *wh
             return 0;
         }
         if (s->max >= 1e9) {
-            return complain(where, "wants a whole number", text);
+            snprintf(range, sizeof range, "wants a whole number from %g up", s->min);
+            return complain(where, range, text);
         }
         snprintf(range, sizeof range, "wants a %s from %g to %g",
                  s->kind == SET_INT ? "whole number" : "number", s->min, s->max);

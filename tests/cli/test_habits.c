@@ -149,6 +149,8 @@ static void test_plans(void **state) {
     expect_contains(o.out, "measured on this machine");
     BALLAST(&o, "plan", "-m", model, "--device", "sim:rtx4090");
     expect_contains(o.out, "estimated from the description of ");
+    BALLAST(&o, "plan", "--ensd", "-1");
+    EXPECT_FAILURE(&o, 2, "--ensd: wants a whole number from 0 up (\"-1\")");
     BALLAST(&o, "plan", "-m", model, "--budget", "9000T");
     expect_contains(o.err, "budget: 9000 TB is more than the memory that there is");
     rig_free(&o);
