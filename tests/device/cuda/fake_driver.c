@@ -6,6 +6,7 @@
 
 #define GUARD 512
 #define GUARD_BYTE 0xa7
+#define PINNED_FILLED (4u << 20) /* of pinned memory, much of which is never used */
 #define MEMORY (1ull << 30)
 #define STREAMS 8
 #define MS_EACH 0.01f /* of virtual time, each work */
@@ -167,9 +168,7 @@ static bl_cu_result allocate(void **out, size_t bytes, bool pinned) {
         return BL_CU_NO_MEMORY;
     }
     memset(p, GUARD_BYTE, GUARD);
-    if (!pinned) {
-        memset(p + GUARD, 0xff, bytes); /* NaN in every type */
-    }
+    memset(p + GUARD, 0xff, pinned && bytes > PINNED_FILLED ? PINNED_FILLED : bytes); /* NaN in every type */
     memset(p + GUARD + bytes, GUARD_BYTE, GUARD);
     *a = (allocation){.next = fake.allocations, .memory = p + GUARD, .bytes = bytes, .pinned = pinned};
     fake.allocations = a;
