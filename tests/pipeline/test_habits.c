@@ -123,6 +123,7 @@ static void test_lines_are_not_repeated(void **state) {
     picture(&h, 0, o);
     picture(&h, 0, o);
     assert_int_equal(count_lines(h.log, "<lora:fur:0.8>"), 1);
+    rig_release(&none);
     close_house(&h);
 }
 
@@ -144,6 +145,7 @@ static void test_models_go(void **state) {
     ballast_model_close(&h.models[1]);
     picture(&h, 0, o);
     assert_true(picture(&h, 0, o) == 0);
+    rig_release(&none);
     close_house(&h);
 }
 
