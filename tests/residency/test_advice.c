@@ -75,6 +75,40 @@ static void gaps_are_explained(void **state) {
     bl_problem_free(&p);
 }
 
+/* Everything fits and comes for the first time: room is not what is missing. */
+static void a_first_picture_is_explained(void **state) {
+    (void)state;
+    bl_problem *p;
+    bl_problem_block blocks[2];
+    bl_offload_settings s = bl_offload_defaults();
+    bl_plan *plan;
+    char *text;
+    int number;
+    memset(blocks, 0, sizeof blocks);
+    CHECK(bl_problem_new(&p, &described_error));
+    p->copy_rate = 1000;
+    p->async_copy = true;
+    p->budget_bytes = p->memory_bytes = 1 << 20;
+    for (int b = 0; b < 2; b++) {
+        snprintf(blocks[b].name, sizeof blocks[b].name, "b%d", b);
+        blocks[b].bytes = b ? 3072 : 1024;
+        blocks[b].copy_seconds = blocks[b].load_seconds = -1;
+        blocks[b].resident_at = blocks[b].stored_at = BL_NOWHERE;
+    }
+    CHECK(bl_problem_add_module(&number, p, "m", "bf16", blocks, 2, &described_error));
+    CHECK(bl_problem_add_phase(&number, p, "work", "work", number, 1, 64, (double[]){0.1, 2},
+                               &described_error));
+    CHECK(bl_problem_finish(p, &described_error));
+    CHECK(bl_plan_make(&plan, p, &s, &described_error));
+    CHECK(bl_plan_explain(&text, plan, p, &described_error));
+    assert_non_null(strstr(text, "over the bound"));
+    assert_non_null(strstr(text, "all weights fit, but they are not there yet"));
+    assert_null(strstr(text, "share"));
+    free(text);
+    bl_plan_free(&plan);
+    bl_problem_free(&p);
+}
+
 static void hint_for(bl_hint *out, bl_problem *p, const bl_offload_settings *s) {
     bl_plan *plan;
     CHECK(bl_plan_steady(&plan, p, s, &described_error));
@@ -381,6 +415,7 @@ int main(void) {
         cmocka_unit_test(sweeps_fall),
         cmocka_unit_test(comparisons_have_a_row_for_each_mode),
         cmocka_unit_test(gaps_are_explained),
+        cmocka_unit_test(a_first_picture_is_explained),
         cmocka_unit_test(hints_name_the_setting_and_the_number),
         cmocka_unit_test(the_hint_of_last_resort_is_bf16),
         cmocka_unit_test(calibration_makes_plans_true),

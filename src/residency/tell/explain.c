@@ -20,6 +20,11 @@ static void print_gap(FILE *f, const bl_plan *plan, const bl_problem *p) {
         fprintf(f, "this mode copies what it finds missing, --offload auto plans ahead\n");
         return;
     }
+    if (plan->working_set_bytes <= p->budget_bytes) {
+        fprintf(f, "all weights fit, but they are not there yet, and a block runs once it has arrived as a "
+                   "whole; later pictures need not wait (--count 2)\n");
+        return;
+    }
     fprintf(f,
             "the bound counts blocks in parts, but whole ones share %s there, one that runs and one that "
             "arrives among them, of up to %s each\n",
