@@ -1,6 +1,7 @@
 /* Each allocation of the command fails once: exit code 1 and one line that says so, or what is made without
- * it; nothing half-written, no signal. Of the allocations to which the same chain of calls leads, three fail
- * (support/failing.h); of those every STRIDEth, and with the argument "all" every one. */
+ * it; nothing half-written (a picture is not there, or whole), no signal. Of the allocations to which the
+ * same chain of calls leads, three fail (support/failing.h); of those every STRIDEth, and with the argument
+ * "all" every one. */
 #include "rig.h"
 
 #include <setjmp.h>
@@ -46,8 +47,16 @@ static long find_ways(long *numbers, long *worth, const char *const *arguments) 
     return count;
 }
 
-static void fail_at(outcome *o, long n, const char *const *arguments, const char *writes) {
+/* What the command writes where nothing fails. */
+struct whole {
+    char *text;
+    size_t bytes;
+};
+
+static void fail_at(outcome *o, long n, const char *const *arguments, const char *writes,
+                    const struct whole *whole) {
     char number[32];
+    size_t bytes;
     snprintf(number, sizeof number, "%ld", n);
     setenv("BALLAST_TEST_FAIL", number, 1);
     unlink(writes);
@@ -62,21 +71,30 @@ static void fail_at(outcome *o, long n, const char *const *arguments, const char
         fail_msg("%s, allocation %ld: something is left behind", arguments[0], n);
     }
     if (o->code && !access(writes, F_OK)) {
-        fail_msg("%s, allocation %ld: %s is there after a failure", arguments[0], n, writes);
+        char *text = rig_read(writes, &bytes);
+        if (bytes != whole->bytes || memcmp(text, whole->text, bytes) != 0) {
+            fail_msg("%s, allocation %ld: %s is half-written", arguments[0], n, writes);
+        }
+        free(text);
     }
 }
 
 static void fail_each(const char *const *arguments, const char *writes) {
     static long numbers[ROOM];
     outcome o = {0};
+    struct whole whole = {0};
     long worth, tried = 0, lived = 0, count = find_ways(numbers, &worth, arguments);
+    if (!access(writes, F_OK)) {
+        whole.text = rig_read(writes, &whole.bytes);
+    }
     for (long i = 0; i < worth; i += all ? 1 : STRIDE, tried++) {
-        fail_at(&o, numbers[i], arguments, writes);
+        fail_at(&o, numbers[i], arguments, writes, &whole);
         lived += !o.code;
     }
     print_message("%s: %ld allocations, %ld of them worth failing, %ld tried, done without %ld\n",
                   arguments[0], count, worth, tried, lived);
     unlink(writes);
+    free(whole.text);
     rig_free(&o);
 }
 
