@@ -30,6 +30,8 @@ class Behaviours(Case):
         self.assertEqual(info["seed"], 41)
         self.assertEqual(info["all_seeds"], [41, 42])
         self.assertEqual(len(info["all_subseeds"]), 2)
+        self.assertEqual((info["negative_prompt"], info["all_negative_prompts"]), ("", ["", ""]))
+        self.assertEqual(info["sd_model_name"], "ballast-mini")
         self.assertEqual((info["width"], info["height"]), (64, 64))
         self.assertRegex(info["infotexts"][1], r"(?s)a panda\nSteps: 2, .*Seed: 42, Size: 64x64")
         self.assertEqual([png_size(picture(i)) for i in body["images"]], [(64, 64)] * 2)

@@ -70,8 +70,29 @@ static void put(json_t *object, const char *key, const json_t *value) {
     json_object_set_new(object, key, value ? json_incref((json_t *)value) : json_null());
 }
 
+/* A text that was not given is empty in A1111's answers, never null. */
+static json_t *text_or_empty(const json_t *value) {
+    return json_is_string(value) ? json_incref((json_t *)value) : json_string("");
+}
+
+/* The model's name without folder and suffix, and its short hash once that is known. */
+static void put_model(struct api *api, json_t *info, const json_t *title) {
+    json_t *models = api->service.models(api->service.self), *model, *known = NULL;
+    size_t i;
+    json_array_foreach(models, i, model) {
+        if (title && json_equal(get(model, "title"), title)) {
+            known = model;
+        }
+    }
+    put(info, "sd_model_name", known ? get(known, "model_name") : title);
+    put(info, "sd_model_hash", get(known, "hash"));
+    json_decref(models);
+}
+
 /* What A1111 puts into `info`, as an object. */
-static json_t *info_of(const json_t *job) {
+static json_t *info_of(struct api *api, const json_t *job) {
+    json_t *prompt = text_or_empty(get(get(job, "request"), "prompt"));
+    json_t *negative = text_or_empty(get(get(job, "request"), "negative_prompt"));
     const json_t *r = get(job, "request"), *images = get(job, "images"), *first = json_array_get(images, 0),
                  *image;
     size_t count = json_array_size(images), i;
@@ -84,10 +105,10 @@ static json_t *info_of(const json_t *job) {
         json_array_append(infotexts, get(image, "parameters"));
         json_array_append(seeds, variation ? get(r, "seed") : get(image, "seed"));
     }
-    put(info, "prompt", get(r, "prompt"));
-    json_object_set_new(info, "all_prompts", repeat(get(r, "prompt"), count));
-    put(info, "negative_prompt", get(r, "negative_prompt"));
-    json_object_set_new(info, "all_negative_prompts", repeat(get(r, "negative_prompt"), count));
+    json_object_set_new(info, "all_prompts", repeat(prompt, count));
+    json_object_set_new(info, "prompt", prompt);
+    json_object_set_new(info, "all_negative_prompts", repeat(negative, count));
+    json_object_set_new(info, "negative_prompt", negative);
     put(info, "seed", get(r, "seed"));
     json_object_set_new(info, "all_seeds", seeds);
     put(info, "subseed", get(r, "variation_seed"));
@@ -101,8 +122,7 @@ static json_t *info_of(const json_t *job) {
     put(info, "batch_size", get(r, "batch"));
     json_object_set_new(info, "restore_faces", json_false());
     put(info, "face_restoration_model", NULL);
-    put(info, "sd_model_name", get(r, "model"));
-    put(info, "sd_model_hash", NULL);
+    put_model(api, info, get(r, "model"));
     put(info, "sd_vae_name", get(r, "vae"));
     put(info, "sd_vae_hash", NULL);
     json_object_set_new(info, "seed_resize_from_w", json_integer(-1));
@@ -123,7 +143,7 @@ static json_t *info_of(const json_t *job) {
 }
 
 static json_t *answer_of(struct api *api, const json_t *job, struct problem *p) {
-    json_t *asked = get(job, "asked"), *images = json_array(), *info = info_of(job);
+    json_t *asked = get(job, "asked"), *images = json_array(), *info = info_of(api, job);
     int status = json_is_false(get(asked, "send_images")) ? 0 : pictures_of(api, job, images, p);
     char *text = json_dumps(info, JSON_ENSURE_ASCII);
     json_decref(info);
