@@ -220,6 +220,10 @@ static void check_family(int family) {
     rig_release(&tasks[1].wanted);
 }
 
+static int families_tried(void) {
+    return bl_test_slow() ? 1 : FAMILIES;
+}
+
 static void test_sd15(void **state) {
     (void)state;
     check_family(0);
@@ -235,6 +239,9 @@ static void test_sd21v(void **state) {
 
 static void test_sdxl(void **state) {
     (void)state;
+    if (bl_test_slow()) {
+        skip();
+    }
     check_family(2);
 }
 
@@ -272,7 +279,7 @@ static void test_batches(void **state) {
  * file has none any more. */
 static void test_too_small(void **state) {
     (void)state;
-    for (int f = 0; f < FAMILIES; f++) {
+    for (int f = 0; f < families_tried(); f++) {
         char checkpoint[BL_TEST_PATH], folder[BL_TEST_PATH], copy[BL_TEST_PATH];
         rig_studio s;
         rig_pictures got = {0};
@@ -313,7 +320,7 @@ static void test_too_small(void **state) {
 /* An ample budget: without the fit check, modules are evicted and come again; with it they stay. */
 static void test_fit_check(void **state) {
     (void)state;
-    for (int f = 0; f < FAMILIES; f++) {
+    for (int f = 0; f < families_tried(); f++) {
         char checkpoint[BL_TEST_PATH];
         uint64_t moved[2][2];
         bl_synth_checkpoint(checkpoint, families[f].name, BL_SYNTH_SINGLE);
@@ -344,7 +351,7 @@ static void test_fit_check(void **state) {
  * nobody said that they would follow. */
 static void test_again(void **state) {
     (void)state;
-    for (int f = 0; f < FAMILIES; f++) {
+    for (int f = 0; f < families_tried(); f++) {
         char checkpoint[BL_TEST_PATH];
         rig_studio s;
         rig_pictures got = {0};
