@@ -80,8 +80,9 @@ typedef struct ballast_model ballast_model;
 enum ballast_log_level { BALLAST_LOG_WARNING, BALLAST_LOG_INFO, BALLAST_LOG_DEBUG };
 
 /* What could compute here, as JSON: a list of objects with "device" (what ballast_context_options takes), and
- * with "name", "memory_bytes", "free_bytes", "dtypes", "auto_dtype" and "host_store", or, where it cannot be
- * opened, "error": a line that says why. Free with ballast_string_free. */
+ * with "name", "memory_bytes", "free_bytes", "dtypes", "auto_dtype", "host_store" and "text", which says the
+ * numbers for people, or, where it cannot be opened, "error": a line that says why. Free with
+ * ballast_string_free. */
 BALLAST_API int ballast_devices(char **json, ballast_error *err);
 
 typedef struct ballast_context_options {

@@ -48,6 +48,14 @@ def ids(text):
     return words(text, add_special_tokens=False).input_ids
 
 
+def tokens_and_weights(chunk):
+    """Of a list of (text, weight): its tokens, and the weights [77] of those between the start and the end."""
+    tokens = [t for text, _ in chunk for t in ids(text)]
+    weights = torch.ones(77)
+    weights[1:1 + len(tokens)] = torch.tensor([x for text, x in chunk for _ in ids(text)])
+    return tokens, weights
+
+
 def noise_of(seed, height=8, width=8, sequence=1):
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(1, 4, height, width, generator=generator) for _ in range(sequence)]
@@ -87,9 +95,7 @@ class Model:
         """chunks: lists of (text, weight). Each chunk's mean is restored."""
         rows, pooled = [], None
         for chunk in chunks:
-            tokens = [t for text, _ in chunk for t in ids(text)]
-            w = torch.ones(77)
-            w[1:1 + len(tokens)] = torch.tensor([x for text, x in chunk for _ in ids(text)])
+            tokens, w = tokens_and_weights(chunk)
             parts = []
             for e in self.encoders:
                 z, text = e.run(tokens, skip)
@@ -103,9 +109,7 @@ class Model:
         """The same, each token away from or towards its place in the empty prompt."""
         rows, pooled = [], None
         for chunk in chunks:
-            tokens = [t for text, _ in chunk for t in ids(text)]
-            w = torch.ones(77)
-            w[1:1 + len(tokens)] = torch.tensor([x for text, x in chunk for _ in ids(text)])
+            tokens, w = tokens_and_weights(chunk)
             parts = []
             for e in self.encoders:
                 z, text = e.run(tokens, skip)

@@ -2,6 +2,7 @@
 
 #include "core/json_text.h"
 #include "core/parallel.h"
+#include "core/size_text.h"
 #include "device/open/open.h"
 
 #include <stdio.h>
@@ -9,7 +10,15 @@
 
 #define MOST_CARDS 16
 
-/* Takes the device over. */
+/* "25.1 GB, 14.3 GB free; f32, bf16; auto takes bf16" */
+static json_t *text_of(const bl_device_caps *caps) {
+    return json_sprintf("%s, %s free; %s%s%s; auto takes %s", bl_size_of(caps->memory_bytes).text,
+                        bl_size_of(caps->free_bytes).text, caps->f32 ? "f32" : "",
+                        caps->f32 && caps->bf16 ? ", " : "", caps->bf16 ? "bf16" : "",
+                        caps->bf16_fast ? "bf16" : "f32");
+}
+
+/* Takes the device over. NULL: no memory. */
 static json_t *describe(bl_device *d, const char *name) {
     bl_device_caps caps = bl_device_caps_of(d);
     json_t *dtypes = json_array();
@@ -19,27 +28,27 @@ static json_t *describe(bl_device *d, const char *name) {
     if (caps.bf16) {
         json_array_append_new(dtypes, json_string("bf16"));
     }
-    json_t *o = json_pack("{s:s, s:o, s:I, s:I, s:o, s:s, s:b}", "device", name, "name",
-                          json_string(caps.name), "memory_bytes", (json_int_t)caps.memory_bytes, "free_bytes",
-                          (json_int_t)caps.free_bytes, "dtypes", dtypes, "auto_dtype",
-                          caps.bf16_fast ? "bf16" : "f32", "host_store", caps.host_store);
+    json_t *o =
+        json_pack("{s:s, s:o, s:I, s:I, s:o, s:s, s:b, s:o}", "device", name, "name", json_string(caps.name),
+                  "memory_bytes", (json_int_t)caps.memory_bytes, "free_bytes", (json_int_t)caps.free_bytes,
+                  "dtypes", dtypes, "auto_dtype", caps.bf16_fast ? "bf16" : "f32", "host_store",
+                  caps.host_store, "text", text_of(&caps));
     bl_device_close(&d);
     return o;
 }
 
-/* Appends it, or why there is none. Whether there is one. */
-static bool add_device(json_t *list, const char *name, const bl_cpu_options *cpu, bool tell) {
+/* Appends it, or why there is none. `found`: whether there is one. */
+static int add_device(json_t *list, bool *found, const char *name, const bl_cpu_options *cpu, bool tell,
+                      bl_error *err) {
     bl_device *d = NULL;
-    bl_error err = {0};
-    if (!bl_device_open(&d, name, cpu, &err)) {
-        json_array_append_new(list, describe(d, name));
-        return true;
+    bl_error none = {0};
+    *found = !bl_device_open(&d, name, cpu, &none);
+    if (!*found && !tell) {
+        return 0;
     }
-    if (tell) {
-        json_array_append_new(list,
-                              json_pack("{s:s, s:o}", "device", name, "error", json_string(err.message)));
-    }
-    return false;
+    json_t *o = *found ? describe(d, name)
+                       : json_pack("{s:s, s:o}", "device", name, "error", json_string(none.message));
+    return json_array_append_new(list, o) ? bl_fail_memory(err, "the list of devices", 0) : 0;
 }
 
 int ballast_devices(char **json, ballast_error *err) {
@@ -50,15 +59,19 @@ int ballast_devices(char **json, ballast_error *err) {
     if (!list) {
         return bl_fail_memory(err, "the list of devices", 0);
     }
-    add_device(list, "cpu", &cpu, true);
-    for (int i = 0; i < MOST_CARDS; i++) {
+    bool found;
+    int result = add_device(list, &found, "cpu", &cpu, true, err);
+    found = true;
+    for (int i = 0; i < MOST_CARDS && found && !result; i++) {
         char name[32] = "cuda";
         if (i) {
             snprintf(name, sizeof name, "cuda:%d", i);
         }
-        if (!add_device(list, name, &cpu, !i)) {
-            break;
-        }
+        result = add_device(list, &found, name, &cpu, !i, err);
+    }
+    if (result) {
+        json_decref(list);
+        return result;
     }
     return bl_json_text(json, list, err);
 }

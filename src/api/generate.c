@@ -1,8 +1,6 @@
 #include "api/api.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* Side of the pictures that the model was trained on: what its maker wrote into the file, or the family's. */
 static int native_size(const ballast_model *m) {
@@ -51,6 +49,19 @@ static int open_pipeline(bl_pipeline *p, bl_expected **next, const ballast_model
     return result;
 }
 
+/* What generating, planning and calibrating begin with: the caller's options as ours, and the turn. */
+static int begin(bl_turn *turn, ballast_generate_options *own, ballast_model *model,
+                 const ballast_generate_options *given, const char *what, bl_error *err) {
+    int result = bl_take_generate_options(own, given, err);
+    if (!result) {
+        result = bl_turn_begin(turn, model->context, model, what, err);
+    }
+    if (!result) {
+        bl_place_fill(own, model->context);
+    }
+    return result;
+}
+
 static int generate(json_t **report, ballast_model *model, const ballast_generate_options *o, bl_error *err) {
     if (model->context->simulated) {
         return bl_fail(err, BL_E_UNSUPPORTED,
@@ -78,12 +89,8 @@ int ballast_generate(char **report, ballast_model *model, const ballast_generate
     }
     BL_NEED(model);
     BL_NEED(options);
-    int result = bl_take_generate_options(&o, options, err);
+    int result = begin(&turn, &o, model, options, __func__, err);
     if (!result) {
-        result = bl_turn_begin(&turn, model->context, model, __func__, err);
-    }
-    if (!result) {
-        bl_place_fill(&o, model->context);
         result = generate(report ? &object : NULL, model, &o, err);
         if (!result) {
             bl_habit_note(model, &o);
@@ -93,33 +100,29 @@ int ballast_generate(char **report, ballast_model *model, const ballast_generate
     return result || !report ? result : bl_json_text(report, object, err);
 }
 
-/* "2G:24G" or "2G:24G:45". */
-static int read_sweep(bl_plan_wish *wish, const char *text, uint64_t memory_bytes, bl_error *err) {
-    char low[32], high[32];
-    int points = 23, used = 0;
-    int parts = sscanf(text, "%31[^:]:%31[^:]%n:%5d%n", low, high, &used, &points, &used);
-    if (parts < 2 || text[used] || points < 2 || points > 1000) {
-        return bl_fail(err, BL_E_ARGUMENT,
-                       "sweep: \"%.60s\" is no range; write 2G:24G, or 2G:24G:45 for 45 budgets", text);
-    }
-    int result = bl_size_parse(&wish->sweep_low, low, memory_bytes, "sweep", err);
-    if (!result) {
-        result = bl_size_parse(&wish->sweep_high, high, memory_bytes, "sweep", err);
-    }
-    if (!result && wish->sweep_low >= wish->sweep_high) {
-        result = bl_fail(err, BL_E_ARGUMENT, "sweep: %s is not below %s", low, high);
-    }
-    wish->sweep_points = points;
-    return result;
-}
-
-static int read_wish(bl_plan_wish *wish, const ballast_plan_options *o, uint64_t memory_bytes,
+static int read_wish(bl_plan_wish *wish, const ballast_model *model, const ballast_plan_options *o,
                      bl_error *err) {
-    *wish = (bl_plan_wish){.compare = o->compare != 0, .svg_path = o->svg_path};
+    *wish = (bl_plan_wish){.compare = o->compare != 0,
+                           .svg_path = o->svg_path,
+                           .stop = &model->stop,
+                           .described = model->context->simulated};
     if (o->svg_path && !o->sweep) {
         return bl_fail(err, BL_E_ARGUMENT, "svg: there is nothing to plot without a sweep");
     }
-    return o->sweep ? read_sweep(wish, o->sweep, memory_bytes, err) : 0;
+    uint64_t memory = bl_memory_caps(model->context->memory)->memory_bytes;
+    return o->sweep ? bl_budget_range_parse(&wish->sweep, o->sweep, memory, err) : 0;
+}
+
+static int make_plan(json_t **json, char **text, const ballast_model *model,
+                     const ballast_generate_options *o, const ballast_plan_options *plan, bl_error *err) {
+    bl_plan_wish wish;
+    bl_pipeline p;
+    bl_expected *next = NULL;
+    int result = read_wish(&wish, model, plan, err);
+    result = result ? result : open_pipeline(&p, &next, model, o, err);
+    result = result ? result : bl_generate_plan(json, text, &p, o, &wish, err);
+    free(next);
+    return result;
 }
 
 int ballast_plan(char **json, char **text, ballast_model *model, const ballast_generate_options *options,
@@ -128,7 +131,6 @@ int ballast_plan(char **json, char **text, ballast_model *model, const ballast_g
     ballast_plan_options po;
     json_t *object = NULL;
     char *words = NULL;
-    bl_plan_wish wish;
     bl_turn turn;
     bl_error own = {0};
     err = err ? err : &own;
@@ -140,25 +142,10 @@ int ballast_plan(char **json, char **text, ballast_model *model, const ballast_g
     }
     BL_NEED(model);
     BL_NEED(options);
-    int result = bl_take_generate_options(&o, options, err);
+    int result = bl_take_plan_options(&po, plan, err);
+    result = result ? result : begin(&turn, &o, model, options, __func__, err);
     if (!result) {
-        result = bl_take_plan_options(&po, plan, err);
-    }
-    if (!result) {
-        result = read_wish(&wish, &po, bl_memory_caps(model->context->memory)->memory_bytes, err);
-    }
-    if (!result) {
-        result = bl_turn_begin(&turn, model->context, model, __func__, err);
-    }
-    if (!result) {
-        bl_pipeline p;
-        bl_expected *next;
-        wish.stop = &model->stop;
-        wish.described = model->context->simulated;
-        bl_place_fill(&o, model->context);
-        result = open_pipeline(&p, &next, model, &o, err);
-        result = result ? result : bl_generate_plan(&object, &words, &p, &o, &wish, err);
-        free(next);
+        result = make_plan(&object, &words, model, &o, &po, err);
         bl_turn_end(&turn);
     }
     if (!result && json) {
@@ -203,12 +190,8 @@ int ballast_calibrate(ballast_model *model, const ballast_generate_options *opti
     err = err ? err : &own;
     BL_NEED(model);
     BL_NEED(options);
-    int result = bl_take_generate_options(&o, options, err);
+    int result = begin(&turn, &o, model, options, __func__, err);
     if (!result) {
-        result = bl_turn_begin(&turn, model->context, model, __func__, err);
-    }
-    if (!result) {
-        bl_place_fill(&o, model->context);
         result = calibrate(model, &o, err);
         bl_turn_end(&turn);
     }

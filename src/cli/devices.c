@@ -6,26 +6,15 @@
 
 #include <jansson.h>
 
-static double gigabytes(const json_t *device, const char *name) {
-    return (double)json_integer_value(json_object_get(device, name)) * 1e-9;
-}
-
 static void print_device(const json_t *device) {
     const char *name = json_string_value(json_object_get(device, "device"));
     const char *error = json_string_value(json_object_get(device, "error"));
-    const json_t *dtypes = json_object_get(device, "dtypes");
-    size_t i;
-    json_t *dtype;
     if (error) {
         printf("%-7s not here: %s\n", name, error + (strncmp(error, "cuda: ", 6) ? 0 : 6));
         return;
     }
-    printf("%-7s %s\n        %.2f GB, %.2f free;", name, json_string_value(json_object_get(device, "name")),
-           gigabytes(device, "memory_bytes"), gigabytes(device, "free_bytes"));
-    json_array_foreach(dtypes, i, dtype) {
-        printf(" %s", json_string_value(dtype));
-    }
-    printf("; auto takes %s\n", json_string_value(json_object_get(device, "auto_dtype")));
+    printf("%-7s %s\n        %s\n", name, json_string_value(json_object_get(device, "name")),
+           json_string_value(json_object_get(device, "text")));
 }
 
 int command_devices(int argc, char **argv) {

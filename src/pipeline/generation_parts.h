@@ -1,4 +1,4 @@
-/* What a generation holds: generation.c makes it, telling.c reads it. */
+/* What a generation holds: generation.c and generation_problem.c make it, telling.c reads it. */
 #ifndef BALLAST_PIPELINE_GENERATION_PARTS_H
 #define BALLAST_PIPELINE_GENERATION_PARTS_H
 

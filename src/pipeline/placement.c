@@ -3,6 +3,7 @@
 #include "core/size_text.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 /* A decimal number without sign or exponent: strtod would follow the locale of the program that uses us. */
@@ -47,6 +48,25 @@ int bl_size_parse(uint64_t *out, const char *text, uint64_t memory_bytes, const 
     }
     return bl_fail(err, BL_E_ARGUMENT, "%s: \"%.40s\" is no size; write 6G, 800M, 512MiB or 80%%", what,
                    text);
+}
+
+int bl_budget_range_parse(bl_budget_range *out, const char *text, uint64_t memory_bytes, bl_error *err) {
+    char low[32], high[32];
+    bl_budget_range sweep = {.points = 23};
+    int used = 0, fields = sscanf(text, "%31[^:]:%31[^:]%n:%5d%n", low, high, &used, &sweep.points, &used);
+    if (fields < 2 || text[used] || sweep.points < 2 || sweep.points > 1000) {
+        return bl_fail(err, BL_E_ARGUMENT,
+                       "sweep: \"%.60s\" is no range; write 2G:24G, or 2G:24G:45 for 45 budgets", text);
+    }
+    int result = bl_size_parse(&sweep.low, low, memory_bytes, "sweep", err);
+    if (!result) {
+        result = bl_size_parse(&sweep.high, high, memory_bytes, "sweep", err);
+    }
+    if (!result && sweep.low >= sweep.high) {
+        result = bl_fail(err, BL_E_ARGUMENT, "sweep: %s is not below %s", low, high);
+    }
+    *out = sweep;
+    return result;
 }
 
 static int parse_tiled(bl_tiled *out, const char *text, bl_error *err) {

@@ -31,4 +31,13 @@ void bl_placement_tell(const bl_placement *p, uint64_t memory_bytes, const bl_lo
 /* "6G", "800M", "6.5GB", "80%" (of memory_bytes), or plain bytes. `what` names the option. */
 int bl_size_parse(uint64_t *out, const char *text, uint64_t memory_bytes, const char *what, bl_error *err);
 
+/* Budgets of a curve. */
+typedef struct bl_budget_range {
+    uint64_t low, high; /* bytes; low < high */
+    int points;         /* budgets from low to high, both among them; 0: no curve */
+} bl_budget_range;
+
+/* "2G:24G" or "2G:24G:45": sizes as bl_size_parse takes them, and how many budgets. */
+int bl_budget_range_parse(bl_budget_range *out, const char *text, uint64_t memory_bytes, bl_error *err);
+
 #endif

@@ -175,17 +175,17 @@ static int plot_title(char **out, const bl_generation *g, bl_error *err) {
 
 /* Plots the sweep, in every mode. */
 static int plot(const bl_generation *g, const bl_plan_wish *wish, bl_error *err) {
-    size_t count = (size_t)wish->sweep_points;
+    size_t count = (size_t)wish->sweep.points;
     char *title = NULL;
     bl_new_file file;
     bl_sweep_row *rows = calloc(BL_COMPARE_ROWS * count, sizeof *rows);
-    int result = rows ? bl_sweep_modes(rows, wish->sweep_points, g->problem, &g->settings, wish->sweep_low,
-                                       wish->sweep_high, wish->stop, err)
+    int result = rows ? bl_sweep_modes(rows, wish->sweep.points, g->problem, &g->settings, wish->sweep.low,
+                                       wish->sweep.high, wish->stop, err)
                       : bl_fail_memory(err, "the plot", BL_COMPARE_ROWS * count * sizeof *rows);
     result = result ? result : plot_title(&title, g, err);
     result = result ? result : bl_new_file_begin(&file, wish->svg_path, err);
     if (!result) {
-        bl_plot picture = {rows, wish->sweep_points, g->problem->budget_bytes, title};
+        bl_plot picture = {rows, wish->sweep.points, g->problem->budget_bytes, title};
         result = bl_new_file_end(&file, bl_plot_svg(file.f, &picture, err), true, err);
     }
     free(title);
@@ -209,14 +209,14 @@ static int add_compare(bl_generation *g, json_t *object, FILE *text, bl_error *e
 }
 
 static int add_sweep(bl_generation *g, json_t *object, FILE *text, const bl_plan_wish *wish, bl_error *err) {
-    bl_sweep_row *rows = calloc((size_t)wish->sweep_points, sizeof *rows);
+    bl_sweep_row *rows = calloc((size_t)wish->sweep.points, sizeof *rows);
     if (!rows) {
-        return bl_fail_memory(err, "the sweep", (unsigned long long)wish->sweep_points * sizeof *rows);
+        return bl_fail_memory(err, "the sweep", (unsigned long long)wish->sweep.points * sizeof *rows);
     }
-    int result = bl_sweep(rows, wish->sweep_points, g->problem, &g->settings, wish->sweep_low,
-                          wish->sweep_high, wish->stop, err);
+    int result = bl_sweep(rows, wish->sweep.points, g->problem, &g->settings, wish->sweep.low,
+                          wish->sweep.high, wish->stop, err);
     if (!result) {
-        result = add_rows(object, text, "sweep", rows, wish->sweep_points, err);
+        result = add_rows(object, text, "sweep", rows, wish->sweep.points, err);
     }
     if (!result && wish->svg_path) {
         result = plot(g, wish, err);
@@ -304,7 +304,7 @@ int bl_tell_plan(json_t **out, char **text, bl_generation *g, const bl_placement
     if (!result && wish->compare) {
         result = add_compare(g, object, f, err);
     }
-    if (!result && wish->sweep_points) {
+    if (!result && wish->sweep.points) {
         result = add_sweep(g, object, f, wish, err);
     }
     if (f && fclose(f) && !result) { /* what was printed went into memory */

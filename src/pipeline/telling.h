@@ -48,13 +48,12 @@ int bl_trace_close(bl_trace *t, int failed, bl_error *err);
 
 /* What to plan without running it. */
 typedef struct bl_plan_wish {
-    int count;        /* generations of the request */
-    bool described;   /* the device is not there to be measured */
-    bool compare;     /* a row a mode */
-    int sweep_points; /* 0: no curve; else budgets from low to high */
-    uint64_t sweep_low, sweep_high;
-    const char *svg_path; /* where to plot the curve, or NULL */
-    const bl_stop *stop;  /* looked at between the curve's budgets; may be NULL */
+    int count;             /* generations of the request */
+    bool described;        /* the device is not there to be measured */
+    bool compare;          /* a row a mode */
+    bl_budget_range sweep; /* no points: no curve */
+    const char *svg_path;  /* where to plot the curve, or NULL */
+    const bl_stop *stop;   /* looked at between the curve's budgets; may be NULL */
 } bl_plan_wish;
 
 /* Plans the declared phases without starting them: a new object as bl_plan_json makes it, with "compare" and

@@ -466,6 +466,7 @@ static void test_devices(void **state) {
     expect_success(&o);
     expect_contains(o.out, "cpu     ");
     expect_contains(o.out, "\ncuda    ");
+    expect_contains(o.out, "B free; f32"); /* "24.8 GB, 812 MB free; f32, bf16; auto takes bf16" */
     bool missing = strstr(o.out, "cuda    not here: ") != NULL;
     BALLAST(&o, "devices", "--json");
     expect_success(&o);

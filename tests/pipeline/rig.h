@@ -87,6 +87,13 @@ static inline void rig_open(rig_studio *s, const char *checkpoint, const char *d
     rig_open_on(s, device ? device : "cpu", checkpoint, dtype, cache_dir);
 }
 
+/* The tiny SD 1.x in f32, with nothing kept. */
+static inline void rig_open_small(rig_studio *s) {
+    char checkpoint[BL_TEST_PATH];
+    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
+    rig_open(s, checkpoint, "f32", "");
+}
+
 static inline void rig_close(rig_studio *s) {
     ballast_model_close(&s->model);
     ballast_context_close(&s->context);

@@ -140,9 +140,7 @@ static void reports(void **state) {
 
 static int open_studio(void **state) {
     (void)state;
-    char checkpoint[BL_TEST_PATH];
-    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
-    rig_open(&studio, checkpoint, "f32", "");
+    rig_open_small(&studio);
     return 0;
 }
 

@@ -112,9 +112,7 @@ static void keys_have_texts_of_their_own(void **state) {
 
 static int open_studio(void **state) {
     (void)state;
-    char checkpoint[BL_TEST_PATH];
-    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
-    rig_open(&studio, checkpoint, "f32", "");
+    rig_open_small(&studio);
     return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "device/cuda/internal.h"
 
 #include "core/checked.h"
+#include "core/size_text.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -58,7 +59,7 @@ int bl_cuda_host_open(bl_host **out, bl_device *d, uint64_t bytes, bool pinned, 
     int rc = bl_cuda_enter(c, err);
     if (!rc && pinned) { /* any no is an answer: limits of the user, of WSL, of the system */
         rc = c->libs->cu.cuMemHostAlloc(&memory, bytes ? bytes : 1, 0)
-                 ? bl_fail(err, BL_E_MEMORY, "cuda: %.2f GB cannot be pinned", (double)bytes * 1e-9)
+                 ? bl_fail(err, BL_E_MEMORY, "cuda: %s cannot be pinned", bl_size_of(bytes).text)
                  : 0;
     } else if (!rc) {
         memory = aligned_alloc((size_t)sysconf(_SC_PAGESIZE),

@@ -1,47 +1,6 @@
-/* Every op of the cpu device against a plain reference in double precision, over odd shapes, in F32 and BF16,
- * with weights stored as F32, F16 and BF16. Without an argument the program runs itself again for each lower
- * instruction set, because oneDNN takes its limit once in a process. */
-#include "device/cpu/rig.h"
-
-#include "core/parallel.h"
-#include "support/again.h"
-
-static bl_cpu_isa isa_max;
-static bl_device *device;
-
-static const struct {
-    bl_dtype graph, stored;
-} types[] = {{BL_F32, BL_F32}, {BL_F32, BL_BF16}, {BL_BF16, BL_F16}, {BL_BF16, BL_F32}};
-static int type_count = 4; /* 2 where there is no bf16 */
-
-static rig rig_of(int i) {
-    return (rig){.device = device, .graph = types[i].graph, .stored = types[i].stored};
-}
-
-static bl_weight_id weight(bl_graph *g, bl_weight_kind kind, const char *name, int64_t a, int64_t b,
-                           int64_t c, int64_t d) {
-    int64_t shape[4] = {a, b, c, d};
-    int rank = kind == BL_W_CONV ? 4 : kind == BL_W_VECTOR ? 1 : 2;
-    return bl_weight_new(g, kind, shape, rank, &name, 1);
-}
-
-static float *filled(const rig *r, uint64_t seed, int64_t n) {
-    float *x = malloc((size_t)n * sizeof *x);
-    for (int64_t i = 0; i < n; i++) {
-        x[i] = activation_value(r, seed, i);
-    }
-    return x;
-}
-
-static bl_graph *graph_of(const rig *r) {
-    bl_graph *g = bl_graph_new(BL_UNET, r->graph, NULL);
-    bl_graph_block(g, "all");
-    return g;
-}
-
-static bl_tensor_id input(bl_graph *g, const char *name, int n, int h, int w, int c) {
-    return bl_import(g, bl_input(g, name, BL_F32, BL_CHANNELS_LAST, n, h, w, c));
-}
+/* Ops of the cpu device against a plain reference in double precision, over odd shapes; attention has a file
+ * of its own. */
+#include "device/cpu/ops.h"
 
 static double gelu_of(double x) {
     return 0.5 * x * erfc(-x / sqrt(2.0));
@@ -296,116 +255,6 @@ static void norms(void **state) {
     }
 }
 
-/* ---- attention */
-
-static void check_attention(rig *r, int n, int rows, int keys, int heads, int dim, bool causal) {
-    int c = heads * dim, wide = causal ? 3 * c : c; /* causal: q, k, v in one tensor */
-    int64_t out = (int64_t)n * rows * c;
-    float *q = filled(r, 1, (int64_t)n * rows * wide), *kv = filled(r, 2, (int64_t)n * keys * 2 * c);
-    float *got = malloc((size_t)out * sizeof *got);
-    double *want = malloc((size_t)out * sizeof *want), *p = malloc((size_t)keys * sizeof *p);
-    for (int64_t i = 0; i < (int64_t)n * rows * wide; i++) {
-        q[i] *= 2.0f; /* so that softmax is not flat */
-    }
-    bl_graph *g = graph_of(r);
-    bl_tensor_id tq = input(g, "q", n, rows, 1, wide), tk = input(g, "kv", n, keys, 1, 2 * c);
-    bl_attention_options o = {
-        .heads = heads, .head_dim = dim, .v_offset = c, .causal = causal, .key_counts = BL_NONE};
-    if (causal) {
-        o.k_offset = c;
-        o.v_offset = 2 * c;
-        tk = tq;
-    }
-    bl_export(g, bl_attention(g, tq, tk, tk, o), "y", BL_CHANNELS_LAST);
-    run_graph(r, g, (const void *[]){q, kv}, (void *[]){got});
-    for (int64_t i = 0; i < (int64_t)n * rows * heads; i++) {
-        int64_t row = i / heads, head = i % heads, image = row / rows;
-        int seen = causal ? (int)(row % rows) + 1 : keys;
-        double most = -INFINITY, sum = 0;
-        const float *k0 = causal ? q + image * rows * wide + c : kv + image * keys * 2 * c;
-        int64_t step = causal ? wide : 2 * c;
-        for (int j = 0; j < seen; j++) {
-            p[j] = 0;
-            for (int d = 0; d < dim; d++) {
-                p[j] += (double)q[row * wide + head * dim + d] * (double)k0[j * step + head * dim + d];
-            }
-            p[j] /= sqrt(dim);
-            most = p[j] > most ? p[j] : most;
-        }
-        for (int j = 0; j < seen; j++) {
-            p[j] = exp(p[j] - most);
-            sum += p[j];
-        }
-        for (int d = 0; d < dim; d++) {
-            double s = 0;
-            for (int j = 0; j < seen; j++) {
-                s += p[j] * (double)k0[c + j * step + head * dim + d];
-            }
-            want[row * c + head * dim + d] = s / sum;
-        }
-    }
-    CHECK_CLOSE(r, got, want, out, "attention %dx%d, %d keys, %d heads of %d%s", n, rows, keys, heads, dim,
-                causal ? ", causal" : "");
-    free(q);
-    free(kv);
-    free(got);
-    free(want);
-    free(p);
-}
-
-static void attention(void **state) {
-    (void)state;
-    for (int t = 0; t < type_count; t += 2) {
-        rig r = rig_of(t);
-        check_attention(&r, 2, 77, 77, 4, 8, true);
-        check_attention(&r, 1, 300, 300, 2, 64, true);
-        check_attention(&r, 2, 70, 77, 3, 40, false);
-        check_attention(&r, 1, 1, 1, 1, 13, false);
-        check_attention(&r, 1, 500, 600, 2, 80, false);
-        check_attention(&r, 1, 64, 64, 2, 160, false);
-        check_attention(&r, 2, 60, 60, 1, 512, false);
-        check_attention(&r, 1, 33, 257, 1, 9, false);
-    }
-}
-
-/* Attention of `n` pictures to `keys` rows each; `counts` as the graph's input says it, or NULL. */
-static void attend_to(rig *r, float *y, int n, int keys, const float *q, const float *kv,
-                      const int32_t *counts) {
-    enum { rows = 40, heads = 3, dim = 20, c = heads * dim };
-    bl_graph *g = graph_of(r);
-    bl_tensor_id tq = input(g, "q", n, rows, 1, c), tk = input(g, "kv", n, keys, 1, 2 * c);
-    bl_attention_options o = {.heads = heads, .head_dim = dim, .v_offset = c, .key_counts = BL_NONE};
-    if (counts) {
-        o.key_counts = bl_input(g, "counts", BL_I32, BL_CHANNELS_LAST, n, 1, 1, 1);
-    }
-    bl_export(g, bl_attention(g, tq, tk, tk, o), "y", BL_CHANNELS_LAST);
-    run_graph(r, g, (const void *[]){q, kv, counts}, (void *[]){y});
-}
-
-/* Who sees fewer keys than there are gets the bits that it gets where there are no more, whatever lies behind
- * them. */
-static void counted_keys(void **state) {
-    (void)state;
-    enum { n = 4, keys = 231, row = 2 * 60, out = 40 * 60 };
-    static const int32_t counts[n] = {77, 231, 1, 154};
-    for (int t = 0; t < type_count; t++) {
-        rig r = rig_of(t);
-        float *q = filled(&r, 1, (int64_t)n * out), *kv = filled(&r, 2, (int64_t)n * keys * row);
-        float *all = malloc(n * out * sizeof *all), *own = malloc(out * sizeof *own);
-        assert_non_null(all);
-        assert_non_null(own);
-        attend_to(&r, all, n, keys, q, kv, counts);
-        for (int i = 0; i < n; i++) {
-            attend_to(&r, own, 1, counts[i], q + (size_t)(i * out), kv + (size_t)(i * keys * row), NULL);
-            assert_memory_equal(own, all + (size_t)(i * out), out * sizeof *own);
-        }
-        free(q);
-        free(kv);
-        free(all);
-        free(own);
-    }
-}
-
 /* ---- the rest */
 
 static void elementwise(void **state) {
@@ -495,31 +344,11 @@ static void text_ops(void **state) {
     }
 }
 
-static int open_device(void **state) {
-    (void)state;
-    bl_error err;
-    bl_cpu_options o = {.isa_max = isa_max};
-    if (bl_cpu_open(&device, &o, &err)) {
-        fail_msg("%s", err.message);
-    }
-    bl_device_caps caps = bl_device_caps_of(device);
-    type_count = caps.bf16 ? 4 : 2;
-    return 0;
-}
-
-static int close_device(void **state) {
-    (void)state;
-    bl_device_close(&device);
-    return 0;
-}
-
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions), cmocka_unit_test(linear_layers), cmocka_unit_test(norms),
-        cmocka_unit_test(attention),    cmocka_unit_test(counted_keys),  cmocka_unit_test(elementwise),
-        cmocka_unit_test(moves),        cmocka_unit_test(text_ops),
+        cmocka_unit_test(elementwise),  cmocka_unit_test(moves),         cmocka_unit_test(text_ops),
     };
-    int failures = argc > 1 ? 0 : bl_test_again("2") + bl_test_again("3") + bl_test_again("1");
-    isa_max = argc > 1 ? (bl_cpu_isa)atoi(argv[1]) : BL_ISA_BEST;
+    int failures = on_lower_isas(argc, argv);
     return failures + cmocka_run_group_tests(tests, open_device, close_device);
 }
