@@ -30,6 +30,8 @@ DROP = [
     ("vae.safetensors", ("sdxl",), r"[de]\.(tall|batch2)\..*|.*\.at\..*"),
     ("text.safetensors", ("sdxl",), r"te.\.hidden_states_of_prompt1"),
 ]
+# Adapters' whole pictures, a few of each family; what merged weights do is seen in the weights.
+ADAPTED_PICTURES = r"(kohya\.1|kohya_te0\.3_unet0\.8|combo_.*|dora\.1|lokr\.1)\..*"
 COMMON = ("samplers.safetensors", "diffusers_samplers.safetensors",
           "resize/resize.safetensors", "resize/source.png")
 LONG_SEQUENCES = r"\.1x4x128x128$|\.seed(1|42|123456789)\.1x4x64x64$"
@@ -128,6 +130,27 @@ def family_files(goldens, out, family, digests, pictures_off):
     save(os.path.join(target, "golden/tolerances.json"), kept_tolerances, line="},\"")
 
 
+def adapter_files(goldens, out, family):
+    """GOLDENS/adapters/FAMILY to FAMILY/adapters."""
+    source, target = os.path.join(goldens, "adapters", family), os.path.join(out, family, "adapters")
+    for folder in ("lora", "embedding"):
+        for name in sorted(os.listdir(os.path.join(source, folder))):
+            shutil.copyfile(os.path.join(source, folder, name), make_room(os.path.join(target, folder, name)))
+    kept = {}
+    for name, wanted in (("merged", r".*"), ("text", ADAPTED_PICTURES), ("txt2img", ADAPTED_PICTURES)):
+        name += ".safetensors"
+        tensors = read_tensors(os.path.join(source, "golden", name))
+        kept[name] = {k: v for k, v in tensors.items() if re.fullmatch(wanted, k)}
+        write_tensors(os.path.join(target, "golden", name), kept[name])
+    for name in ("cases", "merged"):
+        save(os.path.join(target, "golden", name + ".json"), load(os.path.join(source, "golden", name + ".json")),
+             line=",\"")
+    tolerances = load(os.path.join(source, "golden/tolerances.json"))
+    save(os.path.join(target, "golden/tolerances.json"),
+         {f: {k: {a: t[a] for a in KEPT_TOLERANCES if a in t} for k, t in ts.items() if k in kept[f]}
+          for f, ts in tolerances.items() if f in kept}, line="},\"")
+
+
 def main(goldens, out):
     digests = load(os.path.join(goldens, "sha256.json"))
     report = load(os.path.join(goldens, "report.json"))
@@ -140,6 +163,8 @@ def main(goldens, out):
                   {k: v for k, v in rng.items() if not re.search(LONG_SEQUENCES, k)})
     for family in FAMILIES:
         family_files(goldens, out, family, digests, report["families"][family]["png_pixels_that_differ_f32_vs_f64"])
+        if os.path.isdir(os.path.join(goldens, "adapters", family)):
+            adapter_files(goldens, out, family)
 
 
 if __name__ == "__main__":

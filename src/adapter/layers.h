@@ -1,0 +1,34 @@
+/* The layers of a model that an adapter may change, and all the names under which adapters know them. */
+#ifndef BALLAST_ADAPTER_LAYERS_H
+#define BALLAST_ADAPTER_LAYERS_H
+
+#include "checkpoint/architecture.h"
+#include "graph/graph.h"
+
+typedef struct bl_layers bl_layers;
+
+/* A layer with a weight [rows, inner, kh, kw], or a norm [rows]. */
+typedef struct bl_layer {
+    bl_module module;
+    char name[BL_NAME_BYTES]; /* diffusers' path: "mid_block.resnets.0.conv1" */
+    int64_t rows, inner;      /* outputs; inputs, 1 of a norm */
+    int64_t positions;        /* kh * kw; 1 of what is no convolution */
+    bool weight, bias;        /* which of the two it has */
+} bl_layer;
+
+/* All layers of UNet and text encoders. Caller owns *out. */
+int bl_layers_new(bl_layers **out, const bl_architecture *arch, bl_error *err);
+void bl_layers_free(bl_layers **layers);
+
+int bl_layers_count(const bl_layers *layers);
+/* Sorted by module and name. Borrowed. */
+const bl_layer *bl_layers_at(const bl_layers *layers, int index);
+
+/* The layer whose keys begin with this, in any of the namings that are known; -1: none. `prefix` is not
+ * terminated. */
+int bl_layers_find(const bl_layers *layers, const char *prefix, size_t length);
+
+/* The model's family, for messages. */
+const char *bl_layers_family(const bl_layers *layers);
+
+#endif

@@ -1,0 +1,3 @@
+#define PRODUCT bl_product_plain
+#define LANES 4
+#include "adapter/product.inc"
