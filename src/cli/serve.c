@@ -63,6 +63,7 @@ static int fill(struct server_options *o, const struct settings *s) {
                                  .listen = setting_text(s, S_LISTEN),
                                  .data = setting_text(s, S_DATA),
                                  .base_path = setting_text(s, S_BASE_PATH),
+                                 .page = setting_text(s, S_PAGE),
                                  .passwords = setting_text(s, S_AUTH),
                                  .keys = setting_text(s, S_API_KEYS),
                                  .insecure = setting_on(s, S_INSECURE),

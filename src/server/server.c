@@ -61,7 +61,8 @@ static struct api_options api_part(const struct server_options *o) {
                                 .most_pictures = o->most_pictures,
                                 .keepalive_seconds = o->keepalive_seconds,
                                 .data = o->data,
-                                .base_path = o->base_path};
+                                .base_path = o->base_path,
+                                .page = o->page};
 }
 
 static struct http_options http_part(struct server *s, const struct server_options *o) {

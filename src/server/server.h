@@ -13,7 +13,7 @@ struct server;
 
 struct server_options {
     const char *models, *listen, *data;
-    const char *base_path;
+    const char *base_path, *page;     /* page: as in api/api.h */
     const char *const *allow_origins; /* [allow_origin_count] */
     size_t allow_origin_count;
     const char *passwords, *keys; /* files, see auth/auth.h; NULL: none */

@@ -22,6 +22,7 @@ struct api_options {
     int keepalive_seconds; /* blanks before an answer that takes long; 0: none */
     const char *data;      /* folder, for what clients show of it */
     const char *base_path; /* before all paths, as a proxy has it; NULL: none */
+    const char *page;      /* folder that the page is read from; NULL: it lies in the program */
 };
 
 /* 0, or a status and *p. The service must outlive it; api_open becomes its listener. */

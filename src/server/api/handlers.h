@@ -51,6 +51,9 @@ void own_move(struct call *c);
 void own_history(struct call *c);
 void own_forget(struct call *c);
 
+/* own_lists.c */
+void own_lists(struct call *c);
+
 /* openai.c */
 void oa_models(struct call *c);
 void oa_generate(struct call *c);
@@ -74,6 +77,9 @@ void sys_openapi(struct call *c);
 /* system.c */
 void sys_health(struct call *c);
 void sys_ready(struct call *c);
-void sys_root(struct call *c);
+
+/* page.c */
+void page_root(struct call *c);
+void page_file(struct call *c);
 
 #endif

@@ -86,11 +86,13 @@ const struct route routes[] = {
     {"GET", OWN "settings", own_get_settings, BODY_NONE, NULL, NULL, "model and placement that hold now"},
     {"POST", OWN "settings", own_set_settings, BODY_JSON, own_setting_fields, NULL,
      "sets them from the next picture on"},
+    {"GET", OWN "lists", own_lists, BODY_NONE, NULL, NULL, "what a request may choose from"},
     {"GET", "/metrics", sys_metrics, BODY_NONE, NULL, "text/plain", "for Prometheus"},
     {"GET", "/openapi.json", sys_openapi, BODY_NONE, NULL, NULL, "this description"},
     {"GET", "/healthz", sys_health, BODY_NONE, NULL, NULL, "the process answers"},
     {"GET", "/readyz", sys_ready, BODY_NONE, NULL, NULL, "jobs are taken"},
-    {"GET", "/", sys_root, BODY_NONE, NULL, "text/html", "what this is"},
+    {"GET", "/", page_root, BODY_NONE, NULL, "text/html", "the page"},
+    {"GET", "/page/{file}", page_file, BODY_NONE, NULL, "text/plain", "a file of the page"},
 };
 const int route_count = sizeof routes / sizeof *routes;
 

@@ -14,8 +14,9 @@ struct model_entry {
     char *name;  /* the title without suffix, '_' for '/' */
     char *path;
     bool folder;
-    char family[32]; /* "" where it was not found out */
-    char sha256[65]; /* "" until it is known */
+    char family[32];  /* "" where it was not found out */
+    json_int_t bytes; /* of its weights as the device holds them; 0 likewise */
+    char sha256[65];  /* "" until it is known */
 };
 
 struct catalogue {

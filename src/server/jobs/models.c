@@ -56,7 +56,8 @@ static void add(struct model_entry **list, int *count, const char *path, const c
 }
 
 /* A VAE or adapter among checkpoints is told apart by trying: its headers do not make a model. */
-static bool opens(ballast_context *context, const char *path, char family[32], char *why, size_t size) {
+static bool opens(ballast_context *context, const char *path, struct model_entry *about, char *why,
+                  size_t size) {
     ballast_model *model = NULL;
     ballast_model_options o;
     ballast_error err = {0};
@@ -67,7 +68,12 @@ static bool opens(ballast_context *context, const char *path, char family[32], c
     if (!code && !ballast_model_inspect(&json, model, 0, 0, NULL)) {
         json_t *report = json_loads(json, 0, NULL);
         const char *name = json_string_value(json_object_get(report, "architecture"));
-        snprintf(family, 32, "%s", name ? name : "");
+        json_t *module;
+        const char *key;
+        snprintf(about->family, sizeof about->family, "%s", name ? name : "");
+        json_object_foreach(json_object_get(report, "modules"), key, module) {
+            about->bytes += json_integer_value(json_object_get(module, "packed_bytes"));
+        }
         json_decref(report);
     }
     ballast_string_free(&json);
@@ -84,9 +90,10 @@ struct search {
 };
 
 static void found(struct search *s, const char *path, const char *title, bool folder) {
-    char why[1024], line[1200], family[32] = "";
+    char why[1024], line[1200];
+    struct model_entry about = {0};
     bool vae = ends(title, ".vae" SUFFIX);
-    if (!vae && s->context && !opens(s->context, path, family, why, sizeof why)) {
+    if (!vae && s->context && !opens(s->context, path, &about, why, sizeof why)) {
         vae = strcasestr(title, "vae") != NULL;
         if (!vae) {
             snprintf(line, sizeof line, "not listed: %s", why);
@@ -100,7 +107,8 @@ static void found(struct search *s, const char *path, const char *title, bool fo
         int before = s->out->model_count;
         add(&s->out->models, &s->out->model_count, path, title, folder);
         if (s->out->model_count > before) {
-            memcpy(s->out->models[before].family, family, sizeof family);
+            memcpy(s->out->models[before].family, about.family, sizeof about.family);
+            s->out->models[before].bytes = about.bytes;
         }
     }
 }
@@ -185,10 +193,11 @@ static json_t *list_of(const struct model_entry *entries, int count) {
         const struct model_entry *e = &entries[i];
         char hash[11] = "";
         memcpy(hash, e->sha256, 10);
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:n, s:s, s:o, s:o}", "title", e->title,
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:n, s:s, s:I, s:o, s:o}", "title", e->title,
                                               "model_name", e->name, "filename", e->path, "config", "family",
-                                              e->family, "hash", *hash ? json_string(hash) : json_null(),
-                                              "sha256", *hash ? json_string(e->sha256) : json_null()));
+                                              e->family, "bytes", e->bytes, "hash",
+                                              *hash ? json_string(hash) : json_null(), "sha256",
+                                              *hash ? json_string(e->sha256) : json_null()));
     }
     return list;
 }

@@ -1,0 +1,178 @@
+// What every view stands on: elements, keyed lists, values that are watched, and how numbers are written.
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+function put(node, name, value) {
+  if (value === null || value === undefined || value === false) {
+    return;
+  }
+  if (name.startsWith('on')) {
+    node.addEventListener(name.slice(2), value);
+  } else if (name === 'style') {
+    for (const [key, one] of Object.entries(value)) {
+      node.style.setProperty(key, one); // an attribute would be refused by the page's policy
+    }
+  } else if (name === 'value' || name === 'checked' || name === 'selected') {
+    node[name] = value;
+  } else {
+    node.setAttribute(name, value === true ? '' : value);
+  }
+}
+
+function build(node, props, children) {
+  for (const [name, value] of Object.entries(props || {})) {
+    if (name !== 'value') {
+      put(node, name, value);
+    }
+  }
+  node.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
+  if (props && props.value !== undefined) {
+    put(node, 'value', props.value); // of a select: after its options
+  }
+  return node;
+}
+
+// An element: h('button', {onclick: f, class: 'quiet'}, 'text', child, [more]).
+export function h(tag, props, ...children) {
+  return build(document.createElement(tag), props, children);
+}
+
+export function svg(tag, props, ...children) {
+  return build(document.createElementNS(SVG, tag), props, children);
+}
+
+export function fill(node, ...children) {
+  node.replaceChildren(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+// Makes `parent` show `items` in order, one element for each key. Elements stay while their key does.
+export function keyed(parent, items, keyOf, make, update) {
+  const known = parent.known || (parent.known = new Map());
+  const seen = new Set();
+  let at = parent.firstChild;
+  for (const item of items) {
+    const key = keyOf(item);
+    let node = known.get(key);
+    seen.add(key);
+    if (!node) {
+      node = make(item);
+      known.set(key, node);
+    }
+    if (update) {
+      update(node, item);
+    }
+    if (node === at) {
+      at = at.nextSibling;
+    } else {
+      parent.insertBefore(node, at);
+    }
+  }
+  for (const [key, node] of known) {
+    if (!seen.has(key)) {
+      known.delete(key);
+      node.remove();
+    }
+  }
+}
+
+// A value and who watches it.
+export function signal(value) {
+  const watchers = new Set();
+  return {
+    get: () => value,
+    set(next) {
+      value = next;
+      for (const watcher of [...watchers]) {
+        watcher(value);
+      }
+    },
+    watch(watcher, now = true) {
+      watchers.add(watcher);
+      if (now) {
+        watcher(value);
+      }
+      return () => watchers.delete(watcher);
+    },
+  };
+}
+
+// Calls `f` when it has not been asked to for so long.
+export function later(f, milliseconds) {
+  let timer = 0;
+  return (...values) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => f(...values), milliseconds);
+  };
+}
+
+// What this browser remembers; a browser that remembers nothing is fine, too.
+export const memory = {
+  get(key, fallback) {
+    try {
+      return JSON.parse(localStorage.getItem('ballast.' + key)) ?? fallback;
+    } catch {
+      return fallback;
+    }
+  },
+  set(key, value) {
+    try {
+      localStorage.setItem('ballast.' + key, JSON.stringify(value));
+    } catch {
+      // full, or forbidden
+    }
+  },
+};
+
+// "0.42 s", "6.3 s", "41 s", "3 min 40 s", "2 h 5 min".
+export function seconds(value) {
+  if (!(value >= 0)) {
+    return '';
+  }
+  if (value < 60) {
+    return (value < 1 ? value.toFixed(2) : value < 10 ? value.toFixed(1) : Math.round(value)) + ' s';
+  }
+  const whole = Math.round(value);
+  return whole < 3600 ? `${Math.floor(whole / 60)} min ${whole % 60} s`
+    : `${Math.floor(whole / 3600)} h ${Math.round(whole % 3600 / 60)} min`;
+}
+
+// As the command writes them.
+export function bytes(value) {
+  const units = [['GB', 1e9], ['MB', 1e6], ['kB', 1e3]];
+  for (const [unit, size] of units) {
+    if (value >= size) {
+      const number = value / size;
+      return number.toFixed(number < 10 && unit === 'GB' ? 2 : number < 10 ? 1 : 0) + ' ' + unit;
+    }
+  }
+  return Math.round(value) + ' B';
+}
+
+export function when(time) {
+  const date = new Date(time * 1000);
+  const today = new Date().toDateString() === date.toDateString();
+  return today ? date.toLocaleTimeString([], {hour: '2-digit', minute: '2-digit'})
+    : date.toLocaleDateString([], {day: 'numeric', month: 'short', year: 'numeric'});
+}
+
+// A line at the bottom for a while; `action`: [label, what it does].
+export function toast(text, action, milliseconds = 6000) {
+  const close = () => {
+    clearTimeout(timer);
+    line.remove();
+  };
+  const line = h('div', {class: 'toast'}, h('span', null, text),
+    action && h('button', {class: 'quiet', onclick: () => {
+      close();
+      action[1]();
+    }}, action[0]));
+  const timer = setTimeout(close, milliseconds);
+  document.getElementById('toasts').append(line);
+  return close;
+}
+
+// An icon of one path, drawn in the colour of the text.
+export function icon(path) {
+  return svg('svg', {viewBox: '0 0 24 24', 'aria-hidden': 'true', class: 'icon'}, svg('path', {d: path}));
+}

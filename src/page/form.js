@@ -1,0 +1,345 @@
+// The form: what is to be drawn, what it will cost, and sending it off.
+import {h, fill, signal, later, memory, seconds, bytes, toast} from './dom.js';
+import {ask, lists, settings, link, Refused} from './server.js';
+
+const DEFAULTS = {prompt: '', negative: '', model: '', own: true, width: 512, height: 512, steps: 20, sampler: 'DPM++ 2M',
+  schedule: 'karras', cfg: 7, seed: '', lock: false, count: 1, hires: false, scale: 1.5, hiresSteps: 0,
+  upscaler: 'Latent', strength: 0.6};
+const SIZES = [['own', 'The model’s own size'], ['512x512', '512 × 512, square'], ['512x768', '512 × 768, portrait'],
+  ['768x512', '768 × 512, landscape'], ['768x768', '768 × 768'], ['1024x1024', '1024 × 1024, square'],
+  ['832x1216', '832 × 1216, portrait'], ['1216x832', '1216 × 832, landscape'], ['free', 'Another size']];
+// The names that the server uses for what stands here.
+const NAMES = {negative_prompt: 'negative', sampler_name: 'sampler', scheduler: 'schedule', cfg_scale: 'cfg', n_iter: 'count',
+  sd_model_checkpoint: 'model', hr_scale: 'scale', hr_second_pass_steps: 'hiresSteps', hr_upscaler: 'upscaler',
+  denoising_strength: 'strength', init_images: 'start'};
+
+export const values = signal({...DEFAULTS, ...memory.get('form', {})});
+export const start = signal(null); // the picture to start from: {data, name, width, height}
+export const price = signal(null); // the plan of what stands in the form; or {error}
+export const sent = signal(null); // {id, plan} of the job that was sent last
+
+// Changes some values; inputs follow.
+export function change(some) {
+  values.set({...values.get(), ...some});
+}
+
+export function setStart(picture) {
+  start.set(picture);
+}
+
+// A body of POST jobs.
+export function requestOf(v, picture) {
+  const body = {prompt: v.prompt, negative_prompt: v.negative, steps: v.steps, sampler_name: v.sampler,
+    scheduler: v.schedule, cfg_scale: v.cfg, seed: v.seed === '' ? -1 : v.seed, n_iter: v.count};
+  if (v.model) {
+    body.model = v.model;
+  }
+  if (!v.own) {
+    Object.assign(body, {width: v.width, height: v.height});
+  }
+  if (v.hires) {
+    Object.assign(body, {enable_hr: true, hr_scale: v.scale, hr_second_pass_steps: v.hiresSteps, hr_upscaler: v.upscaler});
+  }
+  if (picture) {
+    body.init_images = [picture];
+  }
+  if (v.hires || picture) {
+    body.denoising_strength = v.strength;
+  }
+  return body;
+}
+
+// ---- the price
+
+let asked = null;
+
+async function askPrice() {
+  if (asked) {
+    asked.abort();
+  }
+  asked = new AbortController();
+  const v = values.get();
+  try {
+    const plan = await ask('POST', 'plan', requestOf(v, start.get() && start.get().small), {stop: asked.signal});
+    price.set({...plan, count: v.count});
+  } catch (error) {
+    if (error.name !== 'AbortError') {
+      price.set({error});
+    }
+  }
+}
+const askPriceSoon = later(askPrice, 350);
+
+export const planSeconds = (plan) => plan.request_seconds ?? plan.first_seconds ?? plan.seconds;
+
+function priceText(plan) {
+  if (!plan) {
+    return '';
+  }
+  if (plan.error) {
+    return plan.error.status ? plan.error.message : '';
+  }
+  const moved = plan.moved_bytes > 0 ? `, ${bytes(plan.moved_bytes)} to load` : ', nothing to load';
+  const each = plan.count > 1 ? `${plan.count} pictures, ` : '';
+  return `${each}about ${seconds(planSeconds(plan))}, ${bytes(plan.peak_bytes)} of ${bytes(plan.budget_bytes)}${moved}`;
+}
+
+// ---- sending
+
+// Not crypto.randomUUID: that is there for pages with TLS alone.
+export const randomKey = () => [...crypto.getRandomValues(new Uint8Array(12))].map((x) => x.toString(16).padStart(2, '0')).join('');
+
+export async function send() {
+  const v = values.get();
+  const picture = start.get();
+  const body = requestOf(v, picture && picture.data);
+  try {
+    const {id, warnings} = await ask('POST', 'jobs', body, {key: randomKey()});
+    remember(v.prompt);
+    sent.set({id, plan: price.get() && !price.get().error ? price.get() : null, at: Date.now(), lock: v.lock && v.seed === ''});
+    if (!v.lock && v.seed !== '') {
+      change({seed: ''});
+    }
+    for (const warning of warnings) {
+      toast(warning);
+    }
+  } catch (error) {
+    mark(error);
+    toast(error.status ? error.message : 'The server does not answer; nothing was sent.', ['Try again', send], 12000);
+  }
+}
+
+// Prompts of this browser, newest first, for completion.
+export function remember(prompt) {
+  const old = memory.get('prompts', []).filter((one) => one !== prompt);
+  if (prompt.trim()) {
+    memory.set('prompts', [prompt, ...old].slice(0, 100));
+  }
+}
+
+// ---- inputs
+
+const inputs = {}; // by name: {set(value)}
+
+function mark(error) {
+  const name = error instanceof Refused ? NAMES[error.field] || error.field : '';
+  for (const node of document.querySelectorAll('#form [aria-invalid]')) {
+    node.removeAttribute('aria-invalid');
+  }
+  const node = name && document.querySelector(`#form [name="${CSS.escape(name)}"]`);
+  if (node) {
+    node.setAttribute('aria-invalid', 'true');
+    node.focus();
+  }
+}
+
+const field = (label, control, more) => h('label', {class: 'field'}, h('span', null, label), control, more);
+
+function text(name, label, props) {
+  const node = h('textarea', {name, dir: 'auto', spellcheck: 'false', autocapitalize: 'off', ...props,
+    oninput: () => change({[name]: node.value})});
+  inputs[name] = (value) => node.value !== value && (node.value = value);
+  return field(label, node);
+}
+
+// A number with a slider where a range is known that people use.
+function number(name, label, {least, most, step = 1, slider}) {
+  const take = (source) => () => {
+    const value = parseFloat(source.value);
+    if (Number.isFinite(value) && value >= least && value <= most) {
+      change({[name]: value});
+    }
+  };
+  const node = h('input', {type: 'number', name, min: least, max: most, step, inputmode: 'decimal', onchange: () => inputs[name](values.get()[name])});
+  node.addEventListener('input', take(node));
+  const range = slider && h('input', {type: 'range', min: slider[0], max: slider[1], step, tabindex: -1, 'aria-hidden': 'true'});
+  if (range) {
+    range.addEventListener('input', take(range));
+  }
+  inputs[name] = (value) => {
+    if (parseFloat(node.value) !== value && document.activeElement !== node || node.value === '') {
+      node.value = value;
+    }
+    if (range) {
+      range.value = value;
+    }
+  };
+  return h('label', {class: slider ? 'field ranged' : 'field'}, h('span', null, label), range, node);
+}
+
+function choice(name, label, options) {
+  const node = h('select', {name, onchange: () => change({[name]: node.value})}, options);
+  inputs[name] = (value) => {
+    if (value && ![...node.options].some((o) => o.value === value)) {
+      node.append(h('option', {value}, value)); // not known yet, or not any more
+    }
+    node.value = value;
+  };
+  return {node, field: field(label, node)};
+}
+
+function setOptions({node}, name, list) {
+  fill(node, list.map(([value, label]) => h('option', {value}, label)));
+  inputs[name](values.get()[name]);
+}
+
+function sizes() {
+  const preset = h('select', {name: 'size', onchange: () => {
+    const [width, height] = preset.value.split('x').map(Number);
+    change(preset.value === 'own' ? {own: true} : height ? {own: false, width, height} : {own: false});
+    free.hidden = preset.value !== 'free';
+  }}, SIZES.map(([value, label]) => h('option', {value}, label)));
+  const free = h('div', {class: 'pair', hidden: true}, number('width', 'Width', {least: 64, most: 8192, step: 8}),
+    h('button', {type: 'button', class: 'quiet', title: 'Swap width and height', 'aria-label': 'Swap width and height',
+      onclick: () => change({width: values.get().height, height: values.get().width})}, '⇄'),
+    number('height', 'Height', {least: 64, most: 8192, step: 8}));
+  values.watch((v) => {
+    const key = v.own ? 'own' : `${v.width}x${v.height}`;
+    const known = SIZES.some(([value]) => value === key);
+    if (!(preset.value === 'free' && !v.own)) {
+      preset.value = known ? key : 'free';
+    }
+    free.hidden = preset.value !== 'free';
+  });
+  return [field('Size', preset), free];
+}
+
+function seed() {
+  const node = h('input', {type: 'text', name: 'seed', inputmode: 'numeric', pattern: '[0-9]*', placeholder: 'random', autocomplete: 'off',
+    oninput: () => /^\d*$/.test(node.value) && change({seed: node.value})});
+  const lock = h('button', {type: 'button', class: 'quiet', 'aria-pressed': 'false', title: 'Keep the seed from one picture to the next',
+    onclick: () => change({lock: !values.get().lock})}, 'Lock');
+  inputs.seed = (value) => document.activeElement !== node && (node.value = value);
+  inputs.lock = (value) => lock.setAttribute('aria-pressed', String(value));
+  return h('div', {class: 'pair seed'}, field('Seed', node), lock,
+    h('button', {type: 'button', class: 'quiet', title: 'Draw a new seed for each picture', onclick: () => {
+      node.value = '';
+      change({seed: '', lock: false});
+    }}, 'Random'));
+}
+
+function startPicture() {
+  const file = h('input', {type: 'file', accept: 'image/png,image/jpeg,image/webp', name: 'start', class: 'away',
+    onchange: () => file.files[0] && takeFile(file.files[0])});
+  const shown = h('canvas', {width: 64, height: 64, hidden: true});
+  const label = h('span');
+  const clear = h('button', {type: 'button', class: 'quiet', hidden: true, onclick: () => setStart(null)}, 'Remove');
+  const strength = h('div', null, number('strength', 'How much is redone', {least: 0, most: 1, step: 0.01, slider: [0.05, 1]}));
+  const zone = h('label', {class: 'drop'}, shown, label, file);
+  start.watch((picture) => {
+    shown.hidden = clear.hidden = !picture;
+    label.textContent = picture ? picture.name : 'Drop, paste or choose a picture to start from';
+    if (picture) {
+      shown.getContext('2d').clearRect(0, 0, 64, 64);
+      const scale = 64 / Math.max(picture.bitmap.width, picture.bitmap.height);
+      const [w, hh] = [picture.bitmap.width * scale, picture.bitmap.height * scale];
+      shown.getContext('2d').drawImage(picture.bitmap, (64 - w) / 2, (64 - hh) / 2, w, hh);
+    }
+  });
+  const update = () => strength.hidden = !values.get().hires && !start.get();
+  values.watch(update);
+  start.watch(update);
+  return [h('div', {class: 'start'}, zone, clear), strength];
+}
+
+const toBase64 = (blob) => new Promise((done) => {
+  const reader = new FileReader();
+  reader.onload = () => done(String(reader.result).replace(/^[^,]*,/, ''));
+  reader.readAsDataURL(blob);
+});
+
+// A file of the user's, or a picture of the history, becomes the one to start from.
+export async function takeFile(file, name = file.name || 'from the clipboard') {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file);
+  } catch {
+    toast(`${name} is no picture that can be read: PNG, JPEG and WebP are.`);
+    return;
+  }
+  // What a plan needs of it is its shape.
+  const scale = Math.min(1, 64 / Math.max(bitmap.width, bitmap.height));
+  const little = h('canvas', {width: Math.max(1, Math.round(bitmap.width * scale)), height: Math.max(1, Math.round(bitmap.height * scale))});
+  little.getContext('2d').drawImage(bitmap, 0, 0, little.width, little.height);
+  const small = await new Promise((done) => little.toBlob(done, 'image/png'));
+  setStart({name, bitmap, width: bitmap.width, height: bitmap.height, data: await toBase64(file), small: await toBase64(small)});
+}
+
+function hires() {
+  const upscaler = choice('upscaler', 'Enlarged by', []);
+  const node = h('input', {type: 'checkbox', name: 'hires', onchange: () => change({hires: node.checked})});
+  const more = h('div', {class: 'group'}, number('scale', 'Times as large', {least: 1, most: 4, step: 0.05, slider: [1, 3]}),
+    number('hiresSteps', 'Steps (0: as above)', {least: 0, most: 500}), upscaler.field);
+  inputs.hires = (value) => {
+    node.checked = value;
+    more.hidden = !value;
+  };
+  lists.watch((l) => l && setOptions(upscaler, 'upscaler', l.upscalers.map((name) => [name, name])));
+  return [h('label', {class: 'switch'}, node, ' Second pass at a larger size'), more];
+}
+
+function models() {
+  const model = choice('model', 'Model', [h('option', {value: ''}, 'The current one')]);
+  const show = () => {
+    const [l, s] = [lists.get(), settings.get()];
+    if (l) {
+      const now = l.models.find((m) => s && m.title === s.model);
+      const label = (m) => [m.name || m.model_name, m.family, m.bytes && bytes(m.bytes)].filter(Boolean).join(' · ');
+      setOptions(model, 'model', [['', now ? label(now) + ' (current)' : 'The current one'],
+        ...l.models.filter((m) => m !== now).map((m) => [m.title, label(m)])]);
+    }
+  };
+  lists.watch(show);
+  settings.watch(show);
+  return model.field;
+}
+
+// The whole form. `prompting(textarea)` is told of the two prompts.
+export function makeForm(prompting) {
+  const sampler = choice('sampler', 'Sampler', []);
+  const schedule = choice('schedule', 'Schedule', []);
+  const cost = h('output', {class: 'cost', 'aria-live': 'off'});
+  const button = h('button', {class: 'main', title: 'Ctrl+Enter'}, 'Make the picture');
+  const prompt = text('prompt', 'Prompt', {id: 'prompt', rows: 4, placeholder: 'a lighthouse at dusk, oil on canvas'});
+  const negative = text('negative', 'Not in it', {rows: 2, placeholder: 'blurry, text'});
+  const rest = h('details', {class: 'rest', open: matchMedia('(min-width: 56rem)').matches},
+    h('summary', null, 'Settings of the picture'),
+    models(), sizes(),
+    number('steps', 'Steps', {least: 1, most: 500, slider: [1, 60]}),
+    h('div', {class: 'pair'}, sampler.field, schedule.field),
+    number('cfg', 'Guidance (CFG)', {least: 0, most: 30, step: 0.1, slider: [1, 15]}),
+    seed(),
+    number('count', 'How many', {least: 1, most: 64, slider: [1, 12]}),
+    startPicture(), hires());
+  const form = h('form', {id: 'form', onsubmit: (event) => {
+    event.preventDefault();
+    send();
+  }}, prompt, negative, h('div', {class: 'go'}, button, cost), rest);
+  lists.watch((l) => {
+    if (l) {
+      setOptions(sampler, 'sampler', l.samplers.map((name) => [name, name]));
+      setOptions(schedule, 'schedule', [['', 'The sampler’s own'], ...l.schedules.map((s) => [s.name, s.label])]);
+    }
+  });
+  const keep = later(() => memory.set('form', values.get()), 250);
+  values.watch((v) => {
+    for (const [name, set] of Object.entries(inputs)) {
+      set(v[name]);
+    }
+    keep();
+    askPriceSoon();
+  });
+  start.watch(askPriceSoon, false);
+  settings.watch(askPriceSoon, false);
+  price.watch((plan) => {
+    cost.textContent = priceText(plan);
+    cost.classList.toggle('bad', Boolean(plan && plan.error && plan.error.status));
+  });
+  link.watch((state) => button.classList.toggle('waits', state === 'lost'));
+  if (prompting) {
+    prompting(prompt.querySelector('textarea'));
+    prompting(negative.querySelector('textarea'));
+  }
+  return form;
+}
+

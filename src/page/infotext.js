@@ -1,0 +1,136 @@
+// What made a picture, as it stands in the picture (A1111's text) or in the server's jobs, into the form's values.
+
+const cleaned = (name) => name.toLowerCase().replace(/[\s_-]/g, '');
+
+// The values that a job was made from; `index`: of which of its pictures.
+export function fromJob(job, index) {
+  const r = job.request;
+  const image = job.images[index];
+  return {prompt: r.prompt || '', negative: r.negative_prompt || '', model: r.model || '', own: !r.width || !r.height,
+    ...(r.width && r.height ? {width: r.width, height: r.height} : {}), steps: r.steps, sampler: r.sampler || '',
+    schedule: r.schedule || '', cfg: r.cfg, seed: image ? String(image.seed) : String(r.seed), lock: true, count: 1,
+    hires: r.hires_scale > 0, ...(r.hires_scale > 0 ? {scale: r.hires_scale, hiresSteps: r.hires_steps || 0,
+      upscaler: r.hires_upscaler || 'Latent', strength: r.hires_strength} : {strength: r.strength})};
+}
+
+// The pairs of the last line: "Steps: 20, Sampler: Euler, Hires prompt: \"a, b\"".
+function pairsOf(line) {
+  const pairs = {};
+  for (const [, key, quoted, plain] of line.matchAll(/\s*([\w ./-]+?):\s*(?:"((?:\\.|[^"\\])*)"|([^,]*))(?:,|$)/g)) {
+    pairs[key.trim()] = quoted === undefined ? plain.trim() : quoted.replace(/\\(.)/g, '$1');
+  }
+  return pairs;
+}
+
+// A sampler's name may end in a schedule's.
+function samplerOf(pairs, lists, out, missed) {
+  const given = pairs.Sampler || '';
+  const schedule = pairs['Schedule type'] || '';
+  const find = (name) => lists.samplers.find((s) => cleaned(s) === cleaned(name));
+  const findSchedule = (name) => lists.schedules.find((s) => [s.name, s.label].some((n) => cleaned(n) === cleaned(name)));
+  const tail = lists.schedules.find((s) => cleaned(given).endsWith(cleaned(s.name)));
+  const sampler = find(given) || tail && find(cleaned(given).slice(0, -cleaned(tail.name).length));
+  if (sampler) {
+    out.sampler = sampler;
+  } else if (given) {
+    missed.push(`sampler ${given}`);
+  }
+  const found = schedule && cleaned(schedule) !== 'automatic' ? findSchedule(schedule) : find(given) ? null : tail;
+  if (found) {
+    out.schedule = found.name;
+  } else {
+    out.schedule = '';
+    if (schedule && cleaned(schedule) !== 'automatic') {
+      missed.push(`schedule ${schedule}`);
+    }
+  }
+}
+
+const TAKEN = ['Steps', 'Sampler', 'Schedule type', 'CFG scale', 'Seed', 'Size', 'Model', 'Model hash', 'Denoising strength',
+  'Hires upscale', 'Hires steps', 'Hires upscaler', 'Version'];
+
+// {values, missed} of such a text; `missed`: what the form has no place for.
+export function fromText(text, lists) {
+  const lines = text.trim().split('\n');
+  const last = /^\s*[\w ]+:\s*[^,]+,/.test(lines[lines.length - 1]) && /Steps:/.test(lines[lines.length - 1]) ? lines.pop() : '';
+  const at = lines.findIndex((line) => line.startsWith('Negative prompt:'));
+  const out = {prompt: (at < 0 ? lines : lines.slice(0, at)).join('\n').trim(),
+    negative: at < 0 ? '' : lines.slice(at).join('\n').replace('Negative prompt:', '').trim()};
+  const pairs = pairsOf(last);
+  const missed = [];
+  const number = (key, name, least, most) => {
+    const value = parseFloat(pairs[key]);
+    if (value >= least && value <= most) {
+      out[name] = value;
+    } else if (pairs[key] !== undefined) {
+      missed.push(`${key} ${pairs[key]}`);
+    }
+  };
+  number('Steps', 'steps', 1, lists.limits.steps);
+  number('CFG scale', 'cfg', 0, 1000);
+  number('Denoising strength', 'strength', 0, 1);
+  if (pairs.Seed && /^\d+$/.test(pairs.Seed)) {
+    Object.assign(out, {seed: pairs.Seed, lock: true});
+  }
+  const size = /^(\d+)x(\d+)$/.exec(pairs.Size || '');
+  if (size) {
+    Object.assign(out, {own: false, width: +size[1], height: +size[2]});
+  }
+  if (pairs.Sampler || pairs['Schedule type']) {
+    samplerOf(pairs, lists, out, missed);
+  }
+  out.hires = Boolean(pairs['Hires upscale']);
+  if (out.hires) {
+    number('Hires upscale', 'scale', 1, 4);
+    number('Hires steps', 'hiresSteps', 0, lists.limits.steps);
+    if (lists.upscalers.includes(pairs['Hires upscaler'])) {
+      out.upscaler = pairs['Hires upscaler'];
+    } else if (pairs['Hires upscaler']) {
+      missed.push(`upscaler ${pairs['Hires upscaler']}`);
+    }
+  }
+  if (pairs.Model) {
+    const model = lists.models.find((m) => [m.title, m.model_name].some((n) => n.replace(/\.safetensors$/, '') === pairs.Model) ||
+      m.hash && m.hash === pairs['Model hash']);
+    if (model) {
+      out.model = model.title;
+    } else {
+      missed.push(`model ${pairs.Model}`);
+    }
+  }
+  missed.push(...Object.keys(pairs).filter((key) => !TAKEN.includes(key)).map((key) => `${key} ${pairs[key]}`));
+  return {values: out, missed};
+}
+
+// The text `parameters` of a PNG; '': it has none.
+export async function textOf(file) {
+  const data = new DataView(await file.arrayBuffer());
+  const latin = (from, to) => new TextDecoder('latin1').decode(data.buffer.slice(from, to));
+  if (data.byteLength < 20 || data.getUint32(0) !== 0x89504e47) {
+    return '';
+  }
+  for (let at = 8; at + 12 <= data.byteLength;) {
+    const size = data.getUint32(at);
+    const kind = latin(at + 4, at + 8);
+    const [begin, end] = [at + 8, at + 8 + size];
+    if (end > data.byteLength || kind === 'IEND') {
+      break;
+    }
+    const word = latin(begin, Math.min(begin + 11, end));
+    if (kind === 'tEXt' && word === 'parameters\0') {
+      return latin(begin + 11, end);
+    }
+    if (kind === 'iTXt' && word === 'parameters\0') {
+      const packed = data.getUint8(begin + 11);
+      let from = begin + 13;
+      for (let zeros = 0; zeros < 2 && from < end; from++) {
+        zeros += data.getUint8(from) === 0;
+      }
+      const bytes = data.buffer.slice(from, end);
+      const stream = packed ? new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate')) : new Blob([bytes]).stream();
+      return new Response(stream).text();
+    }
+    at = end + 4;
+  }
+  return '';
+}

@@ -1,0 +1,173 @@
+// What is told under a picture: where its time went, and what would change it.
+import {h, fill, seconds, bytes, toast, memory} from './dom.js';
+import {ask, settings} from './server.js';
+
+// In the order in which a picture is made; the rest comes behind.
+const ORDER = ['prompt', 'encode', 'load', 'onload', 'pipeline', 'wait', 'upscale', 'decode', 'preview', 'save', 'hash', 'other'];
+const HIDDEN = ['load', 'onload']; // copies: they may run beside what computes
+const COPIES = {load: ['load'], onload: ['onload', 'stream']};
+
+// The batch that a picture came from.
+export function batchOf(job, index) {
+  const batches = job.report && job.report.batches || [];
+  const each = job.request && job.request.batch || 1;
+  return batches[Math.min(Math.floor(index / each), batches.length - 1)] || null;
+}
+
+function copies(plan, stage) {
+  const modules = new Map();
+  for (const d of plan && plan.decisions || []) {
+    if (COPIES[stage].includes(d.op)) {
+      const known = modules.get(d.module) || {bytes: 0, phases: new Set()};
+      known.bytes += d.bytes;
+      known.phases.add(d.phase);
+      modules.set(d.module, known);
+    }
+  }
+  const times = (n) => n === 1 ? '' : n === 2 ? ', came in twice' : `, came in ${n} times`;
+  return [...modules].map(([name, m]) => `${name}, ${bytes(m.bytes)}${times(m.phases.size)}`).join('; ');
+}
+
+function phases(plan, stage) {
+  return (plan && plan.phases || []).filter((p) => p.stage === stage);
+}
+
+// A sentence with this picture's numbers.
+export function sentence(name, time, job, batch) {
+  const plan = batch.plan;
+  const own = phases(plan, name);
+  const passes = own.reduce((n, p) => n + p.passes, 0);
+  const modules = [...new Set(own.map((p) => p.module))].join(' and ');
+  const told = {
+    prompt: () => `reading the prompt${modules ? `: ${modules}` : ''}.`,
+    pipeline: () => `denoising: ${passes || job.report.steps} passes of ${modules || 'the denoiser'}, ${seconds(time / (passes || job.report.steps || 1))} each.`,
+    decode: () => `from latents to ${job.report.width} × ${job.report.height} pixels, by ${modules || 'the VAE'}.`,
+    encode: () => `the picture to start from, into latents, by ${modules || 'the VAE'}.`,
+    onload: () => `weights to the device${copies(plan, 'onload') ? `: ${copies(plan, 'onload')}` : ''}.`,
+    load: () => `weights from the file into memory${copies(plan, 'load') ? `: ${copies(plan, 'load')}` : ''}.`,
+    wait: () => 'computing stood still for a copy of weights.',
+    upscale: () => 'enlarging between the two passes.',
+    preview: () => 'previews on the way.',
+    save: () => 'writing and keeping the file.',
+    hash: () => 'the checkpoint’s hash, once.',
+    other: () => 'what has no name of its own: planning, opening files, packing weights.',
+  }[name];
+  return `${name} ${seconds(time)}: ${told ? told() : 'a part of the work.'}`;
+}
+
+// Pieces of the bar: [name, seconds, begin, lane]. Copies that ran beside other work lie in the second lane.
+export function pieces(line) {
+  const rank = (s) => ORDER.includes(s.name) ? ORDER.indexOf(s.name) : ORDER.length;
+  const stages = line.stages.filter((s) => s.seconds > 0).sort((a, b) => rank(a) - rank(b));
+  let beside = Math.max(0, stages.reduce((sum, s) => sum + s.seconds, 0) - line.wall_seconds);
+  const out = [];
+  const hidden = [];
+  let at = 0;
+  let under = 0;
+  for (const s of stages) {
+    let shown = s.seconds;
+    if (HIDDEN.includes(s.name) && beside > 0) {
+      const part = Math.min(beside, s.seconds);
+      beside -= part;
+      shown -= part;
+      hidden.push([s.name, part]);
+    }
+    if (s.name === 'pipeline') {
+      under = at;
+    }
+    if (shown > 0) {
+      out.push({name: s.name, seconds: shown, whole: s.seconds, begin: at, lane: 0});
+      at += shown;
+    }
+  }
+  for (const [name, part] of hidden) {
+    out.push({name, seconds: part, whole: stages.find((s) => s.name === name).seconds, begin: under, lane: 1});
+    under += part;
+  }
+  return {parts: out, length: Math.max(at, under, line.wall_seconds)};
+}
+
+// The bar, and under it the sentence of the piece that is looked at.
+export function bar(job, batch) {
+  const {parts, length} = pieces(batch.line);
+  const said = h('p', {class: 'said', role: 'status'});
+  const lanes = parts.some((p) => p.lane) ? 2 : 1;
+  const say = (p) => said.textContent = sentence(p.name, p.whole, job, batch) +
+    (p.lane ? ' This part ran beside the computing and cost nothing.' : '');
+  const box = h('div', {class: 'bar', 'data-lanes': lanes, role: 'group', 'aria-label': 'Where the time went'});
+  parts.forEach((p) => {
+    const share = p.seconds / length;
+    const piece = h('button', {type: 'button', class: 'piece', 'data-stage': p.name, 'data-lane': p.lane,
+      'aria-label': sentence(p.name, p.whole, job, batch), onfocus: () => say(p), onclick: () => say(p), onpointerenter: () => say(p),
+      style: {left: 100 * p.begin / length + '%', width: 100 * share + '%'}}, share > 0.09 ? h('span', null, p.name) : null);
+    box.append(piece);
+  });
+  return h('div', {class: 'barred'}, box, said);
+}
+
+// ---- the hint
+
+const SETTING = {'--budget': 'budget', '--offload': 'offload', '--reserve': 'reserve', '--fit-check': 'fit_check'};
+
+// What was applied, and what it promised: the next picture's line says what it brought.
+const applied = () => memory.get('applied', null);
+
+function value(hint, name) {
+  return name === 'fit_check' ? hint.value === 'on' : hint.value;
+}
+
+export async function apply(hint, job, batch) {
+  const name = SETTING[hint.flag];
+  const before = settings.get()[name];
+  settings.set(await ask('POST', 'settings', {[name]: value(hint, name)}));
+  memory.set('applied', {name, before: before ?? '', hint, job: job.id, wall: batch.line.wall_seconds});
+  toast(`${hint.flag} ${hint.value} holds from the next picture on.`, ['Undo', undo]);
+}
+
+export async function undo() {
+  const a = applied();
+  if (a) {
+    settings.set(await ask('POST', 'settings', {[a.name]: a.before}));
+    memory.set('applied', null);
+    toast('As it was before.');
+  }
+}
+
+function brought(job, batch) {
+  const a = applied();
+  if (!a || a.job === job.id || !(job.created > (a.since || 0))) {
+    return null;
+  }
+  const saved = a.wall - batch.line.wall_seconds;
+  const text = saved > 0 ? `${a.hint.flag} ${a.hint.value} saved ${seconds(saved)}; ${seconds(a.hint.saves_seconds)} were promised.`
+    : `${a.hint.flag} ${a.hint.value} saved nothing this time; ${seconds(a.hint.saves_seconds)} were promised.`;
+  return h('p', {class: 'brought'}, text, ' ', h('button', {class: 'quiet', onclick: undo}, 'Undo'));
+}
+
+function hintOf(job, batch) {
+  const hint = job.ballast && job.ballast.hint;
+  if (!hint) {
+    return null;
+  }
+  const can = SETTING[hint.flag];
+  const a = applied();
+  const mine = a && a.job === job.id;
+  return h('p', {class: 'hint'}, h('span', null, hint.text),
+    can ? mine ? h('button', {class: 'quiet', onclick: undo}, 'Undo')
+      : h('button', {class: 'quiet', onclick: (event) => {
+        event.target.disabled = true;
+        apply(hint, job, batch).then(() => fill(event.target, 'Applied'), (error) => toast(error.message));
+      }}, 'Apply from the next picture on')
+      : h('span', {class: 'note'}, `Start the server with ${hint.flag} ${hint.value} for that.`));
+}
+
+// All of it, of one picture.
+export function telling(job, index) {
+  const batch = batchOf(job, index);
+  if (!batch) {
+    return h('div', {class: 'telling'}, job.ballast && job.ballast.line ? h('p', {class: 'line'}, job.ballast.line) : null);
+  }
+  return h('div', {class: 'telling'}, h('p', {class: 'line'}, batch.line.text), bar(job, batch), brought(job, batch), hintOf(job, batch),
+    (job.warnings || []).map((w) => h('p', {class: 'warning'}, w)));
+}
+
