@@ -240,7 +240,7 @@ typedef struct ballast_generate_options {
     double variation_strength; /* 0..1 */
 
     /* image to image: pixels in, or NULL */
-    const uint8_t *init_rgb; /* [init_height, init_width, 3]; resized to width x height */
+    const uint8_t *init_rgb; /* [init_height, init_width, 3]; made width x height as `fit` says */
     int init_width, init_height;
     double strength; /* 0.75; how much of the schedule is run on it, 0..1 */
 
@@ -295,6 +295,9 @@ typedef struct ballast_generate_options {
 
     const char *host_budget; /* placement, too; NULL: as ballast_context_place said */
     size_t latents_channels; /* 0: `latents` has as many as the model's have; else how many it has */
+    const char *fit; /* how a start picture of another shape becomes width x height: "crop", what sticks
+                        out is cut off on both sides alike; "stretch"; "pad", all of it is there and its
+                        edges are repeated */
 } ballast_generate_options;
 
 BALLAST_API void ballast_generate_options_init(ballast_generate_options *options, size_t struct_size);
@@ -372,17 +375,25 @@ BALLAST_API int ballast_image_write_png(const ballast_png_options *options, cons
 BALLAST_API int ballast_image_read_png(uint8_t **rgb, int *width, int *height, const char *path,
                                        ballast_error *err);
 
-/* The same from a picture that is in memory: PNG, JPEG or WebP. *parameters (may be NULL)
- * becomes the text that our PNG files, and A1111's, carry, or NULL where there is none; freed with
- * ballast_string_free. More than `most_pixels` (0: only the reader's own limit) are refused before they are
- * decoded. */
+/* The same from a picture that is in memory: PNG, JPEG or WebP. *parameters (may be NULL) becomes the text
+ * that our files, and A1111's, carry (PNG's chunk "parameters", EXIF's UserComment of others), or NULL where
+ * there is none; freed with ballast_string_free. *transparent (may be NULL) becomes 1 where the picture was
+ * in places, and was laid over white. More than `most_pixels` (0: only the reader's own limit) are refused
+ * before they are decoded. */
 BALLAST_API int ballast_image_decode(uint8_t **rgb, int *width, int *height, char **parameters,
-                                     const void *data, size_t bytes, size_t most_pixels, ballast_error *err);
+                                     int *transparent, const void *data, size_t bytes, size_t most_pixels,
+                                     ballast_error *err);
 
-/* Encodes as "png", "jpeg" or "webp"; `quality`, 0 to 100, counts for the last two, which carry no
- * parameters. *file: [*bytes], freed with ballast_bytes_free. */
+/* Encodes as "png", "jpeg" or "webp"; `quality`, 0 to 100, counts for the last two. They carry the parameters
+ * in EXIF's UserComment, as A1111 writes them; more than 32,000 characters do not fit, and are refused.
+ * *file:
+ * [*bytes], freed with ballast_bytes_free. */
 BALLAST_API int ballast_image_encode(uint8_t **file, size_t *bytes, const char *form, int quality,
                                      const ballast_png_options *options, ballast_error *err);
+
+/* The same into a file, as ballast_image_write_png writes a PNG. */
+BALLAST_API int ballast_image_write(const ballast_png_options *options, const char *form, int quality,
+                                    const char *path, int overwrite, ballast_error *err);
 
 /* Resizes in [in_height, in_width, 3] with an upscaler of ballast_upscaler_name that works on pixels. *rgb:
  * [height, width, 3], freed with ballast_bytes_free. */

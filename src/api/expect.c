@@ -90,7 +90,7 @@ static void keep_last(ballast_model *m, const ballast_generate_options *o) {
     m->last->next_count = 0;
     m->last->offload = m->last->budget = m->last->reserve = NULL; /* those of the present request hold */
     m->last->host_budget = NULL;
-    m->last->never = m->last->always = m->last->trace_path = NULL;
+    m->last->never = m->last->always = m->last->trace_path = m->last->fit = NULL;
     const char **const texts[] = KEPT_TEXTS(m->last);
     bool fine = true;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {

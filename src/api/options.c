@@ -13,7 +13,7 @@
                    #type " ends with " #field)
 ENDS_WITH(ballast_context_options, log_payload);
 ENDS_WITH(ballast_model_options, text_encoder_count);
-ENDS_WITH(ballast_generate_options, latents_channels);
+ENDS_WITH(ballast_generate_options, fit);
 ENDS_WITH(ballast_placement_options, host_budget);
 ENDS_WITH(ballast_plan_options, svg_path);
 ENDS_WITH(ballast_png_options, parameters);
@@ -44,7 +44,8 @@ static const ballast_generate_options generate_defaults = {.struct_size = sizeof
                                                            .high = -1,
                                                            .fit_check = -1,
                                                            .tiled_decode = "off",
-                                                           .hints = 1};
+                                                           .hints = 1,
+                                                           .fit = "crop"};
 
 static const ballast_placement_options placement_defaults = {
     .struct_size = sizeof placement_defaults, .offload = "auto", .low = -1, .high = -1, .fit_check = 1};

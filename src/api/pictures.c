@@ -1,6 +1,7 @@
 #include "api/api.h"
 
 #include "image/decode.h"
+#include "image/file.h"
 #include "image/resize.h"
 #include "pipeline/request.h"
 #include "sample/names.h"
@@ -8,9 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-int ballast_image_decode(uint8_t **rgb, int *width, int *height, char **parameters, const void *data,
-                         size_t bytes, size_t most_pixels, ballast_error *err) {
+int ballast_image_decode(uint8_t **rgb, int *width, int *height, char **parameters, int *transparent,
+                         const void *data, size_t bytes, size_t most_pixels, ballast_error *err) {
     bl_picture picture = {0};
+    if (transparent) {
+        *transparent = 0;
+    }
     if (parameters) {
         *parameters = NULL;
     }
@@ -30,6 +34,9 @@ int ballast_image_decode(uint8_t **rgb, int *width, int *height, char **paramete
         if (parameters) {
             *parameters = picture.parameters;
             picture.parameters = NULL;
+        }
+        if (transparent) {
+            *transparent = picture.transparent;
         }
         bl_picture_clear(&picture);
     }
@@ -58,13 +65,29 @@ int ballast_image_encode(uint8_t **file, size_t *bytes, const char *form, int qu
     if (result) {
         return result;
     }
+    const char *parameters = o.parameters && *o.parameters ? o.parameters : NULL;
     if (!strcmp(form, "jpeg")) {
-        return bl_jpeg_encode(file, bytes, o.rgb, o.height, o.width, quality, err);
+        return bl_jpeg_encode(file, bytes, o.rgb, o.height, o.width, quality, parameters, err);
     }
     if (!strcmp(form, "webp")) {
-        return bl_webp_encode(file, bytes, o.rgb, o.height, o.width, quality, err);
+        return bl_webp_encode(file, bytes, o.rgb, o.height, o.width, quality, parameters, err);
     }
     return bl_fail(err, BL_E_ARGUMENT, "form: \"%.40s\" is none of png, jpeg, webp", form);
+}
+
+int ballast_image_write(const ballast_png_options *options, const char *form, int quality, const char *path,
+                        int overwrite, ballast_error *err) {
+    uint8_t *file = NULL;
+    size_t bytes;
+    BL_NEED(options);
+    BL_NEED(form);
+    BL_NEED(path);
+    int result = ballast_image_encode(&file, &bytes, form, quality, options, err);
+    if (!result) {
+        result = bl_file_write(path, file, bytes, overwrite != 0, err);
+    }
+    free(file);
+    return result;
 }
 
 int ballast_image_resize(uint8_t **rgb, int width, int height, const uint8_t *in, int in_width, int in_height,

@@ -65,8 +65,8 @@ enum show_protocol { SHOW_NOTHING, SHOW_KITTY, SHOW_ITERM, SHOW_SIXEL };
 /* Finds out, for which it may have to wait for the terminal's answer: once, before the work. Says so where it
  * shows none, unless `quiet`. */
 enum show_protocol find_show_protocol(bool quiet);
-/* Shows a picture, which is also the PNG file `path`. */
-void show_picture(enum show_protocol protocol, const ballast_image *image, const char *path, bool quiet);
+/* Shows a picture. */
+void show_picture(enum show_protocol protocol, const ballast_image *image, bool quiet);
 
 /* ---- sixel.c */
 
@@ -130,7 +130,9 @@ int check_stdout(const struct settings *s, enum setting_id id, int pictures);
 int check_output(const struct settings *s, enum setting_id id, const char *path);
 /* Makes the folders that the file lies in, as far as they are not there. 0, or a line and the exit code. */
 int make_folders(const struct settings *s, enum setting_id id, const char *path);
-/* Refuses the suffix of a picture format that is not PNG. 0 or EXIT_USAGE. */
+/* The form that a file gets by its suffix: "png", "jpeg" or "webp". */
+const char *form_of(const char *path);
+/* Refuses the suffix of another picture format. 0 or EXIT_USAGE. */
 int check_suffix(const struct settings *s, enum setting_id id, const char *path);
 
 /* A JSON string of text that need not be UTF-8, as names of files: where it is not, '?' stands for each byte

@@ -80,7 +80,7 @@ static int write_picture(struct job *job, const ballast_image *image) {
         return result;
     }
     ballast_png_options o = png_of(image);
-    if (ballast_image_write_png(&o, path, job->overwrite, &err)) {
+    if (ballast_image_write(&o, form_of(path), setting_int(job->s, S_QUALITY), path, job->overwrite, &err)) {
         return report_error(job->s, &err);
     }
     int lost =
@@ -94,7 +94,7 @@ static int write_picture(struct job *job, const ballast_image *image) {
     if (lost) {
         return out_of_memory();
     }
-    show_picture(job->show, image, path, setting_on(job->s, S_QUIET));
+    show_picture(job->show, image, setting_on(job->s, S_QUIET));
     return 0;
 }
 

@@ -1,8 +1,11 @@
 #include "cli/cli.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* What a row of the table fills, by its kind; what is not set keeps the library's default. */
@@ -62,16 +65,11 @@ static int read_latents(ballast_generate_options *o, float **data, const struct 
 
 #define MOST_INPUT ((size_t)512 << 20) /* bytes, as of a file */
 
-/* All of standard input. *data: freed by the caller. */
-static int read_stdin(uint8_t **data, size_t *bytes, const struct settings *s) {
+/* All of a file. *data: freed by the caller. */
+static int read_all(uint8_t **data, size_t *bytes, FILE *f, const char *name, const struct settings *s) {
     size_t room = 0;
     *data = NULL;
     *bytes = 0;
-    if (isatty(STDIN_FILENO)) {
-        return complain_of(s, S_INIT_IMAGE,
-                           "standard input (\"-\") is a terminal: send a PNG into it, as in "
-                           "`ballast generate -i - <picture.png`");
-    }
     for (size_t got = 1; got; *bytes += got) {
         if (*bytes == room) {
             room = room ? 2 * room : 1 << 16;
@@ -79,35 +77,69 @@ static int read_stdin(uint8_t **data, size_t *bytes, const struct settings *s) {
             if (!more) {
                 free(*data);
                 *data = NULL;
-                return room <= MOST_INPUT
-                           ? out_of_memory()
-                           : complain_of(s, S_INIT_IMAGE, "standard input (\"-\") does not end");
+                return room <= MOST_INPUT ? out_of_memory()
+                                          : complain_of(s, S_INIT_IMAGE, "%s does not end", name);
             }
             *data = more;
         }
-        got = fread(*data + *bytes, 1, room - *bytes, stdin);
+        got = fread(*data + *bytes, 1, room - *bytes, f);
     }
     return 0;
+}
+
+static int read_stdin(uint8_t **data, size_t *bytes, const struct settings *s) {
+    *data = NULL;
+    if (isatty(STDIN_FILENO)) {
+        return complain_of(s, S_INIT_IMAGE,
+                           "standard input (\"-\") is a terminal: send a picture into it, as in "
+                           "`ballast generate -i - <picture.png`");
+    }
+    return read_all(data, bytes, stdin, "standard input (\"-\")", s);
+}
+
+static int read_file(uint8_t **data, size_t *bytes, const char *path, const struct settings *s) {
+    struct stat st;
+    *data = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO without a writer would hold us */
+    FILE *f = fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) ? fdopen(fd, "rb") : NULL;
+    int result;
+    if (f) {
+        errno = 0;
+        result = read_all(data, bytes, f, path, s);
+        if (!result && ferror(f)) {
+            result = complain_of(s, S_INIT_IMAGE, "cannot read %s: %s", path, strerror(errno));
+        }
+        fclose(f);
+        return result;
+    }
+    result = complain_of(s, S_INIT_IMAGE, "cannot read %s: %s", path,
+                         fd < 0 ? strerror(errno) : "it is not a regular file");
+    if (fd >= 0) {
+        close(fd);
+    }
+    return result;
 }
 
 /* "-" is standard input. */
 static int read_picture(ballast_generate_options *o, uint8_t **rgb, const char *path,
                         const struct settings *s) {
     ballast_error err = {0};
-    if (strcmp(path, "-") != 0) {
-        return ballast_image_read_png(rgb, &o->init_width, &o->init_height, path, &err)
-                   ? report_error(s, &err)
-                   : 0;
-    }
-    uint8_t *png;
+    uint8_t *file;
     size_t bytes;
-    int result = read_stdin(&png, &bytes, s);
-    if (!result && ballast_image_decode(rgb, &o->init_width, &o->init_height, NULL, png, bytes, 0, &err)) {
+    int transparent = 0;
+    bool given = !strcmp(path, "-");
+    int result = given ? read_stdin(&file, &bytes, s) : read_file(&file, &bytes, path, s);
+    if (!result && ballast_image_decode(rgb, &o->init_width, &o->init_height, NULL, &transparent, file, bytes,
+                                        0, &err)) {
         result = err.code == BALLAST_E_MEMORY
                      ? report_error(s, &err)
-                     : complain_of(s, S_INIT_IMAGE, "standard input (\"-\"): %s", err.message);
+                     : complain_of(s, S_INIT_IMAGE, "%s: %s", given ? "standard input (\"-\")" : path,
+                                   err.message);
     }
-    free(png);
+    free(file);
+    if (!result && transparent && !setting_on(s, S_QUIET)) {
+        fprintf(stderr, "ballast: --init-image: where the picture is transparent it is laid over white\n");
+    }
     return result;
 }
 

@@ -47,7 +47,7 @@ void tell_of_no_effect(const struct settings *s) {
         }
     }
     if (!setting_text(s, S_INIT_IMAGE)) {
-        TELL_OF(s, "without a start picture: give one with --init-image FILE", S_STRENGTH);
+        TELL_OF(s, "without a start picture: give one with --init-image FILE", S_STRENGTH, S_FIT);
     }
     if (setting_number(s, S_HIRES) == 0) {
         TELL_OF(s, "without a second pass: ask for one with --hires X", S_HIRES_STEPS, S_HIRES_STRENGTH,

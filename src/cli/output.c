@@ -178,14 +178,28 @@ int make_folders(const struct settings *s, enum setting_id id, const char *path)
     return 0;
 }
 
+/* The suffix with its dot; "": there is none. */
+static const char *suffix_of(const char *path) {
+    const char *dot = strrchr(path, '.'), *slash = strrchr(path, '/');
+    return dot && (!slash || dot > slash) ? dot : "";
+}
+
+const char *form_of(const char *path) {
+    const char *suffix = suffix_of(path);
+    bool jpeg = !strcasecmp(suffix, ".jpg") || !strcasecmp(suffix, ".jpeg") || !strcasecmp(suffix, ".jfif");
+    return jpeg ? "jpeg" : !strcasecmp(suffix, ".webp") ? "webp" : "png";
+}
+
 int check_suffix(const struct settings *s, enum setting_id id, const char *path) {
-    static const char *const others[] = {".jpg", ".jpeg", ".webp", ".gif",  ".bmp",
-                                         ".tif", ".tiff", ".avif", ".jxl",  ".heic",
-                                         ".ppm", ".exr",  ".svg",  ".jfif", ".safetensors"};
-    const char *dot = strrchr(path, '.');
-    for (size_t i = 0; dot && i < sizeof others / sizeof *others; i++) {
-        if (!strcasecmp(dot, others[i])) {
-            return complain_of(s, id, "pictures are written as PNG; end the name in .png, not in %s", dot);
+    static const char *const others[] = {".gif",  ".bmp", ".tif", ".tiff", ".avif",       ".jxl",
+                                         ".heic", ".ppm", ".exr", ".svg",  ".safetensors"};
+    const char *suffix = suffix_of(path);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        if (!strcasecmp(suffix, others[i])) {
+            return complain_of(s, id,
+                               "pictures are written as PNG, JPEG or WebP; end the name in .png, .jpg or "
+                               ".webp, not in %s",
+                               suffix);
         }
     }
     return 0;

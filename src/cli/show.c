@@ -27,34 +27,33 @@ static enum show_protocol ask_terminal(void) {
     return terminal_has_sixel() ? SHOW_SIXEL : SHOW_NOTHING;
 }
 
-static char *read_base64(const char *path, size_t *raw_size) {
+/* The picture as PNG, in base64; *raw_size: bytes of the PNG. NULL: no memory. */
+static char *to_base64(const ballast_image *image, size_t *raw_size) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    FILE *f = fopen(path, "rbe");
-    char *out = NULL;
-    size_t n = 0, room = 0;
-    unsigned char b[3];
-    *raw_size = 0;
-    for (size_t got; f && (got = fread(b, 1, 3, f)) > 0; *raw_size += got) {
-        if (n + 5 > room) {
-            room = room ? room * 2 : 1 << 16;
-            char *more = realloc(out, room);
-            if (!more) {
-                free(out);
-                fclose(f);
-                return NULL;
-            }
-            out = more;
-        }
+    uint8_t *png;
+    ballast_png_options o;
+    ballast_png_options_init(&o, sizeof o);
+    o.rgb = image->rgb;
+    o.width = image->width;
+    o.height = image->height;
+    if (ballast_image_encode_png(&png, raw_size, &o, NULL)) {
+        return NULL;
+    }
+    char *out = malloc(*raw_size / 3 * 4 + 5);
+    size_t n = 0, left = *raw_size;
+    for (const uint8_t *b = png; out && left; b += 3) {
+        size_t got = left < 3 ? left : 3;
         unsigned v = (unsigned)b[0] << 16 | (got > 1 ? (unsigned)b[1] << 8 : 0) | (got > 2 ? b[2] : 0);
         out[n++] = digits[v >> 18];
         out[n++] = digits[v >> 12 & 63];
         out[n++] = got > 1 ? digits[v >> 6 & 63] : '=';
         out[n++] = got > 2 ? digits[v & 63] : '=';
+        left -= got;
+    }
+    if (out) {
         out[n] = 0;
     }
-    if (f) {
-        fclose(f);
-    }
+    ballast_bytes_free(&png);
     return out;
 }
 
@@ -69,18 +68,17 @@ static void send_kitty(const char *text) {
     }
 }
 
-/* Both take the PNG file as it is. */
-static bool send_file(enum show_protocol protocol, const char *path) {
+static bool send_png(enum show_protocol protocol, const ballast_image *image) {
     size_t raw_size;
-    char *text = read_base64(path, &raw_size);
+    char *text = to_base64(image, &raw_size);
     if (text && protocol == SHOW_KITTY) {
         send_kitty(text);
     } else if (text) {
         printf("\033]1337;File=inline=1;size=%zu:%s\a", raw_size, text);
     }
-    bool read = text;
+    bool made = text;
     free(text);
-    return read;
+    return made;
 }
 
 enum show_protocol find_show_protocol(bool quiet) {
@@ -92,11 +90,11 @@ enum show_protocol find_show_protocol(bool quiet) {
     return protocol;
 }
 
-void show_picture(enum show_protocol protocol, const ballast_image *image, const char *path, bool quiet) {
+void show_picture(enum show_protocol protocol, const ballast_image *image, bool quiet) {
     if (protocol == SHOW_NOTHING) {
         return;
     }
-    bool sent = protocol == SHOW_SIXEL ? send_sixel(image) : send_file(protocol, path);
+    bool sent = protocol == SHOW_SIXEL ? send_sixel(image) : send_png(protocol, image);
     printf("\n");
     fflush(stdout);
     if (!sent && !quiet) {

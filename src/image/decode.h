@@ -21,11 +21,12 @@ int bl_webp_decode(bl_picture *out, const uint8_t *data, size_t bytes, size_t mo
 int bl_picture_too_large(const char *name, uint64_t width, uint64_t height, size_t most_pixels,
                          bl_error *err);
 
-/* Encodes rgb [height, width, 3] into *out, which the caller frees; `quality` 0 to 100. Errors: BL_E_ARGUMENT
- * (a side that the form cannot have), BL_E_MEMORY. */
+/* Encodes rgb [height, width, 3] into *out, which the caller frees; `quality` 0 to 100. `parameters` (UTF-8,
+ * may be NULL) become EXIF's UserComment, as A1111 writes them. Errors: BL_E_ARGUMENT (a side that the form
+ * cannot have; parameters not UTF-8, or too long), BL_E_MEMORY. */
 int bl_jpeg_encode(uint8_t **out, size_t *bytes, const uint8_t *rgb, int64_t height, int64_t width,
-                   int quality, bl_error *err);
+                   int quality, const char *parameters, bl_error *err);
 int bl_webp_encode(uint8_t **out, size_t *bytes, const uint8_t *rgb, int64_t height, int64_t width,
-                   int quality, bl_error *err);
+                   int quality, const char *parameters, bl_error *err);
 
 #endif

@@ -1,6 +1,6 @@
 #include "image/decode.h"
 
-#include "image/orientation.h"
+#include "image/exif.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -30,6 +30,7 @@ struct decoder {
     bool too_large;
     size_t most_pixels;
     int orientation;
+    char *parameters; /* owned */
 };
 
 static void on_error(j_common_ptr jpeg) {
@@ -58,14 +59,14 @@ static void watch(struct jpeg_error_mgr *manager) {
     manager->emit_message = on_message;
 }
 
-static void find_orientation(struct decoder *d) {
-    d->orientation = 1;
-    for (jpeg_saved_marker_ptr m = d->jpeg.marker_list; m; m = m->next) {
-        if (m->marker == EXIF_MARKER && m->data_length > 6 && !memcmp(m->data, "Exif\0\0", 6)) {
-            d->orientation = bl_exif_orientation(m->data, m->data_length);
-            return;
-        }
+/* What the first EXIF marker says; the list of markers lasts until the picture is finished. */
+static bool use_exif(struct decoder *d) {
+    jpeg_saved_marker_ptr m = d->jpeg.marker_list;
+    while (m && (m->marker != EXIF_MARKER || m->data_length <= 6 || memcmp(m->data, "Exif\0\0", 6) != 0)) {
+        m = m->next;
     }
+    d->orientation = m ? bl_exif_orientation(m->data, m->data_length) : 1;
+    return !m || !bl_exif_comment(&d->parameters, m->data, m->data_length, NULL);
 }
 
 /* Inks on white; Adobe's programs, whose files carry a marker, write them the other way round. */
@@ -95,7 +96,10 @@ static bool decode(struct decoder *d, const uint8_t *data, size_t bytes) {
         d->too_large = true;
         return false;
     }
-    find_orientation(d);
+    if (!use_exif(d)) {
+        d->trouble.memory = true;
+        return false;
+    }
     bool inks = jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK;
     jpeg->out_color_space = inks ? JCS_CMYK : JCS_RGB;
     jpeg_start_decompress(jpeg);
@@ -135,8 +139,12 @@ int bl_jpeg_decode(bl_picture *out, const uint8_t *data, size_t bytes, size_t mo
                  ? bl_fail_memory(err, name, (unsigned long long)d.jpeg.image_width * d.jpeg.image_height * 3)
                  : bl_fail(err, BL_E_FORMAT, "%s cannot be read as JPEG: %s", name, d.trouble.message);
         free(d.rgb);
+        free(d.parameters);
     } else {
-        *out = (bl_picture){.rgb = d.rgb, .height = d.jpeg.output_height, .width = d.jpeg.output_width};
+        *out = (bl_picture){.rgb = d.rgb,
+                            .height = d.jpeg.output_height,
+                            .width = d.jpeg.output_width,
+                            .parameters = d.parameters};
         rc = bl_picture_turn(out, d.orientation, err);
         if (rc) {
             bl_picture_clear(out);
@@ -152,6 +160,8 @@ struct encoder {
     struct trouble trouble;
     unsigned char *file;
     unsigned long bytes;
+    uint8_t *exif; /* the marker's bytes, or NULL */
+    size_t exif_bytes;
 };
 
 static bool encode(struct encoder *e, const uint8_t *rgb, int64_t height, int64_t width, int quality) {
@@ -167,6 +177,9 @@ static bool encode(struct encoder *e, const uint8_t *rgb, int64_t height, int64_
     jpeg_set_defaults(&e->jpeg);
     jpeg_set_quality(&e->jpeg, quality, TRUE);
     jpeg_start_compress(&e->jpeg, TRUE);
+    if (e->exif) {
+        jpeg_write_marker(&e->jpeg, EXIF_MARKER, e->exif, (unsigned)e->exif_bytes);
+    }
     while (e->jpeg.next_scanline < e->jpeg.image_height) {
         JSAMPROW row = (JSAMPROW)(uintptr_t)(rgb + (size_t)e->jpeg.next_scanline * (size_t)width * 3);
         jpeg_write_scanlines(&e->jpeg, &row, 1);
@@ -175,18 +188,41 @@ static bool encode(struct encoder *e, const uint8_t *rgb, int64_t height, int64_
     return true;
 }
 
+/* The marker that carries the parameters. */
+static int make_marker(struct encoder *e, const char *parameters, bl_error *err) {
+    uint8_t *block;
+    size_t n;
+    int rc = bl_exif_encode(&block, &n, parameters, err);
+    if (rc) {
+        return rc;
+    }
+    e->exif_bytes = n + 6;
+    e->exif = malloc(e->exif_bytes);
+    if (e->exif) {
+        memcpy(e->exif, "Exif\0\0", 6);
+        memcpy(e->exif + 6, block, n);
+    }
+    free(block);
+    return e->exif ? BL_OK : bl_fail_memory(err, "the picture's parameters", n);
+}
+
 int bl_jpeg_encode(uint8_t **out, size_t *bytes, const uint8_t *rgb, int64_t height, int64_t width,
-                   int quality, bl_error *err) {
+                   int quality, const char *parameters, bl_error *err) {
     struct encoder e = {.file = NULL};
     *out = NULL;
     if (width < 1 || height < 1 || width > 65500 || height > 65500) {
         return bl_fail(err, BL_E_ARGUMENT, "a JPEG cannot have %lld x %lld pixels", (long long)width,
                        (long long)height);
     }
+    int rc = parameters ? make_marker(&e, parameters, err) : BL_OK;
+    if (rc) {
+        return rc;
+    }
     watch(&e.trouble.manager);
     e.jpeg.err = &e.trouble.manager;
     bool good = encode(&e, rgb, height, width, quality);
     jpeg_destroy_compress(&e.jpeg);
+    free(e.exif);
     if (!good) {
         free(e.file);
         return bl_fail_memory(err, "a JPEG", 0);

@@ -16,10 +16,15 @@
 typedef struct bl_picture {
     uint8_t *rgb; /* [height, width, 3], owned */
     int64_t height, width;
-    char *parameters; /* the text chunk "parameters" as UTF-8, owned; NULL: there was none */
+    char *parameters; /* PNG's text chunk "parameters", EXIF's UserComment of others, as UTF-8, owned; NULL:
+                         there was none */
+    bool transparent; /* it was, in places, and was laid over white */
 } bl_picture;
 
 void bl_picture_clear(bl_picture *picture);
+
+/* Lays n pixels RGBA over white, in place: [n, 4] becomes [n, 3]. True if any of them was not opaque. */
+bool bl_lay_over_white(uint8_t *pixels, int64_t n);
 
 /* Makes a picture with this EXIF orientation stand upright, as every program shows it. BL_E_MEMORY. */
 int bl_picture_turn(bl_picture *picture, int orientation, bl_error *err);

@@ -1,5 +1,6 @@
 #include "image/png.h"
 
+#include "image/exif.h"
 #include "image/file.h"
 #include "image/latin1.h"
 #include "image/orientation.h"
@@ -121,14 +122,17 @@ static int find_parameters(char **out, png_structp png, png_infop info, bl_error
     return BL_OK;
 }
 
-/* RGBA over white, in place: [n, 4] becomes [n, 3]. The division rounds; no halves can occur. */
-static void lay_over_white(uint8_t *pixels, int64_t n) {
+/* The division rounds; no halves can occur. */
+bool bl_lay_over_white(uint8_t *pixels, int64_t n) {
+    bool any = false;
     for (int64_t i = 0; i < n; i++) {
         unsigned alpha = pixels[4 * i + 3];
+        any = any || alpha < 255;
         for (int c = 0; c < 3; c++) {
             pixels[3 * i + c] = (uint8_t)((pixels[4 * i + c] * alpha + 255 * (255 - alpha) + 127) / 255);
         }
     }
+    return any;
 }
 
 int bl_picture_turn(bl_picture *p, int orientation, bl_error *err) {
@@ -213,10 +217,13 @@ int bl_png_decode(bl_picture *out, const uint8_t *data, size_t bytes, const char
     if (rc) {
         goto done;
     }
-    lay_over_white(r.pixels, r.height * r.width);
+    bool transparent = bl_lay_over_white(r.pixels, r.height * r.width);
     uint8_t *rgb = realloc(r.pixels, (size_t)(r.height * r.width) * 3);
-    *out = (bl_picture){
-        .rgb = rgb ? rgb : r.pixels, .height = r.height, .width = r.width, .parameters = parameters};
+    *out = (bl_picture){.rgb = rgb ? rgb : r.pixels,
+                        .height = r.height,
+                        .width = r.width,
+                        .parameters = parameters,
+                        .transparent = transparent};
     r.pixels = NULL;
     rc = stand_upright(out, png, info, err);
     if (rc) {

@@ -160,8 +160,8 @@ static int encode_init(bl_job *j, bl_error *err) {
     j->init_latents = malloc(n * sizeof *j->init_latents);
     int result = rgb && j->init_latents ? 0 : bl_fail_memory(err, "the init image", bytes);
     if (!result) {
-        result = bl_resize_rgb8(rgb, j->r.height, j->r.width, o->init_rgb, o->init_height, o->init_width,
-                                BL_RESIZE_LANCZOS, err);
+        result = bl_fit_rgb8(rgb, j->r.height, j->r.width, o->init_rgb, o->init_height, o->init_width,
+                             j->r.fit, BL_RESIZE_LANCZOS, err);
     }
     if (!result) {
         result = enter(j, "encode", 0, err);

@@ -65,14 +65,22 @@ static uint64_t second_bytes(const job *j, uint64_t base, uint64_t last) {
     return higher(start, denoise_bytes(j, last));
 }
 
+/* A start picture made to fit: itself and, where its shape is another, the whole that a part is taken of. */
+static uint64_t start_bytes(const bl_request *r, uint64_t base) {
+    int64_t height, width;
+    bl_fit_size(&height, &width, r->height, r->width, r->o->init_height, r->o->init_width, r->fit);
+    uint64_t whole = (uint64_t)height * (uint64_t)width;
+    return 3 * (base + (whole == base ? 0 : whole)) +
+           resize_bytes((int)width, (int)height, r->o->init_width, r->o->init_height);
+}
+
 uint64_t bl_host_bytes(const bl_request *r, const bl_condition *c, const bl_family *family, bool tiled) {
     job j = {.r = r, .c = c, .family = family, .batch = (uint64_t)r->o->batch, .tiled = tiled};
     uint64_t base = (uint64_t)r->width * (uint64_t)r->height;
     uint64_t last = r->second ? (uint64_t)r->hires_width * (uint64_t)r->hires_height : base;
     uint64_t most = higher(denoise_bytes(&j, base), r->second ? second_bytes(&j, base, last) : 0);
     if (r->o->init_rgb) {
-        most = higher(most, picture_bytes(&j, base) + 3 * base +
-                                resize_bytes(r->width, r->height, r->o->init_width, r->o->init_height));
+        most = higher(most, picture_bytes(&j, base) + start_bytes(r, base));
     }
     most = higher(most, picture_bytes(&j, last) + 6 * last); /* a PNG that grows is there twice */
     /* Latents of the picture that it starts from and of the batch last throughout. */

@@ -113,12 +113,29 @@ static void choose_size(bl_request *r, const ballast_generate_options *o, int sc
     }
 }
 
+/* A line for a picture of which not all is seen, or more than all. */
+static void tell_fit(const bl_request *r, const bl_log *log) {
+    const ballast_generate_options *o = r->o;
+    int64_t height, width;
+    bl_fit_size(&height, &width, r->height, r->width, o->init_height, o->init_width, r->fit);
+    if (height != r->height || width != r->width) {
+        bool crop = r->fit == BL_FIT_CROP;
+        bl_log_line(log, BL_LOG_INFO,
+                    "The start picture has another shape, %d x %d: %s; --fit %s or %s does otherwise",
+                    o->init_width, o->init_height,
+                    crop ? "what sticks out is cut off" : "its edges are repeated", crop ? "pad" : "crop",
+                    "stretch");
+    }
+}
+
 void bl_request_tell(const bl_request *r, const bl_log *log) {
     if (r->own_shape) {
         bl_log_line(
             log, BL_LOG_INFO,
             "The picture gets the start picture's shape, %d x %d; --width and --height choose another",
             r->width, r->height);
+    } else if (r->o->init_rgb && r->fit != BL_FIT_STRETCH) {
+        tell_fit(r, log);
     }
 }
 
@@ -148,6 +165,24 @@ static int check_size(bl_request *r, const ballast_generate_options *o, const bl
                      : bl_fail(err, BL_E_ARGUMENT, "latents: NaN or infinity in them");
     }
     return result;
+}
+
+/* The start picture, and how it is made to fit. */
+static int check_start(bl_request *r, const ballast_generate_options *o, bl_error *err) {
+    int64_t height, width;
+    int result = bl_fit_find(&r->fit, o->fit ? o->fit : "crop", err);
+    if (result || !o->init_rgb) {
+        return result;
+    }
+    if (o->init_width <= 0 || o->init_height <= 0) {
+        return bl_fail(err, BL_E_ARGUMENT, "init image: %dx%d is no size", o->init_width, o->init_height);
+    }
+    bl_fit_size(&height, &width, r->height, r->width, o->init_height, o->init_width, r->fit);
+    if (height > BL_RESIZE_MAX_SIDE || width > BL_RESIZE_MAX_SIDE) {
+        return bl_fail(err, BL_E_ARGUMENT, "fit: a picture of %d x %d is too long to be cut to %d x %d",
+                       o->init_width, o->init_height, r->width, r->height);
+    }
+    return 0;
 }
 
 static int check_hires_size(bl_request *r, double times, const bl_family *family, bl_error *err) {
@@ -358,8 +393,8 @@ int bl_request_check(bl_request *out, const ballast_generate_options *o, const b
     if (!result) {
         result = check_size(&r, o, arch->family, native_size, err);
     }
-    if (!result && o->init_rgb && (o->init_width <= 0 || o->init_height <= 0)) {
-        result = bl_fail(err, BL_E_ARGUMENT, "init image: %dx%d is no size", o->init_width, o->init_height);
+    if (!result) {
+        result = check_start(&r, o, err);
     }
     if (!result) {
         result = check_passes(&r, o, err);

@@ -7,7 +7,7 @@
 #include "checkpoint/architecture.h"
 #include "core/error.h"
 #include "core/log.h"
-#include "image/resize.h"
+#include "image/fit.h"
 #include "sample/rng.h"
 #include "sample/schedule.h"
 
@@ -28,6 +28,7 @@ typedef struct bl_request {
     int width, height;                 /* of the first pass, pixels */
     int images;                        /* batch * count */
     bool own_shape;                    /* the start picture's shape made the size */
+    bl_fit fit;                        /* of a start picture of another shape */
     bl_compat compat;
     bl_sampler_id sampler;
     bl_schedule *base;   /* first pass */

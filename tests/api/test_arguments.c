@@ -18,7 +18,7 @@ static char *text, *more_text;
 static uint8_t *bytes;
 static float *floats;
 static size_t size;
-static int width, height, shape[4];
+static int width, height, transparent, shape[4];
 static const int one_shape[4] = {1, 4, 1, 1};
 static const uint8_t pixels[4 * 4 * 3];
 static const char *found;
@@ -153,15 +153,20 @@ static void free_all(int out) {
     ROW(ballast_image_read_png, path, -1, BYTES | SIDES,                                                     \
         ballast_image_read_png(&bytes, &width, &height, NULL, err))                                          \
     ROW(ballast_image_decode, rgb, -1, 0,                                                                    \
-        ballast_image_decode(NULL, &width, &height, &text, junk, 4, 0, err))                                 \
+        ballast_image_decode(NULL, &width, &height, &text, &transparent, junk, 4, 0, err))                   \
     ROW(ballast_image_decode, width, -1, BYTES | TEXT,                                                       \
-        ballast_image_decode(&bytes, NULL, &height, &text, junk, 4, 0, err))                                 \
+        ballast_image_decode(&bytes, NULL, &height, &text, &transparent, junk, 4, 0, err))                   \
     ROW(ballast_image_decode, height, -1, BYTES | TEXT,                                                      \
-        ballast_image_decode(&bytes, &width, NULL, &text, junk, 4, 0, err))                                  \
+        ballast_image_decode(&bytes, &width, NULL, &text, &transparent, junk, 4, 0, err))                    \
     ROW(ballast_image_decode, parameters, BALLAST_E_FORMAT, BYTES | SIDES,                                   \
-        ballast_image_decode(&bytes, &width, &height, NULL, junk, 4, 0, err))                                \
+        ballast_image_decode(&bytes, &width, &height, NULL, &transparent, junk, 4, 0, err))                  \
     ROW(ballast_image_decode, data, -1, BYTES | SIDES | TEXT,                                                \
-        ballast_image_decode(&bytes, &width, &height, &text, NULL, 4, 0, err))                               \
+        ballast_image_decode(&bytes, &width, &height, &text, &transparent, NULL, 4, 0, err))                 \
+    ROW(ballast_image_decode, transparent, BALLAST_E_FORMAT, BYTES | SIDES | TEXT,                           \
+        ballast_image_decode(&bytes, &width, &height, &text, NULL, junk, 4, 0, err))                         \
+    ROW(ballast_image_write, options, -1, 0, ballast_image_write(NULL, "png", 0, "x.png", 0, err))           \
+    ROW(ballast_image_write, form, -1, 0, ballast_image_write(&png_options, NULL, 0, "x.png", 0, err))       \
+    ROW(ballast_image_write, path, -1, 0, ballast_image_write(&png_options, "png", 0, NULL, 0, err))         \
     ROW(ballast_image_encode, file, -1, 0, ballast_image_encode(NULL, &size, "webp", 80, &png_options, err)) \
     ROW(ballast_image_encode, bytes, -1, BYTES,                                                              \
         ballast_image_encode(&bytes, NULL, "webp", 80, &png_options, err))                                   \

@@ -194,8 +194,8 @@ static void test_bad_output(void **state) {
     EXPECT_FAILURE(&o, 2, "--output", "empty");
     TRY("-o", "there.png");
     EXPECT_FAILURE(&o, 2, "--output", "there.png", "exists", "--overwrite");
-    TRY("-o", "x.jpg");
-    EXPECT_FAILURE(&o, 2, "--output", "PNG", ".jpg");
+    TRY("-o", "x.gif");
+    EXPECT_FAILURE(&o, 2, "--output", "PNG, JPEG or WebP", ".gif");
     TRY("-o", "x-%d.png");
     EXPECT_FAILURE(&o, 2, "--output", "%d means nothing", "%s (seed)");
     TRY("-o", "x.png", "--save-latents", "there.png/x.safetensors");

@@ -2,6 +2,7 @@
  * same twice, one by one and in batches, from pictures, in two passes, and what the PNG says about them. */
 #include "rig.h"
 
+#include "image/decode.h"
 #include "image/parameters.h"
 #include "image/png.h"
 
@@ -260,6 +261,96 @@ static void test_image_to_image(void **state) {
     rig_free(&o);
 }
 
+/* Any form goes out and comes in again, with what made it; the pixels are those of the PNG, as near as the
+ * form allows. */
+static void test_forms(void **state) {
+    static const char *const names[] = {"form.jpg", "form.JPEG", "form.webp"};
+    outcome o = {0};
+    bl_picture png, other;
+    bl_error err = {0};
+    (void)state;
+    SMALL(&o, "-S", "77", "-o", "form.png");
+    expect_success(&o);
+    read_png(&png, "form.png");
+    for (int i = 0; i < 3; i++) {
+        size_t bytes, more;
+        SMALL(&o, "-S", "77", "--quality", "100", "-o", names[i]);
+        expect_success(&o);
+        char *file = rig_read(names[i], &bytes);
+        assert_memory_equal(file, i < 2 ? "\xff\xd8\xff" : "RIFF", i < 2 ? 3 : 4);
+        assert_int_equal(bl_picture_decode(&other, (uint8_t *)file, bytes, 0, names[i], &err), 0);
+        assert_string_equal(other.parameters, png.parameters);
+        double apart = 0;
+        for (int64_t k = 0; k < png.width * png.height * 3; k++) {
+            apart += abs(other.rgb[k] - png.rgb[k]);
+        }
+        assert_true(apart / (double)(png.width * png.height * 3) < 40); /* it is nearly noise */
+        bl_picture_clear(&other);
+        free(file);
+        SMALL(&o, "-S", "77", "--quality", "20", "-o", names[i], "--overwrite");
+        expect_success(&o);
+        free(rig_read(names[i], &more));
+        assert_true(more < bytes);
+        SMALL(&o, "-S", "4", "-i", names[i], "--strength", "0.5", "-o", "from.png", "--overwrite");
+        expect_success(&o);
+        rig_run(&o,
+                (const char *const[]){"sh", "-c",
+                                      "exec \"$0\" generate -m \"$1\" -p \"$2\" -n \"$3\" -W 64 -H 72 -s 3 "
+                                      "-S 4 -i - --strength 0.5 -o from2.png --overwrite <\"$4\"",
+                                      rig_program(), model, PROMPT, NEGATIVE, names[i], NULL});
+        expect_success(&o);
+        expect_same_file("from.png", "from2.png");
+    }
+    bl_picture_clear(&png);
+    rig_free(&o);
+}
+
+/* A start picture of another shape is cut, unless something else is asked for, and it is said. */
+static void test_fit(void **state) {
+    static const char *const ways[] = {"crop", "stretch", "pad"};
+    outcome o = {0};
+    (void)state;
+    SMALL(&o, "-S", "5", "-o", "shape.png");
+    for (int i = 0; i < 3; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "fit-%s.png", ways[i]);
+        BALLAST(&o, "generate", "-m", model, "-p", "fox", "-i", "shape.png", "--strength", "0.3", "-s", "4",
+                "-S", "1", "-W", "64", "-H", "32", "--fit", ways[i], "-o", name);
+        expect_success(&o);
+        assert_int_equal(strstr(o.err, "has another shape, 64 x 72") != NULL, i != 1);
+    }
+    BALLAST(&o, "generate", "-m", model, "-p", "fox", "-i", "shape.png", "--strength", "0.3", "-s", "4", "-S",
+            "1", "-W", "64", "-H", "32", "-o", "fit-default.png");
+    expect_success(&o);
+    expect_same_file("fit-default.png", "fit-crop.png");
+    char *crop = rig_read("fit-crop.png", NULL), *stretch = rig_read("fit-stretch.png", NULL);
+    char *pad = rig_read("fit-pad.png", NULL);
+    assert_true(memcmp(crop, stretch, 400) && memcmp(crop, pad, 400) && memcmp(stretch, pad, 400));
+    free(crop);
+    free(stretch);
+    free(pad);
+    BALLAST(&o, "generate", "-m", model, "-p", "fox", "-i", "shape.png", "--fit", "squash", "-o", "x.png");
+    EXPECT_FAILURE(&o, 2, "fit", "crop, stretch, pad");
+    rig_free(&o);
+}
+
+/* What is transparent is laid over white, which is said. */
+static void test_transparent(void **state) {
+    /* 1 x 1, RGBA 0 0 0 0 */
+    static const char png[] =
+        "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\b\6\0\0\0\x1f\x15\xc4\x89\0\0\0\013IDATx\x9c"
+        "c`\0\2\0\0\5\0\1z^\xab?\0\0\0\0IEND\xae\x42`\x82";
+    outcome o = {0};
+    (void)state;
+    bl_test_write("clear.png", png, sizeof png - 1);
+    SMALL(&o, "-i", "clear.png", "-o", "clear-out.png");
+    assert_int_equal(o.code, 0);
+    expect_contains(o.err, "ballast: --init-image: where the picture is transparent it is laid over white\n");
+    SMALL(&o, "-i", "clear.png", "-o", "clear-out.png", "--overwrite", "-q");
+    expect_success(&o);
+    rig_free(&o);
+}
+
 /* Latents saved are those of the picture: unit noise in, final latents out, for each of a batch. */
 static void test_latents(void **state) {
     char noise[BL_TEST_PATH + 32];
@@ -395,6 +486,8 @@ int main(void) {
         cmocka_unit_test(test_image_to_image), cmocka_unit_test(test_latents),
         cmocka_unit_test(test_json),           cmocka_unit_test(test_samplers),
         cmocka_unit_test(test_settings),       cmocka_unit_test(test_upscalers),
+        cmocka_unit_test(test_forms),          cmocka_unit_test(test_fit),
+        cmocka_unit_test(test_transparent),
     };
     return cmocka_run_group_tests_name("cli.pictures", tests, setup, rig_close);
 }

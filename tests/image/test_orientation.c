@@ -1,5 +1,5 @@
 /* Pictures that a camera held sideways stand upright once they are read. */
-#include "image/orientation.h"
+#include "image/exif.h"
 #include "image/png.h"
 
 #include <png.h>

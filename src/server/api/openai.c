@@ -151,7 +151,7 @@ static char *encode(struct api *api, const struct wish *w, const char *id, int i
         ballast_png_options o;
         ballast_error err = {0};
         ballast_png_options_init(&o, sizeof o);
-        int code = ballast_image_decode(&rgb, &o.width, &o.height, NULL, png, bytes, 0, &err);
+        int code = ballast_image_decode(&rgb, &o.width, &o.height, NULL, NULL, png, bytes, 0, &err);
         o.rgb = rgb;
         code = code ? code : ballast_image_encode(&file, &bytes, w->format, w->compression, &o, &err);
         text = code ? NULL : base64_encode(file, bytes);
@@ -409,7 +409,7 @@ static int read_image(struct call *c, struct picture_request *r, struct problem 
     uint8_t *rgb = NULL;
     int width, height;
     ballast_error err = {0};
-    int code = ballast_image_decode(&rgb, &width, &height, NULL, image->data, image->bytes,
+    int code = ballast_image_decode(&rgb, &width, &height, NULL, NULL, image->data, image->bytes,
                                     (size_t)c->api->options.most_pixels, &err);
     ballast_bytes_free(&rgb);
     if (code) {

@@ -33,7 +33,7 @@ static int decode(const struct api *api, struct picture *out, const json_t *valu
     if (!file) {
         return problem_set(p, 422, field, "%s: this is no base64", field);
     }
-    int code = ballast_image_decode(&out->rgb, &out->width, &out->height, &out->parameters, file, bytes,
+    int code = ballast_image_decode(&out->rgb, &out->width, &out->height, &out->parameters, NULL, file, bytes,
                                     (size_t)api->options.most_pixels, &err);
     free(file);
     return code ? problem_set(p, code == BALLAST_E_MEMORY ? 503 : 422, field, "%s: %s", field, err.message)

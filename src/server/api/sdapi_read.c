@@ -83,7 +83,7 @@ int sd_read_picture(const struct api *api, char **file, size_t *bytes, int size[
         *file = NULL;
         return problem_set(p, 422, field, "%s: this is no base64", field);
     }
-    int code = ballast_image_decode(&rgb, &size[0], &size[1], NULL, *file, *bytes,
+    int code = ballast_image_decode(&rgb, &size[0], &size[1], NULL, NULL, *file, *bytes,
                                     (size_t)api->options.most_pixels, &err);
     ballast_bytes_free(&rgb);
     if (code) {

@@ -119,7 +119,8 @@ int worker_init_picture(ballast_generate_options *o, uint8_t **rgb, const void *
                         struct problem *p) {
     ballast_error err = {0};
     int code =
-        file ? ballast_image_decode(rgb, &o->init_width, &o->init_height, NULL, file, bytes, 0, &err) : 0;
+        file ? ballast_image_decode(rgb, &o->init_width, &o->init_height, NULL, NULL, file, bytes, 0, &err)
+             : 0;
     o->init_rgb = *rgb;
     return code ? problem_set(p, status_of(code), "init_images", "%s", err.message) : 0;
 }
