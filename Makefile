@@ -12,6 +12,7 @@
 #     make cuda-libs      what an NVIDIA card needs, from PyPI into the user's data folder: docs/cuda.md
 #     make bench          times networks and pictures of full size (PEER="command" beside another program)
 #     make bench-offload  what each way of placing weights costs
+#     make bench-server   what ten thousand callers cost a picture
 #     make install        into /usr/local, or PREFIX=/where/else (DESTDIR works too)
 #     make uninstall      takes away what was installed there
 #     make help           prints this
@@ -21,7 +22,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 CMAKE_FLAGS ?=
 
-.PHONY: all demo test test-alloc test-onednn3 test-debian13 check sanitize tsan bench bench-offload cuda-libs install uninstall help clean setup setup-tests
+.PHONY: all demo test test-alloc test-onednn3 test-debian13 check sanitize tsan bench bench-offload bench-server cuda-libs install uninstall help clean setup setup-tests
 .DEFAULT_GOAL := all
 
 setup:
@@ -29,6 +30,7 @@ setup:
 
 setup-tests:
 	@tools/setup.sh tests
+	@tools/clients.sh
 
 # CMake's chatter is shown only if it fails.
 configure = cmake -G Ninja -S . -B $(1) $(2) $(CMAKE_FLAGS) >$(1).log 2>&1 || { cat $(1).log; exit 1; }; rm -f $(1).log
@@ -99,6 +101,10 @@ THREADED = checkpoint.safetensors device/cpu.batches pipeline.model_hash $(addpr
 bench bench-offload: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) bench
 	@python3 -B bench/run.py $(BUILD)/bin $(if $(findstring offload,$@),--offload,$(ROWS))
+
+bench-server: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) ballast_cli bench_load
+	@python3 -B bench/server.py $(BUILD)/bin
 
 cuda-libs:
 	@tools/cuda_libs.sh

@@ -24,12 +24,19 @@ static void handle(void *payload, struct exchange *x) {
     api_handle(s->api, x);
 }
 
-static int admit(void *payload, const char *path, const char *authorization, bool quick, struct problem *p) {
+static bool quick(void *payload, struct exchange *x) {
+    struct server *s = payload;
+    return api_quick(s->api, x);
+}
+
+static int admit(void *payload, const char *path, const char *authorization, bool at_once,
+                 struct problem *p) {
     struct server *s = payload;
     if (!s->auth || !strcmp(path, "/healthz")) {
         return 0;
     }
-    return auth_check(s->auth, authorization, quick, p);
+    int status = auth_check(s->auth, authorization, at_once, p);
+    return status == AUTH_LATER ? ADMIT_LATER : status;
 }
 
 static char *describe(void *payload, const char *path, const struct problem *p) {
@@ -73,10 +80,13 @@ static struct http_options http_part(struct server *s, const struct server_optio
                                  .most_body = (size_t)o->most_body,
                                  .most_bodies = (size_t)o->most_body * 4,
                                  .header_seconds = 20,
+                                 .answer_seconds = 60,
+                                 .least_rate = 32768,
                                  .idle_seconds = 75,
                                  .anywhere = o->insecure || o->passwords || o->keys,
                                  .handle = handle,
                                  .admit = admit,
+                                 .quick = quick,
                                  .describe = describe,
                                  .payload = s};
 }

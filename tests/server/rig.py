@@ -2,12 +2,14 @@
 only. The program is $BALLAST_TEST_PROGRAM, the models' folder $BALLAST_TEST_MODELS."""
 import base64
 import http.client
+import importlib.util
 import json
 import os
 import shutil
 import signal
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -16,6 +18,17 @@ import zlib
 PROGRAM = os.environ.get("BALLAST_TEST_PROGRAM", "build/bin/ballast")
 MODELS = os.environ.get("BALLAST_TEST_MODELS", "models")
 SMALL = {"prompt": "a panda", "steps": 2, "width": 64, "height": 64, "seed": 1}
+
+
+def need_clients(*names):
+    """Modules that tools/clients.sh has put into the user's cache: found, or the test ends with a line that says so."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = os.path.join(cache, "ballast-clients", "%d.%d" % sys.version_info[:2])
+    sys.path.insert(0, folder)
+    missing = [name for name in names if not importlib.util.find_spec(name)]
+    if missing:
+        sys.exit("FAILED: %s is not in %s: run tools/clients.sh" % (" and ".join(missing), folder))
+    return folder
 
 
 class Reply:

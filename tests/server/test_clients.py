@@ -1,24 +1,17 @@
-"""Clients as people install them, from PyPI: webuiapi and openai. Left out where they are not installed."""
+"""Clients as people install them, from PyPI: webuiapi and openai."""
 import base64
 import io
 import threading
 import time
 import unittest
 
-from rig import Case, png
+from rig import Case, need_clients, png
 
-try:
-    import webuiapi
-    from PIL import Image
-except ImportError:
-    webuiapi = None
-try:
-    import openai
-except ImportError:
-    openai = None
+need_clients("webuiapi", "openai")
+import openai  # noqa: E402
+import webuiapi  # noqa: E402
 
 
-@unittest.skipUnless(webuiapi, "webuiapi is not installed")
 class WebUI(Case):
     def setUp(self):
         self.api = webuiapi.WebUIApi(host=self.server.host, port=self.server.port)
@@ -66,7 +59,6 @@ class WebUI(Case):
         self.api.util_wait_for_ready()
 
 
-@unittest.skipUnless(openai, "openai is not installed")
 class OpenAI(Case):
     def setUp(self):
         self.client = openai.OpenAI(base_url="http://%s:%d/v1" % (self.server.host, self.server.port), api_key="none")

@@ -85,6 +85,17 @@ class Raw(Case):
             self.assertNotIn(b" 200 ", answer[:20], data[:40])
         self.assertEqual(self.server.get("/healthz").status, 200)
 
+    def test_long_heads_are_refused_in_json(self):
+        long = "a" * 9000
+        for path, headers, status in (("/sdapi/v1/options?x=" + long, {}, 414), ("/" + long, {}, 414),
+                                      ("/v1/models?" + long, {}, 414), ("/healthz", {"X-Long": long + long[:3000]}, 431),
+                                      ("/v1/models", {"Cookie": long}, 431)):
+            r = self.server.get(path, headers=headers)
+            self.assertEqual((r.status, r.headers["Content-Type"]), (status, "application/json"), path[:20])
+            text = r.json["error"]["message"] if path.startswith("/v1") else r.json["detail"]
+            self.assertIn("more than", text)
+        self.assertEqual(self.server.get("/healthz?x=" + "a" * 8000, headers={"X-Long": "a" * 8000}).status, 200)
+
     def test_bodies_are_limited(self):
         length = 64 << 20
         head = "POST /sdapi/v1/txt2img HTTP/1.1\r\nConnection: close\r\n" + HEAD
@@ -193,6 +204,10 @@ class Passwords(unittest.TestCase):
             start = time.time()
             for _ in range(50):
                 self.assertEqual(server.get("/sdapi/v1/options", headers=basic("bob", "second")).status, 200)
+                # What lies ready for some is not given to others.
+                self.assertEqual(server.get("/sdapi/v1/progress", headers=basic("bob", "second")).status, 200)
+                self.assertEqual(server.get("/sdapi/v1/progress").status, 401)
+            self.assertEqual(server.get("/sdapi/v1/progress", headers=basic("bob", "secone")).status, 401)
             self.assertLess(time.time() - start, 5)  # a hash takes a quarter of a second
             self.assertEqual(server.post("/sdapi/v1/txt2img", SMALL).status, 401)
             with open(server.data + ".log", "rb") as log:

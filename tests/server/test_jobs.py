@@ -40,9 +40,9 @@ class Jobs(Case):
 
     def test_queue_order_and_cancel(self):
         long = self.server.add(steps=400, width=128, height=128)
+        self.server.until(long, ("running",))
         waiting = [self.server.add() for _ in range(4)]
         first = self.server.add(priority=5)
-        self.server.until(long, ("running",))
         listed = [j["id"] for j in self.server.get(V1 + "jobs").json["items"]]
         self.assertEqual(listed, [long, first] + waiting)
         self.assertEqual(self.server.ask("PATCH", V1 + "jobs/" + waiting[3], {"position": 1}).status, 200)
@@ -56,6 +56,29 @@ class Jobs(Case):
         for job in waiting[1:]:
             self.assertEqual(self.server.until(job)["state"], "done")
         self.assertEqual(self.server.get(V1 + "jobs?state=later").status, 422)
+
+    def test_what_was_asked_before_is_not_answered_again(self):
+        """Lists and states are held ready, and never older than what the same caller has changed."""
+        long = self.server.add(steps=400, width=128, height=128)
+        self.server.until(long, ("running",))
+        for i in range(20):
+            before = [j["id"] for j in self.server.get(V1 + "jobs").json["items"]]
+            job = self.server.add()
+            listed = [j["id"] for j in self.server.get(V1 + "jobs").json["items"]]
+            self.assertEqual((sorted(listed), job in before), (sorted(before + [job]), False))
+            self.assertEqual(self.server.get(V1 + "jobs/" + job).json["position"], i)
+            self.assertEqual(self.server.get("/queue/status").json["queue_size"], i + 2)
+        self.assertEqual(self.server.ask("PATCH", V1 + "jobs/" + job, {"position": 0}).status, 200)
+        self.assertEqual(self.server.get(V1 + "jobs/" + job).json["position"], 0)
+        self.server.ask("DELETE", V1 + "jobs/" + long)
+        self.assertEqual(self.server.until(long)["state"], "cancelled")
+        for j in listed[1:]:
+            self.server.ask("DELETE", V1 + "jobs/" + j)
+            self.assertIn(self.server.until(j)["state"], ("cancelled", "done"))
+        self.assertEqual(self.server.get(V1 + "jobs").json["items"], [])
+        self.assertEqual(self.server.get("/sdapi/v1/progress").json["progress"], 0)
+        self.assertEqual(self.server.ask("DELETE", V1 + "history/" + job).status, 200)
+        self.assertEqual(self.server.get(V1 + "jobs/" + job).status, 404)
 
     def test_a_failure_touches_no_other(self):
         bad = self.server.add(width=72, height=64, tiled_decode="nonsense")

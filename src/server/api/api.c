@@ -101,6 +101,9 @@ static int read_body(struct call *c, struct problem *p) {
 void api_handle(struct api *api, struct exchange *x) {
     struct call c = {.api = api, .x = x};
     struct problem p = {0};
+    for (int i = 0; i < 2; i++) {
+        c.versions[i] = api->service.version(api->service.self, i == 1);
+    }
     int status = find_route(&c, &p);
     status = status ? status : read_body(&c, &p);
     if (status) {
@@ -129,7 +132,7 @@ int api_open(struct api **out, const struct api_options *options, const struct s
     pthread_mutex_init(&api->lock, NULL);
     pthread_mutex_init(&api->step_lock, NULL);
     pthread_cond_init(&api->tick, NULL);
-    if (events_open(api) || waits_start(api)) {
+    if (held_open(api) || events_open(api) || waits_start(api)) {
         api_close(&api);
         return problem_set(p, 500, NULL, "no thread could be started");
     }
@@ -146,6 +149,7 @@ void api_stop(struct api *api) {
 void api_close(struct api **api) {
     if (*api) {
         events_close(*api);
+        held_close(*api);
         pthread_mutex_destroy(&(*api)->step_lock);
         pthread_mutex_destroy(&(*api)->lock);
         pthread_cond_destroy(&(*api)->tick);

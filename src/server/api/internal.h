@@ -15,6 +15,7 @@
 
 struct waiter;
 struct events;
+struct held;
 
 /* A request whose job may be joined by its retries. */
 struct remembered {
@@ -32,6 +33,7 @@ struct api {
     int next_body;
     bool stopped;
     struct events *events;
+    struct held *held;
     pthread_t ticker;
     pthread_cond_t tick;
     bool ticks;
@@ -43,6 +45,7 @@ struct call {
     struct exchange *x;
     const struct route *route;
     char parts[CALL_PARTS][64]; /* what stands for {id} and the like in the path */
+    uint64_t versions[2];       /* of what is kept, and of the work in hand, before it was looked at */
     json_t *body;               /* of routes that read one: an object; freed after the handler */
     struct part *form;          /* [part_count] of a multipart body; texts of it are in `body`, too */
     int part_count;
@@ -112,6 +115,14 @@ void events_tell(struct api *api, const struct event *event);
 /* Once a second. */
 void events_tick(struct api *api);
 void events_close(struct api *api);
+
+/* ---- held.c: answers that hold until something changes */
+
+int held_open(struct api *api);
+void held_close(struct api *api);
+/* Answers 200 with the value, which it takes; NULL is out of memory. The same is answered for so many
+ * seconds, as long as nothing changes of what is kept, or, `of_work`, of the work in hand. */
+void reply_held(struct call *c, bool of_work, double seconds, json_t *value);
 
 /* ---- sdapi_lists.c */
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define MOST_KEY 200 /* bytes of an Idempotency-Key */
+#define HOLD_SECONDS 10
 
 void own_add_job(struct call *c) {
     struct picture_request r;
@@ -77,7 +78,7 @@ void own_jobs(struct call *c) {
     if (status) {
         reply_problem(c->x, &p);
     } else {
-        reply_json(c->x, 200, json_pack("{s:o}", "items", items));
+        reply_held(c, false, HOLD_SECONDS, json_pack("{s:o}", "items", items));
     }
 }
 
@@ -92,7 +93,7 @@ void own_job(struct call *c) {
     json_t *request = json_object_get(job, "request");
     json_object_set(job, "seed", json_object_get(request, "seed"));
     json_object_del(job, "asked");
-    reply_json(c->x, 200, job);
+    reply_held(c, true, HOLD_SECONDS, job);
 }
 
 void own_image(struct call *c) {

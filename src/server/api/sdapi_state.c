@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define ETA_SECONDS 0.25 /* that a time left may be told again */
+
 static char *kept(struct api *api, const char *key) {
     char *value = NULL;
     api->service.get_setting(api->service.self, key, &value, NULL);
@@ -89,8 +91,8 @@ void sd_progress(struct call *c) {
     }
     double fraction = runs ? (now.fraction > 0.01 ? now.fraction : 0.01) : 0;
     double left = runs && now.fraction > 0.01 ? now.seconds / now.fraction - now.seconds : 0;
-    reply_json(
-        c->x, 200,
+    reply_held(
+        c, true, ETA_SECONDS,
         json_pack("{s:f, s:f, s:{s:b, s:b, s:b, s:s, s:i, s:s, s:i, s:i, s:i}, s:o, s:s?, s:{s:s, s:s, s:i}}",
                   "progress", fraction, "eta_relative", left, "state", "skipped", now.skipped, "interrupted",
                   now.interrupted, "stopping_generation", now.interrupted, "job", job, "job_count",
@@ -157,7 +159,7 @@ void sd_memory(struct call *c) {
 void sd_queue_status(struct call *c) {
     struct progress now;
     c->api->service.progress(c->api->service.self, &now);
-    reply_json(c->x, 200,
+    reply_held(c, true, ETA_SECONDS,
                json_pack("{s:s, s:i, s:n, s:n, s:n, s:n, s:n}", "msg", "estimation", "queue_size",
                          now.queued + (now.job[0] != 0), "rank", "avg_event_process_time",
                          "avg_event_concurrent_process_time", "rank_eta", "queue_eta"));

@@ -232,7 +232,7 @@ static int check_pair(struct auth *a, char *pair, bool quick, struct problem *p)
         return refuse(p);
     }
     if (quick) {
-        return 0;
+        return AUTH_LATER;
     }
     pthread_mutex_lock(&a->lock);
     bool room = a->hashing < MOST_HASHING;

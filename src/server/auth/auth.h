@@ -8,6 +8,8 @@
 
 struct auth;
 
+#define AUTH_LATER (-1)
+
 /* `passwords`: a file of lines NAME:HASH, as mkpasswd and htpasswd -B write them ($y$, $2b$, $6$ and what
  * else crypt(3) holds for good); `keys`: a file with a key a line. Either may be NULL. Lines that begin with
  * # are comments. A file that is missing, empty or holds something in clear text is refused with 400. */
@@ -15,8 +17,8 @@ int auth_open(struct auth **out, const char *passwords, const char *keys, struct
 void auth_close(struct auth **auth);
 
 /* Looks at an Authorization header (NULL: none was sent): a password as Basic, a key as Bearer or as Basic's
- * password. 0, 401, or 503 when too many passwords wait to be hashed. `quick`: says 401 only where no hash is
- * needed to know; 0 may then be refused later. From any thread. Nothing of what was sent gets into *p. */
+ * password. 0, 401, or 503 when too many passwords wait to be hashed. `quick`: says AUTH_LATER where only a
+ * hash could tell. From any thread. Nothing of what was sent gets into *p. */
 int auth_check(struct auth *auth, const char *authorization, bool quick, struct problem *p);
 
 #endif

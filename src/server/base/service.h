@@ -64,6 +64,9 @@ struct service {
     /* Ends the job in work, whichever it is. False: there is none. */
     bool (*interrupt)(void *self, bool skip);
     void (*progress)(void *self, struct progress *out);
+    /* A number that is another one after a change: of what is kept, or, `of_work`, of the work in hand as
+     * well. */
+    uint64_t (*version)(void *self, bool of_work);
     /* The newest preview of the job in work as PNG; *png (freed by the caller) NULL: there is none. */
     void (*preview)(void *self, char **png, size_t *bytes);
     int (*job)(void *self, const char *id, json_t **out, struct problem *p);

@@ -127,9 +127,12 @@ static void dress(struct http_exchange *x, const char *type) {
     guard_headers(x->http, x->connection, x->response);
 }
 
+/* Who answers in the event loop has nobody to wake. */
 static void wake(struct http_exchange *x, enum link_state state, size_t bytes) {
     link_turn(x->http, x->link, state, x, bytes);
-    MHD_resume_connection(x->connection);
+    if (x->handed) {
+        MHD_resume_connection(x->connection);
+    }
 }
 
 static void op_answer(struct exchange *exchange, int status, const char *type, void *body, size_t bytes) {

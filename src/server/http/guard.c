@@ -7,8 +7,12 @@
 #include <string.h>
 #include <strings.h>
 
+#define MOST_TARGET ((size_t)8 << 10)  /* bytes of path and query */
+#define MOST_HEADERS ((size_t)8 << 10) /* of names and values together */
+
 struct head {
     int lengths, encodings, hosts;
+    size_t bytes;
     bool bad_name, compressed, not_chunked;
     const char *host, *origin;
 };
@@ -30,6 +34,7 @@ static enum MHD_Result on_header(void *payload, enum MHD_ValueKind kind, const c
     struct head *head = payload;
     (void)kind;
     value = value ? value : "";
+    head->bytes += strlen(name) + strlen(value);
     head->bad_name |= !is_token(name, strlen(name));
     if (!strcasecmp(name, "Content-Length")) {
         head->lengths++;
@@ -123,8 +128,34 @@ static bool changes_something(const char *method) {
     return strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0 && strcmp(method, "OPTIONS") != 0;
 }
 
-int guard_check(struct http *h, struct MHD_Connection *c, const char *method, struct problem *p) {
+static enum MHD_Result on_argument(void *payload, enum MHD_ValueKind kind, const char *name,
+                                   const char *value) {
+    (void)kind;
+    *(size_t *)payload += strlen(name) + (value ? strlen(value) : 0) + 2;
+    return MHD_YES;
+}
+
+/* Both are far below what MHD itself refuses, in words of its own. */
+static int check_size(struct MHD_Connection *c, const char *url, size_t headers, struct problem *p) {
+    size_t target = strlen(url);
+    MHD_get_connection_values(c, MHD_GET_ARGUMENT_KIND, on_argument, &target);
+    if (target > MOST_TARGET) {
+        return problem_set(p, 414, NULL, "path and query have %zu bytes, more than the %zu that are taken",
+                           target, MOST_TARGET);
+    }
+    if (headers > MOST_HEADERS) {
+        return problem_set(p, 431, NULL, "the headers have %zu bytes, more than the %zu that are taken",
+                           headers, MOST_HEADERS);
+    }
+    return 0;
+}
+
+int guard_check(struct http *h, struct MHD_Connection *c, const char *url, const char *method,
+                struct problem *p) {
     struct head head = read_head(c);
+    if (check_size(c, url, head.bytes, p)) {
+        return p->status;
+    }
     if (head.bad_name) {
         return problem_set(p, 400, NULL, "a header's name or length is malformed");
     }

@@ -87,7 +87,7 @@ static enum MHD_Result first_call(struct http *h, struct MHD_Connection *c, cons
     }
     *out = x;
     x->link = link_of(c);
-    if (guard_check(h, c, method, &p)) {
+    if (guard_check(h, c, url, method, &p)) {
         return exchange_refuse(x, &p);
     }
     x->response = guard_preflight(h, c, method);
@@ -101,9 +101,13 @@ static enum MHD_Result first_call(struct http *h, struct MHD_Connection *c, cons
                     h->options.most_body >> 20);
         return exchange_refuse(x, &p);
     }
-    if (h->options.admit &&
-        h->options.admit(h->options.payload, x->path,
-                         MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization"), true, &p)) {
+    int admitted =
+        h->options.admit
+            ? h->options.admit(h->options.payload, x->path,
+                               MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization"), true, &p)
+            : 0;
+    x->unsure = admitted == ADMIT_LATER;
+    if (admitted && !x->unsure) {
         return exchange_refuse(x, &p);
     }
     link_turn(h, x->link, LINK_BODY, x, length ? (size_t)strtoull(length, NULL, 10) : UNKNOWN_LENGTH);
@@ -132,9 +136,12 @@ static enum MHD_Result on_request(void *payload, struct MHD_Connection *c, const
     if (x->refused.status) {
         return exchange_refuse(x, &x->refused);
     }
-    x->handed = true;
     x->exchange.body = x->body ? x->body : "";
     x->exchange.body_bytes = x->body_bytes;
+    if (!x->unsure && h->options.quick && h->options.quick(h->options.payload, &x->exchange)) {
+        return exchange_queue(x);
+    }
+    x->handed = true;
     link_turn(h, x->link, LINK_WAITING, x, 0);
     MHD_suspend_connection(c);
     if (!pool_push(h, x)) {

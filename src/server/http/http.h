@@ -11,6 +11,8 @@
 
 struct http;
 
+#define ADMIT_LATER (-1)
+
 struct http_options {
     const char *listen;               /* "127.0.0.1:7860", "[::1]:0", "host:port" */
     const char *base_path;            /* NULL or "": none; "/sd" */
@@ -19,15 +21,20 @@ struct http_options {
     size_t most_body;     /* bytes of one request's body */
     size_t most_bodies;   /* bytes of all bodies that are held at one time */
     int most_connections; /* 0: as many as the process may have open */
-    int header_seconds;   /* from a header's first byte to its last */
+    int header_seconds;   /* from a header's first byte to its last; a body has these, too */
+    int answer_seconds;   /* that an answer may take to be read */
+    double least_rate;    /* bytes a second: what a body or an answer may take besides */
     int idle_seconds;     /* a connection without a request */
     /* Called in a thread of the room's own. */
     void (*handle)(void *payload, struct exchange *x);
     bool anywhere; /* false: refuse to listen on anything but loopback */
     /* Who may come in: 0, or the status with *p filled; 401 asks for a password. `authorization` NULL: none
-     * was sent. `quick`: called in the event loop, before the body: it takes no time, and may be wrong in
-     * saying 0. NULL: everybody. */
+     * was sent. `quick`: called in the event loop, before the body: it takes no time, and where that is not
+     * enough says ADMIT_LATER; then it is called again before `handle`. NULL: everybody. */
     int (*admit)(void *payload, const char *path, const char *authorization, bool quick, struct problem *p);
+    /* Called in the event loop: answers at once from what lies ready, or says false, and x goes to `handle`.
+     * NULL: never. */
+    bool (*quick)(void *payload, struct exchange *x);
     /* The body of an answer that http gives itself, malloc'ed JSON in the form that clients of this path
      * read. */
     char *(*describe)(void *payload, const char *path, const struct problem *p);

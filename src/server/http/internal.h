@@ -19,8 +19,9 @@ struct link {
     enum link_state state;
     size_t size;             /* bytes of the body or answer */
     double since;            /* of the state */
-    uint64_t received;       /* bytes, when the last request had ended */
-    double header_since;     /* when the first byte after that was seen; 0: not yet */
+    bool counted;            /* `received` is known */
+    uint64_t received;       /* bytes, when it was first looked at after the last request */
+    double header_since;     /* when more than those were seen; 0: not yet */
     struct http_exchange *x; /* of the request in hand, or NULL */
 };
 
@@ -36,6 +37,7 @@ struct http_exchange {
     char *body;
     size_t body_bytes, body_room;
     struct problem refused;            /* status 0: not */
+    bool unsure;                       /* whether it may come in is still to be found out */
     bool head, handed, answered, over; /* over: MHD has done with it */
     struct MHD_Response *response;
     int status;
@@ -66,6 +68,8 @@ struct http {
     struct MHD_Daemon *daemon;
     pthread_mutex_t lock; /* of links and lanes */
     struct link *links;
+    struct link *looked_at; /* the next one to look at; NULL: the first */
+    size_t link_count;
     struct lane lanes[LANES];
     pthread_t threads[4];
     int thread_count;
@@ -85,7 +89,8 @@ int listen_open(struct http *h, struct problem *p);
 /* ---- guard.c */
 
 /* Looks at a request's head: framing, Host, Origin. 0, or the status with *p filled. */
-int guard_check(struct http *h, struct MHD_Connection *c, const char *method, struct problem *p);
+int guard_check(struct http *h, struct MHD_Connection *c, const char *url, const char *method,
+                struct problem *p);
 /* The answer to a preflight; NULL: it is none, or its origin is not allowed. */
 struct MHD_Response *guard_preflight(struct http *h, struct MHD_Connection *c, const char *method);
 /* What every answer carries. */

@@ -27,10 +27,9 @@ static void *pool_main(void *payload) {
         lane->last = lane->first ? lane->last : &lane->first;
         pthread_mutex_unlock(&h->lock);
         struct problem p = {0};
-        int status = h->options.admit
-                         ? h->options.admit(h->options.payload, x->path,
-                                            exchange_header(&x->exchange, "Authorization"), false, &p)
-                         : 0;
+        int status = x->unsure ? h->options.admit(h->options.payload, x->path,
+                                                  exchange_header(&x->exchange, "Authorization"), false, &p)
+                               : 0;
         if (status) {
             exchange_retry_after(&x->exchange, &p);
             char *text = h->options.describe(h->options.payload, x->path, &p);

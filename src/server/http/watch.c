@@ -12,9 +12,8 @@
 #include <time.h>
 
 #define LOOK_SECONDS 0.25
-#define ROUND_SECONDS 2   /* between two looks at all connections */
-#define SLOWEST 32768.0   /* bytes a second of a body, or of an answer */
-#define ANSWER_SECONDS 60 /* that an answer may take besides */
+#define ROUND_PARTS 16 /* looks until all connections were looked at, where they are many */
+#define LOOK_LEAST 64  /* connections of a look */
 
 double http_clock(void) {
     struct timespec t;
@@ -31,11 +30,13 @@ static uint64_t received(int fd) {
 void link_started(struct http *h, struct link *link) {
     pthread_mutex_lock(&h->lock);
     link->since = http_clock();
+    link->counted = true; /* none: every byte is of the first header */
     link->next = h->links;
     if (h->links) {
         h->links->previous = link;
     }
     h->links = link;
+    h->link_count++;
     pthread_mutex_unlock(&h->lock);
 }
 
@@ -49,6 +50,10 @@ void link_ended(struct http *h, struct link *link) {
     if (link->next) {
         link->next->previous = link->previous;
     }
+    if (h->looked_at == link) {
+        h->looked_at = link->next;
+    }
+    h->link_count--;
     pthread_mutex_unlock(&h->lock);
 }
 
@@ -63,9 +68,7 @@ void link_turn(struct http *h, struct link *link, enum link_state state, struct 
     link->since = http_clock();
     link->x = x;
     link->header_since = 0;
-    if (state == LINK_IDLE) {
-        link->received = received(link->fd);
-    }
+    link->counted = false;
     pthread_mutex_unlock(&h->lock);
 }
 
@@ -74,17 +77,20 @@ static bool is_late(struct http *h, struct link *link, double now) {
     double spent = now - link->since;
     switch (link->state) {
     case LINK_IDLE:
-        if (!link->header_since && received(link->fd) != link->received) {
-            link->header_since = now;
+        if (!link->header_since) {
+            uint64_t bytes = received(link->fd);
+            link->header_since = link->counted && bytes != link->received ? now : 0;
+            link->received = bytes;
+            link->counted = true;
         }
         return (link->header_since && now - link->header_since > h->options.header_seconds) ||
                spent > h->options.idle_seconds;
     case LINK_BODY:
-        return spent > h->options.header_seconds + (double)link->size / SLOWEST;
+        return spent > h->options.header_seconds + (double)link->size / h->options.least_rate;
     case LINK_WAITING:
         return false;
     case LINK_ANSWER:
-        return spent > ANSWER_SECONDS + (double)link->size / SLOWEST;
+        return spent > h->options.answer_seconds + (double)link->size / h->options.least_rate;
     case LINK_STREAM:
         break;
     }
@@ -93,7 +99,7 @@ static bool is_late(struct http *h, struct link *link, double now) {
     if (!x || pthread_mutex_trylock(&x->lock)) {
         return false;
     }
-    bool late = x->stalled > 0 && now - x->stalled > ANSWER_SECONDS;
+    bool late = x->stalled > 0 && now - x->stalled > h->options.answer_seconds;
     pthread_mutex_unlock(&x->lock);
     return late;
 }
@@ -126,20 +132,25 @@ static bool tell_one(struct http *h) {
     return false;
 }
 
+/* Some of the connections, in turn: to look at ten thousand at one time would keep who answers waiting.
+ * Locked. */
+static void look(struct http *h) {
+    double now = http_clock();
+    size_t count = h->link_count / ROUND_PARTS + LOOK_LEAST;
+    for (count = count < h->link_count ? count : h->link_count; count; count--) {
+        struct link *link = h->looked_at ? h->looked_at : h->links;
+        h->looked_at = link->next;
+        if (is_late(h, link, now)) {
+            shutdown(link->fd, SHUT_RDWR);
+        }
+    }
+}
+
 static void *watch_main(void *payload) {
     struct http *h = payload;
-    double last = 0;
     pthread_mutex_lock(&h->lock);
     while (!h->stopping) {
-        double now = http_clock();
-        if (now - last > ROUND_SECONDS) {
-            for (struct link *link = h->links; link; link = link->next) {
-                if (is_late(h, link, now)) {
-                    shutdown(link->fd, SHUT_RDWR);
-                }
-            }
-            last = now;
-        }
+        look(h);
         while (tell_one(h)) {
         }
         pthread_mutex_unlock(&h->lock);

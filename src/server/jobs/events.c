@@ -12,8 +12,16 @@ double clock_now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+void jobs_changed(struct jobs *j, bool kept) {
+    atomic_fetch_add(&j->versions[1], 1);
+    if (kept) {
+        atomic_fetch_add(&j->versions[0], 1);
+    }
+}
+
 void tell(struct jobs *j, enum event_kind kind, const char *job, const char *state, json_t *data) {
     struct message *m = NULL;
+    jobs_changed(j, kind != EVENT_STEP && kind != EVENT_PREVIEW);
     if (kind != EVENT_STEP && kind != EVENT_PREVIEW && (m = calloc(1, sizeof *m))) {
         m->kind = kind;
         m->data = data;

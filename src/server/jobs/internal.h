@@ -105,10 +105,11 @@ struct jobs {
     uint64_t preview_png_version;
     pthread_mutex_t hash_lock; /* of who starts and ends that thread */
     pthread_t hasher;
-    bool hashes, hashed_enough; /* it runs; it is not started any more */
-    atomic_bool no_hash;        /* it is to end */
-    atomic_int want_end;        /* the job in work: enum want_end */
-    json_t *warnings;           /* of the job in work; the worker's alone */
+    bool hashes, hashed_enough;       /* it runs; it is not started any more */
+    atomic_bool no_hash;              /* it is to end */
+    atomic_int want_end;              /* the job in work: enum want_end */
+    atomic_uint_fast64_t versions[2]; /* of what is kept, of that and the work in hand */
+    json_t *warnings;                 /* of the job in work; the worker's alone */
 
     struct catalogue catalogue;
     struct task *task; /* at most one, by who has task_lock */
@@ -141,6 +142,8 @@ struct jobs {
 enum want_end { GO_ON, INTERRUPTED, CANCELLED, STOPPED };
 
 double clock_now(void); /* seconds since 1970 */
+/* Something is other than before: what is kept, or only the work in hand. */
+void jobs_changed(struct jobs *j, bool kept);
 
 /* ---- events.c */
 

@@ -159,6 +159,7 @@ static int jobs_cancel(void *self, const char *id, struct problem *p) {
             j->now.interrupted = true;
         }
         pthread_mutex_unlock(&j->lock);
+        jobs_changed(j, false);
         return 0;
     }
     return status;
@@ -224,6 +225,7 @@ static bool jobs_interrupt(void *self, bool skip) {
         j->now.skipped |= skip;
     }
     pthread_mutex_unlock(&j->lock);
+    jobs_changed(j, false);
     return there;
 }
 
@@ -236,6 +238,11 @@ static void jobs_progress(void *self, struct progress *out) {
         out->seconds = clock_now() - out->started;
     }
     pthread_mutex_unlock(&j->lock);
+}
+
+static uint64_t jobs_version(void *self, bool of_work) {
+    struct jobs *j = self;
+    return atomic_load(&j->versions[of_work]);
 }
 
 static void jobs_preview(void *self, char **png, size_t *bytes) {
@@ -301,7 +308,9 @@ static int jobs_history(void *self, int limit, int64_t before, const char *searc
 
 static int jobs_forget(void *self, const char *id, struct problem *p) {
     struct jobs *j = self;
-    return j->keeper.forget(j->keeper.self, id, p);
+    int status = j->keeper.forget(j->keeper.self, id, p);
+    jobs_changed(j, true);
+    return status;
 }
 
 static int jobs_picture(void *self, const char *id, int index, char **png, size_t *bytes, struct problem *p) {
@@ -352,6 +361,7 @@ void jobs_fill_service(struct jobs *j, struct service *s) {
                           .move = jobs_move,
                           .interrupt = jobs_interrupt,
                           .progress = jobs_progress,
+                          .version = jobs_version,
                           .preview = jobs_preview,
                           .job = jobs_job,
                           .jobs = jobs_list,

@@ -203,6 +203,7 @@ static void finish(struct work *w, int status, const char *report, const struct 
     tell(j, EVENT_ENDED, w->id, end.state, NULL);
     if (j->options.retain_bytes) {
         j->keeper.retain(j->keeper.self, j->options.retain_bytes, &trouble);
+        jobs_changed(j, true);
     }
 }
 
