@@ -58,6 +58,38 @@ static char *default_data(void) {
     return path;
 }
 
+static const char *value_of(const struct settings *s, enum setting_id id) {
+    return setting_text(s, id);
+}
+
+/* Who said so; NULL: nobody. The variables' names live as long as the program. */
+static const char *origin_of(const struct settings *s, enum setting_id id) {
+    static struct variable names[S_COUNT_OF_SETTINGS];
+    switch (s->value[id].origin) {
+    case FROM_COMMAND_LINE:
+        return "the command line";
+    case FROM_ENVIRONMENT:
+        names[id] = setting_variable((int)id);
+        return names[id].name;
+    case FROM_CONFIG:
+        return s->config_path;
+    default:
+        return NULL;
+    }
+}
+
+static struct placement placement_of(const struct settings *s,
+                                     const char *(*text)(const struct settings *s, enum setting_id id)) {
+    return (struct placement){.offload = text(s, S_OFFLOAD),
+                              .budget = text(s, S_BUDGET),
+                              .reserve = text(s, S_RESERVE),
+                              .low = text(s, S_LOW),
+                              .high = text(s, S_HIGH),
+                              .never = text(s, S_NEVER),
+                              .always = text(s, S_ALWAYS),
+                              .fit_check = text(s, S_FIT_CHECK)};
+}
+
 static int fill(struct server_options *o, const struct settings *s) {
     *o = (struct server_options){.models = setting_text(s, S_MODELS),
                                  .listen = setting_text(s, S_LISTEN),
@@ -71,9 +103,8 @@ static int fill(struct server_options *o, const struct settings *s) {
                                  .isa = setting_text(s, S_ISA),
                                  .dtype = setting_text(s, S_DTYPE),
                                  .vae_dtype = setting_text(s, S_VAE_DTYPE),
-                                 .offload = setting_text(s, S_OFFLOAD),
-                                 .budget = setting_text(s, S_BUDGET),
-                                 .reserve = setting_text(s, S_RESERVE),
+                                 .placement = placement_of(s, value_of),
+                                 .placement_from = placement_of(s, origin_of),
                                  .device = setting_text(s, S_DEVICE),
                                  .host_budget = setting_text(s, S_HOST_BUDGET),
                                  .fair = !strcmp(setting_text(s, S_ORDER), "fair"),

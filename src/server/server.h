@@ -3,6 +3,7 @@
 #ifndef BALLAST_SERVER_SERVER_H
 #define BALLAST_SERVER_SERVER_H
 
+#include "server/base/placement.h"
 #include "server/base/problem.h"
 
 #include <stdbool.h>
@@ -20,7 +21,8 @@ struct server_options {
     bool insecure;                /* others may reach it though there are neither */
     /* Computing, as in ballast.h; NULL: the default. */
     int threads;
-    const char *isa, *dtype, *vae_dtype, *offload, *budget, *reserve, *device, *host_budget;
+    const char *isa, *dtype, *vae_dtype, *device, *host_budget;
+    struct placement placement, placement_from; /* as in jobs/jobs.h */
     bool fair;
     int idle_seconds;
     /* Limits. */

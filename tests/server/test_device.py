@@ -4,7 +4,7 @@ import re
 import time
 import unittest
 
-from rig import SMALL, Case, b64, png
+from rig import SMALL, Case, Server, b64, png
 
 V1 = "/ballast/v1/"
 
@@ -98,6 +98,31 @@ class Device(Case):
         self.assertEqual(self.ok(self.server.post(V1 + "settings", {"offload": "", "budget": ""})), before)
         job = self.server.until(self.server.add())
         self.assertEqual(job["ballast"]["plan"]["mode"], "auto")
+
+    def test_settings_of_balanced(self):
+        before = self.ok(self.server.get(V1 + "settings"))
+        wish = {"offload": "balanced", "low": "0.2", "high": "0.9", "never": "unet", "always": "vae_decoder", "fit_check": "off"}
+        self.assertEqual(self.ok(self.server.post(V1 + "settings", wish)), dict(before, **wish))
+        plan = self.server.until(self.server.add())["ballast"]["plan"]
+        self.assertEqual(plan["mode"], "balanced")
+        self.assertIn("always", [d["why"] for d in plan["decisions"] if d["module"] == "vae_decoder"])
+        for bad in ({"low": "much"}, {"high": "2"}, {"fit_check": "perhaps"}):
+            self.assertEqual(self.server.post(V1 + "settings", bad).status, 422, bad)
+        self.assertEqual(self.ok(self.server.post(V1 + "settings", {key: "" for key in wish})), before)
+
+    def test_who_said_so(self):
+        server = Server("--offload", "balanced", "--fit-check", "off", env={"BALLAST_NEVER": "unet"})
+        try:
+            settings = server.get(V1 + "settings").json
+            self.assertEqual([settings[k] for k in ("offload", "fit_check", "never", "budget")], ["balanced", "off", "unet", None])
+            self.assertEqual(settings["started"]["offload"], "balanced")
+            self.assertEqual([settings["from"][k] for k in ("offload", "fit_check", "never", "budget")],
+                             ["the command line", "the command line", "BALLAST_NEVER", None])
+            server.post(V1 + "settings", {"offload": "auto", "never": ""})
+            settings = server.get(V1 + "settings").json
+            self.assertEqual((settings["offload"], settings["never"], settings["started"]["offload"]), ("auto", "unet", "balanced"))
+        finally:
+            server.close()
 
     def test_metrics(self):
         def read():

@@ -14,15 +14,24 @@ const struct field own_curve_fields[] = {
     {0}};
 
 struct own_settings {
-    const char *model, *offload, *budget, *reserve;
+    const char *model;
+    struct placement placement;
 };
 #define AT(member) offsetof(struct own_settings, member)
 
 const struct field own_setting_fields[] = {
     {"model", FIELD_TEXT, "null", 1, 1000, AT(model), "the current model, by any of its names"},
-    {"offload", FIELD_TEXT, "null", 0, 32, AT(offload), "auto, none, model, sequential or balanced"},
-    {"budget", FIELD_TEXT, "null", 0, 32, AT(budget), "memory for weights and activations: 6G, 80%"},
-    {"reserve", FIELD_TEXT, "null", 0, 32, AT(reserve), "memory that is left free"},
+    {"offload", FIELD_TEXT, "null", 0, 32, AT(placement.offload),
+     "auto, none, model, sequential or balanced"},
+    {"budget", FIELD_TEXT, "null", 0, 32, AT(placement.budget),
+     "memory for weights and activations: 6G, 80%"},
+    {"reserve", FIELD_TEXT, "null", 0, 32, AT(placement.reserve), "memory that is left free"},
+    {"low", FIELD_TEXT, "null", 0, 32, AT(placement.low), "balanced: the low watermark, a fraction"},
+    {"high", FIELD_TEXT, "null", 0, 32, AT(placement.high), "balanced: the high watermark"},
+    {"never", FIELD_TEXT, "null", 0, 1000, AT(placement.never), "balanced: modules that are never evicted"},
+    {"always", FIELD_TEXT, "null", 0, 1000, AT(placement.always), "balanced: modules that always are"},
+    {"fit_check", FIELD_TEXT, "null", 0, 32, AT(placement.fit_check),
+     "balanced: on, or off to evict though all fits"},
     {0}};
 
 static void answer_plan(struct call *c, json_t *body, const struct field *fields,
@@ -117,9 +126,7 @@ void own_set_settings(struct call *c) {
     if (!status && s.model) {
         status = api->service.find_model(api->service.self, s.model, &title, &p);
     }
-    if (!status && (s.offload || s.budget || s.reserve)) {
-        status = api->service.place(api->service.self, s.offload, s.budget, s.reserve, &p);
-    }
+    status = status ? status : api->service.place(api->service.self, &s.placement, &p);
     if (!status && title) {
         status = api->service.set_setting(api->service.self, "sd_model_checkpoint", title, &p);
     }

@@ -4,6 +4,7 @@
 #define BALLAST_SERVER_BASE_SERVICE_H
 
 #include "server/base/keeper.h"
+#include "server/base/placement.h"
 #include "server/base/request.h"
 
 #include <stdbool.h>
@@ -92,10 +93,11 @@ struct service {
     /* Where the weights of all open models lie now. 503: the device does not come to answer. */
     int (*residency)(void *self, json_t **out, struct problem *p);
     json_t *(*devices)(void *self);
-    /* How weights are placed from the next picture on: `offload`, `budget`, `reserve`. */
+    /* How weights are placed from the next picture on, a text or null by name; in `started` how the server
+     * was started, and in `from` who said so then. NULL: no memory. */
     json_t *(*placement)(void *self);
     /* NULL leaves a text as it is, "" gives it the value back that the server was started with. */
-    int (*place)(void *self, const char *offload, const char *budget, const char *reserve, struct problem *p);
+    int (*place)(void *self, const struct placement *wish, struct problem *p);
     /* What has been done since the start, see jobs/totals.c. */
     json_t *(*totals)(void *self);
     /* One listener, called in a thread of its own, in order. */

@@ -67,11 +67,6 @@ struct totals {
     double resident_bytes, region_bytes, budget_bytes; /* as they were last seen */
 };
 
-/* Placement that was asked for while serving; NULL: as the server was started. */
-struct placement {
-    char *offload, *budget, *reserve, *host_budget;
-};
-
 struct message {
     struct message *next;
     enum event_kind kind;
@@ -114,8 +109,8 @@ struct jobs {
     struct catalogue catalogue;
     struct task *task; /* at most one, by who has task_lock */
     struct totals totals;
-    struct placement placement;
-    bool placed; /* the device's context has this placement */
+    struct placement placement; /* asked for while serving; NULL: as the server was started */
+    bool placed;                /* the device's context has this placement */
 
     pthread_mutex_t task_lock;     /* taken before `lock`; of what follows */
     ballast_context *plan_context; /* plans are made here while the device is at work; NULL: not yet */
@@ -211,9 +206,10 @@ json_t *jobs_devices(void *self);
 /* ---- placement.c */
 
 json_t *jobs_placement(void *self);
-int jobs_place(void *self, const char *offload, const char *budget, const char *reserve, struct problem *p);
+int jobs_place(void *self, const struct placement *wish, struct problem *p);
 /* Gives a context the placement that holds now; the context is the caller's alone. */
 int placement_apply(struct jobs *j, ballast_context *context, struct problem *p);
+bool placement_copy(struct placement *out, const struct placement *from); /* false: no memory */
 void placement_free(struct placement *placement);
 
 /* ---- plan.c */

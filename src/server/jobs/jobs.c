@@ -10,10 +10,9 @@ static void log_nothing(const char *line) {
 
 /* Copies of the texts: the caller's may go. */
 static bool copy_options(struct jobs_options *own, const struct jobs_options *o) {
-    const char *const *from[] = {&o->models, &o->isa,     &o->dtype,  &o->vae_dtype,  &o->offload,
-                                 &o->budget, &o->reserve, &o->device, &o->host_budget};
-    const char **to[] = {&own->models, &own->isa,     &own->dtype,  &own->vae_dtype,  &own->offload,
-                         &own->budget, &own->reserve, &own->device, &own->host_budget};
+    const char *const *from[] = {&o->models, &o->isa, &o->dtype, &o->vae_dtype, &o->device, &o->host_budget};
+    const char **to[] = {&own->models,    &own->isa,    &own->dtype,
+                         &own->vae_dtype, &own->device, &own->host_budget};
     bool good = true;
     *own = *o;
     own->log = o->log ? o->log : log_nothing;
@@ -21,7 +20,8 @@ static bool copy_options(struct jobs_options *own, const struct jobs_options *o)
         *to[i] = *from[i] ? strdup(*from[i]) : NULL;
         good = good && (!*from[i] || *to[i]);
     }
-    return good;
+    good = placement_copy(&own->placement, &o->placement) && good;
+    return placement_copy(&own->placement_from, &o->placement_from) && good;
 }
 
 int jobs_open(struct jobs **out, const struct jobs_options *options, const struct keeper *keeper,
@@ -115,9 +115,10 @@ void jobs_close(struct jobs **jobs) {
         free(j->queue);
         free(j->preview);
         free(j->preview_png);
-        const char *texts[] = {j->options.models,    j->options.isa,     j->options.dtype,
-                               j->options.vae_dtype, j->options.offload, j->options.budget,
-                               j->options.reserve,   j->options.device,  j->options.host_budget};
+        placement_free(&j->options.placement);
+        placement_free(&j->options.placement_from);
+        const char *texts[] = {j->options.models,    j->options.isa,    j->options.dtype,
+                               j->options.vae_dtype, j->options.device, j->options.host_budget};
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
             free((void *)texts[i]);
         }

@@ -9,20 +9,19 @@
 struct jobs;
 
 struct jobs_options {
-    const char *models;      /* folder of checkpoints */
-    int threads;             /* 0: as ballast_context_options */
-    const char *isa;         /* NULL: "auto" */
-    const char *dtype;       /* NULL: "auto" */
-    const char *vae_dtype;   /* NULL: as dtype */
-    const char *offload;     /* NULL: "auto" */
-    const char *budget;      /* NULL: what is free */
-    const char *reserve;     /* NULL: nothing */
-    const char *device;      /* NULL: as ballast_context_options */
-    const char *host_budget; /* NULL: what is free */
-    bool fair;               /* jobs may be taken a little before their turn where that saves loading */
-    int idle_seconds;        /* after which memory is given back; 0: never */
-    int most_waiting;        /* jobs; more are refused with 429 */
-    int64_t retain_bytes;    /* of pictures in the history; 0: all */
+    const char *models;              /* folder of checkpoints */
+    int threads;                     /* 0: as ballast_context_options */
+    const char *isa;                 /* NULL: "auto" */
+    const char *dtype;               /* NULL: "auto" */
+    const char *vae_dtype;           /* NULL: as dtype */
+    struct placement placement;      /* as ballast_placement_options */
+    struct placement placement_from; /* who said so: "--budget", "BALLAST_BUDGET", a file */
+    const char *device;              /* NULL: as ballast_context_options */
+    const char *host_budget;         /* NULL: what is free */
+    bool fair;            /* jobs may be taken a little before their turn where that saves loading */
+    int idle_seconds;     /* after which memory is given back; 0: never */
+    int most_waiting;     /* jobs; more are refused with 429 */
+    int64_t retain_bytes; /* of pictures in the history; 0: all */
     /* A line for the operator; may be called from any thread. */
     void (*log)(const char *line);
 };
