@@ -30,10 +30,9 @@ static void on_log(void *payload, int level, const char *line) {
 
 static int generate(ballast_model *model, const char *prompt, char *path, ballast_error *err) {
     ballast_generate_options o;
-    ballast_generate_options_init(&o, sizeof o); /* the model's own size, 20 steps of DPM++ 2M */
+    ballast_generate_options_init(&o, sizeof o); /* the model's own size, DPM++ 2M */
     o.prompt = prompt;
     o.negative_prompt = "blurry";
-    o.cfg = 6;
     o.seed = 42;
     o.image = on_image;
     o.payload = path;

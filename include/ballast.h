@@ -177,8 +177,9 @@ BALLAST_API int ballast_model_residency(char **json, ballast_model *model, balla
  * which is asked before any work. The model must stay open until ballast_cancel has returned. */
 BALLAST_API int ballast_cancel(ballast_model *model);
 
-/* What the checkpoint holds, as JSON: architecture, prediction, modules with tensors, dtypes, bytes, blocks.
- * With width and height > 0 also the arena of every module at that picture size. Free with
+/* What the checkpoint holds, as JSON: architecture, prediction, what the file recommends ("steps" and "cfg",
+ * null where it does not say: its metadata "ballast.steps" and "ballast.cfg"), modules with tensors, dtypes,
+ * bytes, blocks. With width and height > 0 also the arena of every module at that picture size. Free with
  * ballast_string_free. */
 BALLAST_API int ballast_model_inspect(char **json, ballast_model *model, int width, int height,
                                       ballast_error *err);
@@ -222,10 +223,10 @@ typedef struct ballast_generate_options {
     const char *negative_prompt; /* NULL: "" (with compat "diffusers": no negative prompt) */
     int width, height;    /* multiples of 8; 0: the model's own size, or of a start picture its shape at
                              the model's own number of pixels */
-    int steps;            /* 20 */
+    int steps;            /* 0: what the model's file recommends, or 20 */
     const char *sampler;  /* "DPM++ 2M" */
     const char *schedule; /* NULL: what suits sampler and compat */
-    double cfg;           /* 7; 1 skips the unconditional half */
+    double cfg;           /* -1: what the model's file recommends, or 7; 1 skips the unconditional half */
     double cfg_rescale;   /* 0; 0..1, pulls guidance's contrast back (arXiv 2305.08891, section 3.4) */
     double eta;           /* -1: the sampler's own (DDIM 0, ancestral 1) */
     uint64_t seed;        /* 0; 2^64 - 1 is followed by 0 */

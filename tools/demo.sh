@@ -3,8 +3,6 @@
 set -eu
 show=
 [ ! -t 1 ] || show=--show
-cfg=
-[ -n "${BALLAST_MODEL-}" ] || cfg="--cfg 5"
-"$1" generate --prompt "${2:-a strawberry}" --steps 20 $cfg --seed 7 --overwrite $show \
+"$1" generate --prompt "${2:-a strawberry}" --steps 20 --seed 7 --overwrite $show \
     --output "$(pwd)/demo.png"
 echo "That file is the picture."

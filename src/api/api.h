@@ -5,6 +5,7 @@
 #include "ballast.h"
 #include "checkpoint/architecture.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/recommended.h"
 #include "core/log.h"
 #include "core/stop.h"
 #include "device/device.h"
@@ -37,6 +38,8 @@ struct ballast_model {
     ballast_context *context; /* borrowed */
     bl_checkpoint *ckpt;
     bl_architecture arch;
+    bl_recommended recommended; /* for its pictures */
+    bool recommended_told;
     bl_modules *modules;
     bl_tokenizer *tokenizer[BL_FAMILY_ENCODERS]; /* with words of its own; NULL: the context's */
     bl_dtype dtype, vae_dtype;
@@ -75,6 +78,8 @@ int bl_take_png_options(ballast_png_options *own, const ballast_png_options *giv
 
 /* Fills what a generation's options leave open with what the context says. Texts are borrowed from it. */
 void bl_place_fill(ballast_generate_options *o, const ballast_context *context);
+/* The same with what the model's file recommends, or what suits most models. */
+void bl_recommended_fill(ballast_generate_options *o, const ballast_model *model);
 void bl_place_free(ballast_placement_options *placement);
 
 /* ---- generate.c */

@@ -26,6 +26,7 @@ static int take_one(bl_expected *out, const ballast_model *model, const ballast_
     }
     result = bl_take_generate_options(&out->options, x.options, err);
     bl_place_fill(&out->options, model->context);
+    bl_recommended_fill(&out->options, x.model);
     out->pipeline = bl_pipeline_of(x.model);
     out->likelihood = x.likelihood;
     return result;

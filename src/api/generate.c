@@ -1,6 +1,8 @@
 #include "api/api.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Side of the pictures that the model was trained on: what its maker wrote into the file, or the family's. */
 static int native_size(const ballast_model *m) {
@@ -49,6 +51,27 @@ static int open_pipeline(bl_pipeline *p, bl_expected **next, const ballast_model
     return result;
 }
 
+/* Says it once: who gives no numbers should know whose they are. */
+static void fill_recommended(ballast_generate_options *o, ballast_model *model) {
+    const bl_recommended *r = &model->recommended;
+    bool steps = !o->steps && r->steps, cfg = o->cfg == -1 && r->cfg >= 0;
+    bl_recommended_fill(o, model);
+    if ((steps || cfg) && !model->recommended_told) {
+        char text[64] = "", *flags = steps && cfg ? "--steps and --cfg have"
+                                     : steps      ? "--steps has"
+                                                  : "--cfg has";
+        if (steps) {
+            snprintf(text, sizeof text, "%d steps%s", o->steps, cfg ? ", " : "");
+        }
+        if (cfg) {
+            snprintf(text + strlen(text), sizeof text - strlen(text), "cfg %g", o->cfg);
+        }
+        model->recommended_told = true;
+        bl_log_line(&model->context->log, BL_LOG_INFO, "%s: the model's file recommends %s; %s the last word",
+                    text, steps && cfg ? "them" : "it", flags);
+    }
+}
+
 /* What generating, planning and calibrating begin with: the caller's options as ours, and the turn. */
 static int begin(bl_turn *turn, ballast_generate_options *own, ballast_model *model,
                  const ballast_generate_options *given, const char *what, bl_error *err) {
@@ -58,6 +81,7 @@ static int begin(bl_turn *turn, ballast_generate_options *own, ballast_model *mo
     }
     if (!result) {
         bl_place_fill(own, model->context);
+        fill_recommended(own, model);
     }
     return result;
 }

@@ -114,6 +114,14 @@ static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_
         bl_log_line(&m->context->log, BL_LOG_WARNING,
                     "configuration that Ballast does not know is passed over: %s", m->arch.unknown_keys);
     }
+    if (!result) {
+        m->recommended = bl_recommended_of(m->ckpt);
+    }
+    if (!result && m->recommended.unread) {
+        bl_log_line(&m->context->log, BL_LOG_WARNING,
+                    "the file's metadata %s is no number that could be recommended, and is passed over",
+                    m->recommended.unread);
+    }
     if (!result && m->arch.prediction_guessed) {
         bl_log_line(&m->context->log, BL_LOG_INFO, "Prediction: %s, %s; --prediction has the last word",
                     bl_prediction_name(m->arch.prediction), m->arch.prediction_source);

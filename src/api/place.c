@@ -1,4 +1,6 @@
-/* The placement that a context's generations share. */
+/* What a generation's options leave open: the placement that a context's generations share, and what suits
+ * the model.
+ */
 #include "api/api.h"
 
 #include "pipeline/placement.h"
@@ -73,6 +75,12 @@ int ballast_context_place(ballast_context *context, const ballast_placement_opti
     }
     bl_turn_end(&turn);
     return result;
+}
+
+void bl_recommended_fill(ballast_generate_options *o, const ballast_model *model) {
+    const bl_recommended *r = &model->recommended;
+    o->steps = o->steps ? o->steps : r->steps ? r->steps : 20;
+    o->cfg = o->cfg != -1 ? o->cfg : r->cfg >= 0 ? r->cfg : 7;
 }
 
 void bl_place_fill(ballast_generate_options *o, const ballast_context *context) {

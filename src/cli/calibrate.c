@@ -26,11 +26,11 @@ static int print_result(const struct settings *s, struct session *session,
     if (plan && setting_on(s, S_JSON)) {
         printf("%s\n", json);
     } else if (plan && !setting_on(s, S_QUIET)) {
-        printf(
-            "measured %d phases: %d step%s and all around them take %.2f s, with nothing loaded yet %.2f s\n",
-            (int)json_integer_value(json_object_get(plan, "phases_measured")), o->steps,
-            o->steps == 1 ? "" : "s", json_real_value(json_object_get(plan, "seconds")),
-            json_real_value(json_object_get(plan, "first_seconds")));
+        printf("measured %d phases: a picture with these settings takes %.2f s, with nothing loaded yet %.2f "
+               "s\n",
+               (int)json_integer_value(json_object_get(plan, "phases_measured")),
+               json_real_value(json_object_get(plan, "seconds")),
+               json_real_value(json_object_get(plan, "first_seconds")));
     }
     int result = plan ? 0 : out_of_memory();
     json_decref(plan);

@@ -47,6 +47,11 @@ static int print_table(const char *text, int blocks) {
             printf("%-16s yes\n", key);
         }
     }
+    json_object_foreach(json_object_get(root, "recommended"), key, value) {
+        if (json_is_number(value)) {
+            printf("%-16s %g, recommended by the file\n", key, json_number_value(value));
+        }
+    }
     printf("\n");
     json_object_foreach(json_object_get(root, "modules"), key, value) {
         print_module(key, value);

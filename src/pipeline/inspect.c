@@ -1,5 +1,6 @@
 #include "pipeline/inspect.h"
 
+#include "checkpoint/recommended.h"
 #include "core/utf8.h"
 #include "text/prompt.h"
 
@@ -121,11 +122,14 @@ int bl_inspect(json_t **out, bl_modules *modules, const bl_checkpoint *ckpt, con
         json_decref(list);
         return result;
     }
+    const bl_recommended r = bl_recommended_of(ckpt);
+    json_t *recommended = json_pack("{s:o, s:o}", "steps", r.steps ? json_integer(r.steps) : json_null(),
+                                    "cfg", r.cfg >= 0 ? json_real(r.cfg) : json_null());
     char *file = bl_utf8_copy(bl_checkpoint_path(ckpt));
-    *out = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o}", "file", file, "architecture", arch->family->name,
+    *out = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:o}", "file", file, "architecture", arch->family->name,
                      "prediction", bl_prediction_name(arch->prediction), "prediction_from",
                      arch->prediction_source ? arch->prediction_source : "", "zero_terminal_snr",
-                     arch->zero_snr, "modules", list);
+                     arch->zero_snr, "recommended", recommended, "modules", list);
     free(file);
     return *out ? 0 : bl_fail_memory(err, "the report", 0);
 }

@@ -1,27 +1,11 @@
 #include "pipeline/placement.h"
 
+#include "core/decimal.h"
 #include "core/size_text.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
-
-/* A decimal number without sign or exponent: strtod would follow the locale of the program that uses us. */
-static const char *read_decimal(const char *p, double *out) {
-    double value = 0, place = 1;
-    bool digits = false, fraction = false;
-    for (; isdigit((unsigned char)*p) || (*p == '.' && !fraction); p++) {
-        if (*p == '.') {
-            fraction = true;
-            continue;
-        }
-        digits = true;
-        place = fraction ? place / 10 : place;
-        value = fraction ? value + place * (*p - '0') : value * 10 + (*p - '0');
-    }
-    *out = value;
-    return digits ? p : NULL;
-}
 
 int bl_size_parse(uint64_t *out, const char *text, uint64_t memory_bytes, const char *what, bl_error *err) {
     static const struct {
@@ -31,7 +15,7 @@ int bl_size_parse(uint64_t *out, const char *text, uint64_t memory_bytes, const 
                  {"MB", 1e6},   {"G", 1e9},         {"GB", 1e9},          {"T", 1e12}, {"TB", 1e12},
                  {"KIB", 1024}, {"MIB", 1048576.0}, {"GIB", 1073741824.0}};
     double value;
-    const char *rest = read_decimal(text, &value);
+    const char *rest = bl_decimal(text, &value);
     char upper[8] = "";
     for (size_t i = 0; rest && rest[i] && i + 1 < sizeof upper; i++) {
         upper[i] = (char)toupper((unsigned char)rest[i]);

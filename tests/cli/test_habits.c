@@ -143,7 +143,7 @@ static void test_plans(void **state) {
     BALLAST(&o, "calibrate", "-m", model, "-s", "3", "-W", "72", "-H", "64");
     assert_int_equal(o.code, 0);
     expect_contains(o.out, "measured ");
-    expect_contains(o.out, ": 3 steps and all around them take ");
+    expect_contains(o.out, ": a picture with these settings takes ");
     assert_null(strstr(o.err, "picture"));
     BALLAST(&o, "plan", "-m", model, "-s", "3", "-W", "72", "-H", "64");
     expect_contains(o.out, "measured on this machine");
@@ -156,11 +156,53 @@ static void test_plans(void **state) {
     rig_free(&o);
 }
 
+/* How often the piece stands in the text. */
+static int count(const char *text, const char *piece) {
+    int n = 0;
+    for (const char *p = strstr(text, piece); p; p = strstr(p + 1, piece)) {
+        n++;
+    }
+    return n;
+}
+
+static void expect_parameters(const char *path, const char *piece) {
+    bl_picture p;
+    assert_int_equal(bl_png_read(&p, path, NULL), 0);
+    assert_non_null(p.parameters);
+    expect_contains(p.parameters, piece);
+    bl_picture_clear(&p);
+}
+
+/* The embedded model's file says what its pictures look best with. What is given has the last word. */
+static void test_recommended(void **state) {
+    outcome o = {0};
+    (void)state;
+    BALLAST(&o, "generate", "-p", "cat", "-S", "1", "-W", "64", "-H", "64", "--no-hint", "-c", "2", "-o",
+            "own.png");
+    assert_int_equal(o.code, 0);
+    assert_int_equal(count(o.err, "20 steps, cfg 5: the model's file recommends them"), 1);
+    expect_parameters("own-1.png", "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5, ");
+    BALLAST(&o, "generate", "-p", "cat", "-S", "1", "-W", "64", "-H", "64", "--no-hint", "-s", "2", "-o",
+            "steps.png");
+    expect_contains(o.err, "cfg 5: the model's file recommends it; --cfg has the last word");
+    expect_parameters("steps.png", "Steps: 2, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5, ");
+    BALLAST(&o, "generate", "-p", "cat", "-S", "1", "-W", "64", "-H", "64", "--no-hint", "-s", "2", "--cfg",
+            "6", "-o", "cfg.png");
+    expect_success(&o);
+    expect_parameters("cfg.png", "CFG scale: 6, ");
+    BALLAST(&o, "generate", SMALL, "-W", "64", "-H", "64", "-p", "cat", "-o", "other.png");
+    expect_success(&o);
+    expect_parameters("other.png", "CFG scale: 7, ");
+    BALLAST(&o, "inspect");
+    expect_contains(o.out, "5, recommended by the file\n");
+    rig_free(&o);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_adapter_tags),  cmocka_unit_test(test_shape),
         cmocka_unit_test(test_one_numbering), cmocka_unit_test(test_files),
-        cmocka_unit_test(test_plans),
+        cmocka_unit_test(test_plans),         cmocka_unit_test(test_recommended),
     };
     return cmocka_run_group_tests_name("cli.habits", tests, setup, rig_close);
 }

@@ -159,7 +159,7 @@ static void test_tilde(void **state) {
 static void test_precedence(void **state) {
     char path[BL_TEST_PATH];
     (void)state;
-    EXPECT_SETTING("steps", "20", "default", NULL);
+    EXPECT_SETTING("steps", "null", "not set", NULL);
     EXPECT_SETTING("model", "null", "not set", NULL);
     bl_test_join(path, ".", ".config/ballast/config");
     write_text(path, "# mine\n\nsteps = 31\n  sampler =  DPM++ 2M Karras \r\nfit-check = off\ncfg=5.5");
@@ -182,7 +182,7 @@ static void test_precedence(void **state) {
     EXPECT_SETTING("steps", "5", "config file", NULL);
     unsetenv("BALLAST_CONFIG");
     setenv("XDG_CONFIG_HOME", "elsewhere", 1);
-    EXPECT_SETTING("steps", "20", "default", NULL);
+    EXPECT_SETTING("steps", "null", "not set", NULL);
     unsetenv("XDG_CONFIG_HOME");
     unlink(path);
 }
@@ -253,7 +253,7 @@ static void test_other_editors(void **state) {
     EXPECT_SETTING("prompt", "\"a fox\"", "config file", "--config", "other");
     EXPECT_SETTING("cfg", "3.0", "config file", "--config", "other");
     write_text("other", "\xef\xbb\xbf");
-    EXPECT_SETTING("steps", "20", "default", "--config", "other");
+    EXPECT_SETTING("steps", "null", "not set", "--config", "other");
 }
 
 static void test_bad_config(void **state) {

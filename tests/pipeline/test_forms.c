@@ -173,6 +173,7 @@ static double weigh_chosen(bool *in_two, int *chunks, machine *m, const wish *w,
     o.negative_prompt = w->prompt; /* as long */
     o.width = o.height = w->side;
     o.steps = w->steps;
+    o.cfg = 7;
     o.sampler = "Euler";
     o.batch = w->batch;
     bl_job j;

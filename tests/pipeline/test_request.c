@@ -109,11 +109,20 @@ static void expect(const ballast_generate_options *o, int code, const char *part
     }
 }
 
+/* What is left open is filled before a request is looked at. */
+static ballast_generate_options usual(void) {
+    ballast_generate_options o;
+    ballast_generate_options_init(&o, sizeof o);
+    o.steps = 20;
+    o.cfg = 7;
+    return o;
+}
+
 static void test_refusals(void **state) {
     ballast_generate_options good, o;
     bl_error err = {0};
     (void)state;
-    ballast_generate_options_init(&good, sizeof good);
+    good = usual();
     o = good;
     expect(&o, BL_E_ARGUMENT, "prompt");
     good.prompt = "a fox";
@@ -170,7 +179,7 @@ static void test_unused_values(void **state) {
     ballast_generate_options good, o;
     bl_error err = {0};
     (void)state;
-    ballast_generate_options_init(&good, sizeof good);
+    good = usual();
     good.prompt = "a fox";
     o = good, o.hires_upscaler = "Lancos";
     expect(&o, BL_E_NOT_FOUND, "Lanczos");
@@ -199,7 +208,7 @@ static void test_large_seeds(void **state) {
     ballast_generate_options o;
     bl_error err = {0};
     (void)state;
-    ballast_generate_options_init(&o, sizeof o);
+    o = usual();
     o.prompt = "a fox";
     o.batch = o.count = 3;
     for (int i = 0; i < 3; i++) {
@@ -215,7 +224,7 @@ static void test_what_becomes_of_a_request(void **state) {
     bl_request r;
     bl_error err = {0};
     (void)state;
-    ballast_generate_options_init(&o, sizeof o);
+    o = usual();
     o.prompt = "a fox";
     o.steps = 10;
     o.sampler = "heun"; /* two evaluations a step, one at the last */

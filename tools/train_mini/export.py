@@ -23,6 +23,7 @@ METADATA = {                        # the names of Stability AI's model metadata
     "format": "pt", "modelspec.sai_model_spec": "1.0.0", "modelspec.architecture": "stable-diffusion-v1",
     "modelspec.title": "ballast-mini", "modelspec.resolution": f"{SIZE}x{SIZE}", "modelspec.prediction_type": "epsilon",
     "modelspec.license": "MIT",
+    "ballast.steps": "20", "ballast.cfg": "5",                  # what its pictures look best with
 }
 LEVELS, LAYERS = 4, 2
 RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "norm2": "out_layers.0",
