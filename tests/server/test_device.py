@@ -28,6 +28,11 @@ class Device(Case):
             self.assertTrue(row["works"] and row["seconds"] > 0 and row["peak_bytes"] > 0 and "bound_seconds" in row, row)
         self.assertEqual(plan["from"], "device")
         self.assertGreater(self.plan(steps=40)["seconds"], plan["seconds"])
+        least = plan["min_budget_bytes"]
+        self.assertEqual(self.plan(budget=str(2 * least))["budget_bytes"], 2 * least)
+        self.assertEqual(self.plan()["budget_bytes"] > 2 * least, True)
+        for bad in ("banana", 3, str(least // 2)):
+            self.assertEqual(self.server.post(V1 + "plan", dict(SMALL, budget=bad)).status // 100, 4, bad)
         self.plan(init_images=[b64(png(64, 64))])
         self.refused(self.server.post(V1 + "plan", dict(SMALL, steps="many")), "steps")
         self.assertEqual(self.server.post(V1 + "plan", dict(SMALL, model="nowhere")).status, 404)

@@ -105,6 +105,29 @@ class Jobs(Case):
             self.assertIn(self.server.get(V1 + "history?search=" + odd).status, (200, 422), odd)
         self.assertEqual(self.server.get(V1 + "history?search=%25").json["items"], [])
 
+    def test_history_by_model_and_date(self):
+        job = self.server.until(self.server.add(prompt="a dated castle"))
+        made = job["images"][0]["created"]
+        def found(**wish):
+            r = self.server.get(V1 + "history?search=dated&" + "&".join("%s=%s" % pair for pair in wish.items()))
+            return [i["job"] for i in self.ok(r)["items"]]
+        for wish in ({}, {"model": "ballast-mini"}, {"since": made - 1}, {"until": made + 1}, {"since": int(made) - 1, "until": made + 1}):
+            self.assertEqual(found(**wish), [job["id"]], wish)
+        for wish in ({"model": "ballast"}, {"model": "mini"}, {"since": made + 1}, {"until": made - 1}):
+            self.assertEqual(found(**wish), [], wish)
+        for bad in ("since=x", "until=yesterday", "since=-1"):
+            self.assertEqual(self.server.get(V1 + "history?" + bad).status, 422, bad)
+
+    def test_small_pictures(self):
+        url = self.server.until(self.server.add(width=128, height=64))["images"][0]["url"]
+        small = self.server.get(url + "?size=32")
+        self.assertEqual((small.status, small.headers["Content-Type"], small.data[8:12]), (200, "image/webp", b"WEBP"))
+        self.assertLess(len(small.data), len(self.server.get(url).data))
+        self.assertIn("immutable", small.headers["Cache-Control"])
+        self.assertEqual(self.server.get(url + "?size=1000").status, 200)
+        for bad in ("size=0", "size=x", "size=", "size=5000", "size=-3"):
+            self.assertEqual(self.server.get(url + "?" + bad).status, 422, bad)
+
     def test_what_cannot_be_deleted(self):
         self.assertEqual(self.server.ask("DELETE", V1 + "history/nowhere").status, 404)
         job = self.server.add(steps=400, width=128, height=128)

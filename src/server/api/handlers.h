@@ -45,11 +45,13 @@ void sd_interrogate(struct call *c);
 void own_add_job(struct call *c);
 void own_jobs(struct call *c);
 void own_job(struct call *c);
-void own_image(struct call *c);
 void own_cancel(struct call *c);
 void own_move(struct call *c);
 void own_history(struct call *c);
 void own_forget(struct call *c);
+
+/* own_image.c */
+void own_image(struct call *c);
 
 /* own_lists.c */
 void own_lists(struct call *c);

@@ -56,8 +56,14 @@ static void answer_plan(struct call *c, json_t *body, const struct field *fields
 
 void own_plan(struct call *c) {
     bool from_picture = json_object_get(c->body, "init_images") != NULL;
-    answer_plan(c, c->body, from_picture ? sd_img2img_fields : sd_txt2img_fields,
-                &(struct plan_wish){.compare = true});
+    const json_t *budget = json_object_get(c->body, "budget");
+    struct plan_wish wish = {.compare = true, .budget = json_string_value(budget)};
+    if (budget && !json_is_null(budget) && !wish.budget) {
+        reply_problem(
+            c->x, &(struct problem){.status = 422, .field = "budget", .text = "budget: a text as 6G or 80%"});
+        return;
+    }
+    answer_plan(c, c->body, from_picture ? sd_img2img_fields : sd_txt2img_fields, &wish);
 }
 
 /* The request stands behind the '?', field by field. */

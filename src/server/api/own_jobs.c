@@ -96,22 +96,6 @@ void own_job(struct call *c) {
     reply_held(c, true, HOLD_SECONDS, job);
 }
 
-void own_image(struct call *c) {
-    struct problem p = {0};
-    char *png = NULL, *end;
-    size_t bytes;
-    long number = strtol(c->parts[1], &end, 10);
-    int status =
-        *end || number < 0 || number > 1000000
-            ? problem_set(&p, 404, NULL, "there is no picture %.20s", c->parts[1])
-            : c->api->service.picture(c->api->service.self, c->parts[0], (int)number, &png, &bytes, &p);
-    if (status) {
-        reply_problem(c->x, &p);
-    } else {
-        reply_bytes(c->x, "image/png", png, bytes);
-    }
-}
-
 void own_cancel(struct call *c) {
     struct problem p = {0};
     json_t *job = NULL;
@@ -150,16 +134,36 @@ static long number_of(const char *text, long fallback, long least, long most) {
     return *end || number < least ? -1 : number > most ? most : number;
 }
 
+static const char *given(struct call *c, const char *name) {
+    const char *text = exchange_query(c->x, name);
+    return text && *text ? text : NULL;
+}
+
+/* Seconds since 1970; -1: it is no time. */
+static double time_of(struct call *c, const char *name, double fallback) {
+    const char *text = given(c, name);
+    json_t *number = text ? json_loads(text, JSON_DECODE_ANY, NULL) : json_real(fallback);
+    double seconds = json_is_number(number) ? json_number_value(number) : -1;
+    json_decref(number);
+    return seconds;
+}
+
 void own_history(struct call *c) {
     struct problem p = {0};
     json_t *items = NULL;
     long limit = number_of(exchange_query(c->x, "limit"), 50, 1, 1000);
     long after = number_of(exchange_query(c->x, "after"), 0x7fffffffffff, 0, 0x7fffffffffff);
-    const char *search = exchange_query(c->x, "search");
-    int status = limit < 0   ? problem_set(&p, 422, "limit", "limit: 1 to 1000")
-                 : after < 0 ? problem_set(&p, 422, "after", "after: what `next` said")
-                             : c->api->service.history(c->api->service.self, (int)limit, after,
-                                                       search && *search ? search : NULL, &items, &p);
+    struct history_wish wish = {.limit = (int)limit,
+                                .before = after,
+                                .search = given(c, "search"),
+                                .model = given(c, "model"),
+                                .since = time_of(c, "since", 0),
+                                .until = time_of(c, "until", 1e15)};
+    int status = limit < 0        ? problem_set(&p, 422, "limit", "limit: 1 to 1000")
+                 : after < 0      ? problem_set(&p, 422, "after", "after: what `next` said")
+                 : wish.since < 0 ? problem_set(&p, 422, "since", "since: seconds since 1970")
+                 : wish.until < 0 ? problem_set(&p, 422, "until", "until: seconds since 1970")
+                                  : c->api->service.history(c->api->service.self, &wish, &items, &p);
     if (status) {
         reply_problem(c->x, &p);
         return;

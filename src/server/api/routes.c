@@ -11,7 +11,12 @@ static const struct field history_query[] = {
     {"limit", FIELD_INT, "50", 1, 1000, 0, "pictures of a page"},
     {"after", FIELD_TEXT, "null", 0, 20, 0, "`next` of the page before"},
     {"search", FIELD_TEXT, "null", 0, 1000, 0, "a text within what made it"},
+    {"model", FIELD_TEXT, "null", 0, 1000, 0, "the name of its model, as it stands there"},
+    {"since", FIELD_NUMBER, "0", 0, 1e15, 0, "made from then on, seconds since 1970"},
+    {"until", FIELD_NUMBER, "null", 0, 1e15, 0, "made before then"},
     {0}};
+static const struct field image_query[] = {
+    {"size", FIELD_INT, "null", 16, 1024, 0, "of the longer side, in pixels: a small one, as WebP"}, {0}};
 static const struct field progress_query[] = {
     {"skip_current_image", FIELD_SWITCH, "false", 0, 0, 0, "true: without a preview"}, {0}};
 static const struct field events_query[] = {
@@ -71,11 +76,12 @@ const struct route routes[] = {
     {"GET", OWN "jobs/{id}", own_job, BODY_NONE, NULL, "Job", "a job"},
     {"DELETE", OWN "jobs/{id}", own_cancel, BODY_NONE, NULL, NULL, "cancels a job"},
     {"PATCH", OWN "jobs/{id}", own_move, BODY_JSON, NULL, NULL, "moves a waiting job to a `position`"},
-    {"GET", OWN "jobs/{id}/image/{number}", own_image, BODY_NONE, NULL, "image/png", "a picture"},
+    {"GET", OWN "jobs/{id}/image/{number}", own_image, BODY_NONE, NULL, "image/png",
+     "a picture: ?size= for a small one"},
     {"GET", OWN "events", own_events, BODY_NONE, NULL, "text/event-stream",
      "queue, step, preview, done, hint as they come"},
     {"GET", OWN "history", own_history, BODY_NONE, NULL, NULL,
-     "pictures from the newest down: ?limit=&after=&search="},
+     "pictures from the newest down: ?limit=&after=&search=&model=&since=&until="},
     {"DELETE", OWN "history/{id}", own_forget, BODY_NONE, NULL, NULL,
      "deletes a job's pictures, and the job"},
     {"POST", OWN "plan", own_plan, BODY_JSON, sd_txt2img_fields, NULL,
@@ -97,7 +103,11 @@ const struct route routes[] = {
 const int route_count = sizeof routes / sizeof *routes;
 
 const struct route_query route_queries[] = {
-    {OWN "jobs", {state_query}},       {OWN "history", {history_query}},
-    {OWN "events", {events_query}},    {OWN "plan/curve", {own_curve_fields, sd_txt2img_fields}},
-    {SD "progress", {progress_query}}, {NULL, {NULL}},
+    {OWN "jobs", {state_query}},
+    {OWN "history", {history_query}},
+    {OWN "jobs/{id}/image/{number}", {image_query}},
+    {OWN "events", {events_query}},
+    {OWN "plan/curve", {own_curve_fields, sd_txt2img_fields}},
+    {SD "progress", {progress_query}},
+    {NULL, {NULL}},
 };

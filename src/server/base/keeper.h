@@ -44,6 +44,15 @@ struct kept_end {
     const char *warnings; /* JSON array of texts */
 };
 
+/* Which pictures, from the newest down. */
+struct history_wish {
+    int limit;
+    int64_t before;      /* number of the last one that is known */
+    const char *search;  /* within what made it, whatever the case; NULL: any */
+    const char *model;   /* its name, as it stands there; NULL: any */
+    double since, until; /* made from .. before, seconds since 1970 */
+};
+
 struct keeper {
     void *self;
     int (*add)(void *self, const struct kept_job *job, struct problem *p);
@@ -64,8 +73,7 @@ struct keeper {
     /* Views. *out becomes a new value. 404: no such job. */
     int (*job)(void *self, const char *id, json_t **out, struct problem *p);
     int (*jobs)(void *self, const char *states, int limit, json_t **out, struct problem *p);
-    int (*history)(void *self, int limit, int64_t before, const char *search, json_t **out,
-                   struct problem *p);
+    int (*history)(void *self, const struct history_wish *wish, json_t **out, struct problem *p);
     int (*forget)(void *self, const char *id, struct problem *p);
     /* *png: [*bytes], freed by the caller. */
     int (*picture)(void *self, const char *id, int index, char **png, size_t *bytes, struct problem *p);

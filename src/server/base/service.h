@@ -21,6 +21,7 @@ struct submission {
 struct plan_wish {
     bool compare;           /* a row for each mode */
     int points;             /* 0; or seconds against budget, at so many budgets */
+    const char *budget;     /* as --budget takes it; NULL: the one that holds */
     const char *low, *high; /* the smallest and largest of them, as --budget takes them; NULL: from what works
                                at all to what is never short */
 };
@@ -72,8 +73,7 @@ struct service {
     void (*preview)(void *self, char **png, size_t *bytes);
     int (*job)(void *self, const char *id, json_t **out, struct problem *p);
     int (*jobs)(void *self, const char *states, json_t **out, struct problem *p);
-    int (*history)(void *self, int limit, int64_t before, const char *search, json_t **out,
-                   struct problem *p);
+    int (*history)(void *self, const struct history_wish *wish, json_t **out, struct problem *p);
     int (*forget)(void *self, const char *id, struct problem *p);
     int (*picture)(void *self, const char *id, int index, char **png, size_t *bytes, struct problem *p);
     /* [{title, model_name, filename, hash, sha256, family}], {title, ...} of VAEs alike. */

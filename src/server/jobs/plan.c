@@ -82,7 +82,7 @@ static void elsewhere(struct jobs *j, struct plan_work *w, ballast_generate_opti
     bool open = json_is_null(json_object_get(placement, "budget"));
     json_decref(placement);
     pthread_mutex_lock(&j->lock);
-    double bytes = open ? j->totals.budget_bytes : 0;
+    double bytes = open && !o->budget ? j->totals.budget_bytes : 0;
     pthread_mutex_unlock(&j->lock);
     if (bytes > 0) {
         snprintf(budget, sizeof budget, "%.0f", bytes);
@@ -94,7 +94,7 @@ static void elsewhere(struct jobs *j, struct plan_work *w, ballast_generate_opti
     if (!w->status) {
         make(w, j->plan_model.model);
     }
-    o->budget = NULL;
+    o->budget = bytes > 0 ? NULL : o->budget;
 }
 
 static bool is_idle(struct jobs *j) {
@@ -159,11 +159,12 @@ int jobs_plan(void *self, const struct picture_request *r, const struct plan_wis
     fill_options(&o, r);
     ballast_plan_options_init(&plan, sizeof plan);
     plan.compare = wish->compare;
+    o.budget = wish->budget;
     struct plan_work w = {.request = r, .options = &o, .plan = &plan};
     w.status = worker_init_picture(&o, &rgb, r->init, r->init_bytes, &w.problem);
     if (!w.status) {
         pthread_mutex_lock(&j->task_lock);
-        bool idle = !wish->points && is_idle(j);
+        bool idle = !wish->points && !wish->budget && is_idle(j);
         if (wish->points) {
             sweep(j, &w, &o, wish, out);
         } else {

@@ -300,10 +300,9 @@ static int jobs_list(void *self, const char *states, json_t **out, struct proble
     return j->keeper.jobs(j->keeper.self, states, 100000, out, p);
 }
 
-static int jobs_history(void *self, int limit, int64_t before, const char *search, json_t **out,
-                        struct problem *p) {
+static int jobs_history(void *self, const struct history_wish *wish, json_t **out, struct problem *p) {
     struct jobs *j = self;
-    return j->keeper.history(j->keeper.self, limit, before, search, out, p);
+    return j->keeper.history(j->keeper.self, wish, out, p);
 }
 
 static int jobs_forget(void *self, const char *id, struct problem *p) {

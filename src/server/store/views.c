@@ -113,8 +113,7 @@ int store_jobs(void *self, const char *states, int limit, json_t **out, struct p
     return 0;
 }
 
-int store_history(void *self, int limit, int64_t before, const char *search, json_t **out,
-                  struct problem *p) {
+int store_history(void *self, const struct history_wish *w, json_t **out, struct problem *p) {
     struct store *s = self;
     json_t *items = json_array();
     *out = NULL;
@@ -122,8 +121,10 @@ int store_history(void *self, int limit, int64_t before, const char *search, jso
     sqlite3_stmt *q =
         sql_prepare(s, p,
                     "SELECT " PICTURE_COLUMNS " FROM pictures WHERE n < ? AND"
-                    " (? IS NULL OR instr(lower(parameters), lower(?))) ORDER BY n DESC LIMIT ?",
-                    "itti", before, search, search, (int64_t)limit);
+                    " (? IS NULL OR instr(lower(parameters), lower(?))) AND created >= ? AND created < ? AND"
+                    " (? IS NULL OR instr(parameters || ',', 'Model: ' || ? || ',')) ORDER BY n DESC LIMIT ?",
+                    "ittddtti", w->before, w->search, w->search, w->since, w->until, w->model, w->model,
+                    (int64_t)w->limit);
     int step = append_pictures(s, items, q, p);
     pthread_mutex_unlock(&s->lock);
     if (step < 0) {
