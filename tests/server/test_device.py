@@ -1,5 +1,6 @@
 """What a request would cost, what lies where, how weights are placed, and what has been done: asked of a server that
 has nothing to do and of one that is at work."""
+import os
 import re
 import time
 import unittest
@@ -7,6 +8,7 @@ import unittest
 from rig import SMALL, Case, Server, b64, png
 
 V1 = "/ballast/v1/"
+SHARE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../share/devices")
 
 
 class Device(Case):
@@ -90,7 +92,7 @@ class Device(Case):
 
     def test_settings_hold_from_the_next_picture(self):
         before = self.ok(self.server.get(V1 + "settings"))
-        self.assertEqual((before["offload"], before["budget"]), ("auto", None))
+        self.assertEqual((before["offload"], before["budget"], before["host_budget"]), ("auto", None, None))
         least = self.plan()["min_budget_bytes"]
         self.assertEqual(self.ok(self.server.post(V1 + "settings", {"offload": "sequential", "budget": str(2 * least)})),
                          dict(before, offload="sequential", budget=str(2 * least)))
@@ -99,6 +101,9 @@ class Device(Case):
         self.assertEqual(self.plan()["budget_bytes"], 2 * least)
         for bad in ({"budget": "banana"}, {"offload": "perhaps"}, {"budget": [3]}, {"model": ""}):
             self.assertEqual(self.server.post(V1 + "settings", bad).status, 422, bad)
+        no_store = self.server.post(V1 + "settings", {"host_budget": "2G"})  # weights wait nowhere beside the CPU's
+        self.assertEqual(no_store.status, 422)
+        self.assertIn("host-budget", no_store.data.decode())
         self.assertEqual(self.server.post(V1 + "settings", {"model": "nowhere"}).status, 404)
         self.assertEqual(self.ok(self.server.post(V1 + "settings", {"offload": "", "budget": ""})), before)
         job = self.server.until(self.server.add())
@@ -149,6 +154,18 @@ class Device(Case):
         self.assertGreater(after[pipeline], before[pipeline])
         self.assertEqual(after["ballast_resident_bytes"], self.server.get(V1 + "residency").json["resident_bytes"])
         self.assertGreater(after["ballast_budget_bytes"], after["ballast_resident_bytes"])
+
+
+class Described(Case):
+    """A machine with a card, in numbers alone: it plans."""
+    flags = ("--device", "sim:" + os.path.join(SHARE, "rtx4060-laptop-16gb.json"))
+
+    def test_host_memory_is_a_setting(self):
+        self.ok(self.server.post(V1 + "settings", {"host_budget": "2G", "budget": "1G"}))
+        plan = self.ok(self.server.post(V1 + "plan", SMALL))
+        self.assertEqual((plan["host_bytes"], plan["budget_bytes"]), (2000000000, 1000000000))
+        self.assertEqual(self.ok(self.server.post(V1 + "settings", {"host_budget": ""}))["host_budget"], None)
+        self.assertGreater(self.ok(self.server.post(V1 + "plan", SMALL))["host_bytes"], 2000000000)
 
 
 if __name__ == "__main__":

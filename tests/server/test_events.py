@@ -74,6 +74,19 @@ class Events(Case):
         self.assertNotIn(job, [d.get("job") for e, d, _ in l.events if e == "done"])
         l.close()
 
+    def test_a_hint_follows_its_job(self):
+        self.server.post("/ballast/v1/settings", {"offload": "sequential"})
+        try:
+            l = Listener(self.server)
+            job = self.server.add(steps=20)
+            hint, _ = l.wait("hint", job)
+            self.assertIn("--offload auto", hint["hint"]["text"])
+            names = [e for e, d, _ in l.events if d.get("job") == job and e in ("done", "hint")]
+            self.assertEqual(names, ["done", "hint"])
+            l.close()
+        finally:
+            self.server.post("/ballast/v1/settings", {"offload": ""})
+
     def test_many_come_and_go(self):
         for _ in range(3):
             listeners = [Listener(self.server) for _ in range(40)]

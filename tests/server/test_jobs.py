@@ -81,7 +81,7 @@ class Jobs(Case):
         self.assertEqual(self.server.get(V1 + "jobs/" + job).status, 404)
 
     def test_a_failure_touches_no_other(self):
-        bad = self.server.add(width=72, height=64, tiled_decode="nonsense")
+        bad = self.server.add(override_settings={"CLIP_stop_at_last_layers": 12})
         self.assertEqual(self.server.until(bad)["state"], "failed")
         self.assertTrue(self.server.get(V1 + "jobs/" + bad).json["error"])
         self.assertEqual(self.server.until(self.server.add())["state"], "done")

@@ -82,6 +82,7 @@ class Behaviours(Case):
                              ("alwayson_scripts", {"ADetailer": {"args": [True]}})):
             self.assertTrue(self.refused(self.small(**{field: value}), field))
         self.refused(self.small(enable_hr=True, hr_prompt="another"), "hr_prompt")
+        self.refused(self.small(tiled_decode="perhaps"), "tiled_decode")
         self.refused(self.small(enable_hr=True, hr_upscaler="ESRGAN_4x"), "hr_upscaler")
 
     def test_what_is_done_without_is_said(self):
@@ -128,6 +129,25 @@ class Behaviours(Case):
             self.assertIn("Clip skip: 2", self.ok(self.small())["info"])
         finally:
             self.ok(self.server.post(SD + "options", {"CLIP_stop_at_last_layers": 1}))
+
+    def test_settings_of_noise_and_padding(self):
+        def made(**more):
+            body = self.ok(self.small(prompt="a red panda in the snow, " * 12, sampler_name="Euler a", **more))
+            return pixels(picture(body["images"][0])), json.loads(body["info"])["infotexts"][0]
+        plain, text = made()
+        self.assertNotRegex(text, "ENSD|Pad conds")
+        for key, value, said in (("eta_noise_seed_delta", 31337, "ENSD: 31337"), ("pad_cond_uncond", True, "Pad conds: True")):
+            other, text = made(override_settings={key: value})
+            self.assertIn(said, text)
+            self.assertNotEqual(other, plain, key)
+            self.ok(self.server.post(SD + "options", {key: value}))
+            try:
+                self.assertEqual(self.ok(self.server.get(SD + "options"))[key], value)
+                self.assertEqual(made()[0], other)
+                self.assertEqual(made(override_settings={key: 0})[0], plain)
+            finally:
+                self.ok(self.server.post(SD + "options", {key: 0}))
+        self.refused(self.server.post(SD + "options", {"eta_noise_seed_delta": -1}), "eta_noise_seed_delta")
 
     def test_lists_are_there(self):
         for path in LISTS:

@@ -117,17 +117,13 @@ static void tell_preview(struct api *api, const struct event *event) {
 }
 
 static void tell_end(struct api *api, const struct event *event) {
-    json_t *job = NULL, *hint;
+    json_t *job = NULL;
     if (api->service.job(api->service.self, event->job, &job, NULL)) {
         return;
     }
     send(api->events, "done", false,
          json_pack("{s:s, s:O, s:O, s:O}", "job", event->job, "state", json_object_get(job, "state"), "error",
                    json_object_get(job, "error"), "images", json_object_get(job, "images")));
-    hint = json_object_get(json_object_get(job, "report"), "hint");
-    if (json_is_object(hint)) {
-        send(api->events, "hint", false, json_pack("{s:s, s:O}", "job", event->job, "hint", hint));
-    }
     json_decref(job);
 }
 
@@ -158,8 +154,10 @@ void events_tell(struct api *api, const struct event *event) {
         tell_end(api, event);
         send(e, "queue", false, queue_json(&event->progress));
         break;
-    case EVENT_PICTURE:
     case EVENT_HINT:
+        send(e, "hint", false, json_pack("{s:s, s:O}", "job", event->job, "hint", event->data));
+        break;
+    case EVENT_PICTURE:
         break;
     }
 }

@@ -26,6 +26,8 @@ const struct field own_setting_fields[] = {
     {"budget", FIELD_TEXT, "null", 0, 32, AT(placement.budget),
      "memory for weights and activations: 6G, 80%"},
     {"reserve", FIELD_TEXT, "null", 0, 32, AT(placement.reserve), "memory that is left free"},
+    {"host_budget", FIELD_TEXT, "null", 0, 32, AT(placement.host_budget),
+     "of a card: host memory for weights that wait there"},
     {"low", FIELD_TEXT, "null", 0, 32, AT(placement.low), "balanced: the low watermark, a fraction"},
     {"high", FIELD_TEXT, "null", 0, 32, AT(placement.high), "balanced: the high watermark"},
     {"never", FIELD_TEXT, "null", 0, 1000, AT(placement.never), "balanced: modules that are never evicted"},

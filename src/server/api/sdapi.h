@@ -29,7 +29,8 @@ struct sd_body {
 /* override_settings, and POST options. */
 struct sd_settings {
     const char *checkpoint, *vae, *randn_source;
-    int clip_skip;
+    int clip_skip, ensd;
+    bool pad_conds;
 };
 
 extern const struct field sd_txt2img_fields[], sd_img2img_fields[], sd_setting_fields[];

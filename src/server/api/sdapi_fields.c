@@ -88,8 +88,7 @@
          0,                                                                                                \
          0,                                                                                                \
          AT(override_settings),                                                                            \
-         "settings for this request alone: sd_model_checkpoint, sd_vae, CLIP_stop_at_last_layers, "        \
-         "randn_source"},                                                                                  \
+         "settings for this request alone, of those that POST options takes"},                                                                                  \
         {"override_settings_restore_afterwards",                                                           \
          FIELD_SWITCH,                                                                                     \
          "true",                                                                                           \
@@ -168,6 +167,8 @@ const struct field sd_setting_fields[] = {
      "which hidden state of the text encoder"},
     {"randn_source", FIELD_TEXT, "\"CPU\"", 0, 20, SETTING_AT(randn_source),
      "CPU, or GPU for the numbers of a card"},
-    {"eta_noise_seed_delta", FIELD_REFUSED, "0", 0, 0, 0,
-     "another seed for the sampler's noise is not done here"},
+    {"eta_noise_seed_delta", FIELD_INT, "0", 0, 2147483647, SETTING_AT(ensd),
+     "what the seed of the noise between steps is raised by"},
+    {"pad_cond_uncond", FIELD_SWITCH, "false", 0, 0, SETTING_AT(pad_conds),
+     "the shorter of prompt and negative prompt is padded"},
     {0}};

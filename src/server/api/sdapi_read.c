@@ -140,6 +140,18 @@ static char *setting_or(struct api *api, const char *own, const char *key) {
     return value;
 }
 
+/* A setting that is a number: of the request where it holds it, else the kept one. */
+static int number_or(struct api *api, const json_t *overrides, const char *key, int own, int fallback) {
+    char *value = NULL;
+    int number = own;
+    if (!json_object_get(overrides, key)) {
+        api->service.get_setting(api->service.self, key, &value, NULL);
+        number = value ? (int)strtol(value, NULL, 10) : fallback;
+    }
+    free(value);
+    return number;
+}
+
 static int read_settings(struct api *api, struct picture_request *r, const struct sd_body *b,
                          json_t *warnings, struct problem *p) {
     struct sd_settings s = {0};
@@ -164,11 +176,10 @@ static int read_settings(struct api *api, struct picture_request *r, const struc
     } else {
         r->model = sd_current_model(api);
     }
-    bool own = json_object_get(b->override_settings, "CLIP_stop_at_last_layers") != NULL;
-    value = own ? NULL : setting_or(api, NULL, "CLIP_stop_at_last_layers");
-    int skip = own ? s.clip_skip : value ? (int)strtol(value, NULL, 10) : 1;
+    int skip = number_or(api, b->override_settings, "CLIP_stop_at_last_layers", s.clip_skip, 1);
     r->clip_skip = skip > 1 ? skip : 0; /* 1 is what the model was trained with */
-    free(value);
+    r->ensd = number_or(api, b->override_settings, "eta_noise_seed_delta", s.ensd, 0);
+    r->pad_conds = number_or(api, b->override_settings, "pad_cond_uncond", s.pad_conds, 0);
     value = setting_or(api, s.randn_source, "randn_source");
     bool gpu = value && !strcasecmp(value, "gpu");
     free(value);
@@ -268,6 +279,13 @@ static int read_init(struct api *api, struct picture_request *r, const struct sd
     return status;
 }
 
+static int check_tiles(const char *word, struct problem *p) {
+    if (!word || !strcmp(word, "off") || !strcmp(word, "auto") || !strcmp(word, "on")) {
+        return 0;
+    }
+    return problem_set(p, 422, "tiled_decode", "tiled_decode: \"%.40s\" is none of off, auto, on", word);
+}
+
 int sd_read(struct api *api, struct picture_request *r, struct sd_body *b, const struct field *fields,
             json_t *object, json_t *warnings, struct problem *p) {
     picture_request_init(r);
@@ -303,6 +321,7 @@ int sd_read(struct api *api, struct picture_request *r, struct sd_body *b, const
                                                           : "Euler",
                                 b->scheduler, p);
     status = status ? status : read_settings(api, r, b, warnings, p);
+    status = status ? status : check_tiles(b->tiled_decode, p);
     if (!status && b->enable_hr) {
         status = read_hires(r, b, p);
     }

@@ -20,19 +20,36 @@ static char *kept(struct api *api, const char *key) {
     return value;
 }
 
+static int kept_number(struct api *api, const char *key, int fallback) {
+    char *value = kept(api, key);
+    int number = value ? (int)strtol(value, NULL, 10) : fallback;
+    free(value);
+    return number;
+}
+
+/* Keeps a number that the body holds. 0, or a status and *p. */
+static int keep_number(struct call *c, const char *key, int number, struct problem *p) {
+    char text[16];
+    const json_t *given = json_object_get(c->body, key);
+    snprintf(text, sizeof text, "%d", number);
+    return given && !json_is_null(given) ? c->api->service.set_setting(c->api->service.self, key, text, p)
+                                         : 0;
+}
+
 void sd_get_options(struct call *c) {
     struct api *api = c->api;
     char *model = sd_current_model(api), *vae = kept(api, "sd_vae"),
-         *skip = kept(api, "CLIP_stop_at_last_layers"), *rng = kept(api, "randn_source");
+         *rng = kept(api, "randn_source");
     json_t *o = json_pack(
-        "{s:s, s:n, s:s, s:s, s:i, s:s, s:b, s:b, s:b, s:s, s:b, s:i, s:f, s:i}", "sd_model_checkpoint",
+        "{s:s, s:n, s:s, s:s, s:i, s:s, s:b, s:b, s:b, s:s, s:b, s:i, s:i, s:b, s:i}", "sd_model_checkpoint",
         model ? model : "", "sd_checkpoint_hash", "sd_vae", vae ? vae : "Automatic", "samples_format", "png",
-        "CLIP_stop_at_last_layers", skip ? (int)strtol(skip, NULL, 10) : 1, "randn_source", rng ? rng : "CPU",
-        "samples_save", 1, "enable_pnginfo", 1, "send_seed", 1, "outdir_samples", "", "live_previews_enable",
-        1, "show_progress_every_n_steps", 1, "eta_noise_seed_delta", 0.0, "comma_padding_backtrack", 20);
+        "CLIP_stop_at_last_layers", kept_number(api, "CLIP_stop_at_last_layers", 1), "randn_source",
+        rng ? rng : "CPU", "samples_save", 1, "enable_pnginfo", 1, "send_seed", 1, "outdir_samples", "",
+        "live_previews_enable", 1, "show_progress_every_n_steps", 1, "eta_noise_seed_delta",
+        kept_number(api, "eta_noise_seed_delta", 0), "pad_cond_uncond",
+        kept_number(api, "pad_cond_uncond", 0), "comma_padding_backtrack", 20);
     free(model);
     free(vae);
-    free(skip);
     free(rng);
     reply_json(c->x, 200, o);
 }
@@ -41,7 +58,7 @@ void sd_set_options(struct call *c) {
     struct api *api = c->api;
     struct sd_settings s = {0};
     struct problem p = {0};
-    char *title = NULL, number[16];
+    char *title = NULL;
     int status = fields_read(&s, sd_setting_fields, c->body, NULL, &p);
     if (!status && s.checkpoint && *s.checkpoint) {
         status = api->service.find_model(api->service.self, s.checkpoint, &title, &p);
@@ -58,10 +75,9 @@ void sd_set_options(struct call *c) {
     if (!status && s.randn_source) {
         status = api->service.set_setting(api->service.self, "randn_source", s.randn_source, &p);
     }
-    if (!status && json_object_get(c->body, "CLIP_stop_at_last_layers")) {
-        snprintf(number, sizeof number, "%d", s.clip_skip);
-        status = api->service.set_setting(api->service.self, "CLIP_stop_at_last_layers", number, &p);
-    }
+    status = status ? status : keep_number(c, "CLIP_stop_at_last_layers", s.clip_skip, &p);
+    status = status ? status : keep_number(c, "eta_noise_seed_delta", s.ensd, &p);
+    status = status ? status : keep_number(c, "pad_cond_uncond", s.pad_conds, &p);
     free(title);
     if (status) {
         reply_problem(c->x, &p);

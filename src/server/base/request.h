@@ -37,7 +37,9 @@
     REQUEST_FIELD(INT, hires_steps, 0)         \
     REQUEST_FIELD(REAL, hires_strength, 0.5)   \
     REQUEST_FIELD(TEXT, hires_upscaler, NULL)  \
-    REQUEST_FIELD(TEXT, tiled_decode, NULL)
+    REQUEST_FIELD(TEXT, tiled_decode, NULL)    \
+    REQUEST_FIELD(INT, ensd, 0)                \
+    REQUEST_FIELD(INT, pad_conds, 0)
 
 #define REQUEST_TYPE_TEXT char *
 #define REQUEST_TYPE_INT int

@@ -79,6 +79,10 @@ int status_of(int code) {
     }
 }
 
+int status_of_request(int code) {
+    return code == BALLAST_E_NOT_FOUND ? 422 : status_of(code);
+}
+
 int device_open_model(struct jobs *j, ballast_context *context, ballast_model **out, const char *title,
                       const char *vae, struct problem *p) {
     char *path = catalogue_path(j, title, false), *vae_path = vae ? catalogue_path(j, vae, true) : NULL;

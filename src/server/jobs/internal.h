@@ -236,5 +236,7 @@ void *worker_main(void *jobs);
 
 /* The status of HTTP for an error of the library. */
 int status_of(int code);
+/* The same where a request names what is not there: not the address, but the request is wrong. */
+int status_of_request(int code);
 
 #endif

@@ -22,7 +22,7 @@ static void make(struct plan_work *w, ballast_model *model) {
     ballast_error err = {0};
     int code = ballast_plan(&w->json, NULL, model, w->options, w->plan, &err);
     if (code) {
-        w->status = problem_set(&w->problem, status_of(code), NULL, "%s", err.message);
+        w->status = problem_set(&w->problem, status_of_request(code), NULL, "%s", err.message);
     }
 }
 

@@ -160,11 +160,19 @@ static int compute(struct work *w, char **report, struct problem *p) {
             status = p->status;
         } else if (code) {
             status =
-                problem_set(p, code == BALLAST_E_CANCELLED ? 499 : status_of(code), NULL, "%s", err.message);
+                problem_set(p, code == BALLAST_E_CANCELLED ? 499 : status_of_request(code), NULL, "%s", err.message);
         }
     }
     ballast_bytes_free(&rgb);
     return status;
+}
+
+static void tell_hint(struct jobs *j, const char *id, const char *report) {
+    json_t *object = report ? json_loads(report, 0, NULL) : NULL, *hint = json_object_get(object, "hint");
+    if (json_is_object(hint)) {
+        tell(j, EVENT_HINT, id, NULL, json_incref(hint));
+    }
+    json_decref(object);
 }
 
 /* How the job ended, kept. A job that was stopped with the server stays as it is: it is queued at the next
@@ -201,6 +209,7 @@ static void finish(struct work *w, int status, const char *report, const struct 
     j->now = (struct progress){0}; /* who hears of the end, and asks, finds nothing in work */
     pthread_mutex_unlock(&j->lock);
     tell(j, EVENT_ENDED, w->id, end.state, NULL);
+    tell_hint(j, w->id, report);
     if (j->options.retain_bytes) {
         j->keeper.retain(j->keeper.self, j->options.retain_bytes, &trouble);
         jobs_changed(j, true);
