@@ -299,6 +299,16 @@ typedef struct ballast_generate_options {
     const char *fit; /* how a start picture of another shape becomes width x height: "crop", what sticks
                         out is cut off on both sides alike; "stretch"; "pad", all of it is there and its
                         edges are repeated */
+
+    /* [seed_count], or NULL: as `seed` says; the seed of each picture: batch * count */
+    const uint64_t *seeds;
+    size_t seed_count;
+    /* Is picture `index` enough as it is now? Asked of each that is in work after each step but the last, and
+     * before a batch begins. Anything but 0: it stays what the step predicted (`preview` showed it), whatever
+     * steps follow for the batch's others. When all of a batch are enough its other steps are left out, a
+     * second pass enlarges what there is, and they are decoded; a batch of which all are enough before it
+     * begins is not made. */
+    int (*enough)(void *payload, int index);
 } ballast_generate_options;
 
 BALLAST_API void ballast_generate_options_init(ballast_generate_options *options, size_t struct_size);

@@ -87,6 +87,8 @@ static void keep_last(ballast_model *m, const ballast_generate_options *o) {
     *m->last = *o;
     m->last->init_rgb = o->init_rgb ? a_picture : NULL;
     m->last->latents = NULL;
+    m->last->seeds = NULL;
+    m->last->seed_count = 0;
     m->last->next = NULL;
     m->last->next_count = 0;
     m->last->offload = m->last->budget = m->last->reserve = NULL; /* those of the present request hold */

@@ -201,6 +201,9 @@ static int calibrate(ballast_model *model, ballast_generate_options *o, bl_error
     o->image = NULL;
     o->preview = NULL;
     o->save_latents = NULL;
+    o->enough = NULL;
+    o->seeds = NULL;
+    o->seed_count = 0;
     o->hints = 0;
     o->next = &(ballast_expected){0}; /* nothing follows */
     o->next_count = 0;

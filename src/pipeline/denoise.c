@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ENOUGH 1 /* ends the walk, and is no error */
+
 /* What lives as long as one run of the sampler. n: floats of one picture's latents. */
 typedef struct state {
     const bl_denoise_job *job;
@@ -172,10 +174,12 @@ static int noise(void *payload, double sigma, double next, float *out, bl_error 
 static int step(void *payload, int number, int steps, const float *x, const float *denoised, bl_error *err) {
     state *s = payload;
     (void)x;
-    if (s->job->step && s->job->step(s->job->payload, number + 1, steps, denoised)) {
+    bl_after_step after =
+        s->job->step ? s->job->step(s->job->payload, number + 1, steps, denoised) : BL_STEP_ON;
+    if (after == BL_STEP_STOP) {
         return bl_fail(err, BL_E_CANCELLED, "stopped after step %d of %d", number + 1, steps);
     }
-    return 0;
+    return after == BL_STEP_ENOUGH ? ENOUGH : 0;
 }
 
 /* What does not change from step to step, once. */
@@ -201,6 +205,7 @@ int bl_denoise(float *x, const bl_denoise_job *job, bl_error *err) {
         bl_sampler_calls calls = {&s, denoise, noise, step};
         bl_sampler_options options = {.eta = job->request->o->eta};
         result = bl_sampler_run(sampler, job->schedule, &options, x, &calls, err);
+        result = result == ENOUGH ? bl_generation_cut(job->generation, job->phase, err) : result;
     }
     bl_sampler_free(&sampler);
     close_state(&s);

@@ -7,9 +7,11 @@
 #include "pipeline/request.h"
 #include "sample/noise.h"
 
-/* After each step: latents as they would be if the picture were finished now, [batch, c, h, w]. Non-zero
- * stops. */
-typedef int bl_step_fn(void *payload, int step, int steps, const float *denoised);
+/* What is to come after a step: the next one; nothing, BL_E_CANCELLED; nothing, and it is well so. */
+typedef enum bl_after_step { BL_STEP_ON, BL_STEP_STOP, BL_STEP_ENOUGH } bl_after_step;
+
+/* After each step: latents as they would be if the picture were finished now, [batch, c, h, w]. */
+typedef bl_after_step bl_step_fn(void *payload, int step, int steps, const float *denoised);
 
 typedef struct bl_denoise_job {
     bl_generation *generation;
@@ -25,8 +27,8 @@ typedef struct bl_denoise_job {
     void *payload;
 } bl_denoise_job;
 
-/* Takes x [batch, latent channels, height, width] from the schedule's first sigma to final latents, in place.
- */
+/* Takes x [batch, latent channels, height, width] from the schedule's first sigma to final latents, in place;
+ * after BL_STEP_ENOUGH it is somewhere on the way, and the phase has ended. */
 int bl_denoise(float *x, const bl_denoise_job *job, bl_error *err);
 
 #endif

@@ -15,7 +15,7 @@
 /* As A1111 counts: each picture has the next seed, or with variation the same seed and the next variation. */
 static uint64_t seed_of(const bl_job *j, int index) {
     const ballast_generate_options *o = j->r.o;
-    return o->variation_strength > 0 ? o->seed : o->seed + (uint64_t)index;
+    return o->seeds ? o->seeds[index] : o->variation_strength > 0 ? o->seed : o->seed + (uint64_t)index;
 }
 
 /* ---- telling */
@@ -70,11 +70,39 @@ static int preview(bl_job *j, int step, const float *denoised) {
     return stop;
 }
 
-static int after_step(void *payload, int step, int steps, const float *denoised) {
+/* Keeps the pictures that are enough as they are in `denoised`. Whether all of the batch are. */
+static bool all_enough(bl_job *j, const float *denoised) {
+    const ballast_generate_options *o = j->r.o;
+    size_t n = bl_job_floats(j, j->height, j->width);
+    bool all = o->enough != NULL;
+    for (int b = 0; o->enough && b < o->batch; b++) {
+        if (!j->enough[b] && o->enough(o->payload, j->first_image + b)) {
+            j->enough[b] = true;
+            memcpy(j->kept + (size_t)b * n, denoised + (size_t)b * n, n * sizeof *denoised);
+        }
+        all = all && j->enough[b];
+    }
+    return all;
+}
+
+/* Whether nobody wants the batch that would begin now. */
+static bool is_unwanted(const bl_job *j) {
+    const ballast_generate_options *o = j->r.o;
+    int b = 0;
+    while (o->enough && b < o->batch && o->enough(o->payload, j->first_image + b)) {
+        b++;
+    }
+    return b == o->batch;
+}
+
+static bl_after_step after_step(void *payload, int step, int steps, const float *denoised) {
     bl_job *j = payload;
     j->progress.step = step;
     j->progress.steps = steps;
-    return preview(j, step, denoised) || tell(j);
+    if (preview(j, step, denoised) || tell(j)) {
+        return BL_STEP_STOP;
+    }
+    return step < steps && all_enough(j, denoised) ? BL_STEP_ENOUGH : BL_STEP_ON;
 }
 
 /* ---- the pieces of a batch */
@@ -113,10 +141,24 @@ static int start_noise(bl_job *j, float *out, int b, bool given, bl_error *err) 
     return result;
 }
 
-/* One pass of the sampler. j->x holds the latents to start from if `has_latents`, and the result afterwards.
- */
-static int denoise(bl_job *j, int prologue, int phase, const bl_schedule *schedule, bool has_latents,
-                   bl_error *err) {
+/* Copies the pictures that are enough: from j->x to j->kept, or back. */
+static void copy_enough(const bl_job *j, float *to, const float *from) {
+    size_t n = bl_job_floats(j, j->height, j->width);
+    for (int b = 0; b < j->r.o->batch; b++) {
+        if (j->enough[b]) {
+            memcpy(to + (size_t)b * n, from + (size_t)b * n, n * sizeof *to);
+        }
+    }
+}
+
+/* A pass of the sampler of which nothing is wanted. */
+static int leave_out(bl_job *j, int prologue, int phase, bl_error *err) {
+    int result = prologue >= 0 ? bl_generation_cut(j->generation, prologue, err) : 0;
+    return result ? result : bl_generation_cut(j->generation, phase, err);
+}
+
+static int walk(bl_job *j, int prologue, int phase, const bl_schedule *schedule, bool has_latents,
+                bl_error *err) {
     const ballast_generate_options *o = j->r.o;
     size_t n = bl_job_floats(j, j->height, j->width);
     float *noise = malloc(n * sizeof *noise);
@@ -150,6 +192,34 @@ static int denoise(bl_job *j, int prologue, int phase, const bl_schedule *schedu
                         .step = after_step,
                         .payload = j};
     return bl_denoise(j->x, &d, err);
+}
+
+/* One pass of the sampler. j->x holds the latents to start from if `has_latents`, and the result afterwards.
+ */
+static int denoise(bl_job *j, int prologue, int phase, const bl_schedule *schedule, bool has_latents,
+                   bl_error *err) {
+    const ballast_generate_options *o = j->r.o;
+    size_t bytes = (size_t)o->batch * bl_job_floats(j, j->height, j->width) * sizeof *j->kept;
+    bool wanted = false;
+    for (int b = 0; b < o->batch; b++) {
+        wanted = wanted || !j->enough[b];
+    }
+    if (!wanted) {
+        return leave_out(j, prologue, phase, err);
+    }
+    if (!o->enough) {
+        return walk(j, prologue, phase, schedule, has_latents, err);
+    }
+    j->kept = malloc(bytes);
+    if (!j->kept) {
+        return bl_fail_memory(err, "latents of pictures that are enough", bytes);
+    }
+    copy_enough(j, j->kept, j->x);
+    int result = walk(j, prologue, phase, schedule, has_latents, err);
+    copy_enough(j, j->x, j->kept);
+    free(j->kept);
+    j->kept = NULL;
+    return result;
 }
 
 static int encode_init(bl_job *j, bl_error *err) {
@@ -376,7 +446,6 @@ static int generate_batch(bl_job *j, bl_placement *placement, bl_report *report,
                           bl_error *err) {
     const ballast_generate_options *o = j->r.o;
     bl_told told;
-    j->first_image = number * o->batch;
     placement->repeats = number + 1 < o->count;
     int result = bl_job_declare(j, placement, err);
     if (!result && !placement->repeats) {
@@ -396,6 +465,7 @@ static int generate_batch(bl_job *j, bl_placement *placement, bl_report *report,
     if (result || ended) {
         return result ? result : ended;
     }
+    report->images += o->batch;
     /* one hint a request: it would be the same after every batch */
     bl_tell_wish wish = {.hint = o->hints && !placement->repeats,
                          .again = o->count > 1 || j->p->again,
@@ -424,7 +494,9 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
             bl_host_bytes(&j.r, &j.condition, p->arch->family, placement.tiled != BL_TILED_OFF);
     }
     for (int i = 0; !result && i < o->count; i++) {
-        result = generate_batch(&j, &placement, &r, &trace, i, err);
+        j.first_image = i * o->batch;
+        memset(j.enough, 0, sizeof j.enough);
+        result = is_unwanted(&j) ? 0 : generate_batch(&j, &placement, &r, &trace, i, err);
     }
     result = bl_trace_close(&trace, result, err);
     if (!result && report) {

@@ -190,6 +190,11 @@ int bl_generation_pass(bl_generation *g, int phase, const bl_port *inputs, const
                   : bl_executor_pass(bl_memory_executor(g->memory), (const void *const *)in, out, err);
 }
 
+int bl_generation_cut(bl_generation *g, int phase, bl_error *err) {
+    int result = enter(g, phase, err);
+    return result ? result : bl_executor_phase_cut(bl_memory_executor(g->memory), &g->left_out, err);
+}
+
 double bl_generation_now(const bl_generation *g) {
     return bl_device_now(bl_memory_device(g->memory));
 }
@@ -211,7 +216,7 @@ int bl_generation_end(bl_generation *g, bool finished, bl_error *err) {
         bl_executor_watch(executor, NULL, NULL);
         g->running = false;
         g->ended = bl_now();
-        if (finished && !result) {
+        if (finished && !result && !g->left_out) { /* first passes alone would be no measure */
             bl_calibration_key key = bl_generation_key(g);
             bl_calibration_learn(bl_memory_calibration(g->memory), &key, g->problem, g->plan, &g->ledger,
                                  &own);

@@ -70,6 +70,9 @@ typedef struct bl_port {
 int bl_generation_pass(bl_generation *g, int phase, const bl_port *inputs, const bl_port *outputs,
                        bl_error *err);
 
+/* Leaves out the passes of a phase that have not been made; all of them where it has not begun. */
+int bl_generation_cut(bl_generation *g, int phase, bl_error *err);
+
 /* Weights that the first pass of the phase at work needs brought in, and how many of them were begun with; 0
  * of 0: none, all of them, or no phase is at work. */
 void bl_generation_loads(const bl_generation *g, uint64_t *all, uint64_t *done);

@@ -35,6 +35,7 @@ struct bl_generation {
     bl_problem *problem;
     bl_plan *plan;
     bl_ledger ledger;
+    int left_out;        /* passes that were planned and not made */
     int current;         /* phase that has begun and not ended, or -1 */
     bool running;        /* between bl_executor_start and bl_executor_finish */
     double began, ended; /* wall clock */

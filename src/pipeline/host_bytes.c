@@ -83,6 +83,7 @@ uint64_t bl_host_bytes(const bl_request *r, const bl_condition *c, const bl_fami
         most = higher(most, picture_bytes(&j, base) + start_bytes(r, base));
     }
     most = higher(most, picture_bytes(&j, last) + 6 * last); /* a PNG that grows is there twice */
+    most += r->o->enough ? j.batch * latents(&j, last) * sizeof(float) : 0;
     /* Latents of the picture that it starts from and of the batch last throughout. */
     return prompt_bytes(&j) + (latents(&j, base) + j.batch * latents(&j, base + last)) * sizeof(float) + most;
 }

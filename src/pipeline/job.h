@@ -30,6 +30,8 @@ typedef struct bl_job {
     float *x;             /* [batch, c, h, w], the latents now in work */
     int height, width;    /* theirs */
     int first_image;      /* of the batch */
+    bool enough[64];      /* of its pictures: they stay as they are */
+    float *kept;          /* [batch, c, h, w], those that are enough, while the denoiser works; else NULL */
     bl_noise *noise[64];  /* of the batch's pictures */
     struct bl_job *followers; /* [follower_count] what is expected next, declared */
     int follower_count;

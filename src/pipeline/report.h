@@ -7,6 +7,7 @@
 /* A report that is being written. Begin with bl_report_begin; bl_report_clear. */
 typedef struct bl_report {
     double began;
+    int images;      /* that were made */
     json_t *batches; /* NULL: nobody wants one */
     json_t *hint;    /* of the last batch that was added */
 } bl_report;

@@ -27,8 +27,9 @@ static void ram_bytes(uint64_t *used, uint64_t *total) {
 }
 
 json_t *bl_tell_report(const bl_generation *g, const bl_told *told) {
-    return json_pack("{s:o, s:o, s:o}", "line", bl_line_json(&told->line), "plan",
-                     bl_plan_json(g->plan, g->problem), "ledger", bl_ledger_json(&g->ledger));
+    return json_pack("{s:o, s:o, s:o, s:i}", "line", bl_line_json(&told->line), "plan",
+                     bl_plan_json(g->plan, g->problem), "ledger", bl_ledger_json(&g->ledger), "left_out",
+                     g->left_out);
 }
 
 /* Does --dtype bf16, or where the rest is in bf16 already --vae-dtype bf16, change this module? */

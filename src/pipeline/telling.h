@@ -19,7 +19,7 @@ typedef struct bl_told {
     bl_hint hint;
 } bl_told;
 
-/* It, with its plan and ledger: a new object {"line", "plan", "ledger"}, or NULL. */
+/* It, with its plan and ledger: a new object {"line", "plan", "ledger", "left_out"}, or NULL. */
 json_t *bl_tell_report(const bl_generation *g, const bl_told *told);
 
 /* What to say of it beside the timing line. */

@@ -3,6 +3,7 @@
 #include "core/size_text.h"
 #include "residency/run/move_debug.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -378,6 +379,18 @@ int bl_executor_pass(bl_executor *e, const void *const *inputs, void *const *out
     }
     e->pass++;
     return rc;
+}
+
+int bl_executor_phase_cut(bl_executor *e, int *left_out, bl_error *err) {
+    if (!e->p || e->phase < 0) {
+        return bl_fail(err, BL_E_ARGUMENT, "a cut outside a phase");
+    }
+    const bl_problem_phase *f = &e->p->phases[e->phase];
+    int rc = bl_moves_skip(e, f->first_run + f->passes * e->p->modules[f->module].block_count, err);
+    int arrived = bl_moves_harvest(e, INT_MAX, rc ? NULL : err); /* no run of this phase waits for them now */
+    *left_out += f->passes - e->pass;
+    e->pass = f->passes;
+    return rc ? rc : arrived;
 }
 
 /* What the device says was used since it was asked last. */

@@ -77,7 +77,10 @@ int bl_executor_start(bl_executor *e, const bl_problem *p, const bl_plan *plan,
 int bl_executor_phase_begin(bl_executor *e, int phase, bl_error *err);
 /* One pass over all blocks. `inputs` and `outputs` as in bl_binding; outputs are complete on return. */
 int bl_executor_pass(bl_executor *e, const void *const *inputs, void *const *outputs, bl_error *err);
-/* BL_E_ARGUMENT when fewer passes were made than planned. */
+/* The passes of the phase that have not been made are not made; *left_out goes up by their number. What they
+ * would have brought in, or driven out, for later runs is done all the same: then things lie as planned. */
+int bl_executor_phase_cut(bl_executor *e, int *left_out, bl_error *err);
+/* BL_E_ARGUMENT when fewer passes were made than planned, and the phase was not cut. */
 int bl_executor_phase_end(bl_executor *e, bl_error *err);
 
 /* Ends the generation, however far it got: waits for copies under way and completes the ledger. What is

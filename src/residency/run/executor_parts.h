@@ -43,6 +43,10 @@ static inline bl_tenant *bl_executor_tenant(const bl_executor *e, int module) {
  * `run`. */
 int bl_moves_until(bl_executor *e, int run, bl_error *err);
 
+/* The same where the runs before `run` are left out: drops, and what brings in a block that is still there,
+ * or stored, after all of the moves. At most one pass over the weights is brought in. */
+int bl_moves_skip(bl_executor *e, int run, bl_error *err);
+
 /* Waits for the loads and copies that a run before `until` needed. After a failure the rest is looked at all
  * the same: each has ended well or has not. */
 int bl_moves_harvest(bl_executor *e, int until, bl_error *err);

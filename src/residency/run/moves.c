@@ -99,6 +99,60 @@ static int move(bl_executor *e, const bl_move *v, bl_error *err) {
     }
 }
 
+/* Of the moves i .. last - 1: is what move i copies still on the device after them? */
+static bool copy_lasts(const bl_plan *plan, int i, int last) {
+    const bl_move *v = &plan->moves[i];
+    for (int k = i + 1; k < last; k++) {
+        const bl_move *w = &plan->moves[k];
+        if (w->module == v->module && w->block == v->block &&
+            (w->kind == BL_MOVE_COPY || w->kind == BL_MOVE_DROP)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Is what move i loads still stored after them, or copied from there to where it lasts? */
+static bool load_counts(const bl_plan *plan, int i, int last) {
+    const bl_move *v = &plan->moves[i];
+    for (int k = i + 1; k < last; k++) {
+        const bl_move *w = &plan->moves[k];
+        if (w->module != v->module || w->block != v->block || w->kind == BL_MOVE_DROP) {
+            continue;
+        }
+        if (w->kind != BL_MOVE_COPY) {
+            return false;
+        }
+        if (copy_lasts(plan, k, last)) {
+            return true;
+        }
+    }
+    return true;
+}
+
+int bl_moves_skip(bl_executor *e, int run, bl_error *err) {
+    const bl_plan *plan = e->plan;
+    int last = e->next_move;
+    while (last < plan->move_count && plan->moves[last].after < run) {
+        last++;
+    }
+    for (; e->next_move < last; e->next_move++) {
+        const bl_move *v = &plan->moves[e->next_move];
+        if ((v->kind == BL_MOVE_COPY && !copy_lasts(plan, e->next_move, last)) ||
+            (v->kind == BL_MOVE_LOAD && !load_counts(plan, e->next_move, last))) {
+            continue;
+        }
+        if (e->cancel && e->cancel(e->payload)) {
+            return bl_fail(err, BL_E_CANCELLED, "stopped");
+        }
+        int rc = move(e, v, err);
+        if (rc) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
 int bl_moves_until(bl_executor *e, int run, bl_error *err) {
     for (; e->next_move < e->plan->move_count && e->plan->moves[e->next_move].after < run; e->next_move++) {
         const bl_move *v = &e->plan->moves[e->next_move];

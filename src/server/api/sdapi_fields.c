@@ -88,7 +88,7 @@
          0,                                                                                                \
          0,                                                                                                \
          AT(override_settings),                                                                            \
-         "settings for this request alone, of those that POST options takes"},                                                                                  \
+         "settings for this request alone, of those that POST options takes"},                             \
         {"override_settings_restore_afterwards",                                                           \
          FIELD_SWITCH,                                                                                     \
          "true",                                                                                           \

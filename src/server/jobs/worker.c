@@ -159,8 +159,8 @@ static int compute(struct work *w, char **report, struct problem *p) {
             *p = w->problem;
             status = p->status;
         } else if (code) {
-            status =
-                problem_set(p, code == BALLAST_E_CANCELLED ? 499 : status_of_request(code), NULL, "%s", err.message);
+            status = problem_set(p, code == BALLAST_E_CANCELLED ? 499 : status_of_request(code), NULL, "%s",
+                                 err.message);
         }
     }
     ballast_bytes_free(&rgb);
