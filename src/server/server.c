@@ -53,7 +53,6 @@ static struct jobs_options jobs_part(const struct server_options *o) {
                                  .placement = o->placement,
                                  .placement_from = o->placement_from,
                                  .device = o->device,
-                                 .host_budget = o->host_budget,
                                  .fair = o->fair,
                                  .idle_seconds = o->idle_seconds,
                                  .most_waiting = o->most_waiting,

@@ -2,14 +2,15 @@
 #ifndef BALLAST_SERVER_BASE_PLACEMENT_H
 #define BALLAST_SERVER_BASE_PLACEMENT_H
 
-#define PLACEMENT_TEXTS     \
-    PLACEMENT_TEXT(offload) \
-    PLACEMENT_TEXT(budget)  \
-    PLACEMENT_TEXT(reserve) \
-    PLACEMENT_TEXT(low)     \
-    PLACEMENT_TEXT(high)    \
-    PLACEMENT_TEXT(never)   \
-    PLACEMENT_TEXT(always)  \
+#define PLACEMENT_TEXTS         \
+    PLACEMENT_TEXT(offload)     \
+    PLACEMENT_TEXT(budget)      \
+    PLACEMENT_TEXT(reserve)     \
+    PLACEMENT_TEXT(host_budget) \
+    PLACEMENT_TEXT(low)         \
+    PLACEMENT_TEXT(high)        \
+    PLACEMENT_TEXT(never)       \
+    PLACEMENT_TEXT(always)      \
     PLACEMENT_TEXT(fit_check) /* on, off */
 
 struct placement {

@@ -10,9 +10,8 @@ static void log_nothing(const char *line) {
 
 /* Copies of the texts: the caller's may go. */
 static bool copy_options(struct jobs_options *own, const struct jobs_options *o) {
-    const char *const *from[] = {&o->models, &o->isa, &o->dtype, &o->vae_dtype, &o->device, &o->host_budget};
-    const char **to[] = {&own->models,    &own->isa,    &own->dtype,
-                         &own->vae_dtype, &own->device, &own->host_budget};
+    const char *const *from[] = {&o->models, &o->isa, &o->dtype, &o->vae_dtype, &o->device};
+    const char **to[] = {&own->models, &own->isa, &own->dtype, &own->vae_dtype, &own->device};
     bool good = true;
     *own = *o;
     own->log = o->log ? o->log : log_nothing;
@@ -117,8 +116,8 @@ void jobs_close(struct jobs **jobs) {
         free(j->preview_png);
         placement_free(&j->options.placement);
         placement_free(&j->options.placement_from);
-        const char *texts[] = {j->options.models,    j->options.isa,    j->options.dtype,
-                               j->options.vae_dtype, j->options.device, j->options.host_budget};
+        const char *texts[] = {j->options.models, j->options.isa, j->options.dtype, j->options.vae_dtype,
+                               j->options.device};
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
             free((void *)texts[i]);
         }

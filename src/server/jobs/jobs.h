@@ -17,7 +17,6 @@ struct jobs_options {
     struct placement placement;      /* as ballast_placement_options */
     struct placement placement_from; /* who said so: "--budget", "BALLAST_BUDGET", a file */
     const char *device;              /* NULL: as ballast_context_options */
-    const char *host_budget;         /* NULL: what is free */
     bool fair;            /* jobs may be taken a little before their turn where that saves loading */
     int idle_seconds;     /* after which memory is given back; 0: never */
     int most_waiting;     /* jobs; more are refused with 429 */

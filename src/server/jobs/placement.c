@@ -74,8 +74,7 @@ static bool fraction(double *out, const char *text) {
     return good;
 }
 
-static int apply(struct jobs *j, const struct placement *placement, ballast_context *context,
-                 struct problem *p) {
+static int apply(const struct placement *placement, ballast_context *context, struct problem *p) {
     ballast_placement_options o;
     ballast_error err = {0};
     const char *check = placement->fit_check;
@@ -85,7 +84,7 @@ static int apply(struct jobs *j, const struct placement *placement, ballast_cont
     o.reserve = placement->reserve;
     o.never = placement->never;
     o.always = placement->always;
-    o.host_budget = j->options.host_budget;
+    o.host_budget = placement->host_budget;
     if (!fraction(&o.low, placement->low) || !fraction(&o.high, placement->high)) {
         return problem_set(p, 422, "low", "low, high: fractions of the memory, as 0.3");
     }
@@ -101,7 +100,7 @@ int placement_apply(struct jobs *j, ballast_context *context, struct problem *p)
     if (!current(j, &now)) {
         return problem_set(p, 503, NULL, "out of memory");
     }
-    int status = apply(j, &now, context, p);
+    int status = apply(&now, context, p);
     placement_free(&now);
     return status;
 }
@@ -144,7 +143,7 @@ int jobs_place(void *self, const struct placement *wish, struct problem *p) {
     }
     good = good && lay_over(&now, &wanted, &j->options.placement);
     status = status ? status
-             : good ? apply(j, &now, j->plan_context, p)
+             : good ? apply(&now, j->plan_context, p)
                     : problem_set(p, 503, NULL, "out of memory");
     if (!status) {
         pthread_mutex_lock(&j->lock);
