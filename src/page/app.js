@@ -4,10 +4,19 @@ import {link, listen, lists, settings, refresh} from './server.js';
 import {makeForm, change, takeFile} from './form.js';
 import {makeStage, makeQueue, interrupt} from './stage.js';
 import {fromText, textOf} from './infotext.js';
+import {prompting} from './prompt.js';
+import {makeHistory, seekBox} from './history.js';
+import {makeGrid} from './grid.js';
+import {makeMemory} from './memory.js';
+import {makeSettings} from './settings.js';
 
 const main = document.getElementById('main');
 const views = {
-  picture: ['Picture', () => h('div', {class: 'making'}, h('div', {class: 'left'}, makeForm(null), makeQueue()), makeStage())],
+  picture: ['Picture', () => h('div', {class: 'making'}, h('div', {class: 'left'}, makeForm(prompting), makeQueue()), makeStage())],
+  history: ['History', makeHistory],
+  grid: ['Grid', makeGrid],
+  memory: ['Memory', makeMemory],
+  settings: ['Settings', makeSettings],
 };
 const made = {};
 
@@ -15,14 +24,19 @@ function show() {
   const name = views[location.hash.slice(1)] ? location.hash.slice(1) : 'picture';
   made[name] ||= views[name][1]();
   fill(main, made[name]);
+  made[name].show?.();
   document.body.dataset.view = name;
   for (const a of document.querySelectorAll('#nav a')) {
-    a.toggleAttribute('aria-current', a.hash === '#' + name);
+    if (a.hash === '#' + name) {
+      a.setAttribute('aria-current', 'page');
+    } else {
+      a.removeAttribute('aria-current');
+    }
   }
 }
 
 fill(document.getElementById('nav'), Object.entries(views).map(([name, [label]]) => h('a', {href: '#' + name}, label)));
-addEventListener('hashchange', show);
+addEventListener('hashchange', () => location.hash === '#main' ? main.focus() : show());
 
 // ---- the connection
 
@@ -89,12 +103,14 @@ addEventListener('keydown', (event) => {
         toast('Esc once more stops the picture in work.', null, 2500);
       }
     }
-  } else if (event.key === '/' && !typing && views.history) {
+  } else if (event.key === '/' && !typing) {
     event.preventDefault();
     location.hash = '#history';
+    setTimeout(() => seekBox().focus(), 50);
   }
 });
 
+made.picture = views.picture[1](); // the others stand on its form
 show();
 listen();
 // The lists do not wait for the stream.

@@ -1,6 +1,6 @@
 // The form: what is to be drawn, what it will cost, and sending it off.
 import {h, fill, signal, later, memory, seconds, bytes, toast} from './dom.js';
-import {ask, lists, settings, link, Refused} from './server.js';
+import {ask, lists, settings, link, ended, Refused} from './server.js';
 
 const DEFAULTS = {prompt: '', negative: '', model: '', own: true, width: 512, height: 512, steps: 20, sampler: 'DPM++ 2M',
   schedule: 'karras', cfg: 7, seed: '', lock: false, count: 1, hires: false, scale: 1.5, hiresSteps: 0,
@@ -79,9 +79,8 @@ function priceText(plan) {
   if (plan.error) {
     return plan.error.status ? plan.error.message : '';
   }
-  const moved = plan.moved_bytes > 0 ? `, ${bytes(plan.moved_bytes)} to load` : ', nothing to load';
   const each = plan.count > 1 ? `${plan.count} pictures, ` : '';
-  return `${each}about ${seconds(planSeconds(plan))}, ${bytes(plan.peak_bytes)} of ${bytes(plan.budget_bytes)}${moved}`;
+  return `${each}about ${seconds(planSeconds(plan))}, ${bytes(plan.peak_bytes)} of ${bytes(plan.budget_bytes)}`;
 }
 
 // ---- sending
@@ -285,7 +284,7 @@ function models() {
     if (l) {
       const now = l.models.find((m) => s && m.title === s.model);
       const label = (m) => [m.name || m.model_name, m.family, m.bytes && bytes(m.bytes)].filter(Boolean).join(' · ');
-      setOptions(model, 'model', [['', now ? label(now) + ' (current)' : 'The current one'],
+      setOptions(model, 'model', [['', now ? label(now) : 'The current one'],
         ...l.models.filter((m) => m !== now).map((m) => [m.title, label(m)])]);
     }
   };
@@ -321,7 +320,9 @@ export function makeForm(prompting) {
       setOptions(schedule, 'schedule', [['', 'The sampler’s own'], ...l.schedules.map((s) => [s.name, s.label])]);
     }
   });
-  const keep = later(() => memory.set('form', values.get()), 250);
+  const keepNow = () => memory.set('form', values.get());
+  const keep = later(keepNow, 250);
+  addEventListener('pagehide', keepNow);
   values.watch((v) => {
     for (const [name, set] of Object.entries(inputs)) {
       set(v[name]);
@@ -331,6 +332,7 @@ export function makeForm(prompting) {
   });
   start.watch(askPriceSoon, false);
   settings.watch(askPriceSoon, false);
+  ended.watch(askPriceSoon, false); // what lies on the device now need not come in
   price.watch((plan) => {
     cost.textContent = priceText(plan);
     cost.classList.toggle('bad', Boolean(plan && plan.error && plan.error.status));

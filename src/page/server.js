@@ -56,6 +56,11 @@ export const preview = signal(null); // {job, image}: base64 of the newest
 export const ended = signal(null); // {job, state, error, images} of the job that ended last
 export const changed = signal(0); // counts what happened to the history
 
+// Tabs tell each other of what the server tells nobody: that pictures were deleted.
+const others = new BroadcastChannel('ballast');
+others.onmessage = () => changed.set(changed.get() + 1);
+export const tellOthers = () => others.postMessage('changed');
+
 const jobs = new Map(); // whole jobs that have ended, by id: they do not change
 
 export async function job(id) {

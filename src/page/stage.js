@@ -67,9 +67,23 @@ async function draw(image) {
 
 // ---- the picture
 
-async function reuse() {
-  change(fromJob(shown.get().job, shown.get().index));
-  document.getElementById('prompt').focus();
+// Fills the form with what made a picture, or with a part of it.
+function reuse(whole, index, part) {
+  const all = fromJob(whole, index);
+  const {prompt, negative, seed, ...rest} = all;
+  change({all, prompt: {prompt, negative}, settings: {...rest, lock: values.get().lock}}[part]);
+  toForm();
+}
+
+// Where prompts are written, from whatever view.
+export function toForm() {
+  const focus = () => setTimeout(() => document.getElementById('prompt').focus());
+  if (document.getElementById('prompt')) {
+    focus();
+  } else {
+    addEventListener('hashchange', focus, {once: true});
+    location.hash = '#picture';
+  }
 }
 
 export async function useAsStart(url, name) {
@@ -81,11 +95,13 @@ export async function useAsStart(url, name) {
   }
 }
 
-function actions(whole, image) {
+function actions(whole, image, index) {
   const name = `ballast-${image.seed}.png`;
   return h('div', {class: 'actions'},
-    h('button', {class: 'quiet', onclick: reuse, title: 'Fills the form with what made this picture'}, 'Reuse'),
-    h('button', {class: 'quiet', onclick: () => change({seed: String(image.seed), lock: true})}, 'Same seed'),
+    h('button', {class: 'quiet', onclick: () => reuse(whole, index, 'all'), title: 'Fills the form with what made this picture'}, 'Reuse'),
+    h('button', {class: 'quiet', onclick: () => reuse(whole, index, 'prompt')}, 'Its prompt'),
+    h('button', {class: 'quiet', onclick: () => reuse(whole, index, 'settings')}, 'Its settings'),
+    h('button', {class: 'quiet', onclick: () => change({seed: String(image.seed), lock: true})}, 'Its seed'),
     h('button', {class: 'quiet', onclick: () => useAsStart(image.url, name)}, 'Start from it'),
     h('a', {class: 'button quiet', href: pathOf(image.url), download: name}, 'Save'));
 }
@@ -102,18 +118,19 @@ function facts(whole, image) {
     [r.sampler, r.schedule].filter(Boolean).join(' '), `CFG ${r.cfg}`, whole.report && whole.report.model, when(image.created)].filter(Boolean).join(' · '));
 }
 
-function finished({job: whole, index}) {
+// A picture with all that is told of it.
+export function pictureOf({job: whole, index}) {
   if (whole.state === 'failed' || !whole.images.length) {
     return [h('div', {class: 'frame empty'}, h('div', {class: 'sorry', role: 'alert'},
       h('h2', null, whole.state === 'failed' ? 'This picture could not be made.' : 'This picture was stopped.'),
       h('p', null, whole.state === 'failed' ? whole.error : 'Nothing is lost: what it was made from is kept.'),
-      h('button', {class: 'quiet', onclick: reuse}, 'Back into the form')))];
+      h('button', {class: 'quiet', onclick: () => reuse(whole, 0, 'all')}, 'Back into the form')))];
   }
   const image = whole.images[Math.min(index, whole.images.length - 1)];
   return [h('div', {class: 'frame'}, h('img', {src: pathOf(image.url), alt: whole.request.prompt || 'a picture without a prompt',
     width: image.width, height: image.height, dir: 'auto'})),
   h('div', {class: 'below'}, several(whole, index), h('p', {class: 'prompt', dir: 'auto'}, whole.request.prompt),
-    facts(whole, image), actions(whole, image), telling(whole, index))];
+    facts(whole, image), actions(whole, image, index), telling(whole, index))];
 }
 
 function nothing() {
@@ -142,7 +159,7 @@ function paint() {
     canvas.classList.remove('drawn');
     fill(stage, h('div', {class: 'frame'}, work));
   } else {
-    fill(stage, what ? finished(what) : nothing());
+    fill(stage, what ? pictureOf(what) : nothing());
   }
 }
 
@@ -156,6 +173,7 @@ async function load({job: id, index}) {
   } catch (error) {
     if (error.status === 404) {
       shown.set(null);
+      painted = undefined;
     }
   }
   paint();

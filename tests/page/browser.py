@@ -64,6 +64,12 @@ class Browser:
         self.until("return document.querySelector('#form') && document.querySelector('[name=sampler]').options.length > 3 || "
                    "location.hash && location.hash !== '#picture'")
 
+    def forget(self, server):
+        """Leaves the page, and with it all that the browser has kept of it."""
+        self.driver.get("about:blank")
+        self.driver.execute_cdp_cmd("Storage.clearDataForOrigin",
+                                    {"origin": "http://%s:%d" % (server.host, server.port), "storageTypes": "local_storage"})
+
     def js(self, script, *values):
         return self.driver.execute_script(script, *values)
 
@@ -99,6 +105,10 @@ class Browser:
 
     def keys(self, *keys):
         webdriver.ActionChains(self.driver).send_keys(*keys).perform()
+
+    def chord(self, key):
+        """Ctrl and this key."""
+        webdriver.ActionChains(self.driver).key_down(Keys.CONTROL).send_keys(key).key_up(Keys.CONTROL).perform()
 
     def picture(self, prompt, steps=4, **more):
         """Makes a picture by the form, and waits until its line is there."""

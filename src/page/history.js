@@ -1,0 +1,322 @@
+// The history: every picture, however many; only those that are seen are elements.
+import {h, fill, keyed, signal, later, toast, when} from './dom.js';
+import {ask, job, changed, pathOf, lists, tellOthers} from './server.js';
+import {pictureOf} from './stage.js';
+import {bar, batchOf} from './telling.js';
+
+const PAGE = 200;
+const KEEP_SECONDS = 8; // that a deletion can be undone
+
+const items = signal([]); // from the newest down
+const open = signal(null); // the picture that is looked at
+let next = 0; // `after` of the next page; null: there is none
+let loading = null;
+let gone = new Set(); // jobs that are being deleted
+let first = null; // of a comparison
+const sought = {search: '', model: '', since: '', until: ''};
+
+const keyOf = (item) => item.job + '-' + item.index;
+
+// ---- loading
+
+function query(after, limit) {
+  const day = (text, more) => new Date(text + 'T00:00').getTime() / 1000 + more;
+  const q = new URLSearchParams({limit});
+  for (const key of ['search', 'model']) {
+    if (sought[key]) {
+      q.set(key, sought[key]);
+    }
+  }
+  if (sought.since) {
+    q.set('since', day(sought.since, 0));
+  }
+  if (sought.until) {
+    q.set('until', day(sought.until, 86400));
+  }
+  if (after) {
+    q.set('after', after);
+  }
+  return 'history?' + q;
+}
+
+async function more() {
+  if (loading || next === null) {
+    return;
+  }
+  const stop = new AbortController();
+  loading = stop;
+  try {
+    const page = await ask('GET', query(next, PAGE), undefined, {stop: stop.signal});
+    next = page.next;
+    items.set([...items.get(), ...page.items]);
+  } catch (error) {
+    if (error.name !== 'AbortError') {
+      next = null;
+      empty.textContent = error.message;
+    }
+  } finally {
+    if (loading === stop) {
+      loading = null;
+    }
+  }
+}
+
+function anew() {
+  if (loading) {
+    loading.abort();
+    loading = null;
+  }
+  next = 0;
+  items.set([]);
+  more();
+}
+
+// What came since, in front; what has gone, away.
+const catchUp = later(async () => {
+  const known = items.get();
+  try {
+    const page = await ask('GET', query(0, PAGE));
+    const last = page.items.length ? page.items[page.items.length - 1].n : 0;
+    if (!known.length || page.next === null || known[0].n < last) {
+      next = page.next;
+      items.set(page.items);
+    } else {
+      items.set([...page.items, ...known.filter((item) => item.n < last)]);
+    }
+  } catch {
+    // the stream tells when it is back
+  }
+}, 150);
+
+// ---- deleting
+
+const pending = new Map(); // job: timer
+
+async function forget(id) {
+  clearTimeout(pending.get(id));
+  pending.delete(id);
+  await ask('DELETE', 'history/' + id, undefined, {keepalive: true}).catch((error) => error.status !== 404 && toast(error.message));
+  tellOthers();
+}
+
+function remove(item) {
+  const all = items.get().filter((one) => one.job === item.job);
+  gone.add(item.job);
+  pending.set(item.job, setTimeout(() => forget(item.job), KEEP_SECONDS * 1000));
+  open.set(null);
+  items.set(items.get());
+  toast(all.length > 1 ? `${all.length} pictures of one request deleted.` : 'Deleted.', ['Undo', () => {
+    clearTimeout(pending.get(item.job));
+    pending.delete(item.job);
+    gone.delete(item.job);
+    items.set(items.get());
+  }], KEEP_SECONDS * 1000);
+}
+
+addEventListener('pagehide', () => [...pending.keys()].forEach(forget));
+
+// ---- the grid
+
+const empty = h('p', {class: 'note'});
+const sheet = h('div', {class: 'sheet'});
+const scroller = h('div', {class: 'scroller', tabindex: -1}, sheet, empty);
+let columns = 1;
+let side = 160;
+
+function cell(item) {
+  const label = (item.parameters.split('\n')[0] || 'no prompt') + ', ' + when(item.created);
+  const node = h('button', {class: 'cell', 'aria-label': label, title: label, tabindex: -1, onclick: () => pick(item), onkeydown: (event) => keys(event, item)},
+    h('img', {src: pathOf(item.url) + '?size=320', alt: '', decoding: 'async', loading: 'eager', width: 320, height: 320}));
+  return node;
+}
+
+const shownItems = () => items.get().filter((item) => !gone.has(item.job));
+
+function draw() {
+  const list = shownItems();
+  const width = scroller.clientWidth - 2;
+  if (width <= 0) {
+    return;
+  }
+  columns = Math.max(2, Math.floor(width / 168));
+  side = Math.floor(width / columns);
+  const rows = Math.ceil(list.length / columns);
+  sheet.style.blockSize = rows * side + 'px';
+  const from = Math.max(0, Math.floor(scroller.scrollTop / side) - 2);
+  const to = Math.ceil((scroller.scrollTop + scroller.clientHeight) / side) + 2;
+  const seen = list.slice(from * columns, to * columns).map((item, i) => ({item, at: from * columns + i}));
+  const current = open.get() && keyOf(open.get());
+  keyed(sheet, seen, ({item}) => keyOf(item), ({item}) => cell(item), (node, {item, at}) => {
+    node.style.transform = `translate(${at % columns * side}px, ${Math.floor(at / columns) * side}px)`;
+    node.style.inlineSize = node.style.blockSize = side - 6 + 'px';
+    node.tabIndex = current ? keyOf(item) === current ? 0 : -1 : at === 0 ? 0 : -1;
+    node.setAttribute('aria-pressed', String(keyOf(item) === current));
+    node.classList.toggle('first', Boolean(first && keyOf(first) === keyOf(item)));
+  });
+  empty.hidden = list.length > 0 || Boolean(loading);
+  empty.textContent = sought.search || sought.model || sought.since || sought.until ? 'No picture fits that.' : 'No pictures yet. What is made is kept here.';
+  if (to * columns > list.length - columns * 4) {
+    more();
+  }
+}
+
+let drawing = 0;
+function drawSoon() {
+  cancelAnimationFrame(drawing);
+  drawing = requestAnimationFrame(draw);
+}
+
+function pick(item) {
+  if (first && keyOf(first) !== keyOf(item)) {
+    const other = first;
+    first = null;
+    Promise.all([job(other.job), job(item.job)]).then(([a, b]) => compare({job: a, index: other.index}, {job: b, index: item.index}))
+      .catch((error) => toast(error.message));
+    told.textContent = '';
+    drawSoon();
+    return;
+  }
+  open.set(item);
+}
+
+function begin(item) {
+  first = item;
+  told.textContent = 'Choose the picture to compare it with. Esc gives up.';
+  open.set(null);
+}
+
+function keys(event, item) {
+  const list = shownItems();
+  const at = list.findIndex((one) => keyOf(one) === keyOf(item));
+  const to = {ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - columns, ArrowDown: at + columns, Home: 0, End: list.length - 1}[event.key];
+  if (to !== undefined && list[to]) {
+    event.preventDefault();
+    focusOn(list, to);
+  } else if (event.key === 'Delete') {
+    event.preventDefault();
+    remove(item);
+  } else if (event.key === 'c' && !event.ctrlKey && !event.metaKey) {
+    begin(item);
+  } else if (event.key === 'Escape' && (first || open.get())) {
+    event.preventDefault();
+    first = null;
+    told.textContent = '';
+    open.set(null);
+  }
+}
+
+function focusOn(list, to) {
+  const top = Math.floor(to / columns) * side;
+  if (top < scroller.scrollTop) {
+    scroller.scrollTop = top;
+  } else if (top + side > scroller.scrollTop + scroller.clientHeight) {
+    scroller.scrollTop = top + side - scroller.clientHeight;
+  }
+  if (open.get()) {
+    open.set(list[to]);
+  }
+  draw();
+  sheet.known.get(keyOf(list[to]))?.focus({preventScroll: true});
+}
+
+// ---- two beside each other: under one slider, with what differs and where each one's time went
+
+const LABELS = {prompt: 'Prompt', negative_prompt: 'Not in it', model: 'Model', width: 'Width', height: 'Height', steps: 'Steps', sampler: 'Sampler',
+  schedule: 'Schedule', cfg: 'CFG', seed: 'Seed', strength: 'Redone', hires_scale: 'Times as large', hires_steps: 'Steps of the second pass',
+  hires_strength: 'Redone by the second pass', hires_upscaler: 'Enlarged by', vae: 'VAE', clip_skip: 'Clip skip', rng: 'Random numbers',
+  variation_strength: 'Variation', cfg_rescale: 'CFG rescale', eta: 'Eta'};
+
+function factsOf({job, index}) {
+  const image = job.images[index];
+  return {...job.request, seed: image.seed, width: image.width, height: image.height};
+}
+
+// [[label, of a, of b]] of what differs.
+function differences(a, b) {
+  const [x, y] = [factsOf(a), factsOf(b)];
+  return Object.entries(LABELS).filter(([key]) => String(x[key] ?? '') !== String(y[key] ?? '')).map(([key, label]) => [label, String(x[key] ?? '–'), String(y[key] ?? '–')]);
+}
+
+function timed(name, one, longest) {
+  const batch = batchOf(one.job, one.index);
+  const share = batch ? 100 * batch.line.wall_seconds / longest : 0;
+  return h('section', {class: 'timed', 'aria-label': `Time of ${name}`}, h('h3', null, name),
+    batch ? [h('div', {style: {'inline-size': `max(${share}%, 8rem)`}}, bar(one.job, batch)), h('p', {class: 'line'}, batch.line.text)] : h('p', {class: 'note'}, 'No times are known.'));
+}
+
+const comparison = h('dialog', {class: 'compare', 'aria-label': 'Two pictures compared'});
+
+function compare(a, b) {
+  const [left, right] = [a, b].map((one) => h('img', {src: pathOf(one.job.images[one.index].url), alt: one.job.request.prompt || 'a picture'}));
+  const line = h('div', {class: 'split'});
+  const slider = h('input', {type: 'range', min: 0, max: 100, step: 0.5, value: 50, 'aria-label': 'How much is seen of each', oninput: () => {
+    right.style.clipPath = `inset(0 0 0 ${slider.value}%)`;
+    line.style.insetInlineStart = slider.value + '%';
+  }});
+  const [x, y] = [a, b].map((one) => one.job.images[one.index]);
+  const longest = Math.max(...[a, b].map((one) => batchOf(one.job, one.index)?.line.wall_seconds || 0));
+  const rows = differences(a, b);
+  fill(comparison, h('div', {class: 'bar-of-detail'}, h('h2', null, 'Left and right'), h('button', {class: 'quiet close', 'aria-label': 'Close', onclick: () => comparison.close()}, '✕')),
+    h('div', {class: 'both', style: {'aspect-ratio': `${Math.max(x.width, y.width)} / ${Math.max(x.height, y.height)}`}}, left, right, line, slider),
+    rows.length ? h('table', null, h('thead', null, h('tr', null, h('td'), h('th', {scope: 'col'}, 'Left'), h('th', {scope: 'col'}, 'Right'))),
+      h('tbody', null, rows.map(([label, one, other]) => h('tr', null, h('th', {scope: 'row'}, label), h('td', {dir: 'auto'}, one), h('td', {dir: 'auto'}, other)))))
+      : h('p', {class: 'note'}, 'They were made from the same settings.'),
+    timed('Left', a, longest), timed('Right', b, longest));
+  document.body.append(comparison);
+  comparison.showModal();
+  slider.dispatchEvent(new Event('input'));
+  slider.focus();
+}
+
+// ---- beside it
+
+const told = h('p', {class: 'told', role: 'status'});
+const detail = h('aside', {class: 'detail', 'aria-label': 'The picture', hidden: true});
+
+async function showDetail(item) {
+  detail.hidden = !item;
+  drawSoon();
+  if (!item) {
+    return;
+  }
+  try {
+    const whole = await job(item.job);
+    if (open.get() === item) {
+      fill(detail, h('div', {class: 'bar-of-detail'}, h('button', {class: 'quiet', onclick: () => begin(item)}, 'Compare with another'),
+        h('button', {class: 'quiet', onclick: () => remove(item)}, 'Delete'),
+        h('button', {class: 'quiet close', 'aria-label': 'Close', onclick: () => {
+          open.set(null);
+          sheet.known.get(keyOf(item))?.focus();
+        }}, '✕')), pictureOf({job: whole, index: item.index}));
+    }
+  } catch (error) {
+    fill(detail, h('p', {class: 'note'}, error.message));
+  }
+}
+
+const seek = later(anew, 200);
+
+export function makeHistory() {
+  const set = (name) => (event) => {
+    sought[name] = event.target.value;
+    seek();
+  };
+  const model = h('select', {'aria-label': 'Model', onchange: set('model')});
+  lists.watch((l) => l && fill(model, h('option', {value: ''}, 'Every model'), l.models.map((m) => h('option', {value: m.model_name}, m.model_name))));
+  const view = h('div', {class: 'history'}, h('div', {class: 'found'},
+    h('form', {class: 'seek', role: 'search', onsubmit: (event) => event.preventDefault()},
+      h('input', {type: 'search', id: 'search', placeholder: 'Search in what made them', 'aria-label': 'Search', oninput: set('search')}), model,
+      h('label', null, h('span', null, 'from'), h('input', {type: 'date', onchange: set('since')})),
+      h('label', null, h('span', null, 'to'), h('input', {type: 'date', onchange: set('until')}))),
+    told, scroller), detail);
+  scroller.addEventListener('scroll', drawSoon, {passive: true});
+  new ResizeObserver(drawSoon).observe(scroller);
+  items.watch(drawSoon, false);
+  open.watch(showDetail);
+  anew();
+  changed.watch(catchUp, false);
+  return view;
+}
+
+// `/` leads here.
+export const seekBox = () => document.getElementById('search');

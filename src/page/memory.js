@@ -1,0 +1,269 @@
+// Memory: what lay where while a picture was made, what lies there now, and what another budget would change. Drawn
+// from the report, /plan and /residency alone.
+import {h, svg, fill, later, seconds, bytes} from './dom.js';
+import {ask, job, ended} from './server.js';
+import {values, requestOf, start} from './form.js';
+import {chosen} from './stage.js';
+import {batchOf} from './telling.js';
+
+const [W, H, LEFT, BOTTOM, TOP, RIGHT] = [960, 320, 66, 44, 14, 12];
+const CARDS = [[6e9, '6 GB'], [8e9, '8 GB'], [12e9, '12 GB'], [16e9, '16 GB'], [24e9, '24 GB'], [32e9, '32 GB']];
+const NAMES = ['text_encoder', 'text_encoder_2', 'unet', 'unet.context', 'vae_decoder', 'vae_encoder'];
+const kind = (module) => 'm' + (NAMES.indexOf(module) + 1 || 9);
+
+// ---- what is common to the drawings
+
+function axes(most, ticks, unit) {
+  const y = (value) => H - BOTTOM - (H - BOTTOM - TOP) * value / most;
+  const lines = [];
+  for (let i = 0; i <= ticks; i++) {
+    lines.push(svg('line', {x1: LEFT, x2: W - RIGHT, y1: y(most * i / ticks), y2: y(most * i / ticks), class: 'rule'}),
+      svg('text', {x: LEFT - 8, y: y(most * i / ticks) + 4, class: 'tick end'}, unit(most * i / ticks)));
+  }
+  return {y, lines};
+}
+
+function save(node, name) {
+  const copy = node.cloneNode(true);
+  copy.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
+  const parts = [...node.querySelectorAll('*')];
+  [...copy.querySelectorAll('*')].forEach((part, i) => {
+    const look = getComputedStyle(parts[i]);
+    for (const key of ['fill', 'stroke', 'stroke-width', 'stroke-dasharray', 'font-size', 'font-family', 'text-anchor', 'opacity']) {
+      part.setAttribute(key, look.getPropertyValue(key));
+    }
+  });
+  const url = URL.createObjectURL(new Blob([copy.outerHTML], {type: 'image/svg+xml'}));
+  h('a', {href: url, download: name}).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10000);
+}
+
+const exporting = (node, name) => h('button', {class: 'quiet', onclick: () => save(node(), name)}, 'Save as SVG');
+
+// Anything with data-said tells it below the drawing when it is looked at.
+function telling(drawing, said) {
+  const say = (event) => {
+    const text = event.target.closest && event.target.closest('[data-said]');
+    if (text) {
+      said.textContent = text.dataset.said;
+    }
+  };
+  for (const kindOfEvent of ['pointerover', 'focusin', 'click']) {
+    drawing.addEventListener(kindOfEvent, say);
+  }
+  return drawing;
+}
+
+const block = (props, said) => svg('rect', {...props, tabindex: 0, role: 'img', 'aria-label': said, 'data-said': said});
+
+// ---- one picture: phases along time
+
+// Bytes of each module that lie on the device in each phase.
+export function occupancy(plan) {
+  const here = new Map();
+  const moves = (phase, op) => plan.decisions.filter((d) => d.phase === phase.name && (op === 'in' ? ['onload', 'stream'].includes(d.op) : ['drop', 'evict'].includes(d.op)));
+  const seen = new Set();
+  // What the first moves do not bring was there before.
+  for (const phase of plan.phases) {
+    if (!seen.has(phase.module)) {
+      seen.add(phase.module);
+      const until = plan.phases.slice(0, plan.phases.indexOf(phase) + 1);
+      const brought = until.flatMap((p) => moves(p, 'in')).filter((d) => d.module === phase.module).reduce((n, d) => n + d.bytes, 0);
+      here.set(phase.module, Math.max(0, phase.resident_bytes - brought));
+    }
+  }
+  return plan.phases.map((phase) => {
+    for (const d of moves(phase, 'out')) {
+      here.set(d.module, Math.max(0, (here.get(d.module) || 0) - d.bytes));
+    }
+    for (const d of moves(phase, 'in')) {
+      here.set(d.module, (here.get(d.module) || 0) + d.bytes);
+    }
+    here.set(phase.module, phase.resident_bytes);
+    return [...here].filter(([, size]) => size > 0);
+  });
+}
+
+function timeline(batch) {
+  const {plan, ledger} = batch;
+  const total = plan.phases.reduce((sum, p) => sum + p.seconds, 0) || 1;
+  // Short phases are wide enough to be hit.
+  const widths = plan.phases.map((p) => Math.max(18, (W - LEFT - RIGHT) * p.seconds / total));
+  const scale = (W - LEFT - RIGHT) / widths.reduce((a, b) => a + b, 0);
+  const close = plan.budget_bytes < plan.peak_bytes * 3;
+  const most = Math.max(plan.peak_bytes, ledger ? ledger.peak_bytes : 0, close ? plan.budget_bytes : 0) * 1.06;
+  const {y, lines} = axes(most, 4, bytes);
+  const parts = [];
+  let x = LEFT;
+  let sum = 0;
+  let boundAt = null;
+  occupancy(plan).forEach((stack, i) => {
+    const phase = plan.phases[i];
+    const width = widths[i] * scale;
+    let under = 0;
+    const rect = (size, cls, said) => {
+      parts.push(block({x: x + 0.5, width: width - 1, y: y(under + size), height: Math.max(0.5, y(under) - y(under + size)), class: cls}, said));
+      under += size;
+    };
+    for (const [module, size] of stack) {
+      rect(size, kind(module), `${phase.name}: ${bytes(size)} of ${module} on the device${module === phase.module ? ', at work' : ''}.`);
+    }
+    if (phase.streamed_bytes) {
+      rect(Math.min(phase.streamed_bytes, most - under), kind(phase.module) + ' streamed', `${phase.name}: ${bytes(phase.streamed_bytes)} of ${phase.module} in ${phase.streamed_blocks} blocks are brought in again in each of ${phase.passes} passes.`);
+    }
+    const measured = ledger && ledger.arena_bytes[i];
+    rect(phase.arena_bytes, 'arena', `${phase.name}: ${bytes(phase.arena_bytes)} for activations${measured === undefined ? '' : `, ${bytes(measured)} measured`}; ${seconds(phase.seconds)} in ${phase.passes} ${phase.passes === 1 ? 'pass' : 'passes'}.`);
+    if (measured !== undefined) {
+      const at = y(under - phase.arena_bytes + measured);
+      parts.push(svg('line', {x1: x, x2: x + width, y1: at, y2: at, class: 'measured'}));
+    }
+    if (phase.moved_bytes) {
+      parts.push(svg('path', {d: `M${x + width / 2 - 5} ${H - BOTTOM + 7}l5 -6 5 6z`, class: 'move'}, svg('title', null, `${bytes(phase.moved_bytes)} come in`)));
+    }
+    if (width > 60) {
+      parts.push(svg('text', {x: x + width / 2, y: H - BOTTOM + 20, class: 'tick middle'}, phase.name));
+      parts.push(svg('text', {x: x + width / 2, y: H - BOTTOM + 35, class: 'tick middle'}, seconds(phase.seconds)));
+    }
+    if (boundAt === null && sum + phase.seconds >= plan.bound_seconds * 0.9999) {
+      boundAt = x + width * (plan.bound_seconds - sum) / (phase.seconds || 1);
+    }
+    sum += phase.seconds;
+    x += width;
+  });
+  const line = (at, cls, words) => [svg('line', {x1: LEFT, x2: W - RIGHT, y1: y(at), y2: y(at), class: cls}),
+    svg('text', {x: LEFT + 6, y: y(at) - 4, class: 'tick ' + cls}, words)];
+  return svg('svg', {viewBox: `0 0 ${W} ${H}`, class: 'chart', role: 'group', 'aria-label': 'Memory along time'}, lines, parts,
+    close ? line(plan.budget_bytes, 'budget', `budget ${bytes(plan.budget_bytes)}`) : null,
+    ledger ? line(ledger.peak_bytes, 'peak', `peak ${bytes(ledger.peak_bytes)} measured, ${bytes(plan.peak_bytes)} planned`) : line(plan.peak_bytes, 'peak', `peak ${bytes(plan.peak_bytes)} planned`),
+    boundAt !== null && svg('line', {x1: Math.min(boundAt, W - RIGHT), x2: Math.min(boundAt, W - RIGHT), y1: TOP, y2: H - BOTTOM, class: 'bound'}));
+}
+
+function legend(modules, more) {
+  return h('ul', {class: 'legend'}, modules.map((m) => h('li', null, h('i', {class: kind(m)}), m)), h('li', null, h('i', {class: 'arena'}), 'activations'), more);
+}
+
+function ofPicture(batch, name) {
+  const {plan} = batch;
+  const said = h('p', {class: 'said', role: 'status'});
+  const drawing = telling(timeline(batch), said);
+  const modules = [...new Set(plan.phases.map((p) => p.module))];
+  return [drawing, said, legend(modules, [h('li', null, h('i', {class: 'line-measured'}), 'measured'), h('li', null, h('i', {class: 'line-bound'}), 'no plan ends sooner')]),
+    h('p', {class: 'note'}, `Planned ${seconds(plan.seconds)}, at least ${seconds(plan.bound_seconds)} under this budget of ${bytes(plan.budget_bytes)}` +
+      (batch.ledger ? `; it took ${seconds(batch.ledger.seconds)}.` : '.') + ` ${bytes(plan.moved_bytes)} came in; no plan moves less than ${bytes(plan.bound_moved_bytes)}.`),
+    exporting(() => drawing, name)];
+}
+
+// ---- now: address by address
+
+function residency(r) {
+  const said = h('p', {class: 'said', role: 'status'});
+  const size = r.region_bytes || 1;
+  const rects = r.models.flatMap((model) => model.modules.flatMap((m) => m.blocks.filter((b) => b.at !== null).map((b) =>
+    svg('rect', {x: 1000 * b.at / size, width: Math.max(0.4, 1000 * b.bytes / size), y: 0, height: 40, class: kind(m.name), 'data-said': `${m.name}, ${b.name}: ${bytes(b.bytes)} at ${bytes(b.at)}. ${model.title}`}))));
+  const drawing = telling(svg('svg', {viewBox: '0 0 1000 40', preserveAspectRatio: 'none', class: 'strip', role: 'img', 'aria-label': `${bytes(r.resident_bytes)} of weights in ${bytes(r.region_bytes)} that are held`}, rects), said);
+  return r.region_bytes ? [drawing, said, h('p', {class: 'note'}, `${bytes(r.resident_bytes)} of weights in ${bytes(r.region_bytes)} that are held; the budget is ${bytes(r.budget_bytes)}.`)]
+    : h('p', {class: 'note'}, 'Nothing is held: weights come with the next picture.');
+}
+
+// ---- what if
+
+function curve(sweep, plan, at) {
+  const rows = sweep.filter((r) => r.mode === plan.mode && r.fit_check === sweep.find((one) => one.mode === plan.mode).fit_check && r.works);
+  if (!rows.length) {
+    return {rows};
+  }
+  const [low, high] = [rows[0].budget_bytes, rows[rows.length - 1].budget_bytes];
+  const most = Math.max(...rows.map((r) => r.seconds)) * 1.1;
+  const {y, lines} = axes(most, 4, seconds);
+  const x = (b) => LEFT + (W - LEFT - RIGHT) * (b - low) / (high - low || 1);
+  const path = (key) => rows.map((r, i) => `${i ? 'L' : 'M'}${x(r.budget_bytes).toFixed(1)} ${y(r[key]).toFixed(1)}`).join('');
+  const mark = (b, words, cls) => b < low || b > high ? null : [svg('line', {x1: x(b), x2: x(b), y1: TOP, y2: H - BOTTOM, class: cls}),
+    svg('text', {x: x(b), y: H - BOTTOM + 34, class: 'tick middle ' + cls}, words)];
+  const node = svg('svg', {viewBox: `0 0 ${W} ${H}`, class: 'chart', role: 'img', 'aria-label': 'Seconds against the budget'}, lines,
+    [0, 1, 2, 3, 4].map((i) => svg('text', {x: x(low + (high - low) * i / 4), y: H - BOTTOM + 17, class: i === 0 ? 'tick' : i === 4 ? 'tick end' : 'tick middle'}, bytes(low + (high - low) * i / 4))),
+    CARDS.map(([b, words]) => mark(b, words, 'card')), mark(plan.working_set_bytes, 'nothing moves', 'card'), mark(plan.budget_bytes, 'your budget', 'budget'),
+    svg('path', {d: path('bound_seconds'), class: 'curve bound'}), svg('path', {d: path('seconds'), class: 'curve'}),
+    svg('line', {x1: x(at), x2: x(at), y1: TOP, y2: H - BOTTOM, class: 'handle'}), svg('circle', {cx: x(at), cy: y(interpolate(rows, at)), r: 6, class: 'handle'}));
+  return {node, low, high, rows};
+}
+
+function interpolate(rows, at) {
+  const i = Math.max(1, rows.findIndex((r) => r.budget_bytes >= at));
+  const [a, b] = [rows[i - 1], rows[i] || rows[i - 1]];
+  const part = b.budget_bytes === a.budget_bytes ? 0 : (at - a.budget_bytes) / (b.budget_bytes - a.budget_bytes);
+  return a.seconds + (b.seconds - a.seconds) * Math.min(1, Math.max(0, part));
+}
+
+async function whatIf(place) {
+  const v = values.get();
+  const body = requestOf(v, start.get() && start.get().small);
+  const q = new URLSearchParams({points: 25});
+  for (const [key, value] of Object.entries(body)) {
+    if (['string', 'number', 'boolean'].includes(typeof value) && key !== 'prompt' && key !== 'negative_prompt') {
+      q.set(key, value);
+    }
+  }
+  const plan = await ask('GET', 'plan/curve?' + q);
+  let at = Math.min(plan.budget_bytes, Math.max(...plan.sweep.map((r) => r.budget_bytes)));
+  const said = h('p', {class: 'said', role: 'status'});
+  const chart = h('div');
+  const detail = h('div');
+  let drawn = curve(plan.sweep, plan, at);
+  if (!drawn.rows.length) {
+    fill(place, h('p', {class: 'note'}, 'No budget was found that works.'));
+    return;
+  }
+  const redraw = later(async () => {
+    try {
+      const one = await ask('POST', 'plan', {...body, budget: String(Math.round(at))});
+      fill(detail, ofPicture({plan: one}, 'ballast-plan.svg'));
+    } catch (error) {
+      fill(detail, h('p', {class: 'note'}, error.message));
+    }
+  }, 200);
+  const handle = h('input', {type: 'range', min: drawn.low, max: drawn.high, step: Math.max(1, Math.round((drawn.high - drawn.low) / 400)), value: at, 'aria-label': 'Budget',
+    oninput: () => {
+      at = Number(handle.value);
+      handle.setAttribute('aria-valuetext', bytes(at));
+      drawn = curve(plan.sweep, plan, at);
+      fill(chart, drawn.node);
+      said.textContent = `With ${bytes(at)} it would take about ${seconds(interpolate(drawn.rows, at))}.`;
+      redraw();
+    }});
+  fill(chart, drawn.node);
+  fill(place, chart, h('div', {class: 'under-chart'}, handle), said, exporting(() => drawn.node, 'ballast-curve.svg'), detail);
+}
+
+// ---- the view
+
+export function makeMemory() {
+  const last = h('div', {class: 'panel'});
+  const now = h('div', {class: 'panel'});
+  const what = h('div', {class: 'panel'});
+  const showLast = async () => {
+    const at = chosen.get();
+    const whole = at && await job(at.job).catch(() => null);
+    const batch = whole && batchOf(whole, at.index);
+    fill(last, batch && batch.plan ? ofPicture(batch, 'ballast-memory.svg') : h('p', {class: 'note'}, 'After the first picture this shows what lay in memory while it was made.'));
+  };
+  const showNow = () => ask('GET', 'residency').then((r) => fill(now, residency(r)), (error) => fill(now, h('p', {class: 'note'}, error.message)));
+  const showWhat = () => {
+    if (!what.firstChild) {
+      fill(what, h('p', {class: 'note'}, 'Asking for plans…'));
+    }
+    whatIf(what).catch((error) => fill(what, h('p', {class: 'note'}, error.message)));
+  };
+  const view = h('div', {class: 'memory'},
+    h('section', null, h('h2', null, 'While this picture was made'), last),
+    h('section', null, h('h2', null, 'What lies on the device now'), now),
+    h('section', null, h('h2', null, 'What another budget would change'), h('p', {class: 'note'}, 'For the picture in the form. Drag the budget.'), what));
+  chosen.watch(() => view.isConnected && showLast(), false);
+  ended.watch(() => view.isConnected && showNow(), false);
+  view.show = () => {
+    showLast();
+    showNow();
+    showWhat();
+  };
+  return view;
+}
+

@@ -1,0 +1,182 @@
+// Writing prompts: completion from what is here and what was written before, and weights by Ctrl+Up and Ctrl+Down.
+import {h, fill, memory} from './dom.js';
+import {ask, lists, changed} from './server.js';
+
+const MOST = 8;
+let pieces = new Map(); // pieces of prompts between commas, with how often they were used
+
+function count(prompt) {
+  for (const piece of prompt.split(/[,\n]/)) {
+    const word = piece.replace(/^[\s(]+|[\s):\d.]+$/g, '');
+    if (word.length > 2 && word.length < 60) {
+      pieces.set(word, (pieces.get(word) || 0) + 1);
+    }
+  }
+}
+
+async function gather() {
+  pieces = new Map();
+  memory.get('prompts', []).forEach(count);
+  try {
+    const {items} = await ask('GET', 'history?limit=200');
+    const seen = new Set();
+    for (const item of items) {
+      const text = item.parameters.split(/\nNegative prompt:|\nSteps:/)[0];
+      if (!seen.has(text)) {
+        seen.add(text);
+        count(text);
+      }
+    }
+  } catch {
+    // what this browser remembers is enough
+  }
+}
+
+// [text that is put in, what is shown, kind] of what begins like `word`, or holds it.
+function suggestions(word) {
+  const low = word.toLowerCase();
+  const l = lists.get() || {};
+  const found = [
+    ...(l.loras || []).map((one) => [`<lora:${one.name || one}:1>`, one.name || one, 'LoRA']),
+    ...(l.embeddings || []).map((one) => [one.name || one, one.name || one, 'embedding']),
+    ...[...pieces].sort((a, b) => b[1] - a[1]).map(([text]) => [text, text, 'used before'])];
+  const begins = found.filter(([, shown]) => shown.toLowerCase().startsWith(low) && shown.toLowerCase() !== low);
+  const holds = found.filter(([, shown]) => !shown.toLowerCase().startsWith(low) && shown.toLowerCase().includes(low));
+  return [...begins, ...holds].slice(0, MOST);
+}
+
+// Where the piece at the cursor begins.
+function begin(text, at) {
+  let from = at;
+  while (from > 0 && !/[,\n(<]/.test(text[from - 1])) {
+    from--;
+  }
+  return from + /^\s*/.exec(text.slice(from, at))[0].length;
+}
+
+// As if it had been typed: Ctrl+Z takes it back.
+function replace(area, from, to, text, select) {
+  area.focus();
+  area.setSelectionRange(from, to);
+  if (!document.execCommand('insertText', false, text)) {
+    area.setRangeText(text, from, to, 'end');
+    area.dispatchEvent(new Event('input', {bubbles: true}));
+  }
+  if (select) {
+    area.setSelectionRange(...select);
+  }
+}
+
+// ---- weights
+
+// The weighted piece "(words:1.2)" around the cursor, or null.
+function weighted(text, from, to) {
+  for (const m of text.matchAll(/\(((?:[^()\\]|\\.)*?):(\d*\.?\d+)\)/g)) {
+    if (m.index <= from && to <= m.index + m[0].length) {
+      return {from: m.index, to: m.index + m[0].length, words: m[1], weight: parseFloat(m[2])};
+    }
+  }
+  return null;
+}
+
+function wordAt(text, at) {
+  let [from, to] = [at, at];
+  while (from > 0 && /[^\s,()<>]/.test(text[from - 1])) {
+    from--;
+  }
+  while (to < text.length && /[^\s,()<>]/.test(text[to])) {
+    to++;
+  }
+  return [from, to];
+}
+
+export function weigh(area, by) {
+  const text = area.value;
+  let [from, to] = [area.selectionStart, area.selectionEnd];
+  const old = weighted(text, from, to);
+  let words;
+  let weight = 1;
+  if (old) {
+    ({from, to, words, weight} = old);
+  } else {
+    if (from === to) {
+      [from, to] = wordAt(text, from);
+    }
+    words = text.slice(from, to).trim();
+    to = from + text.slice(from, to).trimEnd().length;
+    if (!words) {
+      return;
+    }
+  }
+  weight = Math.round(Math.min(3, Math.max(0.1, weight + by)) * 100) / 100;
+  const put = weight === 1 ? words : `(${words}:${weight})`;
+  const start = from + (weight === 1 ? 0 : 1);
+  replace(area, from, to, put, [start, start + words.length]);
+}
+
+// ---- the list below
+
+export function prompting(area) {
+  const list = h('ul', {class: 'complete', role: 'listbox', id: 'complete-' + area.name, 'aria-label': 'Completions', hidden: true});
+  let found = [];
+  let chosen = -1;
+  area.setAttribute('aria-autocomplete', 'list');
+  area.after(list);
+
+  const close = () => {
+    list.hidden = true;
+    chosen = -1;
+    area.removeAttribute('aria-activedescendant');
+    area.removeAttribute('aria-controls');
+  };
+  const mark = (at) => {
+    chosen = at;
+    [...list.children].forEach((node, i) => node.setAttribute('aria-selected', String(i === at)));
+    area.setAttribute('aria-activedescendant', `${list.id}-${at}`);
+  };
+  const accept = (at) => {
+    const to = area.selectionStart;
+    const from = begin(area.value, to);
+    const text = found[at][0];
+    close();
+    replace(area, text.startsWith('<') && area.value[from - 1] === '<' ? from - 1 : from, to, text);
+  };
+  const look = () => {
+    const to = area.selectionStart;
+    const word = to === area.selectionEnd ? area.value.slice(begin(area.value, to), to) : '';
+    found = word.length >= 2 ? suggestions(word.replace(/^lora:/, '')) : [];
+    if (!found.length) {
+      close();
+      return;
+    }
+    fill(list, found.map(([, shown, kind], i) => h('li', {role: 'option', id: `${list.id}-${i}`, 'aria-selected': 'false',
+      onpointerdown: (event) => {
+        event.preventDefault();
+        accept(i);
+      }}, h('span', {dir: 'auto'}, shown), h('small', null, kind))));
+    list.hidden = false;
+    chosen = -1;
+    area.setAttribute('aria-controls', list.id);
+  };
+  area.addEventListener('input', (event) => event.inputType !== 'insertText' || event.isTrusted ? look() : null);
+  area.addEventListener('blur', close);
+  area.addEventListener('keydown', (event) => {
+    const up = event.key === 'ArrowUp';
+    if ((up || event.key === 'ArrowDown') && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      weigh(area, up ? 0.1 : -0.1);
+      close();
+    } else if (!list.hidden && (up || event.key === 'ArrowDown')) {
+      event.preventDefault();
+      mark((chosen + (up ? -1 : 1) + found.length) % found.length);
+    } else if (!list.hidden && (event.key === 'Tab' || event.key === 'Enter') && chosen >= 0 && !event.ctrlKey) {
+      event.preventDefault();
+      accept(chosen);
+    } else if (!list.hidden && event.key === 'Escape') {
+      event.preventDefault();
+      close();
+    }
+  });
+}
+
+changed.watch(() => gather());

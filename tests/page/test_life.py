@@ -1,0 +1,201 @@
+"""The page beside what happens around it: reload, a lost server, a second tab, a password, other hands."""
+import base64
+import json
+import os
+import struct
+import tempfile
+import time
+import unittest
+import zlib
+
+from browser import Browser, Keys, Server, say_what_is_missing
+from rig import png
+
+
+class Life(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server()
+        cls.browser = Browser()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.browser.close()
+        cls.server.close()
+
+    def setUp(self):
+        self.browser.forget(self.server)
+        self.browser.open(self.server)
+
+    def drop(self, data, name, kind, onto="body"):
+        self.browser.js("""const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0)), t = new DataTransfer();
+            t.items.add(new File([bytes], arguments[1], {type: arguments[2]}));
+            document.querySelector(arguments[3]).dispatchEvent(new DragEvent('drop', {dataTransfer: t, bubbles: true, cancelable: true}));""",
+                        base64.b64encode(data).decode(), name, kind, onto)
+
+    def test_reload_midway(self):
+        b = self.browser
+        b.fill("prompt", "a slow panda")
+        b.fill("steps", 400)
+        b.press("Make the picture")
+        b.until("return /denoising/.test(document.querySelector('.progress-text')?.textContent)")
+        b.open(self.server)
+        self.assertEqual(b.js("return document.querySelector('[name=prompt]').value"), "a slow panda")
+        b.until("return /denoising \\d+ of 400/.test(document.querySelector('.progress-text')?.textContent)")
+        b.press("Stop")
+        b.until("return !document.querySelector('.queue li')")
+        b.until("return document.querySelector('.stage')?.textContent.includes('This picture was stopped.')")
+        self.assertEqual(b.faults(), [])
+
+    def test_queue(self):
+        b = self.browser
+        for i, steps in enumerate((400, 2, 2, 2)):
+            self.server.add(prompt="number %d" % i, steps=steps, width=128, height=128)
+        rows = "return [...document.querySelectorAll('.queue .what')].map((n) => n.textContent).join('|')"
+        b.until(rows + " === 'number 0|number 1|number 2|number 3'")
+        b.js("document.querySelectorAll('.queue li')[3].querySelector('[aria-label=Sooner]').click()")
+        b.until(rows + " === 'number 0|number 1|number 3|number 2'")
+        b.js("document.querySelectorAll('.queue li')[1].querySelector('[aria-label=Cancel]').click()")
+        b.until(rows + " === 'number 0|number 3|number 2'")
+        waiting = self.server.get("/ballast/v1/jobs?state=queued").json["items"]
+        self.assertEqual([j["request"]["prompt"] for j in waiting], ["number 3", "number 2"])
+        b.keys(Keys.ESCAPE)
+        b.until("return document.querySelector('.toast')?.textContent.includes('Esc once more')")
+        b.keys(Keys.ESCAPE)
+        b.until("return !document.querySelector('.queue li')", seconds=60)
+        self.assertEqual(b.faults(), [])
+
+    def test_the_server_is_lost_and_found(self):
+        server, b = Server(), self.browser
+        try:
+            b.open(server)
+            b.picture("a castle", 2)
+            server.kill()
+            b.until("return document.querySelector('#link.lost')")
+            b.press("Make the picture")
+            b.until("return document.querySelector('.toast')?.textContent.includes('nothing was sent')")
+            b.fill("prompt", "still typed")
+            server.start()
+            b.until("return !document.querySelector('#link.lost')", seconds=40)
+            b.picture("a fox", 2)
+            self.assertEqual(len(server.get("/ballast/v1/history").json["items"]), 2)
+        finally:
+            b.driver.get("about:blank")
+            server.close()
+        b.driver.get_log("browser")
+
+    def test_a_second_tab(self):
+        """All tabs see the same, over one stream."""
+        b = self.browser
+        first = b.driver.current_window_handle
+        for _ in range(7):
+            b.driver.switch_to.new_window("tab")
+            b.open(self.server)
+        job = self.server.add(prompt="a shared tiger", steps=20, width=128, height=128)
+        b.until("return document.querySelector('.stage')?.textContent.includes('a shared tiger')", seconds=60)
+        self.server.until(job)
+        b.driver.switch_to.window(first)
+        b.until("return document.querySelector('.stage')?.textContent.includes('a shared tiger')")
+        for handle in b.driver.window_handles:
+            if handle != first:
+                b.driver.switch_to.window(handle)
+                b.driver.close()
+        b.driver.switch_to.window(first)
+        self.assertEqual(b.faults(), [])
+
+    def test_login(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "keys")
+            with open(path, "w") as file:
+                file.write("0123456789abcdef0123456789abcdef\n")
+            server, b = Server("--api-keys", path), Browser()
+            try:
+                self.assertEqual(server.get("/").status, 401)
+                self.assertEqual(server.get("/page/app.js").status, 401)
+                b.open(server, login="ann:0123456789abcdef0123456789abcdef")
+                b.picture("a castle", 2)
+                self.assertEqual(b.faults(), [])
+            finally:
+                b.close()
+                server.close()
+
+    def test_dropped_pictures(self):
+        b = self.browser
+        job = self.server.add(prompt="a dropped fox", negative_prompt="blurry", steps=7, cfg_scale=4.5, seed=77, width=128, height=64,
+                              sampler_name="Euler a", scheduler="exponential")
+        data = self.server.get(self.server.until(job)["images"][0]["url"]).data
+        self.drop(data, "fox.png", "image/png")
+        b.until("return document.querySelector('.toast')?.textContent.includes('Filled in from fox.png.')")
+        values = json.loads(b.js("return JSON.stringify(Object.fromEntries([...document.querySelectorAll('#form [name]')].map((e) => [e.name, e.value])))"))
+        self.assertEqual([values[k] for k in ("prompt", "negative", "steps", "cfg", "seed", "width", "height", "sampler", "schedule")],
+                         ["a dropped fox", "blurry", "7", "4.5", "77", "128", "64", "Euler a", "exponential"])
+        # What the form has no place for is said.
+        text = b"a cat\nSteps: 9, Sampler: Restart, CFG scale: 6, Seed: 5, Size: 64x64, Model: other, ControlNet 0: \"a, b\""
+        chunk = b"tEXtparameters\0" + text
+        at = 33
+        self.drop(data[:at] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[at:], "cat.png", "image/png")
+        told = b.until("return [...document.querySelectorAll('.toast')].map((t) => t.textContent).find((t) => t.includes('cat.png'))")
+        for missed in ("sampler Restart", "model other", "ControlNet 0 a, b"):
+            self.assertIn(missed, told)
+        # One without a text is a picture to start from.
+        b.js("document.querySelector('[name=size]').value = 'own'; document.querySelector('[name=size]').dispatchEvent(new Event('change'))")
+        self.drop(png(96, 64), "red.png", "image/png", ".start")
+        b.until("return document.querySelector('.drop').textContent.includes('red.png')")
+        b.picture("a tiger", 3, sampler="Euler")
+        job = self.server.get("/ballast/v1/history?limit=1").json["items"][0]
+        self.assertIn("Denoising strength", job["parameters"])
+        self.drop(b"no picture", "text.txt", "image/png", ".start")
+        b.until("return [...document.querySelectorAll('.toast')].some((t) => t.textContent.includes('no picture that can be read'))")
+        self.assertEqual(b.faults(), [])
+
+    def test_prompts(self):
+        """Completion, weights by keys, and Ctrl+Enter, with the keyboard alone."""
+        b = self.browser
+        b.picture("a lighthouse at dusk, oil on canvas", 2)
+        b.open(self.server)
+        b.fill("prompt", "")
+        b.js("document.querySelector('[name=prompt]').focus()")
+        b.keys("a red car, oil")
+        b.until("return [...document.querySelectorAll('.complete li')].some((l) => l.textContent.startsWith('oil on canvas'))")
+        b.keys(Keys.ARROW_DOWN, Keys.TAB)
+        value = "return document.querySelector('[name=prompt]').value"
+        b.until(value + " === 'a red car, oil on canvas'")
+        chord = b.chord
+        chord(Keys.ARROW_UP)
+        chord(Keys.ARROW_UP)
+        b.until(value + " === 'a red car, oil on (canvas:1.2)'")
+        chord(Keys.ARROW_DOWN)
+        chord(Keys.ARROW_DOWN)
+        b.until(value + " === 'a red car, oil on canvas'")
+        chord("z")
+        b.until(value + " === 'a red car, oil on (canvas:1.1)'")
+        b.fill("steps", 2)
+        b.js("document.querySelector('[name=prompt]').focus()")
+        chord(Keys.ENTER)
+        b.until("return document.querySelector('.prompt')?.textContent === 'a red car, oil on (canvas:1.1)'")
+        # Right to left is seen so.
+        b.picture("\u05d1\u05d9\u05ea \u05e2\u05dc \u05d4\u05d9\u05dd", 2)
+        self.assertEqual(b.js("return getComputedStyle(document.querySelector('[name=prompt]')).direction"), "rtl")
+        self.assertEqual(b.js("return getComputedStyle(document.querySelector('.below .prompt')).direction"), "rtl")
+        self.assertEqual(b.faults(), [])
+
+    def test_widths(self):
+        """Nothing sticks out, from a phone to the widest screen."""
+        b = self.browser
+        b.picture("a castle", 2)
+        try:
+            for width in (360, 768, 1024, 1440, 3440):
+                b.size(width, 900)
+                for view in ("picture", "history", "grid", "memory", "settings"):
+                    b.js("location.hash = '#' + arguments[0]", view)
+                    b.until("return document.body.dataset.view === arguments[0]", view)
+                    time.sleep(0.3)
+                    self.assertLessEqual(b.js("return document.documentElement.scrollWidth"), width, (width, view))
+        finally:
+            b.size(1440, 900)
+        self.assertEqual(b.faults(), [])
+
+
+if __name__ == "__main__":
+    say_what_is_missing()
+    unittest.main()
