@@ -309,7 +309,26 @@ typedef struct ballast_generate_options {
      * second pass enlarges what there is, and they are decoded; a batch of which all are enough before it
      * begins is not made. */
     int (*enough)(void *payload, int index);
+
+    /* [adapter_count] adapters (LoRA and its kin) that the picture is made with, added to the weights in this
+     * order; those that tags in the prompt name (<lora:NAME:TE:UNET>) come behind them */
+    const struct ballast_adapter *adapters;
+    size_t adapter_count;
+    const char *adapter_folders; /* where tags' names are looked for, ':' between folders; NULL: `lora` beside
+                                    the model */
+    const char *missing_adapters; /* NULL, "refuse": a name that is not there is BALLAST_E_NOT_FOUND; "leave":
+                                     the picture is made without it, and a line says so */
 } ballast_generate_options;
+
+/* An adapter and how much of it is added: 1 is what it was trained for, 0 nothing; below 0 it is taken away.
+ */
+typedef struct ballast_adapter {
+    size_t struct_size;    /* of a list's entries all have the same */
+    const char *path;      /* a safetensors file */
+    double text, denoiser; /* 1: strengths for the text encoders, and for the UNet */
+} ballast_adapter;
+
+BALLAST_API void ballast_adapter_init(ballast_adapter *adapter, size_t struct_size);
 
 BALLAST_API void ballast_generate_options_init(ballast_generate_options *options, size_t struct_size);
 
@@ -360,6 +379,11 @@ BALLAST_API int ballast_calibrate(ballast_model *model, const ballast_generate_o
  * too. An existing file is replaced only if `overwrite` is not 0. */
 BALLAST_API int ballast_eval(ballast_model *model, const char *module, const char *inputs_path,
                              const char *outputs_path, int overwrite, ballast_error *err);
+/* The same with [adapter_count] adapters added to the module's weights. */
+BALLAST_API int ballast_eval_adapted(ballast_model *model, const char *module, const char *inputs_path,
+                                     const char *outputs_path, int overwrite,
+                                     const struct ballast_adapter *adapters, size_t adapter_count,
+                                     ballast_error *err);
 
 /* ---- pictures and latents in files */
 

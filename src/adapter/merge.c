@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST 64        /* adapters in one list */
 #define LENGTH_ROWS 64 /* that are looked at together for the lengths of a layer's inputs */
 
 /* One adapter's change of one part of a weight, or of its bias. */
@@ -29,7 +28,7 @@ typedef struct place {
 /* Factors in memory for one place. Whoever reads takes one that nobody has. */
 typedef struct slot {
     const place *of;
-    bl_factors factors[MOST]; /* [count of the place] */
+    bl_factors factors[BL_MOST_ADAPTERS]; /* [count of the place] */
     int filled;
     bool taken;
     struct slot *next;
@@ -41,7 +40,7 @@ struct bl_merge {
     bl_weight *weights; /* [weight_count] */
     bl_block *blocks;   /* [block_count] */
     int weight_count, block_count;
-    bl_wanted held[MOST]; /* [held_count] in force, strength 0 left out */
+    bl_wanted held[BL_MOST_ADAPTERS]; /* [held_count] in force, strength 0 left out */
     int held_count;
     place *places;  /* [weight_count * BL_WEIGHT_PARTS] */
     touch *touches; /* [touch_count] */
@@ -118,8 +117,9 @@ static int next_for(bl_merge_cost *cost, const bl_merge *m, const bl_wanted *lis
 
 int bl_merge_look(bl_merge_cost *blocks, const bl_merge *m, const bl_wanted *wanted, int count,
                   bl_error *err) {
-    if (count > MOST) {
-        return bl_fail(err, BL_E_ARGUMENT, "%d adapters at once: at most %d are merged", count, MOST);
+    if (count > BL_MOST_ADAPTERS) {
+        return bl_fail(err, BL_E_ARGUMENT, "%d adapters at once: at most %d are merged", count,
+                       BL_MOST_ADAPTERS);
     }
     for (int b = 0; b < m->block_count; b++) {
         bl_merge_cost ignored;
@@ -193,10 +193,11 @@ static int find_touches(bl_merge *m, bl_error *err) {
 }
 
 int bl_merge_set(bl_merge *m, const bl_wanted *wanted, int count, bl_error *err) {
-    bl_wanted kept[MOST];
+    bl_wanted kept[BL_MOST_ADAPTERS];
     int n = 0;
-    if (count > MOST) {
-        return bl_fail(err, BL_E_ARGUMENT, "%d adapters at once: at most %d are merged", count, MOST);
+    if (count > BL_MOST_ADAPTERS) {
+        return bl_fail(err, BL_E_ARGUMENT, "%d adapters at once: at most %d are merged", count,
+                       BL_MOST_ADAPTERS);
     }
     for (int i = 0; i < count; i++) {
         if (strength_of(&wanted[i], m->module) != 0) {

@@ -12,6 +12,8 @@
 #include "adapter/adapter.h"
 #include "graph/source.h"
 
+#define BL_MOST_ADAPTERS 64 /* in one list */
+
 /* An adapter as somebody wants it. */
 typedef struct bl_wanted {
     bl_adapter *adapter; /* borrowed by who is given a list of these */

@@ -45,6 +45,7 @@ struct ballast_model {
     bl_dtype dtype, vae_dtype;
     char *name;          /* the file's name without folder and suffix */
     char *vae_name;      /* of another file's VAE, or NULL */
+    bl_shelf *shelf;     /* its adapters that are open */
     bl_model_hash *hash; /* of its file; NULL before the first picture, and for folders */
     bool generated;      /* once at the least */
     bl_stop stop;
@@ -71,8 +72,15 @@ int bl_take_placement_options(ballast_placement_options *own, const ballast_plac
                               bl_error *err);
 int bl_take_plan_options(ballast_plan_options *own, const ballast_plan_options *given, bl_error *err);
 /* Of one in a list. */
+int bl_take_adapter(ballast_adapter *own, const ballast_adapter *given, bl_error *err);
 int bl_take_expected(ballast_expected *own, const ballast_expected *given, bl_error *err);
 int bl_take_png_options(ballast_png_options *own, const ballast_png_options *given, bl_error *err);
+
+/* ---- adapters.c */
+
+/* Puts our own list in the place of the caller's, which may be of another version of the header. *own: the
+ * list, freed by the caller; NULL where there are none. BL_E_ARGUMENT. */
+int bl_take_adapters(ballast_adapter **own, ballast_generate_options *o, bl_error *err);
 
 /* ---- place.c */
 

@@ -91,6 +91,9 @@ static void keep_last(ballast_model *m, const ballast_generate_options *o) {
     m->last->seed_count = 0;
     m->last->next = NULL;
     m->last->next_count = 0;
+    m->last->adapters = NULL; /* they change no phase */
+    m->last->adapter_count = 0;
+    m->last->adapter_folders = m->last->missing_adapters = NULL;
     m->last->offload = m->last->budget = m->last->reserve = NULL; /* those of the present request hold */
     m->last->host_budget = NULL;
     m->last->never = m->last->always = m->last->trace_path = m->last->fit = NULL;

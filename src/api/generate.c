@@ -27,6 +27,8 @@ bl_pipeline bl_pipeline_of(const ballast_model *m) {
                          .tokenizer = {m->tokenizer[0] ? m->tokenizer[0] : m->context->tokenizer,
                                        m->tokenizer[1] ? m->tokenizer[1] : m->context->tokenizer},
                          .model_name = m->name,
+                         .ckpt = m->ckpt,
+                         .shelf = m->shelf,
                          .hash = m->hash,
                          .vae_name = m->vae_name,
                          .native_size = native_size(m),
@@ -104,6 +106,7 @@ static int generate(json_t **report, ballast_model *model, const ballast_generat
 int ballast_generate(char **report, ballast_model *model, const ballast_generate_options *options,
                      ballast_error *err) {
     ballast_generate_options o;
+    ballast_adapter *adapters = NULL;
     json_t *object = NULL;
     bl_turn turn;
     bl_error own = {0};
@@ -121,6 +124,7 @@ int ballast_generate(char **report, ballast_model *model, const ballast_generate
         }
         bl_turn_end(&turn);
     }
+    free(adapters);
     return result || !report ? result : bl_json_text(report, object, err);
 }
 
@@ -153,6 +157,7 @@ int ballast_plan(char **json, char **text, ballast_model *model, const ballast_g
                  const ballast_plan_options *plan, ballast_error *err) {
     ballast_generate_options o;
     ballast_plan_options po;
+    ballast_adapter *adapters = NULL;
     json_t *object = NULL;
     char *words = NULL;
     bl_turn turn;
@@ -212,6 +217,7 @@ static int calibrate(ballast_model *model, ballast_generate_options *o, bl_error
 
 int ballast_calibrate(ballast_model *model, const ballast_generate_options *options, ballast_error *err) {
     ballast_generate_options o;
+    ballast_adapter *adapters = NULL;
     bl_turn turn;
     bl_error own = {0};
     err = err ? err : &own;
@@ -222,5 +228,6 @@ int ballast_calibrate(ballast_model *model, const ballast_generate_options *opti
         result = calibrate(model, &o, err);
         bl_turn_end(&turn);
     }
+    free(adapters);
     return result;
 }

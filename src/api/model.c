@@ -153,6 +153,7 @@ static void free_model(ballast_model *m) {
     bl_habit_forget(m);
     bl_model_hash_close(&m->hash);
     bl_modules_close(&m->modules);
+    bl_shelf_free(&m->shelf);
     bl_checkpoint_close(&m->ckpt);
     for (int e = 0; e < BL_FAMILY_ENCODERS; e++) {
         bl_tokenizer_free(&m->tokenizer[e]);
@@ -186,7 +187,8 @@ static int open_model(ballast_model **out, ballast_context *context, const balla
                                  .vae_follows = !o->vae_dtype,
                                  .name = m->name,
                                  .log = &context->log};
-        result = bl_modules_open(&m->modules, &mo, err);
+        result = bl_shelf_new(&m->shelf, &m->arch, err);
+        result = result ? result : bl_modules_open(&m->modules, &mo, err);
     }
     if (result) {
         free_model(m);

@@ -13,7 +13,8 @@
                    #type " ends with " #field)
 ENDS_WITH(ballast_context_options, log_payload);
 ENDS_WITH(ballast_model_options, text_encoder_count);
-ENDS_WITH(ballast_generate_options, enough);
+ENDS_WITH(ballast_generate_options, missing_adapters);
+ENDS_WITH(ballast_adapter, denoiser);
 ENDS_WITH(ballast_placement_options, host_budget);
 ENDS_WITH(ballast_plan_options, svg_path);
 ENDS_WITH(ballast_png_options, parameters);
@@ -51,6 +52,8 @@ static const ballast_placement_options placement_defaults = {
 
 static const ballast_plan_options plan_defaults = {.struct_size = sizeof plan_defaults};
 static const ballast_expected expected_defaults = {.struct_size = sizeof expected_defaults, .likelihood = 1};
+static const ballast_adapter adapter_defaults = {
+    .struct_size = sizeof adapter_defaults, .text = 1, .denoiser = 1};
 static const ballast_png_options png_defaults = {.struct_size = sizeof png_defaults};
 
 /* Writes `size` bytes, no more: what the caller's version of the struct has. */
@@ -112,6 +115,10 @@ void ballast_expected_init(ballast_expected *expected, size_t struct_size) {
     fill(expected, struct_size, &expected_defaults, sizeof expected_defaults);
 }
 
+void ballast_adapter_init(ballast_adapter *adapter, size_t struct_size) {
+    fill(adapter, struct_size, &adapter_defaults, sizeof adapter_defaults);
+}
+
 void ballast_png_options_init(ballast_png_options *options, size_t struct_size) {
     fill(options, struct_size, &png_defaults, sizeof png_defaults);
 }
@@ -147,6 +154,11 @@ int bl_take_plan_options(ballast_plan_options *own, const ballast_plan_options *
 int bl_take_png_options(ballast_png_options *own, const ballast_png_options *given, bl_error *err) {
     *own = png_defaults;
     return take(own, sizeof *own, given, "ballast_png_options", err);
+}
+
+int bl_take_adapter(ballast_adapter *own, const ballast_adapter *given, bl_error *err) {
+    *own = adapter_defaults;
+    return take(own, sizeof *own, given, "ballast_adapter", err);
 }
 
 int bl_take_expected(ballast_expected *own, const ballast_expected *given, bl_error *err) {

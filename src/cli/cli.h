@@ -97,14 +97,26 @@ void close_session(struct session *session);
 
 /* What the options point to beside texts. Begin with {0}. */
 struct inputs {
-    uint8_t *init;  /* pixels of --init-image, or NULL */
-    float *latents; /* of --latents, or NULL */
+    uint8_t *init;              /* pixels of --init-image, or NULL */
+    float *latents;             /* of --latents, or NULL */
+    ballast_adapter *adapters;  /* of --lora */
+    const char **adapter_files; /* their paths, one block */
+    char *adapter_folders;      /* where names in prompts are looked for without --lora-dir, or NULL */
 };
 
 /* Fills generate options from settings and reads the files they name. Texts are borrowed from `s`, pixels and
  * latents from `in`. Returns 0, or prints a line and returns the exit code. */
 int read_options(ballast_generate_options *o, struct inputs *in, const struct settings *s);
 void free_inputs(struct inputs *in);
+
+/* ---- adapters.c */
+
+/* The adapters of --lora: *list, [*count], NULL without any, lies in `in`. 0, or a line and the exit code. */
+int read_adapters(const ballast_adapter **list, size_t *count, struct inputs *in, const struct settings *s);
+/* The folders that a setting gives, or else the folder `name` beside the model and beside the config file,
+ * ':' between them. *own: what the caller frees, or NULL. 0, or a line and the exit code. */
+int read_folders(const char **folders, char **own, const char *name, enum setting_id id,
+                 const struct settings *s);
 
 /* ---- output.c */
 

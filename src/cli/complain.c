@@ -63,8 +63,8 @@ static bool mentions_file(const char *message, const char *text) {
 }
 
 const char *setting_source(char *out, size_t size, const struct settings *s, const char *message) {
-    static const enum setting_id files[] = {S_VAE,    S_TEXT_ENCODER, S_INIT_IMAGE, S_LATENTS,
-                                            S_INPUTS, S_OUTPUT,       S_DEVICE,     S_MODEL};
+    static const enum setting_id files[] = {S_VAE,    S_TEXT_ENCODER, S_LORA,   S_INIT_IMAGE, S_LATENTS,
+                                            S_INPUTS, S_OUTPUT,       S_DEVICE, S_MODEL};
     size_t names = strcspn(message, ":");
     out[0] = 0;
     for (size_t i = 0, n; message[names] && i < names; i += n + 2) {

@@ -151,10 +151,15 @@ int read_options(ballast_generate_options *o, struct inputs *in, const struct se
         return result;
     }
     o->init_rgb = in->init;
-    return setting_text(s, S_LATENTS) ? read_latents(o, &in->latents, s) : 0;
+    result = setting_text(s, S_LATENTS) ? read_latents(o, &in->latents, s) : 0;
+    result = result ? result : read_adapters(&o->adapters, &o->adapter_count, in, s);
+    return result ? result : read_folders(&o->adapter_folders, &in->adapter_folders, "lora", S_LORA_DIR, s);
 }
 
 void free_inputs(struct inputs *in) {
     ballast_bytes_free(&in->init);
     ballast_floats_free(&in->latents);
+    free(in->adapters);
+    free(in->adapter_files);
+    free(in->adapter_folders);
 }

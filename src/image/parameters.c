@@ -1,5 +1,7 @@
 #include "image/parameters.h"
 
+#include "core/decimal.h"
+
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -49,21 +51,12 @@ static void put_integer(FILE *f, bool *first, const char *key, int64_t value) {
     }
 }
 
-/* Without printf's %f, which writes a comma in some locales. */
 static void put_number(FILE *f, bool *first, const char *key, double value) {
-    if (value == 0.0) {
-        return;
-    }
-    put_key(f, first, key);
-    long long millionths = llround(fabs(value) * 1e6);
-    fprintf(f, "%s%lld", value < 0.0 ? "-" : "", millionths / 1000000);
-    if (millionths % 1000000) {
-        char digits[8];
-        snprintf(digits, sizeof digits, "%06lld", millionths % 1000000);
-        for (size_t n = 6; digits[n - 1] == '0';) {
-            digits[--n] = 0;
-        }
-        fprintf(f, ".%s", digits);
+    char text[BL_DECIMAL_TEXT];
+    if (value != 0.0) {
+        bl_decimal_text(text, value);
+        put_key(f, first, key);
+        fputs(text, f);
     }
 }
 
@@ -96,6 +89,7 @@ static void put_line(FILE *f, const bl_parameters *p) {
     put_number(f, &first, "Hires upscale", p->hires_upscale);
     put_integer(f, &first, "Hires steps", p->hires_steps);
     put_text(f, &first, "Hires upscaler", p->hires_upscaler);
+    put_text(f, &first, "Lora hashes", p->lora_hashes);
     put_text(f, &first, "Version", p->version);
 }
 

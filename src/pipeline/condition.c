@@ -58,7 +58,7 @@ static int parse_plain_texts(bl_condition *c, const char *const texts[2], const 
     return result;
 }
 
-/* Adapters are not read, and their tags are no words to draw. */
+/* Adapters' tags are no words to draw: adapters.h reads them. */
 static int parse_texts(bl_condition *c, const bl_request *r, const bl_architecture *arch,
                        const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err) {
     char *negative = bl_without_adapter_tags(r->o->negative_prompt ? r->o->negative_prompt : "");
@@ -106,26 +106,8 @@ int bl_condition_parse(bl_condition *out, bl_request *r, const bl_architecture *
     return 0;
 }
 
-static void tell_of_adapters(const char *text, const char *what, const bl_log *log) {
-    const char *first = NULL;
-    size_t length = 0, n = 0;
-    int others = -1;
-    for (const char *p = text; p && (p = bl_adapter_tag(p, &n)); p += n, others++) {
-        length = first ? length : n;
-        first = first ? first : p;
-    }
-    if (first) {
-        char more[48] = "";
-        snprintf(more, sizeof more, " and %d more of its kind", others);
-        bl_log_line(log, BL_LOG_WARNING, "%s: %.*s%s%s left out: adapters are not read yet", what,
-                    length > 100 ? 100 : (int)length, first, others ? more : "", others ? " are" : " is");
-    }
-}
-
 void bl_condition_tell(const bl_condition *c, const bl_request *r, const bl_architecture *arch,
                        const bl_log *log) {
-    tell_of_adapters(r->o->prompt, "prompt", log);
-    tell_of_adapters(r->o->negative_prompt, "negative", log);
     for (int row = 0; row < c->rows; row++) {
         if (c->text[0][row].left_out) {
             bl_log_line(log, BL_LOG_WARNING, "diffusers takes 75 tokens of %s: the last %d are left out",

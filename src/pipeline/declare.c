@@ -15,6 +15,7 @@ void bl_job_close(bl_job *j) {
     }
     free(j->x);
     free(j->init_latents);
+    bl_adapters_clear(&j->adapters);
     bl_condition_clear(&j->condition);
     bl_request_clear(&j->r);
 }
@@ -28,6 +29,9 @@ static int read_request(bl_job *j, const ballast_generate_options *o, bl_error *
 int bl_job_open(bl_job *j, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
     *j = (bl_job){.p = p};
     int result = read_request(j, o, err);
+    if (!result) {
+        result = bl_adapters_open(&j->adapters, p->shelf, p->ckpt, o, bl_modules_given(p->modules)->log, err);
+    }
     if (!result) {
         bl_request_tell(&j->r, bl_modules_given(p->modules)->log);
         bl_condition_tell(&j->condition, &j->r, p->arch, bl_modules_given(p->modules)->log);
@@ -80,6 +84,7 @@ static int declare_phases(bl_job *j, bl_error *err) {
         return result;
     }
     bl_generation *e = j->generation;
+    bl_generation_adapt(e, j->adapters.list, j->adapters.count);
     if (j->looked_at) {
         bl_generation_all_levels(e);
     }

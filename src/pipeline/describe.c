@@ -2,6 +2,8 @@
 
 #include "image/parameters.h"
 
+#include <stdlib.h>
+
 /* A1111's names for schedules, by which it finds them again in a picture. */
 static const char *schedule_label(bl_schedule_id id) {
     static const char *const labels[BL_SCHEDULE_COUNT] = {[BL_SCHEDULE_NORMAL] = "Normal",
@@ -14,10 +16,16 @@ static const char *schedule_label(bl_schedule_id id) {
     return labels[id] ? labels[id] : bl_schedule_name(id);
 }
 
-int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, const char *hash, uint64_t seed,
-                int index, int width, int height, bl_error *err) {
+int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, const bl_adapters *adapters,
+                const char *hash, uint64_t seed, int index, int width, int height, bl_error *err) {
     const ballast_generate_options *o = r->o;
-    bl_parameters p = {.prompt = o->prompt,
+    char *prompt, *hashes;
+    *out = NULL;
+    int result = bl_adapters_describe(&prompt, &hashes, adapters, o->prompt, err);
+    if (result) {
+        return result;
+    }
+    bl_parameters p = {.prompt = prompt,
                        .negative = o->negative_prompt,
                        .steps = o->steps,
                        .sampler = bl_sampler_name(r->sampler),
@@ -39,6 +47,7 @@ int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, const cha
                        .ensd = r->ensd,
                        .rng = r->rng == BL_RNG_CPU ? "CPU" : NULL,
                        .noise_schedule = m->arch->zero_snr ? "Zero Terminal SNR" : NULL,
+                       .lora_hashes = hashes,
                        .version = "Ballast " BALLAST_VERSION};
     if (r->second) { /* A1111 gives the first pass's size and how it grew */
         p.width = r->width;
@@ -47,5 +56,8 @@ int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, const cha
         p.hires_steps = o->hires_steps;
         p.hires_upscaler = r->upscaler->name;
     }
-    return bl_parameters_text(out, &p, err);
+    result = bl_parameters_text(out, &p, err);
+    free(prompt);
+    free(hashes);
+    return result;
 }

@@ -197,6 +197,7 @@ static int run_graph(work *w, bl_graph *g, int32_t *eos, bl_error *err) {
     int ports = g->input_count + g->output_count;
     void **in = calloc((size_t)ports + 1, sizeof *in), **out = in ? in + g->input_count : NULL;
     bl_model_weights weights = {0};
+    bl_merge *merge = NULL;
     int result =
         in ? check_taps(w, g, err) : bl_fail_memory(err, "inputs and outputs", (size_t)ports * sizeof *in);
     if (!result) {
@@ -216,7 +217,12 @@ static int run_graph(work *w, bl_graph *g, int32_t *eos, bl_error *err) {
         result = out[i] ? 0 : bl_fail_memory(err, t->name, bl_tensor_bytes(t));
     }
     if (!result) {
-        bl_source source = bl_model_source(&weights);
+        bl_source base = bl_model_source(&weights);
+        result = bl_merge_new(&merge, g, &base, err);
+    }
+    result = result ? result : bl_merge_set(merge, w->e->adapters, w->e->adapter_count, err);
+    if (!result) {
+        bl_source source = bl_merge_source(merge);
         result = bl_run_once(w->e->device, g, &source, NULL, (const void *const *)in, out, err);
     }
     for (int i = 0; i < g->output_count && !result; i++) {
@@ -226,6 +232,7 @@ static int run_graph(work *w, bl_graph *g, int32_t *eos, bl_error *err) {
     for (int i = 0; in && i < ports; i++) {
         free(in[i] == eos ? NULL : in[i]);
     }
+    bl_merge_free(&merge);
     bl_model_weights_close(&weights);
     free(in);
     return result;

@@ -2,6 +2,7 @@
 #ifndef BALLAST_PIPELINE_EVAL_H
 #define BALLAST_PIPELINE_EVAL_H
 
+#include "adapter/merge.h"
 #include "checkpoint/architecture.h"
 #include "checkpoint/checkpoint.h"
 #include "core/stop.h"
@@ -13,6 +14,8 @@ typedef struct bl_eval {
     const bl_architecture *arch;
     bl_dtype dtype;
     bl_module module;
+    const bl_wanted *adapters; /* [adapter_count] that are added to the module's weights */
+    int adapter_count;
     const bl_stop *stop; /* looked at between the cases; may be NULL */
 } bl_eval;
 

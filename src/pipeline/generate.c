@@ -330,7 +330,8 @@ static int show(bl_job *j, const uint8_t *rgb, int index, bl_error *err) {
     int width = j->width * bl_job_family(j)->downscale, height = j->height * bl_job_family(j)->downscale;
     int result = wait_for_hash(j, &hash, err);
     if (!result) {
-        result = bl_describe(&text, j->p, &j->r, hash, seed_of(j, index), index, width, height, err);
+        result =
+            bl_describe(&text, j->p, &j->r, &j->adapters, hash, seed_of(j, index), index, width, height, err);
     }
     if (result) {
         return result;
@@ -500,7 +501,7 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
     }
     result = bl_trace_close(&trace, result, err);
     if (!result && report) {
-        result = bl_report_end(report, &r, p, &j.r, err);
+        result = bl_report_end(report, &r, p, &j.r, &j.adapters, err);
     }
     bl_report_clear(&r);
     bl_job_close(&j);

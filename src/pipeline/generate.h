@@ -2,6 +2,7 @@
 #ifndef BALLAST_PIPELINE_GENERATE_H
 #define BALLAST_PIPELINE_GENERATE_H
 
+#include "adapter/shelf.h"
 #include "core/stop.h"
 #include "pipeline/model_hash.h"
 #include "pipeline/modules.h"
@@ -15,8 +16,10 @@ typedef struct bl_pipeline {
     const bl_architecture *arch;
     const bl_tokenizer *tokenizer[BL_FAMILY_ENCODERS];
     const char *model_name; /* for the picture's parameters: the file's name without folder and suffix */
-    bl_model_hash *hash;    /* of the model's file, or NULL */
-    const char *vae_name;   /* of an overriding VAE file, or NULL */
+    const bl_checkpoint *ckpt;
+    bl_shelf *shelf;                /* its adapters */
+    bl_model_hash *hash;            /* of the model's file, or NULL */
+    const char *vae_name;           /* of an overriding VAE file, or NULL */
     const struct bl_expected *next; /* [next_count] requests that are likely to follow */
     int next_count;
     int native_size;     /* pixels of a side that the model was trained for */

@@ -69,6 +69,11 @@ int bl_generation_phase(bl_generation *g, const char *name, const char *stage, b
     return g->declared_count++;
 }
 
+void bl_generation_adapt(bl_generation *g, const bl_wanted *wanted, int count) {
+    g->adapters = wanted;
+    g->adapter_count = count;
+}
+
 void bl_generation_follow(bl_generation *g, const bl_generation *next, double likelihood) {
     if (g->follower_count < BL_PROBLEM_FOLLOWERS) {
         g->followers[g->follower_count] = next;
@@ -117,7 +122,9 @@ int bl_generation_start(bl_generation *g, const bl_placement *placement, bl_gene
                         void *payload, bl_error *err) {
     bl_executor *executor = bl_memory_executor(g->memory);
     int result = bl_generation_problem(g, placement, err);
+    result = result ? result : bl_modules_adapt(g->modules, g->adapters, g->adapter_count, err);
     if (!result) {
+        g->merged_before = bl_modules_merge_seconds(g->modules);
         bl_plan_free(&g->plan);
         bl_executor_watch(executor, poll, payload);
         result = bl_start(&g->plan, executor, g->problem, &g->settings, prepare_phases, g, &g->ledger,
@@ -214,6 +221,10 @@ int bl_generation_end(bl_generation *g, bool finished, bl_error *err) {
         int rc = bl_executor_finish(executor, &own); /* after a failure its own message says more */
         result = result || !finished ? result : rc ? bl_fail(err, rc, "%s", own.message) : 0;
         bl_executor_watch(executor, NULL, NULL);
+        double merged = bl_modules_merge_seconds(g->modules) - g->merged_before;
+        if (merged > 0) {
+            bl_ledger_split(&g->ledger, g->problem->has_store ? "load" : "onload", "merge", merged);
+        }
         g->running = false;
         g->ended = bl_now();
         if (finished && !result && !g->left_out) { /* first passes alone would be no measure */

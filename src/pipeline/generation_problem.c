@@ -198,6 +198,33 @@ bl_calibration_key bl_generation_key(const bl_generation *g) {
                                 .shapes = g->shapes};
 }
 
+/* What adapters make of one module: blocks that were packed with others are nowhere, and packing takes
+ * longer. */
+static int adapt_module(bl_problem *p, bl_problem_module *m, const bl_opened *x, const bl_generation *g,
+                        bl_error *err) {
+    bl_merge_cost *costs = calloc((size_t)m->block_count + 1, sizeof *costs);
+    int result = costs ? bl_merge_look(costs, x->merge, g->adapters, g->adapter_count, err)
+                       : bl_fail_memory(err, "the plan", (unsigned long long)m->block_count * sizeof *costs);
+    for (int b = 0; b < m->block_count && !result; b++) {
+        bl_problem_block *k = &m->blocks[b];
+        k->merge_seconds = costs[b].flops / bl_modules_merge_rate(g->modules);
+        p->adapter_bytes += costs[b].bytes;
+        if (costs[b].differs) {
+            k->resident_at = k->stored_at = BL_NOWHERE;
+        }
+    }
+    free(costs);
+    return result;
+}
+
+static int adapt_problem(bl_generation *g, bl_error *err) {
+    int result = 0;
+    for (int i = 0; i < g->listed_count && !result; i++) {
+        result = adapt_module(g->problem, &g->problem->modules[i], g->listed[i], g, err);
+    }
+    return result;
+}
+
 int bl_generation_problem(bl_generation *g, const bl_placement *placement, bl_error *err) {
     int ids[BL_PROBLEM_MODULES], count = list_modules(g, ids);
     for (int i = 0; i < g->follower_count; i++) {
@@ -207,6 +234,7 @@ int bl_generation_problem(bl_generation *g, const bl_placement *placement, bl_er
     g->settings.model_type = bl_modules_given(g->modules)->arch->family->type;
     bl_problem_free(&g->problem);
     int result = bl_memory_problem(&g->problem, g->memory, ids, count, err);
+    result = result ? result : adapt_problem(g, err);
     if (!result) {
         g->caps = *bl_memory_caps(g->memory);
         g->problem->process_bytes = beside_region(&g->caps, g->problem, placement);

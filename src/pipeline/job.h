@@ -2,6 +2,7 @@
 #ifndef BALLAST_PIPELINE_JOB_H
 #define BALLAST_PIPELINE_JOB_H
 
+#include "pipeline/adapters.h"
 #include "pipeline/condition.h"
 #include "pipeline/generate.h"
 #include "pipeline/pictures.h"
@@ -17,6 +18,7 @@ typedef struct bl_job {
     bl_generation *generation; /* of the batch; NULL before the first */
     bl_request r;
     bl_condition condition;
+    bl_adapters adapters;
     float *init_latents; /* [c, h, w] of the init image; NULL until encoded */
     bl_job_phases at;
     bool looked_at;       /* planned and not run: the smallest budget is told */

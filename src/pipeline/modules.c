@@ -1,4 +1,4 @@
-#include "pipeline/modules.h"
+#include "pipeline/modules_parts.h"
 
 #include "core/size_text.h"
 #include "graph/arena.h"
@@ -14,18 +14,6 @@
 #define CLIP_TOKENS 49408       /* those that the tokenizer knows */
 #define PROLOGUE "unet.context" /* what plans and reports call the UNet's prologue */
 #define KEPT_PREPARED 24 /* graphs kept ready that nobody holds; the least recently used one gives way */
-
-struct bl_modules {
-    bl_modules_options o;
-    bl_device *device;
-    bl_opened **opened; /* [opened_count]; those of the first opening in the order of bl_module */
-    int opened_count;
-    bl_prepared **prepared; /* [prepared_count] */
-    int prepared_count;
-    uint64_t clock;      /* counts uses */
-    uint64_t told_arena; /* the smaller arena that was last spoken of; 0: none */
-    char key[64];
-};
 
 const bl_modules_options *bl_modules_given(const bl_modules *m) {
     return &m->o;
@@ -93,6 +81,7 @@ static void close_opened(bl_modules *m, bl_opened **xp) {
         bl_memory_remove(m->o.memory, x->id);
     }
     bl_device_module_close(m->device, x->device);
+    bl_merge_free(&x->merge);
     bl_model_weights_close(&x->weights);
     bl_graph_free(&x->reference);
     free(x);
@@ -137,7 +126,12 @@ static int fill_opened(bl_modules *m, bl_opened *x, bl_error *err) {
         result = bl_model_weights_open(&x->weights, x->reference, m->o.ckpt, err);
     }
     if (!result) {
-        bl_source source = bl_model_source(&x->weights);
+        bl_source base = bl_model_source(&x->weights);
+        result = bl_merge_new(&x->merge, x->reference, &base, err);
+    }
+    result = result ? result : bl_merge_set(x->merge, m->adapters, m->adapter_count, err);
+    if (!result) {
+        bl_source source = bl_merge_source(x->merge);
         result = bl_device_module_open(&x->device, m->device, x->reference, &source, err);
     }
     return result ? result : add_to_memory(m, x, err);
@@ -277,6 +271,9 @@ void bl_modules_close(bl_modules **mp) {
     }
     for (int i = 0; i < m->opened_count; i++) {
         close_opened(m, &m->opened[i]);
+    }
+    for (int i = 0; i < m->adapter_count; i++) {
+        bl_adapter_drop(&m->adapters[i].adapter);
     }
     free(m->prepared);
     free(m->opened);

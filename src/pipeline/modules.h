@@ -4,6 +4,7 @@
 #ifndef BALLAST_PIPELINE_MODULES_H
 #define BALLAST_PIPELINE_MODULES_H
 
+#include "adapter/merge.h"
 #include "checkpoint/architecture.h"
 #include "checkpoint/checkpoint.h"
 #include "core/log.h"
@@ -57,6 +58,7 @@ typedef struct bl_opened {
     bl_unet_form form;
     bl_graph *reference; /* any of its graphs: names of blocks and weights */
     bl_model_weights weights;
+    bl_merge *merge; /* adds adapters to these */
     bl_device_module *device;
     int id; /* its number with the memory owner */
 } bl_opened;
@@ -98,6 +100,15 @@ const char *bl_modules_key(const bl_modules *m);
 /* Whether the smaller arena that a phase has to work in (0: none) is another than the last one told of: what
  * was said of one generation is not said of each that follows it. */
 bool bl_modules_news(bl_modules *m, uint64_t arena_bytes);
+
+/* Makes the adapters part of all modules: blocks that they change are given up where they lie, all others
+ * stay. Between generations. */
+int bl_modules_adapt(bl_modules *m, const bl_wanted *wanted, int count, bl_error *err);
+
+/* Work of merging a second, over all threads: measured, or a guess before there was any. */
+double bl_modules_merge_rate(const bl_modules *m);
+/* Seconds of merging since the modules were opened, with the cores taken together. */
+double bl_modules_merge_seconds(const bl_modules *m);
 
 /* Opened modules by number, in the order of bl_module; NULL past the last. */
 const bl_opened *bl_modules_at(const bl_modules *m, int index);

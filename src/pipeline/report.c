@@ -27,13 +27,14 @@ static json_t *seed_json(uint64_t seed) {
     return seed <= INT64_MAX ? json_integer((json_int_t)seed) : json_string(digits);
 }
 
-int bl_report_end(json_t **out, bl_report *r, const bl_pipeline *p, const bl_request *q, bl_error *err) {
+int bl_report_end(json_t **out, bl_report *r, const bl_pipeline *p, const bl_request *q,
+                  const bl_adapters *adapters, bl_error *err) {
     const ballast_generate_options *o = q->o;
     *out = NULL;
     if (!r->batches) {
         return 0;
     }
-    *out = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:i, s:f, s:o, s:i, s:f, s:O, s:O?}",
+    *out = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:i, s:f, s:o, s:i, s:f, s:O, s:O?, s:o}",
                      "schema", BL_REPORT_SCHEMA, "version", BALLAST_VERSION, "model", p->model_name, "device",
                      bl_memory_caps(bl_modules_given(p->modules)->memory)->name, "prompt", o->prompt,
                      "negative_prompt", o->negative_prompt ? o->negative_prompt : "", "width",
@@ -41,7 +42,7 @@ int bl_report_end(json_t **out, bl_report *r, const bl_pipeline *p, const bl_req
                      "sampler", bl_sampler_name(q->sampler), "schedule", bl_schedule_name(q->base->schedule),
                      "steps", o->steps, "cfg", o->cfg, "seed", seed_json(o->seeds ? o->seeds[0] : o->seed),
                      "images", r->images, "wall_seconds", bl_now() - r->began, "batches", r->batches, "hint",
-                     r->hint);
+                     r->hint, "adapters", bl_adapters_json(adapters));
     return *out ? 0 : bl_fail_memory(err, "the report", 0);
 }
 

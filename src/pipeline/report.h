@@ -2,6 +2,7 @@
 #ifndef BALLAST_PIPELINE_REPORT_H
 #define BALLAST_PIPELINE_REPORT_H
 
+#include "pipeline/adapters.h"
 #include "pipeline/generate.h"
 
 /* A report that is being written. Begin with bl_report_begin; bl_report_clear. */
@@ -16,7 +17,8 @@ int bl_report_begin(bl_report *r, bool wanted, bl_error *err);
 /* Adds a finished generation, a batch of the request. */
 int bl_report_add(bl_report *r, const bl_generation *g, const bl_told *told, bl_error *err);
 /* *out: the whole, owned by the caller; NULL if nobody wants it. */
-int bl_report_end(json_t **out, bl_report *r, const bl_pipeline *p, const bl_request *q, bl_error *err);
+int bl_report_end(json_t **out, bl_report *r, const bl_pipeline *p, const bl_request *q,
+                  const bl_adapters *adapters, bl_error *err);
 void bl_report_clear(bl_report *r);
 
 #endif

@@ -104,6 +104,7 @@ static void free_all(int out) {
     ROW(ballast_placement_options_init, options, 0, 0, NOTHING(ballast_placement_options_init(NULL, 64)))    \
     ROW(ballast_plan_options_init, options, 0, 0, NOTHING(ballast_plan_options_init(NULL, 64)))              \
     ROW(ballast_expected_init, expected, 0, 0, NOTHING(ballast_expected_init(NULL, 64)))                     \
+    ROW(ballast_adapter_init, adapter, 0, 0, NOTHING(ballast_adapter_init(NULL, 64)))                        \
     ROW(ballast_png_options_init, options, 0, 0, NOTHING(ballast_png_options_init(NULL, 64)))                \
     ROW(ballast_devices, json, -1, 0, ballast_devices(NULL, err))                                            \
     ROW(ballast_context_open, out, -1, 0, ballast_context_open(NULL, &context_options, err))                 \
@@ -138,6 +139,16 @@ static void free_all(int out) {
     ROW(ballast_eval, module, -1, 0, ballast_eval(shop.model, NULL, "in", "out", 0, err))                    \
     ROW(ballast_eval, inputs_path, -1, 0, ballast_eval(shop.model, "unet", NULL, "out", 0, err))             \
     ROW(ballast_eval, outputs_path, -1, 0, ballast_eval(shop.model, "unet", "in", NULL, 0, err))             \
+    ROW(ballast_eval_adapted, model, -1, 0,                                                                  \
+        ballast_eval_adapted(NULL, "unet", "in", "out", 0, NULL, 0, err))                                    \
+    ROW(ballast_eval_adapted, module, -1, 0,                                                                 \
+        ballast_eval_adapted(shop.model, NULL, "in", "out", 0, NULL, 0, err))                                \
+    ROW(ballast_eval_adapted, inputs_path, -1, 0,                                                            \
+        ballast_eval_adapted(shop.model, "unet", NULL, "out", 0, NULL, 0, err))                              \
+    ROW(ballast_eval_adapted, outputs_path, -1, 0,                                                           \
+        ballast_eval_adapted(shop.model, "unet", "in", NULL, 0, NULL, 0, err))                               \
+    ROW(ballast_eval_adapted, adapters, -1, 0,                                                               \
+        ballast_eval_adapted(shop.model, "unet", "in", "out", 0, NULL, 1, err))                              \
     ROW(ballast_image_encode_png, png, -1, 0, ballast_image_encode_png(NULL, &size, &png_options, err))      \
     ROW(ballast_image_encode_png, bytes, -1, BYTES,                                                          \
         ballast_image_encode_png(&bytes, NULL, &png_options, err))                                           \

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include <math.h>
+
 static void tags_are_taken_out(void **state) {
     static const char *const texts[][2] = {
         {"a red heart <lora:x:0.8>", "a red heart "},
@@ -37,8 +39,45 @@ static void the_first_is_found(void **state) {
     assert_null(bl_adapter_tag("a < b", &length));
 }
 
+static void tags_are_read(void **state) {
+    static const struct {
+        const char *tag, *name;
+        bool lora;
+        double text, denoiser; /* NaN: refused */
+    } cases[] = {
+        {"<lora:x>", "x", true, 1, 1},
+        {"<lora:x:0.8>", "x", true, 0.8, 0.8},
+        {"<LYCO:a b:-.5: 1.25 >", "a b", true, -0.5, 1.25},
+        {"<lora:x:unet=0.3>", "x", true, 1, 0.3},
+        {"<lora:x:te=0>", "x", true, 0, 0},
+        {"<lora:x:unet=0.5:te=0.25>", "x", true, 0.25, 0.5},
+        {"<lora:x:0.7:unet=2>", "x", true, 0.7, 2},
+        {"<hypernet:x:1>", "", false, 1, 1},
+        {"<lora:x:>", "x", true, NAN, 0},
+        {"<lora:x:1,5>", "x", true, NAN, 0},
+        {"<lora:x:1e3>", "x", true, NAN, 0},
+        {"<lora:x:nan>", "x", true, NAN, 0},
+        {"<lora:x:1:1:8>", "x", true, NAN, 0},
+        {"<lora:x:dyn=8>", "x", true, NAN, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bl_adapter_call c;
+        bl_error err = {0};
+        int rc = bl_adapter_tag_read(&c, cases[i].tag, strlen(cases[i].tag), &err);
+        assert_int_equal(rc, isnan(cases[i].text) ? BL_E_ARGUMENT : 0);
+        assert_int_equal(c.lora, cases[i].lora);
+        assert_string_equal(c.name, cases[i].name);
+        if (rc) {
+            assert_non_null(strstr(err.message, "is no strength"));
+        } else if (c.text != cases[i].text || c.denoiser != cases[i].denoiser) {
+            fail_msg("%s: %g and %g", cases[i].tag, c.text, c.denoiser);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(tags_are_taken_out),
-                                       cmocka_unit_test(the_first_is_found)};
+                                       cmocka_unit_test(the_first_is_found), cmocka_unit_test(tags_are_read)};
     return cmocka_run_group_tests_name("text.adapter_tags", tests, NULL, NULL);
 }

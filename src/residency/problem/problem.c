@@ -211,7 +211,7 @@ static int finish_stored(const bl_problem *p, const bl_problem_module *m, bl_pro
     }
     if (!(k->load_seconds >= 0)) {
         uint64_t bytes = k->source_bytes ? k->source_bytes : k->bytes;
-        k->load_seconds = p->load_latency + (double)bytes / p->load_rate;
+        k->load_seconds = p->load_latency + (double)bytes / p->load_rate + k->merge_seconds;
     }
     if (!isfinite(k->load_seconds)) {
         return bl_fail(err, BL_E_ARGUMENT, "module %s, block %s: no finite load time", m->name, k->name);
@@ -239,6 +239,7 @@ static int finish_module(bl_problem *p, bl_problem_module *m, bl_error *err) {
         k->bytes = bl_problem_room(k->bytes, p->alignment);
         if (!(k->copy_seconds >= 0)) {
             k->copy_seconds = p->copy_latency + (double)k->bytes / p->copy_rate;
+            k->copy_seconds += p->has_store ? 0 : k->merge_seconds;
         }
         if (!isfinite(k->copy_seconds)) {
             return bl_fail(err, BL_E_ARGUMENT, "module %s, block %s: no finite copy time", m->name, k->name);

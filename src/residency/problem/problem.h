@@ -33,6 +33,8 @@ typedef struct bl_problem_block {
     double copy_seconds;   /* to bring it in: from the host store, or, without one, from the file. Below 0:
                               bl_problem_finish takes it from the problem's rates */
     double load_seconds;   /* from the file into the host store: read, converted, packed. Below 0: likewise */
+    double merge_seconds;  /* to add adapters to it, each time that it is packed: on top of what the rates
+                              say of copies from the file, or of loads */
     uint64_t resident_at;  /* offset in the open region when the plan begins, or BL_NOWHERE */
     uint64_t stored_at;    /* offset in the host store then, or BL_NOWHERE */
 } bl_problem_block;
@@ -101,6 +103,7 @@ typedef struct bl_problem {
     uint64_t process_bytes;  /* of the same memory that the process takes beside the region: not planned with,
                                 but left free when one is opened */
     uint64_t open_bytes;     /* of the region that is open and holds the resident blocks; 0: none */
+    uint64_t adapter_bytes;  /* of files that adapters are read from, for the blocks of this generation */
     double copy_rate;        /* bytes a second */
     double copy_latency;     /* seconds each copy */
     bool has_store;      /* weights come through a host store, on threads of their own; false: straight from

@@ -260,8 +260,10 @@ static bool learn_phase(sqlite3_stmt *s, const bl_calibration_key *key, const bl
 
 /* Bytes that were brought in: of a load those of the file, which it is read from. */
 static uint64_t brought(const bl_problem *p, const bl_ledger_entry *e, bl_work work) {
-    if (e->work != work || !e->bytes || !(e->seconds > 0)) {
-        return 0;
+    bool packs = work == BL_WORK_LOAD || !p->has_store;
+    if (e->work != work || !e->bytes || !(e->seconds > 0) ||
+        (packs && p->modules[e->module].blocks[e->block].merge_seconds > 0)) {
+        return 0; /* what adapters took is no rate of the disk's */
     }
     uint64_t source = work == BL_WORK_LOAD ? p->modules[e->module].blocks[e->block].source_bytes : 0;
     return source ? source : e->bytes;

@@ -92,6 +92,14 @@ void bl_executor_forget(bl_executor *e, int id) {
     }
 }
 
+void bl_executor_drop(bl_executor *e, int id, int block) {
+    bl_tenant *x = bl_tenants_find(&e->tenants, id);
+    if (x) {
+        bl_tenants_drop(&e->tenants, x, block);
+        x->stored[block] = BL_NOWHERE;
+    }
+}
+
 void bl_executor_remove(bl_executor *e, int id) {
     bl_executor_forget(e, id);
     bl_tenants_remove(&e->tenants, id);

@@ -32,7 +32,9 @@ void bl_executor_close(bl_executor **e);
 int bl_executor_add(int *id, bl_executor *e, bl_device_module *module, int count, bl_error *err);
 /* Gives up the module's places; with nothing left on the device the region is closed, too. */
 void bl_executor_forget(bl_executor *e, int id);
-/* The same, and the executor does not know it any more. */
+/* Gives up the places of one block, in the region and in the store; both stay open. */
+void bl_executor_drop(bl_executor *e, int id, int block);
+/* As bl_executor_forget, and the executor does not know it any more. */
 void bl_executor_remove(bl_executor *e, int id);
 /* Whether any block of it is on the device. */
 bool bl_executor_holds(const bl_executor *e, int id);

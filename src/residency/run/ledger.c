@@ -86,6 +86,16 @@ int bl_ledger_add_host(bl_ledger *l, const char *stage, double start, double sec
                          err);
 }
 
+void bl_ledger_split(bl_ledger *l, const char *from, const char *name, double seconds) {
+    bl_error ignored = {0};
+    int a = bl_ledger_stage_of(l, from, &ignored), b = bl_ledger_stage_of(l, name, &ignored);
+    if (a >= 0 && b >= 0) {
+        double taken = seconds < l->stages[a].seconds ? seconds : l->stages[a].seconds;
+        l->stages[a].seconds -= taken;
+        l->stages[b].seconds += taken;
+    }
+}
+
 double bl_ledger_seconds(const bl_ledger *l, bl_work work) {
     double sum = 0;
     for (int i = 0; i < l->count; i++) {

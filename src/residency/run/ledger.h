@@ -57,6 +57,10 @@ int bl_ledger_add(bl_ledger *l, bl_ledger_entry entry, bl_error *err);
 /* Host work of `seconds` that began at `start` on the device's clock: "upscale", "save". */
 int bl_ledger_add_host(bl_ledger *l, const char *stage, double start, double seconds, bl_error *err);
 
+/* Takes seconds out of a stage, as far as it has them, and gives them a name of their own. Without memory for
+ * it nothing is done. */
+void bl_ledger_split(bl_ledger *l, const char *from, const char *name, double seconds);
+
 /* Seconds of a kind of work. */
 double bl_ledger_seconds(const bl_ledger *l, bl_work work);
 /* Seconds that the plan's `seconds` speaks of: compute and waits, and copies where they share the cores. */

@@ -119,6 +119,10 @@ void bl_memory_release(bl_memory *m, int id) {
     bl_executor_forget(m->executor, id);
 }
 
+void bl_memory_drop(bl_memory *m, int id, int block) {
+    bl_executor_drop(m->executor, id, block);
+}
+
 void bl_memory_remove(bl_memory *m, int id) {
     bl_executor_remove(m->executor, id);
     free(m->modules[id].blocks);

@@ -37,7 +37,10 @@ typedef struct bl_memory_module {
 int bl_memory_add(int *id, bl_memory *m, const bl_memory_module *module, bl_error *err);
 /* Gives up its places on the device; with nothing left there, the region too. Not within a generation. */
 void bl_memory_release(bl_memory *m, int id);
-/* The same, and forgets the module. */
+/* Gives up the places of one block, on the device and in the host store: what is packed there is not what it
+ * shall be any more. Not within a generation. */
+void bl_memory_drop(bl_memory *m, int id, int block);
+/* As bl_memory_release, and forgets the module. */
 void bl_memory_remove(bl_memory *m, int id);
 
 /* What was added under a number, and where its blocks lie now; also while a generation is under way. */

@@ -43,6 +43,17 @@ static const char *kind_of(const bl_plan *plan, const bl_problem *p) {
     return all ? "all resident" : "each phase's weights resident";
 }
 
+/* Seconds of merging adapters into what is packed, each time that it is. */
+static double merge_seconds(const bl_plan *plan, const bl_problem *p) {
+    double sum = 0;
+    for (int i = 0; i < plan->move_count; i++) {
+        const bl_move *v = &plan->moves[i];
+        bool packs = v->kind == BL_MOVE_LOAD || (v->kind == BL_MOVE_COPY && !p->has_store);
+        sum += packs ? p->modules[v->module].blocks[v->block].merge_seconds : 0;
+    }
+    return sum;
+}
+
 static void print_head(FILE *f, const bl_plan *plan, const bl_problem *p) {
     fprintf(f, "offload %s, budget %s: %s, peak %s, %d moves of %s\n", bl_offload_name(plan->mode),
             bl_size_of(p->budget_bytes).text, kind_of(plan, p), bl_size_of(plan->peak_bytes).text,
@@ -53,6 +64,10 @@ static void print_head(FILE *f, const bl_plan *plan, const bl_problem *p) {
         fprintf(f, "host budget %s: at most %s in use, %d loads of %s from the file, %.2f s of reading\n",
                 bl_size_of(p->host_bytes).text, bl_size_of(plan->store_peak_bytes).text, plan->load_count,
                 bl_size_of(plan->loaded_bytes).text, plan->load_seconds);
+    }
+    if (p->adapter_bytes) {
+        fprintf(f, "adapters of %s are merged into what is packed, which takes %.2f s\n",
+                bl_size_of(p->adapter_bytes).text, merge_seconds(plan, p));
     }
     if (p->process_bytes) {
         fprintf(f, "beside it %s for pictures, latents and what else the process takes\n",
@@ -126,17 +141,19 @@ json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p) {
     }
     json_t *root = NULL;
     if (fine) {
-        root = json_pack(
-            "{s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:f, s:I, s:f, s:I, s:I, s:f, s:I, s:I, s:I, s:i, s:f}",
-            "mode", bl_offload_name(plan->mode), "method", plan->method, "budget_bytes",
-            count(p->budget_bytes), "process_bytes", count(p->process_bytes), "peak_bytes",
-            count(plan->peak_bytes), "moved_bytes", count(plan->moved_bytes), "moves", plan->onload_count,
-            "seconds", plan->seconds, "bound_moved_bytes", count(plan->bound_moved_bytes), "bound_seconds",
-            plan->bound_seconds, "min_budget_bytes", count(plan->min_budget_bytes), "working_set_bytes",
-            count(plan->working_set_bytes), "planning_seconds", plan->planning_seconds, "host_bytes",
-            count(p->has_store ? p->host_bytes : 0), "store_peak_bytes", count(plan->store_peak_bytes),
-            "loaded_bytes", count(plan->loaded_bytes), "loads", plan->load_count, "load_seconds",
-            plan->load_seconds);
+        root = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:f, s:I, s:f, s:I, s:I, s:f, s:I, s:I, s:I, "
+                         "s:i, s:f, s:I, s:f}",
+                         "mode", bl_offload_name(plan->mode), "method", plan->method, "budget_bytes",
+                         count(p->budget_bytes), "process_bytes", count(p->process_bytes), "peak_bytes",
+                         count(plan->peak_bytes), "moved_bytes", count(plan->moved_bytes), "moves",
+                         plan->onload_count, "seconds", plan->seconds, "bound_moved_bytes",
+                         count(plan->bound_moved_bytes), "bound_seconds", plan->bound_seconds,
+                         "min_budget_bytes", count(plan->min_budget_bytes), "working_set_bytes",
+                         count(plan->working_set_bytes), "planning_seconds", plan->planning_seconds,
+                         "host_bytes", count(p->has_store ? p->host_bytes : 0), "store_peak_bytes",
+                         count(plan->store_peak_bytes), "loaded_bytes", count(plan->loaded_bytes), "loads",
+                         plan->load_count, "load_seconds", plan->load_seconds, "adapter_bytes",
+                         count(p->adapter_bytes), "merge_seconds", merge_seconds(plan, p));
         fine = root && !json_object_set(root, "phases", phases) &&
                !json_object_set(root, "decisions", decisions);
     }

@@ -11,10 +11,10 @@
 int bl_plan_explain(char **out, const bl_plan *plan, const bl_problem *p, bl_error *err);
 
 /* {"mode", "method", "budget_bytes", "peak_bytes", "moved_bytes", "moves", "seconds", "bound_moved_bytes",
- * "bound_seconds", "min_budget_bytes", "working_set_bytes", "planning_seconds", "phases": [{"name", "stage",
- * "module", "passes", "arena_level", "arena_bytes", "resident_bytes", "streamed_bytes", "streamed_blocks",
- * "moved_bytes", "seconds", "compute_seconds", "wait_seconds"}], "decisions": as bl_decisions_json}. Caller
- * owns the result; NULL: no memory. */
+ * "bound_seconds", "min_budget_bytes", "working_set_bytes", "planning_seconds", "adapter_bytes",
+ * "merge_seconds", "phases": [{"name", "stage", "module", "passes", "arena_level", "arena_bytes",
+ * "resident_bytes", "streamed_bytes", "streamed_blocks", "moved_bytes", "seconds", "compute_seconds",
+ * "wait_seconds"}], "decisions": as bl_decisions_json}. Caller owns the result; NULL: no memory. */
 json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p);
 
 /* {"peak_bytes", "arena_bytes": [of each phase], "moved_bytes", "seconds", "onload_seconds", "wait_seconds",
