@@ -137,7 +137,7 @@ def adapter_files(goldens, out, family):
         for name in sorted(os.listdir(os.path.join(source, folder))):
             shutil.copyfile(os.path.join(source, folder, name), make_room(os.path.join(target, folder, name)))
     kept = {}
-    for name, wanted in (("merged", r".*"), ("text", ADAPTED_PICTURES), ("txt2img", ADAPTED_PICTURES)):
+    for name, wanted in (("merged", r".*"), ("text", ADAPTED_PICTURES), ("unet", ADAPTED_PICTURES), ("txt2img", ADAPTED_PICTURES)):
         name += ".safetensors"
         tensors = read_tensors(os.path.join(source, "golden", name))
         kept[name] = {k: v for k, v in tensors.items() if re.fullmatch(wanted, k)}

@@ -58,6 +58,9 @@ int ballast_eval_adapted(ballast_model *model, const char *module, const char *i
     BL_NEED(module);
     BL_NEED(inputs_path);
     BL_NEED(outputs_path);
+    if (adapter_count) {
+        BL_NEED(adapters);
+    }
     bl_adapters with = {.count = 0};
     ballast_generate_options o = {.prompt = "", .adapters = adapters, .adapter_count = adapter_count};
     bl_eval e = {

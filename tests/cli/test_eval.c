@@ -51,6 +51,35 @@ static void eval(const char *family, bl_synth_layout layout, const char *module,
     rig_free(&o);
 }
 
+/* Adapters are added to the module's weights: the golden's inputs give what the reference has with them. */
+static void with_adapters(void **state) {
+    char model[BL_TEST_PATH], inputs[BL_TEST_PATH], lora[BL_TEST_PATH + 16];
+    outcome o = {0};
+    bl_golden golden;
+    bl_safetensors *f;
+    bl_error err;
+    (void)state;
+    bl_synth_checkpoint(model, "sd15", BL_SYNTH_SINGLE);
+    bl_test_data(inputs, "sd15/golden/unet.safetensors");
+    bl_test_data(lora, "sd15/adapters/lora/kohya.safetensors");
+    snprintf(lora + strlen(lora), 16, ":0.3:0.8");
+    BALLAST(&o, "eval", "unet", "-m", model, "--inputs", inputs, "-o", "out.safetensors", "--overwrite",
+            "--dtype", "f32", "--lora", lora);
+    expect_success(&o);
+    bl_golden_open(&golden, "sd15/adapters/golden/unet.safetensors");
+    assert_int_equal(bl_safetensors_open(&f, "out.safetensors", &err), 0);
+    const bl_file_tensor *t = bl_safetensors_find(f, "a.output");
+    assert_non_null(t);
+    float *mine = malloc(t->bytes);
+    assert_non_null(mine);
+    assert_int_equal(bl_safetensors_read(f, t->offset, t->bytes, mine, &err), 0);
+    bl_golden_check(&golden, "kohya_te0.3_unet0.8.output", mine, (int64_t)(t->bytes / sizeof *mine), BL_F32);
+    free(mine);
+    bl_golden_close(&golden);
+    bl_safetensors_close(&f);
+    rig_free(&o);
+}
+
 static void family(const char *name, bl_synth_layout layout) {
     eval(name, layout, "text_encoder", "text", 2);
     eval(name, layout, "unet", "unet", 2);
@@ -115,10 +144,9 @@ static void test_every_inner_module(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sd15),
-        cmocka_unit_test(test_sd21v),
-        cmocka_unit_test(test_sdxl),
-        cmocka_unit_test(test_every_inner_module),
+        cmocka_unit_test(test_sd15),     cmocka_unit_test(test_sd21v),
+        cmocka_unit_test(test_sdxl),     cmocka_unit_test(test_every_inner_module),
+        cmocka_unit_test(with_adapters),
     };
     return cmocka_run_group_tests_name("cli.eval", tests, rig_open, rig_close);
 }
