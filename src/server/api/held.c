@@ -89,14 +89,18 @@ static void hold(struct call *c, bool of_work, double seconds, const char *body,
     free(copy);
 }
 
+void reply_held_text(struct call *c, bool of_work, double seconds, char *json) {
+    size_t bytes = json ? strlen(json) : 0;
+    if (json) {
+        hold(c, of_work, seconds, json, bytes);
+    }
+    exchange_answer(c->x, 200, "application/json", json, bytes);
+}
+
 void reply_held(struct call *c, bool of_work, double seconds, json_t *value) {
     char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
-    size_t bytes = text ? strlen(text) : 0;
     json_decref(value);
-    if (text) {
-        hold(c, of_work, seconds, text, bytes);
-    }
-    exchange_answer(c->x, 200, "application/json", text, bytes);
+    reply_held_text(c, of_work, seconds, text);
 }
 
 bool api_quick(struct api *api, struct exchange *x) {

@@ -123,6 +123,7 @@ void held_close(struct api *api);
 /* Answers 200 with the value, which it takes; NULL is out of memory. The same is answered for so many
  * seconds, as long as nothing changes of what is kept, or, `of_work`, of the work in hand. */
 void reply_held(struct call *c, bool of_work, double seconds, json_t *value);
+void reply_held_text(struct call *c, bool of_work, double seconds, char *json);
 
 /* ---- sdapi_lists.c */
 

@@ -66,7 +66,7 @@ static bool read_states(const char *text, char *out, size_t size) {
 
 void own_jobs(struct call *c) {
     struct problem p = {0};
-    json_t *items = NULL;
+    char *text = NULL;
     char states[128];
     const char *given = exchange_query(c->x, "state");
     int status = read_states(given && *given ? given : "queued,running", states, sizeof states)
@@ -74,11 +74,11 @@ void own_jobs(struct call *c) {
                      : problem_set(&p, 422, "state",
                                    "state: queued, running, done, failed, cancelled, or some of them "
                                    "with commas between");
-    status = status ? status : c->api->service.jobs(c->api->service.self, states, &items, &p);
+    status = status ? status : c->api->service.jobs(c->api->service.self, states, &text, &p);
     if (status) {
         reply_problem(c->x, &p);
     } else {
-        reply_held(c, false, HOLD_SECONDS, json_pack("{s:o}", "items", items));
+        reply_held_text(c, false, HOLD_SECONDS, text);
     }
 }
 

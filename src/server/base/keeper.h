@@ -72,7 +72,8 @@ struct keeper {
     int (*waiting)(void *self, json_t **list, struct problem *p);
     /* Views. *out becomes a new value. 404: no such job. */
     int (*job)(void *self, const char *id, json_t **out, struct problem *p);
-    int (*jobs)(void *self, const char *states, int limit, json_t **out, struct problem *p);
+    /* *text, freed by the caller: {"items": [...]}, of jobs in one of the states ",queued,running,". */
+    int (*jobs)(void *self, const char *states, int limit, char **text, struct problem *p);
     int (*history)(void *self, const struct history_wish *wish, json_t **out, struct problem *p);
     int (*forget)(void *self, const char *id, struct problem *p);
     /* *png: [*bytes], freed by the caller. */

@@ -72,7 +72,8 @@ struct service {
     /* The newest preview of the job in work as PNG; *png (freed by the caller) NULL: there is none. */
     void (*preview)(void *self, char **png, size_t *bytes);
     int (*job)(void *self, const char *id, json_t **out, struct problem *p);
-    int (*jobs)(void *self, const char *states, json_t **out, struct problem *p);
+    /* *text, freed by the caller: {"items": [...]}. */
+    int (*jobs)(void *self, const char *states, char **text, struct problem *p);
     int (*history)(void *self, const struct history_wish *wish, json_t **out, struct problem *p);
     int (*forget)(void *self, const char *id, struct problem *p);
     int (*picture)(void *self, const char *id, int index, char **png, size_t *bytes, struct problem *p);

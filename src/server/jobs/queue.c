@@ -295,9 +295,9 @@ static int jobs_job(void *self, const char *id, json_t **out, struct problem *p)
     return status;
 }
 
-static int jobs_list(void *self, const char *states, json_t **out, struct problem *p) {
+static int jobs_list(void *self, const char *states, char **text, struct problem *p) {
     struct jobs *j = self;
-    return j->keeper.jobs(j->keeper.self, states, 100000, out, p);
+    return j->keeper.jobs(j->keeper.self, states, 100000, text, p);
 }
 
 static int jobs_history(void *self, const struct history_wish *wish, json_t **out, struct problem *p) {

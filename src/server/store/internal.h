@@ -30,7 +30,7 @@ json_t *sql_json(sqlite3_stmt *statement, int column, char kind);
 /* ---- views.c */
 
 int store_job(void *self, const char *id, json_t **out, struct problem *p);
-int store_jobs(void *self, const char *states, int limit, json_t **out, struct problem *p);
+int store_jobs(void *self, const char *states, int limit, char **text, struct problem *p);
 int store_history(void *self, const struct history_wish *wish, json_t **out, struct problem *p);
 
 /* ---- pictures.c */

@@ -1,5 +1,6 @@
 #include "server/store/internal.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,37 @@ static json_t *job_of(sqlite3_stmt *q) {
         json_object_set_new(job, job_columns[i].key, sql_json(q, i, job_columns[i].kind));
     }
     return job;
+}
+
+/* A value as JSON; what was kept as JSON is written as it was kept. */
+static void write_column(FILE *out, sqlite3_stmt *q, int column) {
+    int type = sqlite3_column_type(q, column);
+    if (type == SQLITE_NULL) {
+        fputs("null", out);
+    } else if (type == SQLITE_INTEGER) {
+        fprintf(out, "%lld", (long long)sqlite3_column_int64(q, column));
+    } else if (type == SQLITE_TEXT && job_columns[column].kind == 'j') {
+        fputs((const char *)sqlite3_column_text(q, column), out);
+    } else {
+        json_t *value = sql_json(q, column, job_columns[column].kind);
+        char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+        fputs(text ? text : "null", out);
+        json_decref(value);
+        free(text);
+    }
+}
+
+/* A job without its report: that is long, and the job itself has it. */
+static void write_row(FILE *out, sqlite3_stmt *q) {
+    const char *before = "{";
+    for (int i = 0; i < COLUMNS; i++) {
+        if (strcmp(job_columns[i].key, "report") != 0) {
+            fprintf(out, "%s\"%s\":", before, job_columns[i].key);
+            write_column(out, q, i);
+            before = ",";
+        }
+    }
+    putc('}', out);
 }
 
 static json_t *picture_of(sqlite3_stmt *q) {
@@ -88,28 +120,35 @@ int store_job(void *self, const char *id, json_t **out, struct problem *p) {
     return 0;
 }
 
-int store_jobs(void *self, const char *states, int limit, json_t **out, struct problem *p) {
+int store_jobs(void *self, const char *states, int limit, char **text, struct problem *p) {
     struct store *s = self;
-    json_t *items = json_array();
-    *out = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(text, &bytes);
+    if (!out) {
+        *text = NULL;
+        return problem_set(p, 503, NULL, "out of memory");
+    }
+    fputs("{\"items\":[", out);
     pthread_mutex_lock(&s->lock);
     sqlite3_stmt *q = sql_prepare(s, p,
                                   "SELECT " JOB_COLUMNS " FROM jobs WHERE instr(?, ',' || state || ',')"
                                   " ORDER BY state = 'queued', priority DESC, place, n LIMIT ?",
                                   "ti", states, (int64_t)limit);
     int step = -1;
-    while (q && (step = sql_step(s, q, p)) > 0) {
-        json_t *job = job_of(q);
-        json_object_del(job, "report"); /* long, and the job itself has it */
-        json_array_append_new(items, job);
+    for (bool first = true; q && (step = sql_step(s, q, p)) > 0; first = false) {
+        fputs(first ? "" : ",", out);
+        write_row(out, q);
     }
     sqlite3_finalize(q);
     pthread_mutex_unlock(&s->lock);
-    if (step < 0) {
-        json_decref(items);
-        return 500;
+    fputs("]}", out);
+    bool failed = ferror(out);
+    failed |= fclose(out) != 0;
+    if (failed || step < 0) {
+        free(*text);
+        *text = NULL;
+        return step < 0 ? 500 : problem_set(p, 503, NULL, "out of memory");
     }
-    *out = items;
     return 0;
 }
 
