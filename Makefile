@@ -94,8 +94,12 @@ sanitize: setup-tests
 
 tsan: setup-tests
 	@$(call configure,$(BUILD)-tsan,-DBALLAST_SANITIZE=thread -DCMAKE_BUILD_TYPE=RelWithDebInfo)
-	@export TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.txt; $(call some,$(BUILD)-tsan,$(THREADED))
-THREADED = checkpoint.safetensors device/cpu.batches pipeline.model_hash $(addprefix api.,callbacks cancel process turn)
+	@ninja -C $(BUILD)-tsan ballast_cli
+	@export TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.txt; $(call some,$(BUILD)-tsan,$(THREADED)) && \
+	    ctest --test-dir $(BUILD)-tsan --output-on-failure -j 2 -R '^server\.($(SERVED))$$'
+THREADED = checkpoint.safetensors device/cpu.batches pipeline.model_hash $(addprefix api.,callbacks cancel process turn) \
+    server/http.deadlines
+SERVED = events|http|jobs|openai
 
 # On made-up weights, which are written once into the cache folder or taken from BENCH_MODELS; see bench/run.py.
 bench bench-offload: $(BUILD)/build.ninja

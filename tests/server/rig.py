@@ -5,6 +5,7 @@ import http.client
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -63,29 +64,39 @@ class Server:
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-        self.process.stdout.close()
-        self.log.close()
+        self.ended()
 
     def stop(self, wait=60):
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(wait)
-        self.process.stdout.close()
-        self.log.close()
+        self.ended()
         return code
 
-    def close(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+    def ended(self):
+        """What a sanitizer said is a failure, and so is an end that nobody asked for."""
         self.process.stdout.close()
         self.log.close()
-        os.unlink(self.data + ".log")
-        if self.own:
-            shutil.rmtree(self.data, ignore_errors=True)
+        with open(self.data + ".log", errors="replace") as log:
+            said = log.read()
+        at = re.search(r"Sanitizer|runtime error:", said)
+        if at:
+            raise AssertionError("the server said:\n" + said[max(0, at.start() - 200):at.start() + 6000])
+        if self.process.returncode not in (0, -signal.SIGKILL):
+            raise AssertionError("the server ended with %d:\n%s" % (self.process.returncode, said[-2000:]))
+
+    def close(self):
+        try:
+            if self.process.poll() is None:
+                self.stop()
+            elif not self.log.closed:
+                self.ended()
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError("the server does not end")
+        finally:
+            os.unlink(self.data + ".log")
+            if self.own:
+                shutil.rmtree(self.data, ignore_errors=True)
 
     def ask(self, method, path, body=None, headers=None, raw=None, timeout=120):
         """Reply. `body` goes as JSON, `raw` as it is."""

@@ -2,6 +2,7 @@
 import os
 import random
 import resource
+import signal
 import time
 import unittest
 
@@ -223,6 +224,23 @@ class Killed(unittest.TestCase):
             server.start()
             self.assertEqual(server.get(V1 + "jobs/" + job).json["state"], "done")
             self.assertEqual(server.until(waiting)["state"], "done")
+        finally:
+            server.close()
+
+    def test_a_second_signal_does_not_wait(self):
+        server = Server("--grace", "600")
+        try:
+            job = server.add(steps=500, width=256, height=256)
+            server.until(job, ("running",))
+            start = time.time()
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(1)
+            self.assertIsNone(server.process.poll())
+            self.assertEqual(server.stop(), 0)  # the second one
+            self.assertLess(time.time() - start, 20)
+            server.start()
+            self.assertIn(server.get(V1 + "jobs/" + job).json["state"], ("queued", "running"))
+            server.ask("DELETE", V1 + "jobs/" + job)
         finally:
             server.close()
 

@@ -64,6 +64,22 @@ class Load(Case):
         for job in ids[:5]:
             self.server.until(job)
 
+    def test_a_thousand_pictures_leave_nothing(self):
+        """Memory after the first few hundred jobs is memory after the last."""
+        count = int(os.environ.get("BALLAST_TEST_JOBS", "1000"))
+        sizes = []
+        for i in range(count):
+            r = self.server.post("/sdapi/v1/txt2img", dict(SMALL, steps=1, seed=i))
+            self.assertEqual(r.status, 200)
+            if (i + 1) % (count // 10) == 0:
+                sizes.append(self.resident())
+        print("resident, at each tenth of %d jobs: %s MB" % (count, ", ".join("%.1f" % s for s in sizes)))
+        self.assertLess(max(sizes[5:]), 1.02 * max(sizes[:5]) + 1)
+
+    def resident(self):
+        with open("/proc/%d/status" % self.server.process.pid) as status:
+            return [int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS")][0]
+
     def timed(self):
         start = time.time()
         items = self.server.get("/ballast/v1/jobs").json["items"]

@@ -14,10 +14,9 @@
 #include <sys/random.h>
 
 #define DIGEST 32
-#define REMEMBERED                                                                          \
-    16 /* pairs that were verified: a hash for each of ten polls a second would be too much \
-        */
-#define MOST_HASHING 3
+#define REMEMBERED                                                                                        \
+    16               /* pairs that were verified: a hash for each of ten polls a second would be too much \
+                      */
 #define LEAST_KEY 16 /* characters */
 
 struct user {
@@ -33,8 +32,6 @@ struct auth {
     pthread_mutex_t lock;   /* of what follows */
     unsigned char known[REMEMBERED][DIGEST];
     int known_count, next;
-    int hashing;
-    pthread_mutex_t hash_lock; /* one hash at a time */
 };
 
 static bool digest(unsigned char out[DIGEST], const void *salt, size_t salt_bytes, const void *data,
@@ -131,7 +128,6 @@ int auth_open(struct auth **out, const char *passwords, const char *keys, struct
         return problem_set(p, 500, NULL, "out of memory");
     }
     pthread_mutex_init(&a->lock, NULL);
-    pthread_mutex_init(&a->hash_lock, NULL);
     int status = getrandom(a->salt, sizeof a->salt, 0) == sizeof a->salt
                      ? 0
                      : problem_set(p, 500, NULL, "the system gives no random numbers");
@@ -159,7 +155,6 @@ void auth_close(struct auth **auth) {
         free(a->users);
         free(a->keys);
         pthread_mutex_destroy(&a->lock);
-        pthread_mutex_destroy(&a->hash_lock);
         free(a);
     }
     *auth = NULL;
@@ -234,22 +229,8 @@ static int check_pair(struct auth *a, char *pair, bool quick, struct problem *p)
     if (quick) {
         return AUTH_LATER;
     }
-    pthread_mutex_lock(&a->lock);
-    bool room = a->hashing < MOST_HASHING;
-    a->hashing += room;
-    pthread_mutex_unlock(&a->lock);
-    if (!room) {
-        int status = problem_set(p, 503, NULL, "too many passwords are being checked; try again");
-        p->retry_after = 1;
-        return status;
-    }
     *colon = 0;
-    pthread_mutex_lock(&a->hash_lock);
     bool good = is_password(a, pair, colon + 1);
-    pthread_mutex_unlock(&a->hash_lock);
-    pthread_mutex_lock(&a->lock);
-    a->hashing--;
-    pthread_mutex_unlock(&a->lock);
     if (good) {
         remember(a, sum);
     }

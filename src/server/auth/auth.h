@@ -17,7 +17,7 @@ int auth_open(struct auth **out, const char *passwords, const char *keys, struct
 void auth_close(struct auth **auth);
 
 /* Looks at an Authorization header (NULL: none was sent): a password as Basic, a key as Bearer or as Basic's
- * password. 0, 401, or 503 when too many passwords wait to be hashed. `quick`: says AUTH_LATER where only a
+ * password. 0 or 401; it may take as long as a hash does. `quick`: says AUTH_LATER where only a
  * hash could tell. From any thread. Nothing of what was sent gets into *p. */
 int auth_check(struct auth *auth, const char *authorization, bool quick, struct problem *p);
 

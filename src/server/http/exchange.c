@@ -117,6 +117,9 @@ static void op_set_header(struct exchange *exchange, const char *name, const cha
 
 static void dress(struct http_exchange *x, const char *type) {
     MHD_add_response_header(x->response, "Content-Type", type);
+    if (x->last) {
+        MHD_add_response_header(x->response, "Connection", "close");
+    }
     if (x->status == MHD_HTTP_UNAUTHORIZED) {
         MHD_add_response_header(x->response, "WWW-Authenticate",
                                 "Basic realm=\"ballast\", charset=\"UTF-8\"");

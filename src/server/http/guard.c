@@ -29,13 +29,23 @@ static bool is_token(const char *name, size_t n) {
     return n > 0;
 }
 
+/* A value within one line, whatever is taken for its end elsewhere. */
+static bool is_line(const char *value) {
+    for (; *value; value++) {
+        if (((unsigned char)*value < ' ' && *value != '\t') || *value == 127) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static enum MHD_Result on_header(void *payload, enum MHD_ValueKind kind, const char *name,
                                  const char *value) {
     struct head *head = payload;
     (void)kind;
     value = value ? value : "";
     head->bytes += strlen(name) + strlen(value);
-    head->bad_name |= !is_token(name, strlen(name));
+    head->bad_name |= !is_token(name, strlen(name)) || !is_line(value);
     if (!strcasecmp(name, "Content-Length")) {
         head->lengths++;
         head->bad_name |= !*value || strspn(value, "0123456789") != strlen(value);
@@ -157,7 +167,7 @@ int guard_check(struct http *h, struct MHD_Connection *c, const char *url, const
         return p->status;
     }
     if (head.bad_name) {
-        return problem_set(p, 400, NULL, "a header's name or length is malformed");
+        return problem_set(p, 400, NULL, "a header is malformed");
     }
     if (head.lengths > 1 || head.encodings > 1 || (head.lengths && head.encodings) || head.not_chunked) {
         return problem_set(p, 400, NULL, "the body's length is given in two ways, or in none that is known");

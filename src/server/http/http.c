@@ -88,6 +88,7 @@ static enum MHD_Result first_call(struct http *h, struct MHD_Connection *c, cons
     *out = x;
     x->link = link_of(c);
     if (guard_check(h, c, url, method, &p)) {
+        x->last = p.status != 403; /* where one request ends and the next begins is doubtful */
         return exchange_refuse(x, &p);
     }
     x->response = guard_preflight(h, c, method);
@@ -112,6 +113,30 @@ static enum MHD_Result first_call(struct http *h, struct MHD_Connection *c, cons
     }
     link_turn(h, x->link, LINK_BODY, x, length ? (size_t)strtoull(length, NULL, 10) : UNKNOWN_LENGTH);
     return MHD_YES;
+}
+
+static int digit(char c) {
+    static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+    const char *at = c ? strchr(digits, c) : NULL;
+    return at ? (int)(at - digits) % 16 : -1;
+}
+
+/* %XX become bytes, in place; but for %00, which would end the text. */
+static size_t unescape(void *payload, struct MHD_Connection *c, char *text) {
+    char *out = text;
+    (void)payload;
+    (void)c;
+    for (const char *in = text; *in; in++) {
+        int high = *in == '%' ? digit(in[1]) : -1, low = high >= 0 ? digit(in[2]) : -1;
+        if (low >= 0 && high + low > 0) {
+            *out++ = (char)(16 * high + low);
+            in += 2;
+        } else {
+            *out++ = *in;
+        }
+    }
+    *out = 0;
+    return (size_t)(out - text);
 }
 
 static enum MHD_Result on_request(void *payload, struct MHD_Connection *c, const char *url,
@@ -147,7 +172,6 @@ static enum MHD_Result on_request(void *payload, struct MHD_Connection *c, const
     if (!pool_push(h, x)) {
         MHD_resume_connection(c);
         x->handed = false;
-        problem_set(&x->refused, 503, NULL, "the server is going down");
     }
     return MHD_YES;
 }
@@ -207,7 +231,7 @@ int http_start(struct http **out, const struct http_options *options, struct pro
             MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_CONNECTION_LIMIT,
             (unsigned)h->options.most_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
             MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)options->idle_seconds, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-            MHD_OPTION_END);
+            MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
         if (!h->daemon) {
             status = problem_set(p, 500, NULL, "the HTTP server could not be started");
         }

@@ -8,7 +8,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define LANES 2 /* of the pool: short requests, and those with large bodies */
+/* Of the pool: short requests, those with large bodies, and those of whom a hash has to tell who they are. */
+enum lane_kind { LANE_SHORT, LANE_LARGE, LANE_UNSURE, LANES };
 
 /* What a connection is at; each has a deadline. */
 enum link_state { LINK_IDLE, LINK_BODY, LINK_WAITING, LINK_ANSWER, LINK_STREAM };
@@ -37,6 +38,7 @@ struct http_exchange {
     char *body;
     size_t body_bytes, body_room;
     struct problem refused;            /* status 0: not */
+    bool last;                         /* the connection ends with its answer */
     bool unsure;                       /* whether it may come in is still to be found out */
     bool head, handed, answered, over; /* over: MHD has done with it */
     struct MHD_Response *response;
@@ -58,6 +60,7 @@ struct http_exchange {
 
 struct lane {
     struct http_exchange *first, **last;
+    int count;
     pthread_cond_t wake;
 };
 
@@ -71,7 +74,7 @@ struct http {
     struct link *looked_at; /* the next one to look at; NULL: the first */
     size_t link_count;
     struct lane lanes[LANES];
-    pthread_t threads[4];
+    pthread_t threads[5];
     int thread_count;
     pthread_t watcher;
     bool watches, stopping;
@@ -115,7 +118,7 @@ enum MHD_Result exchange_refuse(struct http_exchange *x, const struct problem *p
 
 int pool_start(struct http *h);
 void pool_stop(struct http *h);
-/* False: the server is going down, and x was not taken. */
+/* False: x was not taken, and its `refused` says why. */
 bool pool_push(struct http *h, struct http_exchange *x);
 
 /* ---- watch.c */

@@ -1,39 +1,79 @@
-/* The threads that handlers run in: a few for short requests, one for those whose bodies take long to read.
- */
+/* The threads that handlers run in: a few for short requests, one for those whose bodies take long to read,
+ * one that finds out who may come in. */
 #include "server/http/internal.h"
 
 #include <string.h>
 
 #define LARGE_BODY ((size_t)256 << 10)
+#define MOST_UNSURE 8 /* that wait for a hash */
+
+/* Locked. */
+static void put(struct lane *lane, struct http_exchange *x) {
+    x->next = NULL;
+    *lane->last = x;
+    lane->last = &x->next;
+    lane->count++;
+    pthread_cond_signal(&lane->wake);
+}
+
+/* Waits for one; NULL: the server is going down. Locked. */
+static struct http_exchange *take(struct http *h, struct lane *lane) {
+    while (!lane->first && !h->stopping) {
+        pthread_cond_wait(&lane->wake, &h->lock);
+    }
+    struct http_exchange *x = lane->first;
+    if (x) {
+        lane->first = x->next;
+        lane->last = lane->first ? lane->last : &lane->first;
+        lane->count--;
+    }
+    return x;
+}
+
+static void answer_problem(struct http *h, struct http_exchange *x, const struct problem *p) {
+    exchange_retry_after(&x->exchange, p);
+    char *text = h->options.describe(h->options.payload, x->path, p);
+    exchange_answer(&x->exchange, p->status, "application/json", text, text ? strlen(text) : 0);
+}
+
+static struct lane *lane_of(struct http *h, const struct http_exchange *x) {
+    return &h->lanes[x->body_bytes > LARGE_BODY ? LANE_LARGE : LANE_SHORT];
+}
+
+/* A hash takes a good part of a second: one thread alone does it, and everybody else goes on. */
+static void admit(struct http *h, struct http_exchange *x) {
+    struct problem p = {0};
+    if (h->options.admit(h->options.payload, x->path, exchange_header(&x->exchange, "Authorization"), false,
+                         &p)) {
+        answer_problem(h, x, &p);
+        return;
+    }
+    pthread_mutex_lock(&h->lock);
+    bool goes = !h->stopping;
+    if (goes) {
+        put(lane_of(h, x), x);
+    }
+    pthread_mutex_unlock(&h->lock);
+    if (!goes) {
+        problem_set(&p, 503, NULL, "the server is going down");
+        answer_problem(h, x, &p);
+    }
+}
 
 static void *pool_main(void *payload) {
-    /* Thread 0 has the lane of large bodies, the others share that of short requests. */
     struct http *h = payload;
     pthread_mutex_lock(&h->lock);
     int number = 0;
     while (number < h->thread_count && !pthread_equal(h->threads[number], pthread_self())) {
         number++;
     }
-    struct lane *lane = &h->lanes[number == 0];
-    for (;;) {
-        while (!lane->first && !h->stopping) {
-            pthread_cond_wait(&lane->wake, &h->lock);
-        }
-        struct http_exchange *x = lane->first;
-        if (!x) {
-            break;
-        }
-        lane->first = x->next;
-        lane->last = lane->first ? lane->last : &lane->first;
+    /* Two lanes have a thread each, the others share that of short requests. */
+    enum lane_kind kind = number == 0 ? LANE_LARGE : number == 1 ? LANE_UNSURE : LANE_SHORT;
+    struct http_exchange *x;
+    while ((x = take(h, &h->lanes[kind]))) {
         pthread_mutex_unlock(&h->lock);
-        struct problem p = {0};
-        int status = x->unsure ? h->options.admit(h->options.payload, x->path,
-                                                  exchange_header(&x->exchange, "Authorization"), false, &p)
-                               : 0;
-        if (status) {
-            exchange_retry_after(&x->exchange, &p);
-            char *text = h->options.describe(h->options.payload, x->path, &p);
-            exchange_answer(&x->exchange, status, "application/json", text, text ? strlen(text) : 0);
+        if (kind == LANE_UNSURE) {
+            admit(h, x);
         } else {
             h->options.handle(h->options.payload, &x->exchange);
         }
@@ -72,14 +112,16 @@ void pool_stop(struct http *h) {
 }
 
 bool pool_push(struct http *h, struct http_exchange *x) {
-    struct lane *lane = &h->lanes[x->body_bytes > LARGE_BODY];
-    x->next = NULL;
     pthread_mutex_lock(&h->lock);
-    bool taken = !h->stopping;
+    struct lane *lane = x->unsure ? &h->lanes[LANE_UNSURE] : lane_of(h, x);
+    bool taken = !h->stopping && (!x->unsure || lane->count < MOST_UNSURE);
     if (taken) {
-        *lane->last = x;
-        lane->last = &x->next;
-        pthread_cond_signal(&lane->wake);
+        put(lane, x);
+    } else if (h->stopping) {
+        problem_set(&x->refused, 503, NULL, "the server is going down");
+    } else {
+        problem_set(&x->refused, 503, NULL, "too many passwords are being checked; try again");
+        x->refused.retry_after = 1;
     }
     pthread_mutex_unlock(&h->lock);
     return taken;

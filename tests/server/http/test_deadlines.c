@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -32,10 +33,10 @@ static void nap(double seconds) {
 }
 
 static void let_end(void *payload) {
-    *(bool *)payload = true;
+    *(atomic_bool *)payload = true;
 }
 
-static bool stream_left;
+static atomic_bool stream_left;
 
 /* "/large": an answer that fills every buffer. "/stream": one that is never ended by us. Else {}. */
 static void handle(void *payload, struct exchange *x) {
