@@ -113,7 +113,16 @@ class Models(unittest.TestCase):
                 break
             time.sleep(0.1)
         self.assertLess(rss(server), loaded - 20000)
-        self.assertEqual(server.post(SD + "txt2img", SMALL).status, 200)
+        # What that cost is told with the next picture, once.
+        view = server.until(server.add())
+        again = view["ballast"]["after_idle"]
+        self.assertEqual(again["bytes"], view["report"]["batches"][0]["ledger"]["moved_bytes"])
+        self.assertGreater(again["bytes"], 10000000)
+        self.assertGreater(again["seconds"], 0)
+        self.assertIn("| again after idle %.1f MB" % (again["bytes"] / 1e6), view["ballast"]["line"])
+        view = server.until(server.add())
+        self.assertIsNone(view["ballast"]["after_idle"])
+        self.assertNotIn("again", view["ballast"]["line"])
 
 
 if __name__ == "__main__":

@@ -204,7 +204,9 @@ class Behaviours(Case):
         self.assertIsNone(self.ok(self.server.get(SD + "progress?skip_current_image=true"))["current_image"])
         self.ok(self.server.post(SD + "interrupt"))
         t.join(30)
-        self.assertIsInstance(self.ok(replies[0])["images"], list)
+        body = self.ok(replies[0])
+        self.assertEqual([png_size(picture(i)) for i in body["images"]], [(128, 128)])  # as far as it had come
+        self.assertIn("interrupted", " ".join(body["ballast"]["warnings"]))
         self.assertEqual(self.ok(self.server.get(SD + "progress"))["progress"], 0)
 
     def test_image_to_image(self):

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#define JOBS_TOLD 8    /* jobs in work whose steps are told one by one */
 #define REMEMBERED 256 /* events for those who come back */
 #define MOST_LISTENERS 256
 #define COMMENT_SECONDS 15
@@ -30,13 +31,20 @@ struct kept {
     char *text; /* as it is sent; NULL: none */
 };
 
+/* When steps and previews of a job were told last. */
+struct told {
+    char job[JOB_ID];
+    double step, preview;
+};
+
 struct events {
     pthread_mutex_t lock;
     struct listener *listeners;
     int count;
     uint64_t next_id;
     struct kept kept[REMEMBERED]; /* number id % REMEMBERED */
-    double last_step, last_preview, last_comment;
+    struct told told[JOBS_TOLD];
+    double last_comment;
 };
 
 static double now(void) {
@@ -106,7 +114,7 @@ static json_t *step_json(const struct progress *p) {
 static void tell_preview(struct api *api, const struct event *event) {
     char *png = NULL, *text = NULL;
     size_t bytes;
-    api->service.preview(api->service.self, &png, &bytes);
+    api->service.preview(api->service.self, event->job, &png, &bytes);
     text = png ? base64_encode(png, bytes) : NULL;
     if (text) {
         send(api->events, "preview", true,
@@ -127,8 +135,23 @@ static void tell_end(struct api *api, const struct event *event) {
     json_decref(job);
 }
 
+/* The listener's thread alone. A job that is not there takes the place of the one told of longest ago. */
+static struct told *told_of(struct events *e, const char *job) {
+    struct told *oldest = &e->told[0];
+    for (int i = 0; i < JOBS_TOLD; i++) {
+        if (!strcmp(e->told[i].job, job)) {
+            return &e->told[i];
+        }
+        oldest = e->told[i].step < oldest->step ? &e->told[i] : oldest;
+    }
+    *oldest = (struct told){.step = 0};
+    snprintf(oldest->job, sizeof oldest->job, "%s", job);
+    return oldest;
+}
+
 void events_tell(struct api *api, const struct event *event) {
     struct events *e = api->events;
+    struct told *told;
     double t = now();
     pthread_mutex_lock(&e->lock);
     bool anybody = e->listeners != NULL;
@@ -139,14 +162,14 @@ void events_tell(struct api *api, const struct event *event) {
         send(e, "queue", false, queue_json(&event->progress));
         break;
     case EVENT_STEP:
-        if (anybody && t - e->last_step >= STEP_SECONDS) {
-            e->last_step = t;
+        if (anybody && t - (told = told_of(e, event->job))->step >= STEP_SECONDS) {
+            told->step = t;
             send(e, "step", true, step_json(&event->progress));
         }
         break;
     case EVENT_PREVIEW:
-        if (anybody && t - e->last_preview >= PREVIEW_SECONDS) {
-            e->last_preview = t;
+        if (anybody && t - (told = told_of(e, event->job))->preview >= PREVIEW_SECONDS) {
+            told->preview = t;
             tell_preview(api, event);
         }
         break;

@@ -273,7 +273,7 @@ static void on_step(struct api *api, struct exchange *x, const struct progress *
     char *png = NULL;
     size_t bytes;
     if (w->sent < w->partials && now->fraction >= (double)(w->sent + 1) / (w->partials + 1) - 1e-9) {
-        api->service.preview(api->service.self, &png, &bytes);
+        api->service.preview(api->service.self, now->job, &png, &bytes);
         if (png) {
             send_partial(x, w, png, bytes);
         }

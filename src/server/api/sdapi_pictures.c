@@ -13,6 +13,10 @@ static json_t *get(const json_t *object, const char *key) {
     return json_object_get(object, key);
 }
 
+static void put(json_t *object, const char *key, const json_t *value) {
+    json_object_set_new(object, key, value ? json_incref((json_t *)value) : json_null());
+}
+
 json_t *ballast_part(const json_t *job) {
     json_t *report = get(job, "report"), *batches = get(report, "batches");
     json_t *last = json_array_size(batches) ? json_array_get(batches, json_array_size(batches) - 1) : NULL;
@@ -24,6 +28,8 @@ json_t *ballast_part(const json_t *job) {
     json_object_set_new(part, "line", line ? json_incref(get(line, "text")) : json_null());
     json_object_set_new(part, "hint", report ? json_incref(get(report, "hint")) : json_null());
     json_object_set_new(part, "plan", last ? json_incref(get(last, "plan")) : json_null());
+    put(part, "after_idle", get(report, "after_idle"));
+    put(part, "batched_with", get(job, "batched_with"));
     json_object_set_new(part, "warnings", json_is_array(warnings) ? json_incref(warnings) : json_array());
     return part;
 }
@@ -64,10 +70,6 @@ static json_t *repeat(const json_t *value, size_t count) {
         json_array_append(list, value ? (json_t *)value : json_null());
     }
     return list;
-}
-
-static void put(json_t *object, const char *key, const json_t *value) {
-    json_object_set_new(object, key, value ? json_incref((json_t *)value) : json_null());
 }
 
 /* A text that was not given is empty in A1111's answers, never null. */

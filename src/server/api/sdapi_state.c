@@ -94,7 +94,7 @@ void sd_progress(struct call *c) {
     api->service.progress(api->service.self, &now);
     bool runs = now.job[0];
     if (runs && !(skip && (!strcasecmp(skip, "true") || !strcmp(skip, "1")))) {
-        api->service.preview(api->service.self, &png, &bytes);
+        api->service.preview(api->service.self, now.job, &png, &bytes);
         text = png ? base64_encode(png, bytes) : NULL;
     }
     if (runs) {

@@ -63,14 +63,15 @@ struct service {
     /* The caller has left: a job that waits is dropped, one in work goes on. */
     void (*abandon)(void *self, const char *id);
     int (*move)(void *self, const char *id, int position, struct problem *p);
-    /* Ends the job in work, whichever it is. False: there is none. */
+    /* Ends the job in work, whichever it is, with the picture as it is by now; `skip`: that picture alone,
+     * and the job goes on with its next one. False: there is none. */
     bool (*interrupt)(void *self, bool skip);
     void (*progress)(void *self, struct progress *out);
     /* A number that is another one after a change: of what is kept, or, `of_work`, of the work in hand as
      * well. */
     uint64_t (*version)(void *self, bool of_work);
-    /* The newest preview of the job in work as PNG; *png (freed by the caller) NULL: there is none. */
-    void (*preview)(void *self, char **png, size_t *bytes);
+    /* The newest preview of a job in work as PNG; *png (freed by the caller) NULL: there is none. */
+    void (*preview)(void *self, const char *id, char **png, size_t *bytes);
     int (*job)(void *self, const char *id, json_t **out, struct problem *p);
     /* *text, freed by the caller: {"items": [...]}. */
     int (*jobs)(void *self, const char *states, char **text, struct problem *p);

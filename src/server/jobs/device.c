@@ -131,7 +131,7 @@ int device_model(struct jobs *j, ballast_model **out, const char *title, const c
         }
         close_one(j, oldest);
     }
-    struct open_model fresh = {strdup(title), vae ? strdup(vae) : NULL, NULL, j->jobs_done};
+    struct open_model fresh = {strdup(title), vae ? strdup(vae) : NULL, NULL, j->jobs_done, 0};
     int status = !fresh.title || (vae && !fresh.vae)
                      ? problem_set(p, 503, NULL, "out of memory")
                      : device_open_model(j, j->context, &fresh.model, title, vae, p);
@@ -143,6 +143,31 @@ int device_model(struct jobs *j, ballast_model **out, const char *title, const c
     j->open[j->open_count++] = fresh;
     *out = fresh.model;
     return 0;
+}
+
+void device_rest(struct jobs *j) {
+    for (int i = 0; i < j->open_count; i++) {
+        char *text = NULL;
+        if (!ballast_model_residency(&text, j->open[i].model, NULL)) {
+            json_t *object = json_loads(text, 0, NULL);
+            double bytes = json_number_value(json_object_get(object, "resident_bytes"));
+            j->open[i].released = bytes > j->open[i].released ? bytes : j->open[i].released;
+            json_decref(object);
+        }
+        ballast_string_free(&text);
+    }
+    device_unload(j);
+}
+
+double device_rested(struct jobs *j, const ballast_model *model) {
+    double bytes = 0;
+    for (int i = 0; i < j->open_count; i++) {
+        if (j->open[i].model == model) {
+            bytes = j->open[i].released;
+            j->open[i].released = 0;
+        }
+    }
+    return bytes;
 }
 
 int device_unload(struct jobs *j) {

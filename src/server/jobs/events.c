@@ -43,12 +43,27 @@ void tell(struct jobs *j, enum event_kind kind, const char *job, const char *sta
 
 static void deliver(struct jobs *j, struct event *e) {
     pthread_mutex_lock(&j->lock);
-    e->progress = j->now;
-    e->progress.queued = j->queue_count;
+    const struct running *r = running_find(j, e->job);
+    running_progress(j, r ? r : running_first(j), &e->progress);
     pthread_mutex_unlock(&j->lock);
-    e->job = e->job ? e->job : e->progress.job;
     if (j->on_event) {
         j->on_event(j->payload, e);
+    }
+}
+
+/* A step, or a preview, of each job in work. */
+static void deliver_all(struct jobs *j, enum event_kind kind) {
+    char ids[MOST_TOGETHER][JOB_ID];
+    int count = 0;
+    pthread_mutex_lock(&j->lock);
+    for (int i = 0; i < j->running_count; i++) {
+        if (!j->running[i].ended && j->running[i].count) {
+            memcpy(ids[count++], j->running[i].id, JOB_ID);
+        }
+    }
+    pthread_mutex_unlock(&j->lock);
+    for (int i = 0; i < count; i++) {
+        deliver(j, &(struct event){.kind = kind, .job = ids[i]});
     }
 }
 
@@ -79,10 +94,10 @@ static void *tell_main(void *jobs) {
             free(m);
         }
         if (step) {
-            deliver(j, &(struct event){.kind = EVENT_STEP});
+            deliver_all(j, EVENT_STEP);
         }
         if (preview) {
-            deliver(j, &(struct event){.kind = EVENT_PREVIEW});
+            deliver_all(j, EVENT_PREVIEW);
         }
     }
 }

@@ -28,7 +28,8 @@ struct catalogue {
 struct open_model {
     char *title, *vae; /* vae: title, or NULL */
     ballast_model *model;
-    uint64_t used; /* counts jobs: the last one that used it */
+    uint64_t used;   /* counts jobs: the last one that used it */
+    double released; /* bytes that an idle hour cost it, until its next picture; 0: none */
 };
 #define MOST_OPEN 8
 
@@ -38,6 +39,40 @@ struct waiting {
     int priority;
     int passed;     /* how many jobs that came later were taken before it */
     uint64_t model; /* a digest of model and VAE */
+    uint64_t alike; /* of all of its request but the seed; 0: it is computed alone */
+};
+
+enum want_end { GO_ON, INTERRUPTED, CANCELLED };
+
+/* A job in work. */
+struct running {
+    char id[JOB_ID];
+    int first, count; /* its pictures among those that are computed together; none: it is not its turn */
+    uint64_t seed;
+    enum want_end want;
+    int skipped; /* pictures before this one, of all, are enough as they are */
+    bool ended;  /* it was told so */
+    int kept;    /* pictures */
+    double fraction;
+    uint8_t *preview; /* [height, width, 3], or NULL */
+    int width, height;
+    char *png; /* of the preview; NULL: not encoded yet */
+    size_t png_bytes;
+};
+#define MOST_TOGETHER 8 /* pictures of jobs that are computed together */
+
+/* What the worker works on: the jobs in `running`, whose requests differ in their seeds alone. */
+struct work {
+    struct jobs *j;
+    struct picture_request request;
+    ballast_generate_options options; /* of it */
+    ballast_model *model;
+    double rested;                 /* bytes of it that were given back before, as there was nothing to do */
+    uint8_t *rgb;                  /* of the picture to start from, or NULL */
+    uint64_t seeds[MOST_TOGETHER]; /* of the pictures, where several jobs are computed together */
+    struct problem problem;        /* of a callback */
+    int image;                     /* the batch in work begins with */
+    bool stepped;                  /* a step of it was made */
 };
 #define MOST_PASSED 4
 #define MOST_PATIENCE 60.0 /* seconds that a job may have waited and still be passed over */
@@ -88,21 +123,21 @@ struct jobs {
     bool unload; /* asked of the worker */
     int unload_result;
     double next_place;
-    uint64_t last_model; /* of the job that was taken last; 0: none */
-    char note[96];       /* on the order of the job in work */
+    uint64_t last_model;  /* of the job that was taken last; 0: none */
+    char note[96];        /* on the order of the job in work */
+    struct waiting taken; /* the first job in work, and where it stood in the queue */
+    int taken_at;
 
-    struct progress now;
-    uint8_t *preview; /* [preview_height, preview_width, 3], or NULL */
-    int preview_width, preview_height;
-    uint64_t preview_version;
-    char *preview_png; /* of preview_png_version */
-    size_t preview_png_bytes;
-    uint64_t preview_png_version;
+    struct running running[MOST_TOGETHER]; /* [running_count], those in work */
+    int running_count;
+    bool apart;                /* they could not be computed together, and are one after the other */
+    struct progress now;       /* of all of them together; its job, fraction and marks are not used */
+    int now_batch;             /* pictures of the batch in work */
     pthread_mutex_t hash_lock; /* of who starts and ends that thread */
     pthread_t hasher;
     bool hashes, hashed_enough;       /* it runs; it is not started any more */
     atomic_bool no_hash;              /* it is to end */
-    atomic_int want_end;              /* the job in work: enum want_end */
+    atomic_bool stopped;              /* the work in hand is not finished any more */
     atomic_uint_fast64_t versions[2]; /* of what is kept, of that and the work in hand */
     json_t *warnings;                 /* of the job in work; the worker's alone */
 
@@ -133,8 +168,6 @@ struct jobs {
     void (*on_event)(void *payload, const struct event *event);
     void *payload;
 };
-
-enum want_end { GO_ON, INTERRUPTED, CANCELLED, STOPPED };
 
 double clock_now(void); /* seconds since 1970 */
 /* Something is other than before: what is kept, or only the work in hand. */
@@ -182,6 +215,37 @@ int device_model(struct jobs *j, ballast_model **out, const char *title, const c
 /* Would it be opened without closing another one? */
 bool device_has_room(const struct jobs *j, const char *title, const char *vae);
 int device_unload(struct jobs *j);
+/* The same because there is nothing to do: what that costs is told with the model's next picture. */
+void device_rest(struct jobs *j);
+/* Bytes of the model that it gave back so; 0 when it is asked again. */
+double device_rested(struct jobs *j, const ballast_model *model);
+
+/* ---- running.c */
+
+/* Locked, all but the three of the service. A job that has ended is none any more. */
+struct running *running_find(struct jobs *j, const char *id); /* NULL: it is not in work */
+struct running *running_first(struct jobs *j);                /* NULL: nothing is in work */
+struct running *running_of(struct jobs *j, int index);        /* whose picture that is; ended ones, too */
+void running_begin(struct running *r, const char *id);
+void running_clear(struct jobs *j);
+/* `part` of the batch in work is done. */
+void running_advance(struct jobs *j, const ballast_progress *b, double part);
+/* Where the job stands; NULL: nothing is in work. */
+void running_progress(const struct jobs *j, const struct running *r, struct progress *out);
+void running_show(struct running *r, const ballast_image *preview);
+json_t *running_others(const struct jobs *j, const struct running *r);
+void jobs_progress(void *self, struct progress *out);
+bool jobs_interrupt(void *self, bool skip);
+void jobs_preview(void *self, const char *id, char **png, size_t *bytes);
+/* Not locked. */
+void running_cancel(struct jobs *j, const char *id);
+
+/* ---- together.c */
+
+uint64_t together_digest(const json_t *request);
+/* Chooses how the pictures of the work are computed: takes in jobs that wait and differ only in their seeds,
+ * or more of its own pictures at once, where the plan says that it pays. */
+void together_gather(struct work *w);
 
 /* ---- next.c */
 
@@ -224,7 +288,7 @@ void plan_close(struct jobs *j);
 void totals_before(struct jobs *j, ballast_model *model);
 /* What lies on the device has changed. */
 void totals_look(struct jobs *j);
-void totals_after(struct jobs *j, const char *state, int pictures, const char *report);
+void totals_after(struct jobs *j, const char *state, int pictures, const json_t *report);
 json_t *jobs_totals(void *self);
 
 /* ---- worker.c */

@@ -86,7 +86,7 @@ void jobs_stop(struct jobs *j, double grace_seconds) {
         rc = pthread_cond_timedwait(&j->idle, &j->lock, &until);
     }
     if (j->started) {
-        atomic_store(&j->want_end, STOPPED);
+        atomic_store(&j->stopped, true);
     }
     pthread_mutex_unlock(&j->lock);
     if (runs) {
@@ -112,8 +112,7 @@ void jobs_close(struct jobs **jobs) {
         json_decref(j->totals.stages);
         catalogue_free(&j->catalogue);
         free(j->queue);
-        free(j->preview);
-        free(j->preview_png);
+        running_clear(j);
         placement_free(&j->options.placement);
         placement_free(&j->options.placement_from);
         const char *texts[] = {j->options.models, j->options.isa, j->options.dtype, j->options.vae_dtype,

@@ -99,7 +99,7 @@ static void elsewhere(struct jobs *j, struct plan_work *w, ballast_generate_opti
 
 static bool is_idle(struct jobs *j) {
     pthread_mutex_lock(&j->lock);
-    bool idle = j->started && !j->stopping && !j->now.job[0] && !j->queue_count;
+    bool idle = j->started && !j->stopping && !running_first(j) && !j->queue_count;
     pthread_mutex_unlock(&j->lock);
     return idle;
 }

@@ -48,8 +48,11 @@ static bool enqueue(struct jobs *j, const char *id, double place, int priority, 
         at--;
     }
     memmove(j->queue + at + 1, j->queue + at, (size_t)(j->queue_count - at) * sizeof *j->queue);
-    j->queue[at] = (struct waiting){
-        .place = place, .priority = priority, .created = created, .model = model_of(request)};
+    j->queue[at] = (struct waiting){.place = place,
+                                    .priority = priority,
+                                    .created = created,
+                                    .model = model_of(request),
+                                    .alike = together_digest(request)};
     snprintf(j->queue[at].id, JOB_ID, "%s", id);
     j->queue_count++;
     j->next_place = place >= j->next_place ? place + 1 : j->next_place;
@@ -135,7 +138,7 @@ static int drop_waiting(struct jobs *j, const char *id, const char *why, struct 
     if (at >= 0) {
         memmove(j->queue + at, j->queue + at + 1, (size_t)(j->queue_count - at - 1) * sizeof *j->queue);
         j->queue_count--;
-    } else if (!strcmp(j->now.job, id)) {
+    } else if (running_find(j, id)) {
         status = 409;
     } else {
         status = problem_set(p, 404, NULL, "there is no waiting job %.40s", id);
@@ -153,13 +156,7 @@ static int jobs_cancel(void *self, const char *id, struct problem *p) {
     struct jobs *j = self;
     int status = drop_waiting(j, id, "cancelled", p);
     if (status == 409) {
-        pthread_mutex_lock(&j->lock);
-        if (!strcmp(j->now.job, id)) {
-            atomic_store(&j->want_end, CANCELLED);
-            j->now.interrupted = true;
-        }
-        pthread_mutex_unlock(&j->lock);
-        jobs_changed(j, false);
+        running_cancel(j, id);
         return 0;
     }
     return status;
@@ -215,65 +212,9 @@ static int jobs_move(void *self, const char *id, int position, struct problem *p
     return status;
 }
 
-static bool jobs_interrupt(void *self, bool skip) {
-    struct jobs *j = self;
-    pthread_mutex_lock(&j->lock);
-    bool there = j->now.job[0];
-    if (there) {
-        atomic_store(&j->want_end, INTERRUPTED);
-        j->now.interrupted |= !skip;
-        j->now.skipped |= skip;
-    }
-    pthread_mutex_unlock(&j->lock);
-    jobs_changed(j, false);
-    return there;
-}
-
-static void jobs_progress(void *self, struct progress *out) {
-    struct jobs *j = self;
-    pthread_mutex_lock(&j->lock);
-    *out = j->now;
-    out->queued = j->queue_count;
-    if (out->job[0]) {
-        out->seconds = clock_now() - out->started;
-    }
-    pthread_mutex_unlock(&j->lock);
-}
-
 static uint64_t jobs_version(void *self, bool of_work) {
     struct jobs *j = self;
     return atomic_load(&j->versions[of_work]);
-}
-
-static void jobs_preview(void *self, char **png, size_t *bytes) {
-    struct jobs *j = self;
-    *png = NULL;
-    *bytes = 0;
-    pthread_mutex_lock(&j->lock);
-    if (j->preview && (!j->preview_png || j->preview_png_version != j->preview_version)) {
-        uint8_t *fresh = NULL;
-        size_t n = 0;
-        ballast_png_options o;
-        ballast_png_options_init(&o, sizeof o);
-        o.rgb = j->preview;
-        o.width = j->preview_width;
-        o.height = j->preview_height;
-        if (!ballast_image_encode_png(&fresh, &n, &o, NULL)) {
-            free(j->preview_png);
-            j->preview_png = malloc(n);
-            j->preview_png_bytes = j->preview_png ? n : 0;
-            if (j->preview_png) {
-                memcpy(j->preview_png, fresh, n);
-            }
-            j->preview_png_version = j->preview_version;
-        }
-        ballast_bytes_free(&fresh);
-    }
-    if (j->preview && j->preview_png && (*png = malloc(j->preview_png_bytes))) {
-        memcpy(*png, j->preview_png, j->preview_png_bytes);
-        *bytes = j->preview_png_bytes;
-    }
-    pthread_mutex_unlock(&j->lock);
 }
 
 static int jobs_job(void *self, const char *id, json_t **out, struct problem *p) {
@@ -282,15 +223,18 @@ static int jobs_job(void *self, const char *id, json_t **out, struct problem *p)
     if (!status) {
         pthread_mutex_lock(&j->lock);
         int at = find_waiting(j, id);
-        bool running = !strcmp(j->now.job, id);
-        struct progress now = j->now;
+        const struct running *r = running_find(j, id);
+        json_t *with = r ? running_others(j, r) : NULL;
+        double fraction = r ? r->fraction : -1;
         pthread_mutex_unlock(&j->lock);
         if (at >= 0) {
             json_object_set_new(*out, "position", json_integer(at));
         }
-        if (running) {
-            json_object_set_new(*out, "progress", json_real(now.fraction));
+        if (fraction >= 0) {
+            json_object_set_new(*out, "progress", json_real(fraction));
         }
+        json_t *kept = json_object_get(json_object_get(*out, "report"), "batched_with");
+        json_object_set_new(*out, "batched_with", with ? with : kept ? json_incref(kept) : json_array());
     }
     return status;
 }

@@ -46,8 +46,8 @@ void totals_look(struct jobs *j) {
     json_decref(now);
 }
 
-void totals_after(struct jobs *j, const char *state, int pictures, const char *text) {
-    json_t *report = text ? json_loads(text, 0, NULL) : NULL, *batch;
+void totals_after(struct jobs *j, const char *state, int pictures, const json_t *report) {
+    json_t *batch;
     size_t i;
     totals_look(j);
     pthread_mutex_lock(&j->lock);
@@ -64,7 +64,6 @@ void totals_after(struct jobs *j, const char *state, int pictures, const char *t
     t->failed += !strcmp(state, "failed");
     t->cancelled += !strcmp(state, "cancelled");
     pthread_mutex_unlock(&j->lock);
-    json_decref(report);
 }
 
 json_t *jobs_totals(void *self) {
@@ -74,7 +73,7 @@ json_t *jobs_totals(void *self) {
     json_t *stages = t->stages ? json_copy(t->stages) : json_object();
     json_t *object = json_pack(
         "{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:o}", "queued", j->queue_count,
-        "running", j->now.job[0] != 0, "done", t->done, "failed", t->failed, "cancelled", t->cancelled,
+        "running", running_first(j) != NULL, "done", t->done, "failed", t->failed, "cancelled", t->cancelled,
         "pictures", t->pictures, "hints", t->hints, "reloads_avoided", t->reloads_avoided, "kept_bytes",
         t->kept_bytes, "moved_bytes", t->moved_bytes, "resident_bytes", t->resident_bytes, "region_bytes",
         t->region_bytes, "budget_bytes", t->budget_bytes, "stages", stages);

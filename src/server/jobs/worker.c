@@ -8,62 +8,57 @@
 #include <string.h>
 #include <time.h>
 
-struct work {
-    struct jobs *j;
-    char id[JOB_ID];
-    struct picture_request request;
-    struct problem problem; /* of a callback */
-    int kept;               /* pictures */
-    bool hires;
-};
+#define CANCELLED_STATUS 499 /* somebody did not want it any more */
 
 static int on_progress(void *payload, const ballast_progress *b) {
     struct work *w = payload;
     struct jobs *j = w->j;
-    pthread_mutex_lock(&j->lock);
-    struct progress *now = &j->now;
-    bool step = b->step != now->step || strcmp(b->stage, now->stage) != 0;
-    snprintf(now->stage, sizeof now->stage, "%s", b->stage);
-    now->step = b->step;
-    now->steps = b->steps;
-    now->image = b->image;
-    now->images = b->images;
-    now->seconds = clock_now() - now->started;
+    bool hires = w->options.hires_scale > 0, second = !strcmp(b->stage, "hires"), wanted = false,
+         all_cancelled = true;
     double part = b->steps ? (double)b->step / b->steps : 0;
-    if (w->hires) {
-        part = strcmp(b->stage, "hires") ? part / 2 : 0.5 + part / 2;
-    }
-    double fraction = b->images ? (b->image + part * w->request.batch) / b->images : 0;
-    fraction = fraction > 0.99 ? 0.99 : fraction;
-    if (fraction > now->fraction) {
-        now->fraction = fraction;
+    pthread_mutex_lock(&j->lock);
+    bool step = b->step != j->now.step || strcmp(b->stage, j->now.stage) != 0;
+    w->stepped = (w->stepped && w->image == b->image) || b->step;
+    w->image = b->image;
+    running_advance(j, b, !hires ? part : second ? 0.5 + part / 2 : part / 2);
+    for (int i = 0; i < j->running_count; i++) {
+        const struct running *r = &j->running[i];
+        wanted = wanted || (!r->ended && r->count && r->want == GO_ON);
+        all_cancelled = all_cancelled && (r->ended || !r->count || r->want == CANCELLED);
     }
     task_serve(j, true);
     pthread_mutex_unlock(&j->lock);
     if (step) {
-        tell(j, EVENT_STEP, w->id, NULL, NULL);
+        tell(j, EVENT_STEP, "", NULL, NULL);
     }
-    return atomic_load(&j->want_end) != GO_ON || w->problem.status;
+    /* Who interrupts gets what there is, and before the first step there is nothing. */
+    return atomic_load(&j->stopped) || w->problem.status || (!wanted && (all_cancelled || !w->stepped));
 }
 
+/* Is this picture enough as it is? */
+static int on_enough(void *payload, int index) {
+    struct work *w = payload;
+    pthread_mutex_lock(&w->j->lock);
+    const struct running *r = running_of(w->j, index);
+    bool enough = !r || r->ended || r->want != GO_ON || index < r->skipped;
+    pthread_mutex_unlock(&w->j->lock);
+    return enough;
+}
+
+/* Of each job's pictures in the batch the first one stands for all. */
 static int on_preview(void *payload, const ballast_image *image) {
     struct work *w = payload;
     struct jobs *j = w->j;
-    size_t bytes = (size_t)image->width * (size_t)image->height * 3;
-    if (image->index != j->now.image) {
-        return 0; /* the batch's first one stands for all */
-    }
     pthread_mutex_lock(&j->lock);
-    uint8_t *rgb = realloc(j->preview, bytes);
-    if (rgb) {
-        memcpy(rgb, image->rgb, bytes);
-        j->preview = rgb;
-        j->preview_width = image->width;
-        j->preview_height = image->height;
-        j->preview_version++;
+    struct running *r = running_of(j, image->index);
+    bool shown = r && !r->ended && (image->index == r->first || image->index == j->now.image);
+    if (shown) {
+        running_show(r, image);
     }
     pthread_mutex_unlock(&j->lock);
-    tell(j, EVENT_PREVIEW, w->id, NULL, NULL);
+    if (shown) {
+        tell(j, EVENT_PREVIEW, "", NULL, NULL);
+    }
     return 0;
 }
 
@@ -82,34 +77,54 @@ static int on_image(void *payload, const ballast_image *image) {
     if (code) {
         return problem_set(&w->problem, status_of(code), NULL, "%s", err.message);
     }
-    struct kept_picture picture = {.index = image->index,
+    char id[JOB_ID] = "";
+    int first = 0;
+    pthread_mutex_lock(&w->j->lock);
+    const struct running *of = running_of(w->j, image->index);
+    if (of && !of->ended) {
+        memcpy(id, of->id, JOB_ID);
+        first = of->first;
+    }
+    pthread_mutex_unlock(&w->j->lock);
+    struct kept_picture picture = {.index = image->index - first,
                                    .seed = image->seed,
                                    .width = image->width,
                                    .height = image->height,
                                    .parameters = image->parameters,
                                    .png = png,
                                    .bytes = bytes};
-    int status = w->j->keeper.add_picture(w->j->keeper.self, w->id, &picture, &w->problem);
+    int status = id[0] ? w->j->keeper.add_picture(w->j->keeper.self, id, &picture, &w->problem) : 0;
     ballast_bytes_free(&png);
-    if (!status) {
-        w->kept++;
-        tell(w->j, EVENT_PICTURE, w->id, NULL, json_pack("{s:i}", "index", image->index));
+    if (!status && id[0]) {
+        pthread_mutex_lock(&w->j->lock);
+        struct running *r = running_of(w->j, image->index);
+        r->kept++;
+        pthread_mutex_unlock(&w->j->lock);
+        tell(w->j, EVENT_PICTURE, id, NULL, json_pack("{s:i}", "index", picture.index));
     }
     return status;
 }
 
+static int kept_by_now(struct work *w) {
+    int kept = 0;
+    for (int i = 0; i < w->j->running_count; i++) {
+        kept += w->j->running[i].kept;
+    }
+    return kept;
+}
+
 /* With what the queue says of the next jobs. If one of those cannot be planned, that is its own trouble. */
-static int generate(struct work *w, char **report, ballast_model *model, ballast_generate_options *o,
-                    ballast_error *err) {
+static int generate(struct work *w, char **report, ballast_error *err) {
     struct upcoming up;
+    ballast_generate_options *o = &w->options;
     next_gather(w->j, &up);
     o->next = up.count ? up.expected : NULL;
     o->next_count = (size_t)up.count;
-    int code = ballast_generate(report, model, o, err);
-    if (code && code != BALLAST_E_CANCELLED && up.count && !w->kept && !w->problem.status) {
+    int code = ballast_generate(report, w->model, o, err);
+    if (code && code != BALLAST_E_CANCELLED && up.count && !kept_by_now(w) && !w->problem.status) {
         o->next = NULL;
         o->next_count = 0;
-        code = ballast_generate(report, model, o, err);
+        code = ballast_generate(report, w->model, o, err);
     }
     next_free(&up);
     return code;
@@ -125,119 +140,228 @@ int worker_init_picture(ballast_generate_options *o, uint8_t **rgb, const void *
     return code ? problem_set(p, status_of(code), "init_images", "%s", err.message) : 0;
 }
 
-/* 0, or a status and *p. */
-static int compute(struct work *w, char **report, struct problem *p) {
+/* What the first job asks for, and its model. 0, or a status and *p. */
+static int prepare(struct work *w, struct problem *p) {
     struct jobs *j = w->j;
     json_t *object = NULL;
-    ballast_model *model = NULL;
-    ballast_generate_options o;
-    ballast_error err = {0};
-    uint8_t *rgb = NULL;
-    char *init = NULL;
-    size_t init_bytes = 0;
-    int status = j->keeper.request(j->keeper.self, w->id, &object, &init, &init_bytes, p);
+    int status = j->keeper.request(j->keeper.self, j->running[0].id, &object, &w->request.init,
+                                   &w->request.init_bytes, p);
+    char *init = w->request.init;
+    size_t bytes = w->request.init_bytes;
     status = status ? status : picture_request_read(&w->request, object, p);
+    w->request.init = init;
+    w->request.init_bytes = bytes;
     json_decref(object);
     if (!status && !w->request.model) {
         status = problem_set(p, 500, "model", "the job names no model");
     }
-    status = status ? status : device_model(j, &model, w->request.model, w->request.vae, p);
+    status = status ? status : device_model(j, &w->model, w->request.model, w->request.vae, p);
     if (!status) {
-        fill_options(&o, &w->request);
-        o.progress = on_progress;
-        o.image = on_image;
-        o.preview = on_preview;
-        o.payload = w;
-        w->hires = o.hires_scale > 0;
+        fill_options(&w->options, &w->request);
+        w->options.progress = on_progress;
+        w->options.image = on_image;
+        w->options.preview = on_preview;
+        w->options.enough = on_enough;
+        w->options.payload = w;
+        status = worker_init_picture(&w->options, &w->rgb, init, bytes, p);
     }
-    status = status ? status : worker_init_picture(&o, &rgb, init, init_bytes, p);
-    free(init);
-    if (!status) {
-        totals_before(j, model);
-        int code = generate(w, report, model, &o, &err);
-        if (w->problem.status) {
-            *p = w->problem;
-            status = p->status;
-        } else if (code) {
-            status = problem_set(p, code == BALLAST_E_CANCELLED ? 499 : status_of_request(code), NULL, "%s",
-                                 err.message);
-        }
-    }
-    ballast_bytes_free(&rgb);
     return status;
 }
 
-static void tell_hint(struct jobs *j, const char *id, const char *report) {
-    json_t *object = report ? json_loads(report, 0, NULL) : NULL, *hint = json_object_get(object, "hint");
+/* 0, or a status and *p. */
+static int compute(struct work *w, char **report, struct problem *p) {
+    struct jobs *j = w->j;
+    ballast_error err = {0};
+    int status = 0;
+    w->problem = (struct problem){0};
+    pthread_mutex_lock(&j->lock);
+    j->now_batch = w->options.batch;
+    pthread_mutex_unlock(&j->lock);
+    totals_before(j, w->model);
+    int code = generate(w, report, &err);
+    if (w->problem.status) {
+        *p = w->problem;
+        status = p->status;
+    } else if (code) {
+        status = problem_set(p, code == BALLAST_E_CANCELLED ? CANCELLED_STATUS : status_of_request(code),
+                             NULL, "%s", err.message);
+    }
+    return status;
+}
+
+static void tell_hint(struct jobs *j, const char *id, const json_t *report) {
+    json_t *hint = json_object_get(report, "hint");
     if (json_is_object(hint)) {
         tell(j, EVENT_HINT, id, NULL, json_incref(hint));
     }
-    json_decref(object);
 }
 
-/* How the job ended, kept. A job that was stopped with the server stays as it is: it is queued at the next
+/* What the job was told when it was queued, what the library warned of, and what became of it here. */
+static char *all_warnings(struct jobs *j, const struct running *r) {
+    json_t *view = NULL, *list = json_array();
+    char line[96];
+    if (!j->keeper.job(j->keeper.self, r->id, &view, NULL)) {
+        json_array_extend(list, json_object_get(view, "warnings"));
+    }
+    if (r == &j->running[0] && j->note[0]) {
+        json_array_append_new(list, json_string(j->note));
+    }
+    json_array_extend(list, j->warnings);
+    if (r->kept && (r->want == INTERRUPTED || r->skipped)) {
+        snprintf(line, sizeof line, "%s: a picture was finished before its last step",
+                 r->want == INTERRUPTED ? "interrupted" : "skipped");
+        json_array_append_new(list, json_string(line));
+    }
+    char *text = json_array_size(list) ? json_dumps(list, JSON_COMPACT) : NULL;
+    json_decref(view);
+    json_decref(list);
+    return text;
+}
+
+/* The report as the job's own: its seed and pictures, and with whom it was computed. */
+static char *own_report(struct jobs *j, const struct running *r, json_t *report) {
+    if (!report) {
+        return NULL;
+    }
+    json_object_set_new(report, "seed", seed_json(r->seed));
+    json_object_set_new(report, "images", json_integer(r->kept));
+    json_object_set_new(report, "batched_with", running_others(j, r));
+    return json_dumps(report, JSON_COMPACT);
+}
+
+/* How a job ended, kept. One that was stopped with the server stays as it is: it is queued at the next
  * start. */
-static void finish(struct work *w, int status, const char *report, const struct problem *p) {
+static void finish(struct work *w, struct running *r, int status, json_t *report, const struct problem *p) {
     struct jobs *j = w->j;
-    int want = atomic_load(&j->want_end);
-    struct kept_end end = {.ended = clock_now(), .report = report};
-    if (status && want == STOPPED) {
+    struct kept_end end = {.ended = clock_now(), .state = "done"};
+    struct problem trouble = {0};
+    pthread_mutex_lock(&j->lock);
+    bool ended = r->ended || (status && atomic_load(&j->stopped));
+    enum want_end want = r->want;
+    pthread_mutex_unlock(&j->lock);
+    if (ended) {
         return;
     }
-    if (!status) {
-        end.state = "done";
-    } else if (want == INTERRUPTED || want == CANCELLED) {
-        end.state = want == CANCELLED || !w->kept ? "cancelled" : "done";
-        end.error = want == CANCELLED ? "cancelled" : "interrupted";
-    } else {
+    if (status && want == CANCELLED) {
+        end.state = end.error = "cancelled";
+    } else if (status && want == INTERRUPTED) {
+        end.state = r->kept ? "done" : "cancelled";
+        end.error = "interrupted";
+    } else if (status) {
         end.state = "failed";
         end.error = p->text;
         end.status = status;
     }
-    totals_after(j, end.state, w->kept, report);
-    char *warnings =
-        j->warnings && json_array_size(j->warnings) ? json_dumps(j->warnings, JSON_COMPACT) : NULL;
-    struct problem trouble = {0};
+    char *text = own_report(j, r, report), *warnings = all_warnings(j, r);
+    end.report = text;
     end.warnings = warnings;
+    totals_after(j, end.state, r->kept, r == &j->running[0] ? report : NULL);
     /* Where the disk is full the end cannot be kept either: it is tried again while there is hope. */
-    for (int i = 0; i < 20 && j->keeper.end(j->keeper.self, w->id, &end, &trouble); i++) {
+    for (int i = 0; i < 20 && j->keeper.end(j->keeper.self, r->id, &end, &trouble); i++) {
         j->options.log(trouble.text);
         nanosleep(&(struct timespec){.tv_nsec = 250000000}, NULL);
     }
-    free(warnings);
     pthread_mutex_lock(&j->lock);
-    j->now = (struct progress){0}; /* who hears of the end, and asks, finds nothing in work */
+    r->ended = true; /* who hears of the end, and asks, finds it in work no more */
     pthread_mutex_unlock(&j->lock);
-    tell(j, EVENT_ENDED, w->id, end.state, NULL);
-    tell_hint(j, w->id, report);
+    tell(j, EVENT_ENDED, r->id, end.state, NULL);
+    tell_hint(j, r->id, report);
+    free(text);
+    free(warnings);
     if (j->options.retain_bytes) {
         j->keeper.retain(j->keeper.self, j->options.retain_bytes, &trouble);
         jobs_changed(j, true);
     }
 }
 
-static void run(struct jobs *j, const char *id) {
+/* What it cost that the memory was given back: in the line of the first batch, and as numbers. */
+static void tell_rest(struct work *w, json_t *report) {
+    json_t *batch = json_array_get(json_object_get(report, "batches"), 0);
+    json_t *line = json_object_get(batch, "line"), *ledger = json_object_get(batch, "ledger");
+    double moved = json_number_value(json_object_get(ledger, "moved_bytes"));
+    double bytes = w->rested < moved ? w->rested : moved;
+    const char *text = json_string_value(json_object_get(line, "text"));
+    char more[400];
+    if (bytes > 0 && text) {
+        double seconds = (json_number_value(json_object_get(ledger, "onload_seconds")) +
+                          json_number_value(json_object_get(ledger, "load_seconds"))) *
+                         bytes / moved;
+        snprintf(more, sizeof more, "%.300s | again after idle %.1f MB %.2fs", text, bytes / 1e6, seconds);
+        json_object_set_new(line, "text", json_string(more));
+        json_object_set_new(report, "after_idle",
+                            json_pack("{s:I, s:f}", "bytes", (json_int_t)bytes, "seconds", seconds));
+        w->rested = 0;
+    }
+}
+
+static json_t *read_report(struct work *w, char **report) {
+    json_t *object = *report ? json_loads(*report, 0, NULL) : NULL;
+    ballast_string_free(report);
+    tell_rest(w, object);
+    return object;
+}
+
+/* All of them with what came of it. */
+static void finish_all(struct work *w, int status, char **report, const struct problem *p) {
+    json_t *object = read_report(w, report);
+    for (int i = 0; i < w->j->running_count; i++) {
+        finish(w, &w->j->running[i], status, object, p);
+    }
+    json_decref(object);
+}
+
+/* One of those that could not be computed together: as if it had come alone. */
+static void compute_alone(struct work *w, struct running *r) {
+    struct jobs *j = w->j;
+    struct problem p = {0};
+    char *report = NULL;
+    pthread_mutex_lock(&j->lock);
+    for (int i = 0; i < j->running_count; i++) {
+        j->running[i].count = j->running[i].first = 0;
+    }
+    j->apart = true;
+    bool ended = r->ended;
+    r->count = w->request.batch * w->request.count;
+    r->kept = 0;
+    pthread_mutex_unlock(&j->lock);
+    if (!ended) {
+        w->options.batch = w->request.batch;
+        w->options.count = w->request.count;
+        w->options.seed = r->seed;
+        w->options.seeds = NULL;
+        w->options.seed_count = 0;
+        int status = compute(w, &report, &p);
+        json_t *object = read_report(w, &report);
+        finish(w, r, status, object, &p);
+        json_decref(object);
+    }
+}
+
+/* The job that stands first in `running`, and those that come to stand behind it. */
+static void run(struct jobs *j) {
     struct work w = {.j = j};
     struct problem p = {0};
     char *report = NULL;
-    json_t *view = NULL;
-    snprintf(w.id, sizeof w.id, "%s", id);
     picture_request_init(&w.request);
-    if (!j->keeper.job(j->keeper.self, id, &view, &p)) {
-        json_t *before = json_object_get(view, "warnings");
-        j->warnings = json_is_array(before) ? json_copy(before) : json_array();
-        if (j->note[0]) {
-            json_array_append_new(j->warnings, json_string(j->note));
-        }
+    j->warnings = json_array();
+    int status = j->keeper.start(j->keeper.self, j->running[0].id, clock_now(), &p);
+    tell(j, EVENT_STARTED, j->running[0].id, NULL, NULL);
+    status = status ? status : prepare(&w, &p);
+    if (!status) {
+        w.rested = device_rested(j, w.model);
+        together_gather(&w);
+        status = compute(&w, &report, &p);
     }
-    json_decref(view);
-    int status = j->keeper.start(j->keeper.self, id, clock_now(), &p);
-    tell(j, EVENT_STARTED, id, NULL, NULL);
-    status = status ? status : compute(&w, &report, &p);
-    finish(&w, status, report, &p);
-    ballast_string_free(&report);
+    if (status && status != CANCELLED_STATUS && j->running_count > 1) {
+        for (int i = 0; i < j->running_count && !atomic_load(&j->stopped); i++) {
+            compute_alone(&w, &j->running[i]);
+        }
+    } else {
+        finish_all(&w, status, &report, &p);
+    }
     json_decref(j->warnings);
     j->warnings = NULL;
+    ballast_bytes_free(&w.rgb);
     picture_request_free(&w.request);
     j->jobs_done++;
 }
@@ -268,14 +392,16 @@ static int choose(struct jobs *j) {
 }
 
 /* Takes the next job. Locked. */
-static void take(struct jobs *j, char id[JOB_ID]) {
+static void take(struct jobs *j) {
     int at = choose(j);
-    memcpy(id, j->queue[at].id, JOB_ID);
+    j->taken = j->queue[at];
+    j->taken_at = at;
     j->last_model = j->queue[at].model;
     memmove(j->queue + at, j->queue + at + 1, (size_t)(--j->queue_count - at) * sizeof *j->queue);
     j->now = (struct progress){.started = clock_now(), .images = 1};
-    memcpy(j->now.job, id, JOB_ID);
-    atomic_store(&j->want_end, GO_ON);
+    j->now_batch = 1;
+    running_begin(&j->running[0], j->taken.id);
+    j->running_count = 1;
 }
 
 /* Waits for work; after a while without any, gives the device's memory back. Locked. */
@@ -289,7 +415,7 @@ static void wait_for_work(struct jobs *j) {
     until.tv_sec += j->options.idle_seconds;
     if (pthread_cond_timedwait(&j->wake, &j->lock, &until) == ETIMEDOUT && !j->queue_count && !j->stopping) {
         pthread_mutex_unlock(&j->lock);
-        device_unload(j);
+        device_rest(j);
         j->options.log("nothing to do: the weights' memory was given back");
         pthread_mutex_lock(&j->lock);
         j->released = true;
@@ -298,7 +424,6 @@ static void wait_for_work(struct jobs *j) {
 
 void *worker_main(void *jobs) {
     struct jobs *j = jobs;
-    char id[JOB_ID];
     pthread_mutex_lock(&j->lock);
     while (!j->stopping) {
         if (j->unload) {
@@ -312,19 +437,17 @@ void *worker_main(void *jobs) {
         } else if (j->task && j->task->state == TASK_WAITS) {
             task_serve(j, false);
         } else if (j->queue_count) {
-            take(j, id);
+            take(j);
             bool placed = j->placed;
             j->placed = true;
             pthread_mutex_unlock(&j->lock);
             if (!placed) {
                 placement_apply(j, j->context, NULL); /* it was checked when it was asked for */
             }
-            run(j, id);
+            run(j);
             pthread_mutex_lock(&j->lock);
             j->released = false;
-            j->now = (struct progress){0};
-            free(j->preview);
-            j->preview = NULL;
+            running_clear(j);
             pthread_cond_broadcast(&j->idle);
         } else {
             wait_for_work(j);
