@@ -52,6 +52,37 @@ static void comparisons_have_a_row_for_each_mode(void **state) {
     bl_problem_free(&p);
 }
 
+/* Where weights come through a host store, rows tell what is read from the file; elsewhere nothing of it. */
+static void rows_tell_loads(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    card.file_rate = 2e9;
+    card.file_latency = 1e-4;
+    for (int store = 0; store < 2; store++) {
+        card.host_bytes = store ? 3000000000 : 0;
+        bl_problem *p = described_model("sdxl", &card);
+        bl_offload_settings s = bl_offload_defaults();
+        bl_sweep_row rows[BL_COMPARE_ROWS];
+        p->budget_bytes = 3000000000;
+        CHECK(bl_compare(rows, p, &s, &described_error));
+        char *text = NULL;
+        size_t size;
+        FILE *f = open_memstream(&text, &size);
+        bl_sweep_print(f, rows, BL_COMPARE_ROWS);
+        fclose(f);
+        const bl_sweep_row *last = &rows[BL_COMPARE_ROWS - 1];
+        json_t *j = bl_sweep_json(rows, BL_COMPARE_ROWS), *row = json_array_get(j, BL_COMPARE_ROWS - 1);
+        assert_true(last->works && last->has_store == (store == 1));
+        assert_true((last->loaded_bytes > 0) == store && (last->load_seconds > 0) == store);
+        assert_true((strstr(text, "loaded") != NULL) == store && (strstr(text, "reading") != NULL) == store);
+        assert_true((uint64_t)json_integer_value(json_object_get(row, "loaded_bytes")) == last->loaded_bytes);
+        assert_true(json_real_value(json_object_get(row, "load_seconds")) == last->load_seconds);
+        json_decref(j);
+        free(text);
+        bl_problem_free(&p);
+    }
+}
+
 /* A plan that is not near its bound says where and why; so does a mode that does not plan. */
 static void gaps_are_explained(void **state) {
     (void)state;
@@ -414,6 +445,7 @@ int main(void) {
         cmocka_unit_test(loads_are_learned_and_hosts_hinted),
         cmocka_unit_test(sweeps_fall),
         cmocka_unit_test(comparisons_have_a_row_for_each_mode),
+        cmocka_unit_test(rows_tell_loads),
         cmocka_unit_test(gaps_are_explained),
         cmocka_unit_test(a_first_picture_is_explained),
         cmocka_unit_test(hints_name_the_setting_and_the_number),

@@ -34,7 +34,8 @@ int bl_sweep_plan(bl_sweep_row *out, const bl_problem *p, const bl_offload_setti
     bl_problem here = *p; /* shares the lists, which bl_plan_steady copies */
     here.budget_bytes = budget_bytes;
     bl_plan *plan;
-    *out = (bl_sweep_row){.mode = s->mode, .fit_check = s->fit_check, .budget_bytes = budget_bytes};
+    *out = (bl_sweep_row){
+        .mode = s->mode, .fit_check = s->fit_check, .budget_bytes = budget_bytes, .has_store = p->has_store};
     int rc = bl_plan_steady(&plan, &here, s, err);
     if (rc) {
         return rc == BL_E_BUDGET ? 0 : rc;
@@ -45,6 +46,8 @@ int bl_sweep_plan(bl_sweep_row *out, const bl_problem *p, const bl_offload_setti
     out->bound_moved_bytes = plan->bound_moved_bytes;
     out->seconds = plan->seconds;
     out->bound_seconds = plan->bound_seconds;
+    out->loaded_bytes = plan->loaded_bytes;
+    out->load_seconds = plan->load_seconds;
     bl_plan_free(&plan);
     return 0;
 }
@@ -102,14 +105,19 @@ const char *bl_sweep_label(const bl_sweep_row *r) {
 }
 
 void bl_sweep_print(FILE *file, const bl_sweep_row *rows, int count) {
-    fprintf(file, "%-22s %10s %10s %10s %10s %10s %10s\n", "mode", "budget", "peak", "seconds", "bound",
-            "moved", "bound");
+    bool has_store = count > 0 && rows[0].has_store;
+    fprintf(file, "%-22s %10s %10s %10s %10s %10s %10s%s\n", "mode", "budget", "peak", "seconds", "bound",
+            "moved", "bound", has_store ? "     loaded    reading" : "");
     for (int i = 0; i < count; i++) {
         const bl_sweep_row *r = &rows[i];
         if (r->works) {
-            fprintf(file, "%-22s %10s %10s %10.2f %10.2f %10s %10s\n", bl_sweep_label(r),
+            fprintf(file, "%-22s %10s %10s %10.2f %10.2f %10s %10s", bl_sweep_label(r),
                     bl_size_of(r->budget_bytes).text, bl_size_of(r->peak_bytes).text, r->seconds,
                     r->bound_seconds, bl_size_of(r->moved_bytes).text, bl_size_of(r->bound_moved_bytes).text);
+            if (has_store) {
+                fprintf(file, " %10s %8.2f s", bl_size_of(r->loaded_bytes).text, r->load_seconds);
+            }
+            fprintf(file, "\n");
         } else {
             fprintf(file, "%-22s %10s %10s\n", bl_sweep_label(r), bl_size_of(r->budget_bytes).text,
                     "too small");
@@ -124,10 +132,11 @@ json_t *bl_sweep_json(const bl_sweep_row *rows, int count) {
         json_t *row = json_pack("{s:s, s:b, s:I, s:b}", "mode", bl_offload_name(r->mode), "fit_check",
                                 r->fit_check, "budget_bytes", (json_int_t)r->budget_bytes, "works", r->works);
         if (r->works && row) {
-            json_t *figures =
-                json_pack("{s:I, s:I, s:I, s:f, s:f}", "peak_bytes", (json_int_t)r->peak_bytes, "moved_bytes",
-                          (json_int_t)r->moved_bytes, "bound_moved_bytes", (json_int_t)r->bound_moved_bytes,
-                          "seconds", r->seconds, "bound_seconds", r->bound_seconds);
+            json_t *figures = json_pack("{s:I, s:I, s:I, s:f, s:f, s:I, s:f}", "peak_bytes",
+                                        (json_int_t)r->peak_bytes, "moved_bytes", (json_int_t)r->moved_bytes,
+                                        "bound_moved_bytes", (json_int_t)r->bound_moved_bytes, "seconds",
+                                        r->seconds, "bound_seconds", r->bound_seconds, "loaded_bytes",
+                                        (json_int_t)r->loaded_bytes, "load_seconds", r->load_seconds);
             if (json_object_update(row, figures)) { /* also where there are none */
                 json_decref(row);
                 row = NULL;

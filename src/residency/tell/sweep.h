@@ -15,6 +15,9 @@ typedef struct bl_sweep_row {
     bool works; /* false: this mode refuses this budget, and the rest is 0 */
     uint64_t peak_bytes, moved_bytes, bound_moved_bytes;
     double seconds, bound_seconds;
+    bool has_store;        /* weights come through a host store; if not, no loads are told */
+    uint64_t loaded_bytes; /* from the file into it, in one generation */
+    double load_seconds;   /* that these loads take, one after the other */
 } bl_sweep_row;
 
 /* The plan of a generation that follows others like it (bl_problem_repeats) or stands alone. `p` is left as
