@@ -53,6 +53,8 @@ typedef struct bl_device_caps {
     char name[128];         /* "AMD EPYC ..., avx512_bf16, 2 threads" */
     uint64_t memory_bytes;  /* all there is */
     uint64_t free_bytes;    /* now */
+    uint64_t own_bytes;     /* of memory_bytes: what driver and libraries hold beside regions, as far as it
+                               is known. They are not free */
     bool host_memory;       /* it is this process's own: what the process takes beside a region counts too */
     uint64_t working_bytes; /* of the process's memory that the device will take once it runs and has not
                                taken yet: staging, stacks */
@@ -80,7 +82,8 @@ typedef struct bl_exec_info {
     uint64_t arena_bytes; /* exact; scratch included */
     int block_count;
     const double *block_flops;   /* [block_count]; borrowed from the executable */
-    const double *block_seconds; /* [block_count] of a pass; NULL: has to be measured. Borrowed likewise */
+    const double *block_seconds; /* [block_count] of a pass, or a first guess at it; NULL: has to be measured.
+                                    Borrowed likewise */
 } bl_exec_info;
 
 /* Choices between graphs that give the same bits in a smaller arena. */
@@ -120,8 +123,8 @@ typedef struct bl_device_ops {
     /* Borrowed; block_count entries. */
     const bl_block_cost *(*module_costs)(const bl_device_module *m);
 
-    /* Chooses kernels and plans the arena. Allocates no device memory. `graph` must outlive the executable.
-     */
+    /* Chooses kernels and plans the arena. Keeps no device memory; a device may take some meanwhile, to try
+     * what it chose. `graph` must outlive the executable. */
     int (*prepare)(bl_executable **out, bl_device_module *m, const bl_graph *graph,
                    const bl_prepare_options *options, bl_error *err);
     void (*executable_close)(bl_executable *x);

@@ -51,6 +51,7 @@ int rig_open(void **state) {
     setenv("TERM", "dumb", 1);
     setenv("HOME", folder, 1);
     setenv("BALLAST_THREADS", "1", 1);
+    setenv("BALLAST_DEVICE", "cpu", 1); /* whatever card is here */
     setenv("OMP_WAIT_POLICY", "passive", 1);
     return 0;
 }

@@ -89,6 +89,7 @@ static void the_environment_is_named(void **state) {
         rig_ballast(&o, m->command);
         EXPECT_FAILURE(&o, 2, m->variable);
         unsetenv(m->variable);
+        setenv("BALLAST_DEVICE", "cpu", 1);
     }
     setenv("BALLAST_LOW", "0.9", 1);
     setenv("BALLAST_HIGH", "0.5", 1);
@@ -111,10 +112,14 @@ static void the_config_file_is_named(void **state) {
         char text[256];
         snprintf(text, sizeof text, "# mine\n%s = %s\n", m->setting, m->value);
         bl_test_write("mine.conf", text, strlen(text));
+        if (!strcmp(m->setting, "device")) { /* the environment comes before the file */
+            unsetenv("BALLAST_DEVICE");
+        }
         setenv("BALLAST_CONFIG", "mine.conf", 1);
         rig_ballast(&o, m->command);
         EXPECT_FAILURE(&o, 2, "mine.conf");
         unsetenv("BALLAST_CONFIG");
+        setenv("BALLAST_DEVICE", "cpu", 1);
     }
     unlink("mine.conf");
     rig_free(&o);

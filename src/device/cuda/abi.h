@@ -22,7 +22,7 @@ typedef struct bl_lt_found_bytes {
 } bl_lt_found_bytes;
 
 #ifndef BALLAST_ABI_THEIR_TYPES
-typedef unsigned bl_cu_result, bl_cu_attribute, bl_cu_symbol, bl_lt_status, bl_lt_type, bl_lt_compute,
+typedef unsigned bl_cu_result, bl_cu_attribute, bl_cu_symbol, bl_cu_capture_mode, bl_lt_status, bl_lt_type, bl_lt_compute,
     bl_lt_layout_attr, bl_lt_desc_attr, bl_lt_pref_attr, bl_dnn_status, bl_dnn_kind, bl_dnn_attr, bl_dnn_type,
     bl_rtc_result;
 typedef int bl_cu_device;
@@ -32,6 +32,8 @@ typedef struct CUstream_st *bl_cu_stream;
 typedef struct CUevent_st *bl_cu_event;
 typedef struct CUmod_st *bl_cu_module;
 typedef struct CUfunc_st *bl_cu_function;
+typedef struct CUgraph_st *bl_cu_graph;
+typedef struct CUgraphExec_st *bl_cu_graph_exec;
 typedef void bl_cu_host_fn(void *payload);
 typedef struct cublasLtContext *bl_lt_handle;
 typedef void *bl_lt_desc, *bl_lt_layout, *bl_lt_pref;
@@ -85,6 +87,13 @@ typedef struct _nvrtcProgram *bl_rtc_program;
     ENTRY(cuModuleUnload, bl_cu_result, (bl_cu_module module))                                             \
     ENTRY(cuModuleGetFunction, bl_cu_result,                                                               \
           (bl_cu_function * function, bl_cu_module module, const char *name))                              \
+    ENTRY(cuStreamBeginCapture, bl_cu_result, (bl_cu_stream stream, bl_cu_capture_mode mode))              \
+    ENTRY(cuStreamEndCapture, bl_cu_result, (bl_cu_stream stream, bl_cu_graph * graph))                    \
+    ENTRY(cuGraphInstantiateWithFlags, bl_cu_result,                                                       \
+          (bl_cu_graph_exec * exec, bl_cu_graph graph, unsigned long long flags))                          \
+    ENTRY(cuGraphLaunch, bl_cu_result, (bl_cu_graph_exec exec, bl_cu_stream stream))                       \
+    ENTRY(cuGraphExecDestroy, bl_cu_result, (bl_cu_graph_exec exec))                                       \
+    ENTRY(cuGraphDestroy, bl_cu_result, (bl_cu_graph graph))                                               \
     ENTRY(cuGetErrorName, bl_cu_result, (bl_cu_result result, const char **name))
 
 #define BL_CUDNN(ENTRY)                                                                                     \
@@ -178,9 +187,13 @@ typedef bl_cu_result bl_cu_get_entry(const char *name, void **entry, int version
     NUMBER(BL_CU_BAD_ADDRESS, CUDA_ERROR_ILLEGAL_ADDRESS, 700)                              \
     NUMBER(BL_CU_NOT_SUPPORTED, CUDA_ERROR_NOT_SUPPORTED, 801)                              \
     NUMBER(BL_CU_UNKNOWN, CUDA_ERROR_UNKNOWN, 999)                                          \
+    NUMBER(BL_CU_CLOCK, CU_DEVICE_ATTRIBUTE_CLOCK_RATE, 13)                                 \
     NUMBER(BL_CU_PROCESSORS, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 16)                  \
+    NUMBER(BL_CU_MEMORY_CLOCK, CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE, 36)                   \
+    NUMBER(BL_CU_BUS_WIDTH, CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH, 37)                \
     NUMBER(BL_CU_MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 75)                   \
     NUMBER(BL_CU_MINOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, 76)                   \
+    NUMBER(BL_CU_CAPTURE_THREAD_LOCAL, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL, 1)              \
     NUMBER(BL_CU_STREAM_NON_BLOCKING, CU_STREAM_NON_BLOCKING, 1)                            \
     NUMBER(BL_CU_EVENT_BLOCKING_SYNC, CU_EVENT_BLOCKING_SYNC, 1)                            \
     NUMBER(BL_LT_F32, CUDA_R_32F, 0)                                                        \
@@ -252,11 +265,13 @@ typedef bl_cu_result bl_cu_get_entry(const char *name, void **entry, int version
     NUMBER(BL_DNN_HEUR_MODE, CUDNN_ATTR_ENGINEHEUR_MODE, 200)                               \
     NUMBER(BL_DNN_HEUR_GRAPH, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, 201)                   \
     NUMBER(BL_DNN_HEUR_RESULTS, CUDNN_ATTR_ENGINEHEUR_RESULTS, 202)                         \
+    NUMBER(BL_DNN_HEUR_PROPERTIES, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, 204)                   \
     NUMBER(BL_DNN_CFG_ENGINE, CUDNN_ATTR_ENGINECFG_ENGINE, 300)                             \
     NUMBER(BL_DNN_PLAN_HANDLE, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, 400)                       \
     NUMBER(BL_DNN_PLAN_CFG, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, 401)                   \
     NUMBER(BL_DNN_PLAN_WORKSPACE, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, 402)            \
     NUMBER(BL_DNN_PLAN_JSON, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, 405)            \
+    NUMBER(BL_DNN_PLAN_PROPERTIES, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, 407)               \
     NUMBER(BL_DNN_OP_CONV_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, 700)       \
     NUMBER(BL_DNN_OP_CONV_BETA, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, 701)         \
     NUMBER(BL_DNN_OP_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, 702)    \

@@ -117,6 +117,26 @@ static int plan_bands(bl_cuda_attention *a, bl_cuda *c, bl_error *err) {
     return rc;
 }
 
+static int find_plan(bl_cuda_attention *a, bl_cuda *c, bl_error *err) {
+    static const char what[] = "attention";
+    uint64_t key = bl_cuda_plan_key(what, &a->shape, sizeof a->shape);
+    bl_cuda_planned_plan planned;
+    if (bl_cuda_planned(&planned, c, key, c->properties != NULL)) {
+        a->has_plan = planned.exists;
+        a->scratch_bytes = a->workspace_bytes = planned.exists ? planned.workspace_bytes : 0;
+        return 0;
+    }
+    bl_dnn_graph g = {.c = c, .dnn = &c->libs->dnn};
+    bl_dnn_plan_made made;
+    bl_dnn_attention_graph(&g, &a->shape);
+    int rc = bl_dnn_plan(&made, &g, false, what, key, err);
+    a->plan = made.plan;
+    a->has_plan = made.plan != NULL;
+    a->choice = made.choice;
+    a->scratch_bytes = a->workspace_bytes = made.workspace_bytes;
+    return rc;
+}
+
 int bl_cuda_find_attention(const bl_cuda_attention **out, bl_cuda *c, const bl_cuda_attention_shape *s,
                            bl_error *err) {
     struct bl_cuda_attention_item *item = c->plans.attentions;
@@ -136,18 +156,16 @@ int bl_cuda_find_attention(const bl_cuda_attention **out, bl_cuda *c, const bl_c
     a->shape = *s;
     int rc = 0;
     if (is_cudnns(s)) {
-        bl_dnn_graph g = {.c = c, .dnn = &c->libs->dnn};
-        bl_dnn_attention_graph(&g, s);
-        rc = bl_dnn_plan(&a->plan, &a->workspace_bytes, &g, false, "attention", s, sizeof *s, err);
-        a->scratch_bytes = a->workspace_bytes;
+        rc = find_plan(a, c, err);
     }
-    if (!rc && !a->plan) {
+    if (!rc && !a->has_plan) {
         rc = plan_bands(a, c, err);
     }
     if (rc) {
         free(item);
         return rc;
     }
+    a->number = ++c->plans.count;
     item->next = c->plans.attentions;
     c->plans.attentions = item;
     *out = a;
@@ -198,6 +216,6 @@ static int attend_in_bands(const bl_cuda_running *r, const bl_cuda_attention *a,
 int bl_cuda_attend(const bl_cuda_running *r, const bl_cuda_attention *a, bl_cu_pointer y, bl_cu_pointer q,
                    bl_cu_pointer k, bl_cu_pointer v, bl_error *err) {
     const bl_cu_pointer tensors[] = {q, k, v, y}; /* 1 .. 4 */
-    return a->plan ? bl_dnn_execute(r->c, a->plan, tensors, 4, &a->shape.scale, r->scratch, "attention", err)
+    return a->has_plan ? bl_dnn_execute(r->c, a->plan, tensors, 4, &a->shape.scale, r->scratch, "attention", err)
                    : attend_in_bands(r, a, y, q, k, v, err);
 }

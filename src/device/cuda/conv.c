@@ -62,6 +62,26 @@ void bl_dnn_conv_graph(bl_dnn_graph *g, const bl_cuda_conv_shape *s) {
     bl_dnn_add(g, more, residual, y);
 }
 
+static int find_plan(bl_cuda_conv *v, bl_cuda *c, bl_error *err) {
+    static const char what[] = "a convolution";
+    uint64_t key = bl_cuda_plan_key(what, &v->shape, sizeof v->shape);
+    bl_cuda_planned_plan planned;
+    if (bl_cuda_planned(&planned, c, key, c->properties != NULL)) {
+        v->has_plan = planned.exists;
+        v->workspace_bytes = planned.workspace_bytes;
+        return 0;
+    }
+    bl_dnn_graph g = {.c = c, .dnn = &c->libs->dnn};
+    bl_dnn_plan_made made;
+    bl_dnn_conv_graph(&g, &v->shape);
+    int rc = bl_dnn_plan(&made, &g, v->shape.dtype == BL_F32, what, key, err);
+    v->plan = made.plan;
+    v->has_plan = made.plan != NULL;
+    v->choice = made.choice;
+    v->workspace_bytes = made.workspace_bytes;
+    return rc;
+}
+
 int bl_cuda_find_conv(const bl_cuda_conv **out, bl_cuda *c, const bl_cuda_conv_shape *s, bl_error *err) {
     struct bl_cuda_conv_item *item = c->plans.convs;
     *out = NULL;
@@ -77,14 +97,12 @@ int bl_cuda_find_conv(const bl_cuda_conv **out, bl_cuda *c, const bl_cuda_conv_s
         return bl_fail_memory(err, "a convolution", sizeof *item);
     }
     item->conv.shape = *s;
-    bl_dnn_graph g = {.c = c, .dnn = &c->libs->dnn};
-    bl_dnn_conv_graph(&g, s);
-    int rc = bl_dnn_plan(&item->conv.plan, &item->conv.workspace_bytes, &g, s->dtype == BL_F32,
-                         "a convolution", s, sizeof *s, err);
+    int rc = find_plan(&item->conv, c, err);
     if (rc) {
         free(item);
         return rc;
     }
+    item->conv.number = ++c->plans.count;
     item->next = c->plans.convs;
     c->plans.convs = item;
     *out = &item->conv;

@@ -11,4 +11,8 @@
 int bl_cuda_open(bl_device **out, const bl_cuda_libs *libs, const char *which, const bl_log *log,
                  bl_error *err);
 
+/* A card that is not here, described by a file (docs/cuda.md): graphs are prepared and plans made, nothing
+ * runs. `libs`: cuDNN's entries where it is installed, all else empty; owner: the device, in any case. */
+int bl_cuda_describe(bl_device **out, bl_cuda_libs *libs, const char *path, const bl_log *log, bl_error *err);
+
 #endif

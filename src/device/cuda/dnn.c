@@ -91,7 +91,7 @@ void bl_dnn_add(bl_dnn_graph *g, bl_dnn_descriptor a, bl_dnn_descriptor b, bl_dn
 
 bl_dnn_descriptor bl_dnn_operations(bl_dnn_graph *g) {
     bl_dnn_descriptor d = bl_dnn_make(g, BL_DNN_KIND_GRAPH, "a graph of operations");
-    if (g->c) {
+    if (g->c && g->c->dnn) {
         bl_dnn_set(g, d, BL_DNN_GRAPH_HANDLE, BL_DNN_OF_HANDLE, 1, &g->c->dnn);
     }
     bl_dnn_set(g, d, BL_DNN_GRAPH_OPS, BL_DNN_OF_DESCRIPTOR, g->op_count, g->ops);
@@ -146,7 +146,11 @@ static bl_dnn_descriptor plan_of(bl_dnn_graph *g, bl_dnn_descriptor configuratio
     int64_t bytes = 0, count = 0;
     g->what = "making a plan";
     g->status = dnn->cudnnBackendCreateDescriptor(BL_DNN_KIND_PLAN, &plan);
-    bl_dnn_set(g, plan, BL_DNN_PLAN_HANDLE, BL_DNN_OF_HANDLE, 1, &g->c->dnn);
+    if (g->c->planning) {
+        bl_dnn_set_tensor(g, plan, BL_DNN_PLAN_PROPERTIES, g->c->properties);
+    } else {
+        bl_dnn_set(g, plan, BL_DNN_PLAN_HANDLE, BL_DNN_OF_HANDLE, 1, &g->c->dnn);
+    }
     bl_dnn_set_tensor(g, plan, BL_DNN_PLAN_CFG, configuration);
     bl_dnn_finalize(g, plan);
     if (!g->status) {
@@ -171,6 +175,9 @@ static int64_t propose(bl_dnn_graph *g, bl_dnn_descriptor *configurations) {
     bl_dnn_descriptor heuristics = bl_dnn_make(g, BL_DNN_KIND_ENGINE_HEUR, "the choice of an engine");
     bl_dnn_set_tensor(g, heuristics, BL_DNN_HEUR_GRAPH, operations);
     bl_dnn_set(g, heuristics, BL_DNN_HEUR_MODE, BL_DNN_OF_HEUR_MODE, 1, &mode);
+    if (g->c->planning) {
+        bl_dnn_set_tensor(g, heuristics, BL_DNN_HEUR_PROPERTIES, g->c->properties);
+    }
     bl_dnn_finalize(g, heuristics);
     for (int i = 0; i < CANDIDATES && !g->status; i++) {
         g->status = g->dnn->cudnnBackendCreateDescriptor(BL_DNN_KIND_ENGINE_CFG, &configurations[i]);
@@ -184,9 +191,8 @@ static int64_t propose(bl_dnn_graph *g, bl_dnn_descriptor *configurations) {
 
 /* Making plans can take cuDNN seconds each, as it compiles kernels: they are kept by all that they hang on.
  */
-static uint64_t key_of(const bl_cuda *c, const char *what, const void *shape, size_t bytes) {
-    uint64_t key = bl_cuda_hash(BL_CUDA_HASH, what, strlen(what));
-    key = bl_cuda_hash(key, shape, bytes);
+static uint64_t kept_key(const bl_cuda *c, uint64_t key, int choice) {
+    key = bl_cuda_hash(key, &choice, sizeof choice);
     key = bl_cuda_hash(key, c->name, strlen(c->name)); /* with the libraries' versions */
     return bl_cuda_hash(key, &c->libs->driver, sizeof c->libs->driver);
 }
@@ -229,15 +235,22 @@ static void keep_plan(const bl_cudnn *dnn, bl_dnn_descriptor plan, uint64_t key)
     free(text.bytes);
 }
 
-/* The first of cuDNN's proposals that is wanted and works. */
-static bl_dnn_descriptor choose(bl_dnn_graph *g, uint64_t *workspace_bytes, bool f32) {
+/* Of cuDNN's proposals that are wanted and work number *choice, or the last before it: then *choice is that
+ * one. */
+static bl_dnn_descriptor choose(bl_dnn_graph *g, uint64_t *workspace_bytes, bool f32, int *choice) {
     bl_dnn_descriptor configurations[CANDIDATES] = {NULL}, plan = NULL;
     int64_t count = propose(g, configurations);
-    for (int64_t i = 0; i < count && !plan && (!g->status || is_a_no(g->status)); i++) {
-        if (is_wanted(g, configurations[i], f32)) {
-            plan = plan_of(g, configurations[i], workspace_bytes);
+    int found = -1;
+    for (int64_t i = 0; i < count && found < *choice && (!g->status || is_a_no(g->status)); i++) {
+        bl_dnn_descriptor next =
+            is_wanted(g, configurations[i], f32) ? plan_of(g, configurations[i], workspace_bytes) : NULL;
+        if (next && plan) {
+            g->dnn->cudnnBackendDestroyDescriptor(plan);
         }
+        plan = next ? next : plan;
+        found += next != NULL;
     }
+    *choice = found > 0 ? found : 0;
     for (int i = 0; i < CANDIDATES; i++) {
         if (configurations[i]) {
             g->dnn->cudnnBackendDestroyDescriptor(configurations[i]);
@@ -246,25 +259,25 @@ static bl_dnn_descriptor choose(bl_dnn_graph *g, uint64_t *workspace_bytes, bool
     return plan;
 }
 
-int bl_dnn_plan(bl_dnn_descriptor *plan, uint64_t *workspace_bytes, bl_dnn_graph *g, bool f32,
-                const char *what, const void *shape, size_t bytes, bl_error *err) {
-    uint64_t key = key_of(g->c, what, shape, bytes);
-    *workspace_bytes = 0;
-    *plan = kept_plan(g->c, key, workspace_bytes);
-    if (*plan) {
+int bl_dnn_plan(bl_dnn_plan_made *out, bl_dnn_graph *g, bool f32, const char *what, uint64_t key,
+                bl_error *err) {
+    bl_cuda *c = g->c;
+    *out = (bl_dnn_plan_made){.choice = bl_cuda_chosen(c, key)};
+    uint64_t keep = kept_key(c, key, out->choice);
+    out->plan = c->planning ? NULL : kept_plan(c, keep, &out->workspace_bytes);
+    if (out->plan) {
         bl_dnn_free(g);
         return 0;
     }
-    *plan = choose(g, workspace_bytes, f32);
+    out->plan = choose(g, &out->workspace_bytes, f32, &out->choice);
     bl_dnn_free(g);
-    if (g->status && !is_a_no(g->status) && !*plan) {
-        return bl_cuda_check_dnn(g->c, g->status, g->what, err);
+    if (g->status && !is_a_no(g->status) && !out->plan) {
+        return bl_cuda_check_dnn(c, g->status, g->what, err);
     }
-    if (*plan) {
-        keep_plan(g->dnn, *plan, key);
-    } else {
-        bl_log_line(g->c->head.log, BL_LOG_DEBUG,
-                    "cuda: cuDNN has no plan for %s (%s: %s), so products do it", what,
+    if (out->plan && !c->planning) {
+        keep_plan(g->dnn, out->plan, keep);
+    } else if (!out->plan) {
+        bl_log_line(c->head.log, BL_LOG_DEBUG, "cuda: cuDNN has no plan for %s (%s: %s), so products do it", what,
                     g->what ? g->what : "", g->dnn->cudnnGetErrorString(g->status));
     }
     return 0;

@@ -33,11 +33,17 @@ void bl_dnn_add(bl_dnn_graph *g, bl_dnn_descriptor a, bl_dnn_descriptor b, bl_dn
 /* The operations as cuDNN's graph. */
 bl_dnn_descriptor bl_dnn_operations(bl_dnn_graph *g);
 
-/* The first plan that cuDNN would take, of those that repeat their bits and compute in the types that they
- * are given. *plan = NULL where it has none, or no such graph; then the log says why. Frees the graph.
- * `shape`: what the graph was made of, of `bytes`; what is made of the same has the same plan. */
-int bl_dnn_plan(bl_dnn_descriptor *plan, uint64_t *workspace_bytes, bl_dnn_graph *g, bool f32,
-                const char *what, const void *shape, size_t bytes, bl_error *err);
+typedef struct bl_dnn_plan_made {
+    bl_dnn_descriptor plan; /* NULL: cuDNN has none, or no such graph; then the log says why */
+    uint64_t workspace_bytes;
+    int choice;
+} bl_dnn_plan_made;
+
+/* The plan that cuDNN would take, or the one that was measured to be the fastest, of those that repeat their
+ * bits and compute in the types that they are given. Frees the graph. `key`: of what the graph was made of;
+ * what is made of the same has the same plan. */
+int bl_dnn_plan(bl_dnn_plan_made *out, bl_dnn_graph *g, bool f32, const char *what, uint64_t key,
+                bl_error *err);
 void bl_dnn_free(bl_dnn_graph *g);
 
 /* Runs a plan on tensors 1 .. count and the scalar behind them. */

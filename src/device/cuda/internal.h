@@ -3,6 +3,7 @@
 #define BALLAST_DEVICE_CUDA_INTERNAL_H
 
 #include "device/cuda/args.h"
+#include "device/cuda/card.h"
 #include "device/cuda/cuda.h"
 #include "device/cuda/plans.h"
 #include "graph/arena.h"
@@ -31,6 +32,7 @@ typedef struct bl_cuda_note {
 
 typedef struct bl_cuda_slot {
     unsigned char *memory; /* pinned [BL_CUDA_SLOT_BYTES] */
+    bl_cu_event filled;    /* recorded behind what writes it, where that is a stream's work */
     bl_cu_event free;      /* recorded behind the copy that reads it */
     bool used;
 } bl_cuda_slot;
@@ -38,18 +40,29 @@ typedef struct bl_cuda_slot {
 struct bl_cuda {
     bl_device head;
     const bl_cuda_libs *libs;
+    bl_cuda_libs *own_libs; /* the same, where they are this device's own */
     bl_cu_device number;
     bl_cu_context context;
     bl_cu_stream stream[BL_STREAM_COUNT];
+    bl_cu_stream stage; /* from host memory that is not pinned into slots */
+    bl_cu_event asked;  /* what it waits for */
     bl_dnn_handle dnn;
     bl_lt_handle lt;
     bl_cuda_plans plans;
-    int major, minor;
+    bl_cuda_card card;
+    bool told;     /* that plans were guessed */
+    bool planning; /* there is no card, only a description of one: nothing runs */
+    bl_dnn_descriptor properties; /* of the card, as cuDNN has them, while planning; NULL: it cannot plan */
     char name[128];
-    uint64_t memory_bytes, free_bytes; /* free: when it was last asked */
-    uint64_t pinned_bytes;
+    uint64_t free_bytes;   /* when it was last asked */
+    uint64_t first_free;   /* when the context was new */
+    uint64_t region_bytes; /* of open regions */
+    uint64_t own_bytes;    /* what driver and libraries took since then */
     bl_cu_module module[2]; /* our kernels for F32 and BF16, NULL until a graph needs them */
     bl_cu_function kernel[2][BL_KERNEL_COUNT];
+    bool kernels_ran[2];
+    unsigned char *ran; /* [ran_room] by a plan's number: it was run once */
+    int ran_room;
     bl_cuda_slot slot[BL_CUDA_SLOTS];
     int next_slot;
     bl_cu_event began; /* the clock's zero, recorded when the host's clock showed began_at */
@@ -64,6 +77,25 @@ struct bl_cuda {
     uint32_t ops;                      /* numbered so far */
     bl_cuda_note notes[BL_CUDA_NOTES]; /* that of op i at i % BL_CUDA_NOTES */
 };
+
+/* What of the host passes between an executable and the card: pinned, as copies from other memory make the
+ * caller wait. */
+typedef struct bl_cuda_port {
+    unsigned char *memory; /* [bytes] of the executable's `ports` */
+    uint64_t bytes;
+    bl_cu_event done; /* recorded behind what reads or writes it */
+    bool used;
+    void *to; /* of an output: where the caller wants it */
+} bl_cuda_port;
+
+/* The works of a block as one of CUDA's graphs, as long as everything lies where it lay. */
+typedef struct bl_cuda_block_graph {
+    bl_cu_graph_exec exec; /* NULL: not captured */
+    bl_cu_pointer base;
+    uint64_t arena_offset, block_offset;
+    bl_region_use use;
+    bool refused; /* it cannot be captured */
+} bl_cuda_block_graph;
 
 /* Host memory; of a region, which is none, a view to pack into. */
 struct bl_host {
@@ -118,7 +150,11 @@ struct bl_executable {
     const bl_graph *graph;
     bl_cuda_step *steps; /* [op_count] */
     bl_arena_plan plan;
-    double *flops; /* [block_count] */
+    double *flops, *seconds;   /* [block_count]; seconds: a first guess */
+    unsigned char *ports;      /* the memory of all of them, pinned where the system allows */
+    bool ports_pinned;
+    bl_cuda_port *inputs, *outputs; /* [input_count], [output_count] */
+    bl_cuda_block_graph *graphs;    /* [block_count] */
 };
 
 /* An op while it is put on its stream. */
@@ -131,6 +167,8 @@ typedef struct bl_cuda_running {
     bl_cu_stream stream;
     uint64_t element; /* bytes of one activation element */
     bl_cu_pointer scratch;
+    bool captured; /* into a graph, which runs later: and again */
+    bl_cu_pointer only; /* not 0: where every tensor and weight lies, for runs whose result nobody reads */
 } bl_cuda_running;
 
 /* What the device does with an op; each is in the op_*.c that the table in run.c names. */
@@ -140,6 +178,18 @@ typedef struct bl_cuda_op {
     int (*run)(const bl_cuda_running *r, bl_error *err);
 } bl_cuda_op;
 
+/* device.c */
+void bl_cuda_caps(bl_device *d, bl_device_caps *out);
+/* The device's name, of its card and libraries. */
+void bl_cuda_name(bl_cuda *c);
+
+/* described.c. Says once that plans were guessed. */
+void bl_cuda_tell_guesses(bl_cuda *c);
+
+/* measured.c. What was measured of this card: from the file `given`, or NULL or "": of those that come with
+ * Ballast. */
+int bl_cuda_measured(bl_cuda *c, const char *given, bl_error *err);
+
 /* errors.c. 0, or bl_fail with what the driver, cuDNN or cuBLASLt calls the error; notices what cannot be
  * survived. */
 int bl_cuda_check(bl_cuda *c, bl_cu_result result, const char *what, bl_error *err);
@@ -147,6 +197,33 @@ int bl_cuda_check_dnn(bl_cuda *c, bl_dnn_status status, const char *what, bl_err
 int bl_cuda_check_lt(bl_cuda *c, bl_lt_status status, const char *what, bl_error *err);
 /* Makes the device's context that of this thread; refuses when the card was lost. */
 int bl_cuda_enter(bl_cuda *c, bl_error *err);
+
+/* ports.c */
+int bl_cuda_ports_open(bl_executable *x, bl_error *err);
+void bl_cuda_ports_close(bl_executable *x);
+/* Takes what the op reads from the host. Before it is put on its stream. */
+int bl_cuda_ports_take(const bl_cuda_running *r, bl_error *err);
+/* Puts copies on the op's stream: of an input to the scratch, of the scratch to an output. */
+int bl_cuda_port_in(const bl_cuda_running *r, bl_tensor_id id, bl_error *err);
+int bl_cuda_port_out(const bl_cuda_running *r, bl_tensor_id id, bl_error *err);
+/* Puts marks behind the op's copies, by which the next of them know when memory is free. */
+int bl_cuda_ports_given(const bl_cuda_running *r, bl_error *err);
+
+/* warm.c */
+/* Runs each plan that is new once, so that what libraries load then is loaded before a region is opened, and
+ * asks what driver and libraries took. Without memory for it nothing happens. */
+int bl_cuda_warm(bl_executable *x, bl_error *err);
+/* Bytes that one op reaches when all that it reads and writes begins at one address. */
+uint64_t bl_cuda_footprint(const bl_executable *x, int op);
+/* Puts an op on the COMPUTE stream, with all that it reads and writes at this address. */
+int bl_cuda_run_at(bl_executable *x, int op, bl_cu_pointer at, bl_error *err);
+/* Whether the op has nothing to do with the host. */
+bool bl_cuda_is_inside(const bl_op *op);
+
+/* capture.c */
+/* Runs a block as one of CUDA's graphs, or says that it is not *done. */
+int bl_cuda_run_captured(bool *done, const bl_cuda_running *block, int number, bl_error *err);
+void bl_cuda_captured_close(bl_executable *x);
 
 /* streams.c */
 int bl_cuda_streams_open(bl_cuda *c, bl_error *err);
@@ -188,6 +265,9 @@ const bl_block_cost *bl_cuda_module_costs(const bl_device_module *m);
 void bl_cuda_loads_free(bl_cuda *c, bool all);
 int bl_cuda_pack(bl_device_module *m, int block, bl_host *to, uint64_t offset, bl_stream stream,
                  bl_error *err);
+/* Puts a copy within host memory on a stream. */
+int bl_cuda_put_copy(bl_cuda *c, bl_cu_stream stream, void *to, const void *from, uint64_t bytes,
+                     bl_error *err);
 
 /* kernels.c */
 /* Compiles the kernels of a dtype, or takes them from the cache on disk. */
@@ -209,6 +289,8 @@ int bl_cuda_prepare(bl_executable **out, bl_device_module *m, const bl_graph *gr
 void bl_cuda_executable_close(bl_executable *x);
 void bl_cuda_executable_info(const bl_executable *x, bl_exec_info *out);
 int bl_cuda_run(bl_executable *x, int block, const bl_binding *b, bl_stream stream, bl_error *err);
+/* Puts one op on its stream; r->op and r->step are set. */
+int bl_cuda_run_op(bl_cuda_running *r, int op, bl_error *err);
 extern const bl_cuda_op *const bl_cuda_ops[BL_OP_KIND_COUNT];
 
 /* Tensors and weights of an op and their addresses; NULL and 0 for BL_NONE. */

@@ -1,4 +1,5 @@
-/* Our kernels: compiled by NVRTC for the card at hand, kept on disk by all that the result hangs on. */
+/* Our kernels: compiled by NVRTC for the card at hand, kept on disk by all that the result hangs on. Where
+ * NVRTC is missing or fails, those for the oldest card that were compiled when Ballast was built. */
 #include "device/cuda/internal.h"
 #include "device/cuda/keep.h"
 #include "device/cuda/kernels_text.h"
@@ -56,14 +57,33 @@ static int compile(bl_cuda_kept *out, const bl_nvrtc *rtc, const char *const *op
     return rc;
 }
 
+/* What the build brought along. */
+static int take_built(bl_cuda_kept *out, int which, bl_error *err) {
+    const char *text = bl_cuda_kernels_ptx[which];
+    *out = (bl_cuda_kept){.bytes = (unsigned char *)strdup(text), .count = strlen(text)};
+    return out->bytes ? 0 : bl_fail_memory(err, "our kernels", strlen(text));
+}
+
 /* A card that is newer than NVRTC gets what the oldest one would. */
-static int compile_for(bl_cuda_kept *out, bl_cuda *c, const char **options, bl_error *err) {
+static int compile_for(bl_cuda_kept *out, bl_cuda *c, int which, const char **options, bl_error *err) {
+    bool built = bl_cuda_kernels_ptx[which];
+    if (!c->libs->nvrtc) {
+        return built ? take_built(out, which, err)
+                     : bl_fail(err, BL_E_UNSUPPORTED,
+                               "cuda: NVRTC is missing, and this build brought no kernels along: run `make "
+                               "cuda-libs`");
+    }
     int rc = compile(out, &c->libs->rtc, options, false, err);
-    if (rc == BL_E_DEVICE && c->major * 10 + c->minor > NEWEST_KNOWN) {
+    if (rc == BL_E_DEVICE && c->card.major * 10 + c->card.minor > NEWEST_KNOWN) {
         const char *given = options[0];
         options[0] = "--gpu-architecture=compute_80";
         rc = compile(out, &c->libs->rtc, options, true, err);
         options[0] = given;
+    }
+    if (rc == BL_E_DEVICE && built) {
+        bl_log_line(c->head.log, BL_LOG_WARNING, "%s; those of the build are taken",
+                    err ? err->message : "cuda: our kernels could not be compiled");
+        rc = take_built(out, which, err);
     }
     return rc;
 }
@@ -89,7 +109,7 @@ int bl_cuda_kernels_open(bl_cuda *c, bl_dtype dtype, bl_error *err) {
     }
     char architecture[48], element[32];
     const char *options[OPTIONS] = {architecture, element, "--std=c++17"};
-    snprintf(architecture, sizeof architecture, "--gpu-architecture=sm_%d%d", c->major, c->minor);
+    snprintf(architecture, sizeof architecture, "--gpu-architecture=sm_%d%d", c->card.major, c->card.minor);
     snprintf(element, sizeof element, "-DELEMENT_BF16=%d", which);
     uint64_t key = bl_cuda_hash(BL_CUDA_HASH, bl_cuda_kernels_text, strlen(bl_cuda_kernels_text));
     for (int i = 0; i < OPTIONS; i++) {
@@ -98,15 +118,15 @@ int bl_cuda_kernels_open(bl_cuda *c, bl_dtype dtype, bl_error *err) {
     key = bl_cuda_hash(key, &c->libs->nvrtc, sizeof c->libs->nvrtc);
     bl_cuda_kept x;
     bool kept = bl_cuda_keep_read(&x, key, "cubin");
-    int rc = kept ? 0 : compile_for(&x, c, options, err);
+    int rc = kept ? 0 : compile_for(&x, c, which, options, err);
     rc = rc ? rc : load_module(c, which, &x, err);
     if (rc && kept && !c->lost) { /* a file that is whole and yet no image of this card's */
         free(x.bytes);
         kept = false;
-        rc = compile_for(&x, c, options, err);
+        rc = compile_for(&x, c, which, options, err);
         rc = rc ? rc : load_module(c, which, &x, err);
     }
-    if (!rc && !kept) {
+    if (!rc && !kept && c->libs->nvrtc) {
         bl_cuda_keep_write(&x, key, "cubin");
     }
     free(x.bytes);

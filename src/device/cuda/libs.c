@@ -1,5 +1,7 @@
 #include "device/cuda/libs.h"
 
+#include "device/cuda/kernels_text.h"
+
 #include <dlfcn.h>
 #include <glob.h>
 #include <pthread.h>
@@ -92,8 +94,10 @@ typedef struct three {
     void *nvrtc, *cublaslt, *cudnn;
 } three;
 
-/* All three from one root, so that no two versions are mixed; "": where the system's loader looks. */
+/* All three from one root, so that no two versions are mixed; "": where the system's loader looks. NVRTC may
+ * be missing where the build brought kernels along. */
 static bool open_three(three *t, const char *root) {
+    bool needed[] = {!bl_cuda_kernels_ptx[0], true, true};
     for (int cuda = NEWEST_CUDA; cuda >= LEAST_CUDA; cuda--) {
         void **to[] = {&t->nvrtc, &t->cublaslt, &t->cudnn};
         char names[3][32] = {"", "", "libcudnn.so.9"};
@@ -102,9 +106,9 @@ static bool open_three(three *t, const char *root) {
         snprintf(names[1], sizeof names[1], "libcublasLt.so.%d", cuda);
         for (int i = 0; i < 3 && all; i++) {
             char path[PATH_MAX];
-            all = !*root || find_file(path, root, names[i]);
-            *to[i] = all ? dlopen(*root ? path : names[i], RTLD_NOW | RTLD_LOCAL) : NULL;
-            all = *to[i] != NULL;
+            bool there = !*root || find_file(path, root, names[i]);
+            *to[i] = there ? dlopen(*root ? path : names[i], RTLD_NOW | RTLD_LOCAL) : NULL;
+            all = *to[i] || !needed[i];
         }
         if (all) {
             return true;
@@ -153,14 +157,16 @@ int bl_cuda_libraries_open(bl_cuda_libs *l, bl_error *err) {
         return bl_fail(err, BL_E_UNSUPPORTED, "cuda: cuDNN 9, cuBLASLt and NVRTC were not found together: %s",
                        INSTALL);
     }
-    int rc = fill(&l->rtc, t.nvrtc, nvrtc_entries, COUNT(nvrtc_entries), err);
+    int rc = t.nvrtc ? fill(&l->rtc, t.nvrtc, nvrtc_entries, COUNT(nvrtc_entries), err) : 0;
     rc = rc ? rc : fill(&l->lt, t.cublaslt, cublaslt_entries, COUNT(cublaslt_entries), err);
     rc = rc ? rc : fill(&l->dnn, t.cudnn, cudnn_entries, COUNT(cudnn_entries), err);
     if (rc) {
         return rc;
     }
     int major = 0, minor = 0;
-    l->rtc.nvrtcVersion(&major, &minor);
+    if (t.nvrtc) {
+        l->rtc.nvrtcVersion(&major, &minor);
+    }
     l->nvrtc = major * 100 + minor;
     l->cublaslt = l->lt.cublasLtGetVersion();
     l->cudnn = l->dnn.cudnnGetVersion();

@@ -15,7 +15,7 @@ typedef struct bl_cuda_libs {
     bl_nvrtc rtc;
     int driver;             /* the CUDA version that the driver is for: 13000 */
     size_t cudnn, cublaslt; /* versions: 91900, 130100 */
-    int nvrtc;              /* 1300 */
+    int nvrtc;              /* 1300; 0: it is missing */
     char from[PATH_MAX];    /* where the three lie; "" where the system's loader found them */
 } bl_cuda_libs;
 

@@ -28,11 +28,13 @@ int bl_cuda_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error 
         free(r);
         return rc;
     }
+    c->region_bytes += r->bytes;
     *out = r;
     return 0;
 }
 
 void bl_cuda_region_close(bl_region *r) {
+    r->c->region_bytes -= r->bytes;
     r->c->libs->cu.cuCtxSetCurrent(r->c->context);
     r->c->libs->cu.cuMemFree(r->base);
     free(r);
@@ -65,13 +67,15 @@ int bl_cuda_host_open(bl_host **out, bl_device *d, uint64_t bytes, bool pinned, 
         memory = aligned_alloc((size_t)sysconf(_SC_PAGESIZE),
                                bl_align_up(bytes ? bytes : 1, (uint64_t)sysconf(_SC_PAGESIZE)));
         rc = memory ? 0 : bl_fail_memory(err, "the host store", bytes);
+        if (!rc && bl_cuda_slots_open(c, NULL)) {
+            bl_log_line(c->head.log, BL_LOG_DEBUG, "cuda: no memory can be pinned: copies make others wait");
+        }
     }
     if (rc) {
         free(h);
         return rc;
     }
     *h = (bl_host){.c = c, .memory = memory, .bytes = bytes, .pinned = pinned};
-    c->pinned_bytes += pinned ? bytes : 0;
     *out = h;
     return 0;
 }
@@ -79,7 +83,6 @@ int bl_cuda_host_open(bl_host **out, bl_device *d, uint64_t bytes, bool pinned, 
 void bl_cuda_host_close(bl_host *h) {
     h->c->libs->cu.cuCtxSetCurrent(h->c->context);
     if (h->pinned) {
-        h->c->pinned_bytes -= h->bytes;
         h->c->libs->cu.cuMemFreeHost(h->memory);
     } else {
         free(h->memory);
@@ -90,6 +93,32 @@ void bl_cuda_host_close(bl_host *h) {
 /* A copy engine finishes one command before it looks at another stream's: so none is large. */
 #define PIECE (32u << 20)
 
+static int copy_piece(bl_cuda *c, bl_cu_pointer to, const void *from, uint64_t bytes, bl_cu_stream stream,
+                      bl_error *err) {
+    return bl_cuda_check(c, c->libs->cu.cuMemcpyHtoDAsync(to, from, bytes, stream), "a copy of weights", err);
+}
+
+/* From memory that is not pinned CUDA copies while the caller waits. So it goes through the slots: one stream
+ * fills them, the other empties them. */
+static int copy_by_slots(bl_cuda *c, bl_cu_pointer to, const unsigned char *from, uint64_t bytes,
+                         bl_cu_stream stream, bl_error *err) {
+    const bl_cuda_driver *cu = &c->libs->cu;
+    int rc = bl_cuda_check(c, cu->cuEventRecord(c->asked, stream), "an event", err);
+    rc = rc ? rc : bl_cuda_check(c, cu->cuStreamWaitEvent(c->stage, c->asked, 0), "a wait", err);
+    for (uint64_t at = 0; at < bytes && !rc; at += BL_CUDA_SLOT_BYTES) {
+        uint64_t piece = bytes - at < BL_CUDA_SLOT_BYTES ? bytes - at : BL_CUDA_SLOT_BYTES;
+        bl_cuda_slot *slot = &c->slot[c->next_slot++ % BL_CUDA_SLOTS];
+        rc = slot->used ? bl_cuda_check(c, cu->cuStreamWaitEvent(c->stage, slot->free, 0), "a wait", err) : 0;
+        rc = rc ? rc : bl_cuda_put_copy(c, c->stage, slot->memory, from + at, piece, err);
+        rc = rc ? rc : bl_cuda_check(c, cu->cuEventRecord(slot->filled, c->stage), "an event", err);
+        rc = rc ? rc : bl_cuda_check(c, cu->cuStreamWaitEvent(stream, slot->filled, 0), "a wait", err);
+        rc = rc ? rc : copy_piece(c, to + at, slot->memory, piece, stream, err);
+        rc = rc ? rc : bl_cuda_check(c, cu->cuEventRecord(slot->free, stream), "an event", err);
+        slot->used = slot->used || !rc;
+    }
+    return rc;
+}
+
 int bl_cuda_copy(bl_device_module *m, int block, const bl_host *from, uint64_t from_offset, bl_region *r,
                  uint64_t offset, bl_stream stream, bl_error *err) {
     bl_cuda *c = m->c;
@@ -98,14 +127,15 @@ int bl_cuda_copy(bl_device_module *m, int block, const bl_host *from, uint64_t f
         bytes > from->bytes - from_offset || offset > r->bytes || bytes > r->bytes - offset) {
         return bl_fail(err, BL_E_INTERNAL, "block %d is copied from or to a place outside", block);
     }
+    const unsigned char *memory = from->memory + from_offset;
     int rc = bl_cuda_enter(c, err);
-    for (uint64_t at = 0; at < bytes && !rc; at += PIECE) {
-        uint64_t piece = bytes - at < PIECE ? bytes - at : PIECE;
-        rc = bl_cuda_check(c,
-                           c->libs->cu.cuMemcpyHtoDAsync(r->base + offset + at,
-                                                         from->memory + from_offset + at, piece,
-                                                         c->stream[stream]),
-                           "a copy of weights", err);
+    if (!rc && !from->pinned && c->slot[BL_CUDA_SLOTS - 1].free) {
+        rc = copy_by_slots(c, r->base + offset, memory, bytes, c->stream[stream], err);
+    } else {
+        for (uint64_t at = 0; at < bytes && !rc; at += PIECE) {
+            uint64_t piece = bytes - at < PIECE ? bytes - at : PIECE;
+            rc = copy_piece(c, r->base + offset + at, memory + at, piece, c->stream[stream], err);
+        }
     }
     bl_cuda_reach(&r->used.end, offset + bytes);
     bl_cuda_work(c, stream);
@@ -121,6 +151,9 @@ int bl_cuda_slots_open(bl_cuda *c, bl_error *err) {
                                err);
             c->slot[i].memory = memory;
         }
+        if (!rc && !c->slot[i].filled) {
+            rc = bl_cuda_check(c, c->libs->cu.cuEventCreate(&c->slot[i].filled, 0), "an event", err);
+        }
         if (!rc && !c->slot[i].free) {
             rc = bl_cuda_check(c, c->libs->cu.cuEventCreate(&c->slot[i].free, BL_CU_EVENT_BLOCKING_SYNC),
                                "an event", err);
@@ -131,6 +164,9 @@ int bl_cuda_slots_open(bl_cuda *c, bl_error *err) {
 
 void bl_cuda_slots_close(bl_cuda *c) {
     for (int i = 0; i < BL_CUDA_SLOTS; i++) {
+        if (c->slot[i].filled) {
+            c->libs->cu.cuEventDestroy(c->slot[i].filled);
+        }
         if (c->slot[i].free) {
             c->libs->cu.cuEventDestroy(c->slot[i].free);
         }

@@ -51,7 +51,7 @@ static int prepare(bl_executable *x, bl_cuda_step *s, const bl_op *op, bl_error 
 static int count_of(int64_t *out, const bl_cuda_running *r, int picture, bl_error *err) {
     const bl_tensor *t = bl_cuda_tensor(r, r->op->in[3]);
     *out = r->step->attention->shape.keys;
-    if (t) {
+    if (t && !r->only) {
         int32_t n = ((const int32_t *)r->binding->inputs[t->port])[picture];
         if (n < 1 || n > *out) {
             return bl_fail(err, BL_E_ARGUMENT, "%d keys of a tensor of %lld rows", (int)n, (long long)*out);

@@ -45,7 +45,7 @@ static int find_by_cudnn(const bl_cuda_conv **out, bl_executable *x, const bl_op
                              .residual = op->in[1] != BL_NONE,
                              .dtype = x->graph->dtype};
     int rc = bl_cuda_find_conv(out, x->module->c, &s, err);
-    if (!rc && !(*out)->plan) {
+    if (!rc && !(*out)->has_plan) {
         *out = NULL;
     }
     return rc;

@@ -29,13 +29,6 @@ static int prepare_over_input(bl_executable *x, bl_cuda_step *s, const bl_op *op
     return 0;
 }
 
-static int bring(const bl_cuda_running *r, bl_tensor_id id, bl_error *err) {
-    return bl_cuda_check(r->c,
-                         r->c->libs->cu.cuMemcpyHtoDAsync(r->scratch, input_of(r, id),
-                                                          bl_tensor_bytes(bl_cuda_tensor(r, id)), r->stream),
-                         "an input's copy", err);
-}
-
 static int run_import(const bl_cuda_running *r, bl_error *err) {
     const bl_tensor *in = bl_cuda_tensor(r, r->op->in[0]);
     struct import_host_args a = {.x = r->scratch,
@@ -44,7 +37,7 @@ static int run_import(const bl_cuda_running *r, bl_error *err) {
                                  .pixels = bl_cuda_rows_each(in),
                                  .c = in->c,
                                  .nchw = in->layout == BL_NCHW};
-    int rc = bring(r, r->op->in[0], err);
+    int rc = bl_cuda_port_in(r, r->op->in[0], err);
     return rc ? rc : bl_cuda_launch(r, BL_KERNEL_import_host, &a, a.count, err);
 }
 
@@ -57,11 +50,7 @@ static int run_export(const bl_cuda_running *r, bl_error *err) {
                                  .c = out->c,
                                  .nchw = out->layout == BL_NCHW};
     int rc = bl_cuda_launch(r, BL_KERNEL_export_host, &a, a.count, err);
-    return rc ? rc
-              : bl_cuda_check(r->c,
-                              r->c->libs->cu.cuMemcpyDtoHAsync(r->binding->outputs[out->port], r->scratch,
-                                                               bl_tensor_bytes(out), r->stream),
-                              "an output's copy", err);
+    return rc ? rc : bl_cuda_port_out(r, r->op->out, err);
 }
 
 static int run_sinusoid(const bl_cuda_running *r, bl_error *err) {
@@ -69,7 +58,7 @@ static int run_sinusoid(const bl_cuda_running *r, bl_error *err) {
                               .y = bl_cuda_data(r, r->op->out),
                               .count = bl_tensor_elements(bl_cuda_tensor(r, r->op->in[0])),
                               .dim = r->op->u.sinusoid.dim};
-    int rc = bring(r, r->op->in[0], err);
+    int rc = bl_cuda_port_in(r, r->op->in[0], err);
     return rc ? rc : bl_cuda_launch(r, BL_KERNEL_sinusoid, &a, a.count * a.dim, err);
 }
 
@@ -90,7 +79,7 @@ static int run_embed(const bl_cuda_running *r, bl_error *err) {
                            .count = bl_tensor_elements(out),
                            .c = out->c,
                            .length = out->h};
-    int rc = bring(r, r->op->in[0], err);
+    int rc = bl_cuda_port_in(r, r->op->in[0], err);
     return rc ? rc : bl_cuda_launch(r, BL_KERNEL_embed, &a, a.count, err);
 }
 
@@ -109,7 +98,7 @@ static int run_take_row(const bl_cuda_running *r, bl_error *err) {
                            (long long)a.length);
         }
     }
-    int rc = bring(r, r->op->in[1], err);
+    int rc = bl_cuda_port_in(r, r->op->in[1], err);
     return rc ? rc : bl_cuda_launch(r, BL_KERNEL_take_row, &a, a.count, err);
 }
 

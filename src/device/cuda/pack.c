@@ -110,7 +110,10 @@ static int pack_rows(const bl_device_module *m, const bl_cuda_weight *p, int64_t
 /* Of a card that was lost CUDA calls no function any more: so the device has a list of them. */
 struct bl_cuda_load {
     struct bl_cuda_load *next;
+    bl_cuda *c;
     bool done;
+    const unsigned char *from; /* not NULL: only copied, `bytes` */
+    uint64_t bytes;
     bl_device_module *m;
     int block, threads;
     unsigned char *to;
@@ -118,9 +121,15 @@ struct bl_cuda_load {
     uint64_t work;
 };
 
+static void note_done(struct bl_cuda_load *j) {
+    bl_cuda *c = j->c;
+    pthread_mutex_lock(&c->lock);
+    j->done = true;
+    pthread_mutex_unlock(&c->lock);
+}
+
 static void load(void *payload) {
     struct bl_cuda_load *j = payload;
-    bl_cuda *c = j->m->c;
     const bl_block *b = &j->m->blocks[j->block];
     bl_error err = {0};
     bl_set_threads(j->threads);
@@ -129,11 +138,15 @@ static void load(void *payload) {
         pack_rows(j->m, p, 0, p->weight.shape[0], j->to + p->offset, &err);
     }
     if (err.code) {
-        bl_cuda_failed(c, j->stream, j->work, &err);
+        bl_cuda_failed(j->c, j->stream, j->work, &err);
     }
-    pthread_mutex_lock(&c->lock);
-    j->done = true;
-    pthread_mutex_unlock(&c->lock);
+    note_done(j);
+}
+
+static void copy(void *payload) {
+    struct bl_cuda_load *j = payload;
+    memcpy(j->to, j->from, j->bytes);
+    note_done(j);
 }
 
 void bl_cuda_loads_free(bl_cuda *c, bool all) {
@@ -149,27 +162,39 @@ void bl_cuda_loads_free(bl_cuda *c, bool all) {
     pthread_mutex_unlock(&c->lock);
 }
 
-static int pack_to_host(bl_device_module *m, int block, bl_host *to, uint64_t offset, bl_stream stream,
-                        bl_error *err) {
-    struct bl_cuda_load *j = calloc(1, sizeof *j);
+/* Puts what is in *job on a stream, from where a function of ours is called. */
+static int put(const struct bl_cuda_load *job, bl_cu_stream stream, bl_cu_host_fn *fn, bl_error *err) {
+    bl_cuda *c = job->c;
+    struct bl_cuda_load *j = malloc(sizeof *j);
     if (!j) {
         return bl_fail_memory(err, "packing weights", sizeof *j);
     }
-    bl_cuda_loads_free(m->c, false);
-    *j = (struct bl_cuda_load){.m = m,
+    bl_cuda_loads_free(c, false);
+    *j = *job;
+    int rc = bl_cuda_check(c, c->libs->cu.cuLaunchHostFunc(stream, fn, j), "packing weights", err);
+    pthread_mutex_lock(&c->lock);
+    j->done = j->done || rc;
+    j->next = c->loads;
+    c->loads = j;
+    pthread_mutex_unlock(&c->lock);
+    return rc;
+}
+
+int bl_cuda_put_copy(bl_cuda *c, bl_cu_stream stream, void *to, const void *from, uint64_t bytes,
+                     bl_error *err) {
+    return put(&(struct bl_cuda_load){.c = c, .to = to, .from = from, .bytes = bytes}, stream, copy, err);
+}
+
+static int pack_to_host(bl_device_module *m, int block, bl_host *to, uint64_t offset, bl_stream stream,
+                        bl_error *err) {
+    struct bl_cuda_load job = {.c = m->c,
+                               .m = m,
                                .block = block,
                                .threads = bl_threads(),
                                .to = to->memory + offset,
                                .stream = stream,
                                .work = bl_cuda_work(m->c, stream)};
-    int rc = bl_cuda_check(m->c, m->c->libs->cu.cuLaunchHostFunc(m->c->stream[stream], load, j),
-                           "packing weights", err);
-    pthread_mutex_lock(&m->c->lock);
-    j->done = j->done || rc;
-    j->next = m->c->loads;
-    m->c->loads = j;
-    pthread_mutex_unlock(&m->c->lock);
-    return rc;
+    return put(&job, m->c->stream[stream], load, err);
 }
 
 /* ---- into a region */

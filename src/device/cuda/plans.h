@@ -27,6 +27,7 @@ typedef struct bl_cuda_product_shape {
 
 typedef struct bl_cuda_product {
     bl_cuda_product_shape shape;
+    int number, choice; /* of all plans; of the library's proposals */
     bl_lt_desc desc;
     bl_lt_layout x, w, y;
     bl_lt_algo algo;
@@ -40,7 +41,9 @@ typedef struct bl_cuda_conv_shape {
 
 typedef struct bl_cuda_conv {
     bl_cuda_conv_shape shape;
-    bl_dnn_descriptor plan; /* NULL: cuDNN has none */
+    int number, choice;
+    bool has_plan; /* cuDNN does it */
+    bl_dnn_descriptor plan;
     uint64_t workspace_bytes;
 } bl_cuda_conv;
 
@@ -59,7 +62,9 @@ uint64_t bl_cuda_attention_most(const bl_cuda_attention_shape *shape);
 /* By cuDNN, or in bands of rows: scores, softmax, weights times v. */
 typedef struct bl_cuda_attention {
     bl_cuda_attention_shape shape;
-    bl_dnn_descriptor plan; /* NULL: in bands */
+    int number, choice;
+    bool has_plan; /* cuDNN does it; else in bands */
+    bl_dnn_descriptor plan;
     int64_t band, stride;   /* rows at once; keys, rounded up: from one row of scores to the next */
     const bl_cuda_product *scores[2], *sums[2]; /* of a whole band, and of the last */
     uint64_t weights_at, workspace_at;          /* offsets in the scratch; scores lie at 0 */
@@ -70,9 +75,25 @@ typedef struct bl_cuda_plans {
     struct bl_cuda_product_item *products;
     struct bl_cuda_conv_item *convs;
     struct bl_cuda_attention_item *attentions;
+    int count;     /* of all of them */
+    int forced;    /* not 0: this proposal of the libraries, from 1 on, whatever a table says: to measure it */
+    int estimated; /* those whose scratch is a guess, where there is no card */
 } bl_cuda_plans;
 
 typedef struct bl_cuda bl_cuda;
+
+/* By what a table knows a shape. */
+uint64_t bl_cuda_plan_key(const char *what, const void *shape, size_t bytes);
+/* Which of a library's proposals to take, from 0 on: the measured one, or the first. */
+int bl_cuda_chosen(const bl_cuda *c, uint64_t key);
+typedef struct bl_cuda_planned_plan {
+    bool exists; /* the library has one */
+    uint64_t workspace_bytes;
+} bl_cuda_planned_plan;
+
+/* Where there is no card: whether the plan comes from the card's file, or is a guess since the library cannot
+ * be asked either. */
+bool bl_cuda_planned(bl_cuda_planned_plan *out, bl_cuda *c, uint64_t key, bool can_be_asked);
 
 /* Borrowed from the device. */
 int bl_cuda_find_product(const bl_cuda_product **out, bl_cuda *c, const bl_cuda_product_shape *shape,

@@ -21,6 +21,28 @@ static int prepare_all(bl_executable *x, bl_op_memory *memory, bl_error *err) {
     return bl_arena_plan_make(&x->plan, x->graph, memory, err);
 }
 
+static int prepare_on_card(bl_executable *x, bl_op_memory *memory, bl_error *err) {
+    int rc = bl_cuda_enter(x->module->c, err);
+    rc = rc ? rc : bl_cuda_kernels_open(x->module->c, x->graph->dtype, err);
+    rc = rc ? rc : prepare_all(x, memory, err);
+    rc = rc ? rc : bl_cuda_ports_open(x, err);
+    return rc ? rc : bl_cuda_warm(x, err);
+}
+
+/* By arithmetic, or by reading the weights: what plans go by until a pass was measured. */
+static void guess_seconds(bl_executable *x) {
+    const bl_cuda_card *card = &x->module->c->card;
+    const bl_graph *g = x->graph;
+    for (int i = 0; i < g->op_count; i++) {
+        x->flops[g->ops[i].block] += bl_op_flops(g, &g->ops[i]);
+    }
+    for (int b = 0; b < g->block_count; b++) {
+        double compute = x->flops[b] / (g->dtype == BL_BF16 ? card->flops_bf16 : card->flops_f32);
+        double reading = (double)x->module->costs[b].packed_bytes / card->memory_rate;
+        x->seconds[b] = (compute > reading ? compute : reading) + 1e-6;
+    }
+}
+
 int bl_cuda_prepare(bl_executable **out, bl_device_module *m, const bl_graph *graph,
                     const bl_prepare_options *options, bl_error *err) {
     *out = NULL;
@@ -38,28 +60,33 @@ int bl_cuda_prepare(bl_executable **out, bl_device_module *m, const bl_graph *gr
         x->graph = graph;
         x->steps = calloc(count + 1, sizeof *x->steps);
         x->flops = calloc((size_t)graph->block_count + 1, sizeof *x->flops);
+        x->seconds = calloc((size_t)graph->block_count + 1, sizeof *x->seconds);
+        x->graphs = calloc((size_t)graph->block_count + 1, sizeof *x->graphs);
     }
-    if (!x || !memory || !x->steps || !x->flops) {
+    if (!x || !memory || !x->steps || !x->flops || !x->seconds || !x->graphs) {
         rc = bl_fail_memory(err, "preparing a graph", count * sizeof *x->steps);
     }
-    rc = rc ? rc : bl_cuda_enter(m->c, err);
-    rc = rc ? rc : bl_cuda_kernels_open(m->c, graph->dtype, err);
-    rc = rc ? rc : prepare_all(x, memory, err);
+    rc = rc ? rc : m->c->planning ? prepare_all(x, memory, err) : prepare_on_card(x, memory, err);
     free(memory);
     if (rc) {
         bl_cuda_executable_close(x);
         return rc;
     }
-    for (int i = 0; i < graph->op_count; i++) {
-        x->flops[graph->ops[i].block] += bl_op_flops(graph, &graph->ops[i]);
-    }
+    guess_seconds(x);
+    bl_cuda_tell_guesses(m->c);
     *out = x;
     return 0;
 }
 
 void bl_cuda_executable_close(bl_executable *x) {
     if (x) {
+        if (!x->module->c->planning) {
+            bl_cuda_captured_close(x);
+            bl_cuda_ports_close(x);
+        }
         bl_arena_plan_free(&x->plan);
+        free(x->graphs);
+        free(x->seconds);
         free(x->flops);
         free(x->steps);
         free(x);
@@ -67,6 +94,8 @@ void bl_cuda_executable_close(bl_executable *x) {
 }
 
 void bl_cuda_executable_info(const bl_executable *x, bl_exec_info *out) {
-    *out = (bl_exec_info){
-        .arena_bytes = x->plan.bytes, .block_count = x->graph->block_count, .block_flops = x->flops};
+    *out = (bl_exec_info){.arena_bytes = x->plan.bytes,
+                          .block_count = x->graph->block_count,
+                          .block_flops = x->flops,
+                          .block_seconds = x->seconds};
 }

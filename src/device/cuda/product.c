@@ -42,9 +42,9 @@ static int make_desc(bl_cuda_product *p, bl_cuda *c, bl_error *err) {
     return bl_cuda_check_lt(c, s, "a product", err);
 }
 
-/* The first that cuBLASLt would take, of those that add up in a fixed order within the scratch that there is.
- */
-static int choose(bl_cuda_product *p, bl_cuda *c, bl_error *err) {
+/* What cuBLASLt would take, or the one that was measured to be the fastest, of those that add up in a fixed
+ * order within the scratch that there is. */
+static int choose(bl_cuda_product *p, bl_cuda *c, uint64_t key, bl_error *err) {
     const bl_cublaslt *lt = &c->libs->lt;
     bl_lt_pref pref = NULL;
     bl_lt_found found[CANDIDATES];
@@ -61,7 +61,7 @@ static int choose(bl_cuda_product *p, bl_cuda *c, bl_error *err) {
                   {BL_LT_PREF_ALIGN_B, &x, sizeof x},
                   {BL_LT_PREF_ALIGN_C, &y, sizeof y},
                   {BL_LT_PREF_ALIGN_D, &y, sizeof y}};
-    int count = 0, rc;
+    int count = 0, rc, wanted = bl_cuda_chosen(c, key);
     bl_lt_status s = lt->cublasLtMatmulPreferenceCreate(&pref);
     for (size_t i = 0; i < sizeof wishes / sizeof *wishes && !s; i++) {
         s = lt->cublasLtMatmulPreferenceSetAttribute(pref, wishes[i].name, wishes[i].value, wishes[i].bytes);
@@ -73,8 +73,9 @@ static int choose(bl_cuda_product *p, bl_cuda *c, bl_error *err) {
     if (!rc) {
         rc = BL_E_UNSUPPORTED;
     }
-    for (int i = 0; i < count && rc == BL_E_UNSUPPORTED; i++) {
+    for (int i = 0; i < count && (rc == BL_E_UNSUPPORTED || (!rc && p->choice < wanted)); i++) {
         if (!found[i].state && found[i].workspace <= workspace) {
+            p->choice += !rc;
             p->algo = found[i].algo;
             p->workspace_bytes = found[i].workspace;
             rc = 0;
@@ -104,6 +105,23 @@ static void close_product(bl_cuda_product *p, bl_cuda *c) {
     }
 }
 
+static int find_plan(bl_cuda_product *p, bl_cuda *c, bl_error *err) {
+    const bl_cuda_product_shape *s = &p->shape;
+    uint64_t key = bl_cuda_plan_key("a product", s, sizeof *s);
+    int32_t batch = (int32_t)s->batch;
+    int64_t w_rows = s->plain ? s->k : s->o, w_columns = s->plain ? s->o : s->k;
+    bl_cuda_planned_plan planned;
+    if (bl_cuda_planned(&planned, c, key, false)) { /* cuBLASLt does not start without a card */
+        p->workspace_bytes = planned.workspace_bytes;
+        return 0;
+    }
+    int rc = make_layout(&p->x, c, s->in, s->rows, s->k, s->x_stride, batch, s->x_batch, err);
+    rc = rc ? rc : make_layout(&p->w, c, s->in, w_rows, w_columns, s->w_stride, batch, s->w_batch, err);
+    rc = rc ? rc : make_layout(&p->y, c, s->out, s->rows, s->o, s->y_stride, batch, s->y_batch, err);
+    rc = rc ? rc : make_desc(p, c, err);
+    return rc ? rc : choose(p, c, key, err);
+}
+
 int bl_cuda_find_product(const bl_cuda_product **out, bl_cuda *c, const bl_cuda_product_shape *s,
                          bl_error *err) {
     struct bl_cuda_product_item *item = c->plans.products;
@@ -120,19 +138,14 @@ int bl_cuda_find_product(const bl_cuda_product **out, bl_cuda *c, const bl_cuda_
         return bl_fail_memory(err, "a product", sizeof *item);
     }
     bl_cuda_product *p = &item->product;
-    int32_t batch = (int32_t)s->batch;
     p->shape = *s;
-    int64_t w_rows = s->plain ? s->k : s->o, w_columns = s->plain ? s->o : s->k;
-    int rc = make_layout(&p->x, c, s->in, s->rows, s->k, s->x_stride, batch, s->x_batch, err);
-    rc = rc ? rc : make_layout(&p->w, c, s->in, w_rows, w_columns, s->w_stride, batch, s->w_batch, err);
-    rc = rc ? rc : make_layout(&p->y, c, s->out, s->rows, s->o, s->y_stride, batch, s->y_batch, err);
-    rc = rc ? rc : make_desc(p, c, err);
-    rc = rc ? rc : choose(p, c, err);
+    int rc = find_plan(p, c, err);
     if (rc) {
         close_product(p, c);
         free(item);
         return rc;
     }
+    p->number = ++c->plans.count;
     item->next = c->plans.products;
     c->plans.products = item;
     *out = p;

@@ -39,12 +39,15 @@ static bl_cu_pointer use_arena(const bl_cuda_running *r, uint64_t offset, uint64
 
 bl_cu_pointer bl_cuda_data(const bl_cuda_running *r, bl_tensor_id id) {
     const bl_tensor *t = bl_cuda_tensor(r, id);
+    if (r->only) {
+        return t ? r->only : 0;
+    }
     return t && t->place == BL_ARENA ? use_arena(r, r->x->plan.tensor_offset[id], bl_tensor_bytes(t)) : 0;
 }
 
 bl_cu_pointer bl_cuda_weight_data(const bl_cuda_running *r, bl_weight_id id) {
-    if (id == BL_NONE) {
-        return 0;
+    if (id == BL_NONE || r->only) {
+        return id == BL_NONE ? 0 : r->only;
     }
     const bl_cuda_weight *p = &r->x->module->weights[id];
     bl_region *region = r->binding->region;
@@ -53,22 +56,35 @@ bl_cu_pointer bl_cuda_weight_data(const bl_cuda_running *r, bl_weight_id id) {
     return region->base + offset;
 }
 
+int bl_cuda_run_op(bl_cuda_running *r, int op, bl_error *err) {
+    bl_executable *x = r->x;
+    const bl_block *block = &x->graph->blocks[x->graph->ops[op].block];
+    r->op = &x->graph->ops[op];
+    r->step = &x->steps[op];
+    r->scratch = r->only                                      ? r->only
+                 : x->plan.scratch_offset[op] == UINT64_MAX ? 0
+                                                              : use_arena(r, x->plan.scratch_offset[op],
+                                                                          r->step->scratch_bytes);
+    bool alone = !r->only && !r->captured;
+    int rc = alone ? bl_cuda_ports_take(r, err) : 0;
+    rc = rc ? rc : bl_cuda_ops[r->op->kind]->run(r, err);
+    rc = rc || !alone ? rc : bl_cuda_ports_given(r, err);
+    return rc || r->captured ? rc
+                             : bl_cuda_note_op(r->c, r->stream, bl_op_name(r->op->kind), block->name, err);
+}
+
 int bl_cuda_run(bl_executable *x, int block, const bl_binding *b, bl_stream stream, bl_error *err) {
     bl_cuda *c = x->module->c;
     const bl_block *range = &x->graph->blocks[block];
     bl_cuda_running r = {
         .c = c, .x = x, .binding = b, .stream = c->stream[stream], .element = bl_dtype_size(x->graph->dtype)};
+    bool done = false;
     int rc = bl_cuda_enter(c, err);
     rc = rc ? rc : bl_cuda_check_dnn(c, c->libs->dnn.cudnnSetStream(c->dnn, r.stream), "a stream", err);
     bl_cuda_work(c, stream);
-    for (int i = range->first_op; i < range->first_op + range->op_count && !rc; i++) {
-        r.op = &x->graph->ops[i];
-        r.step = &x->steps[i];
-        r.scratch = x->plan.scratch_offset[i] == UINT64_MAX
-                        ? 0
-                        : use_arena(&r, x->plan.scratch_offset[i], r.step->scratch_bytes);
-        rc = bl_cuda_ops[r.op->kind]->run(&r, err);
-        rc = rc ? rc : bl_cuda_note_op(c, r.stream, bl_op_name(r.op->kind), range->name, err);
+    rc = rc ? rc : bl_cuda_run_captured(&done, &r, block, err);
+    for (int i = range->first_op; i < range->first_op + range->op_count && !rc && !done; i++) {
+        rc = bl_cuda_run_op(&r, i, err);
     }
     return rc;
 }

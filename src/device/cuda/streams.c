@@ -41,6 +41,10 @@ int bl_cuda_streams_open(bl_cuda *c, bl_error *err) {
                            "a stream", err);
     }
     rc = rc ? rc
+            : bl_cuda_check(c, cu->cuStreamCreateWithPriority(&c->stage, BL_CU_STREAM_NON_BLOCKING, least),
+                            "a stream", err);
+    rc = rc ? rc : bl_cuda_check(c, cu->cuEventCreate(&c->asked, 0), "an event", err);
+    rc = rc ? rc
             : bl_cuda_check(c, cu->cuMemHostAlloc(&progress, sizeof *c->progress, 0), "pinned memory", err);
     c->progress = progress;
     if (!rc) {
@@ -52,14 +56,19 @@ int bl_cuda_streams_open(bl_cuda *c, bl_error *err) {
 
 void bl_cuda_streams_close(bl_cuda *c) {
     const bl_cuda_driver *cu = &c->libs->cu;
-    for (int i = 0; i < BL_STREAM_COUNT; i++) {
-        if (c->stream[i]) {
-            cu->cuStreamSynchronize(c->stream[i]);
-            cu->cuStreamDestroy(c->stream[i]);
+    bl_cu_stream all[] = {c->stream[BL_STREAM_COMPUTE], c->stream[BL_STREAM_COPY], c->stream[BL_STREAM_LOAD],
+                          c->stage};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (all[i]) {
+            cu->cuStreamSynchronize(all[i]);
+            cu->cuStreamDestroy(all[i]);
         }
     }
-    if (c->began) {
-        cu->cuEventDestroy(c->began);
+    bl_cu_event events[] = {c->began, c->asked};
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
+        if (events[i]) {
+            cu->cuEventDestroy(events[i]);
+        }
     }
     if (c->progress) {
         cu->cuMemFreeHost((void *)(uintptr_t)c->progress);
@@ -174,6 +183,7 @@ int bl_cuda_sync(bl_device *d, bool *lost, bl_error *err) {
     for (int i = 0; i < BL_STREAM_COUNT && !rc; i++) {
         rc = bl_cuda_check(c, c->libs->cu.cuStreamSynchronize(c->stream[i]), "the work", &late);
     }
+    rc = rc ? rc : bl_cuda_check(c, c->libs->cu.cuStreamSynchronize(c->stage), "the work", &late);
     rc = rc ? rc : start_clock(c, &late);
     pthread_mutex_lock(&c->lock);
     *lost = c->lost;

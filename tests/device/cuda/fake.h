@@ -1,7 +1,8 @@
-/* A card that is none: CUDA's driver, cuDNN, cuBLASLt and NVRTC as plain C, behind the same tables of
+/* Two cards that are none: CUDA's driver, cuDNN, cuBLASLt and NVRTC as plain C, behind the same tables of
  * entries. Device memory is malloc's, with guard zones, and comes full of NaN. Works wait in their streams'
- * queues until somebody waits for them, and are done one by one, from a stream that the seed chooses: early
- * or late, copies too, as far as events let it. One thread uses it at a time. */
+ * queues until somebody waits for them, and are done one by one by their streams' threads, from a stream that
+ * the seed chooses: early or late, copies too, as far as events let it. From the first kernel on until all
+ * streams are waited for nobody may allocate or free. One thread uses it at a time. */
 #ifndef BALLAST_TESTS_DEVICE_CUDA_FAKE_H
 #define BALLAST_TESTS_DEVICE_CUDA_FAKE_H
 
@@ -21,19 +22,27 @@ typedef struct fake_script {
     uint64_t seed;
     int fail;           /* the call that fails, counted from 1; 0: none */
     int late;           /* the work that ends the card, counted likewise */
-    bool refuse_pinned; /* beyond a page */
+    bool refuse_pinned;   /* of more bytes than pinned_most */
+    uint64_t pinned_most; /* 0: a page */
     bool without_waits; /* cuStreamWaitEvent does nothing: what a forgotten wait would be */
-    int sm;             /* of the card; 0: 90. 999 is one that NVRTC does not know */
-    uint64_t memory;    /* of the card; 0: 1 GiB */
+    bool no_nvrtc;      /* it is not there */
+    int sm;             /* of the first card; 0: 90. 999 is one that NVRTC does not know */
+    int second_sm;      /* of the second; 0: 75, which is too old */
+    uint64_t memory;    /* of a card; 0: 1 GiB */
+    uint64_t lazy;      /* of a card, what a plan takes when it runs for the first time */
 } fake_script;
 
 /* The tables. Everything begins anew: nothing may be open. */
 const bl_cuda_libs *fake_begin(const fake_script *script);
+/* The same tables, beside what is open. */
+const bl_cuda_libs *fake_libs(void);
 /* Calls that could have failed, and works done, since then. */
 int fake_calls(void);
 int fake_works(void);
 /* Waits that were put on streams since then. */
 int fake_waits(void);
+/* Graphs that were launched. */
+int fake_graphs(void);
 /* Programs that NVRTC compiled, and plans that cuDNN took as they had been kept, ever. */
 int fake_compiled(void);
 int fake_kept_plans(void);
@@ -50,6 +59,9 @@ bl_cu_result fake_enter(void);
 void fake_run_all(void);
 /* Puts a work on a stream; `payload` is copied. */
 bl_cu_result fake_put(bl_cu_stream stream, void (*run)(void *payload), const void *payload, size_t bytes);
+/* The same of a kernel: steps begin with it. */
+bl_cu_result fake_put_kernel(bl_cu_stream stream, void (*run)(void *payload), const void *payload,
+                             size_t bytes);
 /* Counts what was made and is to be closed. */
 void *fake_new(size_t bytes);
 void fake_free(void *p);

@@ -268,7 +268,7 @@ static bl_lt_status matmul(bl_lt_handle h, bl_lt_desc d, const void *alpha, cons
         !is_aligned(y, algo->data[3]) || !is_aligned(workspace, 64)) {
         return 13;
     }
-    return fake_put(stream, multiply, &m, sizeof m) ? 14 : 0;
+    return fake_put_kernel(stream, multiply, &m, sizeof m) ? 14 : 0;
 }
 
 const bl_cublaslt fake_cublaslt = {.cublasLtGetVersion = version,

@@ -10,6 +10,7 @@
 typedef CUresult bl_cu_result;
 typedef CUdevice_attribute bl_cu_attribute;
 typedef CUdriverProcAddressQueryResult bl_cu_symbol;
+typedef CUstreamCaptureMode bl_cu_capture_mode;
 typedef CUdevice bl_cu_device;
 typedef CUdeviceptr bl_cu_pointer;
 typedef CUcontext bl_cu_context;
@@ -17,6 +18,8 @@ typedef CUstream bl_cu_stream;
 typedef CUevent bl_cu_event;
 typedef CUmodule bl_cu_module;
 typedef CUfunction bl_cu_function;
+typedef CUgraph bl_cu_graph;
+typedef CUgraphExec bl_cu_graph_exec;
 typedef void bl_cu_host_fn(void *payload);
 typedef cublasLtHandle_t bl_lt_handle;
 typedef cublasStatus_t bl_lt_status;
