@@ -1,56 +1,72 @@
 #!/bin/bash
-# What only a card tells, in at most six minutes, from what was built elsewhere.
+# What only a card tells, in at most six minutes, from a folder of at most 64 MB that was made elsewhere.
 #
-#     tools/device_check.sh pack         where Ballast is built: puts programs and libraries into build-cuda/
-#     tools/device_check.sh [PART...]    where the card is: all parts, or those named
+#     tools/device_check.sh pack               where Ballast is built: makes build-cuda/, with all that is needed
+#     build-cuda/device_check.sh [PART...]     where the card is: all parts, or those named
 #
-# Parts: card rates ops networks torch pictures goldens memcheck. Each writes its log into $OUT (build-cuda/out), the
-# last lines are a table. Nothing is built or fetched. DEVICE=cpu or another name checks another device.
+# Parts: card rates ops table networks torch pictures goldens memcheck. Each has its seconds, and all together have 350:
+# what comes too late is left out, and said. Each writes its log into $OUT (build-cuda/out), the last lines are a table.
+# Nothing is built or fetched. DEVICE=cpu or another name checks another device.
 set -u
-cd "$(dirname "$0")/.."
-folder=build-cuda
-out=${OUT:-$folder/out}
+here=$(cd "$(dirname "$0")" && pwd)
 device=${DEVICE:-cuda}
-mkdir -p "$folder" "$out"
+total=350 most_bytes=$((64 << 20))
+declare -A limits=([card]=15 [rates]=30 [ops]=80 [table]=60 [networks]=50 [torch]=60 [pictures]=30 [goldens]=25 [memcheck]=30)
 
 pack() {
+    local folder="$here/../build-cuda" build="$here/../build"
     set -e
-    ninja -C build ballast_cli ballast_plugin_cuda bench_device cuda_properties test_pipeline_goldens
-    rm -rf "$folder/tree"
-    mkdir -p "$folder/tree/bin" "$folder/tree/lib"
-    cp build/bin/{ballast,bench_device,cuda_properties,test_pipeline_goldens} "$folder/tree/bin"
-    cp -L build/lib/libballast.so.0.* build/lib/ballast-cuda.so "$folder/tree/lib"
-    ldd "$folder"/tree/bin/* | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
-        grep -vE '/(libc|libm|libdl|libpthread|ld-linux[^/]*|libballast[^/]*)\.so' | xargs cp -L -t "$folder/tree/lib"
-    strip "$folder"/tree/bin/* "$folder/tree/lib/ballast-cuda.so"
-    tar -C "$folder/tree" -czf "$folder/tree.tar.gz" .
-    rm -rf "$folder/tree"
-    ls -l "$folder/tree.tar.gz"
+    tree=$(mktemp -d)
+    trap 'rm -rf "$tree"' EXIT
+    ninja -C "$build" ballast_cli ballast_plugin_cuda bench_device cuda_card test_pipeline_goldens
+    mkdir -p "$tree/bin" "$tree/lib" "$tree/tests" "$folder"
+    cp "$build"/bin/{ballast,bench_device,cuda_card,test_pipeline_goldens} "$tree/bin"
+    cp -L "$build"/lib/libballast.so.0.* "$build/lib/ballast-cuda.so" "$tree/lib"
+    ldd "$tree"/bin/* | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
+        grep -vE '/(libc|libm|libdl|libpthread|ld-linux[^/]*|libballast[^/]*)\.so' | xargs cp -L -t "$tree/lib"
+    strip "$tree"/bin/* "$tree/lib/ballast-cuda.so"
+    cp "$here/../models/ballast-mini.safetensors" "$here/device_torch.py" "$tree"
+    cp -r "$here/../tests/data" "$tree/tests"
+    tar -C "$tree" -cf - . | xz -T0 -3 >"$folder/tree.tar.xz"
+    cp "$here/device_check.sh" "$folder"
+    bytes=$(du -cb "$folder/tree.tar.xz" "$folder/device_check.sh" | tail -1 | cut -f1)
+    echo "build-cuda: $bytes bytes"
+    [ "$bytes" -le "$most_bytes" ] || { echo "that is more than $most_bytes"; exit 1; }
 }
 
 if [ "${1-}" = pack ]; then
     pack
     exit
 fi
+began=$SECONDS
+out=${OUT:-$here/out}
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
-tar -C "$tree" -xzf "$folder/tree.tar.gz" || { echo "no $folder/tree.tar.gz: run tools/device_check.sh pack first"; exit 1; }
+mkdir -p "$out"
+[ -e "$here/tree.tar.xz" ] || { echo "no $here/tree.tar.xz: run tools/device_check.sh pack, then build-cuda/device_check.sh"; exit 1; }
+tar -C "$tree" -xJf "$here/tree.tar.xz" || exit 1
 export BALLAST_PLUGINS="${PLUGINS:-$tree/lib}" LD_LIBRARY_PATH="$tree/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-export BALLAST_TEST_DATA="$PWD/tests/data" XDG_CACHE_HOME="$tree/cache" OMP_WAIT_POLICY=passive
+export BALLAST_TEST_DATA="$tree/tests/data" XDG_CACHE_HOME="$tree/cache" OMP_WAIT_POLICY=passive
 mkdir -p "$XDG_CACHE_HOME"
-ballast="$tree/bin/ballast" bench="$tree/bin/bench_device" model=models/ballast-mini.safetensors
+ballast="$tree/bin/ballast" bench="$tree/bin/bench_device" model="$tree/ballast-mini.safetensors"
 table=()
+part_ends=$((began + total))
 
 # row WHAT RESULT
 row() {
     table+=("| $1 | $2 |")
 }
 
-# step LOG SECONDS COMMAND...: runs it within its time; the log's last line is its word.
+# step LOG SECONDS COMMAND...: runs it within its time, and what its part and all parts have left.
 step() {
-    local log="$out/$1" limit=$2
+    local log="$out/$1" limit=$2 left=$((part_ends - SECONDS))
     shift 2
-    { echo "\$ $*"; timeout "$limit" "$@"; echo "exit $?"; } >>"$log" 2>&1
+    limit=$((limit < left ? limit : left))
+    if [ "$limit" -lt 1 ]; then
+        printf '$ %s\nexit: no time was left\n' "$*" >>"$log"
+        return 1
+    fi
+    { echo "\$ $*"; timeout -k 2 "$limit" "$@"; echo "exit $?"; } >>"$log" 2>&1
     tail -1 "$log" | grep -q '^exit 0$'
 }
 
@@ -60,10 +76,18 @@ last() {
 }
 
 part_card() {
-    { nvidia-smi; "$ballast" devices; "$ballast" devices --json; } >"$out/card.log" 2>&1
-    "$tree/bin/cuda_properties" >"$out/properties.json" 2>>"$out/card.log"
-    row card "$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null | head -1)"
+    step card.log 5 nvidia-smi
+    step card.log 8 "$ballast" devices
+    step card.log 8 "$ballast" devices --json
+    row card "$(timeout 3 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null | head -1)"
     row libraries "$(last card.log '^cuda')"
+}
+
+# The card's file: for `--device cuda:FILE` elsewhere and for src/device/cuda/cards. With it the rest is run.
+part_table() {
+    step table.log 60 bash -c '"$1" 40 >"$2"' - "$tree/bin/cuda_card" "$out/card.json"
+    row "the card's file" "$(last table.log 'passes|^cuda_card:|^exit')"
+    [ ! -s "$out/card.json" ] || export BALLAST_CUDA_CARD="$out/card.json"
 }
 
 part_rates() {
@@ -92,7 +116,7 @@ part_networks() {
 }
 
 part_torch() {
-    step torch.log 60 python3 -B tools/device_torch.py
+    step torch.log 60 python3 -B "$tree/device_torch.py"
     while IFS= read -r line; do
         row "${line%%:*}" "${line#*:}"
     done < <(grep -a '^torch' "$out/torch.log")
@@ -127,12 +151,15 @@ part_memcheck() {
     done
 }
 
-[ $# -gt 0 ] || set -- card ops networks rates torch pictures goldens memcheck
+[ $# -gt 0 ] || set -- card rates ops table networks torch pictures goldens memcheck
 rm -f "$out"/*.log
 for part in "$@"; do
-    SECONDS=0
+    [ -n "${limits[$part]-}" ] || { echo "no part $part; there are ${!limits[*]}"; exit 1; }
+    part_began=$SECONDS
+    part_ends=$((SECONDS + limits[$part]))
+    part_ends=$((part_ends < began + total ? part_ends : began + total))
     "part_$part"
-    echo "$part: $SECONDS s"
+    echo "$part: $((SECONDS - part_began)) s"
 done
 {
     echo "| what | result |"

@@ -22,9 +22,9 @@ typedef struct bl_lt_found_bytes {
 } bl_lt_found_bytes;
 
 #ifndef BALLAST_ABI_THEIR_TYPES
-typedef unsigned bl_cu_result, bl_cu_attribute, bl_cu_symbol, bl_cu_capture_mode, bl_lt_status, bl_lt_type, bl_lt_compute,
-    bl_lt_layout_attr, bl_lt_desc_attr, bl_lt_pref_attr, bl_dnn_status, bl_dnn_kind, bl_dnn_attr, bl_dnn_type,
-    bl_rtc_result;
+typedef unsigned bl_cu_result, bl_cu_attribute, bl_cu_symbol, bl_cu_capture_mode, bl_lt_status, bl_lt_type,
+    bl_lt_compute, bl_lt_layout_attr, bl_lt_desc_attr, bl_lt_pref_attr, bl_dnn_status, bl_dnn_kind,
+    bl_dnn_attr, bl_dnn_type, bl_rtc_result;
 typedef int bl_cu_device;
 typedef uint64_t bl_cu_pointer;
 typedef struct CUctx_st *bl_cu_context;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WHAT "attention"
+
 struct bl_cuda_attention_item {
     bl_cuda_attention attention; /* first */
     struct bl_cuda_attention_item *next;
@@ -118,8 +120,7 @@ static int plan_bands(bl_cuda_attention *a, bl_cuda *c, bl_error *err) {
 }
 
 static int find_plan(bl_cuda_attention *a, bl_cuda *c, bl_error *err) {
-    static const char what[] = "attention";
-    uint64_t key = bl_cuda_plan_key(what, &a->shape, sizeof a->shape);
+    uint64_t key = bl_cuda_plan_key(WHAT, &a->shape, sizeof a->shape);
     bl_cuda_planned_plan planned;
     if (bl_cuda_planned(&planned, c, key, c->properties != NULL)) {
         a->has_plan = planned.exists;
@@ -129,7 +130,7 @@ static int find_plan(bl_cuda_attention *a, bl_cuda *c, bl_error *err) {
     bl_dnn_graph g = {.c = c, .dnn = &c->libs->dnn};
     bl_dnn_plan_made made;
     bl_dnn_attention_graph(&g, &a->shape);
-    int rc = bl_dnn_plan(&made, &g, false, what, key, err);
+    int rc = bl_dnn_plan(&made, &g, false, WHAT, key, err);
     a->plan = made.plan;
     a->has_plan = made.plan != NULL;
     a->choice = made.choice;
@@ -170,6 +171,16 @@ int bl_cuda_find_attention(const bl_cuda_attention **out, bl_cuda *c, const bl_c
     c->plans.attentions = item;
     *out = a;
     return 0;
+}
+
+void bl_cuda_visit_attentions(const bl_cuda *c, bl_cuda_plan_visit *visit, void *payload) {
+    for (const struct bl_cuda_attention_item *i = c->plans.attentions; i; i = i->next) {
+        const bl_cuda_attention *x = &i->attention;
+        if (is_cudnns(&x->shape)) {
+            visit(payload, WHAT, bl_cuda_plan_key(WHAT, &x->shape, sizeof x->shape),
+                  x->has_plan ? x->choice : -1, x->has_plan ? x->workspace_bytes : 0);
+        }
+    }
 }
 
 void bl_cuda_attentions_close(bl_cuda *c) {
@@ -216,6 +227,7 @@ static int attend_in_bands(const bl_cuda_running *r, const bl_cuda_attention *a,
 int bl_cuda_attend(const bl_cuda_running *r, const bl_cuda_attention *a, bl_cu_pointer y, bl_cu_pointer q,
                    bl_cu_pointer k, bl_cu_pointer v, bl_error *err) {
     const bl_cu_pointer tensors[] = {q, k, v, y}; /* 1 .. 4 */
-    return a->has_plan ? bl_dnn_execute(r->c, a->plan, tensors, 4, &a->shape.scale, r->scratch, "attention", err)
-                   : attend_in_bands(r, a, y, q, k, v, err);
+    return a->has_plan
+               ? bl_dnn_execute(r->c, a->plan, tensors, 4, &a->shape.scale, r->scratch, "attention", err)
+               : attend_in_bands(r, a, y, q, k, v, err);
 }

@@ -34,7 +34,8 @@ static int capture(bl_cuda_block_graph *g, bl_cuda_running r, const bl_block *b,
     bl_region *region = r.binding->region;
     bl_region_use before = region->used;
     bl_cu_graph graph = NULL;
-    int rc = bl_cuda_check(r.c, cu->cuStreamBeginCapture(r.stream, BL_CU_CAPTURE_THREAD_LOCAL), "a graph", err);
+    int rc =
+        bl_cuda_check(r.c, cu->cuStreamBeginCapture(r.stream, BL_CU_CAPTURE_THREAD_LOCAL), "a graph", err);
     if (rc) {
         return rc;
     }

@@ -41,10 +41,10 @@ static int get_bytes(uint64_t *out, const json_t *o, const char *key, bool neede
 
 /* A field that is none is a mistyped one. */
 static int check_names(json_t *o, const char *origin, bl_error *err) {
-    static const char *const known[] = {"name",        "sm",        "processors", "memory_bytes", "own_bytes",
-                                        "host_bytes",  "copy_rate", "file_rate",  "memory_rate",  "flops",
-                                        "graphs",      "cudnn",     "cublaslt",   "properties",   "plans",
-                                        "clock",       "sources"};
+    static const char *const known[] = {"name",       "sm",        "processors", "memory_bytes", "own_bytes",
+                                        "host_bytes", "copy_rate", "file_rate",  "memory_rate",  "flops",
+                                        "graphs",     "cudnn",     "cublaslt",   "properties",   "plans",
+                                        "clock",      "sources"};
     const char *key;
     json_t *value;
     json_object_foreach(o, key, value) {
@@ -81,11 +81,11 @@ static int read_choices(bl_cuda_card *c, const json_t *list, const char *origin,
         json_int_t n = json_integer_value(choice), scratch = json_integer_value(bytes);
         if (!key || strlen(key) != 16 || strspn(key, "0123456789abcdef") != 16 || !json_is_integer(choice) ||
             n < -1 || n >= MOST_CHOICE || !json_is_integer(bytes) || scratch < 0 || scratch > 1 << 30) {
-            return refuse(origin, "plans", "rows of 16 digits, a proposal's number and bytes of scratch", err);
+            return refuse(origin, "plans", "rows of 16 digits, a proposal's number and bytes of scratch",
+                          err);
         }
-        c->choices[i] = (bl_cuda_choice){.key = strtoull(key, NULL, 16),
-                                         .choice = (int)n,
-                                         .workspace_bytes = (uint64_t)scratch};
+        c->choices[i] = (bl_cuda_choice){
+            .key = strtoull(key, NULL, 16), .choice = (int)n, .workspace_bytes = (uint64_t)scratch};
     }
     c->choice_count = (int)count;
     qsort(c->choices, count, sizeof *c->choices, by_key);
@@ -119,7 +119,7 @@ static int read_versions(bl_cuda_card *c, const json_t *o, const char *origin, b
     c->graphs = json_is_true(graphs);
     if (!rc && properties) {
         c->properties = json_is_string(properties)   ? strdup(json_string_value(properties))
-                        : json_is_object(properties) ? json_dumps(properties, JSON_COMPACT)
+                        : json_is_object(properties) ? bl_json_dump(properties, JSON_COMPACT)
                                                      : NULL;
         rc = c->properties ? 0 : refuse(origin, "properties", "cuDNN's description of the card", err);
     }
@@ -155,7 +155,7 @@ static int read_fields(bl_cuda_card *c, json_t *o, const char *origin, bl_error 
 int bl_cuda_card_parse(bl_cuda_card *out, const char *text, size_t length, const char *origin,
                        bl_error *err) {
     json_error_t error = {0};
-    json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = json_loadb(text, length, 0, &error);
     bl_cuda_card card = {0};
     *out = card;
     if (!root && bl_json_lacked_memory(&error, text, length)) {
@@ -204,9 +204,8 @@ void bl_cuda_card_free(bl_cuda_card *c) {
 
 const bl_cuda_choice *bl_cuda_card_choice(const bl_cuda_card *c, uint64_t key) {
     bl_cuda_choice wanted = {.key = key};
-    return c->choice_count
-               ? bsearch(&wanted, c->choices, (size_t)c->choice_count, sizeof *c->choices, by_key)
-               : NULL;
+    return c->choice_count ? bsearch(&wanted, c->choices, (size_t)c->choice_count, sizeof *c->choices, by_key)
+                           : NULL;
 }
 
 void bl_cuda_card_guess(bl_cuda_card *c, double clock) {

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WHAT "a convolution"
+
 struct bl_cuda_conv_item {
     bl_cuda_conv conv; /* first */
     struct bl_cuda_conv_item *next;
@@ -63,8 +65,7 @@ void bl_dnn_conv_graph(bl_dnn_graph *g, const bl_cuda_conv_shape *s) {
 }
 
 static int find_plan(bl_cuda_conv *v, bl_cuda *c, bl_error *err) {
-    static const char what[] = "a convolution";
-    uint64_t key = bl_cuda_plan_key(what, &v->shape, sizeof v->shape);
+    uint64_t key = bl_cuda_plan_key(WHAT, &v->shape, sizeof v->shape);
     bl_cuda_planned_plan planned;
     if (bl_cuda_planned(&planned, c, key, c->properties != NULL)) {
         v->has_plan = planned.exists;
@@ -74,7 +75,7 @@ static int find_plan(bl_cuda_conv *v, bl_cuda *c, bl_error *err) {
     bl_dnn_graph g = {.c = c, .dnn = &c->libs->dnn};
     bl_dnn_plan_made made;
     bl_dnn_conv_graph(&g, &v->shape);
-    int rc = bl_dnn_plan(&made, &g, v->shape.dtype == BL_F32, what, key, err);
+    int rc = bl_dnn_plan(&made, &g, v->shape.dtype == BL_F32, WHAT, key, err);
     v->plan = made.plan;
     v->has_plan = made.plan != NULL;
     v->choice = made.choice;
@@ -107,6 +108,14 @@ int bl_cuda_find_conv(const bl_cuda_conv **out, bl_cuda *c, const bl_cuda_conv_s
     c->plans.convs = item;
     *out = &item->conv;
     return 0;
+}
+
+void bl_cuda_visit_convs(const bl_cuda *c, bl_cuda_plan_visit *visit, void *payload) {
+    for (const struct bl_cuda_conv_item *i = c->plans.convs; i; i = i->next) {
+        const bl_cuda_conv *x = &i->conv;
+        visit(payload, WHAT, bl_cuda_plan_key(WHAT, &x->shape, sizeof x->shape), x->has_plan ? x->choice : -1,
+              x->workspace_bytes);
+    }
 }
 
 void bl_cuda_convs_close(bl_cuda *c) {

@@ -277,8 +277,8 @@ int bl_dnn_plan(bl_dnn_plan_made *out, bl_dnn_graph *g, bool f32, const char *wh
     if (out->plan && !c->planning) {
         keep_plan(g->dnn, out->plan, keep);
     } else if (!out->plan) {
-        bl_log_line(c->head.log, BL_LOG_DEBUG, "cuda: cuDNN has no plan for %s (%s: %s), so products do it", what,
-                    g->what ? g->what : "", g->dnn->cudnnGetErrorString(g->status));
+        bl_log_line(c->head.log, BL_LOG_DEBUG, "cuda: cuDNN has no plan for %s (%s: %s), so products do it",
+                    what, g->what ? g->what : "", g->dnn->cudnnGetErrorString(g->status));
     }
     return 0;
 }

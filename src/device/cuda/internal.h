@@ -50,14 +50,14 @@ struct bl_cuda {
     bl_lt_handle lt;
     bl_cuda_plans plans;
     bl_cuda_card card;
-    bool told;     /* that plans were guessed */
-    bool planning; /* there is no card, only a description of one: nothing runs */
+    bool told;                    /* that plans were guessed */
+    bool planning;                /* there is no card, only a description of one: nothing runs */
     bl_dnn_descriptor properties; /* of the card, as cuDNN has them, while planning; NULL: it cannot plan */
     char name[128];
-    uint64_t free_bytes;   /* when it was last asked */
-    uint64_t first_free;   /* when the context was new */
-    uint64_t region_bytes; /* of open regions */
-    uint64_t own_bytes;    /* what driver and libraries took since then */
+    uint64_t free_bytes;    /* when it was last asked */
+    uint64_t first_free;    /* when the context was new */
+    uint64_t region_bytes;  /* of open regions */
+    uint64_t own_bytes;     /* what driver and libraries took since then */
     bl_cu_module module[2]; /* our kernels for F32 and BF16, NULL until a graph needs them */
     bl_cu_function kernel[2][BL_KERNEL_COUNT];
     bool kernels_ran[2];
@@ -150,8 +150,8 @@ struct bl_executable {
     const bl_graph *graph;
     bl_cuda_step *steps; /* [op_count] */
     bl_arena_plan plan;
-    double *flops, *seconds;   /* [block_count]; seconds: a first guess */
-    unsigned char *ports;      /* the memory of all of them, pinned where the system allows */
+    double *flops, *seconds; /* [block_count]; seconds: a first guess */
+    unsigned char *ports;    /* the memory of all of them, pinned where the system allows */
     bool ports_pinned;
     bl_cuda_port *inputs, *outputs; /* [input_count], [output_count] */
     bl_cuda_block_graph *graphs;    /* [block_count] */
@@ -167,7 +167,7 @@ typedef struct bl_cuda_running {
     bl_cu_stream stream;
     uint64_t element; /* bytes of one activation element */
     bl_cu_pointer scratch;
-    bool captured; /* into a graph, which runs later: and again */
+    bool captured;      /* into a graph, which runs later: and again */
     bl_cu_pointer only; /* not 0: where every tensor and weight lies, for runs whose result nobody reads */
 } bl_cuda_running;
 

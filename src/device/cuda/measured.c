@@ -29,7 +29,8 @@ int bl_cuda_measured(bl_cuda *c, const char *given, bl_error *err) {
             take(c, &m);
         } else if (!rc) {
             bl_log_line(c->head.log, BL_LOG_WARNING,
-                        "cuda: %.400s was measured on another card or with other libraries: it is not used", given);
+                        "cuda: %.400s was measured on another card or with other libraries: it is not used",
+                        given);
         }
         bl_cuda_card_free(&m);
         return rc;

@@ -65,7 +65,7 @@ typedef struct bl_cuda_attention {
     int number, choice;
     bool has_plan; /* cuDNN does it; else in bands */
     bl_dnn_descriptor plan;
-    int64_t band, stride;   /* rows at once; keys, rounded up: from one row of scores to the next */
+    int64_t band, stride; /* rows at once; keys, rounded up: from one row of scores to the next */
     const bl_cuda_product *scores[2], *sums[2]; /* of a whole band, and of the last */
     uint64_t weights_at, workspace_at;          /* offsets in the scratch; scores lie at 0 */
     uint64_t scratch_bytes, workspace_bytes;
@@ -75,8 +75,8 @@ typedef struct bl_cuda_plans {
     struct bl_cuda_product_item *products;
     struct bl_cuda_conv_item *convs;
     struct bl_cuda_attention_item *attentions;
-    int count;     /* of all of them */
-    int forced;    /* not 0: this proposal of the libraries, from 1 on, whatever a table says: to measure it */
+    int count;  /* of all of them */
+    int forced; /* not 0: this proposal of the libraries, from 1 on, whatever a table says: to measure it */
     int estimated; /* those whose scratch is a guess, where there is no card */
 } bl_cuda_plans;
 
@@ -94,6 +94,13 @@ typedef struct bl_cuda_planned_plan {
 /* Where there is no card: whether the plan comes from the card's file, or is a guess since the library cannot
  * be asked either. */
 bool bl_cuda_planned(bl_cuda_planned_plan *out, bl_cuda *c, uint64_t key, bool can_be_asked);
+
+/* Every plan that there is. `choice`: -1 where the library has none, and products do it. */
+typedef void bl_cuda_plan_visit(void *payload, const char *what, uint64_t key, int choice,
+                                uint64_t workspace_bytes);
+void bl_cuda_visit_products(const bl_cuda *c, bl_cuda_plan_visit *visit, void *payload);
+void bl_cuda_visit_convs(const bl_cuda *c, bl_cuda_plan_visit *visit, void *payload);
+void bl_cuda_visit_attentions(const bl_cuda *c, bl_cuda_plan_visit *visit, void *payload);
 
 /* Borrowed from the device. */
 int bl_cuda_find_product(const bl_cuda_product **out, bl_cuda *c, const bl_cuda_product_shape *shape,

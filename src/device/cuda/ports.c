@@ -16,11 +16,11 @@ static uint64_t room_of(const bl_graph *g, bl_place place, int count) {
     return bytes;
 }
 
-static int open_ports(bl_cuda_port **out, bl_executable *x, bl_place place, int count, unsigned char **at,
+static int open_ports(bl_cuda_port **list, bl_executable *x, bl_place place, int count, unsigned char **at,
                       bl_error *err) {
     bl_cuda *c = x->module->c;
     bl_cuda_port *ports = calloc((size_t)count + 1, sizeof *ports);
-    *out = ports;
+    *list = ports;
     if (!ports) {
         return bl_fail_memory(err, "inputs and outputs", (uint64_t)count * sizeof *ports);
     }
@@ -40,8 +40,7 @@ int bl_cuda_ports_open(bl_executable *x, bl_error *err) {
     bl_cuda *c = x->module->c;
     const bl_graph *g = x->graph;
     void *memory = NULL;
-    uint64_t bytes =
-        room_of(g, BL_INPUT, g->input_count) + room_of(g, BL_OUTPUT, g->output_count) + BL_ALIGN;
+    uint64_t bytes = room_of(g, BL_INPUT, g->input_count) + room_of(g, BL_OUTPUT, g->output_count) + BL_ALIGN;
     x->ports_pinned = !c->libs->cu.cuMemHostAlloc(&memory, bytes, 0);
     memory = x->ports_pinned ? memory : aligned_alloc(BL_ALIGN, bytes);
     if (!memory) {
@@ -76,8 +75,7 @@ void bl_cuda_ports_close(bl_executable *x) {
 }
 
 static int wait_for(bl_cuda_port *p, bl_cuda *c, bl_error *err) {
-    int rc =
-        p->used ? bl_cuda_check(c, c->libs->cu.cuEventSynchronize(p->done), "an input's copy", err) : 0;
+    int rc = p->used ? bl_cuda_check(c, c->libs->cu.cuEventSynchronize(p->done), "an input's copy", err) : 0;
     p->used = p->used && rc;
     return rc;
 }
@@ -112,9 +110,9 @@ int bl_cuda_ports_take(const bl_cuda_running *r, bl_error *err) {
 
 int bl_cuda_ports_given(const bl_cuda_running *r, bl_error *err) {
     const bl_tensor *t = bl_cuda_tensor(r, input_of(r->op)), *out = bl_cuda_tensor(r, r->op->out);
-    bl_cuda_port *p = t                               ? &r->x->inputs[t->port]
+    bl_cuda_port *p = t                             ? &r->x->inputs[t->port]
                       : r->op->kind == BL_OP_EXPORT ? &r->x->outputs[out->port]
-                                                      : NULL;
+                                                    : NULL;
     int rc = p ? bl_cuda_check(r->c, r->c->libs->cu.cuEventRecord(p->done, r->stream), "an event", err) : 0;
     if (p) {
         p->used = !rc;
@@ -124,9 +122,8 @@ int bl_cuda_ports_given(const bl_cuda_running *r, bl_error *err) {
 
 int bl_cuda_port_in(const bl_cuda_running *r, bl_tensor_id id, bl_error *err) {
     const bl_cuda_port *p = &r->x->inputs[bl_cuda_tensor(r, id)->port];
-    return bl_cuda_check(
-        r->c, r->c->libs->cu.cuMemcpyHtoDAsync(r->scratch, p->memory, p->bytes, r->stream),
-        "an input's copy", err);
+    return bl_cuda_check(r->c, r->c->libs->cu.cuMemcpyHtoDAsync(r->scratch, p->memory, p->bytes, r->stream),
+                         "an input's copy", err);
 }
 
 static void hand_over(void *payload) {
@@ -136,9 +133,8 @@ static void hand_over(void *payload) {
 
 int bl_cuda_port_out(const bl_cuda_running *r, bl_tensor_id id, bl_error *err) {
     bl_cuda_port *p = &r->x->outputs[bl_cuda_tensor(r, id)->port];
-    int rc = bl_cuda_check(
-        r->c, r->c->libs->cu.cuMemcpyDtoHAsync(p->memory, r->scratch, p->bytes, r->stream),
-        "an output's copy", err);
+    int rc = bl_cuda_check(r->c, r->c->libs->cu.cuMemcpyDtoHAsync(p->memory, r->scratch, p->bytes, r->stream),
+                           "an output's copy", err);
     return rc ? rc
               : bl_cuda_check(r->c, r->c->libs->cu.cuLaunchHostFunc(r->stream, hand_over, p),
                               "an output's copy", err);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WHAT "a product"
+
 #define CANDIDATES 8
 
 struct bl_cuda_product_item {
@@ -107,7 +109,7 @@ static void close_product(bl_cuda_product *p, bl_cuda *c) {
 
 static int find_plan(bl_cuda_product *p, bl_cuda *c, bl_error *err) {
     const bl_cuda_product_shape *s = &p->shape;
-    uint64_t key = bl_cuda_plan_key("a product", s, sizeof *s);
+    uint64_t key = bl_cuda_plan_key(WHAT, s, sizeof *s);
     int32_t batch = (int32_t)s->batch;
     int64_t w_rows = s->plain ? s->k : s->o, w_columns = s->plain ? s->o : s->k;
     bl_cuda_planned_plan planned;
@@ -150,6 +152,14 @@ int bl_cuda_find_product(const bl_cuda_product **out, bl_cuda *c, const bl_cuda_
     c->plans.products = item;
     *out = p;
     return 0;
+}
+
+void bl_cuda_visit_products(const bl_cuda *c, bl_cuda_plan_visit *visit, void *payload) {
+    for (const struct bl_cuda_product_item *i = c->plans.products; i; i = i->next) {
+        const bl_cuda_product *x = &i->product;
+        visit(payload, WHAT, bl_cuda_plan_key(WHAT, &x->shape, sizeof x->shape), x->choice,
+              x->workspace_bytes);
+    }
 }
 
 void bl_cuda_products_close(bl_cuda *c) {

@@ -61,10 +61,10 @@ int bl_cuda_run_op(bl_cuda_running *r, int op, bl_error *err) {
     const bl_block *block = &x->graph->blocks[x->graph->ops[op].block];
     r->op = &x->graph->ops[op];
     r->step = &x->steps[op];
-    r->scratch = r->only                                      ? r->only
-                 : x->plan.scratch_offset[op] == UINT64_MAX ? 0
-                                                              : use_arena(r, x->plan.scratch_offset[op],
-                                                                          r->step->scratch_bytes);
+    r->scratch = r->only ? r->only
+                 : x->plan.scratch_offset[op] == UINT64_MAX
+                     ? 0
+                     : use_arena(r, x->plan.scratch_offset[op], r->step->scratch_bytes);
     bool alone = !r->only && !r->captured;
     int rc = alone ? bl_cuda_ports_take(r, err) : 0;
     rc = rc ? rc : bl_cuda_ops[r->op->kind]->run(r, err);

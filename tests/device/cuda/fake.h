@@ -20,16 +20,16 @@ extern unsigned fake_order;                /* of a block's threads */
 
 typedef struct fake_script {
     uint64_t seed;
-    int fail;           /* the call that fails, counted from 1; 0: none */
-    int late;           /* the work that ends the card, counted likewise */
+    int fail;             /* the call that fails, counted from 1; 0: none */
+    int late;             /* the work that ends the card, counted likewise */
     bool refuse_pinned;   /* of more bytes than pinned_most */
     uint64_t pinned_most; /* 0: a page */
-    bool without_waits; /* cuStreamWaitEvent does nothing: what a forgotten wait would be */
-    bool no_nvrtc;      /* it is not there */
-    int sm;             /* of the first card; 0: 90. 999 is one that NVRTC does not know */
-    int second_sm;      /* of the second; 0: 75, which is too old */
-    uint64_t memory;    /* of a card; 0: 1 GiB */
-    uint64_t lazy;      /* of a card, what a plan takes when it runs for the first time */
+    bool without_waits;   /* cuStreamWaitEvent does nothing: what a forgotten wait would be */
+    bool no_nvrtc;        /* it is not there */
+    int sm;               /* of the first card; 0: 90. 999 is one that NVRTC does not know */
+    int second_sm;        /* of the second; 0: 75, which is too old */
+    uint64_t memory;      /* of a card; 0: 1 GiB */
+    uint64_t lazy;        /* of a card, what a plan takes when it runs for the first time */
 } fake_script;
 
 /* The tables. Everything begins anew: nothing may be open. */

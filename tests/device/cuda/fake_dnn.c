@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WORKSPACE 512
+#define WORKSPACE 512             /* of the second engine; the third takes as much again */
+#define PROPERTIES "{\"fake\":1}" /* of the card */
 #define ATTRIBUTES 16
 #define TENSORS 8
 #define NOT_SUPPORTED 3000
@@ -44,8 +45,12 @@ typedef struct operation {
 typedef struct program {
     tensor t[TENSORS];
     operation op[4];
-    int tensors, ops;
+    int tensors, ops, engine;
 } program;
+
+static size_t scratch_of(const program *p) {
+    return WORKSPACE * (p->engine == 2 ? 2 : 1);
+}
 
 typedef struct descriptor {
     bl_dnn_kind kind;
@@ -72,7 +77,7 @@ static descriptor *child(const descriptor *d, bl_dnn_attr name, int at) {
 }
 
 static size_t size_of(bl_dnn_type type) {
-    return type == BL_DNN_OF_BOOLEAN ? 1
+    return type == BL_DNN_OF_BOOLEAN || type == BL_DNN_OF_CHAR ? 1
            : type == BL_DNN_OF_INT64 || type == BL_DNN_OF_POINTER || type == BL_DNN_OF_HANDLE ||
                    type == BL_DNN_OF_DESCRIPTOR
                ? 8
@@ -236,20 +241,26 @@ static bl_dnn_status finalize(bl_dnn_descriptor to) {
                    BL_DNN_OP_SDPA_SCALE);
         break;
     case BL_DNN_KIND_GRAPH:
-        good = HAS(d, BL_DNN_GRAPH_HANDLE, BL_DNN_GRAPH_OPS);
+        good = HAS(d, BL_DNN_GRAPH_OPS);
         break;
     case BL_DNN_KIND_ENGINE_HEUR:
         d->origin = child(d, BL_DNN_HEUR_GRAPH, 0);
-        return d->origin ? is_supported(d->origin) : BAD;
+        good = d->origin && (find(d->origin, BL_DNN_GRAPH_HANDLE) || find(d, BL_DNN_HEUR_PROPERTIES));
+        return good ? is_supported(d->origin) : BAD; /* for a card that is here, or is described */
+    case BL_DNN_KIND_PROPERTIES:
+        good = find(d, BL_DNN_PROPERTIES_ID) ||
+               (find(d, BL_DNN_PROPERTIES_JSON) &&
+                !memcmp(find(d, BL_DNN_PROPERTIES_JSON)->v.bytes, PROPERTIES, strlen(PROPERTIES)));
+        break;
     case BL_DNN_KIND_PLAN:
         if (d->p.ops && find(d, BL_DNN_PLAN_HANDLE)) {
             kept_plans++;
             break;
         }
-        if (!HAS(d, BL_DNN_PLAN_HANDLE, BL_DNN_PLAN_CFG)) {
+        if (!find(d, BL_DNN_PLAN_CFG) || (!find(d, BL_DNN_PLAN_HANDLE) && !find(d, BL_DNN_PLAN_PROPERTIES))) {
             return BAD;
         }
-        d->engine = child(d, BL_DNN_PLAN_CFG, 0)->engine;
+        d->p.engine = d->engine = child(d, BL_DNN_PLAN_CFG, 0)->engine;
         d->origin = child(d, BL_DNN_PLAN_CFG, 0)->origin;
         for (int i = 0; i < find(d->origin, BL_DNN_GRAPH_OPS)->count; i++) {
             add_operation(&d->p, child(d->origin, BL_DNN_GRAPH_OPS, i));
@@ -280,6 +291,12 @@ static bl_dnn_status get(bl_dnn_descriptor from, bl_dnn_attr name, bl_dnn_type t
             memcpy(elements, &d->p, sizeof d->p);
         }
         return 0;
+    case BL_DNN_PROPERTIES_JSON:
+        *count = (int64_t)strlen(PROPERTIES);
+        if (room) {
+            memcpy(elements, PROPERTIES, strlen(PROPERTIES));
+        }
+        return 0;
     case BL_DNN_HEUR_RESULTS:
         *count = room < 3 ? room : 3;
         for (int i = 0; i < *count; i++) {
@@ -297,7 +314,7 @@ static bl_dnn_status get(bl_dnn_descriptor from, bl_dnn_attr name, bl_dnn_type t
         return 0;
     case BL_DNN_PLAN_WORKSPACE:
         *count = 1;
-        *(int64_t *)elements = WORKSPACE;
+        *(int64_t *)elements = (int64_t)scratch_of(&d->p);
         return 0;
     default:
         return BAD;
@@ -398,7 +415,7 @@ typedef struct running {
 static void run(void *payload) {
     running *r = payload;
     program *p = &r->p;
-    memset(r->workspace, 0x5a, WORKSPACE);
+    memset(r->workspace, 0x5a, scratch_of(p));
     for (int i = 0; i < p->tensors; i++) {
         tensor *t = &p->t[i];
         bool written = false;

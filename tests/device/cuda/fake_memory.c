@@ -108,7 +108,7 @@ static bl_cu_result mem_alloc(bl_cu_pointer *out, size_t bytes) {
     bl_cu_result r = fake_enter();
     void *p = NULL;
     fake_outside_steps("memory is allocated");
-    r = r                                               ? r
+    r = r                                                ? r
         : bytes > all_memory() - fake.used[fake.current] ? BL_CU_NO_MEMORY
                                                          : allocate(&p, bytes, fake.current);
     fake.used[fake.current] += r ? 0 : bytes;

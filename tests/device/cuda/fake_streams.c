@@ -1,6 +1,7 @@
-/* The streams of the fake cards. Each has a thread that does its works, one stream at a time: which comes next
- * the seed chooses, early or late, copies too, as far as events let it. So every order is one that can be had
- * again, and what the plugin calls from a stream is called from another thread than its own, as CUDA does. */
+/* The streams of the fake cards. Each has a thread that does its works, one stream at a time: which comes
+ * next the seed chooses, early or late, copies too, as far as events let it. So every order is one that can
+ * be had again, and what the plugin calls from a stream is called from another thread than its own, as CUDA
+ * does. */
 #include "fake_state.h"
 
 #include <pthread.h>

@@ -6,6 +6,7 @@
 #include <string.h>
 
 static int describe(bl_device **out, const char *path, const bl_log *log, bl_error *err) {
+    *out = NULL;
     bl_cuda_libs *libs = calloc(1, sizeof *libs);
     bl_error none = {0};
     if (!libs) {
