@@ -80,8 +80,9 @@ typedef struct ballast_model ballast_model;
 enum ballast_log_level { BALLAST_LOG_WARNING, BALLAST_LOG_INFO, BALLAST_LOG_DEBUG };
 
 /* What could compute here, as JSON: a list of objects with "device" (what ballast_context_options takes), and
- * with "name", "memory_bytes", "free_bytes", "dtypes", "auto_dtype", "host_store" and "text", which says the
- * numbers for people, or, where it cannot be opened, "error": a line that says why. Free with
+ * with "name", "memory_bytes", "free_bytes", "own_bytes" (that driver and libraries hold), "copy_rate" (bytes
+ * a second into it, as far as it is known; else 0), "dtypes", "auto_dtype", "host_store" and "text", which
+ * says the numbers for people, or, where it cannot be opened, "error": a line that says why. Free with
  * ballast_string_free. */
 BALLAST_API int ballast_devices(char **json, ballast_error *err);
 
@@ -92,7 +93,8 @@ typedef struct ballast_context_options {
      * of its first context on the cpu; another one is refused later. */
     const char *isa;
     const char *device; /* "cpu"; "cuda", "cuda:1": an NVIDIA card (docs/cuda.md); "auto": a card where there
-                           is one; "sim:FILE": a described machine, which plans but makes no pictures */
+                           is one; "sim:FILE": a described machine, "cuda:FILE": a card's own file: these plan
+                           but make no pictures */
     const char *cache_dir; /* calibration and file hashes; NULL: $XDG_CACHE_HOME/ballast or ~/.cache/ballast;
                               "": none */
     /* Lines for people, of a ballast_log_level each; NULL: silent. Called in the thread whose call has

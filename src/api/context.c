@@ -128,7 +128,7 @@ static int open_device(ballast_context *c, const ballast_context_options *o, bl_
                     "%s; the CPU computes", none.message);
         name = "cpu";
     }
-    c->simulated = !strncmp(name, "sim:", 4);
+    c->simulated = bl_device_described(name);
     if (!result && !strcmp(name, "cpu")) {
         result = claim_isa(cpu.isa_max, isa, err);
         if (!result) {

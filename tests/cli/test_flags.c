@@ -97,6 +97,36 @@ static void test_host_budget(void **state) {
     rig_free(&o);
 }
 
+/* What was kept of a card: plans are made from it, and nothing else. */
+static void test_card_files(void **state) {
+    (void)state;
+    outcome o = {0};
+    static const char card[] =
+        "{\"name\": \"A card\", \"sm\": 90, \"processors\": 100, \"clock\": 1e9, \"memory_bytes\": "
+        "8000000000, "
+        "\"own_bytes\": 300000000, \"host_bytes\": 1000000000, \"copy_rate\": 2e10, \"file_rate\": 1e9}";
+    bl_test_write("card.json", card, strlen(card));
+    BALLAST(&o, "plan", "-m", model, "-p", "x", "-W", "64", "-H", "64", "--device", "cuda:card.json");
+    expect_success(&o);
+    assert_non_null(strstr(o.err, "A card is planned for from its file"));
+    assert_non_null(strstr(o.out, "budget 7.45 GB")); /* less its own, and head room */
+    assert_non_null(strstr(o.out, "300 MB that the device's driver and libraries hold"));
+    assert_non_null(strstr(o.out, "estimated from the description of A card, SM 9.0"));
+    BALLAST(&o, "plan", "-m", model, "-p", "x", "-W", "64", "-H", "64", "--device", "cuda:./card.json",
+            "--json");
+    expect_success(&o);
+    assert_non_null(strstr(o.out, "\"own_bytes\": 300000000"));
+    BALLAST(&o, "generate", "-m", model, "-p", "x", "-W", "64", "-H", "64", "--device", "cuda:card.json");
+    EXPECT_FAILURE(&o, 2, "makes no pictures");
+    BALLAST(&o, "plan", "-m", model, "-p", "x", "--device", "cuda:absent.json");
+    EXPECT_FAILURE(&o, 2, "absent.json");
+    bl_test_write("card.json", "{}", 2);
+    BALLAST(&o, "plan", "-m", model, "-p", "x", "--device", "cuda:card.json");
+    EXPECT_FAILURE(&o, 2, "card.json: \"name\" must be the card's name");
+    unlink("card.json");
+    rig_free(&o);
+}
+
 static void test_sampling(void **state) {
     static const char *const flags[][8] = {
         {"--cfg", "1", "-q"}, /* quiet: the negative prompt has no effect, and it says so */
@@ -271,10 +301,11 @@ static void test_telling(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_placement),   cmocka_unit_test(test_host_budget),
-        cmocka_unit_test(test_sampling),    cmocka_unit_test(test_computing),
-        cmocka_unit_test(test_vae),         cmocka_unit_test(test_text_encoder),
-        cmocka_unit_test(test_added_token), cmocka_unit_test(test_telling),
+        cmocka_unit_test(test_placement),    cmocka_unit_test(test_host_budget),
+        cmocka_unit_test(test_card_files),   cmocka_unit_test(test_sampling),
+        cmocka_unit_test(test_computing),    cmocka_unit_test(test_vae),
+        cmocka_unit_test(test_text_encoder), cmocka_unit_test(test_added_token),
+        cmocka_unit_test(test_telling),
     };
     return cmocka_run_group_tests_name("cli.flags", tests, setup, rig_close);
 }

@@ -132,7 +132,7 @@ static int find_plan(bl_cuda_attention *a, bl_cuda *c, bl_error *err) {
     bl_dnn_attention_graph(&g, &a->shape);
     int rc = bl_dnn_plan(&made, &g, false, WHAT, key, err);
     a->plan = made.plan;
-    a->has_plan = made.plan != NULL;
+    a->has_plan = made.exists;
     a->choice = made.choice;
     a->scratch_bytes = a->workspace_bytes = made.workspace_bytes;
     return rc;

@@ -77,7 +77,7 @@ static int find_plan(bl_cuda_conv *v, bl_cuda *c, bl_error *err) {
     bl_dnn_conv_graph(&g, &v->shape);
     int rc = bl_dnn_plan(&made, &g, v->shape.dtype == BL_F32, WHAT, key, err);
     v->plan = made.plan;
-    v->has_plan = made.plan != NULL;
+    v->has_plan = made.exists;
     v->choice = made.choice;
     v->workspace_bytes = made.workspace_bytes;
     return rc;

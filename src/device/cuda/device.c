@@ -240,6 +240,7 @@ int bl_cuda_open(bl_device **out, const bl_cuda_libs *libs, const char *which, c
         device_close(&c->head);
         return rc;
     }
+    bl_cuda_note_own(c);
     *out = &c->head;
     return 0;
 }

@@ -146,11 +146,7 @@ static bl_dnn_descriptor plan_of(bl_dnn_graph *g, bl_dnn_descriptor configuratio
     int64_t bytes = 0, count = 0;
     g->what = "making a plan";
     g->status = dnn->cudnnBackendCreateDescriptor(BL_DNN_KIND_PLAN, &plan);
-    if (g->c->planning) {
-        bl_dnn_set_tensor(g, plan, BL_DNN_PLAN_PROPERTIES, g->c->properties);
-    } else {
-        bl_dnn_set(g, plan, BL_DNN_PLAN_HANDLE, BL_DNN_OF_HANDLE, 1, &g->c->dnn);
-    }
+    bl_dnn_set(g, plan, BL_DNN_PLAN_HANDLE, BL_DNN_OF_HANDLE, 1, &g->c->dnn);
     bl_dnn_set_tensor(g, plan, BL_DNN_PLAN_CFG, configuration);
     bl_dnn_finalize(g, plan);
     if (!g->status) {
@@ -235,28 +231,49 @@ static void keep_plan(const bl_cudnn *dnn, bl_dnn_descriptor plan, uint64_t key)
     free(text.bytes);
 }
 
-/* Of cuDNN's proposals that are wanted and work number *choice, or the last before it: then *choice is that
- * one. */
-static bl_dnn_descriptor choose(bl_dnn_graph *g, uint64_t *workspace_bytes, bool f32, int *choice) {
-    bl_dnn_descriptor configurations[CANDIDATES] = {NULL}, plan = NULL;
+/* Whether a configuration keeps to the scratch that there is; *bytes of it. To finalize a plan cuDNN loads
+ * kernels into a card: where there is none, this is all that is asked. */
+static bool fits(bl_dnn_graph *g, bl_dnn_descriptor configuration, uint64_t *bytes) {
+    int64_t scratch = -1, count = 0;
+    g->what = "asking for scratch";
+    g->status = g->dnn->cudnnBackendGetAttribute(configuration, BL_DNN_CFG_SCRATCH, BL_DNN_OF_INT64, 1,
+                                                 &count, &scratch);
+    *bytes = (uint64_t)scratch;
+    return !g->status && scratch >= 0 && scratch <= (int64_t)BL_CUDA_WORKSPACE;
+}
+
+/* Of cuDNN's proposals that are wanted and work number out->choice, or the last before it: then out->choice
+ * is that one. */
+static void choose(bl_dnn_plan_made *out, bl_dnn_graph *g, bool f32) {
+    bl_dnn_descriptor configurations[CANDIDATES] = {NULL};
     int64_t count = propose(g, configurations);
     int found = -1;
-    for (int64_t i = 0; i < count && found < *choice && (!g->status || is_a_no(g->status)); i++) {
-        bl_dnn_descriptor next =
-            is_wanted(g, configurations[i], f32) ? plan_of(g, configurations[i], workspace_bytes) : NULL;
-        if (next && plan) {
-            g->dnn->cudnnBackendDestroyDescriptor(plan);
+    for (int64_t i = 0; i < count && found < out->choice && (!g->status || is_a_no(g->status)); i++) {
+        bl_dnn_descriptor next = NULL;
+        uint64_t bytes = 0;
+        bool works = is_wanted(g, configurations[i], f32);
+        if (works && g->c->planning) {
+            works = fits(g, configurations[i], &bytes);
+        } else if (works) {
+            next = plan_of(g, configurations[i], &bytes);
+            works = next != NULL;
         }
-        plan = next ? next : plan;
-        found += next != NULL;
+        if (works && out->plan) {
+            g->dnn->cudnnBackendDestroyDescriptor(out->plan);
+        }
+        if (works) {
+            out->plan = next;
+            out->workspace_bytes = bytes;
+            found++;
+        }
     }
-    *choice = found > 0 ? found : 0;
+    out->exists = found >= 0;
+    out->choice = found > 0 ? found : 0;
     for (int i = 0; i < CANDIDATES; i++) {
         if (configurations[i]) {
             g->dnn->cudnnBackendDestroyDescriptor(configurations[i]);
         }
     }
-    return plan;
 }
 
 int bl_dnn_plan(bl_dnn_plan_made *out, bl_dnn_graph *g, bool f32, const char *what, uint64_t key,
@@ -265,18 +282,17 @@ int bl_dnn_plan(bl_dnn_plan_made *out, bl_dnn_graph *g, bool f32, const char *wh
     *out = (bl_dnn_plan_made){.choice = bl_cuda_chosen(c, key)};
     uint64_t keep = kept_key(c, key, out->choice);
     out->plan = c->planning ? NULL : kept_plan(c, keep, &out->workspace_bytes);
-    if (out->plan) {
-        bl_dnn_free(g);
-        return 0;
+    out->exists = out->plan != NULL;
+    if (!out->exists) {
+        choose(out, g, f32);
     }
-    out->plan = choose(g, &out->workspace_bytes, f32, &out->choice);
     bl_dnn_free(g);
-    if (g->status && !is_a_no(g->status) && !out->plan) {
+    if (g->status && !is_a_no(g->status) && !out->exists) {
         return bl_cuda_check_dnn(c, g->status, g->what, err);
     }
-    if (out->plan && !c->planning) {
+    if (out->plan) {
         keep_plan(g->dnn, out->plan, keep);
-    } else if (!out->plan) {
+    } else if (!out->exists) {
         bl_log_line(c->head.log, BL_LOG_DEBUG, "cuda: cuDNN has no plan for %s (%s: %s), so products do it",
                     what, g->what ? g->what : "", g->dnn->cudnnGetErrorString(g->status));
     }

@@ -34,7 +34,8 @@ void bl_dnn_add(bl_dnn_graph *g, bl_dnn_descriptor a, bl_dnn_descriptor b, bl_dn
 bl_dnn_descriptor bl_dnn_operations(bl_dnn_graph *g);
 
 typedef struct bl_dnn_plan_made {
-    bl_dnn_descriptor plan; /* NULL: cuDNN has none, or no such graph; then the log says why */
+    bool exists;            /* else cuDNN has none, or no such graph; then the log says why */
+    bl_dnn_descriptor plan; /* NULL where there is no card, too */
     uint64_t workspace_bytes;
     int choice;
 } bl_dnn_plan_made;

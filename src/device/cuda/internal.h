@@ -213,6 +213,8 @@ int bl_cuda_ports_given(const bl_cuda_running *r, bl_error *err);
 /* Runs each plan that is new once, so that what libraries load then is loaded before a region is opened, and
  * asks what driver and libraries took. Without memory for it nothing happens. */
 int bl_cuda_warm(bl_executable *x, bl_error *err);
+/* Asks what driver and libraries hold by now. */
+void bl_cuda_note_own(bl_cuda *c);
 /* Bytes that one op reaches when all that it reads and writes begins at one address. */
 uint64_t bl_cuda_footprint(const bl_executable *x, int op);
 /* Puts an op on the COMPUTE stream, with all that it reads and writes at this address. */

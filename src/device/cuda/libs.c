@@ -69,6 +69,21 @@ static int open_driver(bl_cuda_libs *l, bl_error *err) {
                          "cuda: the NVIDIA driver is too old: install 560 or newer, which knows CUDA 12.6");
 }
 
+bool bl_cuda_stub_open(void) {
+    static const char *const stubs[] = {"libcuda.so.1", "/usr/local/cuda/lib64/stubs/libcuda.so",
+                                        "/usr/lib/x86_64-linux-gnu/stubs/libcuda.so"};
+    const char *cuda = getenv("CUDA_PATH");
+    char path[PATH_MAX] = "";
+    void *library = NULL;
+    for (size_t i = 0; !library && i < COUNT(stubs); i++) {
+        library = dlopen(stubs[i], RTLD_NOW | RTLD_GLOBAL);
+    }
+    if (!library && cuda && snprintf(path, sizeof path, "%s/lib64/stubs/libcuda.so", cuda) < PATH_MAX) {
+        library = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+    }
+    return library;
+}
+
 /* The first file that one of the patterns finds. */
 static bool find_file(char out[PATH_MAX], const char *root, const char *name) {
     for (int i = 0; i < 3; i++) {

@@ -27,4 +27,8 @@ int bl_cuda_libs_open(const bl_cuda_libs **out, bl_error *err);
 /* cuDNN, cuBLASLt and NVRTC alone: what works without a driver. The same errors. */
 int bl_cuda_libraries_open(bl_cuda_libs *libs, bl_error *err);
 
+/* The driver, or the stub of one that comes with CUDA's toolkit: without either cuDNN proposes nothing, even
+ * where all that it is asked for is a card that is not here. Stays open. */
+bool bl_cuda_stub_open(void);
+
 #endif

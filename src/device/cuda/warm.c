@@ -78,7 +78,7 @@ static int run_all(bl_executable *x, const unsigned char *wanted, bl_cu_pointer 
     return rc ? rc : waited;
 }
 
-static void note_own(bl_cuda *c) {
+void bl_cuda_note_own(bl_cuda *c) {
     size_t left = 0, all = 0;
     if (!c->libs->cu.cuMemGetInfo(&left, &all)) {
         uint64_t held = left + c->region_bytes;
@@ -113,7 +113,7 @@ int bl_cuda_warm(bl_executable *x, bl_error *err) {
         rc = run_all(x, wanted, at, err);
         cu->cuMemFree(at);
         c->kernels_ran[which] = true;
-        note_own(c);
+        bl_cuda_note_own(c);
     } else if (most) {
         bl_log_line(c->head.log, BL_LOG_DEBUG, "cuda: no memory to run new plans once beforehand");
         free(c->ran);

@@ -96,6 +96,11 @@ static int open_plugin(bl_device **out, const char *name, const bl_log *log, bl_
     return rc;
 }
 
+bool bl_device_described(const char *name) {
+    const char *which = strchr(name, ':');
+    return which && (!strncmp(name, "sim:", 4) || strpbrk(which, "/."));
+}
+
 int bl_device_open(bl_device **out, const char *name, const bl_cpu_options *cpu, bl_error *err) {
     *out = NULL;
     if (!strcmp(name, "cpu")) {

@@ -12,4 +12,7 @@
  * BL_E_DEVICE when a plugin cannot be loaded or is of another version. */
 int bl_device_open(bl_device **out, const char *name, const bl_cpu_options *cpu, bl_error *err);
 
+/* Whether the name is one of a machine that is not here: "sim:FILE", "cuda:FILE". It can be planned for. */
+bool bl_device_described(const char *name);
+
 #endif

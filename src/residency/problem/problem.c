@@ -62,6 +62,7 @@ int bl_problem_copy_modules(bl_problem **out, const bl_problem *from, bl_error *
     p->budget_bytes = from->budget_bytes;
     p->reserved_bytes = from->reserved_bytes;
     p->process_bytes = from->process_bytes;
+    p->own_bytes = from->own_bytes;
     p->open_bytes = from->open_bytes;
     p->copy_rate = from->copy_rate;
     p->copy_latency = from->copy_latency;

@@ -102,6 +102,7 @@ typedef struct bl_problem {
                                 them on top */
     uint64_t process_bytes;  /* of the same memory that the process takes beside the region: not planned with,
                                 but left free when one is opened */
+    uint64_t own_bytes;      /* of the device's memory, held by driver and libraries: told alone */
     uint64_t open_bytes;     /* of the region that is open and holds the resident blocks; 0: none */
     uint64_t adapter_bytes;  /* of files that adapters are read from, for the blocks of this generation */
     double copy_rate;        /* bytes a second */

@@ -203,6 +203,7 @@ int bl_memory_problem(bl_problem **out, bl_memory *m, const int *ids, int count,
     const bl_device_caps *caps = bl_memory_caps(m);
     bl_executor_resident(m->executor, p);
     p->memory_bytes = caps->memory_bytes;
+    p->own_bytes = caps->own_bytes;
     p->copy_rate = caps->copy_rate > 0 ? caps->copy_rate : GUESSED_COPY_RATE;
     p->copy_latency = caps->copy_latency;
     p->async_copy = caps->async_copy;

@@ -73,6 +73,10 @@ static void print_head(FILE *f, const bl_plan *plan, const bl_problem *p) {
         fprintf(f, "beside it %s for pictures, latents and what else the process takes\n",
                 bl_size_of(p->process_bytes).text);
     }
+    if (p->own_bytes) {
+        fprintf(f, "beside it %s that the device's driver and libraries hold\n",
+                bl_size_of(p->own_bytes).text);
+    }
     fprintf(f, "working set %s, smallest budget that works %llu bytes (%s, phase %s)\n",
             bl_size_of(plan->working_set_bytes).text, (unsigned long long)plan->min_budget_bytes,
             bl_size_of(plan->min_budget_bytes).text, p->phases[bl_problem_hungriest(p)].name);
@@ -141,19 +145,20 @@ json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p) {
     }
     json_t *root = NULL;
     if (fine) {
-        root = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:f, s:I, s:f, s:I, s:I, s:f, s:I, s:I, s:I, "
-                         "s:i, s:f, s:I, s:f}",
-                         "mode", bl_offload_name(plan->mode), "method", plan->method, "budget_bytes",
-                         count(p->budget_bytes), "process_bytes", count(p->process_bytes), "peak_bytes",
-                         count(plan->peak_bytes), "moved_bytes", count(plan->moved_bytes), "moves",
-                         plan->onload_count, "seconds", plan->seconds, "bound_moved_bytes",
-                         count(plan->bound_moved_bytes), "bound_seconds", plan->bound_seconds,
-                         "min_budget_bytes", count(plan->min_budget_bytes), "working_set_bytes",
-                         count(plan->working_set_bytes), "planning_seconds", plan->planning_seconds,
-                         "host_bytes", count(p->has_store ? p->host_bytes : 0), "store_peak_bytes",
-                         count(plan->store_peak_bytes), "loaded_bytes", count(plan->loaded_bytes), "loads",
-                         plan->load_count, "load_seconds", plan->load_seconds, "adapter_bytes",
-                         count(p->adapter_bytes), "merge_seconds", merge_seconds(plan, p));
+        root = json_pack(
+            "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:f, s:I, s:f, s:I, s:I, s:f, s:I, s:I, s:I, "
+            "s:i, s:f, s:I, s:f}",
+            "mode", bl_offload_name(plan->mode), "method", plan->method, "budget_bytes",
+            count(p->budget_bytes), "process_bytes", count(p->process_bytes), "own_bytes",
+            count(p->own_bytes), "peak_bytes", count(plan->peak_bytes), "moved_bytes",
+            count(plan->moved_bytes), "moves", plan->onload_count, "seconds", plan->seconds,
+            "bound_moved_bytes", count(plan->bound_moved_bytes), "bound_seconds", plan->bound_seconds,
+            "min_budget_bytes", count(plan->min_budget_bytes), "working_set_bytes",
+            count(plan->working_set_bytes), "planning_seconds", plan->planning_seconds, "host_bytes",
+            count(p->has_store ? p->host_bytes : 0), "store_peak_bytes", count(plan->store_peak_bytes),
+            "loaded_bytes", count(plan->loaded_bytes), "loads", plan->load_count, "load_seconds",
+            plan->load_seconds, "adapter_bytes", count(p->adapter_bytes), "merge_seconds",
+            merge_seconds(plan, p));
         fine = root && !json_object_set(root, "phases", phases) &&
                !json_object_set(root, "decisions", decisions);
     }

@@ -257,7 +257,7 @@ static bl_dnn_status finalize(bl_dnn_descriptor to) {
             kept_plans++;
             break;
         }
-        if (!find(d, BL_DNN_PLAN_CFG) || (!find(d, BL_DNN_PLAN_HANDLE) && !find(d, BL_DNN_PLAN_PROPERTIES))) {
+        if (!HAS(d, BL_DNN_PLAN_HANDLE, BL_DNN_PLAN_CFG)) {
             return BAD;
         }
         d->p.engine = d->engine = child(d, BL_DNN_PLAN_CFG, 0)->engine;
@@ -304,6 +304,10 @@ static bl_dnn_status get(bl_dnn_descriptor from, bl_dnn_attr name, bl_dnn_type t
             given[i]->origin = d->origin;
             given[i]->final = true;
         }
+        return 0;
+    case BL_DNN_CFG_SCRATCH:
+        *count = 1;
+        *(int64_t *)elements = (int64_t)scratch_of(&(program){.engine = d->engine});
         return 0;
     case BL_DNN_CFG_ENGINE:
         given[0]->engine = d->engine;

@@ -12,9 +12,10 @@ static int describe(bl_device **out, const char *path, const bl_log *log, bl_err
     if (!libs) {
         return bl_fail_memory(err, "the cuda device", sizeof *libs);
     }
-    if (bl_cuda_libraries_open(libs, &none)) {
+    if (!bl_cuda_stub_open() || bl_cuda_libraries_open(libs, &none)) {
         *libs = (bl_cuda_libs){0};
-        bl_log_line(log, BL_LOG_DEBUG, "%s", none.message);
+        bl_log_line(log, BL_LOG_DEBUG, "%s",
+                    none.message[0] ? none.message : "cuda: neither a driver nor the toolkit's stub of one");
     }
     return bl_cuda_describe(out, libs, path, log, err);
 }
