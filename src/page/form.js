@@ -182,12 +182,34 @@ function setOptions({node}, name, list) {
   inputs[name](values.get()[name]);
 }
 
+// Beside each size what it would cost, once somebody looks there.
+async function priceSizes(select) {
+  for (const option of select.options) {
+    const [width, height] = option.value.split('x').map(Number);
+    const v = {...values.get(), ...height ? {own: false, width, height} : {own: true}};
+    if (option.value !== 'free') {
+      const plan = await ask('POST', 'plan', requestOf(v, start.get() && start.get().small)).catch((error) => error.status ? null : Promise.reject(error));
+      const [, words] = SIZES.find(([value]) => value === option.value);
+      option.textContent = words + (plan ? ` · ${seconds(planSeconds(plan))}, ${bytes(plan.peak_bytes)}` : ' · cannot be made');
+    }
+  }
+}
+
 function sizes() {
   const preset = h('select', {name: 'size', onchange: () => {
     const [width, height] = preset.value.split('x').map(Number);
     change(preset.value === 'own' ? {own: true} : height ? {own: false, width, height} : {own: false});
     free.hidden = preset.value !== 'free';
-  }}, SIZES.map(([value, label]) => h('option', {value}, label)));
+  }, onpointerenter: () => look(), onfocus: () => look()}, SIZES.map(([value, label]) => h('option', {value}, label)));
+  let looked = '';
+  const look = () => {
+    const {prompt, negative, seed, own, width, height, ...rest} = values.get();
+    const key = JSON.stringify(rest);
+    if (key !== looked) {
+      looked = key;
+      priceSizes(preset).catch(() => looked = '');
+    }
+  };
   const free = h('div', {class: 'pair', hidden: true}, number('width', 'Width', {least: 64, most: 8192, step: 8}),
     h('button', {type: 'button', class: 'quiet', title: 'Swap width and height', 'aria-label': 'Swap width and height',
       onclick: () => change({width: values.get().height, height: values.get().width})}, '⇄'),

@@ -306,8 +306,8 @@ export function makeHistory() {
   const view = h('div', {class: 'history'}, h('div', {class: 'found'},
     h('form', {class: 'seek', role: 'search', onsubmit: (event) => event.preventDefault()},
       h('input', {type: 'search', id: 'search', placeholder: 'Search in what made them', 'aria-label': 'Search', oninput: set('search')}), model,
-      h('label', null, h('span', null, 'from'), h('input', {type: 'date', onchange: set('since')})),
-      h('label', null, h('span', null, 'to'), h('input', {type: 'date', onchange: set('until')}))),
+      h('div', {class: 'dates'}, h('label', null, h('span', null, 'from'), h('input', {type: 'date', onchange: set('since')})),
+        h('label', null, h('span', null, 'to'), h('input', {type: 'date', onchange: set('until')})))),
     told, scroller), detail);
   scroller.addEventListener('scroll', drawSoon, {passive: true});
   new ResizeObserver(drawSoon).observe(scroller);

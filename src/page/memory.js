@@ -80,7 +80,14 @@ export function occupancy(plan) {
       here.set(d.module, (here.get(d.module) || 0) + d.bytes);
     }
     here.set(phase.module, phase.resident_bytes);
-    return [...here].filter(([, size]) => size > 0);
+    // What went within a phase to make room is not seen in it.
+    let left = plan.peak_bytes - phase.arena_bytes - phase.resident_bytes;
+    left -= Math.min(left, phase.streamed_bytes);
+    return [...here].map(([module, size]) => {
+      const shown = module === phase.module ? size : Math.max(0, Math.min(size, left));
+      left -= module === phase.module ? 0 : shown;
+      return [module, shown];
+    }).filter(([, size]) => size > 0);
   });
 }
 
@@ -109,7 +116,7 @@ function timeline(batch) {
       rect(size, kind(module), `${phase.name}: ${bytes(size)} of ${module} on the device${module === phase.module ? ', at work' : ''}.`);
     }
     if (phase.streamed_bytes) {
-      rect(Math.min(phase.streamed_bytes, most - under), kind(phase.module) + ' streamed', `${phase.name}: ${bytes(phase.streamed_bytes)} of ${phase.module} in ${phase.streamed_blocks} blocks are brought in again in each of ${phase.passes} passes.`);
+      rect(Math.max(0, Math.min(phase.streamed_bytes, plan.peak_bytes - phase.arena_bytes - under)), kind(phase.module) + ' streamed', `${phase.name}: ${bytes(phase.streamed_bytes)} of ${phase.module} in ${phase.streamed_blocks} blocks are brought in again in each of ${phase.passes} passes.`);
     }
     const measured = ledger && ledger.arena_bytes[i];
     rect(phase.arena_bytes, 'arena', `${phase.name}: ${bytes(phase.arena_bytes)} for activations${measured === undefined ? '' : `, ${bytes(measured)} measured`}; ${seconds(phase.seconds)} in ${phase.passes} ${phase.passes === 1 ? 'pass' : 'passes'}.`);
@@ -130,10 +137,10 @@ function timeline(batch) {
     sum += phase.seconds;
     x += width;
   });
-  const line = (at, cls, words) => [svg('line', {x1: LEFT, x2: W - RIGHT, y1: y(at), y2: y(at), class: cls}),
-    svg('text', {x: LEFT + 6, y: y(at) - 4, class: 'tick ' + cls}, words)];
+  const line = (at, cls, words, right) => [svg('line', {x1: LEFT, x2: W - RIGHT, y1: y(at), y2: y(at), class: cls}),
+    svg('text', {x: right ? W - RIGHT - 6 : LEFT + 6, y: y(at) - 4, class: (right ? 'tick end ' : 'tick ') + cls}, words)];
   return svg('svg', {viewBox: `0 0 ${W} ${H}`, class: 'chart', role: 'group', 'aria-label': 'Memory along time'}, lines, parts,
-    close ? line(plan.budget_bytes, 'budget', `budget ${bytes(plan.budget_bytes)}`) : null,
+    close ? line(plan.budget_bytes, 'budget', `budget ${bytes(plan.budget_bytes)}`, true) : null,
     ledger ? line(ledger.peak_bytes, 'peak', `peak ${bytes(ledger.peak_bytes)} measured, ${bytes(plan.peak_bytes)} planned`) : line(plan.peak_bytes, 'peak', `peak ${bytes(plan.peak_bytes)} planned`),
     boundAt !== null && svg('line', {x1: Math.min(boundAt, W - RIGHT), x2: Math.min(boundAt, W - RIGHT), y1: TOP, y2: H - BOTTOM, class: 'bound'}));
 }

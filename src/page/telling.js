@@ -24,8 +24,9 @@ function copies(plan, stage) {
       modules.set(d.module, known);
     }
   }
-  const times = (n) => n === 1 ? '' : n === 2 ? ', came in twice' : `, came in ${n} times`;
-  return [...modules].map(([name, m]) => `${name}, ${bytes(m.bytes)}${times(m.phases.size)}`).join('; ');
+  const whole = (name) => Math.max(...plan.phases.filter((p) => p.module === name).map((p) => p.resident_bytes + p.streamed_bytes), 1);
+  const times = (n) => n < 1.5 ? '' : n < 2.5 ? ', came in twice' : `, came in ${Math.round(n)} times`;
+  return [...modules].map(([name, m]) => `${name}, ${bytes(m.bytes)}${times(Math.max(m.bytes / whole(name), m.phases.size))}`).join('; ');
 }
 
 function phases(plan, stage) {
@@ -59,7 +60,8 @@ export function sentence(name, time, job, batch) {
 export function pieces(line) {
   const rank = (s) => ORDER.includes(s.name) ? ORDER.indexOf(s.name) : ORDER.length;
   const stages = line.stages.filter((s) => s.seconds > 0).sort((a, b) => rank(a) - rank(b));
-  let beside = Math.max(0, stages.reduce((sum, s) => sum + s.seconds, 0) - line.wall_seconds);
+  let beside = stages.reduce((sum, s) => sum + s.seconds, 0) - line.wall_seconds;
+  beside = beside > line.wall_seconds / 100 ? beside : 0; // what clocks round is no overlap
   const out = [];
   const hidden = [];
   let at = 0;

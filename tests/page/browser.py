@@ -48,6 +48,7 @@ class Browser:
         self.driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
         self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
         self.size(width, height)
+        self.driver.set_script_timeout(120)
         self.colours(dark)
 
     def size(self, width, height):
