@@ -135,11 +135,14 @@ class Server:
         raise AssertionError("job %s is still %s" % (job, view["state"]))
 
 
-def png(width, height, colour=(200, 30, 30)):
-    """A PNG of one colour."""
+def png(width, height, colour=(200, 30, 30), right=None):
+    """A PNG of one colour, or of two by quarters."""
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    rows = b"".join(b"\0" + bytes(colour) * width for _ in range(height))
+    half = width // 2 if right else 0
+    upper = b"\0" + bytes(colour) * (width - half) + bytes(right or ()) * half
+    lower = b"\0" + bytes(right or colour) * (width - half) + bytes(colour) * half
+    rows = upper * (height - height // 2) + lower * (height // 2)
     return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) +
             chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 

@@ -217,12 +217,28 @@ class Behaviours(Case):
         for bad in ([], [""], ["$$$"], [b64(b"no picture")], [b64(png(64, 64)[:60])], None, ["http://127.0.0.1/x.png"], [5]):
             self.refused(self.server.post(SD + "img2img", dict(SMALL, init_images=bad)), "init_images")
 
+    def from_picture(self, *starts, **more):
+        return self.server.post(SD + "img2img", dict(SMALL, init_images=[b64(s) for s in starts], denoising_strength=0.5, **more))
+
     def test_a_start_picture_of_another_shape(self):
-        body = dict(SMALL, init_images=[b64(png(64, 32))], denoising_strength=0.5)
-        self.ok(self.server.post(SD + "img2img", body))
-        for mode in (1, 2, 3):
-            self.refused(self.server.post(SD + "img2img", dict(body, resize_mode=mode)), "resize_mode")
-        self.ok(self.server.post(SD + "img2img", dict(body, resize_mode=1, height=32)))
+        wide = png(64, 32, (250, 20, 20), (20, 20, 250))
+        made = [pixels(picture(self.ok(self.from_picture(wide, resize_mode=mode))["images"][0])) for mode in (0, 1, 2)]
+        self.assertTrue(made[0] != made[1] and made[1] != made[2] and made[0] != made[2])
+        # Cropped is what the middle of it makes; the other two have all of it.
+        square = png(32, 32, (250, 20, 20), (20, 20, 250))
+        self.assertTrue(pixels(picture(self.ok(self.from_picture(square, resize_mode=1))["images"][0])) == made[1])
+        self.refused(self.from_picture(wide, resize_mode=3), "resize_mode")
+
+    def test_several_start_pictures_are_a_batch(self):
+        red, blue = png(64, 64, (250, 20, 20)), png(64, 64, (20, 20, 250))
+        body = self.ok(self.from_picture(red, blue, batch_size=2, n_iter=2))
+        self.assertEqual(json.loads(body["info"])["all_seeds"], [1, 2, 3, 4])
+        for number, start in enumerate((red, blue, red, blue)):
+            alone = self.ok(self.from_picture(start, seed=1 + number))
+            self.assertTrue(pixels(picture(alone["images"][0])) == pixels(picture(body["images"][number])), number)
+        self.assertEqual(len(self.ok(self.from_picture(red, blue, batch_size=3))["images"]), 2)  # as A1111 has it
+        self.assertIn("batch_size: 2", self.refused(self.from_picture(red, blue), "init_images"))
+        self.refused(self.from_picture(red, b"nothing", batch_size=2), "init_images")
 
     def test_hires(self):
         body = self.ok(self.small(enable_hr=True, hr_scale=2, hr_upscaler="Lanczos", hr_second_pass_steps=1,

@@ -140,9 +140,9 @@ const struct field sd_txt2img_fields[] = {
 const struct field sd_img2img_fields[] = {
     COMMON,
     {"init_images", FIELD_LIST, "null", 0, 0, AT(init_images),
-     "the picture to start from: PNG, JPEG or WebP in base64"},
+     "the picture to start from, PNG, JPEG or WebP in base64; several are a batch"},
     {"resize_mode", FIELD_INT, "0", 0, 3, AT(resize_mode),
-     "0 stretches; 1 and 2 need a start picture of the same shape"},
+     "0 stretches the start picture, 1 crops it, 2 fills up with its edges"},
     {"image_cfg_scale", FIELD_PASSED, "null", 0, 0, 0, "only counts for models that edit"},
     {"mask", FIELD_REFUSED, "null", 0, 0, 0, "inpainting is not done yet; leave the mask out"},
     {"mask_blur", FIELD_PASSED, "null", 0, 0, 0, "only counts with mask"},

@@ -255,27 +255,33 @@ static int whole(int pixels, const char *name, json_t *warnings) {
     return pixels / 8 * 8;
 }
 
+/* Several start pictures are a batch, as A1111 has it. */
 static int read_init(struct api *api, struct picture_request *r, const struct sd_body *b, struct problem *p) {
-    if (json_array_size(b->init_images) > 1) {
-        return problem_set(p, 422, "init_images",
-                           "init_images: one picture to start from is taken, here are %zu",
-                           json_array_size(b->init_images));
-    }
+    static const char *const fits[] = {"stretch", "crop", "pad"};
+    size_t count = json_array_size(b->init_images);
     if (b->resize_mode == 3) {
         return problem_set(p, 422, "resize_mode",
                            "resize_mode: latents are not enlarged here; 0 stretches the picture");
     }
-    int size[2];
-    int status = sd_read_picture(api, &r->init, &r->init_bytes, size, json_array_get(b->init_images, 0),
-                                 "init_images", p);
-    if (!status && b->resize_mode && r->width && r->height &&
-        (long long)size[0] * r->height != (long long)size[1] * r->width) {
-        return problem_set(p, 422, "resize_mode",
-                           "resize_mode: a picture of %d x %d is not cropped or filled to %d x %d here; send "
-                           "it in that shape, or "
-                           "0 to stretch it",
-                           size[0], size[1], r->width, r->height);
+    if (count > 1 && count > (size_t)b->batch_size) {
+        return problem_set(p, 422, "init_images",
+                           "init_images: %zu pictures to start from, in a batch of %d; send batch_size: %zu",
+                           count, b->batch_size, count);
     }
+    int status =
+        picture_text_set(&r->fit, fits[b->resize_mode]) ? 0 : problem_set(p, 503, NULL, "out of memory");
+    for (size_t i = 0; !status && (i < count || !i); i++) {
+        char *file = NULL;
+        size_t bytes;
+        int size[2];
+        status =
+            sd_read_picture(api, &file, &bytes, size, json_array_get(b->init_images, i), "init_images", p);
+        if (!status && !picture_init_add(r, file, bytes)) {
+            status = problem_set(p, 503, NULL, "out of memory");
+        }
+        free(file);
+    }
+    r->batch = count > 1 ? (int)count : r->batch;
     return status;
 }
 

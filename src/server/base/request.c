@@ -48,6 +48,57 @@ bool picture_text_set(char **at, const char *text) {
     return true;
 }
 
+int picture_init_count(const struct picture_request *r) {
+    int count = r->init != NULL;
+    for (const char *c = r->init_sizes; c && *c && r->init; c++) {
+        count += *c == ',';
+    }
+    return count;
+}
+
+const char *picture_init_at(const struct picture_request *r, int n, size_t *bytes) {
+    size_t at = 0;
+    *bytes = r->init_bytes;
+    if (!r->init_sizes || !r->init) {
+        return n ? NULL : r->init;
+    }
+    char *end;
+    const char *c = r->init_sizes;
+    for (int i = 0;; i++) {
+        *bytes = strtoul(c, &end, 10);
+        if (at > r->init_bytes || *bytes > r->init_bytes - at || end == c) {
+            return NULL;
+        }
+        if (i == n) {
+            return r->init + at;
+        }
+        if (*end != ',') {
+            return NULL;
+        }
+        at += *bytes;
+        c = end + 1;
+    }
+}
+
+bool picture_init_add(struct picture_request *r, const char *file, size_t bytes) {
+    char *sizes = NULL;
+    char *grown = realloc(r->init, r->init_bytes + bytes);
+    if (!grown) {
+        return false;
+    }
+    memcpy(grown + r->init_bytes, file, bytes);
+    int n = r->init_sizes   ? asprintf(&sizes, "%s,%zu", r->init_sizes, bytes)
+            : r->init_bytes ? asprintf(&sizes, "%zu,%zu", r->init_bytes, bytes)
+                            : 0;
+    r->init = grown;
+    r->init_bytes += bytes;
+    if (n > 0) {
+        free(r->init_sizes);
+        r->init_sizes = sizes;
+    }
+    return n >= 0;
+}
+
 json_t *seed_json(uint64_t seed) {
     char digits[24];
     if (seed <= INT64_MAX) {

@@ -38,6 +38,8 @@
     REQUEST_FIELD(REAL, hires_strength, 0.5)   \
     REQUEST_FIELD(TEXT, hires_upscaler, NULL)  \
     REQUEST_FIELD(TEXT, tiled_decode, NULL)    \
+    REQUEST_FIELD(TEXT, fit, NULL)             \
+    REQUEST_FIELD(TEXT, init_sizes, NULL)      \
     REQUEST_FIELD(INT, ensd, 0)                \
     REQUEST_FIELD(INT, pad_conds, 0)
 
@@ -50,9 +52,18 @@ struct picture_request {
 #define REQUEST_FIELD(kind, name, fallback) REQUEST_TYPE_##kind name;
     REQUEST_FIELDS
 #undef REQUEST_FIELD
-    char *init; /* a picture file to start from, or NULL; not part of the JSON */
+    /* Files of pictures to start from, one behind the other, or NULL; not part of the JSON. `init_sizes` has
+     * the bytes of each, "1200,3400"; NULL: it is one. Each has `count` pictures, taking turns. */
+    char *init;
     size_t init_bytes;
 };
+
+/* How many pictures to start from; 0: none. */
+int picture_init_count(const struct picture_request *r);
+/* File number `n` of them, borrowed; NULL: there is none, or the sizes are not right. */
+const char *picture_init_at(const struct picture_request *r, int n, size_t *bytes);
+/* Puts a file behind those that there are. False: no memory. */
+bool picture_init_add(struct picture_request *r, const char *file, size_t bytes);
 
 void picture_request_init(struct picture_request *r);
 void picture_request_free(struct picture_request *r);

@@ -70,6 +70,7 @@ struct work {
     double rested;                 /* bytes of it that were given back before, as there was nothing to do */
     uint8_t *rgb;                  /* of the picture to start from, or NULL */
     uint64_t seeds[MOST_TOGETHER]; /* of the pictures, where several jobs are computed together */
+    int offset;                    /* what the library counts as picture 0 */
     struct problem problem;        /* of a callback */
     int image;                     /* the batch in work begins with */
     bool stepped;                  /* a step of it was made */
@@ -228,8 +229,8 @@ struct running *running_first(struct jobs *j);                /* NULL: nothing i
 struct running *running_of(struct jobs *j, int index);        /* whose picture that is; ended ones, too */
 void running_begin(struct running *r, const char *id);
 void running_clear(struct jobs *j);
-/* `part` of the batch in work is done. */
-void running_advance(struct jobs *j, const ballast_progress *b, double part);
+/* `part` of the batch in work, which begins with `image`, is done. */
+void running_advance(struct jobs *j, const ballast_progress *b, int image, double part);
 /* Where the job stands; NULL: nothing is in work. */
 void running_progress(const struct jobs *j, const struct running *r, struct progress *out);
 void running_show(struct running *r, const ballast_image *preview);
@@ -291,11 +292,21 @@ void totals_look(struct jobs *j);
 void totals_after(struct jobs *j, const char *state, int pictures, const json_t *report);
 json_t *jobs_totals(void *self);
 
+/* ---- make.c: the worker's thread alone, but for make_start */
+
+#define CANCELLED_STATUS 499 /* somebody did not want it any more */
+
+/* The pixels of its start picture number `n`, if it has any; *rgb, which may hold one, is freed with
+ * ballast_bytes_free. */
+int make_start(ballast_generate_options *o, uint8_t **rgb, const struct picture_request *r, int n,
+               struct problem *p);
+/* What the first job in work asks for, and its model. 0, or a status and *p. */
+int make_prepare(struct work *w, struct problem *p);
+/* All pictures of the jobs in work. *report: NULL, or one more; owned by the caller. */
+int make_compute(struct work *w, json_t **report, struct problem *p);
+
 /* ---- worker.c */
 
-/* The pixels of its start picture, if it has one; *rgb is freed with ballast_bytes_free. */
-int worker_init_picture(ballast_generate_options *o, uint8_t **rgb, const void *file, size_t bytes,
-                        struct problem *p);
 void *worker_main(void *jobs);
 
 /* The status of HTTP for an error of the library. */

@@ -160,8 +160,12 @@ int jobs_plan(void *self, const struct picture_request *r, const struct plan_wis
     ballast_plan_options_init(&plan, sizeof plan);
     plan.compare = wish->compare;
     o.budget = wish->budget;
+    if (picture_init_count(r) > 1) { /* they take turns */
+        o.count = r->batch * r->count;
+        o.batch = 1;
+    }
     struct plan_work w = {.request = r, .options = &o, .plan = &plan};
-    w.status = worker_init_picture(&o, &rgb, r->init, r->init_bytes, &w.problem);
+    w.status = make_start(&o, &rgb, r, 0, &w.problem);
     if (!w.status) {
         pthread_mutex_lock(&j->task_lock);
         bool idle = !wish->points && !wish->budget && is_idle(j);

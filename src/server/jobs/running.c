@@ -59,16 +59,16 @@ static double fraction_of(const struct running *r, int image, int batch, double 
     return done > 0.99 ? 0.99 : done;
 }
 
-void running_advance(struct jobs *j, const ballast_progress *b, double part) {
+void running_advance(struct jobs *j, const ballast_progress *b, int image, double part) {
     struct progress *now = &j->now;
     snprintf(now->stage, sizeof now->stage, "%s", b->stage);
     now->step = b->step;
     now->steps = b->steps;
-    now->image = b->image;
+    now->image = image;
     now->seconds = clock_now() - now->started;
     for (int i = 0; i < j->running_count; i++) {
         struct running *r = &j->running[i];
-        double fraction = fraction_of(r, b->image, j->now_batch, part);
+        double fraction = fraction_of(r, image, j->now_batch, part);
         r->fraction = fraction > r->fraction ? fraction : r->fraction;
     }
 }

@@ -181,6 +181,9 @@ void together_gather(struct work *w) {
     j->running[0].count = each;
     j->running[0].seed = w->request.seed;
     pthread_mutex_unlock(&j->lock);
+    if (picture_init_count(&w->request) > 1) {
+        return;
+    }
     int all = each <= MOST_TOGETHER ? gather(w, each) : each;
     if (all > each) {
         put_seeds(w, 0, w->request.seed, each);

@@ -8,187 +8,6 @@
 #include <string.h>
 #include <time.h>
 
-#define CANCELLED_STATUS 499 /* somebody did not want it any more */
-
-static int on_progress(void *payload, const ballast_progress *b) {
-    struct work *w = payload;
-    struct jobs *j = w->j;
-    bool hires = w->options.hires_scale > 0, second = !strcmp(b->stage, "hires"), wanted = false,
-         all_cancelled = true;
-    double part = b->steps ? (double)b->step / b->steps : 0;
-    pthread_mutex_lock(&j->lock);
-    bool step = b->step != j->now.step || strcmp(b->stage, j->now.stage) != 0;
-    w->stepped = (w->stepped && w->image == b->image) || b->step;
-    w->image = b->image;
-    running_advance(j, b, !hires ? part : second ? 0.5 + part / 2 : part / 2);
-    for (int i = 0; i < j->running_count; i++) {
-        const struct running *r = &j->running[i];
-        wanted = wanted || (!r->ended && r->count && r->want == GO_ON);
-        all_cancelled = all_cancelled && (r->ended || !r->count || r->want == CANCELLED);
-    }
-    task_serve(j, true);
-    pthread_mutex_unlock(&j->lock);
-    if (step) {
-        tell(j, EVENT_STEP, "", NULL, NULL);
-    }
-    /* Who interrupts gets what there is, and before the first step there is nothing. */
-    return atomic_load(&j->stopped) || w->problem.status || (!wanted && (all_cancelled || !w->stepped));
-}
-
-/* Is this picture enough as it is? */
-static int on_enough(void *payload, int index) {
-    struct work *w = payload;
-    pthread_mutex_lock(&w->j->lock);
-    const struct running *r = running_of(w->j, index);
-    bool enough = !r || r->ended || r->want != GO_ON || index < r->skipped;
-    pthread_mutex_unlock(&w->j->lock);
-    return enough;
-}
-
-/* Of each job's pictures in the batch the first one stands for all. */
-static int on_preview(void *payload, const ballast_image *image) {
-    struct work *w = payload;
-    struct jobs *j = w->j;
-    pthread_mutex_lock(&j->lock);
-    struct running *r = running_of(j, image->index);
-    bool shown = r && !r->ended && (image->index == r->first || image->index == j->now.image);
-    if (shown) {
-        running_show(r, image);
-    }
-    pthread_mutex_unlock(&j->lock);
-    if (shown) {
-        tell(j, EVENT_PREVIEW, "", NULL, NULL);
-    }
-    return 0;
-}
-
-static int on_image(void *payload, const ballast_image *image) {
-    struct work *w = payload;
-    uint8_t *png = NULL;
-    size_t bytes;
-    ballast_error err = {0};
-    ballast_png_options o;
-    ballast_png_options_init(&o, sizeof o);
-    o.rgb = image->rgb;
-    o.width = image->width;
-    o.height = image->height;
-    o.parameters = image->parameters;
-    int code = ballast_image_encode_png(&png, &bytes, &o, &err);
-    if (code) {
-        return problem_set(&w->problem, status_of(code), NULL, "%s", err.message);
-    }
-    char id[JOB_ID] = "";
-    int first = 0;
-    pthread_mutex_lock(&w->j->lock);
-    const struct running *of = running_of(w->j, image->index);
-    if (of && !of->ended) {
-        memcpy(id, of->id, JOB_ID);
-        first = of->first;
-    }
-    pthread_mutex_unlock(&w->j->lock);
-    struct kept_picture picture = {.index = image->index - first,
-                                   .seed = image->seed,
-                                   .width = image->width,
-                                   .height = image->height,
-                                   .parameters = image->parameters,
-                                   .png = png,
-                                   .bytes = bytes};
-    int status = id[0] ? w->j->keeper.add_picture(w->j->keeper.self, id, &picture, &w->problem) : 0;
-    ballast_bytes_free(&png);
-    if (!status && id[0]) {
-        pthread_mutex_lock(&w->j->lock);
-        struct running *r = running_of(w->j, image->index);
-        r->kept++;
-        pthread_mutex_unlock(&w->j->lock);
-        tell(w->j, EVENT_PICTURE, id, NULL, json_pack("{s:i}", "index", picture.index));
-    }
-    return status;
-}
-
-static int kept_by_now(struct work *w) {
-    int kept = 0;
-    for (int i = 0; i < w->j->running_count; i++) {
-        kept += w->j->running[i].kept;
-    }
-    return kept;
-}
-
-/* With what the queue says of the next jobs. If one of those cannot be planned, that is its own trouble. */
-static int generate(struct work *w, char **report, ballast_error *err) {
-    struct upcoming up;
-    ballast_generate_options *o = &w->options;
-    next_gather(w->j, &up);
-    o->next = up.count ? up.expected : NULL;
-    o->next_count = (size_t)up.count;
-    int code = ballast_generate(report, w->model, o, err);
-    if (code && code != BALLAST_E_CANCELLED && up.count && !kept_by_now(w) && !w->problem.status) {
-        o->next = NULL;
-        o->next_count = 0;
-        code = ballast_generate(report, w->model, o, err);
-    }
-    next_free(&up);
-    return code;
-}
-
-int worker_init_picture(ballast_generate_options *o, uint8_t **rgb, const void *file, size_t bytes,
-                        struct problem *p) {
-    ballast_error err = {0};
-    int code =
-        file ? ballast_image_decode(rgb, &o->init_width, &o->init_height, NULL, NULL, file, bytes, 0, &err)
-             : 0;
-    o->init_rgb = *rgb;
-    return code ? problem_set(p, status_of(code), "init_images", "%s", err.message) : 0;
-}
-
-/* What the first job asks for, and its model. 0, or a status and *p. */
-static int prepare(struct work *w, struct problem *p) {
-    struct jobs *j = w->j;
-    json_t *object = NULL;
-    int status = j->keeper.request(j->keeper.self, j->running[0].id, &object, &w->request.init,
-                                   &w->request.init_bytes, p);
-    char *init = w->request.init;
-    size_t bytes = w->request.init_bytes;
-    status = status ? status : picture_request_read(&w->request, object, p);
-    w->request.init = init;
-    w->request.init_bytes = bytes;
-    json_decref(object);
-    if (!status && !w->request.model) {
-        status = problem_set(p, 500, "model", "the job names no model");
-    }
-    status = status ? status : device_model(j, &w->model, w->request.model, w->request.vae, p);
-    if (!status) {
-        fill_options(&w->options, &w->request);
-        w->options.progress = on_progress;
-        w->options.image = on_image;
-        w->options.preview = on_preview;
-        w->options.enough = on_enough;
-        w->options.payload = w;
-        status = worker_init_picture(&w->options, &w->rgb, init, bytes, p);
-    }
-    return status;
-}
-
-/* 0, or a status and *p. */
-static int compute(struct work *w, char **report, struct problem *p) {
-    struct jobs *j = w->j;
-    ballast_error err = {0};
-    int status = 0;
-    w->problem = (struct problem){0};
-    pthread_mutex_lock(&j->lock);
-    j->now_batch = w->options.batch;
-    pthread_mutex_unlock(&j->lock);
-    totals_before(j, w->model);
-    int code = generate(w, report, &err);
-    if (w->problem.status) {
-        *p = w->problem;
-        status = p->status;
-    } else if (code) {
-        status = problem_set(p, code == BALLAST_E_CANCELLED ? CANCELLED_STATUS : status_of_request(code),
-                             NULL, "%s", err.message);
-    }
-    return status;
-}
-
 static void tell_hint(struct jobs *j, const char *id, const json_t *report) {
     json_t *hint = json_object_get(report, "hint");
     if (json_is_object(hint)) {
@@ -294,27 +113,19 @@ static void tell_rest(struct work *w, json_t *report) {
     }
 }
 
-static json_t *read_report(struct work *w, char **report) {
-    json_t *object = *report ? json_loads(*report, 0, NULL) : NULL;
-    ballast_string_free(report);
-    tell_rest(w, object);
-    return object;
-}
-
 /* All of them with what came of it. */
-static void finish_all(struct work *w, int status, char **report, const struct problem *p) {
-    json_t *object = read_report(w, report);
+static void finish_all(struct work *w, int status, json_t *report, const struct problem *p) {
+    tell_rest(w, report);
     for (int i = 0; i < w->j->running_count; i++) {
-        finish(w, &w->j->running[i], status, object, p);
+        finish(w, &w->j->running[i], status, report, p);
     }
-    json_decref(object);
 }
 
 /* One of those that could not be computed together: as if it had come alone. */
 static void compute_alone(struct work *w, struct running *r) {
     struct jobs *j = w->j;
     struct problem p = {0};
-    char *report = NULL;
+    json_t *report = NULL;
     pthread_mutex_lock(&j->lock);
     for (int i = 0; i < j->running_count; i++) {
         j->running[i].count = j->running[i].first = 0;
@@ -330,10 +141,10 @@ static void compute_alone(struct work *w, struct running *r) {
         w->options.seed = r->seed;
         w->options.seeds = NULL;
         w->options.seed_count = 0;
-        int status = compute(w, &report, &p);
-        json_t *object = read_report(w, &report);
-        finish(w, r, status, object, &p);
-        json_decref(object);
+        int status = make_compute(w, &report, &p);
+        tell_rest(w, report);
+        finish(w, r, status, report, &p);
+        json_decref(report);
     }
 }
 
@@ -341,24 +152,25 @@ static void compute_alone(struct work *w, struct running *r) {
 static void run(struct jobs *j) {
     struct work w = {.j = j};
     struct problem p = {0};
-    char *report = NULL;
+    json_t *report = NULL;
     picture_request_init(&w.request);
     j->warnings = json_array();
     int status = j->keeper.start(j->keeper.self, j->running[0].id, clock_now(), &p);
     tell(j, EVENT_STARTED, j->running[0].id, NULL, NULL);
-    status = status ? status : prepare(&w, &p);
+    status = status ? status : make_prepare(&w, &p);
     if (!status) {
         w.rested = device_rested(j, w.model);
         together_gather(&w);
-        status = compute(&w, &report, &p);
+        status = make_compute(&w, &report, &p);
     }
     if (status && status != CANCELLED_STATUS && j->running_count > 1) {
         for (int i = 0; i < j->running_count && !atomic_load(&j->stopped); i++) {
             compute_alone(&w, &j->running[i]);
         }
     } else {
-        finish_all(&w, status, &report, &p);
+        finish_all(&w, status, report, &p);
     }
+    json_decref(report);
     json_decref(j->warnings);
     j->warnings = NULL;
     ballast_bytes_free(&w.rgb);
