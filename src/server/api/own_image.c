@@ -12,15 +12,14 @@
 
 /* The picture with its longer side `side`, as WebP: a history of thousands is looked at in these. It replaces
  * *file. */
-static int shrink(const struct api *api, char **file, size_t *bytes, int side, struct problem *p) {
+static int shrink(char **file, size_t *bytes, int side, struct problem *p) {
     uint8_t *rgb = NULL, *little = NULL, *webp = NULL;
     int width, height;
     size_t webp_bytes = 0;
     ballast_error err = {0};
     ballast_png_options o;
     ballast_png_options_init(&o, sizeof o);
-    int code = ballast_image_decode(&rgb, &width, &height, NULL, NULL, *file, *bytes,
-                                    (size_t)api->options.most_pixels, &err);
+    int code = ballast_image_decode(&rgb, &width, &height, NULL, NULL, *file, *bytes, 0, &err);
     if (!code) {
         int longer = width > height ? width : height;
         side = side < longer ? side : longer;
@@ -63,7 +62,7 @@ void own_image(struct call *c) {
             ? problem_set(&p, 422, "size", "size: 16 to %d pixels", MOST_SIDE)
             : c->api->service.picture(c->api->service.self, c->parts[0], (int)number, &file, &bytes, &p);
     if (!status && size) {
-        status = shrink(c->api, &file, &bytes, (int)side, &p);
+        status = shrink(&file, &bytes, (int)side, &p);
     }
     if (status) {
         free(file);

@@ -14,10 +14,8 @@
 #include <sys/random.h>
 
 #define DIGEST 32
-#define REMEMBERED                                                                                        \
-    16               /* pairs that were verified: a hash for each of ten polls a second would be too much \
-                      */
-#define LEAST_KEY 16 /* characters */
+#define REMEMBERED 16 /* pairs: a hash for each of ten polls a second would be too much */
+#define LEAST_KEY 16  /* characters */
 
 struct user {
     char *name, *hash;

@@ -131,7 +131,8 @@ static bool is_our_host(const struct http *h, const char *host) {
 }
 
 static bool same_origin(const struct head *head) {
-    return head->host && !strcasecmp(behind_scheme(head->origin), head->host);
+    bool page = !strncasecmp(head->origin, "http://", 7) || !strncasecmp(head->origin, "https://", 8);
+    return page && head->host && !strcasecmp(behind_scheme(head->origin), head->host);
 }
 
 static bool changes_something(const char *method) {

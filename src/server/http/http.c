@@ -9,37 +9,6 @@
 #define UNKNOWN_LENGTH ((size_t)2 << 20)     /* what a body without a length may take the time of */
 #define BODY_BLOCK ((size_t)16 << 10)
 
-/* The path as routes are written: without the base path, double slashes, and one at the end. NULL: no memory,
- * or not below the base path. */
-static char *route_path(const struct http *h, const char *url) {
-    char *path = malloc(strlen(url) + 2);
-    size_t n = 0;
-    if (!path) {
-        return NULL;
-    }
-    for (const char *c = url; *c; c++) {
-        if (*c != '/' || n == 0 || path[n - 1] != '/') {
-            path[n++] = *c;
-        }
-    }
-    while (n > 1 && path[n - 1] == '/') {
-        n--;
-    }
-    path[n] = 0;
-    const char *base = h->options.base_path;
-    size_t cut = base ? strlen(base) : 0;
-    while (cut && base[cut - 1] == '/') {
-        cut--;
-    }
-    if (cut && !strncmp(path, base, cut) && (path[cut] == '/' || !path[cut])) {
-        memmove(path, path + cut, n - cut + 1);
-    }
-    if (!*path) {
-        snprintf(path, 2, "/");
-    }
-    return path;
-}
-
 static struct link *link_of(struct MHD_Connection *c) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return info ? info->socket_context : NULL;
@@ -79,7 +48,7 @@ static void take_body(struct http_exchange *x, const char *data, size_t bytes) {
 static enum MHD_Result first_call(struct http *h, struct MHD_Connection *c, const char *url,
                                   const char *method, struct http_exchange **out) {
     struct problem p = {0};
-    char *path = route_path(h, url);
+    char *path = path_route(url, h->options.base_path);
     struct http_exchange *x = path ? exchange_new(h, c, method, path) : NULL;
     free(path);
     if (!x) {
@@ -115,28 +84,10 @@ static enum MHD_Result first_call(struct http *h, struct MHD_Connection *c, cons
     return MHD_YES;
 }
 
-static int digit(char c) {
-    static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-    const char *at = c ? strchr(digits, c) : NULL;
-    return at ? (int)(at - digits) % 16 : -1;
-}
-
-/* %XX become bytes, in place; but for %00, which would end the text. */
 static size_t unescape(void *payload, struct MHD_Connection *c, char *text) {
-    char *out = text;
     (void)payload;
     (void)c;
-    for (const char *in = text; *in; in++) {
-        int high = *in == '%' ? digit(in[1]) : -1, low = high >= 0 ? digit(in[2]) : -1;
-        if (low >= 0 && high + low > 0) {
-            *out++ = (char)(16 * high + low);
-            in += 2;
-        } else {
-            *out++ = *in;
-        }
-    }
-    *out = 0;
-    return (size_t)(out - text);
+    return path_unescape(text);
 }
 
 static enum MHD_Result on_request(void *payload, struct MHD_Connection *c, const char *url,

@@ -89,6 +89,14 @@ double http_clock(void); /* seconds, steady */
 
 int listen_open(struct http *h, struct problem *p);
 
+/* ---- path.c */
+
+/* %XX become bytes, in place; but for %00, which would end the text. Its new length. */
+size_t path_unescape(char *text);
+/* The path as routes are written: without the base path (NULL: none), double slashes, and one at the end.
+ * NULL: no memory. */
+char *path_route(const char *url, const char *base);
+
 /* ---- guard.c */
 
 /* Looks at a request's head: framing, Host, Origin. 0, or the status with *p filled. */
