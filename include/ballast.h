@@ -456,6 +456,9 @@ BALLAST_API const char *ballast_upscaler_name(int index);
  * schedule behind it ("DPM++ 2M Karras"), or NULL. BALLAST_E_NOT_FOUND lists the names. */
 BALLAST_API int ballast_sampler_find(const char **sampler, const char **schedule, const char *name,
                                      ballast_error *err);
+/* 1: the sampler, by any of its names, computes with this option of a generation, "eta" or "ensd"; 0: it does
+ * not, or there is no such sampler. */
+BALLAST_API int ballast_sampler_takes(const char *name, const char *option);
 BALLAST_API int ballast_schedule_find(const char **schedule, const char *name, ballast_error *err);
 
 #ifdef __cplusplus

@@ -39,7 +39,7 @@ struct ballast_model {
     bl_checkpoint *ckpt;
     bl_architecture arch;
     bl_recommended recommended; /* for its pictures */
-    bool recommended_told;
+    char recommended_line[128]; /* of what the present call took of it, or "" */
     bl_modules *modules;
     bl_tokenizer *tokenizer[BL_FAMILY_ENCODERS]; /* with words of its own; NULL: the context's */
     bl_dtype dtype, vae_dtype;

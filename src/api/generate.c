@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* Side of the pictures that the model was trained on: what its maker wrote into the file, or the family's. */
 static int native_size(const ballast_model *m) {
@@ -31,6 +30,7 @@ bl_pipeline bl_pipeline_of(const ballast_model *m) {
                          .shelf = m->shelf,
                          .hash = m->hash,
                          .vae_name = m->vae_name,
+                         .recommended = m->recommended_line,
                          .native_size = native_size(m),
                          .again = m->generated,
                          .stop = &m->stop};
@@ -53,24 +53,25 @@ static int open_pipeline(bl_pipeline *p, bl_expected **next, const ballast_model
     return result;
 }
 
-/* Says it once: who gives no numbers should know whose they are. */
+/* What nobody gave, and a line of what the file had a word in: who gives no numbers should know whose they
+ * are. */
 static void fill_recommended(ballast_generate_options *o, ballast_model *model) {
     const bl_recommended *r = &model->recommended;
     bool steps = !o->steps && r->steps, cfg = o->cfg == -1 && r->cfg >= 0;
+    char *line = model->recommended_line;
+    const size_t room = sizeof model->recommended_line;
     bl_recommended_fill(o, model);
-    if ((steps || cfg) && !model->recommended_told) {
-        char text[64] = "", *flags = steps && cfg ? "--steps and --cfg have"
-                                     : steps      ? "--steps has"
-                                                  : "--cfg has";
-        if (steps) {
-            snprintf(text, sizeof text, "%d steps%s", o->steps, cfg ? ", " : "");
-        }
-        if (cfg) {
-            snprintf(text + strlen(text), sizeof text - strlen(text), "cfg %g", o->cfg);
-        }
-        model->recommended_told = true;
-        bl_log_line(&model->context->log, BL_LOG_INFO, "%s: the model's file recommends %s; %s the last word",
-                    text, steps && cfg ? "them" : "it", flags);
+    if (steps && cfg) {
+        snprintf(line, room,
+                 "%d steps, cfg %g: the model's file recommends them; --steps and --cfg have the last word",
+                 o->steps, o->cfg);
+    } else if (steps) {
+        snprintf(line, room, "%d steps: the model's file recommends them; --steps has the last word",
+                 o->steps);
+    } else if (cfg) {
+        snprintf(line, room, "cfg %g: the model's file recommends it; --cfg has the last word", o->cfg);
+    } else {
+        line[0] = 0;
     }
 }
 

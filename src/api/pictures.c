@@ -139,6 +139,17 @@ int ballast_sampler_find(const char **sampler, const char **schedule, const char
     return result;
 }
 
+int ballast_sampler_takes(const char *name, const char *option) {
+    bl_sampler_id id;
+    bl_schedule_id behind;
+    bl_error none;
+    if (!name || !option || bl_sampler_find(&id, &behind, name, &none)) {
+        return 0;
+    }
+    return (!strcmp(option, "eta") && bl_sampler_takes_eta(id)) ||
+           (!strcmp(option, "ensd") && bl_sampler_takes_ensd(id));
+}
+
 int ballast_schedule_find(const char **schedule, const char *name, ballast_error *err) {
     bl_schedule_id id;
     BL_NEED(schedule);

@@ -140,8 +140,9 @@ int check_stdout(const struct settings *s, enum setting_id id, int pictures);
 /* Finds trouble with a file before the work starts: no such folder, not writable, a file in the way. 0 or
  * EXIT_USAGE. */
 int check_output(const struct settings *s, enum setting_id id, const char *path);
-/* Makes the folders that the file lies in, as far as they are not there. 0, or a line and the exit code. */
-int make_folders(const struct settings *s, enum setting_id id, const char *path);
+/* The line for a name that is too long, and the exit code. */
+int too_long(const struct settings *s, enum setting_id id, const char *pattern);
+
 /* The form that a file gets by its suffix: "png", "jpeg" or "webp". */
 const char *form_of(const char *path);
 /* Refuses the suffix of another picture format. 0 or EXIT_USAGE. */
@@ -157,6 +158,16 @@ struct json_t *json_seed(uint64_t seed);
 int print_json(struct json_t *value);
 /* The line for that; returns EXIT_OURS. */
 int out_of_memory(void);
+
+/* ---- folders.c */
+
+/* The folder of what lies at `path`, "." and "/" included; may be written over `path`. False: it is too long.
+ */
+bool folder_of(char *folder, size_t size, const char *path);
+/* Makes the folders that the file lies in, as far as they are not there. 0, or a line and the exit code. */
+int make_folders(const struct settings *s, enum setting_id id, const char *path);
+/* Takes away those of them in which nothing lies: at the end of the program, however it went. */
+void drop_empty_folders(void);
 
 /* ---- other_names.c */
 

@@ -161,6 +161,7 @@ int main(int argc, char **argv) {
     signal(SIGXFSZ, SIG_IGN); /* a file that grows too large (ulimit -f) is an error like a full disk */
     limit_spinning(argv);
     int result = run(argc, argv);
+    drop_empty_folders();
     if (!flush_stdout() && !result) {
         result = report_stdout();
     }

@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 static void tell(enum setting_id id, const char *why) {
     fprintf(stderr, "ballast: --%s has no effect %s\n", setting_table[id].name, why);
@@ -23,19 +22,34 @@ static void tell_of(const struct settings *s, const enum setting_id *ids, const 
 }
 #define TELL_OF(s, why, ...) tell_of(s, (const enum setting_id[]){__VA_ARGS__, S_COUNT_OF_SETTINGS}, why)
 
-/* The schedule that a sampler's name ends with, as in "DPM++ 2M Karras"; NULL: none. */
-static const char *schedule_in(const char *sampler) {
-    const char *blank = sampler ? strrchr(sampler, ' ') : NULL, *name;
-    for (int i = 0; blank && (name = ballast_schedule_name(i)); i++) {
-        if (!strcasecmp(blank + 1, name)) {
-            return name;
-        }
+/* What the sampler makes of other flags. */
+static void tell_of_sampler(const struct settings *s) {
+    const char *name = setting_text(s, S_SAMPLER), *sampler, *schedule, *compat = setting_text(s, S_COMPAT);
+    char why[128];
+    ballast_error none;
+    if (!name || ballast_sampler_find(&sampler, &schedule, name, &none)) {
+        return;
     }
-    return NULL;
+    snprintf(why, sizeof why, "with --sampler \"%s\"", sampler);
+    if (!ballast_sampler_takes(sampler, "eta")) {
+        TELL_OF(s, why, S_ETA);
+    }
+    if (!ballast_sampler_takes(sampler, "ensd")) {
+        TELL_OF(s, why, S_ENSD);
+    }
+    if (!strcmp(sampler, "LCM") && compat && !strcmp(compat, "diffusers")) {
+        TELL_OF(s, "with --sampler LCM in --compat diffusers, which has levels of its own", S_SCHEDULE);
+    }
+    const char *other = setting_text(s, S_SCHEDULE);
+    if (schedule && given(s, S_SCHEDULE) && !ballast_schedule_find(&other, other, &none) &&
+        strcmp(schedule, other) != 0) {
+        fprintf(stderr,
+                "ballast: two schedules are given; --schedule %.40s counts, not the \"%s\" in --sampler\n",
+                other, schedule);
+    }
 }
 
 void tell_of_no_effect(const struct settings *s) {
-    const char *schedule = setting_text(s, S_SCHEDULE), *in_name = schedule_in(setting_text(s, S_SAMPLER));
     const char *mode = setting_text(s, S_OFFLOAD);
     if (setting_on(s, S_QUIET)) {
         return;
@@ -67,9 +81,5 @@ void tell_of_no_effect(const struct settings *s) {
     if (setting_on(s, S_JSON)) {
         TELL_OF(s, "with --json", S_SHOW);
     }
-    if (schedule && in_name && strcasecmp(schedule, in_name) != 0 && given(s, S_SCHEDULE)) {
-        fprintf(stderr,
-                "ballast: two schedules are given; --schedule %.40s counts, not the \"%s\" in --sampler\n",
-                schedule, in_name);
-    }
+    tell_of_sampler(s);
 }

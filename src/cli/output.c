@@ -12,7 +12,7 @@
 
 #include <jansson.h>
 
-static int too_long(const struct settings *s, enum setting_id id, const char *pattern) {
+int too_long(const struct settings *s, enum setting_id id, const char *pattern) {
     return complain_of(s, id, "the name is too long (\"%.60s...\")", pattern);
 }
 
@@ -101,22 +101,6 @@ int check_stdout(const struct settings *s, enum setting_id id, int pictures) {
     return why ? complain_of(s, id, "standard output (\"-\") %s", why) : 0;
 }
 
-/* The folder of what lies at `path`, "." and "/" included; may be written over `path`. False: it is too long.
- */
-static bool folder_of(char *folder, size_t size, const char *path) {
-    const char *slash = strrchr(path, '/');
-    while (slash && slash > path && slash[-1] == '/') {
-        slash--;
-    }
-    size_t length = slash ? (size_t)(slash - path) + (slash == path) : 1;
-    if (length >= size) {
-        return false;
-    }
-    memmove(folder, slash ? path : ".", length);
-    folder[length] = 0;
-    return true;
-}
-
 int check_output(const struct settings *s, enum setting_id id, const char *path) {
     struct stat st;
     if (!*path) {
@@ -155,25 +139,6 @@ int check_output(const struct settings *s, enum setting_id id, const char *path)
     }
     if (errno || access(folder, W_OK | X_OK)) {
         return complain_of(s, id, "cannot write into \"%s\": %s", folder, strerror(errno));
-    }
-    return 0;
-}
-
-int make_folders(const struct settings *s, enum setting_id id, const char *path) {
-    char folder[4096];
-    if (!folder_of(folder, sizeof folder, path)) {
-        return too_long(s, id, path);
-    }
-    for (char *p = folder + 1; *p; p++) {
-        if (*p == '/') {
-            *p = 0;
-            (void)mkdir(folder, 0777);
-            *p = '/';
-        }
-    }
-    struct stat st;
-    if (mkdir(folder, 0777) && (stat(folder, &st) || !S_ISDIR(st.st_mode))) {
-        return complain_of(s, id, "cannot make the folder \"%s\": %s", folder, strerror(errno));
     }
     return 0;
 }

@@ -29,14 +29,20 @@ static int read_request(bl_job *j, const ballast_generate_options *o, bl_error *
 int bl_job_open(bl_job *j, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
     *j = (bl_job){.p = p};
     int result = read_request(j, o, err);
-    if (!result) {
-        result = bl_adapters_open(&j->adapters, p->shelf, p->ckpt, o, bl_modules_given(p->modules)->log, err);
+    return result
+               ? result
+               : bl_adapters_open(&j->adapters, p->shelf, p->ckpt, o, bl_modules_given(p->modules)->log, err);
+}
+
+void bl_job_tell(const bl_job *j, const bl_placement *placement) {
+    const bl_pipeline *p = j->p;
+    const bl_log *log = bl_modules_given(p->modules)->log;
+    bl_placement_tell(placement, bl_memory_caps(bl_modules_given(p->modules)->memory)->memory_bytes, log);
+    if (p->recommended && p->recommended[0]) {
+        bl_log_line(log, BL_LOG_INFO, "%s", p->recommended);
     }
-    if (!result) {
-        bl_request_tell(&j->r, bl_modules_given(p->modules)->log);
-        bl_condition_tell(&j->condition, &j->r, p->arch, bl_modules_given(p->modules)->log);
-    }
-    return result;
+    bl_request_tell(&j->r, log);
+    bl_condition_tell(&j->condition, &j->r, p->arch, log);
 }
 
 /* The UNet's graph for a pass. */

@@ -457,7 +457,7 @@ static int generate_batch(bl_job *j, bl_placement *placement, bl_report *report,
             bl_job_mention_tiles(j, bl_generation_start(j->generation, placement, poll_cancel, j, err), err);
     }
     if (!result && !number) {
-        bl_placement_tell(placement, caps_of(j->p)->memory_bytes, bl_generation_log(j->generation));
+        bl_job_tell(j, placement);
     }
     if (!result) {
         result = run_batch(j, err);
@@ -537,7 +537,7 @@ int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const bal
             bl_job_mention_tiles(&j, bl_tell_plan(plan, text, j.generation, &placement, &whole, err), err);
     }
     if (!result) {
-        bl_placement_tell(&placement, caps_of(p)->memory_bytes, bl_generation_log(j.generation));
+        bl_job_tell(&j, &placement);
     }
     bl_job_close(&j);
     return result;

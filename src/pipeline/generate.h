@@ -22,9 +22,11 @@ typedef struct bl_pipeline {
     const char *vae_name;           /* of an overriding VAE file, or NULL */
     const struct bl_expected *next; /* [next_count] requests that are likely to follow */
     int next_count;
-    int native_size;     /* pixels of a side that the model was trained for */
-    bool again;          /* the model has made pictures before */
-    const bl_stop *stop; /* looked at wherever `progress` is called; may be NULL */
+    const char *recommended; /* a line of what the model's file recommends and the request has taken; NULL or
+                                "": none */
+    int native_size;         /* pixels of a side that the model was trained for */
+    bool again;              /* the model has made pictures before */
+    const bl_stop *stop;     /* looked at wherever `progress` is called; may be NULL */
 } bl_pipeline;
 
 /* A request that is likely to come after this one; nothing of it is run. `options` as `o` below: complete. */

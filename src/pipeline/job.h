@@ -58,6 +58,8 @@ static inline size_t bl_job_pixels(const bl_job *j, int height, int width) {
 
 /* Checks the request and reads its prompts. Begin here; bl_job_close, also after a failure. */
 int bl_job_open(bl_job *j, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err);
+/* Says what becomes of it that its caller may not expect; once it is sure to be done. */
+void bl_job_tell(const bl_job *j, const bl_placement *placement);
 void bl_job_close(bl_job *j);
 
 /* Declares the batch's phases as a new generation, with the denoiser in the better of its forms, and with

@@ -144,7 +144,8 @@ int bl_trace_close(bl_trace *t, int failed, bl_error *err) {
         return failed;
     }
     t->open = false;
-    return bl_new_file_end(&t->file, failed ? failed : bl_trace_end(t->file.f, err), true, err);
+    bl_trace_end(t->file.f);
+    return bl_new_file_end(&t->file, failed, true, err);
 }
 
 /* ---- plans that are only looked at */

@@ -2,7 +2,6 @@
 #include "sample/names.h"
 
 #include <stdio.h>
-#include <stdbool.h>
 #include <string.h>
 
 #define ALIASES 4
@@ -80,6 +79,14 @@ bl_noise_use bl_sampler_noise(bl_sampler_id id, bl_compat compat) {
         return BL_NOISE_SUCCESSIVE;
     }
     return samplers[id].noise;
+}
+
+bool bl_sampler_takes_eta(bl_sampler_id id) {
+    return id == BL_SAMPLER_DDIM || (samplers[id].noise != BL_NOISE_NONE && id != BL_SAMPLER_LCM);
+}
+
+bool bl_sampler_takes_ensd(bl_sampler_id id) {
+    return id == BL_SAMPLER_DDIM || samplers[id].noise == BL_NOISE_SUCCESSIVE;
 }
 
 int bl_sampler_evaluations(bl_sampler_id id, int steps) {

@@ -4,6 +4,8 @@
 
 #include "core/error.h"
 
+#include <stdbool.h>
+
 /* Whose meaning of the names applies: which timestep belongs to a sigma, what noise the start gets, what
  * strength does to the steps, where DDIM and UniPC end. */
 typedef enum bl_compat {
@@ -62,6 +64,10 @@ const char *bl_compat_name(bl_compat compat);
 /* Which noise the sampler asks for between steps. diffusers' multistep SDE solver draws successive noise,
  * k-diffusion's walks a Brownian path. */
 bl_noise_use bl_sampler_noise(bl_sampler_id id, bl_compat compat);
+
+/* Does it compute with eta? And with a seed of its own for the noise between steps ("ensd")? */
+bool bl_sampler_takes_eta(bl_sampler_id id);
+bool bl_sampler_takes_ensd(bl_sampler_id id);
 
 /* Evaluations of the denoiser that `steps` steps cost (a step whose target is 0 takes one in every sampler).
  */

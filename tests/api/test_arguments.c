@@ -192,6 +192,8 @@ static void free_all(int out) {
     ROW(ballast_sampler_find, sampler, -1, 0, ballast_sampler_find(NULL, &found, "Euler", err))              \
     ROW(ballast_sampler_find, schedule, 0, 0, ballast_sampler_find(&found, NULL, "Euler", err))              \
     ROW(ballast_sampler_find, name, -1, 0, ballast_sampler_find(&found, NULL, NULL, err))                    \
+    ROW(ballast_sampler_takes, name, 0, 0, ballast_sampler_takes(NULL, "eta"))                               \
+    ROW(ballast_sampler_takes, option, 0, 0, ballast_sampler_takes("Euler a", NULL))                         \
     ROW(ballast_schedule_find, schedule, -1, 0, ballast_schedule_find(NULL, "karras", err))                  \
     ROW(ballast_schedule_find, name, -1, 0, ballast_schedule_find(&found, NULL, err))                        \
     ROW(ballast_latents_read, data, -1, 0, ballast_latents_read(NULL, shape, "x", "latents", err))           \

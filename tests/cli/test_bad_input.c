@@ -343,6 +343,21 @@ static void test_full_disk(void **state) {
     EXPECT_FAILURE(&o, 1, "cannot write", "too large");
     nothing_written();
     assert_int_equal(rig_files("t.json"), 0);
+    assert_int_equal(mkdir("mine", 0700), 0);
+    rig_run(&o, (const char *const[]){"sh", "-c",
+                                      "ulimit -f 4; exec \"$0\" generate -m \"$1\" -p fox -W 64 -H 64 "
+                                      "-s 1 -q -o mine/fresh/deep/out.png --trace fresh/t/t.json",
+                                      rig_program(), model, NULL});
+    EXPECT_FAILURE(&o, 1, "cannot write", "too large");
+    assert_int_equal(rig_files("fresh"), 0);
+    assert_int_equal(rmdir("mine"), 0); /* is still there, and empty */
+    rig_run(&o,
+            (const char *const[]){"sh", "-c",
+                                  "ulimit -f 4; exec \"$0\" plan -m \"$1\" -W 64 -H 64 -q --sweep 10M:90M:99 "
+                                  "--svg fresh/p.svg",
+                                  rig_program(), model, NULL});
+    EXPECT_FAILURE(&o, 1, "cannot write", "too large");
+    assert_int_equal(rig_files("fresh"), 0);
     rig_run(&o, (const char *const[]){"sh", "-c",
                                       "exec \"$0\" generate -m \"$1\" -p fox -W 64 -H 64 -s 1 -q -o - "
                                       ">/dev/full",

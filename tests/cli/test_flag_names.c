@@ -55,6 +55,12 @@ static void test_no_effect(void **state) {
         {"--fit-check has no effect", "--no-fit-check"},
         {"--variation-seed has no effect", "--variation-seed", "3"},
         {"--negative has no effect with --cfg 1", "--cfg=1", "--negative", "x"},
+        {"--eta has no effect with --sampler \"DPM++ 2M\"", "--eta", "0.5"},
+        {"--eta has no effect with --sampler \"LCM\"", "--eta=0.5", "--sampler", "lcm"},
+        {"--ensd has no effect with --sampler \"DPM++ SDE\"", "--ensd=31337", "--sampler",
+         "DPM++ SDE Karras"},
+        {"--schedule has no effect with --sampler LCM", "--sampler=lcm", "--compat=diffusers", "--schedule",
+         "trailing"},
         {"two schedules are given; --schedule exponential counts", "--sampler=DPM++ 2M Karras", "--schedule",
          "exponential"},
         {"--prompt is given more than once; the last one counts: \"b\"", "-p", "a", "-p", "b"},
@@ -69,12 +75,18 @@ static void test_no_effect(void **state) {
         rig_ballast(&o, argv);
         expect_contains(o.err, flags[i][0]);
     }
+    BALLAST(&o, "plan", "--eta", "0.5", "--ensd", "31337", "--sampler", "Euler a", "-s", "2", "--cfg", "5");
+    expect_success(&o);
+    BALLAST(&o, "plan", "--eta", "0.5", "--sampler", "DDIM", "-s", "2", "--cfg", "5");
+    expect_success(&o);
     BALLAST(&o, "plan", "-q", "--strength", "0.4");
     expect_success(&o);
     bl_test_write("quiet", "strength = 0.4\nnever = unet\n", 28);
     BALLAST(&o, "plan", "--config", "quiet");
     expect_success(&o);
-    BALLAST(&o, "plan", "-m", "absent", "--strength", "0.4"); /* a failure is one line */
+    BALLAST(&o, "plan", "--budget", "1M"); /* a failure is one line */
+    EXPECT_FAILURE(&o, 2, "budget");
+    BALLAST(&o, "plan", "-m", "absent", "--strength", "0.4");
     EXPECT_FAILURE(&o, 2, "absent");
     rig_free(&o);
 }

@@ -2,7 +2,6 @@
 
 #include "core/utf8.h"
 
-#include <errno.h>
 #include <math.h>
 #include <string.h>
 
@@ -328,8 +327,5 @@ int bl_plot_svg(FILE *file, const bl_plot *plot, bl_error *err) {
     }
     curve(&g, &plot->rows[5 * plot->count], bound_look);
     fputs("</svg>\n", file);
-    if (fflush(file) || ferror(file)) {
-        return bl_fail(err, BL_E_IO, "writing the plot failed: %s", strerror(errno));
-    }
     return 0;
 }

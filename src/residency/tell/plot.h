@@ -11,7 +11,8 @@ typedef struct bl_plot {
     const char *title;        /* of any length; may hold anything */
 } bl_plot;
 
-/* BL_E_IO when writing fails, BL_E_ARGUMENT when no mode works with any of the budgets. */
+/* Whether all was written the file knows: ferror. BL_E_ARGUMENT when no mode works with any of the budgets.
+ */
 int bl_plot_svg(FILE *file, const bl_plot *plot, bl_error *err);
 
 #endif

@@ -13,7 +13,7 @@ void bl_trace_begin(FILE *file);
 /* `p` gives the names, `title` that of the whole; `offset`: seconds from the first ledger's begin to its own.
  */
 void bl_trace_add(FILE *file, const bl_ledger *l, const bl_problem *p, double offset, const char *title);
-/* BL_E_IO when writing failed. */
-int bl_trace_end(FILE *file, bl_error *err);
+/* Whether all was written the file knows: ferror. */
+void bl_trace_end(FILE *file);
 
 #endif
