@@ -299,10 +299,27 @@ function hires() {
   return [h('label', {class: 'switch'}, node, ' Second pass at a larger size'), more];
 }
 
+// What a model's file recommends, unless somebody has chosen something else.
+function advise() {
+  const [l, s, v] = [lists.get(), settings.get(), values.get()];
+  const model = l && s && l.models.find((m) => m.title === (v.model || s.model));
+  if (model) {
+    const last = memory.get('advice', {});
+    const next = {steps: model.recommended.steps ?? DEFAULTS.steps, cfg: model.recommended.cfg ?? DEFAULTS.cfg};
+    const some = Object.entries(next).filter(([key, value]) => value !== v[key] && v[key] === (last[key] ?? DEFAULTS[key]));
+    memory.set('advice', next);
+    if (some.length) {
+      change(Object.fromEntries(some));
+    }
+  }
+}
+
 function models() {
   const model = choice('model', 'Model', [h('option', {value: ''}, 'The current one')]);
+  model.node.addEventListener('change', advise);
   const show = () => {
     const [l, s] = [lists.get(), settings.get()];
+    advise();
     if (l) {
       const now = l.models.find((m) => s && m.title === s.model);
       const label = (m) => [m.name || m.model_name, m.family, m.bytes && bytes(m.bytes)].filter(Boolean).join(' · ');

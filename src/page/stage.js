@@ -45,7 +45,7 @@ function progressText(p) {
 }
 
 const canvas = h('canvas', {class: 'preview', width: 64, height: 64, 'aria-label': 'Preview of the picture in work', role: 'img'});
-const told = h('p', {class: 'progress-text', role: 'status'});
+const told = h('p', {class: 'progress-text'});
 const bar = h('progress', {max: 1, value: 0, 'aria-label': 'Progress of the picture in work'});
 const work = h('div', {class: 'work'}, canvas, h('div', {class: 'under'}, bar, told,
   h('button', {class: 'quiet', onclick: () => interrupt()}, 'Stop')));
@@ -142,7 +142,7 @@ function nothing() {
     none ? h('p', null, 'Put a checkpoint (NAME.safetensors, or a diffusers folder) into the folder that --models names, then reload.')
       : h('p', null, 'Write a prompt, press the button. Under the picture stands where its time went, and what would make the next one faster.'),
     small && h('p', {class: 'note'}, 'The small model that comes with Ballast is at work: it draws emoji, such as ',
-      ['a panda', 'a castle', 'a tiger'].map((word, i) => [i ? ', ' : '', h('button', {class: 'link', onclick: () => change({prompt: word, cfg: 5})}, word)]),
+      ['a panda', 'a castle', 'a tiger'].map((word, i) => [i ? ', ' : '', h('button', {class: 'link', onclick: () => change({prompt: word})}, word)]),
       '. For others start the server with --models and a folder of checkpoints.')));
 }
 

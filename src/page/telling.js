@@ -114,14 +114,10 @@ const SETTING = {'--budget': 'budget', '--offload': 'offload', '--reserve': 'res
 // What was applied, and what it promised: the next picture's line says what it brought.
 const applied = () => memory.get('applied', null);
 
-function value(hint, name) {
-  return name === 'fit_check' ? hint.value === 'on' : hint.value;
-}
-
 export async function apply(hint, job, batch) {
   const name = SETTING[hint.flag];
   const before = settings.get()[name];
-  settings.set(await ask('POST', 'settings', {[name]: value(hint, name)}));
+  settings.set(await ask('POST', 'settings', {[name]: hint.value}));
   memory.set('applied', {name, before: before ?? '', hint, job: job.id, wall: batch.line.wall_seconds});
   toast(`${hint.flag} ${hint.value} holds from the next picture on.`, ['Undo', undo]);
 }

@@ -65,6 +65,45 @@ class Picture(unittest.TestCase):
         ours = "http://%s:%d/" % (self.server.host, self.server.port)
         self.assertEqual([u for u in urls if not u.startswith(ours) and not u.startswith("blob:" + ours)], [])
 
+    def test_the_first_visit(self):
+        """What the model's file recommends stands in the form; a word is enough for a picture."""
+        b = self.browser
+        server = Server()
+        try:
+            b.open(server)
+            b.until("return document.querySelector('[name=cfg]').value === '5'")
+            b.until("return document.querySelector('.welcome')?.textContent.includes('The small model that comes with Ballast')")
+            b.press("a panda")
+            b.press("Make the picture")
+            b.until("return document.querySelector('.line')", seconds=60)
+            job = server.get("/ballast/v1/jobs/" + server.get("/ballast/v1/history").json["items"][0]["job"]).json
+            self.assertEqual((job["request"]["prompt"], job["request"]["cfg"]), ("a panda", 5.0))
+            # What somebody chose stays.
+            b.fill("cfg", 6)
+            b.open(server)
+            b.until("return document.querySelector('[name=model]').options[0].text.includes('ballast-mini')")
+            self.assertEqual(b.js("return document.querySelector('[name=cfg]').value"), "6")
+        finally:
+            b.driver.get("about:blank")
+            server.close()
+            self.browser.open(self.server)
+
+    def test_typing_waits_for_nobody(self):
+        """A keystroke is seen at once, though the server takes its time."""
+        b = self.browser
+        b.driver.execute_cdp_cmd("Network.enable", {})
+        b.driver.execute_cdp_cmd("Network.emulateNetworkConditions",
+                                 {"offline": False, "latency": 3000, "downloadThroughput": -1, "uploadThroughput": -1})
+        try:
+            b.js("const a = document.querySelector('[name=prompt]'); a.value = ''; a.focus()")
+            start = time.time()
+            b.keys("a lighthouse")
+            self.assertEqual(b.js("return document.querySelector('[name=prompt]').value"), "a lighthouse")
+            self.assertLess(time.time() - start, 2.5)
+        finally:
+            b.driver.execute_cdp_cmd("Network.emulateNetworkConditions",
+                                     {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1})
+
     def test_a_refusal_marks_the_field(self):
         b = self.browser
         b.js("import('./page/form.js').then((form) => form.change({own: false, width: 8192, height: 8192}))")

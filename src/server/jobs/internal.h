@@ -16,6 +16,8 @@ struct model_entry {
     bool folder;
     char family[32];  /* "" where it was not found out */
     json_int_t bytes; /* of its weights as the device holds them; 0 likewise */
+    int steps;        /* what its file recommends; 0: nothing */
+    double cfg;       /* likewise; -1 */
     char sha256[65];  /* "" until it is known */
 };
 

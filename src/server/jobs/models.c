@@ -74,6 +74,10 @@ static bool opens(ballast_context *context, const char *path, struct model_entry
         json_object_foreach(json_object_get(report, "modules"), key, module) {
             about->bytes += json_integer_value(json_object_get(module, "packed_bytes"));
         }
+        const json_t *recommended = json_object_get(report, "recommended"),
+                     *cfg = json_object_get(recommended, "cfg");
+        about->steps = (int)json_integer_value(json_object_get(recommended, "steps"));
+        about->cfg = json_is_number(cfg) ? json_number_value(cfg) : -1;
         json_decref(report);
     }
     ballast_string_free(&json);
@@ -91,7 +95,7 @@ struct search {
 
 static void found(struct search *s, const char *path, const char *title, bool folder) {
     char why[1024], line[1200];
-    struct model_entry about = {0};
+    struct model_entry about = {.cfg = -1};
     bool vae = ends(title, ".vae" SUFFIX);
     if (!vae && s->context && !opens(s->context, path, &about, why, sizeof why)) {
         vae = strcasestr(title, "vae") != NULL;
@@ -109,6 +113,8 @@ static void found(struct search *s, const char *path, const char *title, bool fo
         if (s->out->model_count > before) {
             memcpy(s->out->models[before].family, about.family, sizeof about.family);
             s->out->models[before].bytes = about.bytes;
+            s->out->models[before].steps = about.steps;
+            s->out->models[before].cfg = about.cfg;
         }
     }
 }
@@ -193,9 +199,11 @@ static json_t *list_of(const struct model_entry *entries, int count) {
         const struct model_entry *e = &entries[i];
         char hash[11] = "";
         memcpy(hash, e->sha256, 10);
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:n, s:s, s:I, s:o, s:o}", "title", e->title,
-                                              "model_name", e->name, "filename", e->path, "config", "family",
-                                              e->family, "bytes", e->bytes, "hash",
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:n, s:s, s:I, s:{s:o, s:o}, s:o, s:o}",
+                                              "title", e->title, "model_name", e->name, "filename", e->path,
+                                              "config", "family", e->family, "bytes", e->bytes, "recommended",
+                                              "steps", e->steps ? json_integer(e->steps) : json_null(), "cfg",
+                                              e->cfg >= 0 ? json_real(e->cfg) : json_null(), "hash",
                                               *hash ? json_string(hash) : json_null(), "sha256",
                                               *hash ? json_string(e->sha256) : json_null()));
     }
