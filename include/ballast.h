@@ -332,6 +332,10 @@ typedef struct ballast_adapter {
 
 BALLAST_API void ballast_adapter_init(ballast_adapter *adapter, size_t struct_size);
 
+/* The adapters in folders (':' between them) and in folders within these, as JSON: [{"name", "alias" (what
+ * its metadata calls it, or null), "path"}], sorted by name. Free with ballast_string_free. */
+BALLAST_API int ballast_adapters_list(char **json, const char *folders, ballast_error *err);
+
 BALLAST_API void ballast_generate_options_init(ballast_generate_options *options, size_t struct_size);
 
 /* A generation that may come next: a queue's next ones are certain (likelihood 1) and come in their order; of

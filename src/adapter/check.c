@@ -140,7 +140,7 @@ static int check_first_factor(bl_adapted *x, const char *path, int64_t *rows, in
 static int check_lokr(bl_adapted *x, const char *path, bl_error *err) {
     const bl_file_tensor *whole = x->part[BL_PART_K2], *a = x->part[BL_PART_K2A], *b = x->part[BL_PART_K2B],
                          *core = x->part[BL_PART_KT2];
-    int64_t o1, i1, positions = x->layer->positions;
+    int64_t o1 = 1, i1 = 1, positions = x->layer->positions;
     int rc = check_first_factor(x, path, &o1, &i1, err);
     if (rc) {
         return rc;

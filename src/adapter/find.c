@@ -100,16 +100,22 @@ int bl_find_all(bl_found_list *out, const char *folders, bl_error *err) {
     return 0;
 }
 
-/* Does the file's metadata call it so? */
-static bool is_alias(const char *path, const char *name) {
+char *bl_found_alias(const bl_found *x) {
     bl_safetensors *f = NULL;
     bl_error ignored = {0};
-    if (bl_safetensors_open(&f, path, &ignored)) {
-        return false;
+    if (bl_safetensors_open(&f, x->path, &ignored)) {
+        return NULL;
     }
     const char *alias = bl_safetensors_metadata(f, "ss_output_name");
-    bool same = alias && !strcmp(alias, name);
+    char *own = alias && *alias ? strdup(alias) : NULL;
     bl_safetensors_close(&f);
+    return own;
+}
+
+static bool is_alias(const bl_found *x, const char *name) {
+    char *alias = bl_found_alias(x);
+    bool same = alias && !strcmp(alias, name);
+    free(alias);
     return same;
 }
 
@@ -172,7 +178,7 @@ int bl_find_named(char **path, const char *folders, const char *name, const char
         which = strcmp(list.items[i].name, name) ? -1 : i;
     }
     for (int i = 0; i < list.count && !rc && which < 0; i++) {
-        which = is_alias(list.items[i].path, name) ? i : -1;
+        which = is_alias(&list.items[i], name) ? i : -1;
     }
     if (!rc && which < 0) {
         rc = not_found(&list, folders, name, what, err);

@@ -19,6 +19,9 @@ typedef struct bl_found_list {
 int bl_find_all(bl_found_list *out, const char *folders, bl_error *err);
 void bl_found_clear(bl_found_list *list);
 
+/* What the file's metadata calls it (ss_output_name); NULL: nothing. Caller frees. */
+char *bl_found_alias(const bl_found *x);
+
 /* The path of the one whose name, or whose metadata's ss_output_name, is this; of several the first by path.
  * BL_E_NOT_FOUND names the nearest ones. Caller frees *path. `what`: "adapter". */
 int bl_find_named(char **path, const char *folders, const char *name, const char *what, bl_error *err);

@@ -1,6 +1,9 @@
 /* Adapters as programs list them. */
 #include "api/api.h"
 
+#include "adapter/find.h"
+#include "core/utf8.h"
+
 #include <stdlib.h>
 
 int bl_take_adapters(ballast_adapter **own, ballast_generate_options *o, bl_error *err) {
@@ -34,4 +37,36 @@ int bl_take_adapters(ballast_adapter **own, ballast_generate_options *o, bl_erro
     }
     o->adapters = *own = list;
     return 0;
+}
+
+static json_t *list_json(const bl_found_list *list) {
+    json_t *out = json_array();
+    for (int i = 0; i < list->count && out; i++) {
+        char *name = bl_utf8_copy(list->items[i].name), *path = bl_utf8_copy(list->items[i].path);
+        char *alias = bl_found_alias(&list->items[i]);
+        json_t *item =
+            name && path ? json_pack("{s:s, s:s?, s:s}", "name", name, "alias", alias, "path", path) : NULL;
+        free(name);
+        free(path);
+        free(alias);
+        if (json_array_append_new(out, item)) {
+            json_decref(out);
+            out = NULL;
+        }
+    }
+    return out;
+}
+
+int ballast_adapters_list(char **json, const char *folders, ballast_error *err) {
+    bl_found_list list;
+    BL_NEED(json);
+    *json = NULL;
+    BL_NEED(folders);
+    int result = bl_find_all(&list, folders, err);
+    if (result) {
+        return result;
+    }
+    json_t *object = list_json(&list);
+    bl_found_clear(&list);
+    return object ? bl_json_text(json, object, err) : bl_fail_memory(err, "the list of adapters", 0);
 }

@@ -75,10 +75,14 @@ static void fill_recommended(ballast_generate_options *o, ballast_model *model) 
     }
 }
 
-/* What generating, planning and calibrating begin with: the caller's options as ours, and the turn. */
-static int begin(bl_turn *turn, ballast_generate_options *own, ballast_model *model,
-                 const ballast_generate_options *given, const char *what, bl_error *err) {
+/* What generating, planning and calibrating begin with: the caller's options as ours, and the turn.
+ * *adapters: freed by the caller, in any case. */
+static int begin(bl_turn *turn, ballast_generate_options *own, ballast_adapter **adapters,
+                 ballast_model *model, const ballast_generate_options *given, const char *what,
+                 bl_error *err) {
     int result = bl_take_generate_options(own, given, err);
+    *adapters = NULL;
+    result = result ? result : bl_take_adapters(adapters, own, err);
     if (!result) {
         result = bl_turn_begin(turn, model->context, model, what, err);
     }
@@ -117,7 +121,7 @@ int ballast_generate(char **report, ballast_model *model, const ballast_generate
     }
     BL_NEED(model);
     BL_NEED(options);
-    int result = begin(&turn, &o, model, options, __func__, err);
+    int result = begin(&turn, &o, &adapters, model, options, __func__, err);
     if (!result) {
         result = generate(report ? &object : NULL, model, &o, err);
         if (!result) {
@@ -173,11 +177,12 @@ int ballast_plan(char **json, char **text, ballast_model *model, const ballast_g
     BL_NEED(model);
     BL_NEED(options);
     int result = bl_take_plan_options(&po, plan, err);
-    result = result ? result : begin(&turn, &o, model, options, __func__, err);
+    result = result ? result : begin(&turn, &o, &adapters, model, options, __func__, err);
     if (!result) {
         result = make_plan(&object, &words, model, &o, &po, err);
         bl_turn_end(&turn);
     }
+    free(adapters);
     if (!result && json) {
         result = bl_json_text(json, object, err);
     } else {
@@ -224,7 +229,7 @@ int ballast_calibrate(ballast_model *model, const ballast_generate_options *opti
     err = err ? err : &own;
     BL_NEED(model);
     BL_NEED(options);
-    int result = begin(&turn, &o, model, options, __func__, err);
+    int result = begin(&turn, &o, &adapters, model, options, __func__, err);
     if (!result) {
         result = calibrate(model, &o, err);
         bl_turn_end(&turn);

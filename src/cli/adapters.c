@@ -72,16 +72,24 @@ static int folder_length(const char *path) {
 }
 
 int read_folders(const char **folders, char **own, const char *name, enum setting_id id,
-                 const struct settings *s) {
+                 const struct settings *s, const char *models) {
     const char *given = setting_text(s, id), *model = setting_text(s, S_MODEL), *config = s->config_path;
+    char *beside = NULL;
     *folders = given;
     *own = NULL;
     if (given) {
         return 0;
     }
-    if (asprintf(own, "%.*s%s%s%.*s%s", model ? folder_length(model) : 0, model ? model : "",
-                 model ? name : "", model && config ? ":" : "", config ? folder_length(config) : 0,
-                 config ? config : "", config ? name : "") < 0) {
+    int n = models  ? asprintf(&beside, "%s/%s", models, name)
+            : model ? asprintf(&beside, "%.*s%s", folder_length(model), model, name)
+                    : asprintf(&beside, "%s", "");
+    if (n >= 0 && config) {
+        n = asprintf(own, "%s%s%.*s%s", beside, *beside ? ":" : "", folder_length(config), config, name);
+        free(beside);
+    } else {
+        *own = n >= 0 ? beside : NULL;
+    }
+    if (n < 0) {
         *own = NULL;
         return out_of_memory();
     }

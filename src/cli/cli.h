@@ -113,10 +113,11 @@ void free_inputs(struct inputs *in);
 
 /* The adapters of --lora: *list, [*count], NULL without any, lies in `in`. 0, or a line and the exit code. */
 int read_adapters(const ballast_adapter **list, size_t *count, struct inputs *in, const struct settings *s);
-/* The folders that a setting gives, or else the folder `name` beside the model and beside the config file,
- * ':' between them. *own: what the caller frees, or NULL. 0, or a line and the exit code. */
+/* The folders that a setting gives, or else the folder `name` in the folder `models`, or beside the model
+ * where that is NULL, and the one beside the config file, ':' between them. *own: what the caller frees, or
+ * NULL. 0, or a line and the exit code. */
 int read_folders(const char **folders, char **own, const char *name, enum setting_id id,
-                 const struct settings *s);
+                 const struct settings *s, const char *models);
 
 /* ---- output.c */
 

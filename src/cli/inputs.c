@@ -153,7 +153,8 @@ int read_options(ballast_generate_options *o, struct inputs *in, const struct se
     o->init_rgb = in->init;
     result = setting_text(s, S_LATENTS) ? read_latents(o, &in->latents, s) : 0;
     result = result ? result : read_adapters(&o->adapters, &o->adapter_count, in, s);
-    return result ? result : read_folders(&o->adapter_folders, &in->adapter_folders, "lora", S_LORA_DIR, s);
+    return result ? result
+                  : read_folders(&o->adapter_folders, &in->adapter_folders, "lora", S_LORA_DIR, s, NULL);
 }
 
 void free_inputs(struct inputs *in) {

@@ -90,7 +90,7 @@ static void sums_of(const float *all, int64_t n, double *length, double *ordered
 }
 
 static void check_tensor(rig *r, const char *case_name, const char *name, json_t *sums) {
-    int64_t rows, columns;
+    int64_t rows = 0, columns = 0;
     double length, ordered;
     float *all = read_merged(r, name, &rows, &columns, 1000000), *again;
     sums_of(all, rows * columns, &length, &ordered);
@@ -135,7 +135,7 @@ static void check_sums(rig *r) {
 /* Rows n/3 and n-1 of n; of long rows only the first, of vectors all. */
 static void check_rows(rig *r, const bl_golden *golden, const char *key) {
     const char *name = strchr(key, '/') + 1;
-    int64_t rows, columns, count = 1;
+    int64_t rows = 0, columns = 0, count = 1;
     const bl_file_tensor *t = bl_golden_tensor(golden, key);
     float *all = read_merged(r, name, &rows, &columns, 7),
           *mine = malloc((size_t)(2 * rows * columns) * sizeof *mine);

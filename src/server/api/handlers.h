@@ -12,6 +12,7 @@ void sd_img2img(struct call *c);
 /* sdapi_lists.c */
 void sd_models(struct call *c);
 void sd_vaes(struct call *c);
+void sd_loras(struct call *c);
 void sd_samplers(struct call *c);
 void sd_schedulers(struct call *c);
 void sd_upscalers(struct call *c);

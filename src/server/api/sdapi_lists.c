@@ -23,6 +23,20 @@ void sd_vaes(struct call *c) {
     reply_json(c->x, 200, list);
 }
 
+/* As there an alias is never null. What trainers put into the metadata is not passed on. */
+void sd_loras(struct call *c) {
+    json_t *list = json_array(), *adapters = c->api->service.adapters(c->api->service.self), *x;
+    size_t i;
+    json_array_foreach(adapters, i, x) {
+        json_t *name = json_object_get(x, "name"), *alias = json_object_get(x, "alias");
+        json_array_append_new(list, json_pack("{s:O, s:O, s:O, s:{}}", "name", name, "alias",
+                                              json_is_string(alias) ? alias : name, "path",
+                                              json_object_get(x, "path"), "metadata"));
+    }
+    json_decref(adapters);
+    reply_json(c->x, 200, list);
+}
+
 /* "DPM++ 2M" as older clients write it: "k_dpmpp_2m". */
 static json_t *aliases_of(const char *name) {
     char alias[64] = "k_";

@@ -318,7 +318,8 @@ int sd_read(struct api *api, struct picture_request *r, struct sd_body *b, const
     r->strength = b->denoising_strength;
     if (!picture_text_set(&r->prompt, b->prompt) ||
         !picture_text_set(&r->negative_prompt, b->negative_prompt) ||
-        !picture_text_set(&r->tiled_decode, b->tiled_decode)) {
+        !picture_text_set(&r->tiled_decode, b->tiled_decode) ||
+        !picture_text_set(&r->missing_adapters, "leave")) {
         return problem_set(p, 503, NULL, "out of memory");
     }
     status = sd_resolve_sampler(r,

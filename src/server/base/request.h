@@ -41,7 +41,8 @@
     REQUEST_FIELD(TEXT, fit, NULL)             \
     REQUEST_FIELD(TEXT, init_sizes, NULL)      \
     REQUEST_FIELD(INT, ensd, 0)                \
-    REQUEST_FIELD(INT, pad_conds, 0)
+    REQUEST_FIELD(INT, pad_conds, 0)           \
+    REQUEST_FIELD(TEXT, missing_adapters, NULL)
 
 #define REQUEST_TYPE_TEXT char *
 #define REQUEST_TYPE_INT int

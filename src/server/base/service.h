@@ -81,6 +81,8 @@ struct service {
     /* [{title, model_name, filename, hash, sha256, family}], {title, ...} of VAEs alike. */
     json_t *(*models)(void *self);
     json_t *(*vaes)(void *self);
+    /* As ballast_adapters_list has them. */
+    json_t *(*adapters)(void *self);
     /* The title of a model known by any of its names; freed by the caller. 404 with the nearest names. */
     int (*find_model)(void *self, const char *name, char **title, struct problem *p);
     void (*refresh)(void *self);

@@ -189,6 +189,7 @@ void tell(struct jobs *j, enum event_kind kind, const char *job, const char *sta
 void catalogue_refresh(struct jobs *j);
 void catalogue_free(struct catalogue *c);
 json_t *jobs_models(void *self);
+json_t *jobs_adapters(void *self);
 json_t *jobs_vaes(void *self);
 int jobs_find_model(void *self, const char *name, char **title, struct problem *p);
 /* Copies the path of a title; NULL: there is none, or no memory. */
@@ -252,7 +253,7 @@ void together_gather(struct work *w);
 
 /* ---- next.c */
 
-void fill_options(ballast_generate_options *o, const struct picture_request *r);
+void fill_options(ballast_generate_options *o, const struct jobs *j, const struct picture_request *r);
 /* The worker's thread alone. The texts belong to *up. */
 void next_gather(struct jobs *j, struct upcoming *up);
 void next_free(struct upcoming *up);

@@ -10,8 +10,8 @@ static void log_nothing(const char *line) {
 
 /* Copies of the texts: the caller's may go. */
 static bool copy_options(struct jobs_options *own, const struct jobs_options *o) {
-    const char *const *from[] = {&o->models, &o->isa, &o->dtype, &o->vae_dtype, &o->device};
-    const char **to[] = {&own->models, &own->isa, &own->dtype, &own->vae_dtype, &own->device};
+    const char *const *from[] = {&o->models, &o->isa, &o->dtype, &o->vae_dtype, &o->device, &o->adapters};
+    const char **to[] = {&own->models, &own->isa, &own->dtype, &own->vae_dtype, &own->device, &own->adapters};
     bool good = true;
     *own = *o;
     own->log = o->log ? o->log : log_nothing;
@@ -115,8 +115,8 @@ void jobs_close(struct jobs **jobs) {
         running_clear(j);
         placement_free(&j->options.placement);
         placement_free(&j->options.placement_from);
-        const char *texts[] = {j->options.models, j->options.isa, j->options.dtype, j->options.vae_dtype,
-                               j->options.device};
+        const char *texts[] = {j->options.models,    j->options.isa,    j->options.dtype,
+                               j->options.vae_dtype, j->options.device, j->options.adapters};
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
             free((void *)texts[i]);
         }

@@ -159,7 +159,7 @@ int make_prepare(struct work *w, struct problem *p) {
     }
     status = status ? status : device_model(j, &w->model, w->request.model, w->request.vae, p);
     if (!status) {
-        fill_options(&w->options, &w->request);
+        fill_options(&w->options, w->j, &w->request);
         w->options.progress = on_progress;
         w->options.image = on_image;
         w->options.preview = on_preview;

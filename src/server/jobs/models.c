@@ -119,6 +119,11 @@ static void found(struct search *s, const char *path, const char *title, bool fo
     }
 }
 
+/* Folders of things that belong to models and are none. */
+static bool is_others(const char *name) {
+    return !strcasecmp(name, "lora") || !strcasecmp(name, "embeddings");
+}
+
 static void look(struct search *s, const char *folder, const char *below, int depth) {
     DIR *d = depth < MOST_DEPTH ? opendir(folder) : NULL;
     struct dirent *entry;
@@ -136,6 +141,9 @@ static void look(struct search *s, const char *folder, const char *below, int de
             char line[PATH_MAX + 64];
             snprintf(line, sizeof line, "not listed: %s leads out of the models' folder", title);
             s->log(line);
+            continue;
+        }
+        if (S_ISDIR(st.st_mode) && depth == 0 && is_others(entry->d_name)) {
             continue;
         }
         if (S_ISDIR(st.st_mode)) {
@@ -215,6 +223,17 @@ json_t *jobs_models(void *self) {
     pthread_mutex_lock(&j->lock);
     json_t *list = list_of(j->catalogue.models, j->catalogue.model_count);
     pthread_mutex_unlock(&j->lock);
+    return list;
+}
+
+json_t *jobs_adapters(void *self) {
+    struct jobs *j = self;
+    char *text = NULL;
+    json_t *list = NULL;
+    if (!ballast_adapters_list(&text, j->options.adapters, NULL)) {
+        list = json_loads(text, 0, NULL);
+    }
+    ballast_string_free(&text);
     return list;
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void fill_options(ballast_generate_options *o, const struct picture_request *r) {
+void fill_options(ballast_generate_options *o, const struct jobs *j, const struct picture_request *r) {
     ballast_generate_options_init(o, sizeof *o);
     o->prompt = r->prompt ? r->prompt : "";
     o->negative_prompt = r->negative_prompt ? r->negative_prompt : "";
@@ -34,6 +34,8 @@ void fill_options(ballast_generate_options *o, const struct picture_request *r) 
     o->fit = r->fit ? r->fit : o->fit;
     o->ensd = r->ensd;
     o->pad_conds = r->pad_conds;
+    o->missing_adapters = r->missing_adapters;
+    o->adapter_folders = j->options.adapters;
 }
 
 void next_gather(struct jobs *j, struct upcoming *up) {
@@ -62,7 +64,7 @@ void next_gather(struct jobs *j, struct upcoming *up) {
             picture_request_free(r);
             continue;
         }
-        fill_options(&up->options[up->count], r);
+        fill_options(&up->options[up->count], j, r);
         ballast_expected *e = &up->expected[up->count];
         ballast_expected_init(e, sizeof *e);
         e->model = model;

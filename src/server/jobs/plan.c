@@ -156,7 +156,7 @@ int jobs_plan(void *self, const struct picture_request *r, const struct plan_wis
     ballast_plan_options plan;
     uint8_t *rgb = NULL;
     *out = NULL;
-    fill_options(&o, r);
+    fill_options(&o, j, r);
     ballast_plan_options_init(&plan, sizeof plan);
     plan.compare = wish->compare;
     o.budget = wish->budget;

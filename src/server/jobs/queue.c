@@ -313,6 +313,7 @@ void jobs_fill_service(struct jobs *j, struct service *s) {
                           .picture = jobs_picture,
                           .models = jobs_models,
                           .vaes = jobs_vaes,
+                          .adapters = jobs_adapters,
                           .find_model = jobs_find_model,
                           .refresh = jobs_refresh,
                           .unload = jobs_unload,
