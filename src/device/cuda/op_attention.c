@@ -1,10 +1,13 @@
 /* ATTENTION: picture by picture. Who sees fewer keys is computed as if there were no more: then the bits are
- * those that it has alone, too. */
+ * those that it has alone, too. Texts come in chunks of one length: so plans for fewer keys are made before
+ * anything runs, too. */
 #include "device/cuda/internal.h"
 
 #include "core/checked.h"
 
 #include <string.h>
+
+#define CHUNK 77 /* keys; of other numbers plans are made when they come */
 
 /* Of an address that these numbers of bytes are added to. */
 static int64_t alignment(int64_t a, int64_t b, int64_t c) {
@@ -40,6 +43,11 @@ static bl_cuda_attention_shape shape_of(const bl_executable *x, const bl_op *op,
 static int prepare(bl_executable *x, bl_cuda_step *s, const bl_op *op, bl_error *err) {
     bl_cuda_attention_shape shape = shape_of(x, op, bl_cuda_rows_each(&x->graph->tensors[op->in[1]]));
     int rc = bl_cuda_find_attention(&s->attention, x->module->c, &shape, err);
+    for (int64_t keys = CHUNK; op->in[3] != BL_NONE && keys < shape.keys && !rc; keys += CHUNK) {
+        const bl_cuda_attention *fewer;
+        bl_cuda_attention_shape part = shape_of(x, op, keys);
+        rc = bl_cuda_find_attention(&fewer, x->module->c, &part, err);
+    }
     if (!rc) {
         s->scratch_bytes =
             op->in[3] != BL_NONE ? bl_cuda_attention_most(&shape) : s->attention->scratch_bytes;
@@ -48,10 +56,26 @@ static int prepare(bl_executable *x, bl_cuda_step *s, const bl_op *op, bl_error 
     return rc;
 }
 
+/* With what there is of each number of keys, all of it at one address. */
+static int run_all_counts(const bl_cuda_running *r, bl_error *err) {
+    int64_t all = r->step->attention->shape.keys;
+    int rc = 0;
+    for (int64_t keys = r->op->in[3] == BL_NONE ? all : CHUNK; !rc; keys += CHUNK) {
+        const bl_cuda_attention *a;
+        bl_cuda_attention_shape s = shape_of(r->x, r->op, keys < all ? keys : all);
+        rc = bl_cuda_find_attention(&a, r->c, &s, err);
+        rc = rc ? rc : bl_cuda_attend(r, a, r->only, r->only, r->only, r->only, err);
+        if (keys >= all) {
+            break;
+        }
+    }
+    return rc;
+}
+
 static int count_of(int64_t *out, const bl_cuda_running *r, int picture, bl_error *err) {
     const bl_tensor *t = bl_cuda_tensor(r, r->op->in[3]);
     *out = r->step->attention->shape.keys;
-    if (t && !r->only) {
+    if (t) {
         int32_t n = ((const int32_t *)r->binding->inputs[t->port])[picture];
         if (n < 1 || n > *out) {
             return bl_fail(err, BL_E_ARGUMENT, "%d keys of a tensor of %lld rows", (int)n, (long long)*out);
@@ -71,6 +95,9 @@ static int run(const bl_cuda_running *r, bl_error *err) {
                            r->op->u.attention.v_offset};
     const bl_tensor *tensors[3] = {q, k, v};
     int rc = 0;
+    if (r->only) {
+        return run_all_counts(r, err);
+    }
     for (int i = 0; i < q->n && !rc; i++) {
         bl_cu_pointer at[3];
         int64_t keys;

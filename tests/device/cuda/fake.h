@@ -25,6 +25,7 @@ typedef struct fake_script {
     bool refuse_pinned;   /* of more bytes than pinned_most */
     uint64_t pinned_most; /* 0: a page */
     bool without_waits;   /* cuStreamWaitEvent does nothing: what a forgotten wait would be */
+    int lost_wait;        /* this one alone, counted from 1; 0: none */
     bool no_nvrtc;        /* it is not there */
     int sm;               /* of the first card; 0: 90. 999 is one that NVRTC does not know */
     int second_sm;        /* of the second; 0: 75, which is too old */

@@ -124,6 +124,30 @@ static void a_missing_wait(void **state) {
     assert_int_equal(found, 2);
 }
 
+/* Each wait alone: some order of the streams shows that it is missing. */
+static void each_missing_wait(void **state) {
+    (void)state;
+    static float got[OUT];
+    bl_error err = {0};
+    assert_int_equal(try_once(&(fake_script){.seed = 1}, (how){.store = true}, &err), 0);
+    int waits = fake_waits();
+    assert_int_equal(waits, 6); /* of three blocks: file before copy, copy before use */
+    for (int i = 1; i <= waits; i++) {
+        bool found = false;
+        for (uint64_t seed = 0; seed < 48 && !found; seed++) {
+            bl_graph *g = network();
+            bl_device *card = open_fake(&(fake_script){.seed = seed, .lost_wait = i});
+            found = run_on(card, g, (how){.store = true}, (const void *[]){in}, (void *[]){got}, &err) ||
+                    memcmp(got, wanted, sizeof got);
+            bl_device_close(&card);
+            bl_graph_free(&g);
+        }
+        if (!found) {
+            fail_msg("nobody misses wait %d", i);
+        }
+    }
+}
+
 /* The file ends while blocks are packed on the LOAD stream: who waits behind it learns, and the next run is
  * fine on the same device. */
 static void a_file_that_ends(void **state) {
@@ -247,8 +271,10 @@ static int prepare(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_order), cmocka_unit_test(a_missing_wait), cmocka_unit_test(a_file_that_ends),
-        cmocka_unit_test(every_call),  cmocka_unit_test(every_work),     cmocka_unit_test(short_memory),
-        cmocka_unit_test(which_card),  cmocka_unit_test(libraries),      cmocka_unit_test(kept_kernels)};
+        cmocka_unit_test(every_order),       cmocka_unit_test(a_missing_wait),
+        cmocka_unit_test(each_missing_wait), cmocka_unit_test(a_file_that_ends),
+        cmocka_unit_test(every_call),        cmocka_unit_test(every_work),
+        cmocka_unit_test(short_memory),      cmocka_unit_test(which_card),
+        cmocka_unit_test(libraries),         cmocka_unit_test(kept_kernels)};
     return cmocka_run_group_tests(tests, prepare, NULL);
 }
