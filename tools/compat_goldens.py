@@ -240,8 +240,9 @@ def a1111_sides(model, cond, height, width):
         Upsample2D.forward = plain_upsample
 
 
-def hires(model, compat, cond, scale):
-    """64 x 64, then `scale` times that from interpolated latents: a step of a list of 2 at strength 0.5."""
+def hires(model, compat, cond, scale, then=None):
+    """64 x 64, then `scale` times that from interpolated latents: a step of a list of 2 at strength 0.5. `then`: another
+    condition in the second pass."""
     x = model.one_step(compat, None, cond, 1)
     told = int(64 * scale) if compat == "a1111" else int(64 * scale) // 8 * 8
     side = int(64 * scale) // 8
@@ -250,9 +251,54 @@ def hires(model, compat, cond, scale):
     if compat == "a1111":
         Upsample2D.forward = late_resize
     x = x + sigma * noise_of(1, side, side)[0].double()
-    x = model.denoised(x, sigma, 0, cond, (told, told))
+    x = model.denoised(x, sigma, 0, then or cond, (told, told))
     Upsample2D.forward = plain_upsample
     return x
+
+
+# ---- prompts that change, and prompts joined by AND: as A1111 counts, by calls of the denoiser from 0 on, where a text
+# that ends at step n is told at call n too
+
+
+def walk(model, steps, told, cfg=7, heun=False):
+    """Euler or Heun over "normal", which for 4 steps has timesteps 999, 666, 333, 0. told: call -> (unconditional or None,
+    [(weight, condition), ...])."""
+    timesteps = [999 - 999 * i // max(steps - 1, 1) for i in range(steps)]
+    levels = [float(sigmas[t]) for t in timesteps] + [0.0]
+    x, calls = noise_of(1)[0].double() * levels[0], iter(range(100))
+
+    def predict(x, i):
+        uncond, conds = told(next(calls))
+        base = 0 if uncond is None else model.denoised(x, levels[i], timesteps[i], uncond)
+        return base + sum(cfg * w * (model.denoised(x, levels[i], timesteps[i], c) - base) for w, c in conds)
+
+    for i in range(steps):
+        a, b = levels[i], levels[i + 1]
+        slope = (x - predict(x, i)) / a
+        if heun and b:
+            y = x + slope * (b - a)
+            slope = (slope + (y - predict(y, i + 1)) / b) / 2
+        x = x + slope * (b - a)
+    return x
+
+
+def changing_cases(m):
+    def text(words):
+        return m.a1111([[(words, 1.0)]])
+
+    cat, dog, house, negative, empty = (text(t) for t in ("cat", "dog", "red house", SHORT, ""))
+    cats, dogs = text("cat house"), text("dog house")
+    yield "a1111.edit", walk(m, 4, lambda k: (negative if k <= 1 else empty, [(1, cats if k <= 2 else dogs)]))
+    yield "a1111.alternate", walk(m, 4, lambda k: (None, [(1, [cat, cat, dog, house][k])]), 1)
+    yield "a1111.edit_heun", walk(m, 4, lambda k: (negative, [(1, cat if k <= 4 else dog)]), 7, True)
+    yield "a1111.edit_hires", hires(m, "a1111", cat, 1.3, dog)
+    long = m.a1111([[(LONG[:8 * 37 + 4], 1.0)], [(LONG[8 * 37 + 4:], 1.0)]])
+    stretched = torch.cat([cat[0], cat[0][:, -1:].repeat(1, 77, 1)], 1), cat[1]
+    padded = torch.cat([negative[0], empty[0]], 1), negative[1]
+    yield "a1111.and", walk(m, 1, lambda k: (negative, [(1, stretched), (-0.5, long)]))
+    yield "a1111.and_padded", walk(m, 1, lambda k: (padded, [(1, stretched), (-0.5, long)]))
+    yield "a1111.and_unguided", walk(m, 2, lambda k: (None, [(0.25, cat), (0.75, dog)]), 1)
+    yield "a1111.weight_alone", walk(m, 2, lambda k: (negative, [(0.5, cat)]))
 
 
 # ---- the cases
@@ -284,6 +330,7 @@ def common_cases(m):
     yield "a1111.sides_72x104", a1111_sides(m, cat, 9, 13)
     yield "comfyui.sides_72x104", m.one_step("comfyui", None, cat, 1, 9, 13)
     yield "a1111.hires_1.3", hires(m, "a1111", cat, 1.3)
+    yield from changing_cases(m)
     for name, levels in lcm_cases(m, cat):
         yield name, lcm(m, cat, levels + [0.0])
 

@@ -5,27 +5,34 @@
 
 #include "pipeline/generation.h"
 #include "pipeline/request.h"
+#include "pipeline/texts.h"
 #include "text/prompt.h"
 
+#define BL_ENCODED_AT_ONCE 16 /* chunks: more go through the encoders in several passes */
+
 typedef struct bl_condition {
-    int rows;             /* 2: unconditional, then conditional; 1: conditional only */
-    bl_chunks text[2][2]; /* [encoder][row], as many as the family has */
-    int chunks[2];        /* of 77 tokens, of each row; all encoders have as many */
-    int tokens;           /* of the longer row: rows of a context, of which the shorter one fills the first */
-    bool padded;          /* the shorter row got empty chunks */
-    bool zero_row;        /* row 0 begins with a chunk of zeros instead of its empty text */
-    bool from_empty;      /* weights are distances from the empty text, which is encoded too */
-    bl_chunks empty[2];   /* [encoder] an empty chunk, then */
-    int clip_skip;        /* of the encoders, as bl_clip_text_outputs counts */
-    bool own_context;     /* row 0 is encoded without it */
-    int phase[2];         /* the encoders' phases */
+    bl_texts texts;     /* which, and when */
+    bl_chunks *text[2]; /* [encoder][texts.count], as many encoders as the family has */
+    int *chunks;        /* [texts.count] of 77 tokens; all encoders have as many */
+    int rows;   /* of the denoiser for one picture: unconditional, if it is guided, then conditional */
+    int tokens; /* of the longest row there is: rows of a context, of which a shorter one fills the first */
+    bool own_lengths;   /* rows differ in length, or do at another time */
+    bool pads;          /* the shorter of unconditional and conditional rows gets empty chunks */
+    bool zero_row;      /* text 0, which is empty, begins with a chunk of zeros instead */
+    bool from_empty;    /* weights are distances from the empty text */
+    bool needs_empty;   /* an empty chunk is encoded too */
+    bl_chunks empty[2]; /* [encoder] that chunk, then */
+    int clip_skip;      /* of the encoders, as bl_clip_text_outputs counts */
+    bool own_context;   /* the negative prompt's texts are encoded without it */
+    int phase[2];       /* the encoders' phases */
+    int encoder_batch;  /* chunks of each of their passes */
     int context_dim, pooled_dim;
-    float *context; /* [rows, tokens, context_dim] */
-    float *pooled;  /* [rows, pooled_dim] */
+    float *context; /* [chunks of all texts, then the empty one, 77, context_dim] */
+    float *pooled;  /* [texts.count, pooled_dim] */
 } bl_condition;
 
-/* Cuts prompt and negative prompt into chunks, and notes in the request if one was padded. Owner: caller,
- * bl_condition_clear. */
+/* Cuts prompt and negative prompt into texts and these into chunks, and notes in the request if one was
+ * padded. Owner: caller, bl_condition_clear. */
 int bl_condition_parse(bl_condition *out, bl_request *r, const bl_architecture *arch,
                        const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err);
 void bl_condition_clear(bl_condition *c);
@@ -34,8 +41,16 @@ void bl_condition_clear(bl_condition *c);
 void bl_condition_tell(const bl_condition *c, const bl_request *r, const bl_architecture *arch,
                        const bl_log *log);
 
-/* Do the rows differ in length? */
-bool bl_condition_own_lengths(const bl_condition *c);
+/* Chunks that the encoders see. */
+int bl_condition_encoded(const bl_condition *c);
+
+/* Are the rows told something else at this call of the denoiser than at the one before? */
+bool bl_condition_changes(const bl_condition *c, int pass, int call);
+
+/* What the denoiser is told at a call of a pass: context [rows, batch, tokens, context_dim], pooled [rows,
+ * batch, pooled_dim], and how much of each row counts, lengths [rows, batch]; NULL where all do. */
+void bl_condition_fill(float *context, float *pooled, int32_t *lengths, const bl_condition *c, int pass,
+                       int call, int batch);
 
 /* Declares the encoders' phases. */
 int bl_condition_phases(bl_condition *c, bl_generation *generation, const bl_architecture *arch,

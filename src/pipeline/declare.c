@@ -53,7 +53,7 @@ static bl_shape_key denoiser_key(const bl_job *j, int height, int width) {
                           .height = height,
                           .width = width,
                           .tokens = j->condition.tokens,
-                          .own_lengths = bl_condition_own_lengths(&j->condition),
+                          .own_lengths = j->condition.own_lengths,
                           .late_crop = j->r.compat == BL_COMPAT_A1111 && (height % whole || width % whole)};
 }
 
@@ -125,13 +125,18 @@ static int declare_phases(bl_job *j, bl_error *err) {
  * j->least becomes the smallest budget of either form. */
 static int declare_with_room(bl_job *j, const bl_placement *placement, bl_error *err) {
     bl_room two, whole;
-    j->in_two = true;
+    j->in_two =
+        bl_texts_constant(&j->condition.texts); /* what a prologue makes of a text is kept throughout */
     int result = declare_phases(j, err);
     if (!result) {
         result = bl_generation_room(&two, j->generation, placement, err);
     }
     if (result) {
         return result;
+    }
+    if (!j->in_two) {
+        j->least = two.least;
+        return 0;
     }
     bool plans = placement->offload.mode == BL_OFFLOAD_AUTO;
     bool fits = two.kept_least <= two.budget && (plans || two.spares);
@@ -233,6 +238,7 @@ static int declare_follower(bl_job *f, const bl_job *j, const bl_expected *x, co
     *f = (bl_job){.p = &x->pipeline, .in_two = j->in_two};
     int result = read_request(f, &x->options, x->habit ? &ignored : err);
     if (!result) {
+        f->in_two = f->in_two && bl_texts_constant(&f->condition.texts);
         f->side = placement->tiled == BL_TILED_ON ? largest_tile(f) : 0;
         result = declare_phases(f, x->habit ? &ignored : err);
     }

@@ -14,7 +14,9 @@
 /* What lives as long as one run of the sampler. n: floats of one picture's latents. */
 typedef struct state {
     const bl_denoise_job *job;
-    int rows; /* 2 with guidance: all unconditional halves, then all conditional ones */
+    int rows; /* with guidance all unconditional ones come first, then the conditional ones, prompt by prompt
+               */
+    int pass, calls; /* calls of the denoiser until now */
     size_t n;
     float *sample;         /* [rows * batch, c, h, w] */
     float *output;         /* [rows * batch, c, h, w] */
@@ -33,17 +35,11 @@ static void *floats(size_t n, bl_error *err, int *result) {
     return p;
 }
 
-/* Repeats each row of the condition for every picture of the batch. */
-static void spread(float *to, const float *from, int rows, int batch, size_t row_floats) {
-    for (int i = 0; i < rows * batch; i++) {
-        memcpy(to + (size_t)i * row_floats, from + (size_t)(i / batch) * row_floats, row_floats * sizeof *to);
-    }
-}
-
 static int open_state(state *s, const bl_denoise_job *job, bl_error *err) {
     const bl_condition *c = job->condition;
     *s = (state){.job = job,
                  .rows = c->rows,
+                 .pass = job->schedule == job->request->second,
                  .n = (size_t)job->arch->family->latent_channels * (size_t)job->height * (size_t)job->width};
     size_t all = (size_t)s->rows * (size_t)job->batch;
     size_t context_row = (size_t)c->tokens * (size_t)c->context_dim;
@@ -54,7 +50,7 @@ static int open_state(state *s, const bl_denoise_job *job, bl_error *err) {
     s->context = floats(all * context_row, err, &result);
     s->pooled = floats(all * (size_t)c->pooled_dim, err, &result);
     s->time_ids = floats(all * BL_SIZE_VALUES, err, &result);
-    if (!result && bl_condition_own_lengths(c)) {
+    if (!result && c->own_lengths) {
         s->context_rows = malloc(all * sizeof *s->context_rows);
         result = s->context_rows
                      ? 0
@@ -63,15 +59,11 @@ static int open_state(state *s, const bl_denoise_job *job, bl_error *err) {
     if (result) {
         return result;
     }
-    spread(s->context, c->context, s->rows, job->batch, context_row);
-    spread(s->pooled, c->pooled, s->rows, job->batch, (size_t)c->pooled_dim);
+    bl_condition_fill(s->context, s->pooled, s->context_rows, c, s->pass, 0, job->batch);
     for (size_t i = 0; i < all; i++) { /* no crop: original and target size are the picture's */
         float *t = s->time_ids + i * BL_SIZE_VALUES;
         t[0] = t[4] = (float)job->told_height;
         t[1] = t[5] = (float)job->told_width;
-        if (s->context_rows) {
-            s->context_rows[i] = c->chunks[i / (size_t)job->batch] * BL_CHUNK_TOKENS;
-        }
     }
     return 0;
 }
@@ -96,26 +88,50 @@ static double deviation(const float *x, size_t n) {
     return sqrt(fmax(squares / (double)n - mean * mean, 0));
 }
 
-/* out = uncond + cfg (cond - uncond), into the conditional half; with rescale its deviation is pulled back
- * towards the conditional output's (Lin et al. 2023, section 3.4). */
-static void guide(const state *s) {
-    const ballast_generate_options *o = s->job->request->o;
-    float cfg = (float)o->cfg;
-    for (int b = 0; b < s->job->batch; b++) {
-        const float *uncond = s->output + (size_t)b * s->n;
-        float *cond = s->output + (size_t)(s->job->batch + b) * s->n;
-        double before = o->cfg_rescale > 0 ? deviation(cond, s->n) : 0;
-        for (size_t i = 0; i < s->n; i++) {
-            cond[i] = uncond[i] + cfg * (cond[i] - uncond[i]);
+/* to = from + sum of weight (cond - from) over all prompts, which is the first one itself where that alone
+ * counts; `uncond` NULL: the sum of weight cond. All are of one picture, [n]; `cond` of the first prompt, the
+ * others' lie `apart` floats further. `to` may be any of them. */
+static void combine(float *to, const state *s, const float *uncond, const float *cond, size_t apart,
+                    float scale) {
+    const bl_text_row *row = s->job->condition->texts.row[s->pass] + (uncond ? 1 : 0);
+    const int prompts = s->rows - (uncond ? 1 : 0);
+    if (prompts == 1 && (float)row->weight * scale == 1.0f) {
+        memmove(to, cond, s->n * sizeof *to);
+        return;
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        float base = uncond ? uncond[i] : 0, sum = base;
+        for (int p = 0; p < prompts; p++) {
+            sum += (float)row[p].weight * scale * (cond[(size_t)p * apart + i] - base);
         }
-        if (o->cfg_rescale > 0) {
-            double after = deviation(cond, s->n);
-            float f = after > 0 ? (float)(o->cfg_rescale * before / after + 1 - o->cfg_rescale) : 1;
-            for (size_t i = 0; i < s->n; i++) {
-                cond[i] *= f;
-            }
+        to[i] = sum;
+    }
+}
+
+/* out = uncond + cfg (cond - uncond), over what the first prompt gave; with rescale its deviation is pulled
+ * back towards the conditional output's (Lin et al. 2023, section 3.4). Returns where it is: [batch, n]. */
+static const float *guide(const state *s) {
+    const ballast_generate_options *o = s->job->request->o;
+    const bool guided = s->job->condition->texts.guided;
+    const size_t apart = (size_t)s->job->batch * s->n;
+    float *result = s->output + (guided ? apart : 0);
+    for (int b = 0; b < s->job->batch; b++) {
+        const float *uncond = guided ? s->output + (size_t)b * s->n : NULL;
+        float *cond = result + (size_t)b * s->n;
+        const bool rescale = guided && o->cfg_rescale > 0;
+        double before = 0;
+        if (rescale) {
+            combine(s->sample, s, uncond, cond, apart, 1); /* which the network has read */
+            before = deviation(s->sample, s->n);
+        }
+        combine(cond, s, uncond, cond, apart, (float)o->cfg);
+        double after = rescale ? deviation(cond, s->n) : 0;
+        float f = after > 0 ? (float)(o->cfg_rescale * before / after + 1 - o->cfg_rescale) : 1;
+        for (size_t i = 0; rescale && i < s->n; i++) {
+            cond[i] *= f;
         }
     }
+    return result;
 }
 
 static int denoise(void *payload, const float *x, double sigma, double timestep, float *denoised,
@@ -133,6 +149,11 @@ static int denoise(void *payload, const float *x, double sigma, double timestep,
     for (size_t i = 0; i < batch * (size_t)s->rows; i++) {
         s->timestep[i] = (float)timestep;
     }
+    if (s->calls && bl_condition_changes(job->condition, s->pass, s->calls)) {
+        bl_condition_fill(s->context, s->pooled, s->context_rows, job->condition, s->pass, s->calls,
+                          job->batch);
+    }
+    s->calls++;
     bool pooled = job->condition->pooled_dim > 0;
     bl_port inputs[] = {{"sample", s->sample},
                         {"timestep", s->timestep},
@@ -146,10 +167,7 @@ static int denoise(void *payload, const float *x, double sigma, double timestep,
     if (result) {
         return result;
     }
-    if (s->rows == 2) {
-        guide(s);
-    }
-    const float *out = s->output + (s->rows == 2 ? total : 0);
+    const float *out = guide(s);
     float of_x = (float)c.skip, of_out = (float)c.out;
     for (size_t i = 0; i < total; i++) {
         denoised[i] = x[i] * of_x + out[i] * of_out;

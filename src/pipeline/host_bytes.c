@@ -24,12 +24,15 @@ static uint64_t latents(const job *j, uint64_t pixels) {
     return (uint64_t)j->family->latent_channels * pixels / square;
 }
 
-/* The prompt through the encoders: context and pooled vectors of all rows, an encoder's output, and the
- * denoiser's copy for each picture. */
+/* The prompt through the encoders: context and pooled vectors of all texts, an encoder's output, and what the
+ * denoiser is told, for each picture. */
 static uint64_t prompt_bytes(const job *j) {
-    uint64_t tokens = (uint64_t)j->c->tokens + (j->c->from_empty ? BL_CHUNK_TOKENS : 0);
-    uint64_t vectors = tokens * (uint64_t)j->c->context_dim + (uint64_t)j->c->pooled_dim;
-    return vectors * (uint64_t)j->c->rows * (2 + j->batch) * sizeof(float);
+    uint64_t encoded = (uint64_t)bl_condition_encoded(j->c);
+    encoded += j->c->zero_row +
+               (encoded > BL_ENCODED_AT_ONCE ? BL_ENCODED_AT_ONCE : 0); /* the last pass is filled up */
+    uint64_t texts = encoded * (BL_CHUNK_TOKENS * (uint64_t)j->c->context_dim + (uint64_t)j->c->pooled_dim);
+    uint64_t told = (uint64_t)j->c->tokens * (uint64_t)j->c->context_dim + (uint64_t)j->c->pooled_dim;
+    return (2 * texts + told * (uint64_t)j->c->rows * j->batch) * sizeof(float);
 }
 
 /* One pass of the sampler: itself, its noise, the network's input and output, the small picture of a preview;

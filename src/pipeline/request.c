@@ -221,7 +221,6 @@ static int check_counts(bl_request *r, const ballast_generate_options *o, bl_err
     }
     if (!result) {
         r->images = o->batch * o->count;
-        r->guided = o->cfg != 1;
         result = !o->seeds || o->seed_count == (size_t)r->images
                      ? 0
                      : bl_fail(err, BL_E_ARGUMENT, "seeds: %zu for %d pictures", o->seed_count, r->images);

@@ -34,7 +34,6 @@ typedef struct bl_request {
     bl_schedule *base;   /* first pass */
     bl_schedule *second; /* NULL without hires */
     bl_rng_kind rng;
-    bool guided;               /* cond and uncond both run */
     bool padded;               /* the shorter text was, see bl_condition_parse */
     int64_t ensd;              /* what the seed is raised by for the noise between steps */
     int clip_skip;             /* of the encoders, as bl_clip_text_outputs counts */

@@ -87,8 +87,7 @@ static size_t closing_weight(const char *text, size_t n, double *value) {
     return i + 1;
 }
 
-/* Whether a letter, number or underscore ends right before `at` (backwards) or begins at it. */
-static bool word_beside(const char *text, size_t n, size_t at, bool backwards) {
+bool bl_word_beside(const char *text, size_t n, size_t at, bool backwards) {
     if (backwards) {
         if (!at) {
             return false;
@@ -111,8 +110,8 @@ static bool add_text(parser *p, const char *text, size_t n) {
     const size_t length = sizeof word - 1;
     size_t begin = 0;
     for (size_t i = 0; i + length <= n; i++) {
-        if (memcmp(text + i, word, length) != 0 || word_beside(text, n, i, true) ||
-            word_beside(text, n, i + length, false)) {
+        if (memcmp(text + i, word, length) != 0 || bl_word_beside(text, n, i, true) ||
+            bl_word_beside(text, n, i + length, false)) {
             continue;
         }
         if (!add_span(p, text + begin, i - begin, false) || !add_span(p, "", 0, true)) {
@@ -203,8 +202,7 @@ int bl_emphasis_check(const bl_emphasis *a, bl_error *err) {
     return BL_OK;
 }
 
-/* Copies the text but for what stands between a '#' and the end of its line; returns the length. */
-static size_t leave_out_comments(char *to, const char *text, size_t bytes) {
+size_t bl_leave_out_comments(char *to, const char *text, size_t bytes) {
     size_t n = 0;
     bool comment = false;
     for (size_t i = 0; i < bytes; i++) {
@@ -226,7 +224,7 @@ int bl_emphasis_parse(bl_emphasis *out, const char *text, size_t bytes, bl_error
                 .round = {.after = malloc((bytes + 1) * sizeof(size_t))},
                 .square = {.after = malloc((bytes + 1) * sizeof(size_t))}};
     bool ok = read && p.out.text && p.round.after && p.square.after;
-    size_t n = ok ? leave_out_comments(read, text, bytes) : 0;
+    size_t n = ok ? bl_leave_out_comments(read, text, bytes) : 0;
     for (size_t i = 0; ok && i < n;) {
         size_t length = step(&p, read + i, n - i);
         i += length;

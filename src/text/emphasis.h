@@ -36,6 +36,10 @@ typedef struct bl_emphasis {
  */
 int bl_emphasis_parse(bl_emphasis *out, const char *text, size_t bytes, bl_error *err);
 
+/* Copies the text but for A1111's comments, what stands between a '#' and the end of its line; returns the
+ * length. */
+size_t bl_leave_out_comments(char *to, const char *text, size_t bytes);
+
 /* Parses as ComfyUI's token_weights does:
  *   (text) weight x 1.1; (text:1.3) weight 1.3, whatever it was outside; they nest; the last ':' counts
  *   \( \) the character itself; any other backslash, square brackets and BREAK are text
@@ -52,6 +56,9 @@ void bl_emphasis_clear(bl_emphasis *emphasis);
 
 /* Appends a span; emphasis->text has room for it. False: no memory. */
 bool bl_emphasis_add(bl_emphasis *emphasis, const char *text, size_t length, double weight, bool is_break);
+
+/* Whether a letter, number or underscore ends right before `at` (backwards) or begins at it, in UTF-8. */
+bool bl_word_beside(const char *text, size_t n, size_t at, bool backwards);
 
 /* Refuses weights that are too large, or none. */
 int bl_emphasis_check(const bl_emphasis *emphasis, bl_error *err);

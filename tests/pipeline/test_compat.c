@@ -7,7 +7,7 @@
 #define LONG_PAIRS 40 /* "cat dog ", 80 tokens */
 #define SHORT "bad hands"
 
-static char long_text[8 * LONG_PAIRS + 1];
+static char long_text[8 * LONG_PAIRS + 1], and_text[8 * LONG_PAIRS + 32];
 
 typedef struct rule {
     const char *name; /* of the golden: COMPAT.WHAT */
@@ -25,7 +25,17 @@ typedef struct rule {
 #define TWO_STEPS .cfg = 7, .steps = 2, .sampler = "Euler", .schedule = "leading", .height = 64, .width = 64
 #define LCM(n) .prompt = "cat", .cfg = 1, .steps = n, .sampler = "LCM", .height = 64, .width = 64
 
+#define WALK(n, by) .steps = n, .sampler = by, .schedule = "normal", .height = 64, .width = 64
+
 static const rule rules[] = {
+    {"a1111.edit", "[cat:dog:2] house # [a:b:1]", "[bad hands::0.25]", 7, WALK(4, "Euler")},
+    {"a1111.alternate", "[cat|dog|red house]", "", 1, WALK(4, "Euler")},
+    {"a1111.edit_heun", "[cat:dog:0.5]", SHORT, 7, WALK(4, "Heun")},
+    {"a1111.edit_hires", "[cat:dog:1]", "", 1, ONE_STEP, .hires = 1.3},
+    {"a1111.and", and_text, SHORT, 7, ONE_STEP},
+    {"a1111.and_padded", and_text, SHORT, 7, ONE_STEP, .pad = true},
+    {"a1111.and_unguided", "cat :0.25 AND dog :.75", SHORT, 1, WALK(2, "Euler")},
+    {"a1111.weight_alone", "cat:.5", SHORT, 7, WALK(2, "Euler")},
     {"a1111.weights", "(cat:1.5) dog ((red house:0.5))", "", 1, ONE_STEP},
     {"a1111.clip_skip_3", "cat", SHORT, 7, ONE_STEP, .clip_skip = 3},
     {"a1111.sides_72x104", "cat", "", 1, 1, "Euler", "normal", .height = 72, .width = 104},
@@ -215,6 +225,7 @@ int main(void) {
     for (int i = 0; i < LONG_PAIRS; i++) {
         memcpy(long_text + 8 * i, "cat dog ", 8);
     }
+    snprintf(and_text, sizeof and_text, "cat AND %s:-0.5", long_text);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_half_at_its_own_length),
         cmocka_unit_test(test_sd15),

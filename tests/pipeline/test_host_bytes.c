@@ -40,7 +40,12 @@ static int write_picture(void *payload, const ballast_image *image) {
 /* By the request's own figures, of a model whose prompt's vectors are `width` wide. */
 static uint64_t planned(const ballast_generate_options *o, int width) {
     bl_architecture arch = {.family = &bl_sd1, .prediction = BL_PREDICT_EPSILON};
-    bl_condition c = {.rows = o->cfg == 1 ? 1 : 2, .tokens = BL_CHUNK_TOKENS, .context_dim = width};
+    int chunks[] = {1, 1}, rows = o->cfg == 1 ? 1 : 2;
+    bl_condition c = {.rows = rows,
+                      .texts = {.count = rows},
+                      .chunks = chunks,
+                      .tokens = BL_CHUNK_TOKENS,
+                      .context_dim = width};
     bl_request r;
     bl_error err = {0};
     if (bl_request_check(&r, o, &arch, 512, &err)) {

@@ -240,7 +240,6 @@ static void test_what_becomes_of_a_request(void **state) {
     assert_int_equal(r.hires_width, 752); /* 756 down to a multiple of 8 */
     assert_int_equal(r.hires_height, 768);
     assert_int_equal(r.images, 6);
-    assert_false(r.guided);
     assert_true(r.upscaler->latent);
     assert_string_equal(r.upscaler->name, "Latent (nearest-exact)");
     assert_int_equal(bl_request_evaluations(&r, false), 19);
