@@ -2,17 +2,17 @@
 import {h, fill, toast} from './dom.js';
 import {link, listen, lists, settings, refresh} from './server.js';
 import {makeForm, change, takeFile} from './form.js';
-import {makeStage, makeQueue, interrupt} from './stage.js';
+import {makeStage, interrupt} from './stage.js';
 import {fromText, textOf} from './infotext.js';
-import {prompting} from './prompt.js';
-import {makeHistory, seekBox} from './history.js';
+import {prompting, picker} from './prompt.js';
+import {makeHistory, makeRecent, seekBox} from './history.js';
 import {makeGrid} from './grid.js';
 import {makeMemory} from './memory.js';
 import {makeSettings} from './settings.js';
 
 const main = document.getElementById('main');
 const views = {
-  picture: ['Picture', () => h('div', {class: 'making'}, h('div', {class: 'left'}, makeForm(prompting), makeQueue()), makeStage())],
+  picture: ['Picture', () => h('div', {class: 'making'}, h('div', {class: 'left'}, makeForm(prompting, picker)), makeStage(), makeRecent())],
   history: ['History', makeHistory],
   grid: ['Grid', makeGrid],
   memory: ['Memory', makeMemory],

@@ -332,8 +332,8 @@ function models() {
   return model.field;
 }
 
-// The whole form. `prompting(textarea)` is told of the two prompts.
-export function makeForm(prompting) {
+// The whole form. `prompting(textarea)` is told of the two prompts; `picker(textarea)` is a part of it.
+export function makeForm(prompting, picker) {
   const sampler = choice('sampler', 'Sampler', []);
   const schedule = choice('schedule', 'Schedule', []);
   const cost = h('output', {class: 'cost', 'aria-live': 'off'});
@@ -352,7 +352,7 @@ export function makeForm(prompting) {
   const form = h('form', {id: 'form', onsubmit: (event) => {
     event.preventDefault();
     send();
-  }}, prompt, negative, h('div', {class: 'go'}, button, cost), rest);
+  }}, prompt, picker(prompt.querySelector('textarea')), negative, h('div', {class: 'go'}, button, cost), rest);
   lists.watch((l) => {
     if (l) {
       setOptions(sampler, 'sampler', l.samplers.map((name) => [name, name]));
@@ -377,10 +377,8 @@ export function makeForm(prompting) {
     cost.classList.toggle('bad', Boolean(plan && plan.error && plan.error.status));
   });
   link.watch((state) => button.classList.toggle('waits', state === 'lost'));
-  if (prompting) {
-    prompting(prompt.querySelector('textarea'));
-    prompting(negative.querySelector('textarea'));
-  }
+  prompting(prompt.querySelector('textarea'));
+  prompting(negative.querySelector('textarea'));
   return form;
 }
 

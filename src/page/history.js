@@ -1,7 +1,7 @@
 // The history: every picture, however many; only those that are seen are elements.
 import {h, fill, keyed, signal, later, toast, when} from './dom.js';
 import {ask, job, changed, pathOf, lists, tellOthers} from './server.js';
-import {pictureOf} from './stage.js';
+import {pictureOf, chosen, choose} from './stage.js';
 import {bar, batchOf} from './telling.js';
 
 const PAGE = 200;
@@ -316,6 +316,35 @@ export function makeHistory() {
   anew();
   changed.watch(catchUp, false);
   return view;
+}
+
+// ---- the newest, beside the picture
+
+export function makeRecent() {
+  const thumbs = h('div', {class: 'thumbs'});
+  const box = h('aside', {class: 'recent', 'aria-label': 'The newest pictures'}, thumbs);
+  const [width, gap, columns] = [88, 8, 2];
+  const place = (node, at) => node.style.transform = `translate(${at % columns * (width + gap)}px, ${Math.floor(at / columns) * (width + gap)}px)`;
+  const show = later(async () => {
+    const page = await ask('GET', 'history?limit=40').catch(() => null);
+    if (page) {
+      const at = new Map(page.items.map((item, i) => [keyOf(item), i]));
+      thumbs.style.blockSize = Math.ceil(page.items.length / columns) * (width + gap) + 'px';
+      keyed(thumbs, page.items, keyOf, (item) => h('button', {class: 'cell', 'aria-label': item.parameters.split('\n')[0] || 'no prompt',
+        style: {'inline-size': width + 'px', 'block-size': width + 'px'}, onclick: () => choose(item.job, item.index)},
+      h('img', {src: pathOf(item.url) + '?size=320', alt: '', width: 320, height: 320, decoding: 'async'})), (node, item) => place(node, at.get(keyOf(item))));
+      mark();
+    }
+  }, 120);
+  const mark = () => {
+    const now = chosen.get();
+    for (const [key, node] of thumbs.known || []) {
+      node.setAttribute('aria-pressed', String(Boolean(now && key === now.job + '-' + now.index)));
+    }
+  };
+  changed.watch(show);
+  chosen.watch(mark);
+  return box;
 }
 
 // `/` leads here.

@@ -37,8 +37,8 @@ function suggestions(word) {
   const low = word.toLowerCase();
   const l = lists.get() || {};
   const found = [
-    ...(l.loras || []).map((one) => [`<lora:${one.name || one}:1>`, one.name || one, 'LoRA']),
-    ...(l.embeddings || []).map((one) => [one.name || one, one.name || one, 'embedding']),
+    ...(l.loras || []).map((one) => [`<lora:${one.name}:1>`, one.name, 'LoRA']),
+    ...(l.embeddings || []).map((one) => [one.name, one.name, 'embedding']),
     ...[...pieces].sort((a, b) => b[1] - a[1]).map(([text]) => [text, text, 'used before'])];
   const begins = found.filter(([, shown]) => shown.toLowerCase().startsWith(low) && shown.toLowerCase() !== low);
   const holds = found.filter(([, shown]) => !shown.toLowerCase().startsWith(low) && shown.toLowerCase().includes(low));
@@ -112,6 +112,25 @@ export function weigh(area, by) {
   const put = weight === 1 ? words : `(${words}:${weight})`;
   const start = from + (weight === 1 ? 0 : 1);
   replace(area, from, to, put, [start, start + words.length]);
+}
+
+// ---- adapters and embeddings, written into the prompt
+
+export function picker(area) {
+  const select = h('select', {onchange: () => {
+    const at = area.value.length;
+    replace(area, at, at, (at && !/\s$/.test(area.value) ? ' ' : '') + select.value);
+    select.value = '';
+  }});
+  const box = h('label', {class: 'field'}, h('span', null, 'Put into the prompt'), select);
+  lists.watch((l) => {
+    const group = (label, list, text) => list && list.length ? h('optgroup', {label}, list.map((one) => h('option', {value: text(one.name)}, one.name))) : null;
+    const groups = l ? [group('Adapters (LoRA)', l.loras, (name) => `<lora:${name}:1>`), group('Embeddings', l.embeddings, (name) => name)] : [];
+    box.hidden = !groups.some(Boolean);
+    fill(select, h('option', {value: ''}, 'an adapter or embedding…'), groups);
+    select.value = '';
+  });
+  return box;
 }
 
 // ---- the list below

@@ -4,7 +4,7 @@ import {ask, settings, lists} from './server.js';
 import {price, values, planSeconds} from './form.js';
 
 const MODES = {
-  auto: ['Let Ballast plan', 'Keeps what fits, moves the rest while it computes. Never slower than the others.'],
+  auto: ['Let Ballast plan', 'Keeps what fits, and moves the rest while it computes.'],
   none: ['Everything stays', 'All weights lie on the device at once. What does not fit is refused.'],
   model: ['One network at a time', 'Reads each network when its turn comes, and lets the one before it go.'],
   sequential: ['Block by block', 'Needs the least memory, and reads every weight again in every step.'],

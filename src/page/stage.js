@@ -28,7 +28,7 @@ const watching = () => follows && queue.get().some((one) => one.state === 'runni
 function eta(p) {
   const s = sent.get();
   const promised = s && s.id === p.job && s.plan ? planSeconds(s.plan) : 0;
-  const left = p.progress > 0.15 ? p.seconds * (1 - p.progress) / p.progress : Math.max(0, promised - p.seconds);
+  const left = p.progress > 0.04 ? p.seconds * (1 - p.progress) / p.progress : Math.max(0, promised - p.seconds);
   return left > 0 ? `about ${seconds(left)} left` : '';
 }
 
@@ -157,9 +157,9 @@ function paint() {
   painted = what;
   if (what === work) {
     canvas.classList.remove('drawn');
-    fill(stage, h('div', {class: 'frame'}, work));
+    fill(stage, h('div', {class: 'frame'}, work), waiting);
   } else {
-    fill(stage, what ? pictureOf(what) : nothing());
+    fill(stage, what ? pictureOf(what) : nothing(), waiting);
   }
 }
 
@@ -203,7 +203,7 @@ async function move(id, by) {
   }
 }
 
-export function makeQueue() {
+function makeQueue() {
   const list = h('ol', {class: 'queue'});
   const count = h('h2', null, 'Queue');
   const box = h('section', {class: 'queued', 'aria-label': 'Queue', hidden: true}, count, list);
@@ -219,6 +219,8 @@ export function makeQueue() {
   });
   return box;
 }
+
+const waiting = makeQueue();
 
 export function makeStage() {
   chosen.watch((at) => at ? load(at) : paint());
