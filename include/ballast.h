@@ -332,6 +332,11 @@ typedef struct ballast_adapter {
 
 BALLAST_API void ballast_adapter_init(ballast_adapter *adapter, size_t struct_size);
 
+/* What an adapter's file is, as JSON: kind, ranks, family, how many layers of which module it changes, words
+ * it was trained with (docs/adapters.md, "Looking into one"). BALLAST_E_FORMAT: it is none. Only its header
+ * is read. Free with ballast_string_free. */
+BALLAST_API int ballast_adapter_inspect(char **json, const char *path, ballast_error *err);
+
 /* The adapters in folders (':' between them) and in folders within these, as JSON: [{"name", "alias" (what
  * its metadata calls it, or null), "path"}], sorted by name. Free with ballast_string_free. */
 BALLAST_API int ballast_adapters_list(char **json, const char *folders, ballast_error *err);

@@ -2,6 +2,7 @@
 #include "api/api.h"
 
 #include "adapter/find.h"
+#include "adapter/inspect.h"
 #include "core/utf8.h"
 
 #include <stdlib.h>
@@ -69,4 +70,13 @@ int ballast_adapters_list(char **json, const char *folders, ballast_error *err) 
     json_t *object = list_json(&list);
     bl_found_clear(&list);
     return object ? bl_json_text(json, object, err) : bl_fail_memory(err, "the list of adapters", 0);
+}
+
+int ballast_adapter_inspect(char **json, const char *path, ballast_error *err) {
+    json_t *object = NULL;
+    BL_NEED(json);
+    *json = NULL;
+    BL_NEED(path);
+    int result = bl_adapter_inspect(&object, path, err);
+    return result ? result : bl_json_text(json, object, err);
 }

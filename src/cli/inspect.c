@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -73,6 +74,52 @@ static int read_size(int *width, int *height, const struct settings *s) {
     return complain_of(s, S_ARENA, "\"%s\" is no size; write 1024x1024", text);
 }
 
+/* A line a fact, those that there are. */
+static int print_adapter(const char *text) {
+    json_t *root = json_loads(text, 0, NULL), *value;
+    const char *key;
+    size_t i;
+    if (!root) {
+        return out_of_memory();
+    }
+    json_object_foreach(root, key, value) {
+        if (json_is_string(value)) {
+            printf("%-16s %s\n", key, json_string_value(value));
+        }
+    }
+    json_int_t least = json_integer_value(json_object_get(root, "least_rank"));
+    json_int_t most = json_integer_value(json_object_get(root, "most_rank"));
+    if (most) {
+        printf("%-16s %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT "\n", "rank", least, most);
+    }
+    printf("%-16s %.1f MB\n", "tensors", megabytes(root, "bytes"));
+    json_object_foreach(json_object_get(root, "layers"), key, value) {
+        if (json_integer_value(value)) {
+            printf("%-16s %" JSON_INTEGER_FORMAT " layers\n", key, json_integer_value(value));
+        }
+    }
+    json_array_foreach(json_object_get(root, "trigger_words"), i, value) {
+        printf("%-16s %s\n", i ? "" : "trigger words", json_string_value(value));
+    }
+    json_decref(root);
+    return 0;
+}
+
+/* True: the file is an adapter, and was told of. */
+static bool inspect_adapter(const char *path, const struct settings *s, int *result) {
+    char *json = NULL;
+    if (!path || ballast_adapter_inspect(&json, path, NULL)) {
+        return false;
+    }
+    if (setting_on(s, S_JSON)) {
+        printf("%s\n", json);
+    } else {
+        *result = print_adapter(json);
+    }
+    ballast_string_free(&json);
+    return true;
+}
+
 int command_inspect(int argc, char **argv) {
     struct settings s;
     struct session session = {0};
@@ -83,8 +130,13 @@ int command_inspect(int argc, char **argv) {
     if (!result && setting_text(&s, S_ARENA)) {
         result = read_size(&width, &height, &s);
     }
+    const char *path = s.positional_count ? s.positional[0] : NULL;
+    if (!result && inspect_adapter(path ? path : setting_text(&s, S_MODEL), &s, &result)) {
+        settings_free(&s);
+        return result;
+    }
     if (!result) {
-        result = open_session(&session, &s, s.positional_count ? s.positional[0] : NULL, NULL);
+        result = open_session(&session, &s, path, NULL);
     }
     if (!result && ballast_model_inspect(&json, session.model, width, height, &err)) {
         bool size = width && err.code == BALLAST_E_ARGUMENT;

@@ -1,6 +1,8 @@
 /* What is found in adapters' files, in each naming, and what is refused with which words. */
 #include "adapter/rig.h"
 
+#include "adapter/inspect.h"
+
 static void check_found(rig *r, const char *name, json_t *expected) {
     bl_adapter *a = rig_adapter(r, name);
     json_t *by_component = json_object_get(expected, "layers_by_component"), *unmatched;
@@ -115,7 +117,45 @@ static void test_blocks(void **state) {
     rig_close(&r);
 }
 
+/* What a file says of itself, without its model. */
+static void test_inspect(void **state) {
+    static const struct {
+        const char *family, *name, *kind, *is_for; /* NULL: tiny models have widths of their own */
+    } cases[] = {{"sd15", "kohya", "LoRA", NULL},
+                 {"sd15", "locon_tucker", "LoCon (Tucker)", NULL},
+                 {"sdxl", "kohya", "LoRA", "SDXL"},
+                 {"sdxl", "loha", "LoHa (Tucker)", "SDXL"},
+                 {"sd21v", "dora", "DoRA on LoCon, LoHa", NULL},
+                 {"sdxl", "full", "full differences", "SDXL"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rig r = {.family = cases[i].family};
+        char path[BL_TEST_PATH];
+        bl_error err = {0};
+        json_t *told = NULL, *expected = rig_json(&r, "lora/expect.json"), *layers, *wanted;
+        rig_path(path, &r, cases[i].name);
+        rig_ok(bl_adapter_inspect(&told, path, &err), &err);
+        assert_string_equal(json_string_value(json_object_get(told, "kind")), cases[i].kind);
+        const char *is_for = json_string_value(json_object_get(told, "family"));
+        assert_true(cases[i].is_for ? is_for && !strcmp(is_for, cases[i].is_for) : !is_for);
+        layers = json_object_get(told, "layers");
+        wanted = json_object_get(json_object_get(expected, cases[i].name), "layers_by_component");
+        for (int m = 0; m < RIG_MODULES; m++) {
+            const char *name = bl_module_name((bl_module)m);
+            assert_int_equal(json_integer_value(json_object_get(layers, name)),
+                             json_integer_value(json_object_get(wanted, name)));
+        }
+        json_decref(told);
+        json_decref(expected);
+    }
+    char model[BL_TEST_PATH];
+    json_t *told = NULL;
+    bl_synth_checkpoint(model, "sd15", BL_SYNTH_SINGLE);
+    assert_int_equal(bl_adapter_inspect(&told, model, NULL), BL_E_FORMAT);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_files), cmocka_unit_test(test_blocks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_files), cmocka_unit_test(test_blocks),
+                                       cmocka_unit_test(test_inspect)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,6 +106,8 @@ static void free_all(int out) {
     ROW(ballast_expected_init, expected, 0, 0, NOTHING(ballast_expected_init(NULL, 64)))                     \
     ROW(ballast_adapters_list, json, -1, 0, ballast_adapters_list(NULL, "", err))                            \
     ROW(ballast_adapters_list, folders, -1, TEXT, ballast_adapters_list(&text, NULL, err))                   \
+    ROW(ballast_adapter_inspect, json, -1, 0, ballast_adapter_inspect(NULL, "x", err))                       \
+    ROW(ballast_adapter_inspect, path, -1, TEXT, ballast_adapter_inspect(&text, NULL, err))                  \
     ROW(ballast_adapter_init, adapter, 0, 0, NOTHING(ballast_adapter_init(NULL, 64)))                        \
     ROW(ballast_png_options_init, options, 0, 0, NOTHING(ballast_png_options_init(NULL, 64)))                \
     ROW(ballast_devices, json, -1, 0, ballast_devices(NULL, err))                                            \
