@@ -9,7 +9,8 @@ import unittest
 import zlib
 
 from browser import Browser, Keys, Server, say_what_is_missing
-from rig import png
+from rig import MODELS, png
+from test_adapters import write_lora
 
 
 class Life(unittest.TestCase):
@@ -178,6 +179,31 @@ class Life(unittest.TestCase):
         self.assertEqual(b.js("return getComputedStyle(document.querySelector('[name=prompt]')).direction"), "rtl")
         self.assertEqual(b.js("return getComputedStyle(document.querySelector('.below .prompt')).direction"), "rtl")
         self.assertEqual(b.faults(), [])
+
+    def test_adapters(self):
+        """What is in the adapters' folder can be put into the prompt, by a list and by completion."""
+        b = self.browser
+        with tempfile.TemporaryDirectory() as folder:
+            write_lora(os.path.join(folder, "style.safetensors"), os.path.join(MODELS, "ballast-mini.safetensors"))
+            server = Server("--lora-dir", folder)
+            try:
+                self.assertEqual([(x["name"], x["alias"], "path" in x) for x in server.get("/ballast/v1/lists").json["loras"]],
+                                 [("style", "the style", False)])
+                b.open(server)
+                b.fill("prompt", "a cat")
+                b.js("const s = [...document.querySelectorAll('#form select')].find((e) => e.textContent.includes('style')); "
+                     "s.value = '<lora:style:1>'; s.dispatchEvent(new Event('change'))")
+                b.until("return document.querySelector('[name=prompt]').value === 'a cat <lora:style:1>'")
+                b.picture("a cat <lora:style:0.5>", 2)
+                b.js("const a = document.querySelector('[name=prompt]'); a.value = ''; a.focus()")
+                b.keys("a cat, sty")
+                b.until("return document.querySelector('.complete li')?.textContent === 'styleLoRA'")
+                b.keys(Keys.ARROW_DOWN, Keys.TAB)
+                b.until("return document.querySelector('[name=prompt]').value === 'a cat, <lora:style:1>'")
+                self.assertEqual(b.faults(), [])
+            finally:
+                b.driver.get("about:blank")
+                server.close()
 
     def test_widths(self):
         """Nothing sticks out, from a phone to the widest screen."""
