@@ -63,7 +63,7 @@ struct route {
     void (*handle)(struct call *call);
     enum route_body body;
     const struct field *fields; /* of the body, or NULL */
-    const char *answer;         /* name of a schema, or NULL: anything */
+    const char *answer;         /* as schema_type takes it, or a type of MIME; NULL: anything */
     const char *summary;
 };
 
@@ -124,6 +124,12 @@ void held_close(struct api *api);
  * seconds, as long as nothing changes of what is kept, or, `of_work`, of the work in hand. */
 void reply_held(struct call *c, bool of_work, double seconds, json_t *value);
 void reply_held_text(struct call *c, bool of_work, double seconds, char *json);
+
+/* ---- schemas.c */
+
+/* A JSON Schema of "string", "Job", "[Model]", "object?"; of all that such texts name. NULL: no memory. */
+json_t *schema_type(const char *text);
+json_t *schemas_all(void);
 
 /* ---- sdapi_lists.c */
 

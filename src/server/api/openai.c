@@ -44,11 +44,8 @@ struct oa_body {
         {"user", FIELD_PASSED, "null", 0, 0, 0, "has no meaning here"},                                      \
         {"input_fidelity", FIELD_PASSED, "null", 0, 0, 0, "strength is what counts"},                        \
         {"negative_prompt", FIELD_TEXT, "\"\"", 0, MOST_PROMPT, AT(negative_prompt), "ours: what to avoid"}, \
-        {"seed", FIELD_SEED, "-1", 0, 0, AT(seed), "ours: of the first picture; -1 draws one"},              \
-        {"steps", FIELD_INT, "20", 1, 1000, AT(steps), "ours: denoising steps"},                             \
-        {"cfg_scale", FIELD_NUMBER, "7.0", 0, 1000, AT(cfg_scale), "ours: guidance"},                        \
-        {"sampler_name", FIELD_TEXT, "null", 0, 200, AT(sampler_name), "ours: a schedule may follow it"},    \
-        {"scheduler", FIELD_TEXT, "null", 0, 200, AT(scheduler), "ours: a schedule"}, {                      \
+        ROW_SEED("ours: "), ROW_STEPS("ours: ", "20"), ROW_CFG_SCALE("ours: "), ROW_SAMPLER("ours: "),       \
+        ROW_SCHEDULER("ours: "), {                                                                           \
         "strength", FIELD_NUMBER, "0.75", 0, 1, AT(strength), "ours: how much of a start picture is redone"  \
     }
 

@@ -10,38 +10,6 @@
 
 #define MOST_QUERY 2000 /* bytes of one argument: a request's head has room for little more */
 
-/* Schemas that answers name. */
-static const char schemas[] =
-    "{\"Pictures\":{\"type\":\"object\",\"required\":[\"images\",\"parameters\",\"info\",\"ballast\"],"
-    "\"properties\":{\"images\":{\"type\":\"array\",\"items\":{\"type\":\"string\"},"
-    "\"description\":\"PNG files in base64\"},"
-    "\"parameters\":{\"type\":[\"object\",\"null\"]},"
-    "\"info\":{\"type\":\"string\",\"description\":\"JSON as text\"},"
-    "\"ballast\":{\"$ref\":\"#/components/schemas/Ballast\"}}},"
-    "\"Ballast\":{\"type\":\"object\",\"required\":[\"job\",\"state\",\"warnings\"],"
-    "\"properties\":{\"job\":{\"type\":\"string\"},\"state\":{\"type\":\"string\"},"
-    "\"timings\":{\"type\":[\"object\",\"null\"]},\"line\":{\"type\":[\"string\",\"null\"]},"
-    "\"hint\":{\"type\":[\"object\",\"null\"]},\"plan\":{\"type\":[\"object\",\"null\"]},"
-    "\"warnings\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}}},"
-    "\"Added\":{\"type\":\"object\",\"required\":[\"id\",\"url\",\"warnings\"],"
-    "\"properties\":{\"id\":{\"type\":\"string\"},\"url\":{\"type\":\"string\"},"
-    "\"warnings\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}}},"
-    "\"Job\":{\"type\":\"object\",\"required\":[\"id\",\"state\",\"images\",\"ballast\"],"
-    "\"properties\":{\"id\":{\"type\":\"string\"},"
-    "\"state\":{\"enum\":[\"queued\",\"running\",\"done\",\"failed\",\"cancelled\"]},"
-    "\"error\":{\"type\":[\"string\",\"null\"]},\"images\":{\"type\":\"array\"},"
-    "\"ballast\":{\"$ref\":\"#/components/schemas/Ballast\"}}},"
-    "\"Problem\":{\"type\":\"object\",\"description\":\"detail is a text, or of 422 a list\","
-    "\"required\":[\"detail\"],\"properties\":{\"detail\":{}}},"
-    "\"OpenAIProblem\":{\"type\":\"object\",\"required\":[\"error\"],\"properties\":{\"error\":"
-    "{\"type\":\"object\",\"required\":[\"message\",\"type\",\"param\",\"code\"]}}}}";
-
-static json_t *reference(const char *name) {
-    char text[80];
-    snprintf(text, sizeof text, "#/components/schemas/%s", name);
-    return json_pack("{s:s}", "$ref", text);
-}
-
 static void add_query(json_t *list, const struct field *fields) {
     json_t *whole = fields_schema(fields), *schema;
     const char *key;
@@ -92,7 +60,7 @@ static json_t *answer_of(const struct route *r) {
         content = json_pack("{s:{}}", r->answer);
     } else {
         content = json_pack("{s:{s:o}}", "application/json", "schema",
-                            r->answer ? reference(r->answer) : json_object());
+                            r->answer ? schema_type(r->answer) : json_object());
     }
     return json_pack("{s:s, s:o}", "description", r->summary, "content", content);
 }
@@ -114,7 +82,7 @@ static json_t *operation(const struct route *r) {
     json_t *o =
         json_pack("{s:s, s:s, s:{s:o, s:{s:s, s:{s:{s:o}}}}}", "operationId", id, "summary", r->summary,
                   "responses", added ? "202" : "200", answer_of(r), "default", "description", "why not",
-                  "content", "application/json", "schema", reference(problem));
+                  "content", "application/json", "schema", schema_type(problem));
     json_t *parameters = parameters_of(r);
     if (json_array_size(parameters)) {
         json_object_set(o, "parameters", parameters);
@@ -146,6 +114,5 @@ void sys_openapi(struct call *c) {
     reply_json(c->x, 200,
                json_pack("{s:s, s:{s:s, s:s}, s:[{s:s}], s:o, s:{s:o}}", "openapi", "3.1.0", "info", "title",
                          "Ballast", "version", ballast_version(), "servers", "url",
-                         base && *base ? base : "/", "paths", paths, "components", "schemas",
-                         json_loads(schemas, 0, NULL)));
+                         base && *base ? base : "/", "paths", paths, "components", "schemas", schemas_all()));
 }

@@ -26,6 +26,24 @@ struct sd_body {
     int priority;
 };
 
+/* Rows that the APIs share; AT is the user's. `lead` stands before the sentence. */
+#define ROW_SEED(lead) \
+    { "seed", FIELD_SEED, "-1", 0, 0, AT(seed), lead "of the first picture; -1 draws one" }
+#define ROW_STEPS(lead, fallback) \
+    { "steps", FIELD_INT, fallback, 1, 1000, AT(steps), lead "denoising steps" }
+#define ROW_CFG_SCALE(lead) \
+    { "cfg_scale", FIELD_NUMBER, "7.0", 0, 1000, AT(cfg_scale), lead "guidance" }
+#define ROW_SAMPLER(lead)                                             \
+    {                                                                 \
+        "sampler_name", FIELD_TEXT, "null", 0, 200, AT(sampler_name), \
+            lead "a schedule may follow it: DPM++ 2M Karras"          \
+    }
+#define ROW_SCHEDULER(lead)                                             \
+    {                                                                   \
+        "scheduler", FIELD_TEXT, "null", 0, 200, AT(scheduler),         \
+            lead "name or label; null and automatic: the sampler's own" \
+    }
+
 /* override_settings, and POST options. */
 struct sd_settings {
     const char *checkpoint, *vae, *randn_source;

@@ -15,7 +15,7 @@
          0,                                                                                                \
          AT(styles),                                                                                       \
          "names of styles, of which there are none here: done without"},                                   \
-        {"seed", FIELD_SEED, "-1", 0, 0, AT(seed), "of the first picture; -1 draws one"},                  \
+        ROW_SEED(""),                                                                                      \
         {"subseed", FIELD_SEED, "-1", 0, 0, AT(subseed), "the variation's seed; -1 draws one"},            \
         {"subseed_strength", FIELD_NUMBER, "0", 0, 1, AT(subseed_strength), "how far to lean to it"},      \
         {"seed_resize_from_h",                                                                             \
@@ -32,31 +32,17 @@
          0,                                                                                                \
          0,                                                                                                \
          "noise of another size cannot be made here; leave it out"},                                       \
-        {"sampler_name",                                                                                   \
-         FIELD_TEXT,                                                                                       \
-         "null",                                                                                           \
-         0,                                                                                                \
-         200,                                                                                              \
-         AT(sampler_name),                                                                                 \
-         "a schedule may follow it: DPM++ 2M Karras"},                                                     \
-        {"sampler_index",                                                                                  \
-         FIELD_TEXT,                                                                                       \
-         "\"Euler\"",                                                                                      \
-         0,                                                                                                \
-         200,                                                                                              \
-         AT(sampler_index),                                                                                \
-         "the older name of sampler_name"},                                                                \
-        {"scheduler",                                                                                      \
-         FIELD_TEXT,                                                                                       \
-         "null",                                                                                           \
-         0,                                                                                                \
-         200,                                                                                              \
-         AT(scheduler),                                                                                    \
-         "name or label; null and automatic: the sampler's own"},                                          \
+        ROW_SAMPLER(""), {"sampler_index",                                                                 \
+                          FIELD_TEXT,                                                                      \
+                          "\"Euler\"",                                                                     \
+                          0,                                                                               \
+                          200,                                                                             \
+                          AT(sampler_index),                                                               \
+                          "the older name of sampler_name"},                                               \
+        ROW_SCHEDULER(""),                                                                                 \
         {"batch_size", FIELD_INT, "1", 1, 64, AT(batch_size), "pictures that are computed together"},      \
         {"n_iter", FIELD_INT, "1", 1, 1000, AT(n_iter), "batches, one after the other"},                   \
-        {"steps", FIELD_INT, "50", 1, 1000, AT(steps), "denoising steps"},                                 \
-        {"cfg_scale", FIELD_NUMBER, "7.0", 0, 1000, AT(cfg_scale), "guidance"},                            \
+        ROW_STEPS("", "50"), ROW_CFG_SCALE(""),                                                            \
         {"width", FIELD_INT, "null", 8, 65528, AT(width), "pixels; null: the model's own size"},           \
         {"height", FIELD_INT, "null", 8, 65528, AT(height), "pixels; null: the model's own size"},         \
         {"restore_faces", FIELD_WARNED, "false", 0, 0, 0, "no face restorer is here: done without"},       \

@@ -26,7 +26,7 @@ json_t *ballast_part(const json_t *job) {
     json_object_set(part, "state", get(job, "state"));
     json_object_set_new(part, "timings", line ? json_incref(line) : json_null());
     json_object_set_new(part, "line", line ? json_incref(get(line, "text")) : json_null());
-    json_object_set_new(part, "hint", report ? json_incref(get(report, "hint")) : json_null());
+    put(part, "hint", get(report, "hint"));
     json_object_set_new(part, "plan", last ? json_incref(get(last, "plan")) : json_null());
     put(part, "after_idle", get(report, "after_idle"));
     put(part, "batched_with", get(job, "batched_with"));
