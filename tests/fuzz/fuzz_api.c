@@ -141,8 +141,9 @@ static uint64_t version(void *self, bool of_work) {
     return of_work;
 }
 
-static void preview(void *self, char **png, size_t *bytes) {
+static void preview(void *self, const char *id, char **png, size_t *bytes) {
     (void)self;
+    (void)id;
     *png = NULL;
     *bytes = 0;
 }
