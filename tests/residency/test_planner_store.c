@@ -9,37 +9,72 @@ static int by_size(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
+enum { problems = 500 };
+static bool all; /* of them are planned, not just the first */
+
+/* How far the steady state's plan is above the bound. */
+static double gap_of(bl_problem *p, int number) {
+    bl_offload_settings s = bl_offload_defaults();
+    bl_plan *plan = steady_plan(p, &s);
+    double bound;
+    CHECK(bl_bound_steady(&bound, p, &described_error));
+    CHECK(bl_bound_refine(&bound, p, true, &described_error));
+    double gap = plan->end_seconds / bound - 1;
+    if (gap < -0.01) {
+        fail_msg("problem %d: %.4f s is below the bound %.4f s", number, plan->end_seconds, bound);
+    }
+    assert_true(plan->store_peak_bytes <= p->host_bytes);
+    bl_plan_free(&plan);
+    return gap;
+}
+
 /* How far plans are above their bound where the store is small: not yet what is held where copies alone
  * count (test_planner.c). docs/planner.md says how that comes about. */
 static void small_hosts(void **state) {
     (void)state;
-    enum { count = 60 };
     random_state r = {.s = 2024};
-    double gap[count], sum = 0;
+    int count = all ? problems : 60, above = 0;
+    double gap[problems], sum = 0;
     for (int i = 0; i < count; i++) {
         bl_problem *p = random_small_host(&r);
-        bl_offload_settings s = bl_offload_defaults();
-        bl_plan *plan = steady_plan(p, &s);
-        double bound;
-        CHECK(bl_bound_steady(&bound, p, &described_error));
-        CHECK(bl_bound_refine(&bound, p, true, &described_error));
-        gap[i] = plan->end_seconds / bound - 1;
-        if (gap[i] < -0.01) {
-            fail_msg("problem %d: %.4f s is below the bound %.4f s", i, plan->end_seconds, bound);
-        }
-        assert_true(plan->store_peak_bytes <= p->host_bytes);
+        gap[i] = gap_of(p, i);
         sum += gap[i];
-        bl_plan_free(&plan);
+        above += gap[i] > 0.15;
         bl_problem_free(&p);
     }
     qsort(gap, count, sizeof *gap, by_size);
     print_message(
         "small hosts: %d problems, %.2f%% over the bound on average, half of them within %.2f%%, three "
-        "quarters within %.2f%%, nine tenths within %.1f%%\n",
-        count, 100 * sum / count, 100 * gap[count / 2], 100 * gap[count * 3 / 4], 100 * gap[count * 9 / 10]);
-    assert_true(sum / count <= 0.035);
+        "quarters within %.2f%%, nine tenths within %.1f%%; worst %.1f%%, %d above 15%%\n",
+        count, 100 * sum / count, 100 * gap[count / 2], 100 * gap[count * 3 / 4], 100 * gap[count * 9 / 10],
+        100 * gap[count - 1], above);
+    assert_true(sum / count <= 0.028);
     assert_true(gap[count / 2] <= 0.001);
-    assert_true(gap[count * 3 / 4] <= 0.03);
+    assert_true(gap[count * 3 / 4] <= 0.011);
+    assert_true(gap[count * 9 / 10] <= 0.1);
+    assert_true(gap[count - 1] <= 0.6);
+    assert_true(above <= (all ? 30 : 2));
+}
+
+/* Modules that take turns, of which each keeps its own share of the device and of the store all the while;
+ * and a plan that costs now and is to pay off later has to do so. */
+static void shares_are_kept(void **state) {
+    (void)state;
+    static const struct {
+        int number;
+        double most; /* over the bound */
+    } held[] = {{68, 0.08}, {95, 0.32}, {392, 0.24}, {424, 0.55}, {488, 0.12}};
+    random_state r = {.s = 2024};
+    for (int i = 0, k = 0; k < (int)(sizeof held / sizeof *held); i++) {
+        bl_problem *p = random_small_host(&r);
+        if (i == held[k].number) {
+            double gap = gap_of(p, i);
+            if (gap > held[k++].most) {
+                fail_msg("problem %d: %.1f%% over the bound", i, 100 * gap);
+            }
+        }
+        bl_problem_free(&p);
+    }
 }
 
 /* A store that holds everything is as good as none that has to be filled: loads are made once. */
@@ -174,20 +209,25 @@ static void a_large_model_on_a_small_machine(void **state) {
                       hosts[i], first->seconds, plan->end_seconds, bound, (double)plan->loaded_bytes / 1e9,
                       plan->load_seconds, (double)plan->moved_bytes / 1e9,
                       (double)plan->store_peak_bytes / 1e9);
-        assert_true(plan->end_seconds <= bound * (hosts[i] >= 16 ? 1.035 : 1.17));
+        assert_true(plan->end_seconds <= bound * (hosts[i] >= 16 ? 1.01 : 1.14));
         bl_plan_free(&first);
         bl_plan_free(&plan);
         bl_problem_free(&p);
     }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    all = argc > 1 && !strcmp(argv[1], "all");
+    const struct CMUnitTest all_problems[] = {
+        cmocka_unit_test(small_hosts),
+    };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_hosts),
+        cmocka_unit_test(shares_are_kept),
         cmocka_unit_test(a_large_host_is_filled_once),
         cmocka_unit_test(planning_is_never_worse),
         cmocka_unit_test(the_smallest_host),
         cmocka_unit_test(a_large_model_on_a_small_machine),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return all ? cmocka_run_group_tests(all_problems, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
 }

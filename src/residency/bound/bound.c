@@ -295,6 +295,84 @@ int bl_bound_steady(double *seconds, const bl_problem *p, bl_error *err) {
     return rc;
 }
 
+/* Bytes in front of the cost: a load holds up more than a copy does. */
+static void set_traffic_cost(bl_program *l) {
+    static const double load_weight = 5;
+    memset(l->lp.cost, 0, (size_t)l->lp.columns * sizeof *l->lp.cost);
+    for (int t = 0; t < BL_TIERS; t++) {
+        l->tier = (bl_tier)t;
+        for (int i = 0; i < l->p->phase_count; i++) {
+            for (int m = 0; m < l->p->module_count; m++) {
+                l->lp.cost[column(l, col_during, i, m)] = l->lp.cost[column(l, col_after, i, m)] =
+                    t == BL_TIER_FILE ? load_weight : 1;
+            }
+        }
+    }
+    l->tier = BL_TIER_DEVICE;
+}
+
+static uint64_t to_bytes(double units) {
+    return units > 0 ? (uint64_t)(units * bl_unit) : 0;
+}
+
+/* What never leaves: the least over all phases. */
+static void read_shares(bl_shares *out, bl_program *l, const double *x) {
+    const bl_problem *p = l->p;
+    for (int m = 0; m < p->module_count; m++) {
+        double device = INFINITY, store = INFINITY;
+        for (int i = 0; i < p->phase_count; i++) {
+            int passes = p->phases[i].passes;
+            if (m != p->phases[i].module) {
+                device = fmin(device, x[column(l, col_stay, i, m)]);
+                store = fmin(store, x[store_column(l, store_stay, i, m)]);
+            } else {
+                device = fmin(device, fmin(x[column(l, col_start, i, m)], x[column(l, col_end, i, m)]));
+                store = fmin(
+                    store, fmin(x[store_column(l, store_start, i, m)], x[store_column(l, store_end, i, m)]));
+                if (passes > 1) {
+                    device = fmin(device, x[column_kept(l, i)] / (passes - 1));
+                }
+            }
+        }
+        out->device[m] = to_bytes(device);
+        out->store[m] = to_bytes(store);
+    }
+}
+
+int bl_bound_shares(bl_shares *out, const bl_problem *p, uint64_t device_spare, uint64_t store_spare,
+                    bl_error *err) {
+    bl_problem less = *p; /* shares the lists */
+    memset(out, 0, sizeof *out);
+    if (!p->has_store || device_spare >= p->budget_bytes || store_spare >= p->host_bytes) {
+        return 0;
+    }
+    less.budget_bytes -= device_spare;
+    less.host_bytes -= store_spare;
+    bl_program l = {.p = &less, .steady = true};
+    double seconds, traffic;
+    bool proved = false;
+    const double *x;
+    all_rows(&l, false);
+    if (!l.lp.no_memory) {
+        set_cost(&l, true);
+    }
+    int rc = bl_lp_solve(&l.lp, &seconds, &proved, NULL, err);
+    if (!rc && proved) {
+        bl_lp_row(&l.lp, -INFINITY, seconds * (1 + 1e-4) + 1e-9);
+        for (int i = 0; i < p->phase_count; i++) {
+            bl_lp_add(&l.lp, column_seconds(&l, i), 1);
+        }
+        set_traffic_cost(&l);
+        rc = bl_lp_solve(&l.lp, &traffic, &proved, &x, err);
+        if (!rc && proved) {
+            out->found = true;
+            read_shares(out, &l, x);
+        }
+    }
+    bl_lp_free(&l.lp);
+    return rc;
+}
+
 int bl_bound_refine(double *seconds, const bl_problem *p, bool steady, bl_error *err) {
     bl_program l = {.steady = steady};
     bl_problem sections;

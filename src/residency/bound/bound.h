@@ -20,6 +20,17 @@ int bl_bound_find(bl_bound *out, const bl_problem *p, bool steady, bl_error *err
 /* The steady state's seconds alone. */
 int bl_bound_steady(double *seconds, const bl_problem *p, bl_error *err);
 
+/* Bytes of each module that never leave the device, and of the rest those that never leave the host store. */
+typedef struct bl_shares {
+    bool found; /* false: with so little room there is no such schedule */
+    uint64_t device[BL_PROBLEM_MODULES], store[BL_PROBLEM_MODULES];
+} bl_shares;
+
+/* What the fastest relaxed schedule of the steady state (of those the one that moves least) keeps all the
+ * while, where so much of the device and of the store is left for what is under way. `p` has a store. */
+int bl_bound_shares(bl_shares *out, const bl_problem *p, uint64_t device_spare, uint64_t store_spare,
+                    bl_error *err);
+
 /* Raises *seconds to what is found by looking at whole blocks, at where in a pass they are copied, and at the
  * first and last pass of a phase by themselves: higher, and slower to find. */
 int bl_bound_refine(double *seconds, const bl_problem *p, bool steady, bl_error *err);

@@ -189,6 +189,8 @@ static int add_phase(bl_kinds *k, kinds_work *w, int module, int phase, bool fir
                       .seconds = level->block_seconds,
                       .room = bl_kinds_less(w->region, level->arena_bytes),
                       .host = w->p->host_bytes,
+                      .device_most = UINT64_MAX,
+                      .host_most = UINT64_MAX,
                       .less = first ? NULL : w->last,
                       .seed = w->seed,
                       .work = work < work_most ? work : work_most};

@@ -34,7 +34,7 @@ void bl_later_close(bl_later *l) {
 /* The same again: one problem for all steps. What a host store is filled with pays off for long: there one
  * generation stands for several. */
 static int open_again(bl_later *l, int steps, bl_error *err) {
-    steps = l->p->has_store ? 1 : steps;
+    steps = l->p->has_store && !steps ? 1 : steps;
     l->weight = l->p->has_store ? store_weight : steps;
     for (int i = 0; i < steps; i++) {
         bl_later_step *x = &l->steps[i];

@@ -91,6 +91,21 @@ static bool waits(const march *g, const bl_space_item *item, const need *x, int 
     return item->block > x->block && between <= window;
 }
 
+/* Where the arenas of phases before end that still run then; *next: when the first of these phases ends, if
+ * that is sooner. */
+static uint64_t floor_at(const march *g, const need *x, uint64_t floor, double now, double *next) {
+    uint64_t high = floor;
+    for (int i = 0; i < g->p->phase_count && i < x->phase; i++) {
+        int last = (i + 1 < g->p->phase_count ? g->p->phases[i + 1].first_run : g->p->run_count) - 1;
+        double end = end_of(g, last);
+        if (end > now && arena_of(g, i) > floor) {
+            high = arena_of(g, i) > high ? arena_of(g, i) : high;
+            *next = end < *next ? end : *next;
+        }
+    }
+    return high;
+}
+
 /* The lowest place in the window, as soon as there is one; at its upper end if that is the window's. Returns
  * false when there is none. `spare`: what waits for its run keeps its place. */
 static bool find_in_window(const march *g, const need *x, uint64_t floor, uint64_t top, bool spare,
@@ -99,9 +114,9 @@ static bool find_in_window(const march *g, const need *x, uint64_t floor, uint64
     uint64_t bytes = bytes_of(g, x);
     double start = end_of(g, g->after), now = g->copy > start ? g->copy : start;
     while (top >= floor + bytes && now < INFINITY) {
-        uint64_t low = floor;
         double next = INFINITY;
-        for (int i = bl_space_find(s, floor); i < s->count && s->items[i].offset < top; i++) {
+        uint64_t bottom = floor_at(g, x, floor, now, &next), low = bottom;
+        for (int i = bl_space_find(s, low); i < s->count && s->items[i].offset < top; i++) {
             const bl_space_item *item = &s->items[i];
             int use = last_use(g, item->module, item->block, x->phase, x->run);
             double gone = spare && waits(g, item, x, use, top - floor) ? INFINITY : end_of(g, use);
@@ -116,7 +131,7 @@ static bool find_in_window(const march *g, const need *x, uint64_t floor, uint64
             low = item->offset + item->bytes;
         }
         if (low <= top && top - low >= bytes) {
-            *offset = low > floor ? top - bytes : low;
+            *offset = low > bottom ? top - bytes : low;
             return true;
         }
         now = next;

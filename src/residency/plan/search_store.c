@@ -1,5 +1,6 @@
-#include "residency/plan/kinds.h"
+#include "residency/plan/cycle.h"
 #include "residency/plan/search_state.h"
+#include "residency/problem/follow.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -68,7 +69,7 @@ static int expect_loads(bl_search *s, bl_error *err) {
 }
 
 /* Copies after loads, and further choices of kinds, end here. */
-static const long loads_work = 900000, kinds_work = 1800000;
+static const long loads_work = 1200000, cycle_work = 1800000, kinds_work = 2600000;
 
 /* Whether there is something to gain, and less than so much was spent. */
 static bool may_go_on(const bl_search *s, long work) {
@@ -86,7 +87,7 @@ static int try_loads(bl_search *s, bl_error *err) {
     return rc;
 }
 
-static int try_these(bl_search *s, const bl_kinds *kinds, bl_error *err) {
+static int try_these(bl_search *s, const char *method, const bl_kinds *kinds, bl_error *err) {
     bl_pager_options o = s->usual;
     o.in_order = true;
     o.homes = &kinds->homes;
@@ -95,7 +96,7 @@ static int try_these(bl_search *s, const bl_kinds *kinds, bl_error *err) {
                                  .shelf = (const uint64_t *const *)kinds->shelf,
                                  .pass = (const uint8_t *const *)kinds->pass,
                                  .load = (const double *const *)kinds->load};
-    return bl_search_candidate(s, "three kinds", o, err);
+    return bl_search_candidate(s, method, o, err);
 }
 
 /* Three kinds of blocks, chosen for each phase: choices number `first` to `last`. The first is always tried.
@@ -109,8 +110,38 @@ static int try_kinds(bl_search *s, const int *levels, int first, int last, bl_er
             return rc;
         }
         s->later.work += kinds.work;
-        rc = kinds.fits ? try_these(s, &kinds, err) : 0;
+        rc = kinds.fits ? try_these(s, "three kinds", &kinds, err) : 0;
         bl_kinds_free(&kinds);
+    }
+    return rc;
+}
+
+/* What is left for what is under way, on the device and in the store: halves of the largest block. */
+static const int spares[][2] = {{4, 4}, {2, 2}, {4, 8}, {8, 16}, {4, 16}};
+enum { spare_count = sizeof spares / sizeof *spares };
+
+/* Kinds over the whole generation: choices number `first` to `last`. The first is always tried. */
+static int try_cycle(bl_search *s, const int *levels, int first, int last, bl_error *err) {
+    uint64_t half = 0;
+    int rc = 0;
+    for (int m = 0; m < s->p->module_count; m++) {
+        uint64_t largest = s->p->modules[m].largest_block;
+        half = largest / 2 > half ? largest / 2 : half;
+    }
+    for (int i = first; i < last && !rc && may_go_on(s, i ? cycle_work : LONG_MAX); i++) {
+        bl_shares shares;
+        bl_kinds kinds;
+        rc =
+            bl_bound_shares(&shares, s->p, half * (uint64_t)spares[i][0], half * (uint64_t)spares[i][1], err);
+        if (rc || !shares.found) {
+            continue;
+        }
+        rc = bl_cycle_find(&kinds, s->p, levels, s->region_bytes, &shares, 1, err);
+        if (!rc) {
+            s->later.work += kinds.work;
+            rc = kinds.fits ? try_these(s, "kinds over all phases", &kinds, err) : 0;
+            bl_kinds_free(&kinds);
+        }
     }
     return rc;
 }
@@ -120,7 +151,11 @@ int bl_search_store(bl_search *s, bl_error *err) {
     for (int i = 0; i < s->p->phase_count; i++) {
         levels[i] = s->levels->phases[i].level;
     }
+    bool repeats = bl_problem_repeats(s->p);
     int rc = try_kinds(s, levels, 1, 1, err);
+    rc = rc || !repeats ? rc : try_cycle(s, levels, 0, 1, err);
     rc = rc ? rc : try_loads(s, err);
+    /* With one phase only the kinds themselves are to be chosen. */
+    rc = rc || !repeats || s->p->phase_count < 2 ? rc : try_cycle(s, levels, 1, spare_count, err);
     return rc ? rc : try_kinds(s, levels, 2, 4, err);
 }

@@ -104,10 +104,15 @@ static double pass_seconds(chooser *c, double limit) {
     return compute - began;
 }
 
+static uint64_t least_of(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
 /* INFINITY, too, where it is seen at once that it is not below `limit`. */
 static double value(chooser *c, double limit) {
     double bytes = byte_weight * (c->copies + c->loads);
-    if (c->bytes[BL_KIND_DEVICE] > c->x->room || c->bytes[BL_KIND_STORE] > c->x->host ||
+    if (c->bytes[BL_KIND_DEVICE] > least_of(c->x->room, c->x->device_most) ||
+        c->bytes[BL_KIND_STORE] > least_of(c->x->host, c->x->host_most) ||
         fmax(c->copies, c->loads) + bytes >= limit) {
         return INFINITY;
     }
@@ -195,7 +200,8 @@ static int put_some(chooser *c, bl_tier_kind from, bl_tier_kind to, uint64_t roo
 /* A start that leaves so much for the window and the ring. What is larger than half of them does not pass. */
 static int start(chooser *c, uint64_t window, uint64_t ring, bool half, bl_error *err) {
     const bl_problem_module *m = c->x->m;
-    uint64_t room = less_of(c->x->room, window), host = less_of(c->x->host, ring), there = 0;
+    uint64_t room = least_of(less_of(c->x->room, window), c->x->device_most),
+             host = least_of(less_of(c->x->host, ring), c->x->host_most), there = 0;
     for (int b = 0; b < m->block_count; b++) {
         c->kind[b] = c->x->less ? c->x->less[b] : BL_KIND_FILE;
         there += c->kind[b] == BL_KIND_DEVICE ? m->blocks[b].bytes : 0;
@@ -204,7 +210,7 @@ static int start(chooser *c, uint64_t window, uint64_t ring, bool half, bl_error
     if (c->x->less) {
         int rc = put_some(c, BL_KIND_FILE, BL_KIND_DEVICE, room, UINT64_MAX, err);
         count_all(c);
-        room = less_of(c->x->room, window + c->bytes[BL_KIND_DEVICE]);
+        room = less_of(least_of(less_of(c->x->room, window), c->x->device_most), c->bytes[BL_KIND_DEVICE]);
         return rc ? rc : put_some(c, BL_KIND_STORE, BL_KIND_DEVICE, room, UINT64_MAX, err);
     }
     /* First what the two keep between them, then what of it the device does. */

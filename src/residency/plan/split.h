@@ -10,8 +10,9 @@ typedef enum bl_tier_kind { BL_KIND_DEVICE, BL_KIND_STORE, BL_KIND_FILE, BL_KIND
 typedef struct bl_split {
     const bl_problem *p;
     const bl_problem_module *m;
-    const double *seconds; /* [block_count] of a pass */
-    uint64_t room, host;   /* bytes of weights on the device in this phase, and in the store */
+    const double *seconds;           /* [block_count] of a pass */
+    uint64_t room, host;             /* bytes of weights on the device in this phase, and in the store */
+    uint64_t device_most, host_most; /* of blocks that stay there */
     /* NULL, or [block_count] kinds of a phase with less room: those on the device stay there, others may come
      * there and are left alone otherwise */
     const uint8_t *less;
