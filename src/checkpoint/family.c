@@ -56,6 +56,10 @@ const bl_family bl_sd2 = {
     .untrained_layers = 1,
 };
 
+/* Published with Align Your Steps (Sabour et al. 2024). */
+static const double sdxl_aligned[] = {14.615, 6.315, 3.771, 2.181, 1.342, 0.862,
+                                      0.555,  0.380, 0.234, 0.113, 0.029};
+
 const bl_family bl_sdxl = {
     .name = "SDXL base",
     .type = "sdxl",
@@ -71,6 +75,7 @@ const bl_family bl_sdxl = {
     .pooled = 1,
     .clip_skip = true,
     .zero_negative = true,
+    .aligned = sdxl_aligned,
 };
 
 const bl_family *const bl_families[] = {&bl_sd1, &bl_sd2, &bl_sdxl, NULL};

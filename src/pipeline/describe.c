@@ -12,7 +12,11 @@ static const char *schedule_label(bl_schedule_id id) {
                                                           [BL_SCHEDULE_SGM_UNIFORM] = "SGM Uniform",
                                                           [BL_SCHEDULE_SIMPLE] = "Simple",
                                                           [BL_SCHEDULE_DDIM_UNIFORM] = "DDIM",
-                                                          [BL_SCHEDULE_BETA] = "Beta"};
+                                                          [BL_SCHEDULE_BETA] = "Beta",
+                                                          [BL_SCHEDULE_POLYEXPONENTIAL] = "Polyexponential",
+                                                          [BL_SCHEDULE_KL_OPTIMAL] = "KL Optimal",
+                                                          [BL_SCHEDULE_ALIGN_YOUR_STEPS] = "Align Your Steps",
+                                                          [BL_SCHEDULE_TURBO] = "Turbo"};
     return labels[id] ? labels[id] : bl_schedule_name(id);
 }
 

@@ -281,6 +281,7 @@ static int make_schedule(bl_schedule **out, const bl_request *r, const bl_archit
                               .start = o->init_rgb ? BL_FROM_IMAGE : BL_FROM_NOISE,
                               .strength = o->strength,
                               .zero_snr = arch->zero_snr,
+                              .aligned = arch->family->aligned,
                               .alpha_to_one = arch->alpha_to_one};
     take_spacing(&so, arch);
     if (second) {

@@ -82,7 +82,7 @@ static int add_edits(bl_texts *t, bl_text_row *row, const bl_edits *e, bl_error 
  * steps for samplers that evaluate the denoiser twice in each. */
 static int read_part(bl_texts *t, int row, const bl_subprompt *part, const bl_request *r, bl_error *err) {
     const ballast_generate_options *o = r->o;
-    int twice = bl_sampler_evaluations(r->sampler, 2) == 3 ? 2 : 1;
+    int twice = bl_sampler_evaluations(r->sampler, 10) == 19 ? 2 : 1;
     int base = o->steps * twice, second = (o->hires_steps ? o->hires_steps : o->steps) * twice;
     int result = 0;
     for (int pass = 0; pass < 2 && !result; pass++) {

@@ -22,7 +22,7 @@ void bl_curve(bl_schedule_id curve, int n, double low, double high, double *sigm
         double ramp = bl_linspace(i, n, 0.0, 1.0);
         if (curve == BL_SCHEDULE_KARRAS) {
             sigmas[i] = pow(top + ramp * (bottom - top), KARRAS_RHO);
-        } else if (curve == BL_SCHEDULE_EXPONENTIAL) {
+        } else if (curve == BL_SCHEDULE_EXPONENTIAL || curve == BL_SCHEDULE_POLYEXPONENTIAL) {
             sigmas[i] = exp(bl_linspace(i, n, log(high), log(low)));
         } else {
             sigmas[i] = low + bl_beta_quantile(1 - ramp, BETA_SHAPE) * (high - low);
@@ -55,6 +55,18 @@ static int beta_of_timesteps(const bl_sigmas *table, int n, double *sigmas) {
     return count;
 }
 
+void bl_aligned_sigmas(const double *steps, int n, double *sigmas) {
+    static const double sd1[BL_ALIGNED_STEPS] = {14.615, 6.475, 3.861, 2.697, 1.886, 1.396,
+                                                 0.963,  0.652, 0.399, 0.152, 0.029};
+    const double *of = steps ? steps : sd1;
+    for (int i = 0; i < n; i++) {
+        double at = n > 1 ? bl_linspace(i, n, 0, BL_ALIGNED_STEPS - 1) : BL_ALIGNED_STEPS - 1;
+        int low = at < BL_ALIGNED_STEPS - 1 ? (int)at : BL_ALIGNED_STEPS - 2;
+        double w = at - low;
+        sigmas[i] = exp((1 - w) * log(of[low]) + w * log(of[low + 1]));
+    }
+}
+
 int bl_k_sigmas(const bl_sigmas *table, bl_schedule_id schedule, int n, bool comfy_beta, double *sigmas) {
     int first = bl_sigmas_first(table), last = table->count - 1;
     switch (schedule) {
@@ -67,7 +79,20 @@ int bl_k_sigmas(const bl_sigmas *table, bl_schedule_id schedule, int n, bool com
         /* fall through */
     case BL_SCHEDULE_KARRAS:
     case BL_SCHEDULE_EXPONENTIAL:
+    case BL_SCHEDULE_POLYEXPONENTIAL:
         bl_curve(schedule, n, table->sigma[0], table->sigma[last], sigmas);
+        return n;
+    case BL_SCHEDULE_KL_OPTIMAL: /* angles; of A1111's n + 1 the last is left out */
+        for (int i = 0; i < n; i++) {
+            double w = comfy_beta ? bl_linspace(i, n, 0, 1) : (double)i / n;
+            sigmas[i] = tan(w * atan(table->sigma[0]) + (1 - w) * atan(table->sigma[last]));
+        }
+        return n;
+    case BL_SCHEDULE_TURBO: /* the timesteps 1000 k / n - 1 that SD-Turbo was distilled on for n up to 4 */
+        for (int i = 0; i < n; i++) {
+            double t = rint((n - i) * ((double)BL_TRAIN_STEPS / n) - 1);
+            sigmas[i] = bl_sigma_at(table, t);
+        }
         return n;
     case BL_SCHEDULE_SIMPLE:
         for (int i = 0; i < n; i++) {

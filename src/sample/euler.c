@@ -1,4 +1,4 @@
-/* One evaluation a step, no memory: Euler, Euler ancestral, DDIM, LCM. */
+/* One evaluation a step, no memory: Euler, Euler ancestral, DDIM, LCM, TCD. */
 #include "sample/walk.h"
 
 #include <math.h>
@@ -7,10 +7,7 @@
 #define LCM_SIGMA_DATA 0.5
 #define LCM_TIMESTEP_SCALE 10.0
 
-/* Step i ended on sigma `at` in variance-preserving space, where the sample is x / sqrt(at^2 + 1); the next
- * step, or the decoder, takes that sample for one of sigmas[i + 1]. Only DDIM's schedules make the two
- * differ. */
-static double reread(const bl_schedule *s, int i, double at) {
+double bl_reread(const bl_schedule *s, int i, double at) {
     double next = s->sigmas[i + 1];
     return next == at ? 1.0 : sqrt((next * next + 1) / (at * at + 1));
 }
@@ -31,7 +28,7 @@ int bl_sample_euler(bl_walk *walk) {
         if (rc) {
             return rc;
         }
-        double scale = reread(s, i, b);
+        double scale = bl_reread(s, i, b);
         bl_term terms[] = {
             {scale * (down / a), walk->x}, {scale * (1 - down / a), denoised}, {scale * up, noise}};
         bl_mix(walk->n, walk->x, terms, up > 0 ? 3 : 2);
@@ -64,6 +61,37 @@ int bl_sample_lcm(bl_walk *walk) {
         }
         bl_term terms[] = {{out, denoised}, {skip, walk->x}, {b, noise}};
         bl_mix(walk->n, walk->x, terms, b > 0 ? 3 : 2);
+        rc = bl_walk_step(walk, i, denoised);
+        if (rc) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+/* Trajectory consistency (Zheng et al. 2024): down to the sigma at (1 - eta) of the next timestep, and back
+ * up to the next one with fresh noise. */
+int bl_sample_tcd(bl_walk *walk) {
+    const bl_schedule *s = walk->schedule;
+    float *denoised = walk->buffer[0], *noise = walk->buffer[1];
+    for (int i = 0; i < s->steps; i++) {
+        bool last = i + 1 == s->steps;
+        double a = s->sigmas[i], b = s->targets[i], down = b;
+        if (!last) {
+            down = fmin(b, s->table.sigma[(int)floor((1 - walk->eta) * s->timesteps[i + 1])]);
+        }
+        double up = sqrt(fmax(b * b - down * down, 0));
+        int rc = bl_walk_denoise(walk, i, denoised);
+        if (!rc && up > 0) {
+            rc = bl_walk_noise(walk, a, b, noise);
+        }
+        if (rc) {
+            return rc;
+        }
+        double scale = bl_reread(s, i, b);
+        bl_term terms[] = {
+            {scale * (down / a), walk->x}, {scale * (1 - down / a), denoised}, {scale * up, noise}};
+        bl_mix(walk->n, walk->x, terms, up > 0 ? 3 : 2);
         rc = bl_walk_step(walk, i, denoised);
         if (rc) {
             return rc;

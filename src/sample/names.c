@@ -40,6 +40,11 @@ static const sampler_row samplers[BL_SAMPLER_COUNT] = {
     [BL_SAMPLER_UNIPC] = {"UniPC", {NULL}, BL_NOISE_NONE, 1, BL_SCHEDULE_SGM_UNIFORM},
     [BL_SAMPLER_UNIPC_BH2] = {"UniPC bh2", {NULL}, BL_NOISE_NONE, 1, BL_SCHEDULE_SGM_UNIFORM},
     [BL_SAMPLER_LCM] = {"LCM", {NULL}, BL_NOISE_SUCCESSIVE, 1, BL_SCHEDULE_NORMAL},
+    [BL_SAMPLER_LMS] = {"LMS", {"klms"}, BL_NOISE_NONE, 1, BL_SCHEDULE_NORMAL},
+    [BL_SAMPLER_PLMS] = {"PLMS", {"pndm"}, BL_NOISE_NONE, 1, BL_SCHEDULE_DDIM_UNIFORM},
+    [BL_SAMPLER_DPM_FAST] = {"DPM fast", {"kdpmfast"}, BL_NOISE_SUCCESSIVE, 1, BL_SCHEDULE_NORMAL},
+    [BL_SAMPLER_RESTART] = {"Restart", {NULL}, BL_NOISE_SUCCESSIVE, 2, BL_SCHEDULE_KARRAS},
+    [BL_SAMPLER_TCD] = {"TCD", {NULL}, BL_NOISE_SUCCESSIVE, 1, BL_SCHEDULE_SGM_UNIFORM},
 };
 
 static const struct {
@@ -54,6 +59,10 @@ static const struct {
     [BL_SCHEDULE_SIMPLE] = {"simple", {NULL}},
     [BL_SCHEDULE_DDIM_UNIFORM] = {"ddim_uniform", {"ddim"}},
     [BL_SCHEDULE_BETA] = {"beta", {NULL}},
+    [BL_SCHEDULE_POLYEXPONENTIAL] = {"polyexponential", {NULL}},
+    [BL_SCHEDULE_KL_OPTIMAL] = {"kl_optimal", {NULL}},
+    [BL_SCHEDULE_ALIGN_YOUR_STEPS] = {"align_your_steps", {"ays"}},
+    [BL_SCHEDULE_TURBO] = {"turbo", {NULL}},
     [BL_SCHEDULE_LEADING] = {"leading", {NULL}},
     [BL_SCHEDULE_LINSPACE] = {"linspace", {NULL}},
     [BL_SCHEDULE_TRAILING] = {"trailing", {NULL}},
@@ -78,7 +87,8 @@ bl_noise_use bl_sampler_noise(bl_sampler_id id, bl_compat compat) {
     if (compat == BL_COMPAT_DIFFUSERS && multistep && samplers[id].noise == BL_NOISE_BROWNIAN) {
         return BL_NOISE_SUCCESSIVE;
     }
-    return samplers[id].noise;
+    bool ode = id == BL_SAMPLER_DPM_FAST && compat == BL_COMPAT_COMFYUI; /* called with eta 0 */
+    return ode ? BL_NOISE_NONE : samplers[id].noise;
 }
 
 bool bl_sampler_takes_eta(bl_sampler_id id) {
@@ -90,7 +100,8 @@ bool bl_sampler_takes_ensd(bl_sampler_id id) {
 }
 
 int bl_sampler_evaluations(bl_sampler_id id, int steps) {
-    return steps < 1 ? 0 : samplers[id].evaluations * (steps - 1) + 1;
+    int more = id == BL_SAMPLER_PLMS && steps > 1; /* the first step takes two */
+    return steps < 1 ? 0 : samplers[id].evaluations * (steps - 1) + 1 + more;
 }
 
 bl_schedule_id bl_sampler_schedule(bl_sampler_id id, bl_compat compat) {

@@ -31,6 +31,11 @@ typedef enum bl_sampler_id {
     BL_SAMPLER_UNIPC,
     BL_SAMPLER_UNIPC_BH2,
     BL_SAMPLER_LCM,
+    BL_SAMPLER_LMS,
+    BL_SAMPLER_PLMS,
+    BL_SAMPLER_DPM_FAST,
+    BL_SAMPLER_RESTART,
+    BL_SAMPLER_TCD,
     BL_SAMPLER_COUNT
 } bl_sampler_id;
 
@@ -43,6 +48,10 @@ typedef enum bl_schedule_id {
     BL_SCHEDULE_SIMPLE,
     BL_SCHEDULE_DDIM_UNIFORM,
     BL_SCHEDULE_BETA,
+    BL_SCHEDULE_POLYEXPONENTIAL,
+    BL_SCHEDULE_KL_OPTIMAL,
+    BL_SCHEDULE_ALIGN_YOUR_STEPS,
+    BL_SCHEDULE_TURBO,
     BL_SCHEDULE_LEADING, /* the last three: diffusers' timestep spacings */
     BL_SCHEDULE_LINSPACE,
     BL_SCHEDULE_TRAILING,

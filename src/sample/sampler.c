@@ -33,6 +33,11 @@ static const struct {
     [BL_SAMPLER_UNIPC] = {bl_sample_unipc, 5, 0},
     [BL_SAMPLER_UNIPC_BH2] = {bl_sample_unipc, 5, 0},
     [BL_SAMPLER_LCM] = {bl_sample_lcm, 2, 1},
+    [BL_SAMPLER_LMS] = {bl_sample_lms, 5, 0},
+    [BL_SAMPLER_PLMS] = {bl_sample_plms, 6, 0},
+    [BL_SAMPLER_DPM_FAST] = {bl_sample_dpm_fast, 5, 1},
+    [BL_SAMPLER_RESTART] = {bl_sample_restart, 3, 0},
+    [BL_SAMPLER_TCD] = {bl_sample_tcd, 2, 0.3},
 };
 
 size_t bl_sampler_bytes(bl_sampler_id id, size_t n) {
@@ -71,6 +76,9 @@ int bl_sampler_run(bl_sampler *s, const bl_schedule *schedule, const bl_sampler_
                    const bl_sampler_calls *calls, bl_error *err) {
     bl_walk walk = {.schedule = schedule, .calls = calls, .err = err, .n = s->n, .x = x, .id = s->id};
     walk.eta = options && options->eta >= 0 ? options->eta : table[s->id].eta;
+    if (!(options && options->eta >= 0) && bl_sampler_noise(s->id, schedule->compat) == BL_NOISE_NONE) {
+        walk.eta = 0;
+    }
     walk.order = options && options->order ? options->order : schedule->compat == BL_COMPAT_DIFFUSERS ? 2 : 3;
     if (!(walk.eta <= 1) || walk.order < 1 || walk.order > 3) {
         return bl_fail(err, BL_E_ARGUMENT, "eta must be 0 to 1 and UniPC's order 1 to 3, not %g and %d",

@@ -48,7 +48,8 @@ static bool is_unipc(bl_sampler_id id) {
 /* diffusers' schedulers that work with y = x / sqrt(sigma^2 + 1) and integer timesteps. */
 static bool variance_preserving(bl_sampler_id id) {
     return id == BL_SAMPLER_DPMPP_2M || id == BL_SAMPLER_DPMPP_2M_SDE || id == BL_SAMPLER_DPMPP_2M_SDE_HEUN ||
-           id == BL_SAMPLER_DPMPP_3M_SDE || id == BL_SAMPLER_DDIM || id == BL_SAMPLER_LCM || is_unipc(id);
+           id == BL_SAMPLER_DPMPP_3M_SDE || id == BL_SAMPLER_DDIM || id == BL_SAMPLER_LCM ||
+           id == BL_SAMPLER_TCD || is_unipc(id);
 }
 
 /* "The last jump from a very low sigma to 0 is unstable": these ask for one step more and leave out the
@@ -61,10 +62,12 @@ static bool leaves_out_smallest(bl_compat compat, bl_sampler_id id) {
     return compat == BL_COMPAT_COMFYUI && (dpm2 || is_unipc(id));
 }
 
-/* A1111's DDIM and UniPC, which walk timesteps in variance-preserving space. */
+/* A1111's DDIM, PLMS and UniPC, which walk timesteps in variance-preserving space. */
 static bool a1111_timesteps(const bl_schedule_options *o) {
-    bl_schedule_id own = o->sampler == BL_SAMPLER_DDIM ? BL_SCHEDULE_DDIM_UNIFORM : BL_SCHEDULE_SGM_UNIFORM;
-    return o->compat == BL_COMPAT_A1111 && (o->sampler == BL_SAMPLER_DDIM || is_unipc(o->sampler)) &&
+    bool unipc = is_unipc(o->sampler);
+    bl_schedule_id own = unipc ? BL_SCHEDULE_SGM_UNIFORM : BL_SCHEDULE_DDIM_UNIFORM;
+    return o->compat == BL_COMPAT_A1111 &&
+           (o->sampler == BL_SAMPLER_DDIM || o->sampler == BL_SAMPLER_PLMS || unipc) &&
            (o->schedule == BL_SCHEDULE_AUTOMATIC || o->schedule == own);
 }
 
@@ -98,6 +101,9 @@ static int fill_k(bl_schedule *s, const bl_schedule_options *o, int total) {
         for (int i = 0; i < n; i++) {
             s->sigmas[i] = bl_sigma_at(&s->table, s->timesteps[i]);
         }
+    } else if (s->schedule == BL_SCHEDULE_ALIGN_YOUR_STEPS) {
+        n = asked;
+        bl_aligned_sigmas(o->aligned, n, s->sigmas);
     } else {
         n = bl_k_sigmas(&s->table, s->schedule, asked, o->compat == BL_COMPAT_COMFYUI, s->sigmas);
     }
@@ -118,10 +124,10 @@ static double sigma_by_log_alpha(const bl_sigmas *table, double t) {
     return sqrt((1 - a) / a);
 }
 
-/* DDIM of A1111: timesteps 1, 1 + k, 1 + 2k, ... with k = 1000 // total; it steps from each to the one below
- * and never from the lowest. UniPC: as many steps as there are such timesteps, evenly spread down to timestep
- * 0. From an image, noise is added for the timestep above the one that the walk begins at; the start's scales
- * repair that. */
+/* DDIM and PLMS of A1111: timesteps 1, 1 + k, 1 + 2k, ... with k = 1000 // total; it steps from each to the
+ * one below and never from the lowest. UniPC: as many steps as there are such timesteps, evenly spread down
+ * to timestep 0. From an image, noise is added for the timestep above the one that the walk begins at; the
+ * start's scales repair that. */
 static int fill_a1111_timesteps(bl_schedule *s, const bl_schedule_options *o, int total) {
     int stride = BL_TRAIN_STEPS / total, count = LAST / stride + 1;
     int top = count - 1; /* index of the timestep at which the walk begins */
@@ -130,7 +136,7 @@ static int fill_a1111_timesteps(bl_schedule *s, const bl_schedule_options *o, in
         top = encode > 1 ? encode - 1 : 0;
     }
     int n;
-    if (o->sampler == BL_SAMPLER_DDIM) {
+    if (!is_unipc(o->sampler)) {
         n = top > 0 ? top : 1;
         for (int i = 0; i < n; i++) {
             int t = 1 + (top - i) * stride, below = top > 0 ? t - stride : 0;
@@ -193,7 +199,7 @@ static void bend(bl_schedule *s, bl_sampler_id sampler, int n) {
 static int fill_diffusers(bl_schedule *s, const bl_schedule_options *o, int total, bl_schedule_id spacing) {
     bool multistep = variance_preserving(o->sampler), ddim = o->sampler == BL_SAMPLER_DDIM;
     int n;
-    if (o->sampler == BL_SAMPLER_LCM) {
+    if (o->sampler == BL_SAMPLER_LCM || o->sampler == BL_SAMPLER_TCD) {
         n = fill_lcm(s, total);
     } else if (s->schedule == BL_SCHEDULE_SIMPLE) {
         n = bl_k_sigmas(&s->table, s->schedule, total, false, s->sigmas);
@@ -216,6 +222,9 @@ static int fill_diffusers(bl_schedule *s, const bl_schedule_options *o, int tota
         int below = (int)s->timesteps[i] - BL_TRAIN_STEPS / total;
         s->targets[i] = below >= 0 ? s->table.sigma[below] : o->alpha_to_one ? 0.0 : s->table.sigma[0];
     }
+    for (int i = 0; o->sampler == BL_SAMPLER_TCD && i < n; i++) {
+        s->targets[i] = i + 1 < n ? s->sigmas[i + 1] : s->table.sigma[0];
+    }
     return n;
 }
 
@@ -223,6 +232,16 @@ static int fill_diffusers(bl_schedule *s, const bl_schedule_options *o, int tota
 static int resolve_diffusers(bl_schedule *s, const bl_schedule_options *o, bl_schedule_id *spacing,
                              bl_error *err) {
     *spacing = o->spacing == BL_SCHEDULE_AUTOMATIC ? BL_SCHEDULE_LEADING : o->spacing;
+    if (o->sampler == BL_SAMPLER_PLMS || o->sampler == BL_SAMPLER_DPM_FAST ||
+        o->sampler == BL_SAMPLER_RESTART) {
+        return bl_fail(err, BL_E_UNSUPPORTED,
+                       "%s is not read as diffusers has it: use compat a1111 or comfyui",
+                       bl_sampler_name(o->sampler));
+    }
+    if (s->schedule >= BL_SCHEDULE_POLYEXPONENTIAL && s->schedule < BL_SCHEDULE_LEADING) {
+        return bl_fail(err, BL_E_UNSUPPORTED, "diffusers has no schedule '%s': use compat a1111 or comfyui",
+                       bl_schedule_name(s->schedule));
+    }
     switch (s->schedule) {
     case BL_SCHEDULE_NORMAL:
         s->schedule = BL_SCHEDULE_LINSPACE;
@@ -238,15 +257,16 @@ static int resolve_diffusers(bl_schedule *s, const bl_schedule_options *o, bl_sc
     }
     if (s->schedule >= BL_SCHEDULE_LEADING) {
         *spacing = s->schedule;
-    } else if (o->sampler == BL_SAMPLER_DDIM || o->sampler == BL_SAMPLER_LCM) {
+    } else if (o->sampler == BL_SAMPLER_DDIM || o->sampler == BL_SAMPLER_LCM ||
+               o->sampler == BL_SAMPLER_TCD) {
         return bl_fail(
             err, BL_E_UNSUPPORTED,
             "diffusers' %s has no schedule '%s': use leading, linspace or trailing, or another compat",
             bl_sampler_name(o->sampler), bl_schedule_name(s->schedule));
     }
-    if (o->sampler == BL_SAMPLER_LCM && o->steps > LCM_STEPS) {
-        return bl_fail(err, BL_E_ARGUMENT, "diffusers' LCM takes at most %d steps, not %d", LCM_STEPS,
-                       o->steps);
+    if ((o->sampler == BL_SAMPLER_LCM || o->sampler == BL_SAMPLER_TCD) && o->steps > LCM_STEPS) {
+        return bl_fail(err, BL_E_ARGUMENT, "diffusers' %s takes at most %d steps, not %d",
+                       bl_sampler_name(o->sampler), LCM_STEPS, o->steps);
     }
     return 0;
 }
@@ -306,7 +326,8 @@ static void set_start(bl_schedule *s, const bl_schedule_options *o, bl_schedule_
 
 static void fill_table(bl_sigmas *table, const bl_schedule_options *o) {
     bool diffusers = o->compat == BL_COMPAT_DIFFUSERS;
-    bool nothing_left = diffusers && (o->sampler == BL_SAMPLER_DDIM || o->sampler == BL_SAMPLER_LCM);
+    bool nothing_left = diffusers && (o->sampler == BL_SAMPLER_DDIM || o->sampler == BL_SAMPLER_LCM ||
+                                      o->sampler == BL_SAMPLER_TCD);
     double terminal = nothing_left ? BL_ZERO_SNR_NONE : diffusers ? BL_ZERO_SNR_DIFFUSERS : BL_ZERO_SNR_K;
     bl_sigmas_fill(table, o->zero_snr ? terminal : 0, diffusers);
     if (o->sampler == BL_SAMPLER_LCM && o->compat == BL_COMPAT_A1111) {
@@ -332,7 +353,8 @@ static int fill(bl_schedule *s, const bl_schedule_options *o, int total, bl_erro
     } else {
         n = timesteps ? fill_a1111_timesteps(s, o, total) : fill_k(s, o, total);
     }
-    bool own_targets = timesteps || (o->compat == BL_COMPAT_DIFFUSERS && o->sampler == BL_SAMPLER_DDIM);
+    bool own_targets = timesteps || (o->compat == BL_COMPAT_DIFFUSERS &&
+                                     (o->sampler == BL_SAMPLER_DDIM || o->sampler == BL_SAMPLER_TCD));
     n = drop_repeats(s, n);
     int first = first_step(o, total, n);
     if (first < 0) {

@@ -18,7 +18,13 @@
  *   smallest    DPM2, DPM2 a,          DPM2, DPM2 a, UniPC    kept by all
  *   left out    DPM++ 3M SDE
  *   beta        quantiles of sigmas    of timesteps           of sigmas
- *   DDIM        every 1000 // n from   Euler                  down by 1000 // n, whatever the spacing is;
+ *   KL optimal  to 0 for the last of       to the smallest        none
+ *               n + 1 angles
+ *   PLMS, DPM   as k-diffusion         the same               none
+ *   fast,
+ *   Restart
+ *   TCD         of the list            the same               50 levels; ends on timestep 0
+ *   DDIM, PLMS  every 1000 // n from   Euler                  down by 1000 // n, whatever the spacing is;
  *               1 on; ends on 1                               ends on timestep 0
  *   LCM         lists over the 50      lists over all         50 levels; boundary scalings
  *               levels 19, 39, ...     levels; x' = D
@@ -51,9 +57,10 @@ typedef struct bl_schedule_options {
     bl_schedule_id spacing; /* diffusers: what karras, ... are laid over; AUTOMATIC means leading */
     int steps;              /* 1 .. BL_MAX_STEPS, as asked for */
     bl_schedule_start start;
-    double strength;   /* of images and second passes: 0 < strength <= 1 */
-    bool zero_snr;     /* the model was trained with zero terminal SNR */
-    bool alpha_to_one; /* diffusers' DDIM: set_alpha_to_one of the scheduler's config; SD's is false */
+    double strength;       /* of images and second passes: 0 < strength <= 1 */
+    bool zero_snr;         /* the model was trained with zero terminal SNR */
+    const double *aligned; /* the model's Align Your Steps (curves.h), or NULL */
+    bool alpha_to_one;     /* diffusers' DDIM: set_alpha_to_one of the scheduler's config; SD's is false */
 } bl_schedule_options;
 
 typedef struct bl_schedule {

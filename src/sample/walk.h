@@ -20,7 +20,10 @@ typedef struct bl_walk {
 
 typedef int bl_sample_fn(bl_walk *walk);
 
-bl_sample_fn bl_sample_euler, bl_sample_lcm;                                          /* euler.c */
+bl_sample_fn bl_sample_euler, bl_sample_lcm, bl_sample_tcd;                           /* euler.c */
+bl_sample_fn bl_sample_lms, bl_sample_plms;                                           /* linear.c */
+bl_sample_fn bl_sample_dpm_fast;                                                      /* dpm_fast.c */
+bl_sample_fn bl_sample_restart;                                                       /* restart.c */
 bl_sample_fn bl_sample_heun, bl_sample_dpm2, bl_sample_dpmpp_2s, bl_sample_dpmpp_sde; /* two_stage.c */
 bl_sample_fn bl_sample_dpmpp_2m, bl_sample_dpmpp_2m_sde, bl_sample_dpmpp_3m_sde;      /* multistep.c */
 bl_sample_fn bl_sample_unipc;                                                         /* unipc.c */
@@ -42,6 +45,11 @@ int bl_walk_noise(bl_walk *walk, double sigma, double next, float *noise);
 
 /* Tells the caller that step i is done. */
 int bl_walk_step(bl_walk *walk, int i, const float *denoised);
+
+/* Step i ended on sigma `at` in variance-preserving space, where the sample is x / sqrt(at^2 + 1); the next
+ * step, or the decoder, takes that sample for one of sigmas[i + 1]: what x is multiplied by. Only the
+ * schedules of DDIM, PLMS and TCD make the two differ. */
+double bl_reread(const bl_schedule *s, int i, double at);
 
 /* Splits the way from sigma a to b into a deterministic part down to *down and fresh noise *up:
  * down^2 + up^2 = b^2 (k-diffusion's ancestral step). */

@@ -40,6 +40,17 @@ static void samplers(void **state) {
         {"uni_pc", BL_SAMPLER_UNIPC, BL_SCHEDULE_AUTOMATIC},
         {"uni_pc_bh2", BL_SAMPLER_UNIPC_BH2, BL_SCHEDULE_AUTOMATIC},
         {"lcm", BL_SAMPLER_LCM, BL_SCHEDULE_AUTOMATIC},
+        {"LMS Karras", BL_SAMPLER_LMS, BL_SCHEDULE_KARRAS},
+        {"k_lms", BL_SAMPLER_LMS, BL_SCHEDULE_AUTOMATIC},
+        {"plms", BL_SAMPLER_PLMS, BL_SCHEDULE_AUTOMATIC},
+        {"DPM fast", BL_SAMPLER_DPM_FAST, BL_SCHEDULE_AUTOMATIC},
+        {"dpm_fast", BL_SAMPLER_DPM_FAST, BL_SCHEDULE_AUTOMATIC},
+        {"Restart", BL_SAMPLER_RESTART, BL_SCHEDULE_AUTOMATIC},
+        {"tcd", BL_SAMPLER_TCD, BL_SCHEDULE_AUTOMATIC},
+        {"DPM++ 2M Align Your Steps", BL_SAMPLER_DPMPP_2M, BL_SCHEDULE_ALIGN_YOUR_STEPS},
+        {"euler ays", BL_SAMPLER_EULER, BL_SCHEDULE_ALIGN_YOUR_STEPS},
+        {"Euler KL Optimal", BL_SAMPLER_EULER, BL_SCHEDULE_KL_OPTIMAL},
+        {"Euler a Turbo", BL_SAMPLER_EULER_A, BL_SCHEDULE_TURBO},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         bl_sampler_id id = BL_SAMPLER_COUNT;

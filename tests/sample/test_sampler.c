@@ -16,7 +16,7 @@
 
 #define N 64 /* values of the goldens' latents, [1, 4, 4, 4] */
 #define NOISES 128
-#define ROOM 64 /* calls of the longest golden */
+#define ROOM 96 /* calls of the longest golden */
 
 typedef struct toy {
     bool mix;
@@ -180,6 +180,46 @@ static void k_trajectories(void **state) {
     bl_golden_close(&gold);
 }
 
+/* "mix.lms.karras.n10": end of the walk, by tools/sampler_goldens.py. */
+static void more_samplers(void **state) {
+    bl_golden gold;
+    int count, compared = 0;
+    (void)state;
+    bl_golden_open(&gold, "common/more_samplers.safetensors");
+    float *unit = bl_golden_f32(&gold, "unit_noise"), *noise = bl_golden_f32(&gold, "noise");
+    const bl_file_tensor *all = bl_safetensors_tensors(gold.file, &count);
+    for (int k = 0; k < count; k++) {
+        char copy[128], *rest = NULL;
+        snprintf(copy, sizeof copy, "%s", all[k].name);
+        toy t = {.mix = copy[0] == 'm', .noise = noise, .stop_after = -1};
+        strtok_r(copy, ".", &rest);
+        bl_schedule_options o = {.compat = BL_COMPAT_A1111};
+        bl_error err = {0};
+        float x[N];
+        if (!strcmp(all[k].name, "noise") || !strcmp(all[k].name, "unit_noise")) {
+            continue;
+        }
+        assert_int_equal(bl_sampler_find(&o.sampler, NULL, strtok_r(NULL, ".", &rest), &err), 0);
+        const char *schedule = strtok_r(NULL, ".", &rest);
+        assert_int_equal(bl_schedule_find(&o.schedule, NULL, schedule, &err), 0);
+        o.steps = atoi(strtok_r(NULL, ".", &rest) + 1);
+        bl_schedule *s = make(&o, all[k].name);
+        s->noise_scale = s->sigmas[0];
+        assert_int_equal(run(&t, o.sampler, s, NULL, unit, x, &err), 0);
+        assert_int_equal(t.calls, bl_sampler_evaluations(o.sampler, s->steps));
+        float *g = bl_golden_f32(&gold, all[k].name);
+        bl_check_close(all[k].name, g, x, N, 1e-5 * bl_peak(g, N));
+        free(g);
+        bl_schedule_free(&s);
+        compared++;
+    }
+    print_message("%d ends\n", compared);
+    assert_true(compared > 40);
+    free(unit);
+    free(noise);
+    bl_golden_close(&gold);
+}
+
 /* diffusers keeps what a call starts from in its own space: x, or x / sqrt(sigma^2 + 1). */
 static double in_its_space(bool vp, double x, double sigma) {
     return vp ? x / sqrt(sigma * sigma + 1) : x;
@@ -296,9 +336,15 @@ static void every_mode(void **state) {
                                          .steps = k % 2 ? 6 : 1,
                                          .zero_snr = k > 1};
                 toy t = {.mix = true, .noise = noise, .stop_after = -1};
-                bl_schedule *s = make(&o, bl_sampler_name(o.sampler));
+                bl_schedule *s = NULL;
                 bl_error err = {0};
                 float x[N];
+                bool none = compat == BL_COMPAT_DIFFUSERS &&
+                            (id == BL_SAMPLER_PLMS || id == BL_SAMPLER_DPM_FAST || id == BL_SAMPLER_RESTART);
+                assert_int_equal(bl_schedule_new(&s, &o, &err), none ? BL_E_UNSUPPORTED : 0);
+                if (none) {
+                    continue;
+                }
                 assert_int_equal(run(&t, o.sampler, s, NULL, noise, x, &err), 0);
                 assert_int_equal(t.calls, bl_sampler_evaluations(o.sampler, s->steps));
                 for (int i = 0; i < N; i++) {
@@ -308,8 +354,9 @@ static void every_mode(void **state) {
                                  (double)x[i]);
                     }
                 }
-                assert_true((bl_sampler_noise(o.sampler, o.compat) != BL_NOISE_NONE && s->steps > 1) ==
-                            (t.noises > 0));
+                bool draws = bl_sampler_noise(o.sampler, o.compat) != BL_NOISE_NONE && s->steps > 1;
+                assert_true((draws && id != BL_SAMPLER_RESTART) ==
+                            (t.noises > 0)); /* that from 20 steps on */
                 bl_schedule_free(&s);
             }
         }
@@ -359,7 +406,7 @@ static int broken_denoise(void *payload, const float *x, double sigma, double ti
 static void ends_early(void **state) {
     (void)state;
     for (int id = 0; id < BL_SAMPLER_COUNT; id++) {
-        bl_schedule_options o = {.sampler = (bl_sampler_id)id, .steps = 6};
+        bl_schedule_options o = {.sampler = (bl_sampler_id)id, .steps = id == BL_SAMPLER_RESTART ? 20 : 6};
         bl_schedule *s = make(&o, "ends_early");
         toy t = {.noise = flat_noise(), .stop_after = 2};
         bl_error err = {0};
@@ -417,9 +464,13 @@ static void eta_zero(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(k_trajectories), cmocka_unit_test(diffusers_trajectories),
-        cmocka_unit_test(every_mode),     cmocka_unit_test(converges),
-        cmocka_unit_test(ends_early),     cmocka_unit_test(eta_zero),
+        cmocka_unit_test(k_trajectories),
+        cmocka_unit_test(more_samplers),
+        cmocka_unit_test(diffusers_trajectories),
+        cmocka_unit_test(every_mode),
+        cmocka_unit_test(converges),
+        cmocka_unit_test(ends_early),
+        cmocka_unit_test(eta_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
