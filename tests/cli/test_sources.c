@@ -43,7 +43,7 @@ static const mistake mistakes[] = {
     {"width", "BALLAST_WIDTH", "12", {"plan", NULL}},
     {"height", "BALLAST_HEIGHT", "60000", {"plan", "-W", "60000", NULL}},
     {"steps", "BALLAST_STEPS", "0", PLAN},
-    {"sampler", "BALLAST_SAMPLER", "LMS", {"plan", NULL}},
+    {"sampler", "BALLAST_SAMPLER", "LMX", {"plan", NULL}},
     {"schedule", "BALLAST_SCHEDULE", "foo", PLAN},
     {"seed", "BALLAST_SEED", "x", PLAN},
     {"clip-skip", "BALLAST_CLIP_SKIP", "30", PLAN},
