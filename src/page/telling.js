@@ -109,16 +109,19 @@ export function bar(job, batch) {
 
 // ---- the hint
 
-const SETTING = {'--budget': 'budget', '--offload': 'offload', '--reserve': 'reserve', '--fit-check': 'fit_check'};
+const SETTING = {'--budget': 'budget', '--offload': 'offload', '--reserve': 'reserve', '--fit-check': 'fit_check', '--host-budget': 'host_budget'};
 
-// What was applied, and what it promised: the next picture's line says what it brought.
+// Pictures of one kind can be held against each other.
+const kindOf = ({request: r}) => JSON.stringify([r.model, r.steps, r.width, r.height, r.sampler, r.batch, r.hires_scale, r.hires_steps, r.strength]);
+
+// What was applied, and what it promised: the next picture of the kind says what it brought.
 const applied = () => memory.get('applied', null);
 
 export async function apply(hint, job, batch) {
   const name = SETTING[hint.flag];
   const before = settings.get()[name];
   settings.set(await ask('POST', 'settings', {[name]: hint.value}));
-  memory.set('applied', {name, before: before ?? '', hint, job: job.id, wall: batch.line.wall_seconds});
+  memory.set('applied', {name, before: before ?? '', hint, job: job.id, created: job.created, kind: kindOf(job), wall: batch.line.wall_seconds});
   toast(`${hint.flag} ${hint.value} holds from the next picture on.`, ['Undo', undo]);
 }
 
@@ -133,9 +136,10 @@ export async function undo() {
 
 function brought(job, batch) {
   const a = applied();
-  if (!a || a.job === job.id || !(job.created > (a.since || 0))) {
+  if (!a || !(job.created > a.created) || a.kind !== kindOf(job) || (a.told || job.id) !== job.id) {
     return null;
   }
+  memory.set('applied', {...a, told: job.id});
   const saved = a.wall - batch.line.wall_seconds;
   const text = saved > 0 ? `${a.hint.flag} ${a.hint.value} saved ${seconds(saved)}; ${seconds(a.hint.saves_seconds)} were promised.`
     : `${a.hint.flag} ${a.hint.value} saved nothing this time; ${seconds(a.hint.saves_seconds)} were promised.`;

@@ -61,6 +61,10 @@ class Views(unittest.TestCase):
                 b.picture("a robot", 20)
                 b.until("return /--budget \\S+ saved (nothing this time|[\\d.]+ s); [\\d.]+ s were promised/.test(document.querySelector('.brought')?.textContent)")
             self.assertNotIn("waiting for weights", b.text(".hint"))
+            b.picture("a robot", 4)  # another kind of picture is no measure
+            self.assertFalse(b.all(".brought"))
+            b.js("import('./page/stage.js').then((s) => s.choose(arguments[0]))", server.get("/ballast/v1/history?limit=2").json["items"][1]["job"])
+            b.until("return document.querySelector('.brought')")
             b.press("Undo", ".brought")
             b.until("return [...document.querySelectorAll('.toast')].some((t) => t.textContent.includes('As it was before'))")
             self.assertEqual(server.get("/ballast/v1/settings").json["budget"], budgets[-2])
