@@ -43,7 +43,8 @@ static _Atomic int64_t taken, most; /* bytes */
 
 typedef struct way {
     uint64_t name; /* hash of the return addresses; 0: a free slot */
-    long first, second, last;
+    long number;   /* of the second allocation on it, or the only one */
+    bool twice;
 } way;
 
 static way ways[WAYS];
@@ -51,30 +52,57 @@ static long way_count;
 static atomic_bool watched;
 static pthread_mutex_t ways_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static void note_way(long number) {
+static uint64_t returned[WAYS]; /* names of those that bl_test_ways gave a number of */
+static int outer;               /* of our own frames, those of who watches */
+
+extern const char __executable_start[], etext[];
+
+/* Return addresses that lie in this program, the innermost first: what a library does between two of ours is
+ * its own affair. */
+static int own_frames(const char *own[FRAMES]) {
     void *frames[FRAMES];
-    int depth = backtrace(frames, FRAMES);
-    uint64_t name = 0xcbf29ce484222325u;
+    int depth = backtrace(frames, FRAMES), n = 0;
     for (int i = 0; i < depth; i++) {
-        name = (name ^ (uint64_t)(uintptr_t)frames[i]) * 0x100000001b3u;
+        const char *at = frames[i];
+        if (at >= __executable_start && at < etext) {
+            own[n++] = at;
+        }
+    }
+    return n;
+}
+
+/* Their hash, from the call that is watched inwards. */
+static uint64_t name_way(void) {
+    const char *own[FRAMES];
+    int n = own_frames(own), end = n > outer ? n - outer : n;
+    uint64_t name = 0xcbf29ce484222325u;
+    for (int i = 0; i < end; i++) {
+        name = (name ^ (uint64_t)(uintptr_t)own[i]) * 0x100000001b3u;
         name ^= name >> 29;
     }
+    return name;
+}
+
+static void note_way(long number) {
+    uint64_t name = name_way();
     pthread_mutex_lock(&ways_lock);
     way *w = &ways[name % WAYS];
     while (w->name && w->name != name) {
         w = w + 1 == ways + WAYS ? ways : w + 1;
     }
     if (w->name) {
-        w->second = w->second == w->first ? number : w->second;
-        w->last = number;
+        w->number = w->twice ? w->number : number;
+        w->twice = true;
     } else if (way_count < WAYS - 1) {
-        *w = (way){name, number, number, number};
+        *w = (way){name, number, false};
         way_count++;
     }
     pthread_mutex_unlock(&ways_lock);
 }
 
 void bl_test_watch(void) {
+    const char *own[FRAMES];
+    outer = own_frames(own);
     bl_test_fail(-1);
     memset(ways, 0, sizeof ways);
     way_count = 0;
@@ -86,14 +114,22 @@ static int in_order(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* Whether it is the first time that it is asked of the name. */
+static bool is_new(uint64_t name) {
+    uint64_t *t = &returned[name % WAYS];
+    while (*t && *t != name) {
+        t = t + 1 == returned + WAYS ? returned : t + 1;
+    }
+    bool new = !*t;
+    *t = name;
+    return new;
+}
+
 long bl_test_ways(long *numbers, long room) {
     long n = 0;
     for (const way *w = ways; w < ways + WAYS; w++) {
-        const long those[3] = {w->first, w->second, w->last};
-        for (int i = 0; i < 3 && w->name && n < room; i++) {
-            if (!i || those[i] != those[i - 1]) {
-                numbers[n++] = those[i];
-            }
+        if (w->name && n < room && is_new(w->name)) {
+            numbers[n++] = w->number;
         }
     }
     qsort(numbers, (size_t)n, sizeof *numbers, in_order);

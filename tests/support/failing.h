@@ -17,12 +17,12 @@ bool bl_test_failed(void);
 long bl_test_allocations(void);
 
 /* From here on, and until the next call of a function above, the way to each allocation is looked at: the
- * chain of calls that leads to it. */
+ * chain of our own calls that leads to it, from who watches inwards. */
 void bl_test_watch(void);
 
 /* Numbers, in order, of the allocations that were watched which can tell something new when they fail: of
- * each way the first, the second and the last. What lies between them finds the same code in the same state.
- * Returns how many, at most `room`. */
+ * each way that no call of this function has given one of before, the second, or the only one. What else lies
+ * on it finds the same code in the same state. Returns how many, at most `room`. */
 long bl_test_ways(long *numbers, long room);
 
 /* Bytes that are taken now, and the most that were at once since this was asked. */
