@@ -33,9 +33,28 @@ static void run(rig_studio *s, const char *mode, const rig_size *budget, const r
     }
 }
 
+/* A mode may refuse a budget that auto works in; else the picture is the same. Whether it did. */
+static bool try_mode(rig_studio *s, const char *mode, const rig_size *budget, const rig_pictures *wanted) {
+    rig_pictures got = {0};
+    ballast_error err = {0};
+    ballast_generate_options o = rig_request(&got, SIDE);
+    o.offload = mode;
+    o.budget = budget->text;
+    int rc = ballast_generate(NULL, s->model, &o, &err);
+    if (rc && rc != BALLAST_E_BUDGET) {
+        fail_msg("%s: %s", mode, err.message);
+    }
+    if (!rc) {
+        rig_same(&got, wanted, mode);
+    }
+    rig_release(&got);
+    return !rc;
+}
+
 static void modes_and_budgets(void **state) {
     (void)state;
     static const char *const modes[] = {"none", "model", "sequential", "balanced", "auto"};
+    int worked = 0;
     for (int t = 0; t < 2; t++) { /* bf16: every third budget */
         const char *dtype = t ? "bf16" : "f32";
         rig_studio s;
@@ -51,6 +70,9 @@ static void modes_and_budgets(void **state) {
             rig_size budget = rig_bytes(least + (all - least) * (uint64_t)i / (BUDGETS - 1));
             open_card(&s, i + 2, dtype);
             run(&s, "auto", &budget, &wanted, &got);
+            for (size_t m = 0; m < sizeof modes / sizeof *modes && !t; m++) {
+                worked += try_mode(&s, modes[m], &budget, &wanted);
+            }
             if (i == BUDGETS - 1) { /* f32 alone */
                 for (size_t m = 0; m < sizeof modes / sizeof *modes; m++) {
                     run(&s, modes[m], &budget, &wanted, &got);
@@ -60,6 +82,7 @@ static void modes_and_budgets(void **state) {
         }
         rig_release(&wanted);
     }
+    assert_true(worked >= 3 * BUDGETS); /* sequential, balanced and auto, at the least */
 }
 
 /* The picture is the cpu's, but for rounding. */

@@ -5,7 +5,7 @@ import re
 import time
 import unittest
 
-from rig import SMALL, Case, Server, b64, png
+from rig import PROGRAM, SMALL, Case, Server, b64, png
 
 V1 = "/ballast/v1/"
 SHARE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../share/devices")
@@ -166,6 +166,25 @@ class Described(Case):
         self.assertEqual((plan["host_bytes"], plan["budget_bytes"]), (2000000000, 1000000000))
         self.assertEqual(self.ok(self.server.post(V1 + "settings", {"host_budget": ""}))["host_budget"], None)
         self.assertGreater(self.ok(self.server.post(V1 + "plan", SMALL))["host_bytes"], 2000000000)
+
+
+class LostCard(Case):
+    """A card that is lost now and then: the job fails with a sentence, the next one finds the card opened again."""
+    flags = ("--device", "fakecuda:1")
+    env = {"BALLAST_PLUGINS": os.path.join(os.path.dirname(PROGRAM), "../plugins"), "BALLAST_FAKE_CUDA": "late=9000"}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(*cls.flags, env=cls.env)
+
+    def test_the_next_job_goes_on(self):
+        views = [self.server.until(self.server.add(seed=i), seconds=300) for i in range(1, 13)]
+        states = [v["state"] for v in views]
+        self.assertIn("failed", states)
+        self.assertIn("done", states[states.index("failed"):], states)
+        for v in views:
+            if v["state"] == "failed":
+                self.assertIn("CUDA_ERROR_ILLEGAL_ADDRESS", str(v))
 
 
 if __name__ == "__main__":

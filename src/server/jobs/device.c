@@ -58,6 +58,18 @@ void device_close(struct jobs *j) {
     ballast_context_close(&j->context);
 }
 
+int device_again(struct jobs *j, struct problem *p) {
+    if (!pthread_mutex_trylock(&j->task_lock)) { /* who has it waits for us */
+        plan_close(j);
+        pthread_mutex_unlock(&j->task_lock);
+    }
+    device_close(j);
+    int status = device_open(j, p);
+    j->device_failed = status;
+    j->options.log(status ? p->text : "the device gave up: it was opened again");
+    return status;
+}
+
 static bool same(const char *a, const char *b) {
     return a && b ? !strcmp(a, b) : a == b;
 }
@@ -117,6 +129,10 @@ bool device_has_room(const struct jobs *j, const char *title, const char *vae) {
 
 int device_model(struct jobs *j, ballast_model **out, const char *title, const char *vae, struct problem *p) {
     *out = NULL;
+    int opened = j->device_failed ? device_again(j, p) : 0;
+    if (opened) {
+        return opened;
+    }
     for (int i = 0; i < j->open_count; i++) {
         if (same(j->open[i].title, title) && same(j->open[i].vae, vae)) {
             j->open[i].used = j->jobs_done;

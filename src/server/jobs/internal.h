@@ -156,7 +156,8 @@ struct jobs {
 
     /* The worker's alone. */
     pthread_t worker;
-    ballast_context *context;
+    ballast_context *context; /* NULL: the device gave up, and cannot be opened again yet */
+    bool device_failed;       /* it gave up since it was opened */
     struct open_model open[MOST_OPEN];
     int open_count;
     bool released; /* nothing was done since its memory was given back */
@@ -214,6 +215,9 @@ int device_context(struct jobs *j, ballast_context **out, struct problem *p);
 int device_open_model(struct jobs *j, ballast_context *context, ballast_model **out, const char *title,
                       const char *vae, struct problem *p);
 void device_close(struct jobs *j);
+/* Opens the device anew after it gave up, with nothing on it. Where that fails, *p says why, and who needs it
+ * next tries again. */
+int device_again(struct jobs *j, struct problem *p);
 /* The model of a title, opened if need be. */
 int device_model(struct jobs *j, ballast_model **out, const char *title, const char *vae, struct problem *p);
 /* Would it be opened without closing another one? */

@@ -180,6 +180,7 @@ static int compute_once(struct work *w, char **report, struct problem *p) {
     pthread_mutex_unlock(&j->lock);
     totals_before(j, w->model);
     int code = generate(w, report, &err);
+    j->device_failed = j->device_failed || code == BALLAST_E_DEVICE;
     if (w->problem.status) {
         *p = w->problem;
         return p->status;

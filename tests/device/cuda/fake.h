@@ -37,6 +37,7 @@ typedef struct fake_script {
 const bl_cuda_libs *fake_begin(const fake_script *script);
 /* The same tables, beside what is open. */
 const bl_cuda_libs *fake_libs(void);
+bool fake_is_open(void);
 /* Calls that could have failed, and works done, since then. */
 int fake_calls(void);
 int fake_works(void);

@@ -175,6 +175,10 @@ static bl_cuda_libs libs = {
     .nvrtc = 1300,
 };
 
+bool fake_is_open(void) {
+    return fake.open > 0;
+}
+
 const bl_cuda_libs *fake_libs(void) {
     return &libs;
 }

@@ -21,7 +21,7 @@ static int open_fake_card(bl_device **out, const char *which, const bl_log *log,
                           .refuse_pinned = !number_of(text, "pinned=", 1),
                           .memory = number_of(text, "memory=", 0)};
     *out = NULL;
-    return bl_cuda_open(out, fake_begin(&script), "", log, err);
+    return bl_cuda_open(out, fake_is_open() ? fake_libs() : fake_begin(&script), "", log, err);
 }
 
 __attribute__((visibility("default"))) bl_plugin_entry ballast_plugin;
