@@ -57,7 +57,7 @@ def generate(server, steps):
 
 def beside(server, folder, pairs):
     generate(server, 20)
-    steps = max(10, int(100 * SECONDS / generate(server, 100)))
+    steps = min(500, max(10, int(100 * SECONDS / generate(server, 100))))
     alone, with_load, cpu, loads = [], [], [], []
     for _ in range(pairs):
         alone.append(generate(server, steps))

@@ -24,6 +24,11 @@ static void handle(void *payload, struct exchange *x) {
     api_handle(s->api, x);
 }
 
+static bool slow(void *payload, const char *path) {
+    (void)payload;
+    return api_slow(path);
+}
+
 static bool quick(void *payload, struct exchange *x) {
     struct server *s = payload;
     return api_quick(s->api, x);
@@ -86,6 +91,7 @@ static struct http_options http_part(struct server *s, const struct server_optio
                                  .handle = handle,
                                  .admit = admit,
                                  .quick = quick,
+                                 .slow = slow,
                                  .describe = describe,
                                  .payload = s};
 }

@@ -147,6 +147,44 @@ class Sockets(Case):
         for s in held:
             s.close()
 
+    def test_large_bodies_that_rest_keep_nobody_out(self):
+        """Five hold most of what bodies may take together, and send no more."""
+        held = []
+        for _ in range(5):
+            s = self.connect()
+            s.sendall(b"POST /sdapi/v1/txt2img HTTP/1.1\r\nHost: localhost\r\nContent-Length: 48000000\r\n\r\n")
+            try:
+                s.sendall(b" " * 47000000)
+            except OSError:
+                pass
+            held.append(s)
+        self.assertEqual(self.server.until(self.server.add())["state"], "done")
+        for s in held:
+            s.close()
+
+    def test_who_waits_for_the_device_keeps_nobody_else_waiting(self):
+        long = self.server.add(steps=500, width=256, height=256)
+        self.server.until(long, ("running",))
+        calls = [("POST", "/sdapi/v1/unload-checkpoint", {})] * 6 + [
+            ("GET", V1 + "plan/curve?points=200", None), ("POST", V1 + "plan", SMALL), ("GET", V1 + "residency", None)] * 4
+        statuses = []
+
+        def call(method, path, body):
+            statuses.append(self.server.ask(method, path, body, timeout=300).status)
+        threads = [threading.Thread(target=call, args=c) for c in calls]
+        for t in threads:
+            t.start()
+        time.sleep(0.5)
+        start = time.time()
+        for path in ("/sdapi/v1/options", V1 + "history", "/v1/models"):
+            self.assertEqual(self.server.get(path, timeout=10).status, 200)
+        took = time.time() - start
+        self.assertEqual(self.server.ask("DELETE", V1 + "jobs/" + long).status, 200)
+        for t in threads:
+            t.join()
+        self.assertLess(took, 3)
+        self.assertLessEqual(set(statuses), {200, 503}, statuses)
+
     def test_hidden_requests(self):
         """What one reader takes for a body must not be another one's request: one answer, or a refusal and a close."""
         inner = b"GET /sdapi/v1/cmd-flags HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -30,6 +30,8 @@ int api_open(struct api **out, const struct api_options *options, const struct s
              struct problem *p);
 /* Answers an exchange, now or later. */
 void api_handle(struct api *api, struct exchange *x);
+/* Does a request of this path take its time, or wait for the device? */
+bool api_slow(const char *path);
 /* Answers it now, from what lies ready, and without waiting for anything; false: it was not touched. */
 bool api_quick(struct api *api, struct exchange *x);
 /* The body of an answer that says why not, as clients of this path read it; freed by the caller. NULL: no

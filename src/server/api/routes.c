@@ -2,6 +2,8 @@
 #include "server/api/handlers.h"
 #include "server/api/sdapi.h"
 
+#include <string.h>
+
 extern const struct field sd_extra_single_fields[], sd_extra_batch_fields[], oa_generate_fields[],
     oa_edit_fields[], own_curve_fields[], own_setting_fields[];
 
@@ -24,6 +26,18 @@ static const struct field events_query[] = {
 
 #define SD "/sdapi/v1/"
 #define OWN "/ballast/v1/"
+
+bool api_slow(const char *path) {
+    static const char *const paths[] = {SD "unload-checkpoint",  SD "extra-single-image",
+                                        SD "extra-batch-images", OWN "plan",
+                                        OWN "plan/curve",        OWN "residency"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        if (!strcmp(path, paths[i])) {
+            return true;
+        }
+    }
+    return false;
+}
 
 const struct route routes[] = {
     {"POST", SD "txt2img", sd_txt2img, BODY_JSON, sd_txt2img_fields, "Pictures", "pictures from text"},

@@ -39,7 +39,7 @@ struct http_exchange *exchange_new(struct http *h, struct MHD_Connection *c, con
 }
 
 void exchange_free(struct http_exchange *x) {
-    atomic_fetch_sub(&x->http->body_bytes, x->body_room);
+    atomic_fetch_sub(&x->http->body_bytes[x->body_room > SMALL_BODY], x->body_room);
     for (int i = 0; i < x->header_count; i++) {
         free(x->headers[i].name);
         free(x->headers[i].value);

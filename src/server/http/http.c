@@ -30,12 +30,18 @@ static void take_body(struct http_exchange *x, const char *data, size_t bytes) {
     if (need > x->body_room) {
         size_t room = need > BODY_BLOCK ? 2 * need : BODY_BLOCK, more = room - x->body_room;
         char *grown = NULL;
-        if (atomic_fetch_add(&h->body_bytes, more) + more > h->options.most_bodies ||
+        /* Small ones have a share of their own: a few who hold large ones keep nobody else out. */
+        bool large = room > SMALL_BODY, was_large = x->body_room > SMALL_BODY;
+        more += large && !was_large ? x->body_room : 0;
+        if (atomic_fetch_add(&h->body_bytes[large], more) + more > h->options.most_bodies ||
             !(grown = realloc(x->body, room))) {
-            atomic_fetch_sub(&h->body_bytes, more);
+            atomic_fetch_sub(&h->body_bytes[large], more);
             problem_set(&x->refused, 503, NULL, "too many large requests at one time; try again");
             x->refused.retry_after = 2;
             return;
+        }
+        if (large && !was_large) {
+            atomic_fetch_sub(&h->body_bytes[false], x->body_room);
         }
         x->body = grown;
         x->body_room = room;

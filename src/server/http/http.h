@@ -32,6 +32,9 @@ struct http_options {
      * was sent. `quick`: called in the event loop, before the body: it takes no time, and where that is not
      * enough says ADMIT_LATER; then it is called again before `handle`. NULL: everybody. */
     int (*admit)(void *payload, const char *path, const char *authorization, bool quick, struct problem *p);
+    /* Does a request of this path take its time, or wait for the device? Then it keeps only its likes
+     * waiting. NULL: none does. */
+    bool (*slow)(void *payload, const char *path);
     /* Called in the event loop: answers at once from what lies ready, or says false, and x goes to `handle`.
      * NULL: never. */
     bool (*quick)(void *payload, struct exchange *x);

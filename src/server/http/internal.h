@@ -8,8 +8,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* Of the pool: short requests, those with large bodies, and those of whom a hash has to tell who they are. */
-enum lane_kind { LANE_SHORT, LANE_LARGE, LANE_UNSURE, LANES };
+/* Of the pool: short requests, those with large bodies, those that take their time or wait for the device,
+ * and those of whom a hash has to tell who they are. */
+enum lane_kind { LANE_SHORT, LANE_LARGE, LANE_SLOW, LANE_UNSURE, LANES };
 
 /* What a connection is at; each has a deadline. */
 enum link_state { LINK_IDLE, LINK_BODY, LINK_WAITING, LINK_ANSWER, LINK_STREAM };
@@ -18,8 +19,10 @@ struct link {
     struct link *next, *previous;
     int fd;
     enum link_state state;
-    size_t size;             /* bytes of the body or answer */
-    double since;            /* of the state */
+    size_t size;       /* bytes of the body or answer */
+    double since;      /* of the state */
+    double body_since; /* and bytes then: how a body comes on is looked at */
+    uint64_t body_received;
     bool counted;            /* `received` is known */
     uint64_t received;       /* bytes, when it was first looked at after the last request */
     double header_since;     /* when more than those were seen; 0: not yet */
@@ -74,13 +77,14 @@ struct http {
     struct link *looked_at; /* the next one to look at; NULL: the first */
     size_t link_count;
     struct lane lanes[LANES];
-    pthread_t threads[5];
+    pthread_t threads[7];
     int thread_count;
     pthread_t watcher;
     bool watches, stopping;
-    atomic_size_t body_bytes; /* of all exchanges */
+    atomic_size_t body_bytes[2]; /* of all exchanges' bodies: the small ones, the large ones */
 };
 
+#define SMALL_BODY ((size_t)64 << 10)  /* bytes that are set aside for it, at most */
 #define STREAM_MOST ((size_t)64 << 20) /* bytes that wait for a reader */
 
 double http_clock(void); /* seconds, steady */

@@ -37,7 +37,8 @@ static void answer_problem(struct http *h, struct http_exchange *x, const struct
 }
 
 static struct lane *lane_of(struct http *h, const struct http_exchange *x) {
-    return &h->lanes[x->body_bytes > LARGE_BODY ? LANE_LARGE : LANE_SHORT];
+    bool slow = h->options.slow && h->options.slow(h->options.payload, x->path);
+    return &h->lanes[slow ? LANE_SLOW : x->body_bytes > LARGE_BODY ? LANE_LARGE : LANE_SHORT];
 }
 
 /* A hash takes a good part of a second: one thread alone does it, and everybody else goes on. */
@@ -67,8 +68,8 @@ static void *pool_main(void *payload) {
     while (number < h->thread_count && !pthread_equal(h->threads[number], pthread_self())) {
         number++;
     }
-    /* Two lanes have a thread each, the others share that of short requests. */
-    enum lane_kind kind = number == 0 ? LANE_LARGE : number == 1 ? LANE_UNSURE : LANE_SHORT;
+    static const enum lane_kind kinds[] = {LANE_LARGE, LANE_UNSURE, LANE_SLOW, LANE_SLOW};
+    enum lane_kind kind = number < (int)(sizeof kinds / sizeof *kinds) ? kinds[number] : LANE_SHORT;
     struct http_exchange *x;
     while ((x = take(h, &h->lanes[kind]))) {
         pthread_mutex_unlock(&h->lock);

@@ -13,6 +13,7 @@
 
 #define LOOK_SECONDS 0.25
 #define ROUND_PARTS 16 /* looks until all connections were looked at, where they are many */
+#define RESTING 16     /* so many times slower than a body has to be on the whole is none that comes */
 #define LOOK_LEAST 64  /* connections of a look */
 
 double http_clock(void) {
@@ -72,6 +73,24 @@ void link_turn(struct http *h, struct link *link, enum link_state state, struct 
     pthread_mutex_unlock(&h->lock);
 }
 
+/* Has next to nothing come of a body for a while? A large one has long, and holds memory meanwhile. Locked.
+ */
+static bool body_rests(const struct http *h, struct link *link, double now) {
+    double seconds = h->options.header_seconds;
+    if (link->body_since < link->since) {
+        link->body_since = now;
+        link->body_received = received(link->fd);
+    }
+    if (now - link->body_since < seconds) {
+        return false;
+    }
+    uint64_t bytes = received(link->fd);
+    bool rests = (double)(bytes - link->body_received) < seconds * h->options.least_rate / RESTING;
+    link->body_since = now;
+    link->body_received = bytes;
+    return rests;
+}
+
 /* True: the connection has to go. Locked. */
 static bool is_late(struct http *h, struct link *link, double now) {
     double spent = now - link->since;
@@ -86,7 +105,8 @@ static bool is_late(struct http *h, struct link *link, double now) {
         return (link->header_since && now - link->header_since > h->options.header_seconds) ||
                spent > h->options.idle_seconds;
     case LINK_BODY:
-        return spent > h->options.header_seconds + (double)link->size / h->options.least_rate;
+        return spent > h->options.header_seconds + (double)link->size / h->options.least_rate ||
+               body_rests(h, link, now);
     case LINK_WAITING:
         return false;
     case LINK_ANSWER:

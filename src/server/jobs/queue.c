@@ -269,6 +269,12 @@ static void jobs_refresh(void *self) {
 static int jobs_unload(void *self, struct problem *p) {
     struct jobs *j = self;
     pthread_mutex_lock(&j->lock);
+    if (j->unload) {
+        pthread_mutex_unlock(&j->lock);
+        int status = problem_set(p, 503, NULL, "the weights go already, once the picture in hand is done");
+        p->retry_after = 5;
+        return status;
+    }
     j->unload = j->started;
     pthread_cond_signal(&j->wake);
     while (j->unload && j->started && !j->stopping) {

@@ -187,6 +187,10 @@ static int open_database(struct store *s, const char *data, struct problem *p) {
     if (asprintf(&path, "%s/ballast.db", data) < 0) {
         return problem_set(p, 500, NULL, "out of memory");
     }
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600); /* nobody else's to read, whatever the umask */
+    if (fd >= 0) {
+        close(fd);
+    }
     int rc = sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX,
                              NULL);
     if (rc == SQLITE_OK) {
