@@ -320,6 +320,9 @@ typedef struct ballast_generate_options {
                                     the model */
     const char *missing_adapters; /* NULL, "refuse": a name that is not there is BALLAST_E_NOT_FOUND; "leave":
                                      the picture is made without it, and a line says so */
+    const char
+        *embedding_folders; /* where embeddings (textual inversion) are, ':' between folders; the name of one
+                               in a prompt stands for its vectors; NULL: `embeddings` beside the model */
 } ballast_generate_options;
 
 /* An adapter and how much of it is added: 1 is what it was trained for, 0 nothing; below 0 it is taken away.

@@ -14,7 +14,18 @@
 #define NEAREST 3
 #define COMPARED 63 /* bytes of a name that nearness looks at */
 
-static const char suffix[] = ".safetensors";
+/* Bytes of the name's suffix; 0: it is none of those that are looked for. */
+static size_t suffix_length(const char *name, bool pickles) {
+    static const char *const all[] = {".safetensors", ".pt", ".bin"};
+    size_t n = strlen(name);
+    for (int i = 0; i < (pickles ? 3 : 1); i++) {
+        size_t m = strlen(all[i]);
+        if (n > m && !strcmp(name + n - m, all[i])) {
+            return m;
+        }
+    }
+    return 0;
+}
 
 void bl_found_clear(bl_found_list *list) {
     for (int i = 0; i < list->count; i++) {
@@ -29,7 +40,7 @@ void bl_found_clear(bl_found_list *list) {
 static int add(bl_found_list *list, char *path, bl_error *err) {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     bl_found *more = realloc(list->items, ((size_t)list->count + 1) * sizeof *more);
-    char *own = strndup(name, strlen(name) - strlen(suffix));
+    char *own = strndup(name, strlen(name) - suffix_length(name, true));
     list->items = more ? more : list->items;
     if (!more || !own) {
         free(own);
@@ -40,7 +51,7 @@ static int add(bl_found_list *list, char *path, bl_error *err) {
     return 0;
 }
 
-static int walk(bl_found_list *list, const char *folder, int depth, bl_error *err) {
+static int walk(bl_found_list *list, const char *folder, bool pickles, int depth, bl_error *err) {
     DIR *d = opendir(folder);
     int rc = 0;
     for (const struct dirent *e; d && !rc && list->count < MOST_FILES && (e = readdir(d));) {
@@ -57,10 +68,9 @@ static int walk(bl_found_list *list, const char *folder, int depth, bl_error *er
         if (stat(path, &s)) {
             free(path);
         } else if (S_ISDIR(s.st_mode) && depth < DEEPEST) {
-            rc = walk(list, path, depth + 1, err);
+            rc = walk(list, path, pickles, depth + 1, err);
             free(path);
-        } else if (S_ISREG(s.st_mode) && n > strlen(suffix) &&
-                   !strcmp(e->d_name + n - strlen(suffix), suffix)) {
+        } else if (S_ISREG(s.st_mode) && suffix_length(e->d_name, pickles)) {
             rc = add(list, path, err);
         } else {
             free(path);
@@ -78,14 +88,16 @@ static int by_name(const void *a, const void *b) {
     return c ? c : strcmp(x->path, y->path);
 }
 
-int bl_find_all(bl_found_list *out, const char *folders, bl_error *err) {
+int bl_find_all(bl_found_list *out, const char *folders, bool pickles, bl_error *err) {
     *out = (bl_found_list){0};
     bl_found_list list = {0};
     int rc = 0;
     for (const char *p = folders; p && *p && !rc;) {
         size_t n = strcspn(p, ":");
         char *folder = n ? strndup(p, n) : NULL;
-        rc = folder ? walk(&list, folder, 0, err) : n ? bl_fail_memory(err, "a folder's name", n) : 0;
+        rc = folder ? walk(&list, folder, pickles, 0, err)
+             : n    ? bl_fail_memory(err, "a folder's name", n)
+                    : 0;
         free(folder);
         p += n + (p[n] == ':');
     }
@@ -173,7 +185,7 @@ static int not_found(const bl_found_list *list, const char *folders, const char 
 int bl_find_named(char **path, const char *folders, const char *name, const char *what, bl_error *err) {
     bl_found_list list;
     *path = NULL;
-    int rc = bl_find_all(&list, folders, err), which = -1;
+    int rc = bl_find_all(&list, folders, false, err), which = -1;
     for (int i = 0; i < list.count && !rc && which < 0; i++) {
         which = strcmp(list.items[i].name, name) ? -1 : i;
     }

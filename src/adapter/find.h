@@ -4,6 +4,8 @@
 
 #include "core/error.h"
 
+#include <stdbool.h>
+
 /* One file that was found. */
 typedef struct bl_found {
     char *path, *name; /* the name is the file's, without folder and suffix */
@@ -14,9 +16,9 @@ typedef struct bl_found_list {
     int count;
 } bl_found_list;
 
-/* All .safetensors files in the folders, which ':' separates, and in folders within them. A folder that is
- * not there holds none. *out: bl_found_clear. */
-int bl_find_all(bl_found_list *out, const char *folders, bl_error *err);
+/* All .safetensors files in the folders, which ':' separates, and in folders within them; with `pickles` .pt
+ * and .bin, too. A folder that is not there holds none. *out: bl_found_clear. */
+int bl_find_all(bl_found_list *out, const char *folders, bool pickles, bl_error *err);
 void bl_found_clear(bl_found_list *list);
 
 /* What the file's metadata calls it (ss_output_name); NULL: nothing. Caller frees. */

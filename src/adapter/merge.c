@@ -42,6 +42,10 @@ struct bl_merge {
     int weight_count, block_count;
     bl_wanted held[BL_MOST_ADAPTERS]; /* [held_count] in force, strength 0 left out */
     int held_count;
+    int table;      /* number of the table of tokens; -1: there is none */
+    int row_count;  /* of rows that are replaced in it */
+    int32_t *rows;  /* [row_count] */
+    float *vectors; /* [row_count, width] */
     place *places;  /* [weight_count * BL_WEIGHT_PARTS] */
     touch *touches; /* [touch_count] */
     int touch_count;
@@ -115,8 +119,50 @@ static int next_for(bl_merge_cost *cost, const bl_merge *m, const bl_wanted *lis
     return from;
 }
 
-int bl_merge_look(bl_merge_cost *blocks, const bl_merge *m, const bl_wanted *wanted, int count,
-                  bl_error *err) {
+/* This module's rows of them: how many there are. */
+static int rows_of(const float **vectors, const bl_merge *m, const bl_rows *rows) {
+    bool has = m->table >= 0 && rows && rows->count;
+    *vectors = has ? rows->values[m->module == BL_TEXT_ENCODER_2] : NULL;
+    return has ? rows->count : 0;
+}
+
+static size_t row_bytes(const bl_merge *m) {
+    const bl_weight *w = &m->weights[m->table];
+    return (size_t)(bl_weight_elements(w) / w->shape[0]) * sizeof(float);
+}
+
+/* Are other rows replaced than now, or by others? */
+static bool rows_differ(const bl_merge *m, const bl_rows *rows) {
+    const float *vectors;
+    int count = rows_of(&vectors, m, rows);
+    return count != m->row_count ||
+           (count && (memcmp(rows->row, m->rows, (size_t)count * sizeof *m->rows) != 0 ||
+                      memcmp(vectors, m->vectors, (size_t)count * row_bytes(m)) != 0));
+}
+
+static int copy_rows(bl_merge *m, const bl_rows *rows, bl_error *err) {
+    const float *vectors;
+    int count = rows_of(&vectors, m, rows);
+    if (!count) {
+        return 0;
+    }
+    if ((size_t)rows->width[m->module == BL_TEXT_ENCODER_2] * sizeof *vectors != row_bytes(m)) {
+        return bl_fail(err, BL_E_INTERNAL, "embeddings of another width than the table's");
+    }
+    m->rows = malloc((size_t)count * sizeof *m->rows);
+    m->vectors = malloc((size_t)count * row_bytes(m));
+    if (!m->rows || !m->vectors) {
+        return bl_fail_memory(err, "embeddings", (size_t)count * row_bytes(m));
+    }
+    memcpy(m->rows, rows->row, (size_t)count * sizeof *m->rows);
+    memcpy(m->vectors, vectors, (size_t)count * row_bytes(m));
+    m->row_count = count;
+    return 0;
+}
+
+int bl_merge_look(bl_merge_cost *blocks, const bl_merge *m, const bl_changes *changes, bl_error *err) {
+    const bl_wanted *wanted = changes->adapters;
+    const int count = changes->adapter_count;
     if (count > BL_MOST_ADAPTERS) {
         return bl_fail(err, BL_E_ARGUMENT, "%d adapters at once: at most %d are merged", count,
                        BL_MOST_ADAPTERS);
@@ -135,6 +181,9 @@ int bl_merge_look(bl_merge_cost *blocks, const bl_merge *m, const bl_wanted *wan
                 blocks[b].differs = true;
             }
         } while (now < m->held_count || then < count);
+    }
+    if (m->table >= 0 && rows_differ(m, changes->rows)) {
+        blocks[m->weights[m->table].block].differs = true;
     }
     return 0;
 }
@@ -160,6 +209,11 @@ static void forget(bl_merge *m) {
         bl_adapter_drop(&m->held[i].adapter);
     }
     m->held_count = 0;
+    free(m->rows);
+    free(m->vectors);
+    m->rows = NULL;
+    m->vectors = NULL;
+    m->row_count = 0;
     memset(m->places, 0, (size_t)m->weight_count * BL_WEIGHT_PARTS * sizeof *m->places);
 }
 
@@ -192,7 +246,9 @@ static int find_touches(bl_merge *m, bl_error *err) {
     return 0;
 }
 
-int bl_merge_set(bl_merge *m, const bl_wanted *wanted, int count, bl_error *err) {
+int bl_merge_set(bl_merge *m, const bl_changes *changes, bl_error *err) {
+    const bl_wanted *wanted = changes->adapters;
+    const int count = changes->adapter_count;
     bl_wanted kept[BL_MOST_ADAPTERS];
     int n = 0;
     if (count > BL_MOST_ADAPTERS) {
@@ -209,6 +265,7 @@ int bl_merge_set(bl_merge *m, const bl_wanted *wanted, int count, bl_error *err)
     memcpy(m->held, kept, (size_t)n * sizeof *kept);
     m->held_count = n;
     int rc = find_touches(m, err);
+    rc = rc ? rc : copy_rows(m, changes->rows, err);
     if (rc) {
         forget(m);
     }
@@ -379,22 +436,37 @@ static const place *place_of(const bl_merge *m, const bl_weight *w, int part) {
 
 static bl_dtype merged_dtype(void *payload, const bl_weight *w, int part) {
     const bl_merge *m = payload;
-    return place_of(m, w, part)->count ? BL_F32 : m->base.dtype(m->base.payload, w, part);
+    return place_of(m, w, part)->count || (w->number == m->table && m->row_count)
+               ? BL_F32
+               : m->base.dtype(m->base.payload, w, part);
+}
+
+static void replace_rows(float *out, const bl_merge *m, int64_t begin, int64_t end) {
+    const size_t bytes = row_bytes(m), width = bytes / sizeof *out;
+    for (int i = 0; i < m->row_count; i++) {
+        if (m->rows[i] >= begin && m->rows[i] < end) {
+            memcpy(out + (size_t)(m->rows[i] - begin) * width, m->vectors + (size_t)i * width, bytes);
+        }
+    }
 }
 
 static int merged_read(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end, void *dst,
                        bl_error *err) {
     bl_merge *m = payload;
     const place *p = place_of(m, w, part);
-    if (!p->count) {
+    const bool replaces = w->number == m->table && m->row_count;
+    if (!p->count && !replaces) {
         return m->base.read(m->base.payload, w, part, begin, end, dst, err);
     }
     int64_t columns = bl_weight_elements(w) / w->shape[0];
     int rc = read_base(dst, m, w, part, begin, end, columns, err);
     double began = bl_now();
-    if (!rc) {
+    if (!rc && p->count) {
         rc = p->bias ? merge_bias(dst, m, p, begin, end, err)
                      : merge_weight(dst, m, p, w, part, begin, end, columns, err);
+    }
+    if (!rc && replaces) {
+        replace_rows(dst, m, begin, end);
     }
     double flops = 0, share = (double)(end - begin) * w->parts / (double)w->shape[0];
     for (int i = 0; i < p->count; i++) {
@@ -430,6 +502,12 @@ int bl_merge_new(bl_merge **out, const bl_graph *g, const bl_source *base, bl_er
         return bl_fail_memory(err, "a module's adapters", (uint64_t)g->weight_count * sizeof *m->weights);
     }
     memcpy(m->weights, g->weights, (size_t)g->weight_count * sizeof *m->weights);
+    m->table = -1;
+    for (int i = 0; i < g->weight_count && g->module != BL_UNET; i++) {
+        if (!strcmp(g->weights[i].name[0], "text_model.embeddings.token_embedding.weight")) {
+            m->table = i;
+        }
+    }
     memcpy(m->blocks, g->blocks, (size_t)g->block_count * sizeof *m->blocks);
     *out = m;
     return 0;

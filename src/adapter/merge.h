@@ -20,6 +20,25 @@ typedef struct bl_wanted {
     double text, denoiser;
 } bl_wanted;
 
+/* Rows of the text encoders' table of tokens that are replaced, by the vectors of embeddings. */
+typedef struct bl_rows {
+    int count;
+    int32_t *row;     /* [count] */
+    int width[2];     /* of each encoder */
+    float *values[2]; /* [count, width] */
+} bl_rows;
+
+void bl_rows_clear(bl_rows *rows);
+/* *out becomes a copy; of NULL, none. Caller: bl_rows_clear. */
+int bl_rows_copy(bl_rows *out, const bl_rows *rows, bl_error *err);
+
+/* What is made of a model's weights: adapters are added, in this order, then rows are replaced. Borrowed. */
+typedef struct bl_changes {
+    const bl_wanted *adapters; /* [adapter_count] */
+    int adapter_count;
+    const bl_rows *rows; /* NULL: none */
+} bl_changes;
+
 typedef struct bl_merge bl_merge;
 
 /* For the weights of `g`, which is copied from. `base` is copied; its payload must outlive *out. Without
@@ -38,12 +57,11 @@ typedef struct bl_merge_cost {
 } bl_merge_cost;
 
 /* One for each block, [block_count] at `blocks`. Changes nothing. */
-int bl_merge_look(bl_merge_cost *blocks, const bl_merge *m, const bl_wanted *wanted, int count,
-                  bl_error *err);
+int bl_merge_look(bl_merge_cost *blocks, const bl_merge *m, const bl_changes *wanted, bl_error *err);
 
-/* From now on merges these (and holds them), in this order. What was read before has to be read again where
+/* From now on merges these (and holds or copies them). What was read before has to be read again where
  * bl_merge_look said `differs`. */
-int bl_merge_set(bl_merge *m, const bl_wanted *wanted, int count, bl_error *err);
+int bl_merge_set(bl_merge *m, const bl_changes *wanted, bl_error *err);
 
 /* Bytes of host memory that merging takes at once, of so many threads. */
 uint64_t bl_merge_working_bytes(const bl_merge *m, int threads);

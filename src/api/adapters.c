@@ -63,7 +63,7 @@ int ballast_adapters_list(char **json, const char *folders, ballast_error *err) 
     BL_NEED(json);
     *json = NULL;
     BL_NEED(folders);
-    int result = bl_find_all(&list, folders, err);
+    int result = bl_find_all(&list, folders, false, err);
     if (result) {
         return result;
     }

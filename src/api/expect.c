@@ -62,7 +62,7 @@ static int take_list(bl_expected *list, const ballast_model *model, const ballas
 #define KEPT_TEXTS(o)                                                                                \
     {                                                                                                \
         &(o)->prompt, &(o)->negative_prompt, &(o)->sampler, &(o)->schedule, &(o)->rng, &(o)->compat, \
-            &(o)->hires_upscaler, &(o)->tiled_decode                                                 \
+            &(o)->hires_upscaler, &(o)->tiled_decode, &(o)->embedding_folders                        \
     }
 
 static void free_last(ballast_model *m) {

@@ -13,7 +13,7 @@
                    #type " ends with " #field)
 ENDS_WITH(ballast_context_options, log_payload);
 ENDS_WITH(ballast_model_options, text_encoder_count);
-ENDS_WITH(ballast_generate_options, missing_adapters);
+ENDS_WITH(ballast_generate_options, embedding_folders);
 ENDS_WITH(ballast_adapter, denoiser);
 ENDS_WITH(ballast_placement_options, host_budget);
 ENDS_WITH(ballast_plan_options, svg_path);

@@ -101,6 +101,7 @@ struct inputs {
     float *latents;             /* of --latents, or NULL */
     ballast_adapter *adapters;  /* of --lora */
     const char **adapter_files; /* their paths, one block */
+    char *embedding_folders;    /* the same of --embedding-dir */
     char *adapter_folders;      /* where names in prompts are looked for without --lora-dir, or NULL */
 };
 

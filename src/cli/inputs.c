@@ -153,8 +153,11 @@ int read_options(ballast_generate_options *o, struct inputs *in, const struct se
     o->init_rgb = in->init;
     result = setting_text(s, S_LATENTS) ? read_latents(o, &in->latents, s) : 0;
     result = result ? result : read_adapters(&o->adapters, &o->adapter_count, in, s);
+    result = result ? result
+                    : read_folders(&o->adapter_folders, &in->adapter_folders, "lora", S_LORA_DIR, s, NULL);
     return result ? result
-                  : read_folders(&o->adapter_folders, &in->adapter_folders, "lora", S_LORA_DIR, s, NULL);
+                  : read_folders(&o->embedding_folders, &in->embedding_folders, "embeddings", S_EMBEDDING_DIR,
+                                 s, NULL);
 }
 
 void free_inputs(struct inputs *in) {
@@ -163,4 +166,5 @@ void free_inputs(struct inputs *in) {
     free(in->adapters);
     free(in->adapter_files);
     free(in->adapter_folders);
+    free(in->embedding_folders);
 }

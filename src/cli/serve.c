@@ -175,7 +175,7 @@ static int serve(const struct settings *s, const struct server_options *o) {
 int command_serve(int argc, char **argv) {
     struct settings s;
     struct server_options o;
-    char *models = NULL, *data = NULL, *adapters = NULL;
+    char *models = NULL, *data = NULL, *adapters = NULL, *embeddings = NULL;
     const char **origins = NULL;
     int result = settings_load(&s, CMD_SERVE, 0, argc, argv);
     result = result ? result : fill(&o, &s);
@@ -185,6 +185,8 @@ int command_serve(int argc, char **argv) {
         result = models ? 0 : EXIT_USAGE;
     }
     result = result ? result : read_folders(&o.adapters, &adapters, "lora", S_LORA_DIR, &s, o.models);
+    result = result ? result
+                    : read_folders(&o.embeddings, &embeddings, "embeddings", S_EMBEDDING_DIR, &s, o.models);
     if (!result && !o.data) {
         data = default_data();
         o.data = data;
@@ -203,6 +205,7 @@ int command_serve(int argc, char **argv) {
     }
     free(origins);
     free(adapters);
+    free(embeddings);
     free(models);
     free(data);
     settings_free(&s);

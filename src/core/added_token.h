@@ -10,6 +10,7 @@ typedef struct bl_added_token {
     int32_t id;
     bool normalized; /* found in the prompt brought to lower case, and in lower case itself */
     bool whole_word; /* not found where a letter or a digit touches it */
+    int vectors;     /* 0; or how many numbers, from `id` on, stand for it */
 } bl_added_token;
 
 #endif

@@ -16,6 +16,7 @@ void bl_job_close(bl_job *j) {
     free(j->x);
     free(j->init_latents);
     bl_adapters_clear(&j->adapters);
+    bl_embeddings_clear(&j->embeddings);
     bl_condition_clear(&j->condition);
     bl_request_clear(&j->r);
 }
@@ -23,7 +24,10 @@ void bl_job_close(bl_job *j) {
 static int read_request(bl_job *j, const ballast_generate_options *o, bl_error *err) {
     const bl_pipeline *p = j->p;
     int result = bl_request_check(&j->r, o, p->arch, p->native_size, err);
-    return result ? result : bl_condition_parse(&j->condition, &j->r, p->arch, p->tokenizer, err);
+    result = result ? result : bl_embeddings_open(&j->embeddings, p->arch, p->ckpt, p->tokenizer, o, err);
+    result =
+        result ? result : bl_condition_parse(&j->condition, &j->r, p->arch, j->embeddings.tokenizer, err);
+    return result ? result : bl_embeddings_place(&j->embeddings, &j->condition, p->arch, err);
 }
 
 int bl_job_open(bl_job *j, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
@@ -90,7 +94,7 @@ static int declare_phases(bl_job *j, bl_error *err) {
         return result;
     }
     bl_generation *e = j->generation;
-    bl_generation_adapt(e, j->adapters.list, j->adapters.count);
+    bl_generation_adapt(e, (bl_changes){j->adapters.list, j->adapters.count, &j->embeddings.rows});
     if (j->looked_at) {
         bl_generation_all_levels(e);
     }

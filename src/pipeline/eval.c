@@ -220,7 +220,8 @@ static int run_graph(work *w, bl_graph *g, int32_t *eos, bl_error *err) {
         bl_source base = bl_model_source(&weights);
         result = bl_merge_new(&merge, g, &base, err);
     }
-    result = result ? result : bl_merge_set(merge, w->e->adapters, w->e->adapter_count, err);
+    result =
+        result ? result : bl_merge_set(merge, &(bl_changes){w->e->adapters, w->e->adapter_count, NULL}, err);
     if (!result) {
         bl_source source = bl_merge_source(merge);
         result = bl_run_once(w->e->device, g, &source, NULL, (const void *const *)in, out, err);

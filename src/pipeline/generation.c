@@ -69,9 +69,8 @@ int bl_generation_phase(bl_generation *g, const char *name, const char *stage, b
     return g->declared_count++;
 }
 
-void bl_generation_adapt(bl_generation *g, const bl_wanted *wanted, int count) {
-    g->adapters = wanted;
-    g->adapter_count = count;
+void bl_generation_adapt(bl_generation *g, bl_changes changes) {
+    g->changes = changes;
 }
 
 void bl_generation_follow(bl_generation *g, const bl_generation *next, double likelihood) {
@@ -122,7 +121,7 @@ int bl_generation_start(bl_generation *g, const bl_placement *placement, bl_gene
                         void *payload, bl_error *err) {
     bl_executor *executor = bl_memory_executor(g->memory);
     int result = bl_generation_problem(g, placement, err);
-    result = result ? result : bl_modules_adapt(g->modules, g->adapters, g->adapter_count, err);
+    result = result ? result : bl_modules_adapt(g->modules, &g->changes, err);
     if (!result) {
         g->merged_before = bl_modules_merge_seconds(g->modules);
         bl_plan_free(&g->plan);

@@ -25,9 +25,10 @@ void bl_generation_free(bl_generation **g);
 int bl_generation_phase(bl_generation *g, const char *name, const char *stage, bl_module module,
                         bl_shape_key key, int passes, bl_error *err);
 
-/* The adapters that it runs with; none without this. Borrowed until it is freed; before anything is declared.
+/* The adapters and rows that it runs with; none without this. What they point to is borrowed until it is
+ * freed; before anything is declared.
  */
-void bl_generation_adapt(bl_generation *g, const bl_wanted *wanted, int count);
+void bl_generation_adapt(bl_generation *g, bl_changes changes);
 
 /* Names a generation, of this model or another one of the same context, that is likely to come after this
  * one: its phases are declared, and it is never started; or this one itself, which comes again. With

@@ -25,8 +25,7 @@ struct bl_generation {
     const bl_generation *followers[BL_PROBLEM_FOLLOWERS]; /* borrowed: declared and never started */
     double likelihoods[BL_PROBLEM_FOLLOWERS];
     int follower_count;
-    const bl_wanted *adapters; /* [adapter_count], borrowed */
-    int adapter_count;
+    bl_changes changes;                          /* to the modules' weights, borrowed */
     double merged_before;                        /* seconds of merging in this process, when it began */
     const bl_opened *listed[BL_PROBLEM_MODULES]; /* [listed_count] which module of the model the problem's
                                                     are; behind them stand those of other models */

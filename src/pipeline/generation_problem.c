@@ -203,7 +203,7 @@ bl_calibration_key bl_generation_key(const bl_generation *g) {
 static int adapt_module(bl_problem *p, bl_problem_module *m, const bl_opened *x, const bl_generation *g,
                         bl_error *err) {
     bl_merge_cost *costs = calloc((size_t)m->block_count + 1, sizeof *costs);
-    int result = costs ? bl_merge_look(costs, x->merge, g->adapters, g->adapter_count, err)
+    int result = costs ? bl_merge_look(costs, x->merge, &g->changes, err)
                        : bl_fail_memory(err, "the plan", (unsigned long long)m->block_count * sizeof *costs);
     for (int b = 0; b < m->block_count && !result; b++) {
         bl_problem_block *k = &m->blocks[b];

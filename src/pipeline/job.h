@@ -3,6 +3,7 @@
 #define BALLAST_PIPELINE_JOB_H
 
 #include "pipeline/adapters.h"
+#include "pipeline/embeddings.h"
 #include "pipeline/condition.h"
 #include "pipeline/generate.h"
 #include "pipeline/pictures.h"
@@ -19,6 +20,7 @@ typedef struct bl_job {
     bl_request r;
     bl_condition condition;
     bl_adapters adapters;
+    bl_embeddings embeddings;
     float *init_latents; /* [c, h, w] of the init image; NULL until encoded */
     bl_job_phases at;
     bool looked_at;       /* planned and not run: the smallest budget is told */

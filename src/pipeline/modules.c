@@ -129,7 +129,8 @@ static int fill_opened(bl_modules *m, bl_opened *x, bl_error *err) {
         bl_source base = bl_model_source(&x->weights);
         result = bl_merge_new(&x->merge, x->reference, &base, err);
     }
-    result = result ? result : bl_merge_set(x->merge, m->adapters, m->adapter_count, err);
+    result =
+        result ? result : bl_merge_set(x->merge, &(bl_changes){m->adapters, m->adapter_count, &m->rows}, err);
     if (!result) {
         bl_source source = bl_merge_source(x->merge);
         result = bl_device_module_open(&x->device, m->device, x->reference, &source, err);
@@ -275,6 +276,7 @@ void bl_modules_close(bl_modules **mp) {
     for (int i = 0; i < m->adapter_count; i++) {
         bl_adapter_drop(&m->adapters[i].adapter);
     }
+    bl_rows_clear(&m->rows);
     free(m->prepared);
     free(m->opened);
     free(m);

@@ -101,9 +101,9 @@ const char *bl_modules_key(const bl_modules *m);
  * was said of one generation is not said of each that follows it. */
 bool bl_modules_news(bl_modules *m, uint64_t arena_bytes);
 
-/* Makes the adapters part of all modules: blocks that they change are given up where they lie, all others
+/* Makes the changes part of all modules: blocks that they concern are given up where they lie, all others
  * stay. Between generations. */
-int bl_modules_adapt(bl_modules *m, const bl_wanted *wanted, int count, bl_error *err);
+int bl_modules_adapt(bl_modules *m, const bl_changes *wanted, bl_error *err);
 
 /* Work of merging a second, over all threads: measured, or a guess before there was any. */
 double bl_modules_merge_rate(const bl_modules *m);

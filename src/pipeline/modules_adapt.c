@@ -9,11 +9,11 @@
 #define GUESSED_RATE 3e10 /* multiplications and additions a second, a thread, until some were measured */
 
 /* Gives up what was packed with other adapters. */
-static int adapt_one(bl_modules *m, bl_opened *x, const bl_wanted *wanted, int count, bl_error *err) {
+static int adapt_one(bl_modules *m, bl_opened *x, const bl_changes *wanted, bl_error *err) {
     const int blocks = x->reference->block_count;
     bl_merge_cost *costs = calloc((size_t)blocks + 1, sizeof *costs);
     int result = costs
-                     ? bl_merge_look(costs, x->merge, wanted, count, err)
+                     ? bl_merge_look(costs, x->merge, wanted, err)
                      : bl_fail_memory(err, "a module's adapters", (unsigned long long)blocks * sizeof *costs);
     for (int b = 0; b < blocks && !result; b++) {
         if (costs[b].differs) {
@@ -21,28 +21,35 @@ static int adapt_one(bl_modules *m, bl_opened *x, const bl_wanted *wanted, int c
         }
     }
     free(costs);
-    result = result ? result : bl_merge_set(x->merge, wanted, count, err);
+    result = result ? result : bl_merge_set(x->merge, wanted, err);
     if (result) { /* nobody knows any more what the others were packed with */
         bl_memory_release(m->o.memory, x->id);
     }
     return result;
 }
 
-int bl_modules_adapt(bl_modules *m, const bl_wanted *wanted, int count, bl_error *err) {
+int bl_modules_adapt(bl_modules *m, const bl_changes *wanted, bl_error *err) {
     bl_wanted before[BL_MOST_ADAPTERS];
-    int before_count = m->adapter_count, result = 0;
+    int before_count = m->adapter_count, count = wanted->adapter_count;
+    bl_rows rows;
     if (count > BL_MOST_ADAPTERS) {
         return bl_fail(err, BL_E_ARGUMENT, "%d adapters at once: at most %d are merged", count,
                        BL_MOST_ADAPTERS);
     }
+    int result = bl_rows_copy(&rows, wanted->rows, err);
+    if (result) {
+        return result;
+    }
+    bl_rows_clear(&m->rows);
+    m->rows = rows;
     memcpy(before, m->adapters, (size_t)before_count * sizeof *before);
     m->adapter_count = count;
     for (int i = 0; i < count; i++) { /* held before the others are let go: they may be the same */
-        m->adapters[i] = wanted[i];
-        bl_adapter_hold(wanted[i].adapter);
+        m->adapters[i] = wanted->adapters[i];
+        bl_adapter_hold(m->adapters[i].adapter);
     }
     for (int i = 0; i < m->opened_count && !result; i++) {
-        result = adapt_one(m, m->opened[i], wanted, count, err);
+        result = adapt_one(m, m->opened[i], wanted, err);
     }
     for (int i = 0; i < before_count; i++) {
         bl_adapter_drop(&before[i].adapter);

@@ -15,6 +15,7 @@ struct bl_modules {
     uint64_t told_arena;                  /* the smaller arena that was last spoken of; 0: none */
     bl_wanted adapters[BL_MOST_ADAPTERS]; /* [adapter_count] that all modules have; each held */
     int adapter_count;
+    bl_rows rows; /* that are replaced in all of them, our own copy */
     char key[64];
 };
 

@@ -52,6 +52,7 @@ static char *describe(void *payload, const char *path, const struct problem *p) 
 static struct jobs_options jobs_part(const struct server_options *o) {
     return (struct jobs_options){.models = o->models,
                                  .adapters = o->adapters,
+                                 .embeddings = o->embeddings,
                                  .threads = o->threads,
                                  .isa = o->isa,
                                  .dtype = o->dtype,

@@ -13,7 +13,7 @@
 struct server;
 
 struct server_options {
-    const char *models, *adapters, *listen, *data;
+    const char *models, *adapters, *embeddings, *listen, *data;
     const char *base_path, *page;     /* page: as in api/api.h */
     const char *const *allow_origins; /* [allow_origin_count] */
     size_t allow_origin_count;

@@ -14,6 +14,7 @@ typedef struct word {
     size_t count;
     int32_t id;
     bool normalized, whole_word;
+    int vectors;
 } word;
 
 struct bl_added {
@@ -23,7 +24,11 @@ struct bl_added {
 
 static int take_word(word *out, const bl_added_token *t, bl_error *err) {
     size_t bytes = strlen(t->text);
-    *out = (word){.bytes = bytes, .id = t->id, .normalized = t->normalized, .whole_word = t->whole_word};
+    *out = (word){.bytes = bytes,
+                  .id = t->id,
+                  .normalized = t->normalized,
+                  .whole_word = t->whole_word,
+                  .vectors = t->vectors};
     int rc = bl_text_check(t->text, bytes, err);
     if (rc) {
         return rc;
@@ -146,9 +151,25 @@ static const word *further(const bl_added *added, const word *first, int number)
 int bl_added_put(bl_token_list *list, const bl_added *added, int index, bl_error *err) {
     const word *first = &added->words[index], *w = first;
     int rc = BL_OK;
-    for (int number = 1; w && !rc; number++) {
+    for (int i = 0; i < first->vectors && !rc; i++) {
+        rc = bl_token_list_add(list, first->id + i, err);
+    }
+    for (int number = 1; w && !rc && !first->vectors; number++) {
         rc = bl_token_list_add(list, w->id, err);
         w = further(added, first, number);
     }
     return rc;
+}
+
+int bl_added_count(const bl_added *added) {
+    return added ? added->count : 0;
+}
+
+bl_added_token bl_added_at(const bl_added *added, int index) {
+    const word *w = &added->words[index];
+    return (bl_added_token){.text = w->text,
+                            .id = w->id,
+                            .normalized = w->normalized,
+                            .whole_word = w->whole_word,
+                            .vectors = w->vectors};
 }

@@ -35,4 +35,8 @@ bl_added_match bl_added_in_points(const bl_added *added, int32_t least_id, const
  * there are such words. */
 int bl_added_put(bl_token_list *list, const bl_added *added, int index, bl_error *err);
 
+/* How many words there are, and each, whose text is borrowed. NULL: none. */
+int bl_added_count(const bl_added *added);
+bl_added_token bl_added_at(const bl_added *added, int index);
+
 #endif

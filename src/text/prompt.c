@@ -94,6 +94,19 @@ static int break_chunk(builder *b, bool at_comma, bl_error *err) {
     return BL_OK;
 }
 
+/* How many of the tokens from `at` on are the vectors of one embedding; 0: none begins there. */
+static size_t embedding_at(const bl_token_list *tokens, size_t at) {
+    const int32_t *ids = tokens->ids + at;
+    size_t n = 1;
+    if (ids[0] < BL_VECTOR_ID || (at && ids[-1] == ids[0] - 1)) {
+        return 0;
+    }
+    while (at + n < tokens->count && ids[n] == ids[0] + (int32_t)n) {
+        n++;
+    }
+    return n;
+}
+
 static int add_tokens(builder *b, const bl_token_list *tokens, float weight, bl_error *err) {
     for (size_t i = 0; i < tokens->count; i++) {
         bool comma = tokens->ids[i] == COMMA;
@@ -104,6 +117,12 @@ static int add_tokens(builder *b, const bl_token_list *tokens, float weight, bl_
             }
         } else if (comma) {
             b->last_comma = b->count;
+        }
+        if (b->count && (size_t)b->count + embedding_at(tokens, i) > TEXT_TOKENS) {
+            int rc = end_chunk(b, err);
+            if (rc) {
+                return rc;
+            }
         }
         b->ids[b->count] = tokens->ids[i];
         b->weights[b->count++] = weight;

@@ -11,6 +11,10 @@
 
 #define BL_CHUNK_TOKENS 77 /* start token, 75 of the prompt, end token */
 
+#define BL_VECTOR_ID                                                                             \
+    (1 << 24) /* ids from here on are vectors of embeddings: those that follow each other are of \
+                 one, which A1111 does not part */
+
 typedef enum bl_prompt_syntax {
     BL_PROMPT_A1111,   /* brackets, weights and BREAK mean something (emphasis.h); a chunk ends at a comma if
                           it can */

@@ -38,7 +38,17 @@ int bl_tokenizer_extend(bl_tokenizer **out, const bl_tokenizer *base, const bl_a
         return bl_fail_memory(err, "the tokenizer", sizeof *t);
     }
     t->bpe = base->bpe;
-    int rc = bl_added_new(&t->added, tokens, count, err);
+    int before = bl_added_count(base->added);
+    bl_added_token *all = calloc((size_t)(before + count) + 1, sizeof *all);
+    int rc = all ? 0 : bl_fail_memory(err, "the tokenizer's words", (size_t)(before + count) * sizeof *all);
+    for (int i = 0; i < before && !rc; i++) {
+        all[i] = bl_added_at(base->added, i);
+    }
+    for (int i = 0; i < count && !rc; i++) {
+        all[before + i] = tokens[i];
+    }
+    rc = rc ? rc : bl_added_new(&t->added, all, before + count, err);
+    free(all);
     if (rc) {
         free(t);
         return rc;

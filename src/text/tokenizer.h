@@ -18,8 +18,8 @@ typedef struct bl_tokenizer bl_tokenizer;
 int bl_tokenizer_new(bl_tokenizer **out, bl_error *err);
 void bl_tokenizer_free(bl_tokenizer **tokenizer);
 
-/* The same with more words, which are copied. `base` must outlive it. BL_E_ARGUMENT: a word that is not
- * UTF-8; BL_E_MEMORY. */
+/* The same with more words, which are copied, as those that it has already are. `base` must outlive it.
+ * BL_E_ARGUMENT: a word that is not UTF-8; BL_E_MEMORY. */
 int bl_tokenizer_extend(bl_tokenizer **out, const bl_tokenizer *base, const bl_added_token *tokens, int count,
                         bl_error *err);
 

@@ -83,31 +83,32 @@ static void test_blocks(void **state) {
     bl_wanted locon = {rig_adapter(&r, "locon_tucker"), 1, 1}, text = {rig_adapter(&r, "te_only"), 1, 1};
     bl_wanted both[] = {locon, text}, other[] = {text, locon};
     int changed = 0, again = 0;
-    rig_ok(bl_merge_look(cost, m, &locon, 1, &err), &err);
+    rig_ok(bl_merge_look(cost, m, &(bl_changes){&locon, 1, NULL}, &err), &err);
     for (int b = 0; b < blocks; b++) {
         changed += cost[b].differs;
         assert_int_equal(cost[b].differs, cost[b].flops > 0);
         assert_int_equal(cost[b].differs, cost[b].bytes > 0);
     }
     assert_true(changed >= 1 && changed <= 6 && changed < blocks);
-    rig_ok(bl_merge_set(m, &locon, 1, &err), &err);
-    rig_ok(bl_merge_look(cost, m, both, 2, &err), &err); /* one that does not touch the UNet is none */
+    rig_ok(bl_merge_set(m, &(bl_changes){&locon, 1, NULL}, &err), &err);
+    rig_ok(bl_merge_look(cost, m, &(bl_changes){both, 2, NULL}, &err),
+           &err); /* one that does not touch the UNet is none */
     for (int b = 0; b < blocks; b++) {
         assert_false(cost[b].differs);
     }
-    rig_ok(bl_merge_look(cost, m, other, 2, &err), &err);
+    rig_ok(bl_merge_look(cost, m, &(bl_changes){other, 2, NULL}, &err), &err);
     for (int b = 0; b < blocks; b++) {
         assert_false(cost[b].differs);
     }
     both[0].denoiser = 0.5;
-    rig_ok(bl_merge_look(cost, m, both, 2, &err), &err);
+    rig_ok(bl_merge_look(cost, m, &(bl_changes){both, 2, NULL}, &err), &err);
     for (int b = 0; b < blocks; b++) {
         again += cost[b].differs;
     }
     assert_int_equal(again, changed);
     both[0].denoiser = 0; /* the same as none */
-    rig_ok(bl_merge_set(m, both, 2, &err), &err);
-    rig_ok(bl_merge_look(cost, m, NULL, 0, &err), &err);
+    rig_ok(bl_merge_set(m, &(bl_changes){both, 2, NULL}, &err), &err);
+    rig_ok(bl_merge_look(cost, m, &(bl_changes){NULL, 0, NULL}, &err), &err);
     for (int b = 0; b < blocks; b++) {
         assert_false(cost[b].differs);
     }

@@ -26,7 +26,7 @@ static void set_case(rig *r, merged_case *c) {
     bl_error err = {0};
     for (int m = 0; m < RIG_MODULES; m++) {
         if (r->merge[m]) {
-            rig_ok(bl_merge_set(r->merge[m], c->wanted, c->count, &err), &err);
+            rig_ok(bl_merge_set(r->merge[m], &(bl_changes){c->wanted, c->count, NULL}, &err), &err);
         }
     }
 }

@@ -70,7 +70,7 @@ static void merge(bl_adapter *a) {
     bl_source base = {.dtype = ones_type, .read = ones};
     bl_wanted wanted[2] = {{a, 1, 0.5}, {a, 1, -2}};
     if (bl_unet_graph(&g, &tiny.unet, shape, BL_F32, NULL, NULL) || bl_merge_new(&m, g, &base, NULL) ||
-        bl_merge_set(m, wanted, 2, NULL)) {
+        bl_merge_set(m, &(bl_changes){wanted, 2, NULL}, NULL)) {
         abort();
     }
     read_all(g, m);

@@ -49,7 +49,7 @@ static void expect_from(int32_t least_id, const bl_added_token *words, int words
 #define EXPECT(words, examples) expect_from(0, words, COUNT(words), examples, COUNT(examples))
 
 static void words_are_found_anywhere(void **state) {
-    static const bl_added_token words[] = {{"<cat-toy>", 49408, true, false}};
+    static const bl_added_token words[] = {{"<cat-toy>", 49408, true, false, 0}};
     static const example examples[] = {
         {"a <cat-toy>", {320, 49408}},
         {"a <Cat-Toy> b", {320, 49408, 321}},
@@ -63,11 +63,11 @@ static void words_are_found_anywhere(void **state) {
 }
 
 static void the_longest_is_taken(void **state) {
-    static const bl_added_token words[] = {{"<cat-toy>", 49408, true, false},
-                                           {"<cat-toy-big>", 49409, true, false},
-                                           {"sks", 49410, true, false},
-                                           {"a b", 49411, true, false},
-                                           {"b c d", 49412, true, false}};
+    static const bl_added_token words[] = {{"<cat-toy>", 49408, true, false, 0},
+                                           {"<cat-toy-big>", 49409, true, false, 0},
+                                           {"sks", 49410, true, false, 0},
+                                           {"a b", 49411, true, false, 0},
+                                           {"b c d", 49412, true, false, 0}};
     static const example examples[] = {
         {"x<cat-toy-big>", {343, 49409}},
         {"asks sksy SKS", {320, 49410, 49410, 344, 49410}},
@@ -79,7 +79,7 @@ static void the_longest_is_taken(void **state) {
 }
 
 static void case_counts_where_it_is_said(void **state) {
-    static const bl_added_token words[] = {{"<cat-toy>", 49408, false, false}};
+    static const bl_added_token words[] = {{"<cat-toy>", 49408, false, false, 0}};
     static const example examples[] = {
         {"a<cat-toy>b", {320, 49408, 321}},
         {"a <Cat-Toy> b", {320, 283, 2368, 268, 5988, 285, 321}},
@@ -89,9 +89,9 @@ static void case_counts_where_it_is_said(void **state) {
 }
 
 static void letters_and_blanks_are_normalized(void **state) {
-    static const bl_added_token words[] = {{"\xc3\x89t\xc3\xa9", 49408, true, false}, /* Été */
-                                           {"Ab c", 49409, true, false},
-                                           {"\xc4\xb0x", 49410, true, false}};
+    static const bl_added_token words[] = {{"\xc3\x89t\xc3\xa9", 49408, true, false, 0}, /* Été */
+                                           {"Ab c", 49409, true, false, 0},
+                                           {"\xc4\xb0x", 49410, true, false, 0}};
     static const example examples[] = {
         {"a \xc3\xa9t\xc3\xa9 b", {320, 49408, 321}},
         {"a E\xcc\x81te\xcc\x81 b", {320, 49408, 321}},
@@ -105,8 +105,8 @@ static void letters_and_blanks_are_normalized(void **state) {
 }
 
 static void whole_words_stand_alone(void **state) {
-    static const bl_added_token words[] = {{"sks", 49408, true, true}, {"ks y", 49409, true, false}};
-    static const bl_added_token raw[] = {{"sks", 49408, false, true}};
+    static const bl_added_token words[] = {{"sks", 49408, true, true, 0}, {"ks y", 49409, true, false, 0}};
+    static const bl_added_token raw[] = {{"sks", 49408, false, true, 0}};
     static const example examples[] = {
         {"photo of a sks dog", {1125, 539, 320, 49408, 1929}},
         {"asks y", {7953, 344}}, /* passed over together with what begins in it */
@@ -130,10 +130,10 @@ static void whole_words_stand_alone(void **state) {
 
 /* A trained word may have several vectors, as diffusers writes them. */
 static void further_vectors_follow(void **state) {
-    static const bl_added_token words[] = {{"<cat>", 49408, true, false},
-                                           {"<cat>_1", 49409, true, false},
-                                           {"<cat>_2", 49410, true, false},
-                                           {"<cat>_4", 49411, true, false}};
+    static const bl_added_token words[] = {{"<cat>", 49408, true, false, 0},
+                                           {"<cat>_1", 49409, true, false, 0},
+                                           {"<cat>_2", 49410, true, false, 0},
+                                           {"<cat>_4", 49411, true, false, 0}};
     static const example examples[] = {
         {"a <cat> b", {320, 49408, 49409, 49410, 321}},
         {"<cat>_1", {49409}},
@@ -144,7 +144,7 @@ static void further_vectors_follow(void **state) {
 
 /* What is padded with is a word of the vocabulary, and a special one to diffusers alone. */
 static void numbers_of_the_vocabulary_can_be_left_out(void **state) {
-    static const bl_added_token words[] = {{"!", 3, false, false}, {"<a>", 49408, true, false}};
+    static const bl_added_token words[] = {{"!", 3, false, false, 0}, {"<a>", 49408, true, false, 0}};
     static const example all[] = {{"<a>! b!c", {49408, 3, 321, 3, 322}}};
     static const example own[] = {{"<a>! b!c", {49408, 256, 321, 256, 322}}};
     (void)state;
@@ -153,9 +153,9 @@ static void numbers_of_the_vocabulary_can_be_left_out(void **state) {
 }
 
 static void special_tokens_stay(void **state) {
-    static const bl_added_token words[] = {{"<|start", 49408, false, false},
-                                           {"<|endoftext|>", 49407, true, false},
-                                           {"<|endoftext|>s", 49409, false, false}};
+    static const bl_added_token words[] = {{"<|start", 49408, false, false, 0},
+                                           {"<|endoftext|>", 49407, true, false, 0},
+                                           {"<|endoftext|>s", 49409, false, false, 0}};
     static const example examples[] = {
         {"a<|startoftext|>b<|endoftext|>", {320, 49406, 321, 49407}},
         {"<|endoftext|>s<|starta", {49409, 49408, 320}},

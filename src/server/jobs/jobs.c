@@ -10,8 +10,10 @@ static void log_nothing(const char *line) {
 
 /* Copies of the texts: the caller's may go. */
 static bool copy_options(struct jobs_options *own, const struct jobs_options *o) {
-    const char *const *from[] = {&o->models, &o->isa, &o->dtype, &o->vae_dtype, &o->device, &o->adapters};
-    const char **to[] = {&own->models, &own->isa, &own->dtype, &own->vae_dtype, &own->device, &own->adapters};
+    const char *const *from[] = {&o->models, &o->isa,      &o->dtype,     &o->vae_dtype,
+                                 &o->device, &o->adapters, &o->embeddings};
+    const char **to[] = {&own->models, &own->isa,      &own->dtype,     &own->vae_dtype,
+                         &own->device, &own->adapters, &own->embeddings};
     bool good = true;
     *own = *o;
     own->log = o->log ? o->log : log_nothing;
@@ -116,7 +118,8 @@ void jobs_close(struct jobs **jobs) {
         placement_free(&j->options.placement);
         placement_free(&j->options.placement_from);
         const char *texts[] = {j->options.models,    j->options.isa,    j->options.dtype,
-                               j->options.vae_dtype, j->options.device, j->options.adapters};
+                               j->options.vae_dtype, j->options.device, j->options.adapters,
+                               j->options.embeddings};
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
             free((void *)texts[i]);
         }

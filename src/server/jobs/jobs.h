@@ -11,6 +11,7 @@ struct jobs;
 struct jobs_options {
     const char *models;              /* folder of checkpoints */
     const char *adapters;            /* folders of adapters, ':' between them */
+    const char *embeddings;          /* the same of embeddings */
     int threads;                     /* 0: as ballast_context_options */
     const char *isa;                 /* NULL: "auto" */
     const char *dtype;               /* NULL: "auto" */

@@ -36,6 +36,7 @@ void fill_options(ballast_generate_options *o, const struct jobs *j, const struc
     o->pad_conds = r->pad_conds;
     o->missing_adapters = r->missing_adapters;
     o->adapter_folders = j->options.adapters;
+    o->embedding_folders = j->options.embeddings;
 }
 
 void next_gather(struct jobs *j, struct upcoming *up) {
