@@ -240,7 +240,14 @@ export function makeStage() {
       change({seed: String(end.images[0].seed)});
     }
   }, false);
-  sent.watch((s) => s && follow(), false);
+  sent.watch((s) => {
+    if (s) {
+      follow();
+      if (stage.getBoundingClientRect().top > innerHeight * 0.6) {
+        stage.scrollIntoView(); // on a phone it is below the form
+      }
+    }
+  }, false);
   link.watch(paint, false);
   if (!chosen.get()) {
     ask('GET', 'history?limit=1').then(({items: [newest]}) => newest && !chosen.get() && choose(newest.job, newest.index, false), () => {});
