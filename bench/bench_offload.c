@@ -1,11 +1,11 @@
 /* What placing weights costs, mode by mode, as a table in Markdown:
  *     bench_offload DEVICE SIZE STEPS HIRES_STEPS NAME=MODEL[:FRACTION] ...
- * DEVICE is cpu, or sim:FILE, which is only planned for. A picture is SIZE x SIZE, then 1.5 times that; each
- * has a prompt of its own, so that the text encoders run. A cell is the median of three pictures after one
- * that does not count, in a process that has just opened the model: seconds of wall clock, in brackets
- * seconds of copying and GB copied (of a plan: seconds on the device, GB copied). FRACTION (0.1) of the
- * memory is the small budget; where a mode cannot work with so little it gets the least that works. What was
- * taken is said below the table. */
+ * DEVICE is cpu, cuda, or sim:FILE or cuda:FILE, which is only planned for. A picture is SIZE x SIZE,
+ * then 1.5 times that; each has a prompt of its own, so that the text encoders run. A cell is the median of
+ * three pictures after one that does not count, in a process that has just opened the model: seconds of wall
+ * clock, in brackets seconds of copying and GB copied (of a plan: seconds on the device, GB copied). FRACTION
+ * (0.1) of the memory is the small budget; where a mode cannot work with so little it gets the least that
+ * works. What was taken is said below the table. */
 #include <ballast.h>
 
 #include <jansson.h>
@@ -44,6 +44,10 @@ typedef struct cell {
     int ok;
     char why[256];
 } cell;
+
+static int is_planned(const work *w) {
+    return !strncmp(w->device, "sim:", 4) || strpbrk(w->device, "/.");
+}
 
 static double now(void) {
     struct timespec t;
@@ -132,7 +136,7 @@ static int run_column(cell *out, const work *w, const column *c, ballast_error *
     char budget[32];
     cell cells[runs];
     json_t *p = NULL;
-    int planned = strcmp(w->device, "cpu") != 0, floor = 0;
+    int planned = is_planned(w), floor = 0;
     co.device = w->device;
     co.cache_dir = w->cache_dir;
     mo.path = w->path;
@@ -226,7 +230,7 @@ static void print_notes(const work *w, const cell *cells) {
 
 static int print_row(const work *w) {
     cell cells[column_count] = {{0}};
-    int planned = strcmp(w->device, "cpu") != 0;
+    int planned = is_planned(w);
     if (!planned && (fork_column(&cells[0], w, NULL) || !cells[0].ok)) {
         fprintf(stderr, "bench_offload: %s: %s\n", w->name, cells[0].why);
         return 1;

@@ -4,28 +4,29 @@
 #     tools/device_check.sh pack               where Ballast is built: makes build-cuda/, with all that is needed
 #     build-cuda/device_check.sh [PART...]     where the card is: all parts, or those named
 #
-# Parts: card rates ops table networks torch pictures goldens memcheck. Each has its seconds, and all together have 350:
+# Parts: card rates ops table networks torch pictures goldens memcheck offload. Each has its seconds, and all together have 350:
 # what comes too late is left out, and said. Each writes its log into $OUT (build-cuda/out), the last lines are a table.
 # Nothing is built or fetched. DEVICE=cpu or another name checks another device; TOTAL are other seconds than 350.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 device=${DEVICE:-cuda}
 total=${TOTAL:-350} most_bytes=$((64 << 20))
-declare -A limits=([card]=15 [rates]=30 [ops]=80 [table]=60 [networks]=50 [torch]=60 [pictures]=30 [goldens]=25 [memcheck]=30)
+declare -A limits=([card]=15 [rates]=30 [ops]=80 [table]=60 [networks]=50 [torch]=60 [pictures]=30 [goldens]=25 [memcheck]=30
+    [offload]=150)
 
 pack() {
     local folder="$here/../build-cuda" build="$here/../build"
     set -e
     tree=$(mktemp -d)
     trap 'rm -rf "$tree"' EXIT
-    ninja -C "$build" ballast_cli ballast_plugin_cuda bench_device cuda_card test_pipeline_goldens
+    ninja -C "$build" ballast_cli ballast_plugin_cuda bench_device bench_offload cuda_card test_pipeline_goldens
     mkdir -p "$tree/bin" "$tree/lib" "$tree/tests" "$folder"
-    cp "$build"/bin/{ballast,bench_device,cuda_card,test_pipeline_goldens} "$tree/bin"
+    cp "$build"/bin/{ballast,bench_device,bench_offload,cuda_card,test_pipeline_goldens} "$tree/bin"
     cp -L "$build"/lib/libballast.so.0.* "$build/lib/ballast-cuda.so" "$tree/lib"
     ldd "$tree"/bin/* | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
         grep -vE '/(libc|libm|libdl|libpthread|ld-linux[^/]*|libballast[^/]*)\.so' | xargs cp -L -t "$tree/lib"
     strip "$tree"/bin/* "$tree/lib/ballast-cuda.so"
-    cp "$here/../models/ballast-mini.safetensors" "$here/device_torch.py" "$tree"
+    cp "$here/../models/ballast-mini.safetensors" "$here/device_torch.py" "$here/../bench/random_checkpoint.py" "$tree"
     cp -r "$here/../tests/data" "$tree/tests"
     tar -C "$tree" -cf - . | xz -T0 -3 >"$folder/tree.tar.xz"
     cp "$here/device_check.sh" "$folder"
@@ -151,7 +152,26 @@ part_memcheck() {
     done
 }
 
-[ $# -gt 0 ] || set -- card rates ops table networks torch pictures goldens memcheck
+# The table that started all of this, on made-up weights; and how long a process takes to its first step.
+part_offload() {
+    local name steps began
+    for name in sd15 sdxl; do
+        steps=$([ $name = sd15 ] && echo "512 25 15" || echo "1024 10 6")
+        step offload.log 40 python3 -B "$tree/random_checkpoint.py" $name "$tree/$name.safetensors" || continue
+        # shellcheck disable=SC2086
+        step offload.log 90 "$tree/bin/bench_offload" "$device" $steps "$name=$tree/$name.safetensors:0.1"
+        row "$name $steps, by mode" "$(last offload.log "^\| $name|^bench_offload:|^exit")"
+        for _ in 1 2; do
+            began=$(date +%s%N)
+            step offload.log 30 "$ballast" generate -m "$tree/$name.safetensors" --device "$device" -p "a lighthouse" -s 1 \
+                --overwrite -o "$tree/one.png"
+        done
+        row "$name, a process for one step" "$((($(date +%s%N) - began) / 1000000)) ms"
+        rm -f "$tree/$name.safetensors"
+    done
+}
+
+[ $# -gt 0 ] || set -- card rates ops table networks torch pictures goldens memcheck offload
 rm -f "$out"/*.log
 for part in "$@"; do
     [ -n "${limits[$part]-}" ] || { echo "no part $part; there are ${!limits[*]}"; exit 1; }
