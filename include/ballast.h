@@ -113,6 +113,11 @@ BALLAST_API int ballast_context_open(ballast_context **out, const ballast_contex
  * says which. */
 BALLAST_API int ballast_context_close(ballast_context **context);
 
+/* The context's device as a described machine: the text of a file that "sim:FILE" reads, with the memory,
+ * rates and name of the device, so that what was measured on it counts there, too. Who plans while the
+ * context is at work, or wants to touch no card, opens a context on that. Free with ballast_string_free. */
+BALLAST_API int ballast_context_describe(char **json, ballast_context *context, ballast_error *err);
+
 /* How the models of a context share the device's memory: one budget, one plan for all of them. See
  * docs/offload.md. */
 typedef struct ballast_placement_options {

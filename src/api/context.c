@@ -147,11 +147,15 @@ static void free_context(ballast_context *c) {
     free(c);
 }
 
-/* Where measurements are kept; makes the folder. False where nothing is kept: a described machine needs no
- * measuring. */
+/* Where measurements are kept; makes the folder. False where nothing is kept. A described machine is not
+ * measured: it looks at what there is, in case its name is that of a device that was. */
 static bool calibration_path(char *path, size_t room, const ballast_context *c) {
-    if (c->simulated || !c->cache_dir) {
+    if (!c->cache_dir) {
         return false;
+    }
+    if (c->simulated) {
+        int n = snprintf(path, room, "%s/" BL_CALIBRATION_FILE, c->cache_dir);
+        return n > 0 && (size_t)n < room && !access(path, R_OK);
     }
     for (const char *p = c->cache_dir; *p; p++) { /* each folder on the way; those that exist are fine */
         if (*p == '/' && p > c->cache_dir) {

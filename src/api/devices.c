@@ -83,3 +83,37 @@ int ballast_devices(char **json, ballast_error *err) {
     }
     return bl_json_text(json, list, err);
 }
+
+/* What is put down where a device does not say how fast it is: of cards of these years the usual. */
+#define USUAL_COPY_RATE 2.5e10
+#define USUAL_MEMORY_RATE 1e12
+#define USUAL_FLOPS_F32 2e13
+#define USUAL_FLOPS_BF16 1e14
+#define USUAL_FILE_RATE 2e9
+#define USUAL_LATENCY 1e-5
+
+int ballast_context_describe(char **json, ballast_context *context, ballast_error *err) {
+    bl_turn turn;
+    BL_NEED(json);
+    *json = NULL;
+    BL_NEED(context);
+    int result = bl_turn_begin(&turn, context, NULL, __func__, err);
+    if (result) {
+        return result;
+    }
+    bl_device_caps caps = *bl_memory_caps(context->memory);
+    bl_turn_end(&turn);
+    json_t *o = json_pack("{s:o, s:I, s:f, s:f, s:f, s:{s:f, s:f}, s:b}", "name", json_string(caps.name),
+                          "memory_bytes", (json_int_t)caps.memory_bytes, "copy_rate",
+                          caps.copy_rate > 0 ? caps.copy_rate : USUAL_COPY_RATE, "copy_latency",
+                          caps.copy_latency > 0 ? caps.copy_latency : USUAL_LATENCY, "memory_rate",
+                          USUAL_MEMORY_RATE, "flops", "f32", USUAL_FLOPS_F32, "bf16", USUAL_FLOPS_BF16,
+                          "shares_cores", caps.kind == BL_DEVICE_CPU);
+    if (o && caps.host_store && caps.host_bytes) {
+        json_object_set_new(o, "host_bytes", json_integer((json_int_t)caps.host_bytes));
+        json_object_set_new(o, "file_rate", json_real(caps.file_rate > 0 ? caps.file_rate : USUAL_FILE_RATE));
+        json_object_set_new(o, "file_latency",
+                            json_real(caps.file_latency > 0 ? caps.file_latency : USUAL_LATENCY));
+    }
+    return o ? bl_json_text(json, o, err) : bl_fail_memory(err, "the device's description", 0);
+}

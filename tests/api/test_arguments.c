@@ -111,6 +111,8 @@ static void free_all(int out) {
     ROW(ballast_adapter_init, adapter, 0, 0, NOTHING(ballast_adapter_init(NULL, 64)))                        \
     ROW(ballast_png_options_init, options, 0, 0, NOTHING(ballast_png_options_init(NULL, 64)))                \
     ROW(ballast_devices, json, -1, 0, ballast_devices(NULL, err))                                            \
+    ROW(ballast_context_describe, json, -1, 0, ballast_context_describe(NULL, shop.context, err))            \
+    ROW(ballast_context_describe, context, -1, TEXT, ballast_context_describe(&text, NULL, err))             \
     ROW(ballast_context_open, out, -1, 0, ballast_context_open(NULL, &context_options, err))                 \
     ROW(ballast_context_open, options, 0, CONTEXT, ballast_context_open(&context, NULL, err))                \
     ROW(ballast_context_close, context, 0, 0, ballast_context_close(NULL))                                   \

@@ -187,5 +187,32 @@ class LostCard(Case):
                 self.assertIn("CUDA_ERROR_ILLEGAL_ADDRESS", str(v))
 
 
+PLUGINS = os.path.join(os.path.dirname(os.path.abspath(PROGRAM)), "../plugins")
+
+
+@unittest.skipUnless(os.path.exists(os.path.join(PLUGINS, "ballast-fakecuda.so")), "the card that is none is not built")
+class Card(Case):
+    """What is asked while a card works opens no second context on it."""
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server("--device", "fakecuda:1", "--dtype", "f32", env={"BALLAST_PLUGINS": PLUGINS})
+
+    def test_it_is_planned_on_its_description(self):
+        first = self.server.until(self.server.add())
+        self.assertEqual(first["state"], "done", first["error"])
+        while self.server.get("/queue/status").json["queue_size"]:
+            time.sleep(0.01)
+        idle = self.ok(self.server.post(V1 + "plan", SMALL))
+        self.assertEqual(idle["from"], "device")
+        long = self.server.add(steps=40)
+        self.server.until(long, ("running",))
+        busy = self.ok(self.server.post(V1 + "plan", SMALL))
+        self.assertEqual((busy["from"], busy["device"]), ("described", idle["device"]))
+        self.assertEqual(busy["phases_measured"], len(busy["phases"]))  # what was measured on the card
+        self.ok(self.server.post(V1 + "settings", {"budget": "80%"}))
+        self.server.ask("DELETE", V1 + "jobs/" + long)
+        self.server.until(long)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* The library's lines: what it warns of during a job belongs to the job's answer. */
 static void on_log(void *payload, int level, const char *line) {
@@ -20,27 +22,49 @@ static void on_log(void *payload, int level, const char *line) {
     }
 }
 
-static int open_context(struct jobs *j, ballast_context **out,
+static int open_context(struct jobs *j, ballast_context **out, const char *device,
                         void (*log)(void *payload, int level, const char *line), struct problem *p) {
     ballast_context_options o;
     ballast_error err = {0};
     ballast_context_options_init(&o, sizeof o);
     o.threads = j->options.threads;
     o.isa = j->options.isa;
-    o.device = j->options.device ? j->options.device : o.device;
+    o.device = device ? device : o.device;
     o.log = log;
     o.log_payload = j;
     return ballast_context_open(out, &o, &err) ? problem_set(p, 500, NULL, "%s", err.message) : 0;
 }
 
+/* A card is not opened twice: what is planned beside its work is planned on its description. */
+static int describe(struct jobs *j, struct problem *p) {
+    const char *device = j->options.device;
+    char *text = NULL;
+    ballast_error err = {0};
+    if (j->described || !device || !strcmp(device, "cpu") || !strncmp(device, "sim:", 4)) {
+        return 0;
+    }
+    if (ballast_context_describe(&text, j->context, &err)) {
+        return problem_set(p, 500, NULL, "%s", err.message);
+    }
+    size_t bytes = strlen(text);
+    int file = memfd_create("device", MFD_CLOEXEC);
+    bool good = file > 0 && write(file, text, bytes) == (ssize_t)bytes;
+    ballast_string_free(&text);
+    j->described = file;
+    return good ? 0 : problem_set(p, 500, NULL, "the device's description cannot be kept");
+}
+
 int device_open(struct jobs *j, struct problem *p) {
-    int status = open_context(j, &j->context, on_log, p);
+    int status = open_context(j, &j->context, j->options.device, on_log, p);
     j->placed = true;
+    status = status ? status : describe(j, p);
     return status ? status : placement_apply(j, j->context, p);
 }
 
 int device_context(struct jobs *j, ballast_context **out, struct problem *p) {
-    return open_context(j, out, NULL, p);
+    char path[64];
+    snprintf(path, sizeof path, "sim:/proc/self/fd/%d", j->described);
+    return open_context(j, out, j->described > 0 ? path : j->options.device, NULL, p);
 }
 
 static void close_one(struct jobs *j, int i) {

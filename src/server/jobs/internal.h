@@ -153,6 +153,7 @@ struct jobs {
     pthread_mutex_t task_lock;     /* taken before `lock`; of what follows */
     ballast_context *plan_context; /* plans are made here while the device is at work; NULL: not yet */
     struct open_model plan_model;
+    int described; /* a file that describes the device; 0: it may be opened twice */
 
     /* The worker's alone. */
     pthread_t worker;
@@ -209,7 +210,8 @@ int jobs_load_queue(struct jobs *j, struct problem *p);
 /* ---- device.c: the worker's thread alone */
 
 int device_open(struct jobs *j, struct problem *p);
-/* Another context with the same options. From any thread; close with ballast_context_close. */
+/* Another context to plan in, with the same options; of a card on its description. From any thread; close
+ * with ballast_context_close. */
 int device_context(struct jobs *j, ballast_context **out, struct problem *p);
 /* Opens a model of the catalogue. From any thread. */
 int device_open_model(struct jobs *j, ballast_context *context, ballast_model **out, const char *title,

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void log_nothing(const char *line) {
     (void)line;
@@ -110,6 +111,9 @@ void jobs_close(struct jobs **jobs) {
     if (j) {
         plan_close(j);
         device_close(j);
+        if (j->described > 0) {
+            close(j->described);
+        }
         placement_free(&j->placement);
         json_decref(j->totals.stages);
         catalogue_free(&j->catalogue);

@@ -175,7 +175,10 @@ int jobs_plan(void *self, const struct picture_request *r, const struct plan_wis
             once(j, &w, &o, idle, out);
         }
         pthread_mutex_unlock(&j->task_lock);
-        json_object_set_new(*out, "from", json_string(w.on_device ? "device" : "empty"));
+        json_object_set_new(*out, "from",
+                            json_string(w.on_device        ? "device"
+                                        : j->described > 0 ? "described"
+                                                           : "empty"));
     }
     ballast_bytes_free(&rgb);
     if (w.status && p) {
