@@ -180,6 +180,35 @@ class Life(unittest.TestCase):
         self.assertEqual(b.js("return getComputedStyle(document.querySelector('.below .prompt')).direction"), "rtl")
         self.assertEqual(b.faults(), [])
 
+    def test_the_keyboard_alone(self):
+        """From the top of the page to the bar's sentence, and to another view, without a pointer."""
+        b = self.browser
+        self.server.until(self.server.add())
+        b.open(self.server)
+        b.until("return document.querySelector('.line')")
+        at = "return document.activeElement.className + ' ' + document.activeElement.name + ' ' + document.activeElement.textContent.slice(0, 40)"
+
+        def tab_to(words, most=60):
+            for _ in range(most):
+                b.keys(Keys.TAB)
+                if words in b.js(at):
+                    return
+            self.fail("no %s on the way; at the end: %s" % (words, b.js(at)))
+
+        tab_to("To the content", 3)
+        tab_to("prompt", 10)
+        b.keys("a castle")
+        tab_to("Make the picture", 3)
+        b.keys(Keys.ENTER)
+        b.until("return document.querySelector('.below .prompt')?.textContent === 'a castle'", seconds=60)
+        tab_to("Reuse")
+        tab_to("piece", 20)
+        self.assertRegex(b.text(".said"), r"^\w+ [\d.]+ s: ")
+        b.js("document.activeElement.blur()")
+        b.keys("/")
+        b.until("return document.activeElement.id === 'search'")
+        self.assertEqual(b.faults(), [])
+
     def test_adapters(self):
         """What is in the adapters' folder can be put into the prompt, by a list and by completion."""
         b = self.browser
