@@ -383,10 +383,10 @@ static int lengths_known(bl_merge *m, touch *t, const bl_weight *w, int part, co
     return rc;
 }
 
-/* `rows`: three times out's size: the base, the base with a delta, what deltas are made in. */
-static int add_touch(float *out, float *rows, bl_merge *m, touch *t, const bl_factors *f, const bl_weight *w,
-                     int part, int64_t begin, int64_t end, bl_error *err) {
-    size_t n = (size_t)((end - begin) * f->columns);
+/* `rows`: three times n floats, those of out, where needs_rows says so: the base, the base with a delta, what
+ * deltas are made in. */
+static int add_touch(float *out, float *rows, size_t n, bl_merge *m, touch *t, const bl_factors *f,
+                     const bl_weight *w, int part, int64_t begin, int64_t end, bl_error *err) {
     int rc = lengths_known(m, t, w, part, f, err);
     if (rc) {
         return rc;
@@ -401,9 +401,19 @@ static int add_touch(float *out, float *rows, bl_merge *m, touch *t, const bl_fa
     return rc;
 }
 
+/* Does a place need the base beside the sum, and room for deltas? Plain products are added where they go. */
+static bool needs_rows(const bl_merge *m, const place *p) {
+    bool needs = false;
+    for (int i = 0; i < p->count; i++) {
+        const bl_adapted *x = m->touches[p->first + i].x;
+        needs = needs || x->dora || (x->change != BL_CHANGE_LORA && x->change != BL_CHANGE_LOKR);
+    }
+    return needs;
+}
+
 static int merge_weight(float *out, bl_merge *m, const place *p, const bl_weight *w, int part, int64_t begin,
                         int64_t end, int64_t columns, bl_error *err) {
-    size_t n = (size_t)((end - begin) * columns);
+    size_t n = needs_rows(m, p) ? (size_t)((end - begin) * columns) : 0;
     slot *s = take(m, p);
     float *rows = malloc(3 * n * sizeof *rows + 1);
     int rc = s && rows ? fill(s, m, p, err) : bl_fail_memory(err, "merging adapters", 3 * n * sizeof *rows);
@@ -411,7 +421,7 @@ static int merge_weight(float *out, bl_merge *m, const place *p, const bl_weight
         memcpy(rows, out, n * sizeof *rows);
     }
     for (int i = 0; i < p->count && !rc; i++) {
-        rc = add_touch(out, rows, m, &m->touches[p->first + i], &s->factors[i], w, part, begin, end, err);
+        rc = add_touch(out, rows, n, m, &m->touches[p->first + i], &s->factors[i], w, part, begin, end, err);
     }
     free(rows);
     if (s) {
