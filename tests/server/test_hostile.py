@@ -61,11 +61,12 @@ class Bodies(Case):
             r = self.refusal(b'{"prompt": "' + b"x" * (64 << 20) + b'"}')
             self.assertIn("prompt", r.data.decode())
             self.refusal(b'{"init_images": ["' + b"A" * (64 << 20) + b'"], "prompt": "x"}')
-            self.refusal(b'{"prompt": "x", "unknown": ' + b"[" + b"1," * (16 << 20) + b"1], " + b'"steps": "x"}')
+            r = self.refusal(b'{"prompt": "x", "unknown": ' + b"[" + b"1," * (16 << 20) + b"1]}")
+            self.assertIn("values", r.data.decode())
         finally:
             done.set()
             t.join()
-        self.assertLess(worst[0], 5)  # parsing takes seconds on a machine that is busy
+        self.assertLess(worst[0], 10)  # parsing takes seconds, with a sanitizer on a machine that is busy
         with open("/proc/%d/status" % self.server.process.pid) as status:
             peak = [int(line.split()[1]) for line in status if line.startswith("VmHWM")][0]
         self.assertLess(peak, 4 << 20)  # KB
@@ -166,7 +167,7 @@ class Sockets(Case):
         long = self.server.add(steps=500, width=256, height=256)
         self.server.until(long, ("running",))
         calls = [("POST", "/sdapi/v1/unload-checkpoint", {})] * 6 + [
-            ("GET", V1 + "plan/curve?points=200", None), ("POST", V1 + "plan", SMALL), ("GET", V1 + "residency", None)] * 4
+            ("GET", V1 + "plan/curve?points=20", None), ("POST", V1 + "plan", SMALL), ("GET", V1 + "residency", None)] * 4
         statuses = []
 
         def call(method, path, body):

@@ -41,6 +41,12 @@ static struct lane *lane_of(struct http *h, const struct http_exchange *x) {
     return &h->lanes[slow ? LANE_SLOW : x->body_bytes > LARGE_BODY ? LANE_LARGE : LANE_SHORT];
 }
 
+static void answer_going_down(struct http *h, struct http_exchange *x) {
+    struct problem p = {0};
+    problem_set(&p, 503, NULL, "the server is going down");
+    answer_problem(h, x, &p);
+}
+
 /* A hash takes a good part of a second: one thread alone does it, and everybody else goes on. */
 static void admit(struct http *h, struct http_exchange *x) {
     struct problem p = {0};
@@ -56,8 +62,7 @@ static void admit(struct http *h, struct http_exchange *x) {
     }
     pthread_mutex_unlock(&h->lock);
     if (!goes) {
-        problem_set(&p, 503, NULL, "the server is going down");
-        answer_problem(h, x, &p);
+        answer_going_down(h, x);
     }
 }
 
@@ -72,8 +77,11 @@ static void *pool_main(void *payload) {
     enum lane_kind kind = number < (int)(sizeof kinds / sizeof *kinds) ? kinds[number] : LANE_SHORT;
     struct http_exchange *x;
     while ((x = take(h, &h->lanes[kind]))) {
+        bool stops = h->stopping;
         pthread_mutex_unlock(&h->lock);
-        if (kind == LANE_UNSURE) {
+        if (stops) {
+            answer_going_down(h, x);
+        } else if (kind == LANE_UNSURE) {
             admit(h, x);
         } else {
             h->options.handle(h->options.payload, &x->exchange);
