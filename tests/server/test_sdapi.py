@@ -150,6 +150,17 @@ class Behaviours(Case):
                 self.ok(self.server.post(SD + "options", {key: 0}))
         self.refused(self.server.post(SD + "options", {"eta_noise_seed_delta": -1}), "eta_noise_seed_delta")
 
+    def test_settings_that_name_what_there_is_not(self):
+        before = self.ok(self.server.get(SD + "options"))
+        for key, value, status in (("sd_vae", "nowhere", 404), ("randn_source", "TPU", 422)):
+            self.assertEqual(self.server.post(SD + "options", {key: value}).status, status)
+            self.assertEqual(self.small(override_settings={key: value}).status, status)
+        self.assertEqual(self.ok(self.server.get(SD + "options")), before)
+        for value in ("None", "Automatic", "automatic", ""):
+            self.ok(self.small(override_settings={"sd_vae": value}))
+        card = [self.ok(self.small(override_settings={"randn_source": source}))["images"][0] for source in ("GPU", "NV", "CPU")]
+        self.assertTrue(card[0] == card[1] != card[2])
+
     def test_lists_are_there(self):
         for path in LISTS:
             r = self.server.get(SD + path)

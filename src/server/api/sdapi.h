@@ -69,6 +69,10 @@ uint64_t sd_draw_seed(void);
 int sd_read_picture(const struct api *api, char **file, size_t *bytes, int size[2], const json_t *value,
                     const char *field, struct problem *p);
 
+/* 404, 422: a setting that names what there is not. The text may be NULL. */
+int sd_check_vae(struct api *api, const char *name, struct problem *p);
+int sd_check_rng(const char *name, struct problem *p);
+
 /* The title that is the current model; freed by the caller. NULL: no memory. */
 char *sd_current_model(struct api *api);
 

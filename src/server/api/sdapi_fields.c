@@ -152,7 +152,7 @@ const struct field sd_setting_fields[] = {
     {"CLIP_stop_at_last_layers", FIELD_INT, "1", 1, 12, SETTING_AT(clip_skip),
      "which hidden state of the text encoder"},
     {"randn_source", FIELD_TEXT, "\"CPU\"", 0, 20, SETTING_AT(randn_source),
-     "CPU, or GPU for the numbers of a card"},
+     "CPU; GPU or NV for the numbers of a card"},
     {"eta_noise_seed_delta", FIELD_INT, "0", 0, 2147483647, SETTING_AT(ensd),
      "what the seed of the noise between steps is raised by"},
     {"pad_cond_uncond", FIELD_SWITCH, "false", 0, 0, SETTING_AT(pad_conds),

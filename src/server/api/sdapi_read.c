@@ -152,12 +152,42 @@ static int number_or(struct api *api, const json_t *overrides, const char *key, 
     return number;
 }
 
+int sd_check_vae(struct api *api, const char *name, struct problem *p) {
+    static const char *const keys[] = {"title", "model_name", "filename"};
+    json_t *vaes, *vae;
+    size_t i;
+    bool known = !given(name) || !strcasecmp(name, "automatic");
+    if (known) {
+        return 0;
+    }
+    vaes = api->service.vaes(api->service.self);
+    json_array_foreach(vaes, i, vae) {
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+            const char *text = json_string_value(json_object_get(vae, keys[k]));
+            size_t n = strlen(name);
+            known = known || (text && !strncasecmp(text, name, n) &&
+                              (!text[n] || !strcasecmp(text + n, ".safetensors")));
+        }
+    }
+    json_decref(vaes);
+    return known ? 0
+                 : problem_set(p, 404, "sd_vae", "sd_vae: there is no VAE \"%.100s\"; GET sd-vae lists them",
+                               name);
+}
+
+int sd_check_rng(const char *name, struct problem *p) {
+    bool known = !name || !strcasecmp(name, "CPU") || !strcasecmp(name, "GPU") || !strcasecmp(name, "NV");
+    return known ? 0 : problem_set(p, 422, "randn_source", "randn_source: CPU, GPU or NV");
+}
+
 static int read_settings(struct api *api, struct picture_request *r, const struct sd_body *b,
                          json_t *warnings, struct problem *p) {
     struct sd_settings s = {0};
     char *value, *vae;
     if (b->override_settings) {
         int status = fields_read(&s, sd_setting_fields, b->override_settings, warnings, p);
+        status = status ? status : sd_check_vae(api, s.vae, p);
+        status = status ? status : sd_check_rng(s.randn_source, p);
         if (status) {
             return status;
         }
@@ -181,7 +211,7 @@ static int read_settings(struct api *api, struct picture_request *r, const struc
     r->ensd = number_or(api, b->override_settings, "eta_noise_seed_delta", s.ensd, 0);
     r->pad_conds = number_or(api, b->override_settings, "pad_cond_uncond", s.pad_conds, 0);
     value = setting_or(api, s.randn_source, "randn_source");
-    bool gpu = value && !strcasecmp(value, "gpu");
+    bool gpu = value && strcasecmp(value, "cpu") != 0; /* a card's numbers, which NV are as well */
     free(value);
     vae = setting_or(api, s.vae, "sd_vae");
     bool good = picture_text_set(&r->rng, gpu ? "gpu" : "cpu");

@@ -62,9 +62,8 @@ void sd_set_options(struct call *c) {
     if (!status && s.checkpoint && *s.checkpoint) {
         status = api->service.find_model(api->service.self, s.checkpoint, &title, &p);
     }
-    if (!status && s.randn_source && strcasecmp(s.randn_source, "CPU") && strcasecmp(s.randn_source, "GPU")) {
-        status = problem_set(&p, 422, "randn_source", "randn_source: CPU or GPU");
-    }
+    status = status ? status : sd_check_vae(api, s.vae, &p);
+    status = status ? status : sd_check_rng(s.randn_source, &p);
     if (!status && title) {
         status = api->service.set_setting(api->service.self, "sd_model_checkpoint", title, &p);
     }
