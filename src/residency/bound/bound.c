@@ -316,7 +316,7 @@ static uint64_t to_bytes(double units) {
 }
 
 /* What never leaves: the least over all phases. */
-static void read_shares(bl_shares *out, bl_program *l, const double *x) {
+static void read_shares(bl_shares *out, bl_program *l, bool served, const double *x) {
     const bl_problem *p = l->p;
     for (int m = 0; m < p->module_count; m++) {
         double device = INFINITY, store = INFINITY;
@@ -331,6 +331,7 @@ static void read_shares(bl_shares *out, bl_program *l, const double *x) {
                     store, fmin(x[store_column(l, store_start, i, m)], x[store_column(l, store_end, i, m)]));
                 if (passes > 1) {
                     device = fmin(device, x[column_kept(l, i)] / (passes - 1));
+                    store = served ? fmin(store, x[column_served(l, i)] / (passes - 1)) : store;
                 }
             }
         }
@@ -340,7 +341,7 @@ static void read_shares(bl_shares *out, bl_program *l, const double *x) {
 }
 
 int bl_bound_shares(bl_shares *out, const bl_problem *p, uint64_t device_spare, uint64_t store_spare,
-                    bl_error *err) {
+                    bool served, bl_error *err) {
     bl_problem less = *p; /* shares the lists */
     memset(out, 0, sizeof *out);
     if (!p->has_store || device_spare >= p->budget_bytes || store_spare >= p->host_bytes) {
@@ -366,7 +367,7 @@ int bl_bound_shares(bl_shares *out, const bl_problem *p, uint64_t device_spare, 
         rc = bl_lp_solve(&l.lp, &traffic, &proved, &x, err);
         if (!rc && proved) {
             out->found = true;
-            read_shares(out, &l, x);
+            read_shares(out, &l, served, x);
         }
     }
     bl_lp_free(&l.lp);

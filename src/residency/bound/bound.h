@@ -27,9 +27,10 @@ typedef struct bl_shares {
 } bl_shares;
 
 /* What the fastest relaxed schedule of the steady state (of those the one that moves least) keeps all the
- * while, where so much of the device and of the store is left for what is under way. `p` has a store. */
+ * while, where so much of the device and of the store is left for what is under way. `served`: of the store
+ * only what the module's own passes find there, too. `p` has a store. */
 int bl_bound_shares(bl_shares *out, const bl_problem *p, uint64_t device_spare, uint64_t store_spare,
-                    bl_error *err);
+                    bool served, bl_error *err);
 
 /* Raises *seconds to what is found by looking at whole blocks, at where in a pass they are copied, and at the
  * first and last pass of a phase by themselves: higher, and slower to find. */

@@ -68,8 +68,15 @@ static int expect_loads(bl_search *s, bl_error *err) {
     return rc;
 }
 
-/* Copies after loads, and further choices of kinds, end here. */
-static const long loads_work = 1200000, cycle_work = 1800000, kinds_work = 2600000;
+/* Copies after loads, and further choices of kinds, end here; of generations of more runs than these sooner:
+ * all that is in their walks is not in the work. */
+static const long loads_work = 1200000, kinds_work = 3800000, long_loads_work = 900000,
+                  long_kinds_work = 1600000;
+static const int few_runs = 1500;
+
+static long kinds_most(const bl_search *s) {
+    return s->p->run_count > few_runs ? long_kinds_work : kinds_work;
+}
 
 /* Whether there is something to gain, and less than so much was spent. */
 static bool may_go_on(const bl_search *s, long work) {
@@ -78,8 +85,9 @@ static bool may_go_on(const bl_search *s, long work) {
 
 /* Once it is known what has to be loaded, copies can be made for that. */
 static int try_loads(bl_search *s, bl_error *err) {
+    long most = s->p->run_count > few_runs ? long_loads_work : loads_work;
     int rc = 0;
-    for (int i = 0; i < 5 && !rc && may_go_on(s, loads_work); i++) {
+    for (int i = 0; i < 5 && !rc && may_go_on(s, most); i++) {
         rc = expect_loads(s, err);
         s->usual.store.dearness = i ? 1 : 0;
         rc = rc ? rc : bl_search_candidate(s, "paged, after loads", s->usual, err);
@@ -103,7 +111,8 @@ static int try_these(bl_search *s, const char *method, const bl_kinds *kinds, bl
  */
 static int try_kinds(bl_search *s, const int *levels, int first, int last, bl_error *err) {
     int rc = 0;
-    for (int seed = first; seed <= last && !rc && may_go_on(s, seed == 1 ? LONG_MAX : kinds_work); seed++) {
+    for (int seed = first; seed <= last && !rc && may_go_on(s, seed == 1 ? LONG_MAX : kinds_most(s));
+         seed++) {
         bl_kinds kinds;
         rc = bl_kinds_find(&kinds, s->p, levels, s->region_bytes, seed, err);
         if (rc || !kinds.any) {
@@ -116,8 +125,12 @@ static int try_kinds(bl_search *s, const int *levels, int first, int last, bl_er
     return rc;
 }
 
-/* What is left for what is under way, on the device and in the store: halves of the largest block. */
-static const int spares[][2] = {{4, 4}, {2, 2}, {4, 8}, {8, 16}, {4, 16}};
+/* What is left for what is under way, on the device and in the store, in halves of the largest block; and
+ * whether a module's own passes have to find its share in the store. */
+static const struct {
+    int device, store;
+    bool served;
+} spares[] = {{4, 4, true}, {4, 4, false}, {2, 2, true}, {4, 8, false}, {6, 4, true}, {8, 16, false}};
 enum { spare_count = sizeof spares / sizeof *spares };
 
 /* Kinds over the whole generation: choices number `first` to `last`. The first is always tried. */
@@ -128,11 +141,11 @@ static int try_cycle(bl_search *s, const int *levels, int first, int last, bl_er
         uint64_t largest = s->p->modules[m].largest_block;
         half = largest / 2 > half ? largest / 2 : half;
     }
-    for (int i = first; i < last && !rc && may_go_on(s, i ? cycle_work : LONG_MAX); i++) {
+    for (int i = first; i < last && !rc && may_go_on(s, i ? kinds_most(s) : LONG_MAX); i++) {
         bl_shares shares;
         bl_kinds kinds;
-        rc =
-            bl_bound_shares(&shares, s->p, half * (uint64_t)spares[i][0], half * (uint64_t)spares[i][1], err);
+        rc = bl_bound_shares(&shares, s->p, half * (uint64_t)spares[i].device,
+                             half * (uint64_t)spares[i].store, spares[i].served, err);
         if (rc || !shares.found) {
             continue;
         }
