@@ -141,10 +141,11 @@ static inline void machine_close(described_machine *x) {
     bl_ledger_free(&x->ledger);
 }
 
-/* Runs a plan from end to end; the first error stops it. */
-static inline int machine_run(described_machine *x, const bl_problem *p, const bl_plan *plan, bl_error *err) {
+/* Runs a plan; the first error stops it. Phase `cut` ends after so many passes; -1: none does. */
+static inline int machine_run_cut(described_machine *x, const bl_problem *p, const bl_plan *plan, int cut,
+                                  int passes, bl_error *err) {
     bl_executable *executables[BL_PROBLEM_PHASES];
-    int rc = 0;
+    int rc = 0, left_out = 0;
     for (int i = 0; i < p->phase_count; i++) {
         const bl_problem_level *l = &p->phases[i].levels[plan->phases[i].level];
         CHECK(bl_sim_executable_describe(&executables[i], x->modules[p->phases[i].module], l->arena_bytes,
@@ -153,16 +154,23 @@ static inline int machine_run(described_machine *x, const bl_problem *p, const b
     rc = bl_executor_start(x->executor, p, plan, executables, &x->ledger, err);
     for (int i = 0; i < p->phase_count && !rc; i++) {
         rc = bl_executor_phase_begin(x->executor, i, err);
-        for (int k = 0; k < p->phases[i].passes && !rc; k++) {
+        for (int k = 0; k < p->phases[i].passes && (i != cut || k < passes) && !rc; k++) {
             rc = bl_executor_pass(x->executor, NULL, NULL, err);
         }
+        rc = rc || i != cut ? rc : bl_executor_phase_cut(x->executor, &left_out, err);
         rc = rc ? rc : bl_executor_phase_end(x->executor, err);
     }
     int end = bl_executor_finish(x->executor, rc ? NULL : err);
     for (int i = 0; i < p->phase_count; i++) {
         bl_device_executable_close(x->device, executables[i]);
     }
+    assert_true(rc || left_out == (cut < 0 ? 0 : p->phases[cut].passes - passes));
     return rc ? rc : end;
+}
+
+/* From end to end. */
+static inline int machine_run(described_machine *x, const bl_problem *p, const bl_plan *plan, bl_error *err) {
+    return machine_run_cut(x, p, plan, -1, 0, err);
 }
 
 /* The ledger must say what the plan said: bytes equal, peak equal, seconds equal but for rounding. */
