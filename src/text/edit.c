@@ -336,11 +336,11 @@ static int read_part(parser *p) {
 
 /* ---- at a step */
 
-typedef struct pass {
+typedef struct one_pass {
     int steps, before;
-} pass;
+} one_pass;
 
-static int end_of(const node *edit, pass pass) {
+static int end_of(const node *edit, one_pass pass) {
     double when = edit->when;
     if (edit->fraction) {
         when = (when - (pass.before >= 0 ? 1.0 : 0.0)) * pass.steps;
@@ -366,7 +366,7 @@ static int length_of(const parser *p, int first) {
 }
 
 /* Writes the node's text at this step; returns the end. */
-static char *write_node(const parser *p, int x, int step, pass pass, char *out) {
+static char *write_node(const parser *p, int x, int step, one_pass pass, char *out) {
     const node *n = &p->nodes[x];
     switch (n->kind) {
     case TEXT:
@@ -393,7 +393,7 @@ static int by_end(const void *a, const void *b) {
 }
 
 /* The ends of all texts, in order: [*count] of at most p->count + pass.steps + 1. */
-static void find_ends(int *ends, int *count, const parser *p, pass pass) {
+static void find_ends(int *ends, int *count, const parser *p, one_pass pass) {
     int n = 0;
     bool alternates = false;
     ends[n++] = pass.steps;
@@ -416,7 +416,7 @@ static void find_ends(int *ends, int *count, const parser *p, pass pass) {
     }
 }
 
-static int write_edits(bl_edits *out, const parser *p, int root, pass pass, bl_error *err) {
+static int write_edits(bl_edits *out, const parser *p, int root, one_pass pass, bl_error *err) {
     size_t most = (size_t)p->count + (size_t)pass.steps + 1;
     int *ends = malloc(most * sizeof *ends), count = 1;
     if (!ends) {
@@ -460,7 +460,7 @@ int bl_edits_read(bl_edits *out, const bl_subprompt *part, int steps, int before
                 .found = calloc(part->length + 1, sizeof(int)),
                 .end = malloc((part->length + 1) * sizeof(size_t))};
     int root = p.found && p.end ? read_part(&p) : -1;
-    int rc = p.found && p.end && !p.no_memory ? write_edits(out, &p, root, (pass){steps, before}, err)
+    int rc = p.found && p.end && !p.no_memory ? write_edits(out, &p, root, (one_pass){steps, before}, err)
                                               : bl_fail_memory(err, "the prompt's texts", part->length);
     free(p.nodes);
     free(p.found);

@@ -36,6 +36,17 @@ static void suggest(search *s, const char *flag, const char *value, double saves
 }
 
 /* "of 8.7 s", of which one is spoken of, or "of each 8.7 s", which come again and again. */
+typedef struct seconds_text {
+    char text[24];
+} seconds_text;
+
+/* "4.2 s", "0.03 s" */
+static seconds_text seconds_of(double seconds) {
+    seconds_text out;
+    snprintf(out.text, sizeof out.text, "%.*f s", seconds < 0.95 ? 2 : 1, seconds);
+    return out;
+}
+
 static const char *of(const search *s) {
     return bl_problem_repeats(s->p) ? "of each" : "of";
 }
@@ -77,10 +88,10 @@ static int try_fit_check(search *s, bl_error *err) {
     }
     suggest(s, "--fit-check", "on", saves,
             "%s (%s) was loaded %s although the working set (%s) fits the budget (%s): --fit-check on saves "
-            "about %.1f s %s %.1f s",
+            "about %s %s %s",
             s->p->modules[m].name, bl_size_of(s->p->modules[m].bytes).text, loads,
-            bl_size_of(s->plan->working_set_bytes).text, bl_size_of(s->p->budget_bytes).text, saves, of(s),
-            s->wall);
+            bl_size_of(s->plan->working_set_bytes).text, bl_size_of(s->p->budget_bytes).text,
+            seconds_of(saves).text, of(s), seconds_of(s->wall).text);
     return 0;
 }
 
@@ -93,8 +104,8 @@ static int try_auto(search *s, bl_error *err) {
     if (!rc && other.works && saved(s, other.seconds) > s->best * (s->out->text[0] ? 1.05 : 1)) {
         double saves = saved(s, other.seconds);
         suggest(s, "--offload", "auto", saves,
-                "--offload auto saves about %.1f s %s %.1f s with the same budget (%s)", saves, of(s),
-                s->wall, bl_size_of(s->p->budget_bytes).text);
+                "--offload auto saves about %s %s %s with the same budget (%s)", seconds_of(saves).text,
+                of(s), seconds_of(s->wall).text, bl_size_of(s->p->budget_bytes).text);
     }
     return rc;
 }
@@ -135,9 +146,10 @@ static int try_budget(search *s, bl_error *err) {
         char value[24]; /* rounded up: what is set must be enough */
         uint64_t told = budget + s->p->reserved_bytes;
         snprintf(value, sizeof value, "%lluM", (unsigned long long)(told / 1000000 + 1));
-        suggest(s, "--budget", value, saves, "%s more budget (%s) %s: %.1f s becomes about %.1f s",
+        suggest(s, "--budget", value, saves, "%s more budget (%s) %s: %s becomes about %s",
                 bl_size_of(budget - s->p->budget_bytes).text, bl_size_of(told).text,
-                budget == all ? "ends streaming" : "ends waiting for weights", s->wall, s->wall - saves);
+                budget == all ? "ends streaming" : "ends waiting for weights", seconds_of(s->wall).text,
+                seconds_of(s->wall - saves).text);
     }
     return rc;
 }
@@ -177,8 +189,9 @@ static int try_host_budget(search *s, bl_error *err) {
         char value[24]; /* rounded up: what is set must be enough */
         snprintf(value, sizeof value, "%lluM", (unsigned long long)(high / 1000000 + 1));
         suggest(s, "--host-budget", value, saves,
-                "%s more host memory (%s) ends reading weights again: %.1f s becomes about %.1f s",
-                bl_size_of(high - s->p->host_bytes).text, bl_size_of(high).text, s->wall, s->wall - saves);
+                "%s more host memory (%s) ends reading weights again: %s becomes about %s",
+                bl_size_of(high - s->p->host_bytes).text, bl_size_of(high).text, seconds_of(s->wall).text,
+                seconds_of(s->wall - saves).text);
     }
     return rc;
 }
@@ -203,12 +216,12 @@ static int try_bf16(search *s, const bl_hint_bf16 *bf16, bl_error *err) {
     if (!rc && other.works && saved(s, other.seconds) > s->best) {
         s->out->changes_picture = true;
         suggest(s, bf16->flag, "bf16", saved(s, other.seconds),
-                "bf16 halves the weights (%s to %s): %s bf16 saves about %.1f s %s %.1f s; it changes the "
+                "bf16 halves the weights (%s to %s): %s bf16 saves about %s %s %s; it changes the "
                 "picture "
                 "a little",
                 bl_size_of(changed_bytes(s->p, bf16->problem)).text,
-                bl_size_of(changed_bytes(bf16->problem, s->p)).text, bf16->flag, saved(s, other.seconds),
-                of(s), s->wall);
+                bl_size_of(changed_bytes(bf16->problem, s->p)).text, bf16->flag,
+                seconds_of(saved(s, other.seconds)).text, of(s), seconds_of(s->wall).text);
     }
     return rc;
 }
