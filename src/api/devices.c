@@ -10,14 +10,16 @@
 
 #define MOST_CARDS 16
 
-/* "25.1 GB, 14.3 GB free, 312 MB the driver's own; f32, bf16; auto takes bf16; copies at 25.2 GB a second" */
+/* "25.1 GB, 14.3 GB free, 312 MB the driver's own; f32, bf16; auto takes bf16; copies at about 25.2 GB a
+ * second"
+ */
 static json_t *text_of(const bl_device_caps *caps) {
     char own[48] = "", copies[48] = "";
     if (caps->own_bytes) {
         snprintf(own, sizeof own, ", %s the driver's own", bl_size_of(caps->own_bytes).text);
     }
     if (caps->copy_rate > 0) {
-        snprintf(copies, sizeof copies, "; copies at %s a second",
+        snprintf(copies, sizeof copies, "; copies at about %s a second",
                  bl_size_of((uint64_t)caps->copy_rate).text);
     }
     return json_sprintf("%s, %s free%s; %s%s%s; auto takes %s%s", bl_size_of(caps->memory_bytes).text,

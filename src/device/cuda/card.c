@@ -217,4 +217,5 @@ void bl_cuda_card_guess(bl_cuda_card *c, double clock) {
     c->flops_bf16 = c->flops_bf16 > 0 ? c->flops_bf16 : bf16 * all * share;
     c->flops_f32 = c->flops_f32 > 0 ? c->flops_f32 : f32 * all * share;
     c->memory_rate = c->memory_rate > 0 ? c->memory_rate : 5e11;
+    c->copy_rate = c->copy_rate > 0 ? c->copy_rate : c->major >= 9 ? 45e9 : 20e9; /* PCIe 5.0 x16, or 4.0 */
 }

@@ -22,7 +22,8 @@ typedef struct bl_cuda_card {
     uint64_t own_bytes;           /* that driver and libraries take of it; 0: not known */
     double flops_f32, flops_bf16; /* a second, as networks reach them; a guess until measured */
     double memory_rate;           /* bytes a second */
-    double copy_rate, file_rate;  /* likewise, into it and from files; 0: has to be measured */
+    double copy_rate;             /* likewise, into it; a guess until measured */
+    double file_rate;             /* likewise, from files; 0: has to be measured */
     uint64_t host_bytes;          /* of the machine that it is in; 0: not known */
     bool graphs;                  /* CUDA's graphs were faster */
     size_t cudnn, cublaslt;       /* versions that the choices belong to */
