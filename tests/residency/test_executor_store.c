@@ -1,6 +1,8 @@
 /* Running plans through a host store: what is loaded, and late faults on the way. */
 #include "described.h"
 
+#include "residency/run/memory.h"
+
 /* A card with a machine around it. */
 static bl_sim_card with_host(void) {
     bl_sim_card card = described_card();
@@ -129,8 +131,48 @@ static void late_faults_leave_a_store_that_is_right(void **state) {
     bl_problem_free(&p);
 }
 
+/* What the open store takes of the host is the next plan's, too: it would shrink from one to the next. */
+static void an_open_store_is_planned_with(void **state) {
+    (void)state;
+    bl_sim_card card = with_host();
+    bl_device *device;
+    bl_device_module *module;
+    bl_memory *memory;
+    bl_problem *p;
+    bl_problem_block blocks[4] = {0};
+    bl_block_cost costs[4] = {0};
+    double seconds[4] = {1, 1, 1, 1};
+    int id, phase;
+    for (int b = 0; b < 4; b++) {
+        blocks[b].copy_seconds = blocks[b].load_seconds = -1;
+        blocks[b].resident_at = blocks[b].stored_at = BL_NOWHERE;
+        snprintf(blocks[b].name, sizeof blocks[b].name, "b%d", b);
+        costs[b].packed_bytes = costs[b].source_bytes = blocks[b].bytes = blocks[b].source_bytes = 100000000;
+    }
+    CHECK(bl_sim_open(&device, &card, NULL, &described_error));
+    CHECK(bl_sim_module_describe(&module, device, costs, 4, &described_error));
+    CHECK(bl_memory_open(&memory, device, NULL, NULL, &described_error));
+    bl_memory_module m = {
+        .device = module, .name = "unet", .dtype = "bf16", .blocks = blocks, .block_count = 4};
+    CHECK(bl_memory_add(&id, memory, &m, &described_error));
+    for (int i = 0; i < 2; i++) {
+        CHECK(bl_memory_problem(&p, memory, &id, 1, &described_error));
+        assert_true(p->has_store && p->host_bytes == card.host_bytes);
+        CHECK(bl_problem_add_phase(&phase, p, "p", "work", 0, 1, 64, seconds, &described_error));
+        p->budget_bytes = card.memory_bytes;
+        CHECK(bl_problem_finish(p, &described_error));
+        CHECK(bl_executor_open_store(bl_memory_executor(memory), p, NULL, &described_error));
+        assert_true(bl_executor_store_bytes(bl_memory_executor(memory)) >= 400000000);
+        bl_problem_free(&p);
+    }
+    bl_memory_close(&memory);
+    bl_device_module_close(device, module);
+    bl_device_close(&device);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_open_store_is_planned_with),
         cmocka_unit_test(plans_with_a_store_are_walked),
         cmocka_unit_test(planned_loads_happen),
         cmocka_unit_test(late_faults_leave_a_store_that_is_right),
