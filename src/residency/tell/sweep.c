@@ -34,11 +34,12 @@ int bl_sweep_plan(bl_sweep_row *out, const bl_problem *p, const bl_offload_setti
     bl_problem here = *p; /* shares the lists, which bl_plan_steady copies */
     here.budget_bytes = budget_bytes;
     bl_plan *plan;
+    bl_error refused = {0}; /* of a budget that does not work, which is a row like the others */
     *out = (bl_sweep_row){
         .mode = s->mode, .fit_check = s->fit_check, .budget_bytes = budget_bytes, .has_store = p->has_store};
-    int rc = bl_plan_steady(&plan, &here, s, err);
+    int rc = bl_plan_steady(&plan, &here, s, &refused);
     if (rc) {
-        return rc == BL_E_BUDGET ? 0 : rc;
+        return rc == BL_E_BUDGET ? 0 : bl_fail(err, rc, "%s", refused.message);
     }
     out->works = true;
     out->peak_bytes = plan->peak_bytes;
