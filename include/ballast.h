@@ -438,6 +438,13 @@ BALLAST_API int ballast_image_decode(uint8_t **rgb, int *width, int *height, cha
                                      int *transparent, const void *data, size_t bytes, size_t most_pixels,
                                      ballast_error *err);
 
+/* Reads the text that pictures carry, as A1111 does: `entry` is called with "Prompt", with "Negative prompt",
+ * and with each key and value of the last line ("Steps", "20"), in order. Anything but 0 from it stops with
+ * BALLAST_E_CANCELLED. */
+typedef int ballast_entry_fn(void *payload, const char *key, const char *value);
+BALLAST_API int ballast_parameters_read(const char *text, ballast_entry_fn *entry, void *payload,
+                                        ballast_error *err);
+
 /* Encodes as "png", "jpeg" or "webp"; `quality`, 0 to 100, counts for the last two. They carry the parameters
  * in EXIF's UserComment, as A1111 writes them; more than 32,000 characters do not fit, and are refused.
  * *file:

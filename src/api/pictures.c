@@ -2,6 +2,7 @@
 
 #include "image/decode.h"
 #include "image/file.h"
+#include "image/parameters.h"
 #include "image/resize.h"
 #include "pipeline/request.h"
 #include "sample/names.h"
@@ -41,6 +42,12 @@ int ballast_image_decode(uint8_t **rgb, int *width, int *height, char **paramete
         bl_picture_clear(&picture);
     }
     return result;
+}
+
+int ballast_parameters_read(const char *text, ballast_entry_fn *entry, void *payload, ballast_error *err) {
+    BL_NEED(text);
+    BL_NEED(entry);
+    return bl_parameters_each(text, entry, payload, err);
 }
 
 int ballast_image_encode(uint8_t **file, size_t *bytes, const char *form, int quality,

@@ -95,9 +95,27 @@ void close_session(struct session *session);
 
 /* ---- inputs.c */
 
+/* A picture from a file. Begin with {0}; free_picture. */
+struct picture {
+    uint8_t *rgb;
+    int width, height;
+    char *parameters; /* NULL: it carries none */
+};
+/* `id`: the setting that names it; "-" is standard input for --init-image. 0, or a line and the exit code. */
+int read_picture(struct picture *out, enum setting_id id, const char *path, const struct settings *s);
+void free_picture(struct picture *picture);
+
+/* ---- like.c */
+
+/* Takes the parameters of the picture that --like names for settings, but for those on the command line. 0,
+ * or a line and the exit code. */
+int apply_like(struct settings *s);
+
+/* ---- inputs.c */
+
 /* What the options point to beside texts. Begin with {0}. */
 struct inputs {
-    uint8_t *init;              /* pixels of --init-image, or NULL */
+    struct picture init;        /* of --init-image */
     float *latents;             /* of --latents, or NULL */
     ballast_adapter *adapters;  /* of --lora */
     const char **adapter_files; /* their paths, one block */

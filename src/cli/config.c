@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-static const char *const origins[] = {"default", "config file", "environment", "command line"};
+static const char *const origins[] = {"default", "config file", "environment", "picture", "command line"};
 
 static json_t *typed(const struct settings *s, enum setting_id id) {
     const char *text = setting_text(s, id);

@@ -214,6 +214,7 @@ int command_generate(int argc, char **argv) {
     ballast_generate_options o;
     struct inputs in = {0};
     int result = settings_load(&s, CMD_GENERATE, 0, argc, argv);
+    result = result ? result : apply_like(&s);
     if (!result && !setting_text(&s, S_PROMPT)) {
         fprintf(stderr, "ballast: --prompt is missing: say what to draw, e.g. --prompt \"a red fox\"\n");
         result = EXIT_USAGE;

@@ -66,7 +66,8 @@ static int read_latents(ballast_generate_options *o, float **data, const struct 
 #define MOST_INPUT ((size_t)512 << 20) /* bytes, as of a file */
 
 /* All of a file. *data: freed by the caller. */
-static int read_all(uint8_t **data, size_t *bytes, FILE *f, const char *name, const struct settings *s) {
+static int read_all(uint8_t **data, size_t *bytes, FILE *f, enum setting_id id, const char *name,
+                    const struct settings *s) {
     size_t room = 0;
     *data = NULL;
     *bytes = 0;
@@ -77,8 +78,7 @@ static int read_all(uint8_t **data, size_t *bytes, FILE *f, const char *name, co
             if (!more) {
                 free(*data);
                 *data = NULL;
-                return room <= MOST_INPUT ? out_of_memory()
-                                          : complain_of(s, S_INIT_IMAGE, "%s does not end", name);
+                return room <= MOST_INPUT ? out_of_memory() : complain_of(s, id, "%s does not end", name);
             }
             *data = more;
         }
@@ -94,10 +94,11 @@ static int read_stdin(uint8_t **data, size_t *bytes, const struct settings *s) {
                            "standard input (\"-\") is a terminal: send a picture into it, as in "
                            "`ballast generate -i - <picture.png`");
     }
-    return read_all(data, bytes, stdin, "standard input (\"-\")", s);
+    return read_all(data, bytes, stdin, S_INIT_IMAGE, "standard input (\"-\")", s);
 }
 
-static int read_file(uint8_t **data, size_t *bytes, const char *path, const struct settings *s) {
+static int read_file(uint8_t **data, size_t *bytes, enum setting_id id, const char *path,
+                     const struct settings *s) {
     struct stat st;
     *data = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO without a writer would hold us */
@@ -105,15 +106,15 @@ static int read_file(uint8_t **data, size_t *bytes, const char *path, const stru
     int result;
     if (f) {
         errno = 0;
-        result = read_all(data, bytes, f, path, s);
+        result = read_all(data, bytes, f, id, path, s);
         if (!result && ferror(f)) {
-            result = complain_of(s, S_INIT_IMAGE, "cannot read %s: %s", path, strerror(errno));
+            result = complain_of(s, id, "cannot read %s: %s", path, strerror(errno));
         }
         fclose(f);
         return result;
     }
-    result = complain_of(s, S_INIT_IMAGE, "cannot read %s: %s", path,
-                         fd < 0 ? strerror(errno) : "it is not a regular file");
+    result =
+        complain_of(s, id, "cannot read %s: %s", path, fd < 0 ? strerror(errno) : "it is not a regular file");
     if (fd >= 0) {
         close(fd);
     }
@@ -121,36 +122,41 @@ static int read_file(uint8_t **data, size_t *bytes, const char *path, const stru
 }
 
 /* "-" is standard input. */
-static int read_picture(ballast_generate_options *o, uint8_t **rgb, const char *path,
-                        const struct settings *s) {
+int read_picture(struct picture *out, enum setting_id id, const char *path, const struct settings *s) {
     ballast_error err = {0};
     uint8_t *file;
     size_t bytes;
     int transparent = 0;
-    bool given = !strcmp(path, "-");
-    int result = given ? read_stdin(&file, &bytes, s) : read_file(&file, &bytes, path, s);
-    if (!result && ballast_image_decode(rgb, &o->init_width, &o->init_height, NULL, &transparent, file, bytes,
-                                        0, &err)) {
+    bool given = id == S_INIT_IMAGE && !strcmp(path, "-");
+    int result = given ? read_stdin(&file, &bytes, s) : read_file(&file, &bytes, id, path, s);
+    if (!result && ballast_image_decode(&out->rgb, &out->width, &out->height, &out->parameters, &transparent,
+                                        file, bytes, 0, &err)) {
         result = err.code == BALLAST_E_MEMORY
                      ? report_error(s, &err)
-                     : complain_of(s, S_INIT_IMAGE, "%s: %s", given ? "standard input (\"-\")" : path,
-                                   err.message);
+                     : complain_of(s, id, "%s: %s", given ? "standard input (\"-\")" : path, err.message);
     }
     free(file);
-    if (!result && transparent && !setting_on(s, S_QUIET)) {
+    if (!result && transparent && id == S_INIT_IMAGE && !setting_on(s, S_QUIET)) {
         fprintf(stderr, "ballast: --init-image: where the picture is transparent it is laid over white\n");
     }
     return result;
 }
 
+void free_picture(struct picture *picture) {
+    ballast_bytes_free(&picture->rgb);
+    ballast_string_free(&picture->parameters);
+}
+
 int read_options(ballast_generate_options *o, struct inputs *in, const struct settings *s) {
     const char *image = setting_text(s, S_INIT_IMAGE);
     fill(o, s);
-    int result = image ? read_picture(o, &in->init, image, s) : 0;
+    int result = image ? read_picture(&in->init, S_INIT_IMAGE, image, s) : 0;
     if (result) {
         return result;
     }
-    o->init_rgb = in->init;
+    o->init_rgb = in->init.rgb;
+    o->init_width = in->init.width;
+    o->init_height = in->init.height;
     result = setting_text(s, S_LATENTS) ? read_latents(o, &in->latents, s) : 0;
     result = result ? result : read_adapters(&o->adapters, &o->adapter_count, in, s);
     result = result ? result
@@ -161,7 +167,7 @@ int read_options(ballast_generate_options *o, struct inputs *in, const struct se
 }
 
 void free_inputs(struct inputs *in) {
-    ballast_bytes_free(&in->init);
+    free_picture(&in->init);
     ballast_floats_free(&in->latents);
     free(in->adapters);
     free(in->adapter_files);

@@ -30,7 +30,7 @@ enum setting_kind {
     SET_SWITCH, /* on/off; on the command line --name means on and --no-name off */
 };
 
-enum setting_origin { FROM_DEFAULT, FROM_CONFIG, FROM_ENVIRONMENT, FROM_COMMAND_LINE };
+enum setting_origin { FROM_DEFAULT, FROM_CONFIG, FROM_ENVIRONMENT, FROM_PICTURE, FROM_COMMAND_LINE };
 
 struct setting {
     const char *name;

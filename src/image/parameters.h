@@ -45,6 +45,11 @@ int bl_parameters_text(char **out, const bl_parameters *parameters, bl_error *er
  * bl_parameters_clear. BL_E_MEMORY. */
 int bl_parameters_parse(bl_parameters *out, const char *text, bl_error *err);
 
+/* The same, entry by entry: `entry` gets "Prompt", "Negative prompt", and each key of the line of parameters
+ * with its value. Anything but 0 from it stops with BL_E_CANCELLED. BL_E_MEMORY. */
+int bl_parameters_each(const char *text, int (*entry)(void *payload, const char *key, const char *value),
+                       void *payload, bl_error *err);
+
 void bl_parameters_clear(bl_parameters *parameters);
 
 #endif

@@ -322,32 +322,60 @@ static void parse_prompts(bl_parameters *p, store *s, span text) {
     s->at = out;
 }
 
+/* The text's prompts, and *last its line of parameters; empty: there is none, and all of it is prompt. */
+static void split(bl_parameters *p, store *s, span *last, const char *text) {
+    span all = strip((span){text, strlen(text)}), key, value;
+    const char *newline = all.n ? memrchr(all.at, '\n', all.n) : NULL;
+    size_t head = newline ? (size_t)(newline - all.at) : 0;
+    *last = newline ? (span){newline + 1, all.n - head - 1} : all;
+    span line = *last;
+    int entries = 0;
+    while (next_entry(&line, &key, &value)) {
+        entries++;
+    }
+    p->prompt = p->negative = "";
+    if (entries < 3) {
+        *last = (span){all.at, 0};
+        parse_prompts(p, s, all);
+    } else if (newline) {
+        parse_prompts(p, s, (span){all.at, head});
+    }
+}
+
 int bl_parameters_parse(bl_parameters *out, const char *text, bl_error *err) {
     size_t bytes = strlen(text);
     bl_parameters p = {.storage = malloc(bytes + 4)};
     if (!p.storage) {
         return bl_fail_memory(err, "the parameters of a picture", bytes);
     }
-    span all = strip((span){text, bytes}), key, value;
-    const char *newline = all.n ? memrchr(all.at, '\n', all.n) : NULL;
-    size_t head = newline ? (size_t)(newline - all.at) : 0;
-    span last = newline ? (span){newline + 1, all.n - head - 1} : all, line = last;
-    int entries = 0;
-    while (next_entry(&line, &key, &value)) {
-        entries++;
-    }
     store s = {p.storage};
-    p.prompt = p.negative = "";
-    if (entries < 3) {
-        parse_prompts(&p, &s, all);
-    } else {
-        if (newline) {
-            parse_prompts(&p, &s, (span){all.at, head});
-        }
-        while (next_entry(&last, &key, &value)) {
-            set_entry(&p, &s, key, value);
-        }
+    span last, key, value;
+    split(&p, &s, &last, text);
+    while (next_entry(&last, &key, &value)) {
+        set_entry(&p, &s, key, value);
     }
     *out = p;
     return BL_OK;
+}
+
+int bl_parameters_each(const char *text, int (*entry)(void *payload, const char *key, const char *value),
+                       void *payload, bl_error *err) {
+    size_t bytes = strlen(text);
+    char *storage = malloc(2 * bytes + 8);
+    if (!storage) {
+        return bl_fail_memory(err, "the parameters of a picture", bytes);
+    }
+    bl_parameters p = {0};
+    store s = {storage};
+    span last, key, value;
+    split(&p, &s, &last, text);
+    int stop = entry(payload, "Prompt", p.prompt);
+    stop = stop ? stop : entry(payload, "Negative prompt", p.negative);
+    while (!stop && next_entry(&last, &key, &value)) {
+        store at = s; /* one entry at a time */
+        const char *name = keep(&at, strip(key));
+        stop = entry(payload, name, keep_value(&at, strip(value)));
+    }
+    free(storage);
+    return stop ? bl_fail(err, BL_E_CANCELLED, "stopped at an entry of the parameters") : BL_OK;
 }

@@ -92,6 +92,11 @@ static void free_all(int out) {
     }
 }
 
+static int no_entry(void *payload, const char *key, const char *value) {
+    (void)payload;
+    return !key || !value;
+}
+
 #define NOTHING(call) (call, 0)
 /* function, argument, code, what comes out, the call */
 #define ROWS                                                                                                 \
@@ -181,6 +186,9 @@ static void free_all(int out) {
         ballast_image_decode(&bytes, &width, &height, &text, &transparent, NULL, 4, 0, err))                 \
     ROW(ballast_image_decode, transparent, BALLAST_E_FORMAT, BYTES | SIDES | TEXT,                           \
         ballast_image_decode(&bytes, &width, &height, &text, NULL, junk, 4, 0, err))                         \
+    ROW(ballast_parameters_read, text, -1, 0, ballast_parameters_read(NULL, no_entry, NULL, err))            \
+    ROW(ballast_parameters_read, entry, -1, 0, ballast_parameters_read("a", NULL, NULL, err))                \
+    ROW(ballast_parameters_read, payload, 0, 0, ballast_parameters_read("a", no_entry, NULL, err))           \
     ROW(ballast_image_write, options, -1, 0, ballast_image_write(NULL, "png", 0, "x.png", 0, err))           \
     ROW(ballast_image_write, form, -1, 0, ballast_image_write(&png_options, NULL, 0, "x.png", 0, err))       \
     ROW(ballast_image_write, path, -1, 0, ballast_image_write(&png_options, "png", 0, NULL, 0, err))         \

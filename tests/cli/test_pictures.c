@@ -305,6 +305,61 @@ static void test_forms(void **state) {
     rig_free(&o);
 }
 
+/* A picture is made again from what it carries, whatever form it has; what stands beside --like comes first,
+ * and what cannot be taken over is said. */
+static void test_like(void **state) {
+    static const char *const names[] = {"like.png", "like.jpg", "like.webp"};
+    outcome o = {0};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        SMALL(&o, "-S", "77", "--cfg", "5.5", "--sampler", "DPM++ 2M Karras", "--hires", "1.5",
+              "--hires-steps", "2", "--hires-strength", "0.6", "--hires-upscaler", "latent-bicubic",
+              "--clip-skip", "2", "--ensd", "7", "--variation-seed", "3", "--variation-strength", "0.25",
+              "-o", names[i]);
+        expect_success(&o);
+        BALLAST(&o, "generate", "-m", model, "--like", names[i], "-o", "again.png", "--overwrite");
+        expect_success(&o);
+        expect_same_file("like.png", "again.png");
+    }
+    SMALL(&o, "-S", "78", "--rng", "gpu", "-o", "gpu.png");
+    BALLAST(&o, "generate", "-m", model, "--like", "gpu.png", "-o", "again.png", "--overwrite");
+    expect_success(&o);
+    expect_same_file("gpu.png", "again.png");
+    SMALL(&o, "-S", "78", "-o", "other.png");
+    BALLAST(&o, "generate", "-m", model, "--like", "other.png", "-S", "77", "-s", "2", "-o", "own.png");
+    expect_success(&o);
+    bl_picture own;
+    read_png(&own, "own.png");
+    expect_contains(own.parameters, "Steps: 2, ");
+    expect_contains(own.parameters, "Seed: 77, ");
+    expect_contains(own.parameters, PROMPT "\nNegative prompt: " NEGATIVE "\n");
+    bl_picture_clear(&own);
+
+    static const char theirs[] =
+        "a fox\nSteps: 2, Sampler: Foo, Schedule type: Karras, CFG scale: 6, Seed: 5, Size: 64x72, "
+        "Model hash: 12345, Model: theirs, Denoising strength: 0.4, Hires upscaler: 4x-UltraSharp, "
+        "ADetailer model: face, Version: v1.10.1";
+    uint8_t rgb[3] = {0};
+    bl_error err = {0};
+    assert_int_equal(bl_png_write("theirs.png", rgb, 1, 1, theirs, true, &err), 0);
+    BALLAST(&o, "generate", "-m", model, "--like", "theirs.png", "-o", "mine.png");
+    assert_int_equal(o.code, 0);
+    expect_contains(o.err,
+                    "ballast: --like: not taken over: Sampler: Foo, Hires upscaler: 4x-UltraSharp, ADetailer "
+                    "model: face, Denoising strength: 0.4, Model: theirs\n");
+    read_png(&own, "mine.png");
+    expect_contains(own.parameters,
+                    "a fox\nSteps: 2, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6, Seed: 5, "
+                    "Size: 64x72, ");
+    bl_picture_clear(&own);
+    assert_int_equal(bl_png_write("none.png", rgb, 1, 1, NULL, true, &err), 0);
+    BALLAST(&o, "generate", "-m", model, "--like", "none.png", "-o", "x.png");
+    EXPECT_FAILURE(&o, 2, "--like: none.png carries no parameters");
+    BALLAST(&o, "generate", "-m", model, "--like", "absent.png", "-o", "x.png");
+    EXPECT_FAILURE(&o, 2, "--like: cannot read absent.png");
+    rig_free(&o);
+}
+
 /* A start picture of another shape is cut, unless something else is asked for, and it is said. */
 static void test_fit(void **state) {
     static const char *const ways[] = {"crop", "stretch", "pad"};
@@ -487,7 +542,7 @@ int main(void) {
         cmocka_unit_test(test_json),           cmocka_unit_test(test_samplers),
         cmocka_unit_test(test_settings),       cmocka_unit_test(test_upscalers),
         cmocka_unit_test(test_forms),          cmocka_unit_test(test_fit),
-        cmocka_unit_test(test_transparent),
+        cmocka_unit_test(test_transparent),    cmocka_unit_test(test_like),
     };
     return cmocka_run_group_tests_name("cli.pictures", tests, setup, rig_close);
 }
