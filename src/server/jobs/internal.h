@@ -52,9 +52,9 @@ struct running {
     int first, count; /* its pictures among those that are computed together; none: it is not its turn */
     uint64_t seed;
     enum want_end want;
-    int skipped; /* pictures before this one, of all, are enough as they are */
-    bool ended;  /* it was told so */
-    int kept;    /* pictures */
+    int skipped;        /* pictures before this one, of all, are enough as they are */
+    bool ending, ended; /* too late for anything; it was told */
+    int kept;           /* pictures */
     double fraction;
     uint8_t *preview; /* [height, width, 3], or NULL */
     int width, height;

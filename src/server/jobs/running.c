@@ -118,7 +118,7 @@ void running_cancel(struct jobs *j, const char *id) {
     bool others = false;
     pthread_mutex_lock(&j->lock);
     struct running *r = running_find(j, id);
-    if (r) {
+    if (r && !r->ending) {
         r->want = CANCELLED;
         for (int i = 0; i < j->running_count; i++) {
             others = others || (&j->running[i] != r && !j->running[i].ended);

@@ -26,9 +26,12 @@ static char *all_warnings(struct jobs *j, const struct running *r) {
         json_array_append_new(list, json_string(j->note));
     }
     json_array_extend(list, j->warnings);
-    if (r->kept && (r->want == INTERRUPTED || r->skipped)) {
+    pthread_mutex_lock(&j->lock);
+    bool interrupted = r->want == INTERRUPTED, skipped = r->skipped > 0;
+    pthread_mutex_unlock(&j->lock);
+    if (r->kept && (interrupted || skipped)) {
         snprintf(line, sizeof line, "%s: a picture was finished before its last step",
-                 r->want == INTERRUPTED ? "interrupted" : "skipped");
+                 interrupted ? "interrupted" : "skipped");
         json_array_append_new(list, json_string(line));
     }
     char *text = json_array_size(list) ? json_dumps(list, JSON_COMPACT) : NULL;
@@ -57,13 +60,15 @@ static void finish(struct work *w, struct running *r, int status, json_t *report
     pthread_mutex_lock(&j->lock);
     bool ended = r->ended || (status && atomic_load(&j->stopped));
     enum want_end want = r->want;
+    r->ending = true;
     pthread_mutex_unlock(&j->lock);
     if (ended) {
         return;
     }
-    if (status && want == CANCELLED) {
+    bool nothing = status || !r->kept; /* who stops it before it begins has no picture */
+    if (nothing && want == CANCELLED) {
         end.state = end.error = "cancelled";
-    } else if (status && want == INTERRUPTED) {
+    } else if (nothing && want == INTERRUPTED) {
         end.state = r->kept ? "done" : "cancelled";
         end.error = "interrupted";
     } else if (status) {
