@@ -32,6 +32,12 @@ def need_clients(*names):
     return folder
 
 
+def with_tsan():
+    """Is the program built with ThreadSanitizer? Computing is slower by far then, and waiting is not."""
+    with open(PROGRAM, "rb") as program:
+        return b"libtsan" in program.read()
+
+
 class Reply:
     def __init__(self, status, headers, data):
         self.status, self.headers, self.data = status, headers, data
