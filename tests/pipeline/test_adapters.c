@@ -297,6 +297,31 @@ static void test_many(void **state) {
     rig_close(&s);
 }
 
+/* Bytes and seconds of merging are in the plan; what is streamed pays them at each onload. */
+static void test_plan(void **state) {
+    (void)state;
+    rig_studio s;
+    rig_pictures p = {0};
+    wanted w = {.count = 0};
+    double seconds[2];
+    open_studio(&s, "sd15", BL_SYNTH_SINGLE);
+    ballast_generate_options o = rig_request(&p, 64);
+    assert_int_equal(rig_planned(&s, &o, "adapter_bytes"), 0);
+    want(&w, "sd15", "kohya", 1, 1);
+    use(&o, &w);
+    assert_true(rig_planned(&s, &o, "adapter_bytes") > 100000);
+    for (int i = 0; i < 2; i++) {
+        o.steps = 6;
+        o.offload = i ? "sequential" : "auto";
+        json_t *plan = rig_plan(&s, &o);
+        seconds[i] = json_number_value(json_object_get(plan, "merge_seconds"));
+        json_decref(plan);
+    }
+    assert_true(seconds[0] > 0);
+    assert_true(seconds[1] > 3 * seconds[0]);
+    rig_close(&s);
+}
+
 /* ---- what is said */
 
 static void expect_refused(rig_studio *s, const ballast_generate_options *o, int code, const char *says) {
@@ -343,8 +368,8 @@ static void test_refusals(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_goldens), cmocka_unit_test(test_placement),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_goldens),     cmocka_unit_test(test_placement),
                                        cmocka_unit_test(test_blocks_stay), cmocka_unit_test(test_many),
-                                       cmocka_unit_test(test_refusals)};
+                                       cmocka_unit_test(test_refusals),    cmocka_unit_test(test_plan)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
