@@ -47,6 +47,9 @@ void bl_job_tell(const bl_job *j, const bl_placement *placement) {
     }
     bl_request_tell(&j->r, log);
     bl_condition_tell(&j->condition, &j->r, p->arch, log);
+    if (j->r.o->verbose) {
+        bl_condition_show(&j->condition, &j->r, log);
+    }
 }
 
 /* The UNet's graph for a pass. */

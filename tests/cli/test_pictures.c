@@ -360,6 +360,22 @@ static void test_like(void **state) {
     rig_free(&o);
 }
 
+/* --verbose shows what a prompt became. */
+static void test_verbose(void **state) {
+    outcome o = {0};
+    (void)state;
+    BALLAST(&o, "generate", "-m", model, "-p", "a (red:1.5) [cat:dog:1] AND [fox] :0.5", "-n", "bad", "-W",
+            "64", "-H", "64", "-s", "2", "-S", "1", "-v", "-o", "verbose.png");
+    expect_success(&o);
+    expect_contains(o.err, "text 1: 1 chunk, 1 token: \"bad\"\n");
+    expect_contains(o.err, "text 2: 1 chunk, 3 tokens: \"a (red:1.5) cat\"; \"red\" weighs 1.5\n");
+    expect_contains(o.err, "text 4: 1 chunk, 1 token: \" [fox]\"; \"fox\" weighs 0.9091\n");
+    expect_contains(o.err, "negative 1, weight 1: text 1\n");
+    expect_contains(o.err, "prompt 1, weight 1: text 2 to call 2, text 3\n");
+    expect_contains(o.err, "prompt 2, weight 0.5: text 4\n");
+    rig_free(&o);
+}
+
 /* A start picture of another shape is cut, unless something else is asked for, and it is said. */
 static void test_fit(void **state) {
     static const char *const ways[] = {"crop", "stretch", "pad"};
@@ -543,6 +559,7 @@ int main(void) {
         cmocka_unit_test(test_settings),       cmocka_unit_test(test_upscalers),
         cmocka_unit_test(test_forms),          cmocka_unit_test(test_fit),
         cmocka_unit_test(test_transparent),    cmocka_unit_test(test_like),
+        cmocka_unit_test(test_verbose),
     };
     return cmocka_run_group_tests_name("cli.pictures", tests, setup, rig_close);
 }
