@@ -10,7 +10,7 @@ static int by_size(const void *a, const void *b) {
 }
 
 enum { problems = 500 };
-static bool all; /* of them are planned, not just the first */
+static bool every_problem; /* is planned, not just the first of them */
 
 /* How far the steady state's plan is above the bound. */
 static double gap_of(bl_problem *p, int number) {
@@ -33,7 +33,7 @@ static double gap_of(bl_problem *p, int number) {
 static void small_hosts(void **state) {
     (void)state;
     random_state r = {.s = 2024};
-    int count = all ? problems : 60, above = 0;
+    int count = every_problem ? problems : 60, above = 0;
     double gap[problems], sum = 0;
     for (int i = 0; i < count; i++) {
         bl_problem *p = random_small_host(&r);
@@ -53,7 +53,7 @@ static void small_hosts(void **state) {
     assert_true(gap[count * 3 / 4] <= 0.011);
     assert_true(gap[count * 9 / 10] <= 0.1);
     assert_true(gap[count - 1] <= 0.6);
-    assert_true(above <= (all ? 30 : 2));
+    assert_true(above <= (every_problem ? 30 : 2));
 }
 
 /* Modules that take turns, of which each keeps its own share of the device and of the store all the while;
@@ -217,7 +217,7 @@ static void a_large_model_on_a_small_machine(void **state) {
 }
 
 int main(int argc, char **argv) {
-    all = argc > 1 && !strcmp(argv[1], "all");
+    every_problem = argc > 1 && !strcmp(argv[1], "all");
     const struct CMUnitTest all_problems[] = {
         cmocka_unit_test(small_hosts),
     };
@@ -229,5 +229,5 @@ int main(int argc, char **argv) {
         cmocka_unit_test(the_smallest_host),
         cmocka_unit_test(a_large_model_on_a_small_machine),
     };
-    return all ? cmocka_run_group_tests(all_problems, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
+    return every_problem ? cmocka_run_group_tests(all_problems, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -191,10 +191,13 @@ static int ask_card(bl_cuda *c, bl_error *err) {
 
 /* "NVIDIA H100 80GB HBM3, SM 9.0, cuDNN 9.19.0, cuBLASLt 13.1.0" */
 void bl_cuda_name(bl_cuda *c) {
-    snprintf(c->name, sizeof c->name, "%s, SM %d.%d, cuDNN %zu.%zu.%zu, cuBLASLt %zu.%zu.%zu", c->card.name,
-             c->card.major, c->card.minor, c->libs->cudnn / 10000, c->libs->cudnn / 100 % 100,
-             c->libs->cudnn % 100, c->libs->cublaslt / 10000, c->libs->cublaslt / 100 % 100,
-             c->libs->cublaslt % 100);
+    char libraries[64];
+    snprintf(libraries, sizeof libraries, "cuDNN %u.%u.%u, cuBLASLt %u.%u.%u",
+             (unsigned)(c->libs->cudnn / 10000), (unsigned)(c->libs->cudnn / 100 % 100),
+             (unsigned)(c->libs->cudnn % 100), (unsigned)(c->libs->cublaslt / 10000),
+             (unsigned)(c->libs->cublaslt / 100 % 100), (unsigned)(c->libs->cublaslt % 100));
+    snprintf(c->name, sizeof c->name, "%.40s, SM %hd.%hd, %s", c->card.name, (short)c->card.major,
+             (short)c->card.minor, libraries);
 }
 
 static int find_card(bl_cuda *c, int number, bl_error *err) {
