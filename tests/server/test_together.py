@@ -17,6 +17,17 @@ SOME = dict(steps=10, width=128, height=128)
 
 
 class Early(Case):
+    """Nothing was measured of batches, so that a job's pictures come one after the other."""
+    @classmethod
+    def setUpClass(cls):
+        cls.cache = tempfile.TemporaryDirectory()
+        cls.server = Server(env={"XDG_CACHE_HOME": cls.cache.name})
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        cls.cache.cleanup()
+
     def seen(self, job, number):
         return pixels(self.server.get(V1 + "jobs/%s/image/%d" % (job, number)).data)
 
