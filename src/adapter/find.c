@@ -179,7 +179,8 @@ static int not_found(const bl_found_list *list, const char *folders, const char 
                  list->items[best].name);
     }
     return bl_fail(err, BL_E_NOT_FOUND, "no %s \"%.200s\" in %.400s%s", what, name,
-                   folders && *folders ? folders : "any folder", near);
+                   folders && *folders ? folders : "a folder beside the model or the config file",
+                   list->count ? near : "; put its .safetensors there, or take its name out of the prompt");
 }
 
 int bl_find_named(char **path, const char *folders, const char *name, const char *what, bl_error *err) {

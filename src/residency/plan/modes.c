@@ -93,7 +93,7 @@ int bl_mode_refuse(const bl_problem *p, bl_offload mode, bl_error *err) {
     uint64_t budget = p->budget_bytes + p->reserved_bytes, auto_least = bl_problem_min_budget(p);
     least += p->reserved_bytes;
     auto_least += p->reserved_bytes;
-    if (mode != BL_OFFLOAD_AUTO && mode != BL_OFFLOAD_SEQUENTIAL) {
+    if (auto_least < least) {
         snprintf(instead, sizeof instead, "; with --offload auto %llu bytes (%s) are enough",
                  (unsigned long long)auto_least, bl_size_of(auto_least).text);
     }
