@@ -314,8 +314,7 @@ static void test_like(void **state) {
     for (int i = 0; i < 3; i++) {
         SMALL(&o, "-S", "77", "--cfg", "5.5", "--sampler", "DPM++ 2M Karras", "--hires", "1.5",
               "--hires-steps", "2", "--hires-strength", "0.6", "--hires-upscaler", "latent-bicubic",
-              "--clip-skip", "2", "--ensd", "7", "--variation-seed", "3", "--variation-strength", "0.25",
-              "-o", names[i]);
+              "--clip-skip", "2", "--variation-seed", "3", "--variation-strength", "0.25", "-o", names[i]);
         expect_success(&o);
         BALLAST(&o, "generate", "-m", model, "--like", names[i], "-o", "again.png", "--overwrite");
         expect_success(&o);
