@@ -229,5 +229,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(the_smallest_host),
         cmocka_unit_test(a_large_model_on_a_small_machine),
     };
-    return every_problem ? cmocka_run_group_tests(all_problems, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
+    return every_problem ? cmocka_run_group_tests(all_problems, NULL, NULL)
+                         : cmocka_run_group_tests(tests, NULL, NULL);
 }
