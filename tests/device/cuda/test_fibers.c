@@ -44,18 +44,22 @@ static void begin_fiber(int me) {
     f.ended[me] = true;
 }
 
+static void make_fiber(int i, unsigned seed) {
+    int odd = 2 * (int)(seed % 64) + 1;
+    f.order[i] = (i * odd + (int)(seed / 64 % FIBERS)) % FIBERS;
+    f.ended[i] = false;
+    f.passed[i] = 0;
+    getcontext(&f.fiber[i]);
+    f.fiber[i].uc_stack.ss_sp = f.stack[i];
+    f.fiber[i].uc_stack.ss_size = STACK;
+    f.fiber[i].uc_link = &f.back;
+    makecontext(&f.fiber[i], (void (*)(void))begin_fiber, 1, i);
+}
+
 static void run_block(unsigned seed) {
     bool again = true;
     for (int i = 0; i < FIBERS; i++) {
-        int odd = 2 * (int)(seed % 64) + 1;
-        f.order[i] = (i * odd + (int)(seed / 64 % FIBERS)) % FIBERS;
-        f.ended[i] = false;
-        f.passed[i] = 0;
-        getcontext(&f.fiber[i]);
-        f.fiber[i].uc_stack.ss_sp = f.stack[i];
-        f.fiber[i].uc_stack.ss_size = STACK;
-        f.fiber[i].uc_link = &f.back;
-        makecontext(&f.fiber[i], (void (*)(void))begin_fiber, 1, i);
+        make_fiber(i, seed);
     }
     while (again) {
         again = false;
