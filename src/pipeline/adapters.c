@@ -64,8 +64,7 @@ static int add_listed(bl_adapters *out, bl_shelf *shelf, const ballast_generate_
     return rc;
 }
 
-/* Where names in prompts are looked for. Caller frees *out. */
-static int folders_of(char **out, const bl_checkpoint *ckpt, const ballast_generate_options *o,
+int bl_folders_beside(char **out, const bl_checkpoint *ckpt, const char *given, const char *name,
                       bl_error *err) {
     const char *path = bl_checkpoint_path(ckpt);
     size_t n = strlen(path);
@@ -76,12 +75,12 @@ static int folders_of(char **out, const bl_checkpoint *ckpt, const ballast_gener
     while (n && path[n - 1] != '/') {
         n--;
     }
-    if (o->adapter_folders) {
-        *out = strdup(o->adapter_folders);
-    } else if (asprintf(out, "%.*slora", (int)n, path) < 0) {
+    if (given) {
+        *out = strdup(given);
+    } else if (asprintf(out, "%.*s%s", (int)n, path, name) < 0) {
         *out = NULL;
     }
-    return *out ? 0 : bl_fail_memory(err, "the folders of adapters", strlen(path));
+    return *out ? 0 : bl_fail_memory(err, "a list of folders", strlen(path));
 }
 
 static int add_named(bl_adapters *out, bl_shelf *shelf, const bl_checkpoint *ckpt, const char *tag,
@@ -95,7 +94,7 @@ static int add_named(bl_adapters *out, bl_shelf *shelf, const bl_checkpoint *ckp
                     length > 100 ? 100 : (int)length, tag);
         return rc;
     }
-    rc = folders_of(&folders, ckpt, o, err);
+    rc = bl_folders_beside(&folders, ckpt, o->adapter_folders, "lora", err);
     if (!rc) {
         rc = bl_find_named(&path, folders, call.name, "adapter", &missing);
         bool leave = o->missing_adapters && !strcmp(o->missing_adapters, "leave");

@@ -17,6 +17,10 @@ typedef struct bl_adapters {
     int listed; /* how many of them the options listed: no tag in the prompt names them */
 } bl_adapters;
 
+/* Where names in prompts are looked for: `given`, or the folder `name` beside the model. Caller frees *out. */
+int bl_folders_beside(char **out, const bl_checkpoint *ckpt, const char *given, const char *name,
+                      bl_error *err);
+
 /* Opens them. Folders for names in prompts: as in ballast_generate_options, NULL: "lora" beside the model.
  * Says, a line each, what of a file matches nothing and which tags are passed over. Errors: those of
  * bl_adapter_open and bl_find_named; BL_E_ARGUMENT. */

@@ -36,26 +36,6 @@ static bool holds_word(const char *text, const char *word) {
     return false;
 }
 
-/* Where they are looked for. Caller frees *out. */
-static int folders_of(char **out, const bl_checkpoint *ckpt, const ballast_generate_options *o,
-                      bl_error *err) {
-    const char *path = bl_checkpoint_path(ckpt);
-    size_t n = strlen(path);
-    *out = NULL;
-    while (n > 1 && path[n - 1] == '/') {
-        n--;
-    }
-    while (n && path[n - 1] != '/') {
-        n--;
-    }
-    if (o->embedding_folders) {
-        *out = strdup(o->embedding_folders);
-    } else if (asprintf(out, "%.*sembeddings", (int)n, path) < 0) {
-        *out = NULL;
-    }
-    return *out ? 0 : bl_fail_memory(err, "the folders of embeddings", strlen(path));
-}
-
 /* The list is sorted by name: of several of one name the first counts. */
 static int open_named(bl_embeddings *e, const bl_found_list *list, const bl_architecture *arch,
                       const ballast_generate_options *o, bl_error *err) {
@@ -103,7 +83,7 @@ int bl_embeddings_open(bl_embeddings *out, const bl_architecture *arch, const bl
     for (int i = 0; i < BL_FAMILY_ENCODERS; i++) {
         out->tokenizer[i] = tokenizer[i];
     }
-    int rc = folders_of(&folders, ckpt, o, err);
+    int rc = bl_folders_beside(&folders, ckpt, o->embedding_folders, "embeddings", err);
     rc = rc ? rc : bl_find_all(&list, folders, true, err);
     rc = rc ? rc : open_named(out, &list, arch, o, err);
     rc = rc ? rc : extend_tokenizers(out, tokenizer, arch->family->encoders, err);

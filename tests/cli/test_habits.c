@@ -34,18 +34,23 @@ static bool same_pixels(const char *one, const char *other) {
 
 #define SMALL "-m", model, "-S", "1", "-s", "1", "--no-hint", "--overwrite"
 
-/* <lora:...> is no text to draw. */
+/* <hypernet:...>, or <lora:...> in a negative prompt, is no text to draw; an adapter that there is not is
+ * refused. */
 static void test_adapter_tags(void **state) {
     outcome o = {0};
     (void)state;
     BALLAST(&o, "generate", SMALL, "-W", "64", "-H", "64", "-p", "a red heart", "-n", "x", "-o", "plain.png");
     expect_success(&o);
-    BALLAST(&o, "generate", SMALL, "-W", "64", "-H", "64", "-p", "a red heart <lora:x:0.8><hypernet:y>", "-n",
+    BALLAST(&o, "generate", SMALL, "-W", "64", "-H", "64", "-p", "a red heart <hypernet:x><hypernet:y>", "-n",
             "<lora:z> x", "-o", "tagged.png");
     assert_int_equal(o.code, 0);
-    expect_contains(o.err, "ballast: prompt: <lora:x:0.8> and 1 more of its kind are left out");
+    expect_contains(o.err, "ballast: prompt: <hypernet:x> and 1 more of its kind are left out");
     expect_contains(o.err, "ballast: negative: <lora:z> is left out");
     assert_true(same_pixels("plain.png", "tagged.png"));
+    BALLAST(&o, "generate", SMALL, "-p", "a red heart <lora:x:0.8>", "-o", "refused.png");
+    assert_int_equal(o.code, 2);
+    expect_contains(o.err,
+                    "ballast: no adapter \"x\" in a folder beside the model or the config file; put its");
     rig_free(&o);
 }
 

@@ -205,6 +205,7 @@ static ballast_generate_options request(taken *t) {
 static void run(wide_model *m, const ballast_generate_options *o) {
     bl_error err = {0};
     bl_pipeline p = {.modules = m->modules,
+                     .ckpt = m->ckpt,
                      .arch = &m->arch,
                      .tokenizer = {m->tokenizer, m->tokenizer},
                      .model_name = "wide",

@@ -118,8 +118,11 @@ static machine open_machine(double copy_rate, bool shares_cores) {
     if (rc) {
         fail_msg("%s", err.message);
     }
-    m.p = (bl_pipeline){
-        .modules = m.modules, .arch = &arch, .tokenizer = {m.tokenizer, m.tokenizer}, .native_size = 1024};
+    m.p = (bl_pipeline){.modules = m.modules,
+                        .ckpt = ckpt,
+                        .arch = &arch,
+                        .tokenizer = {m.tokenizer, m.tokenizer},
+                        .native_size = 1024};
     return m;
 }
 

@@ -117,12 +117,12 @@ static void test_lines_are_not_repeated(void **state) {
     rig_pictures none = {0};
     open_house(&h);
     ballast_generate_options o = rig_request(&none, SIDE), tagged = o;
-    tagged.prompt = "a fox <lora:fur:0.8>";
+    tagged.prompt = "a fox <hypernet:fur>";
     picture(&h, 0, o);
     picture(&h, 1, tagged);
     picture(&h, 0, o);
     picture(&h, 0, o);
-    assert_int_equal(count_lines(h.log, "<lora:fur:0.8>"), 1);
+    assert_int_equal(count_lines(h.log, "<hypernet:fur>"), 1);
     rig_release(&none);
     close_house(&h);
 }
