@@ -17,7 +17,8 @@ typedef struct bl_adapters {
     int listed; /* how many of them the options listed: no tag in the prompt names them */
 } bl_adapters;
 
-/* Where names in prompts are looked for: `given`, or the folder `name` beside the model. Caller frees *out. */
+/* Where names in prompts are looked for: `given`, or the folder `name` beside the model. Caller frees *out.
+ */
 int bl_folders_beside(char **out, const bl_checkpoint *ckpt, const char *given, const char *name,
                       bl_error *err);
 
