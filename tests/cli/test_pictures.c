@@ -5,6 +5,7 @@
 #include "image/decode.h"
 #include "image/parameters.h"
 #include "image/png.h"
+#include "support/slow.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -494,10 +495,14 @@ static void test_json(void **state) {
 static void test_samplers(void **state) {
     outcome o = {0};
     outcome names = {0};
+    int count = 0;
     (void)state;
     BALLAST(&names, "help", "samplers");
     for (char *name = names.out, *end; (end = strchr(name, '\n')); name = end + 1) {
         char both[80];
+        if (bl_test_slow() && count++ % 5) {
+            continue;
+        }
         snprintf(both, sizeof both, "%.*s", (int)(end - name), name);
         BALLAST(&o, "generate", "-m", model, "-p", "fox", "-W", "64", "-H", "64", "-s", "3", "--sampler",
                 both, "-S", "1", "-o", "sampler.png", "--overwrite");
@@ -516,6 +521,9 @@ static void test_upscalers(void **state) {
     for (char *name = names.out, *end; (end = strchr(name, '\n')); name = end + 1, count++) {
         char upscaler[80];
         bl_picture large;
+        if (bl_test_slow() && count % 4) {
+            continue;
+        }
         snprintf(upscaler, sizeof upscaler, "%.*s", (int)(end - name), name);
         BALLAST(&o, "generate", "-m", model, "-p", "fox", "-W", "64", "-H", "72", "-s", "1", "--hires",
                 "1.25", "--hires-strength", "1", "--hires-upscaler", upscaler, "-o", "upscaled.png",
