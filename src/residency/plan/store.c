@@ -143,6 +143,13 @@ static void find_uses(filler *g) {
     }
 }
 
+/* A plan without moves has no array of them. */
+static void copy_moves(bl_move *to, const bl_move *from, size_t count) {
+    if (count) {
+        memcpy(to, from, count * sizeof *to);
+    }
+}
+
 static int filler_open(filler *g, bl_plan *plan, const bl_problem *p, const bl_store_options *o,
                        bl_error *err) {
     memset(g, 0, sizeof *g);
@@ -177,7 +184,7 @@ static int filler_open(filler *g, bl_plan *plan, const bl_problem *p, const bl_s
         }
     }
     if (!rc) {
-        memcpy(g->moves, plan->moves, moves * sizeof *g->moves);
+        copy_moves(g->moves, plan->moves, moves);
         g->move_count = plan->move_count;
         find_seconds(g);
         find_uses(g);
@@ -464,7 +471,7 @@ int bl_store_plan(bl_plan *plan, const bl_problem *p, const bl_store_options *o,
     if (!moves) {
         return bl_fail_memory(err, "the host store's plan", bytes);
     }
-    memcpy(moves, plan->moves, count * sizeof *moves);
+    copy_moves(moves, plan->moves, count);
     int rc = bl_store_fill(plan, p, o, err);
     rc = rc ? rc : bl_replay(plan, p, err);
     double without = plan->end_seconds;
@@ -472,7 +479,7 @@ int bl_store_plan(bl_plan *plan, const bl_problem *p, const bl_store_options *o,
     more.ahead_seconds = rc ? 0 : idle_seconds(plan);
     /* Ahead as much as there is time for, half of it where copies hold the places too long, or nothing. */
     for (int i = 0; i < 3 && !rc && p->follower_count && more.ahead_seconds > 0; i++) {
-        memcpy(plan->moves, moves, count * sizeof *moves);
+        copy_moves(plan->moves, moves, count);
         plan->move_count = (int)count;
         rc = bl_store_fill(plan, p, i < 2 ? &more : o, err);
         rc = rc ? rc : bl_replay(plan, p, err);
