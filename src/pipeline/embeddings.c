@@ -1,6 +1,7 @@
 #include "pipeline/embeddings.h"
 
 #include "adapter/find.h"
+#include "pipeline/adapters.h"
 #include "text/prompt.h"
 
 #include <ctype.h>
