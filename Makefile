@@ -99,7 +99,7 @@ tsan: setup-tests
 	    ctest --test-dir $(BUILD)-tsan --output-on-failure -j 2 -R '^server\.($(SERVED))$$'
 THREADED = checkpoint.safetensors device/cpu.batches pipeline.model_hash $(addprefix api.,callbacks cancel process turn) \
     server/http.deadlines
-SERVED = events|http|jobs|openai
+SERVED = events|http
 
 # On made-up weights, which are written once into the cache folder or taken from BENCH_MODELS; see bench/run.py.
 bench bench-offload: $(BUILD)/build.ninja

@@ -44,7 +44,8 @@ static void test_adapter_tags(void **state) {
     BALLAST(&o, "generate", SMALL, "-W", "64", "-H", "64", "-p", "a red heart <hypernet:x><hypernet:y>", "-n",
             "<lora:z> x", "-o", "tagged.png");
     assert_int_equal(o.code, 0);
-    expect_contains(o.err, "ballast: prompt: <hypernet:x> and 1 more of its kind are left out");
+    expect_contains(o.err, "ballast: prompt: <hypernet:x> is left out");
+    expect_contains(o.err, "ballast: prompt: <hypernet:y> is left out");
     expect_contains(o.err, "ballast: negative: <lora:z> is left out");
     assert_true(same_pixels("plain.png", "tagged.png"));
     BALLAST(&o, "generate", SMALL, "-p", "a red heart <lora:x:0.8>", "-o", "refused.png");
