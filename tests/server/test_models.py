@@ -98,9 +98,9 @@ class Models(unittest.TestCase):
         views = [server.until(job) for job in jobs]
         now = server.get("/ballast/v1/residency").json
         held = [m["resident_bytes"] for m in now["models"]]
-        # What fits of both stays: nearly all of the region beside activations is in use, and each has a part of it.
+        # What fits of both stays: most of the region beside activations is in use, and each has a part of it.
         # (It is only opened anew, larger, where that saves a hundredth of the time: here nearly all is computing.)
-        self.assertGreater(sum(held), 0.9 * (now["region_bytes"] - arena))
+        self.assertGreater(sum(held), 0.75 * (now["region_bytes"] - arena))
         self.assertLessEqual(now["region_bytes"], room + arena)
         self.assertGreater(min(held), 0.2 * weights)
         for view in views[6:10]:  # the queue says what comes next, and what came before is there
