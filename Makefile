@@ -2,8 +2,9 @@
 #
 #     make                builds the library and the command into build/
 #     make demo           ... and makes a picture with the embedded model
-#     make test           ... and runs every check and test
+#     make test           ... and runs every check and test but the long ones
 #     make check          ... the quick part of that: format, lengths, what documents name
+#     make test-long      what is too long for every day: a history of thousands, jobs of hundreds of steps
 #     make test-alloc     every allocation fails once, under AddressSanitizer: a quarter of an hour
 #     make test-onednn3   the tests of what calls oneDNN, against oneDNN 3 from PyPI
 #     make test-debian13  the same against Debian 13's oneDNN, on any Debian
@@ -22,7 +23,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 CMAKE_FLAGS ?=
 
-.PHONY: all demo test test-alloc test-onednn3 test-debian13 check sanitize tsan bench bench-offload bench-server cuda-libs install uninstall help clean setup setup-tests
+.PHONY: all demo test test-long test-alloc test-onednn3 test-debian13 check sanitize tsan bench bench-offload bench-server cuda-libs install uninstall help clean setup setup-tests
 .DEFAULT_GOAL := all
 
 setup:
@@ -46,15 +47,18 @@ demo: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) ballast_cli
 	@tools/demo.sh $(BUILD)/bin/ballast
 
-# Builds everything, checks style limits, runs all tests.
+# Builds everything, checks style limits, runs all tests but the long ones.
 test: setup-tests all check
 	@ctest --test-dir $(BUILD) --output-on-failure -j 2 -LE long
+
+test-long: setup-tests all
+	@ctest --test-dir $(BUILD) --output-on-failure -j 2 -L long -E alloc_all
 
 # Every allocation of the library's calls and of the command that is worth it fails once: support/failing.h.
 test-alloc: setup-tests
 	@$(call configure,$(BUILD)-sanitize,$(SANITIZE))
 	@ninja -C $(BUILD)-sanitize
-	@ctest --test-dir $(BUILD)-sanitize --output-on-failure -j 2 -L long
+	@ctest --test-dir $(BUILD)-sanitize --output-on-failure -j 2 -R alloc_all
 
 # What a compiler does not hold: format, length of functions, words that must not be in the tree.
 check: setup-tests
