@@ -12,27 +12,33 @@ double bl_reread(const bl_schedule *s, int i, double at) {
     return next == at ? 1.0 : sqrt((next * next + 1) / (at * at + 1));
 }
 
-/* x' = (down/a) x + (1 - down/a) D + up * noise. With eta 0 that is Euler, and DDIM in sigma space; with eta
- * 1 Euler ancestral, and DDIM with eta 1. */
-int bl_sample_euler(bl_walk *walk) {
+/* x' = (down/a) x + (1 - down/a) D + up * noise, as step i. */
+static int step_down(bl_walk *walk, int i, double down, double up) {
     const bl_schedule *s = walk->schedule;
     float *denoised = walk->buffer[0], *noise = walk->buffer[1];
+    double a = s->sigmas[i], b = s->targets[i];
+    int rc = bl_walk_denoise(walk, i, denoised);
+    if (!rc && up > 0) {
+        rc = bl_walk_noise(walk, a, b, noise);
+    }
+    if (rc) {
+        return rc;
+    }
+    double scale = bl_reread(s, i, b);
+    bl_term terms[] = {
+        {scale * (down / a), walk->x}, {scale * (1 - down / a), denoised}, {scale * up, noise}};
+    bl_mix(walk->n, walk->x, terms, up > 0 ? 3 : 2);
+    return bl_walk_step(walk, i, denoised);
+}
+
+/* With eta 0 that is Euler, and DDIM in sigma space; with eta 1 Euler ancestral, and DDIM with eta 1. */
+int bl_sample_euler(bl_walk *walk) {
+    const bl_schedule *s = walk->schedule;
     double eta = walk->id == BL_SAMPLER_EULER ? 0.0 : walk->eta;
     for (int i = 0; i < s->steps; i++) {
-        double a = s->sigmas[i], b = s->targets[i], down, up;
-        bl_ancestral(a, b, eta, &down, &up);
-        int rc = bl_walk_denoise(walk, i, denoised);
-        if (!rc && up > 0) {
-            rc = bl_walk_noise(walk, a, b, noise);
-        }
-        if (rc) {
-            return rc;
-        }
-        double scale = bl_reread(s, i, b);
-        bl_term terms[] = {
-            {scale * (down / a), walk->x}, {scale * (1 - down / a), denoised}, {scale * up, noise}};
-        bl_mix(walk->n, walk->x, terms, up > 0 ? 3 : 2);
-        rc = bl_walk_step(walk, i, denoised);
+        double down, up;
+        bl_ancestral(s->sigmas[i], s->targets[i], eta, &down, &up);
+        int rc = step_down(walk, i, down, up);
         if (rc) {
             return rc;
         }
@@ -73,26 +79,14 @@ int bl_sample_lcm(bl_walk *walk) {
  * up to the next one with fresh noise. */
 int bl_sample_tcd(bl_walk *walk) {
     const bl_schedule *s = walk->schedule;
-    float *denoised = walk->buffer[0], *noise = walk->buffer[1];
     for (int i = 0; i < s->steps; i++) {
         bool last = i + 1 == s->steps;
-        double a = s->sigmas[i], b = s->targets[i], down = b;
+        double b = s->targets[i], down = b;
         if (!last) {
             down = fmin(b, s->table.sigma[(int)floor((1 - walk->eta) * s->timesteps[i + 1])]);
         }
         double up = sqrt(fmax(b * b - down * down, 0));
-        int rc = bl_walk_denoise(walk, i, denoised);
-        if (!rc && up > 0) {
-            rc = bl_walk_noise(walk, a, b, noise);
-        }
-        if (rc) {
-            return rc;
-        }
-        double scale = bl_reread(s, i, b);
-        bl_term terms[] = {
-            {scale * (down / a), walk->x}, {scale * (1 - down / a), denoised}, {scale * up, noise}};
-        bl_mix(walk->n, walk->x, terms, up > 0 ? 3 : 2);
-        rc = bl_walk_step(walk, i, denoised);
+        int rc = step_down(walk, i, down, up);
         if (rc) {
             return rc;
         }
