@@ -47,8 +47,9 @@ demo: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) ballast_cli
 	@tools/demo.sh $(BUILD)/bin/ballast
 
-# Builds everything, checks style limits, runs all tests but the long ones.
+# Builds everything, benches too, checks style limits, runs all tests but the long ones.
 test: setup-tests all check
+	@ninja -C $(BUILD) bench
 	@ctest --test-dir $(BUILD) --output-on-failure -j 2 -LE long
 
 test-long: setup-tests all

@@ -6,7 +6,6 @@
  * answers, asked_late (a caller's answer was not there when it should have asked again), lost (idle
  * connections that were closed), not_200, and in milliseconds p50, p99, worst of an answer; cpu: seconds that
  * this program took itself. */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
