@@ -8,7 +8,6 @@
 
 #define PLACED "nothing: weights are placed by a plan; --budget SIZE holds it to less memory"
 #define ALWAYS_SO "nothing: it is always so"
-#define LORA "nothing: adapters are not read yet"
 
 /* Names without their dashes in front, '_' as '-'. */
 static const struct {
@@ -33,6 +32,7 @@ static const struct {
     {"sampler-name", "--sampler NAME"},
     {"sampling-sampler", "--sampler NAME"},
     {"ddim", "--sampler DDIM"},
+    {"plms", "--sampler PLMS"},
     {"dpm-solver", "--sampler \"DPM++ 2M\""},
     {"scheduler", "--schedule NAME, or for what diffusers calls so --sampler NAME"},
     {"schedule-type", "--schedule NAME"},
@@ -65,6 +65,7 @@ static const struct {
     {"image", "--init-image FILE"},
     {"img2img", "--init-image FILE"},
     {"img", "--init-image FILE"},
+    {"resize-mode", "--fit crop|stretch|pad"},
     {"subseed", "--variation-seed N"},
     {"subseed-strength", "--variation-strength X"},
     {"enable-hr", "--hires X"},
@@ -123,8 +124,11 @@ static const struct {
     {"enable-model-cpu-offload", "--offload model"},
     {"enable-sequential-cpu-offload", "--offload sequential"},
     {"cpu-offload", "--offload model"},
+    {"model-cpu-offload", "--offload model"},
+    {"sequential-cpu-offload", "--offload sequential"},
     {"reserve-vram", "--reserve SIZE"},
     {"max-vram", "--budget SIZE"},
+    {"vram", "--budget SIZE"},
     {"max-memory", "--budget SIZE"},
     {"cpu", ALWAYS_SO},
     {"use-cpu", ALWAYS_SO},
@@ -135,9 +139,12 @@ static const struct {
     {"deterministic", ALWAYS_SO},
     {"n-threads", "--threads N"},
     {"num-threads", "--threads N"},
-    {"lora", LORA},
-    {"lora-model-dir", LORA},
-    {"lora-dir", LORA},
+    {"lora-model-dir", "--lora-dir DIR"},
+    {"lora-path", "--lora FILE:STRENGTH"},
+    {"lora-weights", "--lora FILE:STRENGTH"},
+    {"embeddings-dir", "--embedding-dir DIR"},
+    {"embd-dir", "--embedding-dir DIR"},
+    {"textual-inversion", "--embedding-dir DIR"},
     {"type", "--dtype NAME"},
     {"v-prediction", "--prediction v"},
     {"v-pred", "--prediction v"},
