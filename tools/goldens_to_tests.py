@@ -151,6 +151,13 @@ def adapter_files(goldens, out, family):
           for f, ts in tolerances.items() if f in kept}, line="},\"")
 
 
+def copy_folder(source, target):
+    for folder, _, names in os.walk(source):
+        for name in names:
+            path = os.path.join(folder, name)
+            shutil.copyfile(path, make_room(os.path.join(target, os.path.relpath(path, source))))
+
+
 def main(goldens, out):
     digests = load(os.path.join(goldens, "sha256.json"))
     report = load(os.path.join(goldens, "report.json"))
@@ -165,6 +172,7 @@ def main(goldens, out):
         family_files(goldens, out, family, digests, report["families"][family]["png_pixels_that_differ_f32_vs_f64"])
         if os.path.isdir(os.path.join(goldens, "adapters", family)):
             adapter_files(goldens, out, family)
+    copy_folder(os.path.join(goldens, "transformers/stored"), os.path.join(out, "stored"))
 
 
 if __name__ == "__main__":

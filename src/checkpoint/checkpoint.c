@@ -198,14 +198,14 @@ static const bl_file_tensor *find_stored(const bl_checkpoint *c, const bl_module
 
 /* Takes the share of the first axis, or exchanges the axes. False if the stored shape does not allow it. */
 static bool make_view(bl_view *v, const bl_safetensors *file, const bl_file_tensor *t, const bl_stored *s) {
-    *v = (bl_view){.file = file, .stored = t, .dtype = t->dtype, .rank = t->rank, .offset = t->offset};
+    *v = (bl_view){.file = file, .stored = t, .dtype = bl_tensor_dtype(t), .rank = t->rank};
     memcpy(v->shape, t->shape, sizeof v->shape);
     if (s->shares > 1) {
         if (t->rank < 1 || t->shape[0] % s->shares) {
             return false;
         }
         v->shape[0] /= s->shares;
-        v->offset += t->bytes / (uint64_t)s->shares * (uint64_t)s->share;
+        v->first = bl_view_rows(v) * s->share * bl_view_row_elements(v);
     }
     if (s->transposed) {
         if (t->rank != 2) {
@@ -293,7 +293,7 @@ int bl_checkpoint_require(bl_view *out, const bl_checkpoint *ckpt, bl_module mod
     if (v.dtype != BL_F32 && v.dtype != BL_F16 && v.dtype != BL_BF16 && v.dtype != BL_F64) {
         return bl_fail(err, BL_E_UNSUPPORTED,
                        "%.300s: tensor \"%.200s\" of the %s has type %.20s; Ballast computes from F32, F16, "
-                       "BF16 and F64",
+                       "BF16, F64, eight-bit floats, int8 with scales, and GGUF's Q4_0 to Q8_0, Q4_K to Q6_K",
                        bl_safetensors_path(v.file), v.stored->name, bl_module_name(module),
                        v.stored->dtype_name);
     }

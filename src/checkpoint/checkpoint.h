@@ -56,21 +56,22 @@ bl_added_token bl_checkpoint_added_token(const bl_checkpoint *ckpt, int encoder,
 typedef struct bl_view {
     const bl_safetensors *file;
     const bl_file_tensor *stored;
-    bl_dtype dtype;
+    bl_dtype dtype; /* that reading hands out; what is stored small comes as floats */
     int rank;
     int64_t shape[BL_FILE_RANK]; /* of the view: a share of the first axis where several tensors are stored as
                                     one */
-    uint64_t offset;             /* of the view's first byte in the file; whole stored matrix if transposed */
-    bool transposed;             /* stored is [shape[1], shape[0]] */
+    int64_t first;   /* elements of the stored tensor before the view's; whole matrix if transposed */
+    bool transposed; /* stored is [shape[1], shape[0]] */
 } bl_view;
 
 /* Finds a tensor. False if the checkpoint has none of this name. */
 bool bl_checkpoint_find(bl_view *out, const bl_checkpoint *ckpt, bl_module module, const char *name);
 
 /* The same for a tensor that must be there, in this shape, in a type that we can compute with (F32, F16,
- * BF16, F64). Ones at the end of a shape do not count: a 1x1 convolution [C,C,1,1] is a linear layer [C,C].
- * On success the view has the shape that was asked for. Errors (BL_E_FORMAT, BL_E_UNSUPPORTED) name the file,
- * the module, the tensor as the file calls it, and both shapes. */
+ * BF16, F64, or stored small: see storage.h). Ones at the end of a shape do not count: a 1x1 convolution
+ * [C,C,1,1] is a linear layer [C,C]. On success the view has the shape that was asked for. Errors
+ * (BL_E_FORMAT, BL_E_UNSUPPORTED) name the file, the module, the tensor as the file calls it, and both
+ * shapes. */
 int bl_checkpoint_require(bl_view *out, const bl_checkpoint *ckpt, bl_module module, const char *name,
                           const int64_t *shape, int rank, bl_error *err);
 

@@ -40,9 +40,6 @@ int bl_refuse_other_formats(const char *path, const unsigned char *start, size_t
     if (starts_with(start, n, "PK\x03\x04")) {
         return bl_fail(err, BL_E_UNSUPPORTED, "%.400s is a zip archive, not a safetensors file", path);
     }
-    if (starts_with(start, n, "GGUF")) {
-        return bl_fail(err, BL_E_UNSUPPORTED, "%.400s is a GGUF file; Ballast reads safetensors files", path);
-    }
     if (starts_with(start, n, "version https://git-lfs")) {
         return bl_fail(err, BL_E_UNSUPPORTED,
                        "%.400s is a git-lfs pointer, not the file itself; run \"git lfs pull\" in its folder",

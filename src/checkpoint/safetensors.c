@@ -2,40 +2,18 @@
 
 #include "checkpoint/file_kind.h"
 #include "checkpoint/json.h"
+#include "checkpoint/tensor_file.h"
 #include "core/json_text.h"
 #include "core/checked.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define MAX_HEADER 100000000u /* the reference implementation's limit */
 #define LENGTH_BYTES 8
-
-typedef struct pair {
-    const char *key, *value;
-} pair;
-
-struct bl_safetensors {
-    char *path;
-    int fd;
-    struct stat opened;      /* size and time of last change when the header was read */
-    bl_file_tensor *tensors; /* [tensor_count], sorted by name */
-    int tensor_count;
-    pair *metadata; /* [metadata_count] */
-    int metadata_count;
-    char *strings; /* what the names, types and metadata above point into */
-};
-
-static int fail_tensor(bl_error *err, const char *path, const char *name, const char *what) {
-    return bl_fail(err, BL_E_FORMAT, "%.400s: tensor \"%.200s\": %s", path, name, what);
-}
 
 /* ---- header to tensors */
 
@@ -61,8 +39,8 @@ static int parse_tensor(bl_file_tensor *t, const char *path, json_t *entry, uint
     const char *dtype = json_string_value(json_object_get(entry, "dtype"));
     json_t *shape = json_object_get(entry, "shape"), *offsets = json_object_get(entry, "data_offsets");
     if (!dtype || !json_is_array(shape) || !json_is_array(offsets) || json_array_size(offsets) != 2) {
-        return fail_tensor(err, path, t->name,
-                           "its entry must hold \"dtype\", \"shape\" and two \"data_offsets\"");
+        return bl_fail_tensor(err, path, t->name,
+                              "its entry must hold \"dtype\", \"shape\" and two \"data_offsets\"");
     }
     if (json_array_size(shape) > BL_FILE_RANK) {
         return bl_fail(err, BL_E_FORMAT,
@@ -77,22 +55,22 @@ static int parse_tensor(bl_file_tensor *t, const char *path, json_t *entry, uint
     for (int i = 0; i < t->rank; i++) {
         json_t *d = json_array_get(shape, (size_t)i);
         if (!json_is_integer(d) || json_integer_value(d) < 0) {
-            return fail_tensor(err, path, t->name,
-                               "its shape holds something else than whole numbers from 0 up");
+            return bl_fail_tensor(err, path, t->name,
+                                  "its shape holds something else than whole numbers from 0 up");
         }
         t->shape[i] = json_integer_value(d);
         empty |= t->shape[i] == 0;
         /* Zeros are left out of the product: that of any part of the shape must fit as well. */
         if (!bl_mul_u64(bytes, t->shape[i] ? (uint64_t)t->shape[i] : 1, &bytes) || bytes > INT64_MAX) {
-            return fail_tensor(err, path, t->name, "its shape is too large for any memory");
+            return bl_fail_tensor(err, path, t->name, "its shape is too large for any memory");
         }
     }
     bytes = empty ? 0 : bytes;
     json_t *first = json_array_get(offsets, 0), *last = json_array_get(offsets, 1);
     if (!json_is_integer(first) || !json_is_integer(last) || json_integer_value(first) < 0 ||
         json_integer_value(last) < json_integer_value(first)) {
-        return fail_tensor(err, path, t->name,
-                           "its data_offsets must be two whole numbers, the first not above the second");
+        return bl_fail_tensor(err, path, t->name,
+                              "its data_offsets must be two whole numbers, the first not above the second");
     }
     t->offset = (uint64_t)json_integer_value(first);
     t->bytes = (uint64_t)json_integer_value(last) - t->offset;
@@ -110,10 +88,6 @@ static int parse_tensor(bl_file_tensor *t, const char *path, json_t *entry, uint
                        path, t->name, t->bytes, dtype, bytes);
     }
     return 0;
-}
-
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const bl_file_tensor *)a)->name, ((const bl_file_tensor *)b)->name);
 }
 
 static int by_offset(const void *a, const void *b) {
@@ -229,13 +203,11 @@ static int take_header(bl_safetensors *f, json_t *root, uint64_t data_start, bl_
     for (int i = 0; i < f->tensor_count; i++) {
         f->tensors[i].offset += data_start;
     }
-    qsort(f->tensors, (size_t)f->tensor_count, sizeof *f->tensors, by_name);
+    bl_tensor_file_sort(f);
     return 0;
 }
 
-/* ---- opening */
-
-static int read_header(bl_safetensors *f, bl_error *err) {
+int bl_safetensors_parse(bl_safetensors *f, bl_error *err) {
     unsigned char start[512];
     uint64_t size = (uint64_t)f->opened.st_size;
     size_t n = size < sizeof start ? (size_t)size : sizeof start;
@@ -294,148 +266,4 @@ done:
     json_decref(root);
     free(text);
     return rc;
-}
-
-int bl_safetensors_open(bl_safetensors **out, const char *path, bl_error *err) {
-    *out = NULL;
-    bl_safetensors *f = calloc(1, sizeof *f);
-    if (!f) {
-        return bl_fail_memory(err, "an open file", sizeof *f);
-    }
-    int rc;
-    f->fd = -1;
-    f->path = strdup(path);
-    if (!f->path) {
-        rc = bl_fail_memory(err, "a path", strlen(path));
-        goto fail;
-    }
-    /* O_NONBLOCK: opening a pipe must not wait for a writer. */
-    f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (f->fd < 0) {
-        rc = bl_fail_open(err, path, errno);
-        goto fail;
-    }
-    if (fstat(f->fd, &f->opened)) {
-        rc = bl_fail(err, BL_E_IO, "cannot read %.400s: %s", path, strerror(errno));
-        goto fail;
-    }
-    if (!S_ISREG(f->opened.st_mode)) {
-        rc = bl_fail(err, BL_E_FORMAT, "%.400s is not a file", path);
-        goto fail;
-    }
-    rc = read_header(f, err);
-    if (rc) {
-        goto fail;
-    }
-    *out = f;
-    return 0;
-fail:
-    bl_safetensors_close(&f);
-    return rc;
-}
-
-void bl_safetensors_close(bl_safetensors **file) {
-    bl_safetensors *f = *file;
-    if (!f) {
-        return;
-    }
-    if (f->fd >= 0) {
-        close(f->fd);
-    }
-    free(f->metadata);
-    free(f->tensors);
-    free(f->strings);
-    free(f->path);
-    free(f);
-    *file = NULL;
-}
-
-/* ---- asking */
-
-const char *bl_safetensors_path(const bl_safetensors *file) {
-    return file->path;
-}
-
-const bl_file_tensor *bl_safetensors_tensors(const bl_safetensors *file, int *count) {
-    *count = file->tensor_count;
-    return file->tensors;
-}
-
-/* Index of the first tensor whose name is not below `name`. */
-static int lower_bound(const bl_safetensors *file, const char *name) {
-    int low = 0, high = file->tensor_count;
-    while (low < high) {
-        int middle = low + (high - low) / 2;
-        if (strcmp(file->tensors[middle].name, name) < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-const bl_file_tensor *bl_safetensors_find(const bl_safetensors *file, const char *name) {
-    int i = lower_bound(file, name);
-    return i < file->tensor_count && strcmp(file->tensors[i].name, name) == 0 ? &file->tensors[i] : NULL;
-}
-
-const bl_file_tensor *bl_safetensors_find_prefix(const bl_safetensors *file, const char *prefix) {
-    int i = lower_bound(file, prefix);
-    return i < file->tensor_count && strncmp(file->tensors[i].name, prefix, strlen(prefix)) == 0
-               ? &file->tensors[i]
-               : NULL;
-}
-
-const char *bl_safetensors_metadata(const bl_safetensors *file, const char *key) {
-    for (int i = 0; i < file->metadata_count; i++) {
-        if (strcmp(file->metadata[i].key, key) == 0) {
-            return file->metadata[i].value;
-        }
-    }
-    return NULL;
-}
-
-/* ---- reading */
-
-/* Looked at after reading, so that a change before or during the read is seen. */
-static int check_unchanged(const bl_safetensors *f, bl_error *err) {
-    struct stat now;
-    if (fstat(f->fd, &now)) {
-        return bl_fail(err, BL_E_IO, "cannot read %.400s: %s", f->path, strerror(errno));
-    }
-    if (now.st_size != f->opened.st_size) {
-        return bl_fail(err, BL_E_IO,
-                       "%.400s was changed while in use: it had %lld bytes and now has %lld; load it again",
-                       f->path, (long long)f->opened.st_size, (long long)now.st_size);
-    }
-    if (now.st_mtim.tv_sec != f->opened.st_mtim.tv_sec || now.st_mtim.tv_nsec != f->opened.st_mtim.tv_nsec) {
-        return bl_fail(err, BL_E_IO, "%.400s was written to while in use; load it again", f->path);
-    }
-    return 0;
-}
-
-int bl_safetensors_read(const bl_safetensors *file, uint64_t offset, uint64_t bytes, void *dst,
-                        bl_error *err) {
-    uint64_t end;
-    if (!bl_add_u64(offset, bytes, &end) || end > (uint64_t)file->opened.st_size) {
-        return bl_fail(err, BL_E_INTERNAL, "%.400s: a read behind the end of the file was asked for",
-                       file->path);
-    }
-    for (uint64_t done = 0; done < bytes;) {
-        size_t piece = bytes - done < (1u << 30) ? (size_t)(bytes - done) : 1u << 30;
-        ssize_t got = pread(file->fd, (char *)dst + done, piece, (off_t)(offset + done));
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < 0) {
-            return bl_fail(err, BL_E_IO, "cannot read %.400s: %s", file->path, strerror(errno));
-        }
-        if (got == 0) { /* the end came early: it was cut short */
-            int rc = check_unchanged(file, err);
-            return rc ? rc : bl_fail(err, BL_E_IO, "cannot read %.400s: it ended early", file->path);
-        }
-        done += (uint64_t)got;
-    }
-    return check_unchanged(file, err);
 }

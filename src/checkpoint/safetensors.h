@@ -1,8 +1,10 @@
-/* safetensors: a header in JSON that names tensors, then their bytes.
+/* Files of tensors: safetensors (a header in JSON that names tensors, then their bytes) and GGUF version 3
+ * (the same in binary; what is in it is told apart by its first bytes).
  *
  * The file is untrusted. Opening it checks everything that the header says, as the reference implementation
  * does: its length, that each tensor's bytes are what its type and shape need, that tensors follow each other
- * without overlap or hole, and that the last one ends where the file ends. Afterwards only reading can fail.
+ * without overlap or hole (in GGUF up to its alignment), and that the last one ends where the file ends.
+ * Afterwards only reading can fail.
  *
  * A name or a metadata string may hold a NUL, which is shown as U+2400.
  *
@@ -11,6 +13,7 @@
 #ifndef BALLAST_CHECKPOINT_SAFETENSORS_H
 #define BALLAST_CHECKPOINT_SAFETENSORS_H
 
+#include "checkpoint/storage.h"
 #include "core/dtype.h"
 #include "core/error.h"
 
@@ -23,11 +26,16 @@ typedef struct bl_safetensors bl_safetensors;
 typedef struct bl_file_tensor {
     const char *name;       /* UTF-8; borrowed from the file, as dtype_name is */
     const char *dtype_name; /* as the header says: "F16", "F8_E4M3" */
-    bl_dtype dtype;         /* BL_DTYPE_COUNT for a type that we do not read */
+    bl_dtype dtype; /* of its elements as they lie there; BL_DTYPE_COUNT for a type that we do not read, or
+                       where one element alone has no bytes of its own */
+    bl_storage storage; /* other than BL_STORED_PLAIN: its values are floats, and bl_tensor_read makes them */
     int rank;
     int64_t shape[BL_FILE_RANK];
     uint64_t offset; /* of its first byte, from the start of the file */
     uint64_t bytes;
+    const float *scales; /* [scale_count] what codes are multiplied by; NULL where there are none */
+    int64_t scale_count; /* 1: one for all; else one a row */
+    int rotation;        /* the group of ConvRot, or 0 */
 } bl_file_tensor;
 
 /* Opens and checks a file. Owner of *out: the caller; bl_safetensors_close. Errors: BL_E_NOT_FOUND, BL_E_IO,
@@ -56,6 +64,15 @@ const char *bl_safetensors_metadata(const bl_safetensors *file, const char *key)
  * to be used. */
 int bl_safetensors_read(const bl_safetensors *file, uint64_t offset, uint64_t bytes, void *dst,
                         bl_error *err);
+
+/* The type in which bl_tensor_read hands out elements: the tensor's own, BL_F32 where it is stored small. */
+bl_dtype bl_tensor_dtype(const bl_file_tensor *t);
+
+/* Reads elements [first, first + count) of a tensor, row-major, in bl_tensor_dtype(t), to dst. With scales of
+ * its own for each row, or rotated, they must be whole rows. May be called from several threads. Errors:
+ * those of bl_safetensors_read; BL_E_FORMAT for codes that are not a number; BL_E_MEMORY. */
+int bl_tensor_read(const bl_safetensors *file, const bl_file_tensor *t, int64_t first, int64_t count,
+                   void *dst, bl_error *err);
 
 typedef struct bl_tensor_data {
     const char *name; /* UTF-8 */

@@ -30,8 +30,7 @@ static int read_transposed(const bl_view *v, int64_t begin, int64_t end, char *d
     int rc = 0;
     for (int64_t c = 0; c < columns && !rc; c += step) {
         int64_t n = columns - c < step ? columns - c : step;
-        rc = bl_safetensors_read(v->file, v->offset + (uint64_t)c * stored_row, (uint64_t)n * stored_row,
-                                 piece, err);
+        rc = bl_tensor_read(v->file, v->stored, v->first + c * rows, n * rows, piece, err);
         for (int64_t i = 0; i < n && !rc; i++) {
             for (int64_t r = begin; r < end; r++) {
                 memcpy(dst + (size_t)((r - begin) * columns + c + i) * size,
@@ -51,7 +50,6 @@ int bl_view_read(const bl_view *view, int64_t begin, int64_t end, void *dst, bl_
     if (view->transposed) {
         return read_transposed(view, begin, end, dst, err);
     }
-    uint64_t row = (uint64_t)bl_view_row_elements(view) * bl_dtype_size(view->dtype);
-    return bl_safetensors_read(view->file, view->offset + (uint64_t)begin * row,
-                               (uint64_t)(end - begin) * row, dst, err);
+    const int64_t row = bl_view_row_elements(view);
+    return bl_tensor_read(view->file, view->stored, view->first + begin * row, (end - begin) * row, dst, err);
 }

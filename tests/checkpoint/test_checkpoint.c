@@ -226,7 +226,7 @@ static void types_we_cannot_compute_from_are_named(void **state) {
     bl_test_join(path, folder, "x.safetensors");
     bl_test_write_header(path,
                          "{\"model.diffusion_model.input_blocks.0.0.weight\":"
-                         "{\"dtype\":\"F8_E4M3\",\"shape\":[4,4,1,1],\"data_offsets\":[0,16]}}",
+                         "{\"dtype\":\"I8\",\"shape\":[4,4,1,1],\"data_offsets\":[0,16]}}",
                          16);
     bl_checkpoint *c = open_or_fail(path, NULL);
     bl_view v;
@@ -235,7 +235,7 @@ static void types_we_cannot_compute_from_are_named(void **state) {
     const int64_t shape[2] = {4, 4};
     assert_int_equal(bl_checkpoint_require(&v, c, BL_UNET, "conv_in.weight", shape, 2, &err),
                      BL_E_UNSUPPORTED);
-    assert_non_null(strstr(err.message, "has type F8_E4M3"));
+    assert_non_null(strstr(err.message, "has type I8"));
     bl_checkpoint_close(&c);
     bl_test_folder_remove(folder);
 }

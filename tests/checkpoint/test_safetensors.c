@@ -285,7 +285,7 @@ static void other_formats_are_named(void **state) {
     bl_test_write(path, zip, sizeof zip);
     expect_refusal(BL_E_UNSUPPORTED, "zip archive");
     bl_test_write(path, "GGUF\3\0\0\0", 8);
-    expect_refusal(BL_E_UNSUPPORTED, "GGUF");
+    expect_refusal(BL_E_FORMAT, "GGUF");
     bl_test_write(path, "<!DOCTYPE html><html>", 21);
     expect_refusal(BL_E_UNSUPPORTED, "web page");
     bl_test_write(path, "version https://git-lfs.github.com/spec/v1\n", 43);

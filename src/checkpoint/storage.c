@@ -1,0 +1,180 @@
+#include "checkpoint/storage.h"
+
+#include "core/dtype.h"
+
+#include <math.h>
+#include <string.h>
+
+#define SMALL 32  /* values in a block of Q4_0 to Q8_0 */
+#define LARGE 256 /* in one of the K formats */
+
+static const bl_storage_form forms[BL_STORAGE_COUNT] = {
+    [BL_STORED_Q4_0] = {"Q4_0", SMALL, 18},  [BL_STORED_Q4_1] = {"Q4_1", SMALL, 20},
+    [BL_STORED_Q5_0] = {"Q5_0", SMALL, 22},  [BL_STORED_Q5_1] = {"Q5_1", SMALL, 24},
+    [BL_STORED_Q8_0] = {"Q8_0", SMALL, 34},  [BL_STORED_Q4_K] = {"Q4_K", LARGE, 144},
+    [BL_STORED_Q5_K] = {"Q5_K", LARGE, 176}, [BL_STORED_Q6_K] = {"Q6_K", LARGE, 210},
+    [BL_STORED_F8_E4M3] = {"F8_E4M3", 1, 1}, [BL_STORED_F8_E5M2] = {"F8_E5M2", 1, 1},
+    [BL_STORED_I8] = {"I8", 1, 1},
+};
+
+const bl_storage_form *bl_storage_of(bl_storage s) {
+    return &forms[s];
+}
+
+static float half_at(const uint8_t *p) {
+    return bl_f16_to_f32((uint16_t)(p[0] | p[1] << 8));
+}
+
+/* ---- blocks of 32: a scale, perhaps a minimum, perhaps the fifth bits, then the codes' low halves: byte i
+ * holds value i below and value i + 16 above */
+
+static void widen_q4(float *dst, const uint8_t *b, bool with_minimum) {
+    const float d = half_at(b), minimum = with_minimum ? half_at(b + 2) : 0;
+    const uint8_t *q = b + (with_minimum ? 4 : 2);
+    for (int i = 0; i < SMALL / 2; i++) {
+        const int low = q[i] & 15, high = q[i] >> 4;
+        dst[i] = with_minimum ? d * (float)low + minimum : d * (float)(low - 8);
+        dst[i + SMALL / 2] = with_minimum ? d * (float)high + minimum : d * (float)(high - 8);
+    }
+}
+
+static void widen_q5(float *dst, const uint8_t *b, bool with_minimum) {
+    const float d = half_at(b), minimum = with_minimum ? half_at(b + 2) : 0;
+    const uint8_t *h = b + (with_minimum ? 4 : 2), *q = h + 4;
+    const uint32_t fifth = h[0] | (uint32_t)h[1] << 8 | (uint32_t)h[2] << 16 | (uint32_t)h[3] << 24;
+    for (int i = 0; i < SMALL / 2; i++) {
+        const int low = (q[i] & 15) | (int)(fifth >> i & 1) << 4;
+        const int high = q[i] >> 4 | (int)(fifth >> (i + SMALL / 2) & 1) << 4;
+        dst[i] = with_minimum ? d * (float)low + minimum : d * (float)(low - 16);
+        dst[i + SMALL / 2] = with_minimum ? d * (float)high + minimum : d * (float)(high - 16);
+    }
+}
+
+static void widen_q8(float *dst, const uint8_t *b) {
+    const float d = half_at(b);
+    for (int i = 0; i < SMALL; i++) {
+        dst[i] = d * (float)(int8_t)b[2 + i];
+    }
+}
+
+/* ---- blocks of 256: eight groups of 32, each with a scale and a minimum of six bits in 12 bytes */
+
+static void group_scale(float *scale, float *minimum, const uint8_t *s, int group) {
+    int sc, m;
+    if (group < 4) {
+        sc = s[group] & 63;
+        m = s[group + 4] & 63;
+    } else {
+        sc = (s[group + 4] & 15) | s[group - 4] >> 6 << 4;
+        m = s[group + 4] >> 4 | s[group] >> 6 << 4;
+    }
+    *scale = (float)sc;
+    *minimum = (float)m;
+}
+
+/* Codes: four runs of 32 bytes, each two groups, low halves first. `fifth`: bit g of byte i belongs to value
+ * i of group g; NULL where codes have four bits. */
+static void widen_k(float *dst, const uint8_t *b, const uint8_t *fifth, const uint8_t *q) {
+    const float d = half_at(b), d_minimum = half_at(b + 2);
+    for (int g = 0; g < LARGE / 32; g++) {
+        float scale, minimum;
+        group_scale(&scale, &minimum, b + 4, g);
+        const uint8_t *run = q + g / 2 * 32;
+        for (int i = 0; i < 32; i++) {
+            int code = g & 1 ? run[i] >> 4 : run[i] & 15;
+            code |= fifth ? (fifth[i] >> g & 1) << 4 : 0;
+            dst[g * 32 + i] = d * scale * (float)code - d_minimum * minimum;
+        }
+    }
+}
+
+/* 128 bytes of low halves, 64 of upper pairs of bits, 16 scales of eight bits (one for 16 values), the
+ * block's scale. Each half of 128 values is four groups of 32: groups 0 and 2, 1 and 3 share bytes of low
+ * halves. */
+static void widen_q6(float *dst, const uint8_t *b) {
+    const float d = half_at(b + 208);
+    for (int g = 0; g < LARGE / 32; g++) {
+        const int half = g / 4, quarter = g % 4;
+        const uint8_t *low = b + half * 64 + (quarter & 1) * 32, *high = b + 128 + half * 32;
+        for (int i = 0; i < 32; i++) {
+            const int code = (quarter & 2 ? low[i] >> 4 : low[i] & 15) | (high[i] >> (2 * quarter) & 3) << 4;
+            const float scale = (float)(int8_t)b[192 + g * 2 + i / 16];
+            dst[g * 32 + i] = d * scale * (float)(code - 32);
+        }
+    }
+}
+
+/* ---- single codes */
+
+/* Sign, four bits of exponent (bias 7), three of mantissa; no infinities, all ones is NaN. */
+static float e4m3(uint8_t c) {
+    const int exponent = c >> 3 & 15, mantissa = c & 7;
+    const float size = (c & 127) == 127 ? NAN
+                       : exponent       ? ldexpf((float)(8 + mantissa), exponent - 10)
+                                        : (float)mantissa * 0x1p-9f;
+    return c & 128 ? -size : size;
+}
+
+static void widen_bytes(float *dst, bl_storage s, const uint8_t *src, size_t n) {
+    float table[256];
+    for (int c = 0; c < 256; c++) {
+        table[c] = s == BL_STORED_I8        ? (float)(int8_t)c
+                   : s == BL_STORED_F8_E5M2 ? bl_f16_to_f32((uint16_t)(c << 8)) /* the upper half of an f16 */
+                                            : e4m3((uint8_t)c);
+    }
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = table[src[i]];
+    }
+}
+
+void bl_widen(float *dst, bl_storage s, const void *src, size_t blocks) {
+    const bl_storage_form *f = &forms[s];
+    if (f->values == 1) {
+        widen_bytes(dst, s, src, blocks);
+        return;
+    }
+    const uint8_t *b = src;
+    for (size_t i = 0; i < blocks; i++, b += f->bytes, dst += f->values) {
+        switch (s) {
+        case BL_STORED_Q4_0:
+        case BL_STORED_Q4_1:
+            widen_q4(dst, b, s == BL_STORED_Q4_1);
+            break;
+        case BL_STORED_Q5_0:
+        case BL_STORED_Q5_1:
+            widen_q5(dst, b, s == BL_STORED_Q5_1);
+            break;
+        case BL_STORED_Q8_0:
+            widen_q8(dst, b);
+            break;
+        case BL_STORED_Q4_K:
+            widen_k(dst, b, NULL, b + 16);
+            break;
+        case BL_STORED_Q5_K:
+            widen_k(dst, b, b + 16, b + 48);
+            break;
+        default:
+            widen_q6(dst, b);
+            break;
+        }
+    }
+}
+
+void bl_unrotate(float *row, size_t values, int group) {
+    float root = 1;
+    for (size_t stride = 1; stride < (size_t)group; stride *= 4, root *= 2) {
+        for (size_t at = 0; at < values; at += stride * 4) {
+            for (size_t i = at; i < at + stride; i++) {
+                float *p = row + i;
+                const float a = p[0], b = p[stride], c = p[2 * stride], d = p[3 * stride];
+                p[0] = a + b + c - d;
+                p[stride] = a + b - c + d;
+                p[2 * stride] = a - b + c + d;
+                p[3 * stride] = -a + b + c + d;
+            }
+        }
+    }
+    for (size_t i = 0; i < values; i++) {
+        row[i] /= root; /* a power of two */
+    }
+}
