@@ -451,6 +451,11 @@ static bl_dtype merged_dtype(void *payload, const bl_weight *w, int part) {
                : m->base.dtype(m->base.payload, w, part);
 }
 
+static uint64_t merged_bytes(void *payload, const bl_weight *w, int part) {
+    const bl_merge *m = payload;
+    return bl_source_part_bytes(&m->base, w, part);
+}
+
 static void replace_rows(float *out, const bl_merge *m, int64_t begin, int64_t end) {
     const size_t bytes = row_bytes(m), width = bytes / sizeof *out;
     for (int i = 0; i < m->row_count; i++) {
@@ -488,7 +493,7 @@ static int merged_read(void *payload, const bl_weight *w, int part, int64_t begi
 }
 
 bl_source bl_merge_source(bl_merge *m) {
-    return (bl_source){.payload = m, .dtype = merged_dtype, .read = merged_read};
+    return (bl_source){.payload = m, .dtype = merged_dtype, .bytes = merged_bytes, .read = merged_read};
 }
 
 /* ---- beginning, end, figures */

@@ -1,5 +1,6 @@
 #include "api/api.h"
 
+#include "checkpoint/file_kind.h"
 #include "core/utf8.h"
 
 #include <stdlib.h>
@@ -15,14 +16,11 @@ static char *name_of(const char *path) {
     while (begin > 0 && path[begin - 1] != '/') {
         begin--;
     }
-    static const char suffix[] = ".safetensors";
-    size_t length = end - begin, cut = sizeof suffix - 1;
-    if (length > cut && !strncmp(path + end - cut, suffix, cut)) {
-        length -= cut;
-    }
     char *name = bl_utf8_copy(path + begin);
     if (name) {
-        name[length] = 0;
+        name[end - begin] = 0;
+        const size_t cut = bl_weights_suffix(name);
+        name[end - begin - (cut < end - begin ? cut : 0)] = 0;
     }
     return name;
 }

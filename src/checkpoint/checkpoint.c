@@ -1,5 +1,6 @@
 #include "checkpoint/checkpoint.h"
 
+#include "checkpoint/file_kind.h"
 #include "checkpoint/internal.h"
 #include "checkpoint/text_file.h"
 
@@ -39,13 +40,12 @@ static int open_vae(bl_checkpoint *c, const char *vae_path, bl_error *err) {
     return rc ? rc : bl_take_vae(c, c->file_count - 1, err);
 }
 
-/* "X.safetensors" -> "X" + end. Owner: the caller. NULL if the path is another one, or memory is short
- * (*failed). */
+/* "X.safetensors" or "X.gguf" -> "X" + end. Owner: the caller. NULL if the path is another one, or memory is
+ * short (*failed). */
 static char *name_beside(const char *path, const char *end, bool *failed) {
-    static const char own[] = ".safetensors";
-    size_t n = strlen(path), m = sizeof own - 1;
+    const size_t n = strlen(path), m = bl_weights_suffix(path);
     *failed = false;
-    if (n <= m || strcmp(path + n - m, own) != 0) {
+    if (!m || n <= m) {
         return NULL;
     }
     char *name = malloc(n - m + strlen(end) + 1);

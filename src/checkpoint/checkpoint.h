@@ -84,7 +84,10 @@ void bl_checkpoint_stored_name(char *text, size_t room, const bl_checkpoint *ckp
 int64_t bl_view_row_elements(const bl_view *view);
 int64_t bl_view_rows(const bl_view *view);
 
-/* Reads rows [begin, end), row-major, in the stored type, to dst: (end - begin) * row elements * size of
+/* Bytes that the view's elements take in the file, scales of rows not counted. */
+uint64_t bl_view_stored_bytes(const bl_view *view);
+
+/* Reads rows [begin, end), row-major, in the view's type, to dst: (end - begin) * row elements * size of
  * dtype bytes. May be called from several threads. Errors: BL_E_IO, BL_E_MEMORY. */
 int bl_view_read(const bl_view *view, int64_t begin, int64_t end, void *dst, bl_error *err);
 

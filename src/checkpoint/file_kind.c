@@ -52,3 +52,15 @@ int bl_refuse_other_formats(const char *path, const unsigned char *start, size_t
     }
     return 0;
 }
+
+size_t bl_weights_suffix(const char *path) {
+    static const char *const known[] = {".safetensors", ".gguf"};
+    const size_t n = strlen(path);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        const size_t m = strlen(known[i]);
+        if (n >= m && memcmp(path + n - m, known[i], m) == 0) {
+            return m;
+        }
+    }
+    return 0;
+}

@@ -11,4 +11,8 @@
  * returns its code; returns 0 where they are not. */
 int bl_refuse_other_formats(const char *path, const unsigned char *start, size_t n, bl_error *err);
 
+/* Length of the ending by which a file of weights is known, ".safetensors" or ".gguf"; 0 where `path` has
+ * none. */
+size_t bl_weights_suffix(const char *path);
+
 #endif

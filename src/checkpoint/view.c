@@ -15,6 +15,15 @@ int64_t bl_view_rows(const bl_view *view) {
     return view->rank ? view->shape[0] : 1;
 }
 
+uint64_t bl_view_stored_bytes(const bl_view *view) {
+    const uint64_t elements = (uint64_t)(bl_view_rows(view) * bl_view_row_elements(view));
+    if (view->stored->storage == BL_STORED_PLAIN) {
+        return elements * bl_dtype_size(view->dtype);
+    }
+    const bl_storage_form *f = bl_storage_of(view->stored->storage);
+    return elements / (uint64_t)f->values * (uint64_t)f->bytes;
+}
+
 /* A piece of a stored [columns, rows] matrix, and the view's rows [begin, end) of it: stored rows are read
  * whole, some at a time, because the disk likes that better than single elements. */
 static int read_transposed(const bl_view *v, int64_t begin, int64_t end, char *dst, bl_error *err) {

@@ -46,11 +46,15 @@ static bl_dtype source_dtype(void *payload, const bl_weight *w, int part) {
     return view_of(payload, w, part)->dtype;
 }
 
+static uint64_t source_bytes(void *payload, const bl_weight *w, int part) {
+    return bl_view_stored_bytes(view_of(payload, w, part));
+}
+
 static int source_read(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end, void *dst,
                        bl_error *err) {
     return bl_view_read(view_of(payload, w, part), begin, end, dst, err);
 }
 
 bl_source bl_model_source(bl_model_weights *weights) {
-    return (bl_source){.payload = weights, .dtype = source_dtype, .read = source_read};
+    return (bl_source){.payload = weights, .dtype = source_dtype, .bytes = source_bytes, .read = source_read};
 }

@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Types of the module's tensors as the file has them, each once: "F16", "F16, F32". */
+/* Types of the module's tensors as the file has them, each once: "F16, F32, Q8_0". */
 static void list_dtypes(char *text, size_t room, const bl_graph *g, const bl_checkpoint *ckpt, int *tensors,
                         uint64_t *bytes) {
-    bool seen[BL_DTYPE_COUNT] = {false};
+    bool seen[BL_DTYPE_COUNT + BL_STORAGE_COUNT] = {false};
     *tensors = 0;
     *bytes = 0;
     for (int i = 0; i < g->weight_count; i++) {
@@ -19,17 +19,19 @@ static void list_dtypes(char *text, size_t room, const bl_graph *g, const bl_che
             bl_view view;
             if (bl_checkpoint_find(&view, ckpt, g->module, g->weights[i].name[part])) {
                 (*tensors)++;
-                *bytes +=
-                    (uint64_t)(bl_view_rows(&view) * bl_view_row_elements(&view)) * bl_dtype_size(view.dtype);
-                seen[view.dtype] = true;
+                *bytes += bl_view_stored_bytes(&view);
+                seen[view.stored->storage ? BL_DTYPE_COUNT + (int)view.stored->storage : (int)view.dtype] =
+                    true;
             }
         }
     }
     text[0] = 0;
-    for (int t = 0; t < BL_DTYPE_COUNT; t++) {
+    for (int t = 0; t < BL_DTYPE_COUNT + BL_STORAGE_COUNT; t++) {
         if (seen[t]) {
             size_t used = strlen(text);
-            snprintf(text + used, room - used, "%s%s", used ? ", " : "", bl_dtype_name((bl_dtype)t));
+            snprintf(text + used, room - used, "%s%s", used ? ", " : "",
+                     t < BL_DTYPE_COUNT ? bl_dtype_name((bl_dtype)t)
+                                        : bl_storage_of((bl_storage)(t - BL_DTYPE_COUNT))->name);
         }
     }
 }

@@ -97,15 +97,6 @@ static int describe(bl_packed *p, bl_device_module *m, const bl_graph *g, bl_wei
     return rc;
 }
 
-/* Bytes in the store: the parts are equal shares, but may be stored in different types. */
-static uint64_t source_bytes(const bl_device_module *m, const bl_weight *w) {
-    uint64_t bytes = 0, part = (uint64_t)bl_weight_elements(w) / (uint64_t)w->parts;
-    for (int i = 0; i < w->parts; i++) {
-        bytes += part * bl_dtype_size(m->source.dtype(m->source.payload, w, i));
-    }
-    return bytes;
-}
-
 static int enlarge_staging(bl_cpu *c, uint64_t each, bl_error *err) {
     uint64_t bytes = each * (uint64_t)c->threads + BL_ALIGN;
     if (c->staging && each <= c->staging_bytes) {
@@ -135,7 +126,7 @@ static int lay_out(bl_device_module *m, const bl_graph *g, bl_error *err) {
             }
             p->offset = at;
             at += p->half_bytes * (uint64_t)p->halves;
-            stored += source_bytes(m, &p->weight);
+            stored += bl_source_bytes(&m->source, &p->weight);
             uint64_t needs = bl_cpu_staging_bytes(p);
             staging = needs > staging ? needs : staging;
         }

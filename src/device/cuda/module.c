@@ -21,15 +21,6 @@ static void describe(bl_cuda_weight *p, const bl_graph *g, bl_weight_id id) {
     p->row_bytes = (uint64_t)(bl_weight_elements(&p->weight) / p->weight.shape[0]) * bl_dtype_size(p->dtype);
 }
 
-/* Bytes in the store: the parts are equal shares, but may be stored in different types. */
-static uint64_t source_bytes(const bl_device_module *m, const bl_weight *w) {
-    uint64_t bytes = 0, part = (uint64_t)bl_weight_elements(w) / (uint64_t)w->parts;
-    for (int i = 0; i < w->parts; i++) {
-        bytes += part * bl_dtype_size(m->source.dtype(m->source.payload, w, i));
-    }
-    return bytes;
-}
-
 static void lay_out(bl_device_module *m, const bl_graph *g) {
     for (int b = 0; b < m->block_count; b++) {
         const bl_block *block = &m->blocks[b];
@@ -39,7 +30,7 @@ static void lay_out(bl_device_module *m, const bl_graph *g) {
             describe(p, g, i);
             p->offset = at;
             at += bl_align_up(p->row_bytes * (uint64_t)p->weight.shape[0], BL_ALIGN);
-            stored += source_bytes(m, &p->weight);
+            stored += bl_source_bytes(&m->source, &p->weight);
         }
         m->costs[b] = (bl_block_cost){.packed_bytes = at, .source_bytes = stored};
     }

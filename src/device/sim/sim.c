@@ -64,8 +64,9 @@ static int sim_module_open(bl_device_module **out, bl_device *d, const bl_graph 
     for (int i = 0; i < g->weight_count; i++) {
         const bl_weight *w = &g->weights[i];
         costs[w->block].packed_bytes += weight_bytes(w, g->dtype);
-        bl_dtype stored = source && source->dtype ? source->dtype(source->payload, w, 0) : g->dtype;
-        costs[w->block].source_bytes += (uint64_t)bl_weight_elements(w) * bl_dtype_size(stored);
+        costs[w->block].source_bytes += source && source->dtype
+                                            ? bl_source_bytes(source, w)
+                                            : (uint64_t)bl_weight_elements(w) * bl_dtype_size(g->dtype);
     }
     int rc = bl_sim_module_describe(out, d, costs, g->block_count, err);
     free(costs);

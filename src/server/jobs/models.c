@@ -13,10 +13,16 @@
 #define MOST_DEPTH 6
 #define MOST_MODELS 4096
 #define SUFFIX ".safetensors"
+#define GGUF ".gguf"
 
 static bool ends(const char *text, const char *end) {
     size_t n = strlen(text), m = strlen(end);
     return n >= m && !strcasecmp(text + n - m, end);
+}
+
+/* Length of the ending by which a checkpoint of one file is known; 0 where the name has none. */
+static size_t suffix_of(const char *text) {
+    return ends(text, SUFFIX) ? strlen(SUFFIX) : ends(text, GGUF) ? strlen(GGUF) : 0;
 }
 
 void catalogue_free(struct catalogue *c) {
@@ -46,9 +52,7 @@ static void add(struct model_entry **list, int *count, const char *path, const c
         free(e.path);
         return;
     }
-    if (ends(e.name, SUFFIX)) {
-        e.name[strlen(e.name) - strlen(SUFFIX)] = 0;
-    }
+    e.name[strlen(e.name) - suffix_of(e.name)] = 0;
     for (char *c = e.name; *c; c++) {
         *c = *c == '/' ? '_' : *c;
     }
@@ -155,7 +159,7 @@ static void look(struct search *s, const char *folder, const char *below, int de
                 title[strlen(title)] = '/';
                 look(s, path, title, depth + 1);
             }
-        } else if (S_ISREG(st.st_mode) && ends(title, SUFFIX)) {
+        } else if (S_ISREG(st.st_mode) && suffix_of(title)) {
             found(s, path, title, false);
         }
     }
@@ -250,7 +254,7 @@ static bool answers_to(const struct model_entry *e, const char *name, size_t n) 
     const char *file = strrchr(e->title, '/');
     const char *names[] = {e->title, e->name, file ? file + 1 : e->title, e->path};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        size_t whole = strlen(names[i]), bare = ends(names[i], SUFFIX) ? whole - strlen(SUFFIX) : whole;
+        size_t whole = strlen(names[i]), bare = whole - suffix_of(names[i]);
         if ((n == whole || n == bare) && !strncasecmp(name, names[i], n)) {
             return true;
         }
