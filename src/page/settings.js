@@ -108,7 +108,7 @@ function model() {
   const mini = l.models.length === 1 && /ballast-mini/.test(l.models[0].title);
   return h('fieldset', null, h('legend', null, 'Model'), h('label', {class: 'field'}, h('span', null, 'For requests that name none'), select),
     mini && h('div', {class: 'note'}, h('p', null, 'This is the small model that comes with Ballast. For others:'),
-      h('ol', {class: 'steps'}, h('li', null, 'Put checkpoints (NAME.safetensors, or folders as diffusers writes them) into a folder.'),
+      h('ol', {class: 'steps'}, h('li', null, 'Put checkpoints (NAME.safetensors, NAME.gguf, or folders as diffusers writes them) into a folder.'),
         h('li', null, 'Start the server with ', h('code', null, 'ballast serve --models THAT/FOLDER'), '.'))));
 }
 

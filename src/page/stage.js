@@ -139,7 +139,7 @@ function nothing() {
   const small = l && l.models.length === 1 && /ballast-mini/.test(l.models[0].title);
   return h('div', {class: 'frame empty'}, h('div', {class: 'welcome'},
     h('h2', null, none ? 'There is no model yet.' : 'Say what you want to see.'),
-    none ? h('p', null, 'Put a checkpoint (NAME.safetensors, or a diffusers folder) into the folder that --models names, then reload.')
+    none ? h('p', null, 'Put a checkpoint (NAME.safetensors, NAME.gguf, or a diffusers folder) into the folder that --models names, then reload.')
       : h('p', null, 'Write a prompt, press the button. Under the picture stands where its time went, and what would make the next one faster.'),
     small && h('p', {class: 'note'}, 'The small model that comes with Ballast is at work: it draws emoji, such as ',
       ['a panda', 'a castle', 'a tiger'].map((word, i) => [i ? ', ' : '', h('button', {class: 'link', onclick: () => change({prompt: word})}, word)]),

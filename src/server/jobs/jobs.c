@@ -48,9 +48,10 @@ int jobs_open(struct jobs **out, const struct jobs_options *options, const struc
         catalogue_refresh(j);
         status = j->catalogue.model_count
                      ? 0
-                     : problem_set(p, 400, "models",
-                                   "%s: no checkpoint is there: a .safetensors file or a diffusers folder",
-                                   options->models);
+                     : problem_set(
+                           p, 400, "models",
+                           "%s: no checkpoint is there: a .safetensors or .gguf file, or a diffusers folder",
+                           options->models);
     }
     status = status ? status : jobs_load_queue(j, p);
     if (status) {

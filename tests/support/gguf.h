@@ -1,0 +1,13 @@
+/* GGUF files that tests make of other checkpoints. What goes wrong in here fails the running test. */
+#ifndef BALLAST_TESTS_SUPPORT_GGUF_H
+#define BALLAST_TESTS_SUPPORT_GGUF_H
+
+/* Writes the F32 tensors of a safetensors file as Q8_0: those of at least two axes whose values are a
+ * multiple of 32, as rows of 32 with their shape in a key where a row is no whole number of blocks; all
+ * others as F32. */
+void bl_test_write_gguf(const char *to, const char *from);
+
+/* Writes what is in any file of tensors as F32 safetensors. */
+void bl_test_write_widened(const char *to, const char *from);
+
+#endif
