@@ -144,7 +144,7 @@ BALLAST_API int ballast_context_place(ballast_context *context, const ballast_pl
 
 typedef struct ballast_model_options {
     size_t struct_size;
-    const char *path;       /* a .safetensors file or a diffusers folder */
+    const char *path;       /* a .safetensors or .gguf file, or a diffusers folder */
     const char *vae_path;   /* NULL: the checkpoint's own, or NAME.vae.safetensors beside it */
     const char *dtype;      /* "auto": bf16 where the CPU has instructions for it; "f32"; "bf16" */
     const char *vae_dtype;  /* the same for the VAE; NULL: as dtype */

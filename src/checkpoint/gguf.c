@@ -61,7 +61,9 @@ static int fail(reader *r, const char *what) {
 
 /* ---- pieces */
 
+/* The next bytes; zeros after an error. */
 static int take(reader *r, void *out, size_t bytes, const char *what) {
+    memset(out, 0, bytes);
     if ((size_t)(r->end - r->at) < bytes) {
         return fail(r, what);
     }
