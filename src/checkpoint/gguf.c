@@ -153,18 +153,22 @@ static int take_shape(reader *r, bl_text_pair *pair) {
     return rc;
 }
 
+static int take_alignment(reader *r, uint32_t kind) {
+    uint32_t a = 0;
+    int rc = kind == U32 ? take(r, &a, sizeof a, "a key ends early") : 0;
+    if (!rc && (!a || a & (a - 1) || a > MAX_ALIGNMENT)) {
+        rc = bl_fail(r->err, BL_E_FORMAT,
+                     "%.400s: general.alignment must be a power of two of 32 bits, at most %u", r->file->path,
+                     MAX_ALIGNMENT);
+    }
+    r->alignment = a;
+    return rc;
+}
+
 static int take_value(reader *r, bl_text_pair *pair, uint32_t kind) {
     static const char shape_of[] = "comfy.gguf.orig_shape.";
     if (strcmp(pair->key, "general.alignment") == 0) {
-        uint32_t a;
-        int rc = kind == U32 ? take(r, &a, sizeof a, "a key ends early") : 0;
-        if (!rc && (kind != U32 || !a || a & (a - 1) || a > MAX_ALIGNMENT)) {
-            rc = bl_fail(r->err, BL_E_FORMAT,
-                         "%.400s: general.alignment must be a power of two of 32 bits, at most %u",
-                         r->file->path, MAX_ALIGNMENT);
-        }
-        r->alignment = rc ? r->alignment : a;
-        return rc;
+        return take_alignment(r, kind);
     }
     if (kind == STRING) {
         uint64_t n;
