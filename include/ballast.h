@@ -373,6 +373,7 @@ typedef struct ballast_plan_options {
     int compare;          /* 1: a row for each mode */
     const char *sweep;    /* NULL; "2G:24G": seconds against budget; "2G:24G:45" in so many steps */
     const char *svg_path; /* NULL; where to plot the sweep, in every mode, as SVG */
+    const char *advise;   /* NULL; "sdnext", "comfyui", "sdcpp", "diffusers": what to set in that program */
 } ballast_plan_options;
 
 BALLAST_API void ballast_plan_options_init(ballast_plan_options *options, size_t struct_size);

@@ -136,6 +136,7 @@ int ballast_generate(char **report, ballast_model *model, const ballast_generate
 static int read_wish(bl_plan_wish *wish, const ballast_model *model, const ballast_plan_options *o,
                      bl_error *err) {
     *wish = (bl_plan_wish){.compare = o->compare != 0,
+                           .advise = o->advise,
                            .svg_path = o->svg_path,
                            .stop = &model->stop,
                            .described = model->context->simulated};

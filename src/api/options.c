@@ -16,7 +16,7 @@ ENDS_WITH(ballast_model_options, text_encoder_count);
 ENDS_WITH(ballast_generate_options, embedding_folders);
 ENDS_WITH(ballast_adapter, denoiser);
 ENDS_WITH(ballast_placement_options, host_budget);
-ENDS_WITH(ballast_plan_options, svg_path);
+ENDS_WITH(ballast_plan_options, advise);
 ENDS_WITH(ballast_png_options, parameters);
 ENDS_WITH(ballast_expected, likelihood);
 ENDS_WITH(ballast_image, step);

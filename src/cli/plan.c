@@ -24,6 +24,7 @@ int command_plan(int argc, char **argv) {
     if (!result) {
         o.prompt = o.prompt ? o.prompt : "";
         po.compare = setting_on(&s, S_COMPARE);
+        po.advise = setting_text(&s, S_ADVISE);
         po.sweep = setting_text(&s, S_SWEEP);
         po.svg_path = setting_text(&s, S_SVG);
         result = po.svg_path ? make_folders(&s, S_SVG, po.svg_path) : 0;

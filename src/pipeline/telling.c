@@ -4,6 +4,7 @@
 #include "pipeline/generation_parts.h"
 #include "residency/problem/follow.h"
 #include "residency/plan/planner.h"
+#include "residency/tell/advise.h"
 #include "residency/tell/explain.h"
 #include "residency/tell/hints.h"
 #include "residency/tell/plot.h"
@@ -210,6 +211,21 @@ static int add_compare(bl_generation *g, json_t *object, FILE *text, bl_error *e
     return result ? result : add_rows(object, text, "compare", rows, BL_COMPARE_ROWS, err);
 }
 
+static int add_advice(bl_generation *g, json_t *object, FILE *text, const char *program, bl_error *err) {
+    bl_advice a;
+    bl_peer which;
+    int result = bl_peer_find(&which, program, err);
+    result = result ? result : bl_advise(&a, g->problem, which, g->settings.model_type, err);
+    if (!result) {
+        fprintf(text, "\n");
+        bl_advice_print(text, &a);
+        result = json_object_set_new(object, "advise", bl_advice_json(&a))
+                     ? bl_fail_memory(err, "the plan", 0)
+                     : 0;
+    }
+    return result;
+}
+
 static int add_sweep(bl_generation *g, json_t *object, FILE *text, const bl_plan_wish *wish, bl_error *err) {
     bl_sweep_row *rows = calloc((size_t)wish->sweep.points, sizeof *rows);
     if (!rows) {
@@ -305,6 +321,9 @@ int bl_tell_plan(json_t **out, char **text, bl_generation *g, const bl_placement
     }
     if (!result && wish->compare) {
         result = add_compare(g, object, f, err);
+    }
+    if (!result && wish->advise) {
+        result = add_advice(g, object, f, wish->advise, err);
     }
     if (!result && wish->sweep.points) {
         result = add_sweep(g, object, f, wish, err);

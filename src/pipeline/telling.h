@@ -51,13 +51,14 @@ typedef struct bl_plan_wish {
     int count;             /* generations of the request */
     bool described;        /* the device is not there to be measured */
     bool compare;          /* a row a mode */
+    const char *advise;    /* the program to advise about, or NULL */
     bl_budget_range sweep; /* no points: no curve */
     const char *svg_path;  /* where to plot the curve, or NULL */
     const bl_stop *stop;   /* looked at between the curve's budgets; may be NULL */
 } bl_plan_wish;
 
-/* Plans the declared phases without starting them: a new object as bl_plan_json makes it, with "compare" and
- * "sweep" where wished for. *text is the same for people, freed with free(). */
+/* Plans the declared phases without starting them: a new object as bl_plan_json makes it, with "compare",
+ * "advise" and "sweep" where wished for. *text is the same for people, freed with free(). */
 int bl_tell_plan(json_t **out, char **text, bl_generation *g, const bl_placement *placement,
                  const bl_plan_wish *wish, bl_error *err);
 

@@ -355,6 +355,11 @@ static void test_half_filled(void **state) {
     expect_refused(ballast_plan(&text, NULL, shop.model, &request, &plan_options, &err), &err, "svg");
     assert_null(text);
     set_all();
+    plan_options.advise = "sdwebui";
+    expect_refused(ballast_plan(&text, NULL, shop.model, &request, &plan_options, &err), &err,
+                   "advise: no program \"sdwebui\"");
+    assert_null(text);
+    set_all();
     png_options.rgb = NULL;
     expect_refused(ballast_image_encode_png(&bytes, &size, &png_options, &err), &err, "`rgb` is NULL");
     set_all();

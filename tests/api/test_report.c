@@ -121,6 +121,7 @@ static void test_plans(void **state) {
     for (int i = 0; i < 3; i++) {
         if (i == 1) {
             po.compare = 1;
+            po.advise = "sdnext";
             po.sweep = "1K:100M:5"; /* the first does not work */
         } else if (i == 2) {
             studio_close(&s);
@@ -154,7 +155,7 @@ static void test_command(void **state) {
     assert_int_equal(o.code, 0);
     check("report", o.out);
     expect_contains(o.out, "\"files\"");
-    BALLAST(&o, "plan", "--json", "--compare", "-m", model, "-W", "64", "-H", "64");
+    BALLAST(&o, "plan", "--json", "--compare", "--advise", "comfyui", "-m", model, "-W", "64", "-H", "64");
     assert_int_equal(o.code, 0);
     check("explained_plan", o.out);
     rig_free(&o);

@@ -108,7 +108,8 @@ static void allocations_of_the_command_may_fail(void **state) {
     bl_synth_checkpoint(model, "sd15", BL_SYNTH_SINGLE_F16);
     FAIL_EACH("none", "config", "--json");
     FAIL_EACH("none", "inspect", model, "--arena", "64x64", "--verbose");
-    FAIL_EACH("none", "plan", "-m", model, "-p", "a cat", "-W", "64", "-H", "64", "--compare", "--json");
+    FAIL_EACH("none", "plan", "-m", model, "-p", "a cat", "-W", "64", "-H", "64", "--compare", "--advise",
+              "sdnext", "--json");
     FAIL_EACH("a.png", "generate", "-m", model, "-p", "a cat", "-W", "64", "-H", "64", "-s", "1", "-S", "1",
               "-o", "a.png", "--json");
 }

@@ -66,6 +66,10 @@ static uint64_t all_bytes(const bl_problem *p, int phase) {
     return bl_problem_weights(p, 0, p->phase_count);
 }
 
+static uint64_t two_blocks(const bl_problem *p, int phase) {
+    return 2 * bl_builder_one_block(p, phase);
+}
+
 typedef uint64_t need_fn(const bl_problem *p, int phase);
 
 /* What a mode must have on the device beside a phase's arena. */
@@ -178,8 +182,9 @@ static int model_plan(bool *fits, bl_plan *plan, const bl_problem *p, bl_error *
     return rc;
 }
 
-/* Every block comes when it is needed and goes when it has run. */
-static int sequential_plan(bool *fits, bl_plan *plan, const bl_problem *p, bl_error *err) {
+/* Every block comes when it is needed, or while the one before it in its module runs, and goes when it has
+ * run. */
+static int sequential_plan(bool *fits, bl_plan *plan, const bl_problem *p, int ahead, bl_error *err) {
     bl_builder b;
     int rc = bl_builder_open(&b, p, plan, err);
     if (rc) {
@@ -194,9 +199,11 @@ static int sequential_plan(bool *fits, bl_plan *plan, const bl_problem *p, bl_er
         int m = p->phases[i].module, blocks = p->modules[m].block_count;
         for (int k = 0; k < blocks * p->phases[i].passes && !rc; k++) {
             int run = p->phases[i].first_run + k, block = k % blocks;
+            uint64_t behind = ahead && k % 2 ? bl_builder_one_block(p, i) : 0; /* two places, in turn */
             b.why = BL_WHY_NEEDED;
-            rc = bl_builder_onload(&b, m, block, plan->region_bytes - p->modules[m].blocks[block].bytes,
-                                   run - 1, run, err);
+            rc = bl_builder_onload(&b, m, block,
+                                   plan->region_bytes - behind - p->modules[m].blocks[block].bytes,
+                                   run - (ahead && k ? 2 : 1), run, err);
             if (!rc) {
                 b.why = BL_WHY_DONE;
                 rc = bl_builder_drop(&b, m, block, run, err);
@@ -229,7 +236,7 @@ static int write_plan(bool *fits, bl_plan *plan, const bl_problem *p, const bl_o
     case BL_OFFLOAD_MODEL:
         return model_plan(fits, plan, p, err);
     case BL_OFFLOAD_SEQUENTIAL:
-        return sequential_plan(fits, plan, p, err);
+        return sequential_plan(fits, plan, p, s->ahead, err);
     default:
         *fits = true;
         return bl_balanced_plan(plan, p, s, err);
@@ -238,7 +245,7 @@ static int write_plan(bool *fits, bl_plan *plan, const bl_problem *p, const bl_o
 
 int bl_mode_plan(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err) {
     *out = NULL;
-    need_fn *need = needed(s->mode);
+    need_fn *need = s->mode == BL_OFFLOAD_SEQUENTIAL && s->ahead ? two_blocks : needed(s->mode);
     /* First with what lies in the open region, then, if its holes are too small, with a new one. */
     for (int fresh = p->open_bytes == 0 || p->open_bytes > p->budget_bytes;; fresh++) {
         bl_plan *plan;

@@ -13,6 +13,7 @@ typedef struct bl_offload_settings {
     const char *always;     /* NULL, or module names */
     const char *model_type; /* NULL, or what `never` may also name: "sdxl" */
     bool fit_check;
+    int ahead; /* of `sequential`: 1: a block is copied while the one before it runs; 0: when it is due */
 } bl_offload_settings;
 
 /* auto, default watermarks, no lists, fit check. */
