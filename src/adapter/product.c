@@ -29,7 +29,8 @@ static bl_product_fn *best(void) {
     if (__builtin_cpu_supports("avx512f")) {
         return bl_product_avx512;
     }
-    return __builtin_cpu_supports("avx2") ? bl_product_avx2 : bl_product_plain;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? bl_product_avx2
+                                                                           : bl_product_plain;
 #else
     return bl_product_plain;
 #endif

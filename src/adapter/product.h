@@ -1,6 +1,6 @@
 /* The product of an adapter's factors: a [rows, rank] times b [rank, columns]. Every element is summed over
- * the rank from its begin on, multiplied and then added, so that it has the same bits on every CPU and
- * whatever rows are asked for together. */
+ * the rank from its begin on, each product added in one rounding, so that it has the same bits on every CPU
+ * and whatever rows are asked for together. */
 #ifndef BALLAST_ADAPTER_PRODUCT_H
 #define BALLAST_ADAPTER_PRODUCT_H
 
@@ -17,7 +17,7 @@ bool bl_panel_floats(size_t *out, int64_t rank, int64_t columns);
  */
 void bl_panels(float *out, const float *b, int64_t rank, int64_t columns);
 
-/* out [rows, columns] = a b, or, with `add`, += scale * (a b). `panels`: of b. */
+/* out [rows, columns] = a b, or, with `add`, scale * (a b) + out in one rounding. `panels`: of b. */
 void bl_product(float *out, const float *a, const float *panels, float scale, bool add, int64_t rows,
                 int64_t rank, int64_t columns);
 
