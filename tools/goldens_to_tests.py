@@ -173,6 +173,8 @@ def main(goldens, out):
         if os.path.isdir(os.path.join(goldens, "adapters", family)):
             adapter_files(goldens, out, family)
     copy_folder(os.path.join(goldens, "transformers/stored"), os.path.join(out, "stored"))
+    shutil.copyfile(os.path.join(goldens, "transformers/tokens/tokens.json"),
+                    make_room(os.path.join(out, "common/qwen_tokens.json")))
 
 
 if __name__ == "__main__":
