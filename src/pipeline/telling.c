@@ -298,7 +298,8 @@ int bl_tell_plan(json_t **out, char **text, bl_generation *g, const bl_placement
     g->all_levels = true; /* the smallest budget is told, and other budgets are asked about */
     int result = bl_generation_problem(g, placement, err);
     if (!result) {
-        result = bl_plan_steady(&plan, g->problem, &g->settings, err);
+        /* One begins with what lies there now; each of several as the one before it ends. */
+        result = (placement->repeats ? bl_plan_steady : bl_plan_make)(&plan, g->problem, &g->settings, err);
     }
     if (!result && g->least && g->least < plan->min_budget_bytes) {
         plan->min_budget_bytes = g->least;

@@ -116,6 +116,11 @@ static int cancel(void *self, const char *id, struct problem *p) {
     return strcmp(id, JOB) ? nowhere(p) : 0;
 }
 
+static int forget(void *self, const char *id, int index, struct problem *p) {
+    (void)index;
+    return cancel(self, id, p);
+}
+
 static void abandon(void *self, const char *id) {
     (void)self;
     (void)id;
@@ -280,7 +285,7 @@ static struct api *api_of_one(void) {
                                            .job = job,
                                            .jobs = jobs,
                                            .history = history,
-                                           .forget = cancel,
+                                           .forget = forget,
                                            .picture = picture,
                                            .models = list,
                                            .vaes = list,

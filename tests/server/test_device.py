@@ -41,6 +41,18 @@ class Device(Case):
         self.assertEqual(self.server.get(V1 + "history?limit=1").json["items"], before)
         self.assertEqual(self.server.get(V1 + "jobs").json["items"], [])
 
+    def test_a_plan_begins_with_what_is_there(self):
+        self.ok(self.server.post("/sdapi/v1/unload-checkpoint"))
+        cold = self.plan()
+        self.server.until(self.server.add())
+        warm = self.plan()
+        self.assertEqual((warm["from"], warm["moved_bytes"], warm["moves"]), ("device", 0, 0))
+        self.assertGreater(cold["moved_bytes"], 0)
+        self.assertEqual(warm["bound_moved_bytes"], 0)
+        self.assertEqual([r["moved_bytes"] for r in warm["compare"]], [r["moved_bytes"] for r in cold["compare"]])
+        self.ok(self.server.post("/sdapi/v1/unload-checkpoint"))
+        self.assertEqual(self.plan()["moved_bytes"], cold["moved_bytes"])
+
     def test_a_plan_beside_a_picture(self):
         self.server.until(self.server.add())
         cold = self.plan()

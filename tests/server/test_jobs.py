@@ -106,6 +106,22 @@ class Jobs(Case):
             self.assertIn(self.server.get(V1 + "history?search=" + odd).status, (200, 422), odd)
         self.assertEqual(self.server.get(V1 + "history?search=%25").json["items"], [])
 
+    def test_one_of_several_is_deleted(self):
+        job = self.server.add(n_iter=3)
+        url = V1 + "history/%s/" % job
+        self.assertEqual(len(self.server.until(job)["images"]), 3)
+        for bad in ("3", "-1", "x", "99999999999"):
+            self.assertEqual(self.server.ask("DELETE", url + bad).status, 404, bad)
+        self.ok(self.server.ask("DELETE", url + "1"))
+        self.assertEqual(self.server.ask("DELETE", url + "1").status, 404)
+        self.assertEqual([i["index"] for i in self.server.get(V1 + "jobs/" + job).json["images"]], [0, 2])
+        self.assertEqual(self.server.get(V1 + "jobs/%s/image/1" % job).status, 404)
+        self.assertEqual(self.server.get(V1 + "jobs/%s/image/2" % job).status, 200)
+        self.assertFalse(os.path.exists(self.server.data + "/pictures/%s-1.png" % job))
+        self.ok(self.server.ask("DELETE", url + "0"))
+        self.ok(self.server.ask("DELETE", url + "2"))
+        self.assertEqual(self.server.get(V1 + "jobs/" + job).status, 404)  # with its last picture
+
     def test_history_by_model_and_date(self):
         job = self.server.until(self.server.add(prompt="a dated castle"))
         made = job["images"][0]["created"]

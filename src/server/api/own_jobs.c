@@ -174,17 +174,34 @@ void own_history(struct call *c) {
     reply_json(c->x, 200, json_pack("{s:o, s:o}", "items", items, "next", next));
 }
 
+static bool has_picture(const json_t *job, long index) {
+    const json_t *pictures = json_object_get(job, "images"), *picture;
+    size_t i;
+    json_array_foreach(pictures, i, picture) {
+        if (json_integer_value(json_object_get(picture, "index")) == index) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The pictures of a job, or the one of that number. */
 void own_forget(struct call *c) {
     struct problem p = {0};
     json_t *job = NULL;
+    const char *which = c->parts[1];
+    long index = number_of(which, -1, 0, 1000000);
     int status = c->api->service.job(c->api->service.self, c->parts[0], &job, &p);
+    if (!status && *which && !has_picture(job, index)) {
+        status = problem_set(&p, 404, NULL, "job %s has no picture %s", c->parts[0], which);
+    }
     const char *state = json_string_value(json_object_get(job, "state"));
     if (state && (!strcmp(state, "queued") || !strcmp(state, "running"))) {
         status = problem_set(&p, 409, NULL, "job %s is %s; DELETE /ballast/v1/jobs/%s ends it first",
                              c->parts[0], state, c->parts[0]);
     }
     json_decref(job);
-    status = status ? status : c->api->service.forget(c->api->service.self, c->parts[0], &p);
+    status = status ? status : c->api->service.forget(c->api->service.self, c->parts[0], (int)index, &p);
     if (status) {
         reply_problem(c->x, &p);
     } else {

@@ -103,6 +103,8 @@ const struct route routes[] = {
      "pictures from the newest down: ?limit=&after=&search=&model=&since=&until="},
     {"DELETE", OWN "history/{id}", own_forget, BODY_NONE, NULL, "Id",
      "deletes a job's pictures, and the job"},
+    {"DELETE", OWN "history/{id}/{number}", own_forget, BODY_NONE, NULL, "Id",
+     "deletes one of a job's pictures, and with its last one the job"},
     {"POST", OWN "plan", own_plan, BODY_JSON, sd_txt2img_fields, "Plan",
      "what such a request would cost, in each mode; nothing is computed"},
     {"GET", OWN "plan/curve", own_curve, BODY_NONE, NULL, "Plan", "its seconds against the budget"},

@@ -75,7 +75,8 @@ struct keeper {
     /* *text, freed by the caller: {"items": [...]}, of jobs in one of the states ",queued,running,". */
     int (*jobs)(void *self, const char *states, int limit, char **text, struct problem *p);
     int (*history)(void *self, const struct history_wish *wish, json_t **out, struct problem *p);
-    int (*forget)(void *self, const char *id, struct problem *p);
+    /* `index`: of the picture that goes; -1: all of them. With its last one goes the job. */
+    int (*forget)(void *self, const char *id, int index, struct problem *p);
     /* *png: [*bytes], freed by the caller. */
     int (*picture)(void *self, const char *id, int index, char **png, size_t *bytes, struct problem *p);
     /* The oldest pictures go until those that are left have at most so many bytes. */

@@ -76,7 +76,8 @@ struct service {
     /* *text, freed by the caller: {"items": [...]}. */
     int (*jobs)(void *self, const char *states, char **text, struct problem *p);
     int (*history)(void *self, const struct history_wish *wish, json_t **out, struct problem *p);
-    int (*forget)(void *self, const char *id, struct problem *p);
+    /* `index`: of the picture that goes; -1: all of them. With its last one goes the job. */
+    int (*forget)(void *self, const char *id, int index, struct problem *p);
     int (*picture)(void *self, const char *id, int index, char **png, size_t *bytes, struct problem *p);
     /* [{title, model_name, filename, hash, sha256, family}], {title, ...} of VAEs alike. */
     json_t *(*models)(void *self);

@@ -249,9 +249,9 @@ static int jobs_history(void *self, const struct history_wish *wish, json_t **ou
     return j->keeper.history(j->keeper.self, wish, out, p);
 }
 
-static int jobs_forget(void *self, const char *id, struct problem *p) {
+static int jobs_forget(void *self, const char *id, int index, struct problem *p) {
     struct jobs *j = self;
-    int status = j->keeper.forget(j->keeper.self, id, p);
+    int status = j->keeper.forget(j->keeper.self, id, index, p);
     jobs_changed(j, true);
     return status;
 }

@@ -38,7 +38,7 @@ int store_history(void *self, const struct history_wish *wish, json_t **out, str
 int store_add_picture(void *self, const char *id, const struct kept_picture *picture, struct problem *p);
 int store_picture(void *self, const char *id, int index, char **png, size_t *bytes, struct problem *p);
 int store_retain(void *self, int64_t bytes, struct problem *p);
-int store_forget(void *self, const char *id, struct problem *p);
+int store_forget(void *self, const char *id, int index, struct problem *p);
 /* Removes what an interrupted write has left. */
 void store_sweep(struct store *s);
 

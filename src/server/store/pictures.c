@@ -169,14 +169,19 @@ int store_retain(void *self, int64_t bytes, struct problem *p) {
     return status;
 }
 
-int store_forget(void *self, const char *id, struct problem *p) {
+int store_forget(void *self, const char *id, int index, struct problem *p) {
     struct store *s = self;
     pthread_mutex_lock(&s->lock);
-    int status =
-        remove_pictures(s, sql_prepare(s, p, "SELECT n, file FROM pictures WHERE job = ?", "t", id), p);
+    int status = remove_pictures(
+        s,
+        sql_prepare(s, p, "SELECT n, file FROM pictures WHERE job = ? AND (? < 0 OR number = ?)", "tii", id,
+                    (int64_t)index, (int64_t)index),
+        p);
     if (!status) {
-        status =
-            sql_run(s, p, "DELETE FROM jobs WHERE id = ? AND state NOT IN ('queued', 'running')", "t", id);
+        status = sql_run(s, p,
+                         "DELETE FROM jobs WHERE id = ? AND state NOT IN ('queued', 'running') AND NOT EXISTS"
+                         " (SELECT 1 FROM pictures WHERE job = id)",
+                         "t", id);
     }
     pthread_mutex_unlock(&s->lock);
     return status;
