@@ -349,6 +349,11 @@ BALLAST_API int ballast_adapter_inspect(char **json, const char *path, ballast_e
  * its metadata calls it, or null), "path"}], sorted by name. Free with ballast_string_free. */
 BALLAST_API int ballast_adapters_list(char **json, const char *folders, ballast_error *err);
 
+/* The embeddings in folders, as JSON: [{"name", "path", "vectors" (how many), "width" (numbers of each),
+ * "family" (whose text encoder reads them: "SD 1.x", "SD 2.x", "SDXL", "another family")}], sorted by name.
+ * Files that hold none are left out. Free with ballast_string_free. */
+BALLAST_API int ballast_embeddings_list(char **json, const char *folders, ballast_error *err);
+
 BALLAST_API void ballast_generate_options_init(ballast_generate_options *options, size_t struct_size);
 
 /* A generation that may come next: a queue's next ones are certain (likelihood 1) and come in their order; of

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOST_WIDTH 65536 /* numbers of a vector */
+
 void bl_embedding_clear(bl_embedding *e) {
     free(e->name);
     for (int i = 0; i < BL_FAMILY_ENCODERS; i++) {
@@ -107,6 +109,34 @@ static int read_all(bl_embedding *out, const bl_safetensors *f, const bl_archite
     }
     return bl_fail(err, BL_E_FORMAT, "%.300s: none of its %d tensors is a list of vectors",
                    bl_safetensors_path(f), count);
+}
+
+bool bl_embedding_look(int *vectors, int *width, const char **family, const char *path) {
+    bl_safetensors *f = NULL;
+    bl_error ignored = {0};
+    if (bl_safetensors_open(&f, path, &ignored)) {
+        return false;
+    }
+    int count;
+    const bl_file_tensor *all = bl_safetensors_tensors(f, &count), *first = bl_safetensors_find(f, "clip_l"),
+                         *second = bl_safetensors_find(f, "clip_g");
+    for (int i = 0; i < count && !(first && second); i++) {
+        if (rows_of(&all[i])) {
+            first = &all[i];
+            break;
+        }
+    }
+    bool two = first && second && rows_of(first) == rows_of(second),
+         good = first && (two || count == 1) && rows_of(first) >= 1 && rows_of(first) <= BL_EMBEDDING_VECTORS;
+    int64_t wide = good ? first->shape[first->rank - 1] + (two ? second->shape[second->rank - 1] : 0) : 0;
+    good = good && wide >= 1 && wide <= MOST_WIDTH;
+    if (good) {
+        *vectors = (int)rows_of(first);
+        *width = (int)wide;
+        *family = two ? "SDXL" : family_of(wide);
+    }
+    bl_safetensors_close(&f);
+    return good;
 }
 
 int bl_embedding_open(bl_embedding *out, const char *path, const char *name, const bl_architecture *arch,

@@ -5,6 +5,8 @@
 
 #include "checkpoint/architecture.h"
 
+#include <stdbool.h>
+
 #define BL_EMBEDDING_VECTORS 75 /* of one: more fit into no chunk */
 
 typedef struct bl_embedding {
@@ -19,5 +21,10 @@ typedef struct bl_embedding {
 int bl_embedding_open(bl_embedding *out, const char *path, const char *name, const bl_architecture *arch,
                       bl_error *err);
 void bl_embedding_clear(bl_embedding *e);
+
+/* How many vectors a file holds, how long each is (of SDXL's two encoders together), and whose family reads
+ * them ("SD 1.x"); only its header is read. False: it is no embedding, or cannot be read. Borrowed: static.
+ */
+bool bl_embedding_look(int *vectors, int *width, const char **family, const char *path);
 
 #endif

@@ -1,6 +1,7 @@
 /* Adapters as programs list them. */
 #include "api/api.h"
 
+#include "adapter/embedding.h"
 #include "adapter/find.h"
 #include "adapter/inspect.h"
 #include "core/utf8.h"
@@ -58,18 +59,53 @@ static json_t *list_json(const bl_found_list *list) {
     return out;
 }
 
-int ballast_adapters_list(char **json, const char *folders, ballast_error *err) {
+static json_t *embeddings_json(const bl_found_list *list) {
+    json_t *out = json_array();
+    for (int i = 0; i < list->count && out; i++) {
+        int vectors, width;
+        const char *family;
+        if (!bl_embedding_look(&vectors, &width, &family, list->items[i].path)) {
+            continue;
+        }
+        char *name = bl_utf8_copy(list->items[i].name), *path = bl_utf8_copy(list->items[i].path);
+        json_t *item = name && path ? json_pack("{s:s, s:s, s:i, s:i, s:s}", "name", name, "path", path,
+                                                "vectors", vectors, "width", width, "family", family)
+                                    : NULL;
+        free(name);
+        free(path);
+        if (json_array_append_new(out, item)) {
+            json_decref(out);
+            out = NULL;
+        }
+    }
+    return out;
+}
+
+/* What `tell` says of the files in the folders. */
+static int list_files(char **json, const char *folders, json_t *(*tell)(const bl_found_list *list),
+                      bl_error *err) {
     bl_found_list list;
-    BL_NEED(json);
-    *json = NULL;
-    BL_NEED(folders);
     int result = bl_find_all(&list, folders, false, err);
     if (result) {
         return result;
     }
-    json_t *object = list_json(&list);
+    json_t *object = tell(&list);
     bl_found_clear(&list);
-    return object ? bl_json_text(json, object, err) : bl_fail_memory(err, "the list of adapters", 0);
+    return object ? bl_json_text(json, object, err) : bl_fail_memory(err, "a list of files", 0);
+}
+
+int ballast_adapters_list(char **json, const char *folders, ballast_error *err) {
+    BL_NEED(json);
+    *json = NULL;
+    BL_NEED(folders);
+    return list_files(json, folders, list_json, err);
+}
+
+int ballast_embeddings_list(char **json, const char *folders, ballast_error *err) {
+    BL_NEED(json);
+    *json = NULL;
+    BL_NEED(folders);
+    return list_files(json, folders, embeddings_json, err);
 }
 
 int ballast_adapter_inspect(char **json, const char *path, ballast_error *err) {

@@ -1,6 +1,6 @@
 // The history: every picture, however many; only those that are seen are elements.
 import {h, fill, keyed, signal, later, toast, when} from './dom.js';
-import {ask, job, changed, pathOf, lists, tellOthers} from './server.js';
+import {ask, job, changed, pathOf, lists, tellDeleted, imageOf} from './server.js';
 import {pictureOf, chosen, choose} from './stage.js';
 import {bar, batchOf} from './telling.js';
 
@@ -11,7 +11,7 @@ const items = signal([]); // from the newest down
 const open = signal(null); // the picture that is looked at
 let next = 0; // `after` of the next page; null: there is none
 let loading = null;
-let gone = new Set(); // jobs that are being deleted
+const gone = new Set(); // keys of pictures that are being deleted
 let first = null; // of a comparison
 const sought = {search: '', model: '', since: '', until: ''};
 
@@ -90,25 +90,27 @@ const catchUp = later(async () => {
 
 // ---- deleting
 
-const pending = new Map(); // job: timer
+const pending = new Map(); // path: timer
 
-async function forget(id) {
-  clearTimeout(pending.get(id));
-  pending.delete(id);
-  await ask('DELETE', 'history/' + id, undefined, {keepalive: true}).catch((error) => error.status !== 404 && toast(error.message));
-  tellOthers();
+async function forget(path) {
+  clearTimeout(pending.get(path));
+  pending.delete(path);
+  await ask('DELETE', 'history/' + path, undefined, {keepalive: true}).catch((error) => error.status !== 404 && toast(error.message));
+  tellDeleted();
 }
 
-function remove(item) {
-  const all = items.get().filter((one) => one.job === item.job);
-  gone.add(item.job);
-  pending.set(item.job, setTimeout(() => forget(item.job), KEEP_SECONDS * 1000));
+// One picture; `all`: those that were asked for with it, too.
+function remove(item, all = false) {
+  const path = all ? item.job : `${item.job}/${item.index}`;
+  const keys = all ? items.get().filter((one) => one.job === item.job).map(keyOf) : [keyOf(item)];
+  keys.forEach((key) => gone.add(key));
+  pending.set(path, setTimeout(() => forget(path), KEEP_SECONDS * 1000));
   open.set(null);
   items.set(items.get());
-  toast(all.length > 1 ? `${all.length} pictures of one request deleted.` : 'Deleted.', ['Undo', () => {
-    clearTimeout(pending.get(item.job));
-    pending.delete(item.job);
-    gone.delete(item.job);
+  toast(all ? 'All pictures of that request are deleted.' : 'Deleted.', ['Undo', () => {
+    clearTimeout(pending.get(path));
+    pending.delete(path);
+    keys.forEach((key) => gone.delete(key));
     items.set(items.get());
   }], KEEP_SECONDS * 1000);
 }
@@ -130,7 +132,7 @@ function cell(item) {
   return node;
 }
 
-const shownItems = () => items.get().filter((item) => !gone.has(item.job));
+const shownItems = () => items.get().filter((item) => !gone.has(keyOf(item)));
 
 function draw() {
   const list = shownItems();
@@ -227,7 +229,7 @@ const LABELS = {prompt: 'Prompt', negative_prompt: 'Not in it', model: 'Model', 
   variation_strength: 'Variation', cfg_rescale: 'CFG rescale', eta: 'Eta'};
 
 function factsOf({job, index}) {
-  const image = job.images[index];
+  const image = imageOf(job, index);
   return {...job.request, seed: image.seed, width: image.width, height: image.height};
 }
 
@@ -247,13 +249,13 @@ function timed(name, one, longest) {
 const comparison = h('dialog', {class: 'compare', 'aria-label': 'Two pictures compared'});
 
 function compare(a, b) {
-  const [left, right] = [a, b].map((one) => h('img', {src: pathOf(one.job.images[one.index].url), alt: one.job.request.prompt || 'a picture'}));
+  const [left, right] = [a, b].map((one) => h('img', {src: pathOf(imageOf(one.job, one.index).url), alt: one.job.request.prompt || 'a picture'}));
   const line = h('div', {class: 'split'});
   const slider = h('input', {type: 'range', min: 0, max: 100, step: 0.5, value: 50, 'aria-label': 'How much is seen of each', oninput: () => {
     right.style.clipPath = `inset(0 0 0 ${slider.value}%)`;
     line.style.insetInlineStart = slider.value + '%';
   }});
-  const [x, y] = [a, b].map((one) => one.job.images[one.index]);
+  const [x, y] = [a, b].map((one) => imageOf(one.job, one.index));
   const longest = Math.max(...[a, b].map((one) => batchOf(one.job, one.index)?.line.wall_seconds || 0));
   const rows = differences(a, b);
   fill(comparison, h('div', {class: 'bar-of-detail'}, h('h2', null, 'Left and right'), h('button', {class: 'quiet close', 'aria-label': 'Close', onclick: () => comparison.close()}, '✕')),
@@ -284,6 +286,7 @@ async function showDetail(item) {
     if (open.get() === item) {
       fill(detail, h('div', {class: 'bar-of-detail'}, h('button', {class: 'quiet', onclick: () => begin(item)}, 'Compare with another'),
         h('button', {class: 'quiet', onclick: () => remove(item)}, 'Delete'),
+        whole.images.length > 1 && h('button', {class: 'quiet', onclick: () => remove(item, true)}, `Delete all ${whole.images.length}`),
         h('button', {class: 'quiet close', 'aria-label': 'Close', onclick: () => {
           open.set(null);
           sheet.known.get(keyOf(item))?.focus();

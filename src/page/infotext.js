@@ -1,11 +1,12 @@
 // What made a picture, as it stands in the picture (A1111's text) or in the server's jobs, into the form's values.
+import {imageOf} from './server.js';
 
 const cleaned = (name) => name.toLowerCase().replace(/[\s_-]/g, '');
 
 // The values that a job was made from; `index`: of which of its pictures.
 export function fromJob(job, index) {
   const r = job.request;
-  const image = job.images[index];
+  const image = imageOf(job, index);
   return {prompt: r.prompt || '', negative: r.negative_prompt || '', model: r.model || '', own: !r.width || !r.height,
     ...(r.width && r.height ? {width: r.width, height: r.height} : {}), steps: r.steps, sampler: r.sampler || '',
     schedule: r.schedule || '', cfg: r.cfg, seed: image ? String(image.seed) : String(r.seed), lock: true, count: 1,

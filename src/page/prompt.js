@@ -1,6 +1,6 @@
 // Writing prompts: completion from what is here and what was written before, and weights by Ctrl+Up and Ctrl+Down.
 import {h, fill, memory} from './dom.js';
-import {ask, lists, changed} from './server.js';
+import {ask, lists, changed, pathOf} from './server.js';
 
 const MOST = 8;
 let pieces = new Map(); // pieces of prompts between commas, with how often they were used
@@ -32,17 +32,78 @@ async function gather() {
   }
 }
 
+// ---- the user's list of tags: lines of `tag`, or of `tag,category,count,"alias,alias"`
+
+let tags = null; // [[lower-case, what is put in, [lower-case aliases]]] in the file's order; null: not asked for yet
+
+const readable = (tag) => tag.length > 3 ? tag.replaceAll('_', ' ') : tag;
+
+async function loadTags() {
+  if (tags) {
+    return;
+  }
+  tags = [];
+  const text = await fetch(pathOf('ballast/v1/tags')).then((answer) => answer.ok ? answer.text() : '', () => '');
+  const lines = text.split(/\r?\n/);
+  for (let i = 0; i < lines.length; i++) {
+    const m = /^"?([^",#][^",]*)"?(?:,[^,]*,\d*(?:,"?([^"]*)"?)?)?$/.exec(lines[i].trim());
+    if (m) {
+      const tag = readable(m[1]);
+      tags.push([tag.toLowerCase(), tag.replace(/[()]/g, '\\$&'), m[2] ? m[2].split(',').map((one) => readable(one).toLowerCase()) : []]);
+    }
+    if (i % 2000 === 1999) {
+      await new Promise((next) => setTimeout(next)); // a key that is pressed meanwhile does not wait
+    }
+  }
+}
+
+function tagsLike(low) {
+  const [begins, holds] = [[], []];
+  for (const [name, text, aliases] of tags || []) {
+    const alias = aliases.find((one) => one.startsWith(low));
+    if (name.startsWith(low) || alias) {
+      begins.push([text, alias && !name.startsWith(low) ? `${alias} → ${name}` : name, 'tag']);
+    } else if (holds.length < MOST && name.includes(low)) {
+      holds.push([text, name, 'tag']);
+    }
+    if (begins.length >= MOST) {
+      break;
+    }
+  }
+  return [...begins, ...holds];
+}
+
+// ---- words that the adapters in the prompt were trained with
+
+const trained = new Map(); // by adapter: words
+
+function wordsOf(prompt) {
+  const found = [];
+  for (const [, name] of prompt.matchAll(/<lora:([^:>]+)/g)) {
+    if (!trained.has(name)) {
+      trained.set(name, []);
+      if ((lists.get()?.loras || []).some((one) => one.name === name || one.alias === name)) {
+        ask('GET', 'adapter?name=' + encodeURIComponent(name)).then((about) => trained.set(name, about.trigger_words), () => {});
+      }
+    }
+    found.push(...trained.get(name).map((word) => [word, word, name]));
+  }
+  return found;
+}
+
 // [text that is put in, what is shown, kind] of what begins like `word`, or holds it.
-function suggestions(word) {
+function suggestions(word, prompt) {
   const low = word.toLowerCase();
   const l = lists.get() || {};
   const found = [
+    ...wordsOf(prompt),
     ...(l.loras || []).map((one) => [`<lora:${one.name}:1>`, one.name, 'LoRA']),
     ...(l.embeddings || []).map((one) => [one.name, one.name, 'embedding']),
     ...[...pieces].sort((a, b) => b[1] - a[1]).map(([text]) => [text, text, 'used before'])];
   const begins = found.filter(([, shown]) => shown.toLowerCase().startsWith(low) && shown.toLowerCase() !== low);
   const holds = found.filter(([, shown]) => !shown.toLowerCase().startsWith(low) && shown.toLowerCase().includes(low));
-  return [...begins, ...holds].slice(0, MOST);
+  const known = new Set([...begins, ...holds].map(([, shown]) => shown.toLowerCase()));
+  return [...begins, ...tagsLike(low).filter(([, shown]) => !known.has(shown)), ...holds].slice(0, MOST);
 }
 
 // Where the piece at the cursor begins.
@@ -124,7 +185,8 @@ export function picker(area) {
   }});
   const box = h('label', {class: 'field'}, h('span', null, 'Put into the prompt'), select);
   lists.watch((l) => {
-    const group = (label, list, text) => list && list.length ? h('optgroup', {label}, list.map((one) => h('option', {value: text(one.name)}, one.name))) : null;
+    const group = (label, list, text) => list && list.length ? h('optgroup', {label}, list.map((one) => h('option', {value: text(one.name)},
+      one.vectors ? `${one.name} · ${one.family}` : one.name))) : null;
     const groups = l ? [group('Adapters (LoRA)', l.loras, (name) => `<lora:${name}:1>`), group('Embeddings', l.embeddings, (name) => name)] : [];
     box.hidden = !groups.some(Boolean);
     fill(select, h('option', {value: ''}, 'an adapter or embedding…'), groups);
@@ -163,7 +225,7 @@ export function prompting(area) {
   const look = () => {
     const to = area.selectionStart;
     const word = to === area.selectionEnd ? area.value.slice(begin(area.value, to), to) : '';
-    found = word.length >= 2 ? suggestions(word.replace(/^lora:/, '')) : [];
+    found = word.length >= 2 ? suggestions(word.replace(/^lora:/, ''), area.value) : [];
     if (!found.length) {
       close();
       return;
@@ -178,6 +240,7 @@ export function prompting(area) {
     area.setAttribute('aria-controls', list.id);
   };
   area.addEventListener('input', (event) => event.inputType !== 'insertText' || event.isTrusted ? look() : null);
+  area.addEventListener('focus', loadTags);
   area.addEventListener('blur', close);
   area.addEventListener('keydown', (event) => {
     const up = event.key === 'ArrowUp';

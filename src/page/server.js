@@ -58,10 +58,22 @@ export const changed = signal(0); // counts what happened to the history
 
 // Tabs tell each other of what the server tells nobody: that pictures were deleted.
 const others = new BroadcastChannel('ballast');
-others.onmessage = () => changed.set(changed.get() + 1);
-export const tellOthers = () => others.postMessage('changed');
 
-const jobs = new Map(); // whole jobs that have ended, by id: they do not change
+const jobs = new Map(); // whole jobs that have ended, by id: they change by being deleted alone
+
+function forgetAll() {
+  jobs.clear();
+  changed.set(changed.get() + 1);
+}
+others.onmessage = forgetAll;
+
+export function tellDeleted() {
+  forgetAll();
+  others.postMessage('changed');
+}
+
+// Of a job's pictures the one of that number, or the first that is left.
+export const imageOf = (whole, index) => whole.images.find((image) => image.index === index) || whole.images[0];
 
 export async function job(id) {
   if (!jobs.has(id)) {

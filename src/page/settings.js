@@ -76,13 +76,17 @@ function modules() {
 
 const MODULES = {text_encoder: 'text encoder', text_encoder_2: 'second text encoder', unet: 'denoiser (UNet)', vae_decoder: 'VAE, decoding', vae_encoder: 'VAE, encoding'};
 
+const NOBODY = 'none'; // a list of nothing; an empty text would be the one that the server was started with
+
 function list(name, words) {
-  const now = (settings.get()[name] || '').split(',').filter(Boolean);
+  const said = settings.get()[name];
+  const now = (said || '').split(',').filter((one) => one && one !== NOBODY);
   return h('fieldset', {class: 'inner'}, h('legend', null, words), modules().map((module) => h('label', {class: 'switch'},
     h('input', {type: 'checkbox', checked: now.includes(module), onchange: (event) => {
       const next = event.target.checked ? [...now, module] : now.filter((one) => one !== module);
-      set({[name]: next.join(',')}, 'Holds from the next picture on.');
-    }}), ' ' + (MODULES[module] || module))), origin(name));
+      set({[name]: next.join(',') || NOBODY}, 'Holds from the next picture on.');
+    }}), ' ' + (MODULES[module] || module))), origin(name),
+    name === 'never' && !said && h('p', {class: 'note'}, 'Nobody has said: from 24 GB of memory on, text encoders and VAE stay.'));
 }
 
 function balanced() {

@@ -1,6 +1,6 @@
 // The stage: the picture first, while it is made and after; and the queue.
 import {h, fill, keyed, signal, seconds, when, toast} from './dom.js';
-import {ask, job, queue, progress, preview, ended, link, pathOf, lists} from './server.js';
+import {ask, job, queue, progress, preview, ended, changed, link, pathOf, lists, imageOf} from './server.js';
 import {values, change, sent, takeFile, planSeconds} from './form.js';
 import {telling} from './telling.js';
 import {fromJob} from './infotext.js';
@@ -108,8 +108,8 @@ function actions(whole, image, index) {
 
 function several(whole, index) {
   return whole.images.length < 2 ? null : h('div', {class: 'several', role: 'group', 'aria-label': 'Pictures of this request'},
-    whole.images.map((image, i) => h('button', {class: 'thumb', 'aria-pressed': String(i === index), 'aria-label': `Picture ${i + 1}`,
-      onclick: () => choose(whole.id, i)}, h('img', {src: pathOf(image.url), alt: '', width: 48, height: 48}))));
+    whole.images.map((image) => h('button', {class: 'thumb', 'aria-pressed': String(image.index === index), 'aria-label': `Picture ${image.index + 1}`,
+      onclick: () => choose(whole.id, image.index)}, h('img', {src: pathOf(image.url), alt: '', width: 48, height: 48}))));
 }
 
 function facts(whole, image) {
@@ -126,7 +126,7 @@ export function pictureOf({job: whole, index}) {
       h('p', null, whole.state === 'failed' ? whole.error : 'Nothing is lost: what it was made from is kept.'),
       h('button', {class: 'quiet', onclick: () => reuse(whole, 0, 'all')}, 'Back into the form')))];
   }
-  const image = whole.images[Math.min(index, whole.images.length - 1)];
+  const image = imageOf(whole, index);
   return [h('div', {class: 'frame'}, h('img', {src: pathOf(image.url), alt: whole.request.prompt || 'a picture without a prompt',
     width: image.width, height: image.height, dir: 'auto'})),
   h('div', {class: 'below'}, several(whole, index), h('p', {class: 'prompt', dir: 'auto'}, whole.request.prompt),
@@ -167,16 +167,23 @@ async function load({job: id, index}) {
   try {
     const whole = await job(id);
     const now = chosen.get();
-    if (now && now.job === id) {
+    const old = shown.get();
+    if (now && now.job === id && !(old && old.job === whole && old.index === index)) {
       shown.set({job: whole, index});
     }
   } catch (error) {
     if (error.status === 404) {
       shown.set(null);
       painted = undefined;
+      chosen.set(null);
+      chooseNewest();
     }
   }
   paint();
+}
+
+function chooseNewest() {
+  ask('GET', 'history?limit=1').then(({items: [newest]}) => newest && !chosen.get() && choose(newest.job, newest.index, false), () => {});
 }
 
 // ---- the queue
@@ -249,8 +256,9 @@ export function makeStage() {
     }
   }, false);
   link.watch(paint, false);
+  changed.watch(() => chosen.get() && load(chosen.get()), false);
   if (!chosen.get()) {
-    ask('GET', 'history?limit=1').then(({items: [newest]}) => newest && !chosen.get() && choose(newest.job, newest.index, false), () => {});
+    chooseNewest();
   }
   return stage;
 }

@@ -111,6 +111,8 @@ static int no_entry(void *payload, const char *key, const char *value) {
     ROW(ballast_expected_init, expected, 0, 0, NOTHING(ballast_expected_init(NULL, 64)))                     \
     ROW(ballast_adapters_list, json, -1, 0, ballast_adapters_list(NULL, "", err))                            \
     ROW(ballast_adapters_list, folders, -1, TEXT, ballast_adapters_list(&text, NULL, err))                   \
+    ROW(ballast_embeddings_list, json, -1, 0, ballast_embeddings_list(NULL, "", err))                        \
+    ROW(ballast_embeddings_list, folders, -1, TEXT, ballast_embeddings_list(&text, NULL, err))               \
     ROW(ballast_adapter_inspect, json, -1, 0, ballast_adapter_inspect(NULL, "x", err))                       \
     ROW(ballast_adapter_inspect, path, -1, TEXT, ballast_adapter_inspect(&text, NULL, err))                  \
     ROW(ballast_adapter_init, adapter, 0, 0, NOTHING(ballast_adapter_init(NULL, 64)))                        \

@@ -199,6 +199,11 @@ static int picture(void *self, const char *id, int index, char **png, size_t *by
     return *png ? memcpy(*png, PNG, sizeof PNG), 0 : nowhere(p);
 }
 
+static json_t *no_files(void *self) {
+    (void)self;
+    return json_array();
+}
+
 static json_t *list(void *self) {
     (void)self;
     return json_loads(
@@ -289,6 +294,8 @@ static struct api *api_of_one(void) {
                                            .picture = picture,
                                            .models = list,
                                            .vaes = list,
+                                           .adapters = no_files,
+                                           .embeddings = no_files,
                                            .find_model = find_model,
                                            .refresh = refresh,
                                            .unload = unload,

@@ -10,7 +10,7 @@ import zlib
 
 from browser import Browser, Keys, Server, say_what_is_missing
 from rig import MODELS, png
-from test_adapters import write_lora
+from test_adapters import write_embedding, write_lora
 
 
 class Life(unittest.TestCase):
@@ -209,12 +209,15 @@ class Life(unittest.TestCase):
         b.until("return document.activeElement.id === 'search'")
         self.assertEqual(b.faults(), [])
 
-    def test_adapters(self):
-        """What is in the adapters' folder can be put into the prompt, by a list and by completion."""
+    def test_words(self):
+        """Adapters with their words, embeddings and the user's tags can be put into the prompt, by a list and by completion."""
         b = self.browser
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as words:
             write_lora(os.path.join(folder, "style.safetensors"), os.path.join(MODELS, "ballast-mini.safetensors"))
-            server = Server("--lora-dir", folder)
+            write_embedding(os.path.join(words, "calmness.safetensors"))
+            server = Server("--lora-dir", folder, "--embedding-dir", words)
+            with open(os.path.join(server.data, "tags.csv"), "w") as file:
+                file.write('hair_ornament,0,900,"hairpin"\nlong_hair,0,800,""\nsaber_(fate),4,70,""\n')
             try:
                 self.assertEqual([(x["name"], x["alias"], "path" in x) for x in server.get("/ballast/v1/lists").json["loras"]],
                                  [("style", "the style", False)])
@@ -228,7 +231,17 @@ class Life(unittest.TestCase):
                 b.keys("a cat, sty")
                 b.until("return document.querySelector('.complete li')?.textContent === 'styleLoRA'")
                 b.keys(Keys.ARROW_DOWN, Keys.TAB)
-                b.until("return document.querySelector('[name=prompt]').value === 'a cat, <lora:style:1>'")
+                value = "return document.querySelector('[name=prompt]').value === arguments[0]"
+                b.until(value, "a cat, <lora:style:1>")
+                first = "return document.querySelector('.complete:not([hidden]) li')?.textContent === arguments[0]"
+                for typed, shown, put in ((", brus", "brush strokesstyle", "brush strokes"), (", hairp", "hairpin → hair ornamenttag", "hair ornament"),
+                                          (", saber", "saber (fate)tag", "saber \\(fate\\)"), (", calmn", "calmnessembedding", "calmness")):
+                    before = b.js("return document.querySelector('[name=prompt]').value")
+                    b.keys(typed)
+                    b.until("const a = document.querySelector('[name=prompt]'); a.dispatchEvent(new Event('input')); " + first, shown)
+                    b.keys(Keys.ARROW_DOWN, Keys.TAB)
+                    b.until(value, before + ", " + put)
+                self.assertIn("calmness · another family", b.text("#form"))
                 self.assertEqual(b.faults(), [])
             finally:
                 b.driver.get("about:blank")

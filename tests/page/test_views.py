@@ -8,7 +8,7 @@ from browser import Browser, Keys, Server, say_what_is_missing
 class Views(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = Server("--offload", "balanced", "--fit-check", "off", "--low", "0")
+        cls.server = Server("--offload", "balanced", "--fit-check", "off", "--low", "0", "--always", "unet")
         for i, prompt in enumerate(("a panda", "a castle", "a tiger", "a fox")):
             cls.server.until(cls.server.add(prompt=prompt, steps=1 + i, seed=i, width=128, height=128))
         cls.browser = Browser()
@@ -101,6 +101,19 @@ class Views(unittest.TestCase):
         self.until_cells("a snail")
         time.sleep(0.2)
         self.assertEqual(self.server.get("/ballast/v1/jobs/" + job).status, 200)
+        # One of several alone.
+        several = self.server.add(prompt="three ants", n_iter=3)
+        self.server.until(several)
+        self.until_cells("three ants", "three ants", "three ants", "a snail")
+        b.js("document.querySelectorAll('.cell[aria-label^=\"three ants\"]')[1].click()")
+        b.press("Delete", ".detail")
+        self.until_cells("three ants", "three ants", "a snail")
+        b.js("document.querySelector('.cell[aria-label^=\"three ants\"]').click()")
+        b.until("return document.querySelector('.detail .line')")
+        b.press("Delete all 3", ".detail")
+        self.until_cells("a snail")
+        b.press("Undo", ".toast:last-child")
+        self.until_cells("three ants", "three ants", "a snail")
         b.js("document.querySelector('.cell[aria-label^=\"a snail\"]').focus()")
         b.keys(Keys.DELETE)
         b.until("return !document.querySelector('.cell[aria-label^=\"a snail\"]')")
@@ -109,6 +122,7 @@ class Views(unittest.TestCase):
         while self.server.get("/ballast/v1/jobs/" + job).status != 404 and time.time() < end:
             time.sleep(0.1)
         self.assertEqual(self.server.get("/ballast/v1/jobs/" + job).status, 404)
+        self.assertEqual(len(self.server.get("/ballast/v1/jobs/" + several).json["images"]), 2)
 
     def test_keys_in_history_and_comparison(self):
         b = self.browser
@@ -174,6 +188,14 @@ class Views(unittest.TestCase):
         self.assertEqual(self.server.get("/ballast/v1/settings").json["offload"], "sequential")
         b.press("Back to that")
         b.until("return document.querySelector('[name=offload][value=balanced]').checked")
+        # A list that the server was started with can be emptied, and is then its own.
+        unet = "const s = [...document.querySelectorAll('.inner')].find((f) => f.textContent.startsWith('Always let go')); return s?.querySelectorAll('input')[1]"
+        b.until(unet + ".checked")
+        b.js(unet.replace("return ", "") + ".click()")
+        b.until(unet + "?.checked === false")
+        self.assertEqual(self.server.get("/ballast/v1/settings").json["always"], "none")
+        b.press("Back to that", ".inner")
+        b.until(unet + "?.checked")
         b.js("const i = document.querySelector('.settings [name=budget]'); i.value = 'banana'; i.dispatchEvent(new Event('change'))")
         b.until("return [...document.querySelectorAll('.toast')].some((t) => t.textContent.includes('budget'))")
         b.driver.get_log("browser")  # the refusal

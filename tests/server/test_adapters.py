@@ -24,24 +24,35 @@ def write_lora(path, model):
     up = struct.pack("<%df" % out, *[3.0 if i % 2 else -3.0 for i in range(out)])
     down = struct.pack("<%df" % wide, *[1.0 if i % 3 else -2.0 for i in range(wide)])
     header = json.dumps({
-        "__metadata__": {"ss_output_name": "the style"},
+        "__metadata__": {"ss_output_name": "the style",
+                         "ss_tag_frequency": json.dumps({"10_style": {"oil painting": 30, "brush strokes": 12}})},
         prefix + ".lora_up.weight": {"dtype": "F32", "shape": [out, 1], "data_offsets": [0, len(up)]},
         prefix + ".lora_down.weight": {"dtype": "F32", "shape": [1, wide], "data_offsets": [len(up), len(up) + len(down)]}})
     with open(path, "wb") as f:
         f.write(struct.pack("<Q", len(header)) + header.encode() + up + down)
 
 
+def write_embedding(path, vectors=2, width=96):
+    with open(path, "wb") as f:
+        header = json.dumps({"emb_params": {"dtype": "F32", "shape": [vectors, width], "data_offsets": [0, 4 * vectors * width]}})
+        f.write(struct.pack("<Q", len(header)) + header.encode() + struct.pack("<f", 0.1) * (vectors * width))
+
+
 class Adapters(Case):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
+        cls.words = tempfile.TemporaryDirectory()
+        write_embedding(os.path.join(cls.words.name, "calm.safetensors"))
+        write_lora(os.path.join(cls.words.name, "none.safetensors"), os.path.join(rig.MODELS, "ballast-mini.safetensors"))
         write_lora(os.path.join(cls.folder.name, "style.safetensors"), os.path.join(rig.MODELS, "ballast-mini.safetensors"))
-        cls.server = rig.Server("--lora-dir", cls.folder.name)
+        cls.server = rig.Server("--lora-dir", cls.folder.name, "--embedding-dir", cls.words.name)
 
     @classmethod
     def tearDownClass(cls):
         cls.server.close()
         cls.folder.cleanup()
+        cls.words.cleanup()
 
     def make(self, prompt):
         return self.ok(self.server.post(SD + "txt2img", dict(SMALL, prompt=prompt)))
@@ -49,6 +60,41 @@ class Adapters(Case):
     def test_list(self):
         self.assertEqual([(x["name"], x["alias"], x["metadata"]) for x in self.ok(self.server.get(SD + "loras"))],
                          [("style", "the style", {})])
+
+    def test_embeddings(self):
+        listed = self.ok(self.server.get(SD + "embeddings"))
+        self.assertEqual(listed["skipped"], {})
+        self.assertEqual((listed["loaded"]["calm"]["vectors"], listed["loaded"]["calm"]["shape"]), (2, 96))
+        own = self.ok(self.server.get("/ballast/v1/lists"))["embeddings"]
+        self.assertEqual(own, [{"name": "calm", "vectors": 2, "width": 96, "family": "another family"}])
+
+    def test_words_of_an_adapter(self):
+        for name in ("style", "the%20style"):
+            words = self.ok(self.server.get("/ballast/v1/adapter?name=" + name))
+            self.assertEqual(words["trigger_words"], ["oil painting", "brush strokes"])
+            self.assertNotIn(self.folder.name, json.dumps(words))
+        self.assertEqual(self.server.get("/ballast/v1/adapter?name=nowhere").status, 404)
+        for bad in ("", "?name="):
+            self.refused(self.server.get("/ballast/v1/adapter" + bad), "name")
+        with open(os.path.join(self.folder.name, "torn.safetensors"), "wb") as f:
+            f.write(b"nothing")
+        try:
+            told = self.refused(self.server.get("/ballast/v1/adapter?name=torn"), "name")
+        finally:
+            os.unlink(f.name)
+        self.assertNotIn(self.folder.name, told)
+
+    def test_the_list_of_tags(self):
+        url, path = "/ballast/v1/tags", os.path.join(self.server.data, "tags.txt")
+        self.assertEqual((self.server.get(url).status, self.server.get(url).data), (200, b""))
+        with open(path, "w") as f:
+            f.write("long hair\n")
+        first = self.server.get(url)
+        self.assertEqual(first.data, b"long hair\n")
+        self.assertEqual(self.server.get(url, headers={"If-None-Match": first.headers["ETag"]}).status, 304)
+        with open(os.path.join(self.server.data, "tags.csv"), "w") as f:
+            f.write("1girl,0,4,\"girl\"\n")
+        self.assertEqual(self.server.get(url, headers={"If-None-Match": first.headers["ETag"]}).data, b"1girl,0,4,\"girl\"\n")
 
     def test_tags(self):
         plain, styled = self.make("a panda"), self.make("a panda<lora:style:0.9>")

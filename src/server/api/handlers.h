@@ -57,6 +57,10 @@ void own_image(struct call *c);
 /* own_lists.c */
 void own_lists(struct call *c);
 
+/* own_words.c */
+void own_adapter(struct call *c);
+void own_tags(struct call *c);
+
 /* openai.c */
 void oa_models(struct call *c);
 void oa_generate(struct call *c);

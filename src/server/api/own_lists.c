@@ -36,12 +36,12 @@ static json_t *without_paths(json_t *list) {
 void own_lists(struct call *c) {
     const struct service *s = &c->api->service;
     const struct api_options *o = &c->api->options;
-    json_t *adapters = s->adapters(s->self);
     reply_json(c->x, 200,
-               json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:i}}", "version",
+               json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:i}}", "version",
                          ballast_version(), "models", without_paths(s->models(s->self)), "vaes",
                          without_paths(s->vaes(s->self)), "samplers", names(ballast_sampler_name),
                          "schedules", schedules(), "upscalers", names(ballast_upscaler_name), "loras",
-                         adapters ? without_paths(adapters) : json_array(), "limits", "pixels",
+                         without_paths(s->adapters(s->self)), "embeddings",
+                         without_paths(s->embeddings(s->self)), "limits", "pixels",
                          (json_int_t)o->most_pixels, "steps", o->most_steps, "pictures", o->most_pictures));
 }

@@ -21,6 +21,8 @@ static const struct field image_query[] = {
     {"size", FIELD_INT, "null", 16, 1024, 0, "of the longer side, in pixels: a small one, as WebP"}, {0}};
 static const struct field progress_query[] = {
     {"skip_current_image", FIELD_SWITCH, "false", 0, 0, 0, "true: without a preview"}, {0}};
+static const struct field adapter_query[] = {
+    {"name", FIELD_TEXT, "null", 1, 1000, 0, "as `loras` of /ballast/v1/lists has it, or its alias"}, {0}};
 static const struct field events_query[] = {
     {"last_event_id", FIELD_TEXT, "null", 0, 20, 0, "as the header Last-Event-ID"}, {0}};
 
@@ -70,7 +72,7 @@ const struct route routes[] = {
     {"GET", SD "prompt-styles", sd_empty_list, BODY_NONE, NULL, "[object]", "none"},
     {"GET", SD "script-info", sd_empty_list, BODY_NONE, NULL, "[object]", "none"},
     {"GET", SD "scripts", sd_scripts, BODY_NONE, NULL, "Scripts", "none"},
-    {"GET", SD "embeddings", sd_embeddings, BODY_NONE, NULL, "Embeddings", "none"},
+    {"GET", SD "embeddings", sd_embeddings, BODY_NONE, NULL, "Embeddings", "embeddings"},
     {"GET", SD "memory", sd_memory, BODY_NONE, NULL, "Memory", "the machine's memory"},
     {"POST", SD "unload-checkpoint", sd_unload, BODY_NONE, NULL, "object", "gives the weights' memory back"},
     {"POST", SD "reload-checkpoint", sd_reload, BODY_NONE, NULL, "object",
@@ -116,6 +118,10 @@ const struct route routes[] = {
     {"POST", OWN "settings", own_set_settings, BODY_JSON, own_setting_fields, "Settings",
      "sets them from the next picture on"},
     {"GET", OWN "lists", own_lists, BODY_NONE, NULL, "Lists", "what a request may choose from"},
+    {"GET", OWN "adapter", own_adapter, BODY_NONE, NULL, "object",
+     "what the adapter of ?name= is, and words it was trained with"},
+    {"GET", OWN "tags", own_tags, BODY_NONE, NULL, "text/plain",
+     "the list of tags in --data, for completion"},
     {"GET", "/metrics", sys_metrics, BODY_NONE, NULL, "text/plain", "for Prometheus"},
     {"GET", "/openapi.json", sys_openapi, BODY_NONE, NULL, "object", "this description"},
     {"GET", "/healthz", sys_health, BODY_NONE, NULL, "Status", "the process answers"},
@@ -130,6 +136,7 @@ const struct route_query route_queries[] = {
     {OWN "history", {history_query}},
     {OWN "jobs/{id}/image/{number}", {image_query}},
     {OWN "events", {events_query}},
+    {OWN "adapter", {adapter_query}},
     {OWN "plan/curve", {own_curve_fields, sd_txt2img_fields}},
     {SD "progress", {progress_query}},
     {NULL, {NULL}},

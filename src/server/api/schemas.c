@@ -45,7 +45,7 @@ static const struct kind {
                  " never:string? always:string? fit_check:string? started:Placement from:Placement"
                  " model:string"},
     {"Lists", "version:string models:[object] vaes:[object] samplers:[string] schedules:[object]"
-              " upscalers:[string] loras:[object] limits:object"},
+              " upscalers:[string] loras:[object] embeddings:[object] limits:object"},
     {"Options", "sd_model_checkpoint:string sd_checkpoint_hash:string? sd_vae:string samples_format:string"
                 " CLIP_stop_at_last_layers:integer randn_source:string samples_save:boolean"
                 " enable_pnginfo:boolean send_seed:boolean outdir_samples:string live_previews_enable:boolean"

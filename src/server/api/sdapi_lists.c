@@ -116,8 +116,18 @@ void sd_empty_list(struct call *c) {
     reply_json(c->x, 200, json_array());
 }
 
+/* By name, as there; whatever model is the current one. */
 void sd_embeddings(struct call *c) {
-    reply_json(c->x, 200, json_pack("{s:{}, s:{}}", "loaded", "skipped"));
+    json_t *list = c->api->service.embeddings(c->api->service.self), *loaded = json_object(), *x;
+    size_t i;
+    json_array_foreach(list, i, x) {
+        json_object_set_new(loaded, json_string_value(json_object_get(x, "name")),
+                            json_pack("{s:n, s:n, s:n, s:O, s:O}", "step", "sd_checkpoint",
+                                      "sd_checkpoint_name", "shape", json_object_get(x, "width"), "vectors",
+                                      json_object_get(x, "vectors")));
+    }
+    json_decref(list);
+    reply_json(c->x, 200, json_pack("{s:o, s:{}}", "loaded", loaded, "skipped"));
 }
 
 void sd_scripts(struct call *c) {

@@ -84,6 +84,8 @@ struct service {
     json_t *(*vaes)(void *self);
     /* As ballast_adapters_list has them. */
     json_t *(*adapters)(void *self);
+    /* As ballast_embeddings_list has them. */
+    json_t *(*embeddings)(void *self);
     /* The title of a model known by any of its names; freed by the caller. 404 with the nearest names. */
     int (*find_model)(void *self, const char *name, char **title, struct problem *p);
     void (*refresh)(void *self);

@@ -192,6 +192,7 @@ void catalogue_refresh(struct jobs *j);
 void catalogue_free(struct catalogue *c);
 json_t *jobs_models(void *self);
 json_t *jobs_adapters(void *self);
+json_t *jobs_embeddings(void *self);
 json_t *jobs_vaes(void *self);
 int jobs_find_model(void *self, const char *name, char **title, struct problem *p);
 /* Copies the path of a title; NULL: there is none, or no memory. */

@@ -230,15 +230,23 @@ json_t *jobs_models(void *self) {
     return list;
 }
 
-json_t *jobs_adapters(void *self) {
-    struct jobs *j = self;
+/* What a list of the library says; an empty one where it cannot. */
+static json_t *listed(int (*list)(char **json, const char *folders, ballast_error *err),
+                      const char *folders) {
     char *text = NULL;
-    json_t *list = NULL;
-    if (!ballast_adapters_list(&text, j->options.adapters, NULL)) {
-        list = json_loads(text, 0, NULL);
-    }
+    json_t *out = list(&text, folders, NULL) ? NULL : json_loads(text, 0, NULL);
     ballast_string_free(&text);
-    return list;
+    return out ? out : json_array();
+}
+
+json_t *jobs_adapters(void *self) {
+    const struct jobs *j = self;
+    return listed(ballast_adapters_list, j->options.adapters);
+}
+
+json_t *jobs_embeddings(void *self) {
+    const struct jobs *j = self;
+    return listed(ballast_embeddings_list, j->options.embeddings);
 }
 
 json_t *jobs_vaes(void *self) {

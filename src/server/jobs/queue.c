@@ -320,6 +320,7 @@ void jobs_fill_service(struct jobs *j, struct service *s) {
                           .models = jobs_models,
                           .vaes = jobs_vaes,
                           .adapters = jobs_adapters,
+                          .embeddings = jobs_embeddings,
                           .find_model = jobs_find_model,
                           .refresh = jobs_refresh,
                           .unload = jobs_unload,
