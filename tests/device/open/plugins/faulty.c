@@ -1,9 +1,10 @@
-/* The cpu device, on which one piece of work fails late: "faulty:N" is the Nth packing or run. It is taken,
- * as by a card; what it writes is garbage, what stands behind it on its stream or waits for it does not
- * happen, and who waits for its event, or syncs, learns. */
+/* The cpu device, on which one piece of work fails late: of every second round, the first packing or run, and
+ * with "faulty:N" each time the Nth after the one that failed before. It is taken, as by a card; what it
+ * writes is garbage, what stands behind it on its stream or waits for it does not happen, and who waits for
+ * its event, or syncs, learns. */
 #include "over_cpu.h"
 
-static int round_number, works; /* works of this round */
+static int round_number, works, step; /* works of this round; from a round's fault to the next */
 static bool failed[BL_STREAM_COUNT], any;
 
 struct bl_event {
@@ -11,9 +12,14 @@ struct bl_event {
     bool failed;
 };
 
+/* Which work of this round is to fail, from 1. */
+static int failing(void) {
+    return round_number / 2 * step + 1;
+}
+
 /* Whether this piece of work happens. */
 static bool happens(bl_stream stream) {
-    if (++works == round_number / 2 + 1 && round_number % 2 == 0) {
+    if (++works == failing() && round_number % 2 == 0) {
         failed[stream] = any = true;
     }
     return !failed[stream];
@@ -65,7 +71,7 @@ static int stream_wait(bl_device *d, bl_stream stream, bl_event *e, bl_error *er
 }
 
 static int event_wait(bl_event *e, bl_error *err) {
-    return e->failed ? bl_fail(err, BL_E_DEVICE, "work %d failed late", round_number / 2 + 1) : 0;
+    return e->failed ? bl_fail(err, BL_E_DEVICE, "work %d failed late", failing()) : 0;
 }
 
 static double event_seconds(const bl_event *e) {
@@ -74,7 +80,7 @@ static double event_seconds(const bl_event *e) {
 
 static int sync(bl_device *d, bool *lost, bl_error *err) {
     (void)d;
-    int rc = any ? bl_fail(err, BL_E_DEVICE, "work %d failed late", round_number / 2 + 1) : 0;
+    int rc = any ? bl_fail(err, BL_E_DEVICE, "work %d failed late", failing()) : 0;
     memset(failed, 0, sizeof failed);
     any = *lost = false;
     works = 0;
@@ -83,8 +89,8 @@ static int sync(bl_device *d, bool *lost, bl_error *err) {
 }
 
 static int open_faulty(bl_device **out, const char *which, const bl_log *log, bl_error *err) {
-    (void)which;
     round_number = works = 0;
+    step = which && *which ? atoi(which) : 1;
     int rc = over_open(out, "faulty", log, err);
     over.ops.pack = pack;
     over.ops.run = run;
