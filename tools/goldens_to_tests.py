@@ -158,6 +158,24 @@ def copy_folder(source, target):
             shutil.copyfile(path, make_room(os.path.join(target, os.path.relpath(path, source))))
 
 
+# What of the transformers' goldens is kept: family -> files below its `golden`.
+TRANSFORMERS = {"qwen3": ("hidden.safetensors",), "zimage": ("transformer.safetensors",)}
+
+
+def transformer_files(goldens, out, family):
+    """GOLDENS/transformers/FAMILY to FAMILY: weights, configurations, inputs and outputs of its networks."""
+    source, target = os.path.join(goldens, "transformers", family), os.path.join(out, family)
+    save(os.path.join(target, "weights.json"), compact_weights(load(os.path.join(source, "weights.json")), {}, family),
+         line=",[\"")
+    copy_folder(os.path.join(source, "diffusers"), os.path.join(target, "diffusers"))
+    tolerances = load(os.path.join(source, "golden/tolerances.json"))
+    for name in TRANSFORMERS[family]:
+        shutil.copyfile(os.path.join(source, "golden", name), make_room(os.path.join(target, "golden", name)))
+    save(os.path.join(target, "golden/tolerances.json"),
+         {f: {k: {a: t[a] for a in KEPT_TOLERANCES if a in t} for k, t in tolerances[f].items()}
+          for f in TRANSFORMERS[family]}, line="},\"")
+
+
 def main(goldens, out):
     digests = load(os.path.join(goldens, "sha256.json"))
     report = load(os.path.join(goldens, "report.json"))
@@ -173,6 +191,9 @@ def main(goldens, out):
         if os.path.isdir(os.path.join(goldens, "adapters", family)):
             adapter_files(goldens, out, family)
     copy_folder(os.path.join(goldens, "transformers/stored"), os.path.join(out, "stored"))
+    copy_folder(os.path.join(goldens, "transformers/ops/golden"), os.path.join(out, "common/transformer_ops"))
+    for family in TRANSFORMERS:
+        transformer_files(goldens, out, family)
     shutil.copyfile(os.path.join(goldens, "transformers/tokens/tokens.json"),
                     make_room(os.path.join(out, "common/qwen_tokens.json")))
 

@@ -107,7 +107,7 @@ typedef struct bl_op {
             float eps;
         } norm;
         struct {
-            int heads, head_dim;
+            int heads, kv_heads, head_dim;
             int q_offset, k_offset, v_offset; /* first channel inside in[0], in[1], in[2] */
             float scale;
             bool causal;
@@ -115,6 +115,23 @@ typedef struct bl_op {
         struct {
             int dim;
         } sinusoid;
+        struct {
+            int dim;
+            bool halves;
+        } rope;
+        struct {
+            int scale, shift; /* first channel inside in[1]; shift BL_NONE: none */
+        } modulate;
+        struct {
+            int at; /* first channel inside in[2] */
+            bool tanh;
+        } gate;
+        struct {
+            int first, count;
+        } slice;
+        struct {
+            int side, h, w; /* of the output of UNPATCHIFY */
+        } patch;
         struct {
             int h, w; /* of the output */
         } upsample;
@@ -183,6 +200,7 @@ void bl_keep(bl_graph *g, bl_tensor_id x);
 bl_tensor_id bl_kept(bl_graph *g, int n, int h, int w, int c);
 
 bl_tensor_id bl_sinusoid(bl_graph *g, bl_tensor_id input, int dim);
+/* `positions` may be BL_NONE. */
 bl_tensor_id bl_embed(bl_graph *g, bl_tensor_id ids, bl_weight_id tokens, bl_weight_id positions);
 bl_tensor_id bl_take_row(bl_graph *g, bl_tensor_id x, bl_tensor_id rows);
 
@@ -197,12 +215,25 @@ bl_tensor_id bl_linear(bl_graph *g, bl_tensor_id x, bl_weight_id w, bl_weight_id
                        bl_tensor_id residual);
 bl_tensor_id bl_group_norm(bl_graph *g, bl_tensor_id x, bl_weight_id scale, bl_weight_id shift, int groups,
                            float eps, bl_act act);
+/* `scale` and `shift` may both be BL_NONE. */
 bl_tensor_id bl_layer_norm(bl_graph *g, bl_tensor_id x, bl_weight_id scale, bl_weight_id shift, float eps);
 /* Over c, or, where `scale` has fewer elements, over each so many channels: a head. */
 bl_tensor_id bl_rms_norm(bl_graph *g, bl_tensor_id x, bl_weight_id scale, float eps);
 
+/* `table`: an F32 input [n, T, 1, dim]. */
+bl_tensor_id bl_rope(bl_graph *g, bl_tensor_id x, bl_tensor_id table, int dim, bool halves);
+bl_tensor_id bl_modulate(bl_graph *g, bl_tensor_id x, bl_tensor_id m, int scale, int shift);
+bl_tensor_id bl_gated_add(bl_graph *g, bl_tensor_id x, bl_tensor_id y, bl_tensor_id m, int at, bool tanh);
+bl_tensor_id bl_swiglu(bl_graph *g, bl_tensor_id x);
+bl_tensor_id bl_join(bl_graph *g, bl_tensor_id a, bl_tensor_id b);
+bl_tensor_id bl_slice(bl_graph *g, bl_tensor_id x, int first, int count);
+bl_tensor_id bl_patchify(bl_graph *g, bl_tensor_id x, int side);
+/* Of tokens [n, h w, 1, c] or of [n, h, w, c]. */
+bl_tensor_id bl_unpatchify(bl_graph *g, bl_tensor_id x, int side, int h, int w);
+
 typedef struct bl_attention_options {
     int heads, head_dim;
+    int kv_heads; /* of k and v; 0: as many as heads */
     int q_offset, k_offset, v_offset;
     bool causal;
     bl_tensor_id key_counts; /* an I32 input [n,1,1,1], each 1 .. k.h * k.w; or BL_NONE: all keys */

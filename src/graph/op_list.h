@@ -18,7 +18,7 @@
     /* in: INPUT F32 [n,1,1,k] -> [n,1,1,k*dim]: for each value cos(v f_j), then sin(v f_j),            \
      * f_j = 10000^(-j/(dim/2)), j < dim/2 (DDPM's timestep embedding, flip_sin_to_cos) */              \
     ROW(SINUSOID, sinusoid, sinusoid_shape, no_flops, own_place)                                        \
-    /* in: INPUT I32 [n,T,1,1]; weight: token table, weight2: position table -> [n,T,1,C] */            \
+    /* in: INPUT I32 [n,T,1,1]; weight: token table, weight2: position table or NONE -> [n,T,1,C] */    \
     ROW(EMBED, embed, embed_shape, no_flops, own_place)                                                 \
     /* in: [n,T,1,C], INPUT I32 [n,1,1,1] row numbers -> [n,1,1,C] */                                   \
     ROW(TAKE_ROW, take_row, take_row_shape, no_flops, own_place)                                        \
@@ -30,14 +30,32 @@
     ROW(LINEAR, linear, linear_shape, linear_flops, over_residual)                                      \
     /* in: x; weight scale, weight2 shift; act NONE or SILU after it */                                 \
     ROW(GROUP_NORM, group_norm, norm_shape, no_flops, over_input)                                       \
-    /* in: x; weight scale, weight2 shift; over c */                                                    \
+    /* in: x; weight scale, weight2 shift, or both NONE: 1 and 0; over c */                             \
     ROW(LAYER_NORM, layer_norm, norm_shape, no_flops, over_input)                                       \
     /* in: x; weight scale [c], or [d] where each d channels, a head, are normed alone.                 \
      * y = x / sqrt(mean(x^2) + eps) scale */                                                           \
     ROW(RMS_NORM, rms_norm, rms_norm_shape, no_flops, over_input)                                       \
     /* in: q, k, v (channel slices of them), INPUT I32 [n,1,1,1] or NONE: how many of its keys each of  \
-     * the batch sees, from the first on; softmax(q k^T scale) v per head */                            \
+     * the batch sees, from the first on; softmax(q k^T scale) v per head. Heads of q share those of k  \
+     * and v, each of these for as many that lie side by side */                                        \
     ROW(ATTENTION, attention, attention_shape, attention_flops, own_place)                              \
+    /* in: x, INPUT F32 [n,T,1,d]: cos t_j, then sin t_j, j < d/2. Each d channels, a head, are turned: \
+     * pairs (a, b) become (a cos - b sin, a sin + b cos); those of channels 2j, 2j + 1, or, `halves`,  \
+     * of j, j + d/2 */                                                                                 \
+    ROW(ROPE, rope, rope_shape, no_flops, over_input)                                                   \
+    /* in: x, m [n,1,1,k]: y = x (1 + m[scale ..]) + m[shift ..], or without shift */                   \
+    ROW(MODULATE, modulate, modulate_shape, no_flops, over_input)                                       \
+    /* in: x, y, m [n,1,1,k]: x + g y, g = m[at ..] or its tanh */                                      \
+    ROW(GATED_ADD, gated_add, gated_add_shape, no_flops, over_input)                                    \
+    /* in: [a, b] along channels -> silu(a) b */                                                        \
+    ROW(SWIGLU, swiglu, swiglu_shape, no_flops, own_place)                                              \
+    /* in: a, b, of as many channels -> [n,T,1,c]: b's rows behind a's */                               \
+    ROW(JOIN, join, join_shape, no_flops, own_place)                                                    \
+    /* in: x -> [n,count,1,c]: rows [first, first + count) */                                           \
+    ROW(SLICE, slice, slice_shape, no_flops, own_place)                                                 \
+    /* in: [n,h,w,c] -> [n,h/s,w/s,s s c]: channels (dy, dx, c) of squares of side s; and back */       \
+    ROW(PATCHIFY, patchify, patchify_shape, no_flops, own_place)                                        \
+    ROW(UNPATCHIFY, unpatchify, unpatchify_shape, no_flops, own_place)                                  \
     /* in: x; act */                                                                                    \
     ROW(ACT, act, act_shape, no_flops, over_input)                                                      \
     /* in: a, b, same shape */                                                                          \

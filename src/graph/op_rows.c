@@ -54,11 +54,14 @@ static const char *sinusoid_shape(const bl_graph *g, bl_op *op, bl_tensor *out) 
 }
 
 static const char *embed_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
-    if (!is_input(g, op->in[0], BL_I32) || out->c != 1 || out->w != 1 ||
-        !is_weight(g, op->weight, BL_W_EMBEDDING, 0) || !is_weight(g, op->weight2, BL_W_EMBEDDING, 0) ||
-        out->h > g->weights[op->weight2].shape[0] ||
-        g->weights[op->weight2].shape[1] != g->weights[op->weight].shape[1]) {
-        return "wants I32 ids [n,T,1,1] and two tables of one width, T positions at least";
+    bool ok = is_input(g, op->in[0], BL_I32) && out->c == 1 && out->w == 1 &&
+              is_weight(g, op->weight, BL_W_EMBEDDING, 0);
+    if (ok && op->weight2 != BL_NONE) {
+        ok = is_weight(g, op->weight2, BL_W_EMBEDDING, 0) && out->h <= g->weights[op->weight2].shape[0] &&
+             g->weights[op->weight2].shape[1] == g->weights[op->weight].shape[1];
+    }
+    if (!ok) {
+        return "wants I32 ids [n,T,1,1] and tables of one width, T positions at least";
     }
     out->c = (int)g->weights[op->weight].shape[1];
     return NULL;
@@ -108,8 +111,10 @@ static const char *linear_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
 }
 
 static const char *norm_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
+    bool bare = op->kind == BL_OP_LAYER_NORM && op->weight == BL_NONE && op->weight2 == BL_NONE;
     bool ok = is_activation(g, op->in[0]) && op->u.norm.groups > 0 && out->c % op->u.norm.groups == 0 &&
-              is_weight(g, op->weight, BL_W_VECTOR, out->c) && is_weight(g, op->weight2, BL_W_VECTOR, out->c);
+              (bare || (is_weight(g, op->weight, BL_W_VECTOR, out->c) &&
+                        is_weight(g, op->weight2, BL_W_VECTOR, out->c)));
     return ok ? NULL : "channels differ from the weight's or do not divide into groups";
 }
 
@@ -122,10 +127,13 @@ static const char *rms_norm_shape(const bl_graph *g, bl_op *op, bl_tensor *out) 
 static const char *attention_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
     bl_tensor q = *out, k = tensor_of(g, op->in[1]), v = tensor_of(g, op->in[2]);
     int width = op->u.attention.heads * op->u.attention.head_dim;
+    int shared = op->u.attention.kv_heads * op->u.attention.head_dim;
     bool ok = is_activation(g, op->in[0]) && is_activation(g, op->in[1]) && is_activation(g, op->in[2]) &&
-              op->u.attention.heads > 0 && op->u.attention.head_dim > 0 && q.n == k.n && k.n == v.n &&
-              k.h == v.h && k.w == v.w && op->u.attention.q_offset + width <= q.c &&
-              op->u.attention.k_offset + width <= k.c && op->u.attention.v_offset + width <= v.c;
+              op->u.attention.kv_heads > 0 && op->u.attention.heads > 0 &&
+              op->u.attention.heads % op->u.attention.kv_heads == 0 && op->u.attention.head_dim > 0 &&
+              q.n == k.n && k.n == v.n && k.h == v.h && k.w == v.w &&
+              op->u.attention.q_offset + width <= q.c && op->u.attention.k_offset + shared <= k.c &&
+              op->u.attention.v_offset + shared <= v.c;
     if (!ok) {
         return "q, k and v do not fit together";
     }
@@ -136,6 +144,83 @@ static const char *attention_shape(const bl_graph *g, bl_op *op, bl_tensor *out)
     }
     op->u.attention.scale = (float)(1.0 / __builtin_sqrt((double)op->u.attention.head_dim));
     out->c = width;
+    return NULL;
+}
+
+static const char *rope_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
+    bl_tensor table = tensor_of(g, op->in[1]);
+    int dim = op->u.rope.dim;
+    bool ok = is_activation(g, op->in[0]) && is_input(g, op->in[1], BL_F32) && dim > 0 && dim % 2 == 0 &&
+              out->c % dim == 0 && table.c == dim && table.n == out->n && table.h == out->h &&
+              table.w == out->w;
+    return ok ? NULL : "wants heads of an even dim, and for each of their rows an F32 table of it";
+}
+
+/* Is `id` one vector for each of the batch, with `c` channels from `first` on? */
+static bool has_channels(const bl_graph *g, bl_tensor_id id, int n, int first, int c) {
+    return is_activation(g, id) && g->tensors[id].n == n && g->tensors[id].h == 1 && g->tensors[id].w == 1 &&
+           first >= 0 && first + c <= g->tensors[id].c;
+}
+
+static const char *modulate_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
+    bool ok =
+        is_activation(g, op->in[0]) && has_channels(g, op->in[1], out->n, op->u.modulate.scale, out->c) &&
+        (op->u.modulate.shift == BL_NONE || has_channels(g, op->in[1], out->n, op->u.modulate.shift, out->c));
+    return ok ? NULL : "scale or shift does not fit";
+}
+
+static const char *gated_add_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
+    bool ok = is_activation(g, op->in[0]) && op->in[1] != BL_NONE && fits_if_any(g, op->in[1], *out) &&
+              has_channels(g, op->in[2], out->n, op->u.gate.at, out->c);
+    return ok ? NULL : "shapes differ, or the gate does not fit";
+}
+
+static const char *swiglu_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
+    bool ok = is_activation(g, op->in[0]) && out->c % 2 == 0;
+    out->c /= 2;
+    return ok ? NULL : "wants an even number of channels";
+}
+
+static const char *join_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
+    bl_tensor b = tensor_of(g, op->in[1]);
+    if (!is_activation(g, op->in[0]) || !is_activation(g, op->in[1]) || b.n != out->n || b.c != out->c) {
+        return "batch or channels differ";
+    }
+    out->h = out->h * out->w + b.h * b.w;
+    out->w = 1;
+    return NULL;
+}
+
+static const char *slice_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
+    int rows = out->h * out->w, first = op->u.slice.first, count = op->u.slice.count;
+    if (!is_activation(g, op->in[0]) || first < 0 || count < 1 || count > rows - first) {
+        return "has no such rows";
+    }
+    out->h = count;
+    out->w = 1;
+    return NULL;
+}
+
+static const char *patchify_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
+    int side = op->u.patch.side;
+    if (!is_activation(g, op->in[0]) || side < 1 || out->h % side || out->w % side) {
+        return "its sides are no multiples of the patch's";
+    }
+    out->h /= side;
+    out->w /= side;
+    out->c *= side * side;
+    return NULL;
+}
+
+static const char *unpatchify_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
+    int side = op->u.patch.side, h = op->u.patch.h, w = op->u.patch.w;
+    if (!is_activation(g, op->in[0]) || side < 1 || h % side || w % side || out->c % (side * side) ||
+        (int64_t)out->h * out->w != (int64_t)(h / side) * (w / side)) {
+        return "its rows are not those of the picture's patches";
+    }
+    out->h = h;
+    out->w = w;
+    out->c /= side * side;
     return NULL;
 }
 

@@ -177,11 +177,68 @@ bl_tensor_id bl_attention(bl_graph *g, bl_tensor_id q, bl_tensor_id k, bl_tensor
     op.in[2] = v;
     op.in[3] = o.key_counts;
     op.u.attention.heads = o.heads;
+    op.u.attention.kv_heads = o.kv_heads ? o.kv_heads : o.heads;
     op.u.attention.head_dim = o.head_dim;
     op.u.attention.q_offset = o.q_offset;
     op.u.attention.k_offset = o.k_offset;
     op.u.attention.v_offset = o.v_offset;
     op.u.attention.causal = o.causal;
+    return add(g, op);
+}
+
+bl_tensor_id bl_rope(bl_graph *g, bl_tensor_id x, bl_tensor_id table, int dim, bool halves) {
+    bl_op op = op_of(BL_OP_ROPE, x);
+    op.in[1] = table;
+    op.u.rope.dim = dim;
+    op.u.rope.halves = halves;
+    return add(g, op);
+}
+
+bl_tensor_id bl_modulate(bl_graph *g, bl_tensor_id x, bl_tensor_id m, int scale, int shift) {
+    bl_op op = op_of(BL_OP_MODULATE, x);
+    op.in[1] = m;
+    op.u.modulate.scale = scale;
+    op.u.modulate.shift = shift;
+    return add(g, op);
+}
+
+bl_tensor_id bl_gated_add(bl_graph *g, bl_tensor_id x, bl_tensor_id y, bl_tensor_id m, int at, bool tanh) {
+    bl_op op = op_of(BL_OP_GATED_ADD, x);
+    op.in[1] = y;
+    op.in[2] = m;
+    op.u.gate.at = at;
+    op.u.gate.tanh = tanh;
+    return add(g, op);
+}
+
+bl_tensor_id bl_swiglu(bl_graph *g, bl_tensor_id x) {
+    return add(g, op_of(BL_OP_SWIGLU, x));
+}
+
+bl_tensor_id bl_join(bl_graph *g, bl_tensor_id a, bl_tensor_id b) {
+    bl_op op = op_of(BL_OP_JOIN, a);
+    op.in[1] = b;
+    return add(g, op);
+}
+
+bl_tensor_id bl_slice(bl_graph *g, bl_tensor_id x, int first, int count) {
+    bl_op op = op_of(BL_OP_SLICE, x);
+    op.u.slice.first = first;
+    op.u.slice.count = count;
+    return add(g, op);
+}
+
+bl_tensor_id bl_patchify(bl_graph *g, bl_tensor_id x, int side) {
+    bl_op op = op_of(BL_OP_PATCHIFY, x);
+    op.u.patch.side = side;
+    return add(g, op);
+}
+
+bl_tensor_id bl_unpatchify(bl_graph *g, bl_tensor_id x, int side, int h, int w) {
+    bl_op op = op_of(BL_OP_UNPATCHIFY, x);
+    op.u.patch.side = side;
+    op.u.patch.h = h;
+    op.u.patch.w = w;
     return add(g, op);
 }
 

@@ -373,3 +373,24 @@ void bl_synth_checkpoint(char path[BL_TEST_PATH], const char *family, bl_synth_l
     close(lock);
     json_decref(weights);
 }
+
+void bl_synth_component(char path[BL_TEST_PATH], const char *family, const char *component) {
+    char cache[BL_TEST_PATH], name[BL_TEST_PATH];
+    snprintf(name, sizeof name, "%s/weights.json", family);
+    json_t *weights = bl_test_json(name);
+    char *text = json_dumps(weights, JSON_COMPACT | JSON_SORT_KEYS);
+    assert_non_null(text);
+    const unsigned long long key = fnv1a(0xcbf29ce484222325u, text);
+    free(text);
+    cache_folder(cache);
+    int n = snprintf(path, BL_TEST_PATH, "%s/%s-%s-%016llx.safetensors", cache, family, component, key);
+    assert_true(n < BL_TEST_PATH);
+    snprintf(name, sizeof name, "%.4000s/lock", cache);
+    int lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    assert_true(lock >= 0 && flock(lock, LOCK_EX) == 0);
+    if (access(path, F_OK)) {
+        build_component(path, weights, component);
+    }
+    close(lock);
+    json_decref(weights);
+}

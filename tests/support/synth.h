@@ -26,4 +26,8 @@ typedef enum bl_synth_layout {
  * test if its SHA-256 is not the one that weights.json gives. */
 void bl_synth_checkpoint(char path[BL_TEST_PATH], const char *family, bl_synth_layout layout);
 
+/* Path of one component of a family alone ("transformer" of "zimage"), F32 under diffusers' names, which is
+ * built if it is not there. No digest of it is known. */
+void bl_synth_component(char path[BL_TEST_PATH], const char *family, const char *component);
+
 #endif

@@ -24,7 +24,7 @@ typedef struct bl_attention_job {
     const void *q, *k, *v; /* first channel of the first head; rows `*_stride` elements apart */
     void *y;
     int64_t q_stride, k_stride, v_stride, y_stride;
-    int heads, head_dim;
+    int heads, kv_heads, head_dim; /* kv_heads divides heads: so many side by side share one */
     int q_rows, k_rows;
     float scale;
     bool causal;  /* row i sees keys 0..i */

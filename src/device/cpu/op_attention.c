@@ -13,6 +13,7 @@ static int prepare(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl
                                       .v_stride = values->c,
                                       .y_stride = out->c,
                                       .heads = op->u.attention.heads,
+                                      .kv_heads = op->u.attention.kv_heads,
                                       .head_dim = op->u.attention.head_dim,
                                       .q_rows = (int)bl_cpu_pixels(q),
                                       .k_rows = (int)bl_cpu_pixels(keys),

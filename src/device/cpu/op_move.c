@@ -95,7 +95,7 @@ static int run_embed(const bl_running *r, bl_error *err) {
     move_job j = job_of(r);
     const int32_t *ids = (const int32_t *)(const void *)j.x;
     const unsigned char *tokens = bl_running_weight(r, r->op->weight),
-                        *places = bl_running_weight(r, r->op->weight2);
+                        *places = bl_running_weight(r, r->op->weight2); /* or NULL */
     int64_t count = bl_running_packed(r, r->op->weight)->weight.shape[0], rows = (int64_t)j.out->n * j.out->h;
     size_t row = (size_t)j.out->c * r->element;
     for (int64_t i = 0; i < rows; i++) {
@@ -103,8 +103,12 @@ static int run_embed(const bl_running *r, bl_error *err) {
             return bl_fail(err, BL_E_ARGUMENT, "token %d is outside the text encoder's table of %lld",
                            (int)ids[i], (long long)count);
         }
-        r->k->add(j.y + (size_t)i * row, tokens + (size_t)ids[i] * row, places + (size_t)(i % j.out->h) * row,
-                  j.out->c);
+        const unsigned char *token = tokens + (size_t)ids[i] * row;
+        if (places) {
+            r->k->add(j.y + (size_t)i * row, token, places + (size_t)(i % j.out->h) * row, j.out->c);
+        } else {
+            memcpy(j.y + (size_t)i * row, token, row);
+        }
     }
     return 0;
 }

@@ -161,14 +161,26 @@ static void layer_rows(void *context, int64_t begin, int64_t end, int thread) {
     j->r->k->layer_norm(j->y + at, j->x + at, j->scale, j->shift, end - begin, j->c, j->eps);
 }
 
+/* Where it has no weights, ones [c] and zeros [c] stand for them. */
+static int prepare_layer_norm(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl_error *err) {
+    (void)sure, (void)err;
+    s->scratch_bytes = op->weight == BL_NONE ? 2 * (uint64_t)x->graph->tensors[op->out].c * sizeof(float) : 0;
+    return 0;
+}
+
 static int run_layer_norm(const bl_running *r, bl_error *err) {
     (void)err;
     const bl_tensor *t = bl_running_tensor(r, r->op->in[0]);
+    float *ones = (float *)(void *)r->scratch;
+    for (int i = 0; i < t->c && r->op->weight == BL_NONE; i++) {
+        ones[i] = 1.0f;
+        ones[t->c + i] = 0.0f;
+    }
     norm_job j = {.r = r,
                   .x = bl_running_data(r, r->op->in[0]),
                   .y = bl_running_data(r, r->op->out),
-                  .scale = bl_running_weight(r, r->op->weight),
-                  .shift = bl_running_weight(r, r->op->weight2),
+                  .scale = r->op->weight == BL_NONE ? ones : bl_running_weight(r, r->op->weight),
+                  .shift = r->op->weight == BL_NONE ? ones + t->c : bl_running_weight(r, r->op->weight2),
                   .c = t->c,
                   .eps = r->op->u.norm.eps};
     bl_parallel_for((int64_t)t->n * t->h * t->w, 8, layer_rows, &j);
@@ -177,4 +189,4 @@ static int run_layer_norm(const bl_running *r, bl_error *err) {
 
 const bl_cpu_op bl_cpu_group_norm = {prepare_norm, run_group_norm};
 const bl_cpu_op bl_cpu_norm_factors = {prepare_factors, run_norm_factors};
-const bl_cpu_op bl_cpu_layer_norm = {NULL, run_layer_norm};
+const bl_cpu_op bl_cpu_layer_norm = {prepare_layer_norm, run_layer_norm};

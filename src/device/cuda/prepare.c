@@ -2,13 +2,27 @@
 
 #include <stdlib.h>
 
+/* Forms of ops that are there, but not in that way: transformers' own. */
+static bool has_form(const bl_op *op) {
+    switch (op->kind) {
+    case BL_OP_EMBED:
+        return op->weight2 != BL_NONE;
+    case BL_OP_LAYER_NORM:
+        return op->weight != BL_NONE;
+    case BL_OP_ATTENTION:
+        return op->u.attention.kv_heads == op->u.attention.heads;
+    default:
+        return true;
+    }
+}
+
 static int prepare_all(bl_executable *x, bl_op_memory *memory, bl_error *err) {
     for (int i = 0; i < x->graph->op_count; i++) {
         const bl_op *op = &x->graph->ops[i];
         const bl_cuda_op *row = bl_cuda_ops[op->kind];
         bl_cuda_step *s = &x->steps[i];
         s->inplace = -1;
-        if (!row) {
+        if (!row || !has_form(op)) {
             return bl_fail(err, BL_E_UNSUPPORTED, "cuda: %s is not implemented on this device",
                            bl_op_name(op->kind));
         }

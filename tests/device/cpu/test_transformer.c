@@ -1,4 +1,4 @@
-/* A transformer's block as newer families have it, which no network here has: RMS norms over channels and
+/* A transformer's block as newer families have it, without their rotary embedding: RMS norms over channels and
  * over each head. Against a plain reference in double precision, in F32 and BF16, and with the same bits at
  * every arena level. CONTRIBUTING.md shows RMS_NORM as the example of an op. */
 #include "device/cpu/rig.h"

@@ -1,0 +1,36 @@
+/* The graph of the Qwen3 language model as a text encoder (transformers' Qwen3Model and its tensor names):
+ * what leaves some of its layers. */
+#ifndef BALLAST_MODEL_QWEN3_H
+#define BALLAST_MODEL_QWEN3_H
+
+#include "graph/graph.h"
+
+typedef struct bl_qwen3 {
+    int width, hidden; /* channels; of the feed-forward layers */
+    int layers;
+    int heads, kv_heads, head_dim; /* heads * head_dim need not be the width */
+    float eps;                     /* of all RMS norms */
+    double theta;                  /* of the rotary embedding, whose pairs are halves of a head */
+} bl_qwen3;
+
+#define BL_QWEN3_TAKEN 3
+
+/* Which layers are read: hidden_states[k], k from 1 (what leaves layer 0), and how many of those side by
+ * side. Layers that nobody reads are not in the graph: neither read nor planned. */
+typedef struct bl_qwen3_outputs {
+    int taken[BL_QWEN3_TAKEN], count; /* in rising order */
+    bool last_norm;                   /* the last of them through the final norm, as hidden_states[-1] is */
+} bl_qwen3_outputs;
+
+/* Inputs  "embeddings" F32 [batch, tokens, 1, width]: rows of the table model.embed_tokens.weight;
+ *         "counts" I32 [batch, 1, 1, 1]: tokens that are not padding, at the right;
+ *         "rope" F32 [batch, tokens, 1, head_dim]: of positions 0, 1, ...
+ * Output  "context" F32 [batch, tokens, 1, count * width]. Taps: "layers.k", and of layer 0
+ * "layers.0.input_layernorm", "layers.0.self_attn.q_norm", "layers.0.self_attn.o_proj", "layers.0.mlp".
+ * Blocks: each layer; the import is in the first, the output in the last.
+ * BL_E_ARGUMENT for layers that are not there or shapes that cannot be. Owner of *out: caller, bl_graph_free.
+ */
+int bl_qwen3_graph(bl_graph **out, const bl_qwen3 *arch, int batch, int tokens, bl_qwen3_outputs want,
+                   bl_dtype dtype, const char *const *taps, bl_error *err);
+
+#endif

@@ -1,0 +1,257 @@
+/* Networks made of transformers' blocks, against the goldens of diffusers and transformers: Qwen3 as a text
+ * encoder, Z-Image. At every arena level. */
+#include "model/rig.h"
+
+#include "model/qwen3.h"
+#include "model/rope.h"
+#include "model/zimage.h"
+
+#define MOST_PORTS 16
+
+typedef struct bench {
+    bl_device *device;
+    bl_safetensors *weights;
+    bl_golden golden;
+} bench;
+
+static void bench_open(bench *b, const char *family, const char *component, const char *golden) {
+    char path[BL_TEST_PATH], name[RIG_NAME];
+    bl_error err;
+    bl_cpu_options options = {.threads = 1};
+    *b = (bench){0};
+    bl_synth_component(path, family, component);
+    rig_ok(bl_safetensors_open(&b->weights, path, &err), &err);
+    rig_ok(bl_cpu_open(&b->device, &options, &err), &err);
+    rig_name(name, "%s/golden/%s.safetensors", family, golden);
+    bl_golden_open(&b->golden, name);
+}
+
+static void bench_close(bench *b) {
+    bl_golden_close(&b->golden);
+    bl_device_close(&b->device);
+    bl_safetensors_close(&b->weights);
+}
+
+/* ---- weights by the graph's own names */
+
+static bl_dtype file_dtype(void *payload, const bl_weight *w, int part) {
+    (void)payload, (void)w, (void)part;
+    return BL_F32;
+}
+
+static int file_read(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end, void *dst,
+                     bl_error *err) {
+    const bl_file_tensor *t = bl_safetensors_find(payload, w->name[part]);
+    const int64_t row = bl_weight_elements(w) / w->shape[0];
+    if (!t || t->bytes != (uint64_t)(bl_weight_elements(w) / w->parts) * sizeof(float)) {
+        return bl_fail(err, BL_E_FORMAT, "%s is not there, or of another shape", w->name[part]);
+    }
+    return bl_tensor_read(payload, t, begin * row, (end - begin) * row, dst, err);
+}
+
+static void *input_named(const bl_graph *g, void *const *inputs, const char *name) {
+    const int port = bl_graph_input(g, name);
+    return port < 0 ? NULL : inputs[port];
+}
+
+static void make_inputs(const bl_graph *g, void **inputs) {
+    assert_true(g->input_count <= MOST_PORTS && g->output_count <= MOST_PORTS);
+    for (int i = 0; i < g->input_count; i++) {
+        inputs[i] = calloc((size_t)bl_tensor_elements(bl_graph_port(g, BL_INPUT, i)), sizeof(float));
+        assert_non_null(inputs[i]);
+    }
+}
+
+/* The golden's values, as often as the input has place for them. */
+static void take(const bench *b, const bl_graph *g, void *const *inputs, const char *input,
+                 const char *golden) {
+    const bl_tensor *t = bl_graph_port(g, BL_INPUT, bl_graph_input(g, input));
+    float *values = bl_golden_f32(&b->golden, golden);
+    const int64_t given = (int64_t)bl_golden_tensor(&b->golden, golden)->bytes / (int64_t)sizeof *values;
+    assert_true(bl_tensor_elements(t) == given);
+    memcpy(input_named(g, inputs, input), values, (size_t)given * sizeof *values);
+    free(values);
+}
+
+/* Runs the graph at every level and compares each output with CASE.NAME or CASE.at.NAME. Frees graph and
+ * inputs. */
+static void check(const bench *b, bl_graph *g, void **inputs, const char *which, const char *alias) {
+    bl_source source = {.payload = b->weights, .dtype = file_dtype, .read = file_read};
+    bl_device_caps caps = bl_device_caps_of(b->device);
+    bl_error err;
+    for (int level = 0; level < caps.arena_levels; level++) {
+        void *outputs[MOST_PORTS];
+        for (int i = 0; i < g->output_count; i++) {
+            outputs[i] = malloc((size_t)bl_tensor_elements(bl_graph_port(g, BL_OUTPUT, i)) * sizeof(float));
+            assert_non_null(outputs[i]);
+        }
+        bl_prepare_options options = {.arena_level = level};
+        rig_ok(bl_run_once(b->device, g, &source, &options, (const void *const *)inputs, outputs, &err),
+               &err);
+        for (int i = 0; i < g->output_count; i++) {
+            const bl_tensor *t = bl_graph_port(g, BL_OUTPUT, i);
+            char name[RIG_NAME];
+            rig_name(name, "%s.%s", which, i + 1 < g->output_count ? t->name : alias);
+            if (!bl_safetensors_find(b->golden.file, name)) {
+                rig_name(name, "%s.at.%s", which, t->name);
+            }
+            bl_golden_check(&b->golden, name, outputs[i], bl_tensor_elements(t), g->dtype);
+            free(outputs[i]);
+        }
+    }
+    for (int i = 0; i < g->input_count; i++) {
+        free(inputs[i]);
+    }
+    bl_graph_free(&g);
+}
+
+/* ---- Qwen3 */
+
+static const bl_qwen3 tiny_qwen3 = {.width = 32,
+                                    .hidden = 96,
+                                    .layers = 6,
+                                    .heads = 4,
+                                    .kv_heads = 2,
+                                    .head_dim = 16,
+                                    .eps = 1e-6f,
+                                    .theta = 1e6};
+
+/* Embeddings, positions and the number of tokens of a case: what a host gives. */
+static void fill_qwen3(const bench *b, const bl_graph *g, void *const *inputs, const char *which,
+                       int tokens) {
+    char name[RIG_NAME];
+    float *embeddings = input_named(g, inputs, "embeddings"), *rope = input_named(g, inputs, "rope");
+    int32_t *counts = input_named(g, inputs, "counts");
+    const bl_file_tensor *table = bl_safetensors_find(b->weights, "model.embed_tokens.weight");
+    assert_non_null(table);
+    rig_name(name, "%s.ids", which);
+    int32_t *ids = bl_golden_bytes(&b->golden, name);
+    rig_name(name, "%s.mask", which);
+    int32_t *mask = bl_safetensors_find(b->golden.file, name) ? bl_golden_bytes(&b->golden, name) : NULL;
+    counts[0] = 0;
+    for (int i = 0; i < tokens; i++) {
+        bl_error err;
+        rig_ok(bl_tensor_read(b->weights, table, (int64_t)ids[i] * 32, 32, embeddings + (size_t)i * 32, &err),
+               &err);
+        bl_rope_row(rope + (size_t)i * 16, &i, &tiny_qwen3.head_dim, 1, tiny_qwen3.theta);
+        counts[0] += mask ? mask[i] : 1;
+    }
+    free(ids);
+    free(mask);
+}
+
+static void check_qwen3(const char *which, int tokens, bl_qwen3_outputs want, const char *golden,
+                        bl_dtype dtype) {
+    static const char *const plain[] = {"layers.0.input_layernorm", "layers.0.self_attn.q_norm", NULL};
+    const char *const *taps = strcmp(which, "plain") ? NULL : plain;
+    void *inputs[MOST_PORTS];
+    bl_graph *g;
+    bl_error err;
+    bench b;
+    bench_open(&b, "qwen3", "text_encoder", "hidden");
+    rig_ok(bl_qwen3_graph(&g, &tiny_qwen3, 1, tokens, want, dtype, taps, &err), &err);
+    make_inputs(g, inputs);
+    fill_qwen3(&b, g, inputs, which, tokens);
+    check(&b, g, inputs, which, golden);
+    bench_close(&b);
+}
+
+static void qwen3_gives_the_layers_that_are_read(void **state) {
+    (void)state;
+    const bl_qwen3_outputs fifth = {.taken = {5}, .count = 1}, three = {.taken = {1, 3, 5}, .count = 3},
+                           last = {.taken = {6}, .count = 1, .last_norm = true};
+    for (int i = 0; i < 2; i++) {
+        const bl_dtype dtype = i ? BL_BF16 : BL_F32;
+        check_qwen3("plain", 23, fifth, "hidden5", dtype);
+        check_qwen3("plain", 23, three, "joined_1_3_5", dtype);
+        check_qwen3("plain", 23, last, "last", dtype);
+        check_qwen3("padded", 40, three, "joined_1_3_5", dtype);
+        check_qwen3("padded", 40, last, "last", dtype);
+    }
+}
+
+static void layers_behind_the_last_that_is_read_are_left_out(void **state) {
+    (void)state;
+    bl_graph *g;
+    bl_error err;
+    const bl_qwen3_outputs second = {.taken = {2}, .count = 1}, none = {.taken = {7}, .count = 1};
+    rig_ok(bl_qwen3_graph(&g, &tiny_qwen3, 1, 8, second, BL_F32, NULL, &err), &err);
+    assert_int_equal(g->block_count, 2);
+    bl_graph_free(&g);
+    assert_int_equal(bl_qwen3_graph(&g, &tiny_qwen3, 1, 8, none, BL_F32, NULL, &err), BL_E_ARGUMENT);
+    assert_null(g);
+}
+
+/* ---- Z-Image */
+
+static const bl_zimage tiny_zimage = {.channels = 16,
+                                      .width = 32,
+                                      .heads = 2,
+                                      .hidden = 85,
+                                      .layers = 2,
+                                      .refiners = 1,
+                                      .caption = 16,
+                                      .time_hidden = 1024,
+                                      .time = 32,
+                                      .axis = {8, 4, 4},
+                                      .eps = 1e-5f,
+                                      .theta = 256};
+
+static void check_zimage(const char *which, bl_zimage_shape shape, const char *const *taps, bl_dtype dtype) {
+    void *inputs[MOST_PORTS];
+    char name[RIG_NAME];
+    bl_graph *g;
+    bl_error err;
+    bench b;
+    bench_open(&b, "zimage", "transformer", "transformer");
+    rig_ok(bl_zimage_graph(&g, &tiny_zimage, &shape, dtype, taps, &err), &err);
+    make_inputs(g, inputs);
+    rig_name(name, "%s.latents", which);
+    take(&b, g, inputs, "latents", name);
+    rig_name(name, "%s.caption", which);
+    take(&b, g, inputs, "caption", name);
+    rig_name(name, "%s.t", which);
+    take(&b, g, inputs, "t", name);
+    *(float *)input_named(g, inputs, "t") *= 1000;
+    float *rope = input_named(g, inputs, "rope"), *image = input_named(g, inputs, "image_rope"),
+          *caption = input_named(g, inputs, "caption_rope");
+    bl_zimage_rope(image, caption, &tiny_zimage, &shape);
+    const size_t images = 16 * (size_t)bl_zimage_image_tokens(&shape),
+                 captions = 16 * (size_t)bl_zimage_caption_tokens(&shape);
+    memcpy(rope, image, images * sizeof *rope);
+    memcpy(rope + images, caption, captions * sizeof *rope);
+    check(&b, g, inputs, which, "output");
+    bench_close(&b);
+}
+
+static void zimage_is_that_of_diffusers(void **state) {
+    static const char *const taps[] = {"t_embedder", "noise_refiner.0", "context_refiner.0",
+                                       "layers.0",   "layers.1",        NULL};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        const bl_dtype dtype = i ? BL_BF16 : BL_F32;
+        check_zimage("a", (bl_zimage_shape){1, 12, 8, 13}, taps, dtype);
+        check_zimage("b", (bl_zimage_shape){1, 14, 10, 40}, taps, dtype);
+        check_zimage("full", (bl_zimage_shape){1, 16, 16, 32}, NULL, dtype); /* nothing to fill up */
+    }
+}
+
+static void shapes_that_cannot_be_are_refused(void **state) {
+    (void)state;
+    bl_graph *g;
+    bl_error err;
+    const bl_zimage_shape odd = {1, 7, 8, 4};
+    assert_int_equal(bl_zimage_graph(&g, &tiny_zimage, &odd, BL_F32, NULL, &err), BL_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "no whole patches"));
+    assert_null(g);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(qwen3_gives_the_layers_that_are_read),
+        cmocka_unit_test(layers_behind_the_last_that_is_read_are_left_out),
+        cmocka_unit_test(zimage_is_that_of_diffusers),
+        cmocka_unit_test(shapes_that_cannot_be_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
