@@ -1,6 +1,6 @@
-/* A transformer's block as newer families have it, without their rotary embedding: RMS norms over channels and
- * over each head. Against a plain reference in double precision, in F32 and BF16, and with the same bits at
- * every arena level. CONTRIBUTING.md shows RMS_NORM as the example of an op. */
+/* A transformer's block as newer families have it, without their rotary embedding: RMS norms over channels
+ * and over each head. Against a plain reference in double precision, in F32 and BF16, and with the same bits
+ * at every arena level. CONTRIBUTING.md shows RMS_NORM as the example of an op. */
 #include "device/cpu/rig.h"
 
 #define EPS 1e-6f
