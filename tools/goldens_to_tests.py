@@ -159,7 +159,8 @@ def copy_folder(source, target):
 
 
 # What of the transformers' goldens is kept: family -> files below its `golden`.
-TRANSFORMERS = {"qwen3": ("hidden.safetensors",), "zimage": ("transformer.safetensors",)}
+TRANSFORMERS = {"qwen3": ("hidden.safetensors",), "zimage": ("transformer.safetensors",),
+                "flux2/klein_2_2": ("transformer.safetensors",), "flux2/dev_1_2": ("transformer.safetensors",)}
 
 
 def transformer_files(goldens, out, family):

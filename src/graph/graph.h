@@ -128,7 +128,7 @@ typedef struct bl_op {
         } gate;
         struct {
             int first, count;
-        } slice;
+        } slice; /* of CHANNELS too */
         struct {
             int side, h, w; /* of the output of UNPATCHIFY */
         } patch;
@@ -227,6 +227,7 @@ bl_tensor_id bl_gated_add(bl_graph *g, bl_tensor_id x, bl_tensor_id y, bl_tensor
 bl_tensor_id bl_swiglu(bl_graph *g, bl_tensor_id x);
 bl_tensor_id bl_join(bl_graph *g, bl_tensor_id a, bl_tensor_id b);
 bl_tensor_id bl_slice(bl_graph *g, bl_tensor_id x, int first, int count);
+bl_tensor_id bl_channels(bl_graph *g, bl_tensor_id x, int first, int count);
 bl_tensor_id bl_patchify(bl_graph *g, bl_tensor_id x, int side);
 /* Of tokens [n, h w, 1, c] or of [n, h, w, c]. */
 bl_tensor_id bl_unpatchify(bl_graph *g, bl_tensor_id x, int side, int h, int w);

@@ -201,6 +201,15 @@ static const char *slice_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
     return NULL;
 }
 
+static const char *channels_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
+    int first = op->u.slice.first, count = op->u.slice.count;
+    if (!is_activation(g, op->in[0]) || first < 0 || count < 1 || count > out->c - first) {
+        return "has no such channels";
+    }
+    out->c = count;
+    return NULL;
+}
+
 static const char *patchify_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
     int side = op->u.patch.side;
     if (!is_activation(g, op->in[0]) || side < 1 || out->h % side || out->w % side) {

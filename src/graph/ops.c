@@ -228,6 +228,13 @@ bl_tensor_id bl_slice(bl_graph *g, bl_tensor_id x, int first, int count) {
     return add(g, op);
 }
 
+bl_tensor_id bl_channels(bl_graph *g, bl_tensor_id x, int first, int count) {
+    bl_op op = op_of(BL_OP_CHANNELS, x);
+    op.u.slice.first = first;
+    op.u.slice.count = count;
+    return add(g, op);
+}
+
 bl_tensor_id bl_patchify(bl_graph *g, bl_tensor_id x, int side) {
     bl_op op = op_of(BL_OP_PATCHIFY, x);
     op.u.patch.side = side;

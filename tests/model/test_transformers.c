@@ -1,7 +1,8 @@
 /* Networks made of transformers' blocks, against the goldens of diffusers and transformers: Qwen3 as a text
- * encoder, Z-Image. At every arena level. */
+ * encoder, Z-Image, Flux.2. At every arena level. */
 #include "model/rig.h"
 
+#include "model/flux2.h"
 #include "model/qwen3.h"
 #include "model/rope.h"
 #include "model/zimage.h"
@@ -236,6 +237,99 @@ static void zimage_is_that_of_diffusers(void **state) {
     }
 }
 
+/* ---- Flux.2 */
+
+static bl_flux2 tiny_flux2(int doubles, int singles, bool guided) {
+    return (bl_flux2){.channels = 128,
+                      .heads = 2,
+                      .head_dim = 16,
+                      .hidden = 96,
+                      .doubles = doubles,
+                      .singles = singles,
+                      .context = 48,
+                      .time = 256,
+                      .guided = guided,
+                      .axis = {4, 4, 4, 4},
+                      .eps = 1e-6f,
+                      .theta = 2000};
+}
+
+/* Rows of tokens [rows][c] to [c][rows], or back. */
+static void turn(float *to, const float *from, int rows, int c, bool back) {
+    for (int i = 0; i < rows; i++) {
+        for (int k = 0; k < c; k++) {
+            to[back ? i * c + k : k * rows + i] = from[back ? k * rows + i : i * c + k];
+        }
+    }
+}
+
+static void fill_flux2(const bench *b, const bl_graph *g, void *const *inputs, const char *which,
+                       const bl_flux2 *a, const bl_flux2_shape *s) {
+    char name[RIG_NAME];
+    rig_name(name, "%s.hidden_states", which);
+    float *tokens = bl_golden_f32(&b->golden, name);
+    turn(input_named(g, inputs, "latents"), tokens, s->height * s->width, a->channels, false);
+    free(tokens);
+    rig_name(name, "%s.encoder_hidden_states", which);
+    take(b, g, inputs, "context", name);
+    rig_name(name, "%s.timestep", which);
+    take(b, g, inputs, "t", name);
+    *(float *)input_named(g, inputs, "t") *= 1000;
+    if (a->guided) {
+        rig_name(name, "%s.guidance", which);
+        take(b, g, inputs, "guidance", name);
+        *(float *)input_named(g, inputs, "guidance") *= 1000;
+    }
+    bl_flux2_rope(input_named(g, inputs, "rope"), a, s);
+}
+
+static void check_flux2(const char *family, const bl_flux2 *a, const char *which, bl_flux2_shape s,
+                        bl_dtype dtype) {
+    void *inputs[MOST_PORTS];
+    char name[RIG_NAME];
+    bl_graph *g;
+    bl_error err;
+    bench b;
+    const int rows = s.height * s.width, values = rows * a->channels;
+    bench_open(&b, family, "transformer", "transformer");
+    rig_ok(bl_flux2_graph(&g, a, &s, dtype, NULL, &err), &err);
+    make_inputs(g, inputs);
+    fill_flux2(&b, g, inputs, which, a, &s);
+    bl_source source = {.payload = b.weights, .dtype = file_dtype, .read = file_read};
+    bl_device_caps caps = bl_device_caps_of(b.device);
+    float *out = malloc((size_t)values * sizeof *out), *tokens = malloc((size_t)values * sizeof *tokens);
+    assert_true(out && tokens);
+    rig_name(name, "%s.output", which);
+    for (int level = 0; level < caps.arena_levels; level++) {
+        bl_prepare_options options = {.arena_level = level};
+        rig_ok(
+            bl_run_once(b.device, g, &source, &options, (const void *const *)inputs, (void *[]){out}, &err),
+            &err);
+        turn(tokens, out, rows, a->channels, true);
+        bl_golden_check(&b.golden, name, tokens, values, dtype);
+    }
+    for (int i = 0; i < g->input_count; i++) {
+        free(inputs[i]);
+    }
+    free(out);
+    free(tokens);
+    bl_graph_free(&g);
+    bench_close(&b);
+}
+
+/* Sides of the goldens' latents: their ids say them. */
+static void flux2_is_that_of_diffusers(void **state) {
+    (void)state;
+    const bl_flux2 klein = tiny_flux2(2, 2, false), dev = tiny_flux2(1, 2, true);
+    for (int i = 0; i < 2; i++) {
+        const bl_dtype dtype = i ? BL_BF16 : BL_F32;
+        check_flux2("flux2/klein_2_2", &klein, "a", (bl_flux2_shape){1, 6, 4, 13}, dtype);
+        check_flux2("flux2/klein_2_2", &klein, "b", (bl_flux2_shape){1, 7, 5, 40}, dtype);
+        check_flux2("flux2/dev_1_2", &dev, "a", (bl_flux2_shape){1, 6, 4, 13}, dtype);
+        check_flux2("flux2/dev_1_2", &dev, "b", (bl_flux2_shape){1, 7, 5, 40}, dtype);
+    }
+}
+
 static void shapes_that_cannot_be_are_refused(void **state) {
     (void)state;
     bl_graph *g;
@@ -251,6 +345,7 @@ int main(void) {
         cmocka_unit_test(qwen3_gives_the_layers_that_are_read),
         cmocka_unit_test(layers_behind_the_last_that_is_read_are_left_out),
         cmocka_unit_test(zimage_is_that_of_diffusers),
+        cmocka_unit_test(flux2_is_that_of_diffusers),
         cmocka_unit_test(shapes_that_cannot_be_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

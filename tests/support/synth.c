@@ -383,7 +383,7 @@ void bl_synth_component(char path[BL_TEST_PATH], const char *family, const char 
     const unsigned long long key = fnv1a(0xcbf29ce484222325u, text);
     free(text);
     cache_folder(cache);
-    int n = snprintf(path, BL_TEST_PATH, "%s/%s-%s-%016llx.safetensors", cache, family, component, key);
+    int n = snprintf(path, BL_TEST_PATH, "%s/%s-%016llx.safetensors", cache, component, key);
     assert_true(n < BL_TEST_PATH);
     snprintf(name, sizeof name, "%.4000s/lock", cache);
     int lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);

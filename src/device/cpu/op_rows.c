@@ -58,6 +58,33 @@ static int run_slice(const bl_running *r, bl_error *err) {
     return 0;
 }
 
+/* Channels of each row. */
+typedef struct channels_job {
+    const unsigned char *x;
+    unsigned char *y;
+    size_t first, count, row; /* bytes */
+} channels_job;
+
+static void copy_channels(void *context, int64_t begin, int64_t end, int thread) {
+    const channels_job *j = context;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        memcpy(j->y + (size_t)i * j->count, j->x + (size_t)i * j->row + j->first, j->count);
+    }
+}
+
+static int run_channels(const bl_running *r, bl_error *err) {
+    (void)err;
+    const bl_tensor *in = bl_running_tensor(r, r->op->in[0]);
+    channels_job j = {.x = bl_running_data(r, r->op->in[0]),
+                      .y = bl_running_data(r, r->op->out),
+                      .first = (size_t)r->op->u.slice.first * r->element,
+                      .count = (size_t)r->op->u.slice.count * r->element,
+                      .row = (size_t)in->c * r->element};
+    bl_parallel_for(in->n * rows_in(in), 16, copy_channels, &j);
+    return 0;
+}
+
 /* A picture [h, w, c] and its patches [h/s, w/s, s, s, c]. */
 typedef struct patch_job {
     const unsigned char *x;
@@ -107,5 +134,6 @@ static int run_unpatchify(const bl_running *r, bl_error *err) {
 
 const bl_cpu_op bl_cpu_join = {NULL, run_join};
 const bl_cpu_op bl_cpu_slice = {NULL, run_slice};
+const bl_cpu_op bl_cpu_channels = {NULL, run_channels};
 const bl_cpu_op bl_cpu_patchify = {NULL, run_patchify};
 const bl_cpu_op bl_cpu_unpatchify = {NULL, run_unpatchify};

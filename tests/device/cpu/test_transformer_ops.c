@@ -200,6 +200,9 @@ static void what_does_not_fit_is_refused(void **state) {
     bl_slice(g, input(g, "x", 1, 4, 8), 2, 3);
     refused(g, "SLICE");
     g = graph_of();
+    bl_channels(g, input(g, "x", 1, 4, 8), 6, 3);
+    refused(g, "CHANNELS");
+    g = graph_of();
     bl_join(g, input(g, "x", 1, 4, 8), input(g, "y", 1, 4, 9));
     refused(g, "JOIN");
     g = graph_of();

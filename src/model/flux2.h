@@ -1,0 +1,40 @@
+/* The graph of Flux.2's transformer, klein and dev (diffusers' Flux2Transformer2DModel and its tensor names).
+ */
+#ifndef BALLAST_MODEL_FLUX2_H
+#define BALLAST_MODEL_FLUX2_H
+
+#include "graph/graph.h"
+
+#define BL_FLUX2_AXES 4
+
+typedef struct bl_flux2 {
+    int channels;                /* of latents, which are patches already: a token each */
+    int heads, head_dim, hidden; /* hidden: of the feed-forward layers */
+    int doubles, singles;        /* blocks with streams of their own for text and picture; of one for both */
+    int context;                 /* width of what the text encoder made */
+    int time;                    /* sinusoids of a timestep */
+    bool guided;                 /* reads the guidance as a number */
+    int axis[BL_FLUX2_AXES];     /* of the rotary embedding; their sum is head_dim */
+    float eps;                   /* of the layer norms, which have no weights */
+    double theta;
+} bl_flux2;
+
+typedef struct bl_flux2_shape {
+    int batch, height, width; /* of latents */
+    int tokens;               /* of the text */
+} bl_flux2_shape;
+
+/* Fills the input "rope" of one picture, [tokens + height width][head_dim]: text token i stands at 0, 0, 0,
+ * i, a token of the picture at 0, y, x, 0. */
+void bl_flux2_rope(float *rope, const bl_flux2 *arch, const bl_flux2_shape *s);
+
+/* Inputs  "latents" F32 NCHW [n, channels, height, width];
+ *         "t" F32 [n, 1, 1, 1]: 1000 sigma; "guidance" F32 [n, 1, 1, 1], 1000 times it, only there where it
+ * is read; "context" F32 [n, tokens, 1, context]; "rope" F32 [n, tokens + height width, 1, head_dim]. Output
+ * "output" F32 NCHW like the latents: the velocity. Taps: "time_guidance_embed", "transformer_blocks.k.0"
+ * (text), "transformer_blocks.k.1" (picture), "single_transformer_blocks.k". Blocks: what is before the
+ * layers, each layer, what is behind. Owner of *out: caller, bl_graph_free. */
+int bl_flux2_graph(bl_graph **out, const bl_flux2 *arch, const bl_flux2_shape *shape, bl_dtype dtype,
+                   const char *const *taps, bl_error *err);
+
+#endif
