@@ -126,6 +126,38 @@ def dpm_fast(D, x, s, noise):
     return x
 
 
+def dpm_adaptive(D, x, s, noise, eta=1.0):
+    """s: its first and its last above 0 count. Pairs of the second and the third order; k-diffusion's tolerances."""
+    begin, end, h, before = -math.log(s[0]), -math.log(s[-2]), 0.05, x
+    order = 1.5 if eta else 3
+
+    def eps(x, t):
+        return (x - D(x, math.exp(-t))) / math.exp(-t)
+
+    while begin < end - 1e-5:
+        goal = min(end, begin + h)
+        a, b = math.exp(-begin), math.exp(-goal)
+        up = min(b, eta * math.sqrt(b * b * (a * a - b * b) / (a * a)))
+        to = min(end, -math.log(math.sqrt(b * b - up * up))) if eta else goal
+        w, c = to - begin, math.exp(-to)
+        s1, s2 = begin + w / 3, begin + 2 * w / 3
+        e = eps(x, begin)
+        e1 = eps(x - math.exp(-s1) * math.expm1(w / 3) * e, s1)
+        low = x - c * math.expm1(w) * e - c / (2 / 3) * math.expm1(w) * (e1 - e)
+        u = x - math.exp(-s2) * math.expm1(2 * w / 3) * e
+        e2 = eps(u - math.exp(-s2) * 2 * (math.expm1(2 * w / 3) / (2 * w / 3) - 1) * (e1 - e), s2)
+        high = x - c * math.expm1(w) * e - c * 1.5 * (math.expm1(w) / w - 1) * (e2 - e)
+        allowed = np.maximum(0.0078, 0.05 * np.maximum(abs(low), abs(before)))
+        error = math.sqrt(np.mean(((low - high) / allowed) ** 2))
+        factor = 1 + math.atan((1 / (error + 1e-8)) ** (1 / order) - 1)
+        h *= factor
+        if factor >= 0.81:
+            before, x, begin = low, high, goal
+            left = math.exp(-2 * goal) - math.exp(-2 * to)
+            x = x + math.sqrt(left) * next(noise) if left > 0 else x
+    return x
+
+
 def restart(D, x, s, noise):
     n = len(s) - 1
     steps = []
@@ -227,6 +259,10 @@ def main(path):
                     s = make(n) + [0.0]
                     x = unit.astype(np.float64) * s[0]
                     out[f"{toy.__name__}.{sampler.__name__}.{name}.n{n}"] = sampler(toy, x, s, iter(noise.astype(np.float64)))
+        for n, name in ((20, "normal"), (4, "karras"), (11, "kl_optimal")):
+            s = lists[name](n) + [0.0]
+            x = unit.astype(np.float64) * s[0]
+            out[f"{toy.__name__}.dpm_adaptive.{name}.n{n}"] = dpm_adaptive(toy, x, s, iter(noise.astype(np.float64)))
         for n in (4, 10, 20):
             top = sig[list(range(1, 1000, 1000 // n))[-1]]
             out[f"{toy.__name__}.plms.ddim_uniform.n{n}"] = plms(toy, unit.astype(np.float64) * top, n, None)

@@ -207,6 +207,8 @@ static int calibrate(ballast_model *model, ballast_generate_options *o, bl_error
     }
     bl_request_clear(&theirs);
     o->steps = o->hires_steps = 2;
+    o->sampler = bl_sampler_adapts(theirs.sampler) ? "Euler"
+                                                   : o->sampler; /* which makes as many steps as it is told */
     o->count = 2; /* the first meets memory that nothing has touched yet */
     o->strength = o->hires_strength = 1;
     o->latents = NULL; /* those of `count` batches would not fit two */

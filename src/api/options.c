@@ -1,6 +1,8 @@
 /* Structs that programs fill: their defaults, and how one of another version of the header is read. */
 #include "api/api.h"
 
+#include "sample/names.h"
+
 #include <string.h>
 
 #define LEAST (2 * sizeof(size_t)) /* `struct_size` and what follows it in the first version */
@@ -134,10 +136,26 @@ int bl_take_model_options(ballast_model_options *own, const ballast_model_option
     return take(own, sizeof *own, given, "ballast_model_options", err);
 }
 
+/* A sampler that adapts chooses its steps by the latents that it is given: each picture's are its own, and so
+ * it is the same alone and among others. */
+static void one_at_a_time(ballast_generate_options *o) {
+    bl_sampler_id id;
+    bl_schedule_id schedule;
+    bool adapts = o->sampler && !bl_sampler_find(&id, &schedule, o->sampler, NULL) && bl_sampler_adapts(id);
+    if (adapts && o->batch > 1 && o->batch <= 64 && o->count > 0 && o->count <= 100000) {
+        o->count *= o->batch;
+        o->batch = 1;
+    }
+}
+
 int bl_take_generate_options(ballast_generate_options *own, const ballast_generate_options *given,
                              bl_error *err) {
     *own = generate_defaults;
-    return take(own, sizeof *own, given, "ballast_generate_options", err);
+    int result = take(own, sizeof *own, given, "ballast_generate_options", err);
+    if (!result) {
+        one_at_a_time(own);
+    }
+    return result;
 }
 
 int bl_take_placement_options(ballast_placement_options *own, const ballast_placement_options *given,

@@ -223,7 +223,9 @@ int bl_denoise(float *x, const bl_denoise_job *job, bl_error *err) {
         bl_sampler_calls calls = {&s, denoise, noise, step};
         bl_sampler_options options = {.eta = job->request->o->eta};
         result = bl_sampler_run(sampler, job->schedule, &options, x, &calls, err);
-        result = result == ENOUGH ? bl_generation_cut(job->generation, job->phase, err) : result;
+        bool fewer = bl_sampler_adapts(job->request->sampler);
+        result = result == ENOUGH || (fewer && !result) ? bl_generation_cut(job->generation, job->phase, err)
+                                                        : result;
     }
     bl_sampler_free(&sampler);
     close_state(&s);

@@ -36,6 +36,11 @@ static int poll_cancel(void *payload) {
     return tell(payload);
 }
 
+/* Of how many its progress is told, until the sampler itself says. */
+static int steps_to_tell(const bl_request *r, const bl_schedule *s) {
+    return bl_sampler_adapts(r->sampler) ? BL_ADAPTIVE_PARTS : s->steps;
+}
+
 static int enter(bl_job *j, const char *stage, int steps, bl_error *err) {
     j->progress =
         (ballast_progress){.stage = stage, .steps = steps, .image = j->first_image, .images = j->r.images};
@@ -417,7 +422,7 @@ static int run_batch(bl_job *j, bl_error *err) {
         memcpy(j->x + (size_t)b * n, j->init_latents, n * sizeof *j->x);
     }
     if (!result) {
-        result = enter(j, "denoise", r->base->steps, err);
+        result = enter(j, "denoise", steps_to_tell(r, r->base), err);
     }
     if (!result) {
         result = denoise(j, j->at.prologue, j->at.denoise, r->base, j->init_latents != NULL, err);
@@ -425,7 +430,7 @@ static int run_batch(bl_job *j, bl_error *err) {
     if (!result && r->second) {
         result = upscale(j, err);
         if (!result) {
-            result = enter(j, "hires", r->second->steps, err);
+            result = enter(j, "hires", steps_to_tell(r, r->second), err);
         }
         if (!result) {
             result = denoise(j, j->at.prologue_hires, j->at.denoise_hires, r->second, true, err);

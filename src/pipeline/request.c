@@ -137,6 +137,13 @@ void bl_request_tell(const bl_request *r, const bl_log *log) {
     } else if (r->o->init_rgb && r->fit != BL_FIT_STRETCH) {
         tell_fit(r, log);
     }
+    if (bl_sampler_adapts(r->sampler)) {
+        bl_log_line(log, BL_LOG_INFO,
+                    "%s chooses its steps while it runs, whatever --steps says: planned are the %d "
+                    "evaluations that it "
+                    "may take at most; it ends when it is done",
+                    bl_sampler_name(r->sampler), bl_request_evaluations(r, false));
+    }
 }
 
 static int check_size(bl_request *r, const ballast_generate_options *o, const bl_family *family,

@@ -88,7 +88,9 @@ int bl_k_sigmas(const bl_sigmas *table, bl_schedule_id schedule, int n, bool com
             sigmas[i] = tan(w * atan(table->sigma[0]) + (1 - w) * atan(table->sigma[last]));
         }
         return n;
-    case BL_SCHEDULE_TURBO: /* the timesteps 1000 k / n - 1 that SD-Turbo was distilled on for n up to 4 */
+    case BL_SCHEDULE_TURBO: /* timesteps 1000 k / n - 1, nearest whole: "Turbo" of
+                               stable-diffusion-webui-forge (modules/sd_schedulers.py, turbo_scheduler).
+                               ComfyUI's SDTurboScheduler is another: the first n of 999, 899, ... */
         for (int i = 0; i < n; i++) {
             double t = rint((n - i) * ((double)BL_TRAIN_STEPS / n) - 1);
             sigmas[i] = bl_sigma_at(table, t);

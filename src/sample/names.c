@@ -43,6 +43,8 @@ static const sampler_row samplers[BL_SAMPLER_COUNT] = {
     [BL_SAMPLER_LMS] = {"LMS", {"klms"}, BL_NOISE_NONE, 1, BL_SCHEDULE_NORMAL},
     [BL_SAMPLER_PLMS] = {"PLMS", {"pndm"}, BL_NOISE_NONE, 1, BL_SCHEDULE_DDIM_UNIFORM},
     [BL_SAMPLER_DPM_FAST] = {"DPM fast", {"kdpmfast"}, BL_NOISE_SUCCESSIVE, 1, BL_SCHEDULE_NORMAL},
+    [BL_SAMPLER_DPM_ADAPTIVE] =
+        {"DPM adaptive", {"kdpmad", "kdpmadaptive"}, BL_NOISE_SUCCESSIVE, 1, BL_SCHEDULE_NORMAL},
     [BL_SAMPLER_RESTART] = {"Restart", {NULL}, BL_NOISE_SUCCESSIVE, 2, BL_SCHEDULE_KARRAS},
     [BL_SAMPLER_TCD] = {"TCD", {NULL}, BL_NOISE_SUCCESSIVE, 1, BL_SCHEDULE_SGM_UNIFORM},
 };
@@ -87,7 +89,8 @@ bl_noise_use bl_sampler_noise(bl_sampler_id id, bl_compat compat) {
     if (compat == BL_COMPAT_DIFFUSERS && multistep && samplers[id].noise == BL_NOISE_BROWNIAN) {
         return BL_NOISE_SUCCESSIVE;
     }
-    bool ode = id == BL_SAMPLER_DPM_FAST && compat == BL_COMPAT_COMFYUI; /* called with eta 0 */
+    bool ode = (id == BL_SAMPLER_DPM_FAST || id == BL_SAMPLER_DPM_ADAPTIVE) &&
+               compat == BL_COMPAT_COMFYUI; /* called with eta 0 */
     return ode ? BL_NOISE_NONE : samplers[id].noise;
 }
 
@@ -99,8 +102,15 @@ bool bl_sampler_takes_ensd(bl_sampler_id id) {
     return id == BL_SAMPLER_DDIM || samplers[id].noise == BL_NOISE_SUCCESSIVE;
 }
 
+bool bl_sampler_adapts(bl_sampler_id id) {
+    return id == BL_SAMPLER_DPM_ADAPTIVE;
+}
+
 int bl_sampler_evaluations(bl_sampler_id id, int steps) {
     int more = id == BL_SAMPLER_PLMS && steps > 1; /* the first step takes two */
+    if (bl_sampler_adapts(id)) {
+        return BL_ADAPTIVE_MOST;
+    }
     return steps < 1 ? 0 : samplers[id].evaluations * (steps - 1) + 1 + more;
 }
 

@@ -36,6 +36,7 @@ typedef enum bl_sampler_id {
     BL_SAMPLER_DPM_FAST,
     BL_SAMPLER_RESTART,
     BL_SAMPLER_TCD,
+    BL_SAMPLER_DPM_ADAPTIVE,
     BL_SAMPLER_COUNT
 } bl_sampler_id;
 
@@ -78,8 +79,14 @@ bl_noise_use bl_sampler_noise(bl_sampler_id id, bl_compat compat);
 bool bl_sampler_takes_eta(bl_sampler_id id);
 bool bl_sampler_takes_ensd(bl_sampler_id id);
 
-/* Evaluations of the denoiser that `steps` steps cost (a step whose target is 0 takes one in every sampler).
- */
+/* Of samplers that choose their steps while they run, "adaptive": progress is told in parts of the way, and
+ * so many evaluations are the most. */
+#define BL_ADAPTIVE_PARTS 100
+#define BL_ADAPTIVE_MOST 600
+bool bl_sampler_adapts(bl_sampler_id id);
+
+/* Evaluations of the denoiser that `steps` steps cost (a step whose target is 0 takes one in every sampler);
+ * the most of them where the sampler adapts. */
 int bl_sampler_evaluations(bl_sampler_id id, int steps);
 
 /* What "automatic" stands for: A1111's choice for the sampler; normal in ComfyUI; leading in diffusers. */

@@ -36,6 +36,7 @@ static const struct {
     [BL_SAMPLER_LMS] = {bl_sample_lms, 5, 0},
     [BL_SAMPLER_PLMS] = {bl_sample_plms, 6, 0},
     [BL_SAMPLER_DPM_FAST] = {bl_sample_dpm_fast, 5, 1},
+    [BL_SAMPLER_DPM_ADAPTIVE] = {bl_sample_dpm_adaptive, 6, 1},
     [BL_SAMPLER_RESTART] = {bl_sample_restart, 3, 0},
     [BL_SAMPLER_TCD] = {bl_sample_tcd, 2, 0.3},
 };

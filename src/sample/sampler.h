@@ -1,6 +1,6 @@
 /* Samplers: they walk latents down a schedule, from noise to picture.
  *
- * Formulas: DDIM (Song et al. 2021), Karras et al. 2022 for Euler and Heun, DPM-Solver-2 (Lu et al. 2022),
+ * Formulas: DDIM (Song et al. 2021), Karras et al. 2022 for Euler and Heun, DPM-Solver (Lu et al. 2022),
  * DPM-Solver++ (Lu et al. 2022) in the forms that k-diffusion gave them (2S ancestral, SDE, 2M, 2M SDE, 3M
  * SDE), UniPC (Zhao et al. 2023), LCM (Luo et al. 2023).
  *
@@ -29,8 +29,9 @@ typedef struct bl_sampler_calls {
     /* Unit noise for the way from `sigma` down to `next`; NULL will do where bl_sampler_noise() says NONE
      * and eta is the sampler's own. */
     int (*noise)(void *payload, double sigma, double next, float *noise, bl_error *err);
-    /* After step `step` (0 .. steps - 1), for progress, preview and cancelling (BL_E_CANCELLED); may be NULL.
-     * `denoised` is the step's first prediction. */
+    /* After step `step` (0 .. steps - 1; of an adaptive sampler, parts of the way, of which some are passed
+     * over), for progress, preview and cancelling (BL_E_CANCELLED); may be NULL. `denoised` is the step's
+     * first prediction. */
     int (*step)(void *payload, int step, int steps, const float *x, const float *denoised, bl_error *err);
 } bl_sampler_calls;
 
@@ -49,7 +50,8 @@ int bl_sampler_new(bl_sampler **out, bl_sampler_id id, size_t n, bl_error *err);
 
 /* Takes x [n] from schedule->sigmas[0] to a picture's latents, in place. `options` may be NULL. Where a
  * schedule ends above 0 in variance-preserving space (DDIM), x is scaled to the latents that a decoder takes.
- * Calls denoise bl_sampler_evaluations(id, schedule->steps) times. On failure x is somewhere on the way. */
+ * Calls denoise bl_sampler_evaluations(id, schedule->steps) times, or fewer where the sampler adapts. On
+ * failure x is somewhere on the way. */
 int bl_sampler_run(bl_sampler *sampler, const bl_schedule *schedule, const bl_sampler_options *options,
                    float *x, const bl_sampler_calls *calls, bl_error *err);
 

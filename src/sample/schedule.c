@@ -233,7 +233,7 @@ static int resolve_diffusers(bl_schedule *s, const bl_schedule_options *o, bl_sc
                              bl_error *err) {
     *spacing = o->spacing == BL_SCHEDULE_AUTOMATIC ? BL_SCHEDULE_LEADING : o->spacing;
     if (o->sampler == BL_SAMPLER_PLMS || o->sampler == BL_SAMPLER_DPM_FAST ||
-        o->sampler == BL_SAMPLER_RESTART) {
+        o->sampler == BL_SAMPLER_DPM_ADAPTIVE || o->sampler == BL_SAMPLER_RESTART) {
         return bl_fail(err, BL_E_UNSUPPORTED,
                        "%s is not read as diffusers has it: use compat a1111 or comfyui",
                        bl_sampler_name(o->sampler));

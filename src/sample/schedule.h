@@ -21,7 +21,8 @@
  *   KL optimal  to 0 for the last of       to the smallest        none
  *               n + 1 angles
  *   PLMS, DPM   as k-diffusion         the same               none
- *   fast,
+ *   fast, DPM
+ *   adaptive,
  *   Restart
  *   TCD         of the list            the same               50 levels; ends on timestep 0
  *   DDIM, PLMS  every 1000 // n from   Euler                  down by 1000 // n, whatever the spacing is;

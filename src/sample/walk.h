@@ -22,7 +22,7 @@ typedef int bl_sample_fn(bl_walk *walk);
 
 bl_sample_fn bl_sample_euler, bl_sample_lcm, bl_sample_tcd;                           /* euler.c */
 bl_sample_fn bl_sample_lms, bl_sample_plms;                                           /* linear.c */
-bl_sample_fn bl_sample_dpm_fast;                                                      /* dpm_fast.c */
+bl_sample_fn bl_sample_dpm_fast, bl_sample_dpm_adaptive;                              /* dpm_solver.c */
 bl_sample_fn bl_sample_restart;                                                       /* restart.c */
 bl_sample_fn bl_sample_heun, bl_sample_dpm2, bl_sample_dpmpp_2s, bl_sample_dpmpp_sde; /* two_stage.c */
 bl_sample_fn bl_sample_dpmpp_2m, bl_sample_dpmpp_2m_sde, bl_sample_dpmpp_3m_sde;      /* multistep.c */
