@@ -55,7 +55,7 @@ class Raw(Case):
 
     def test_names(self):
         get = "GET /sdapi/v1/options HTTP/1.1\r\nConnection: close\r\n%s\r\n"
-        for host in ("127.0.0.1", "localhost:7860", "[::1]:80", "192.168.1.2:7860"):
+        for host in ("127.0.0.1", "localhost:7860", "[::1]:80", "192.168.1.2:7860", "LocalHost \t"):
             self.assertEqual(self.status(get % ("Host: %s\r\n" % host)), 200, host)
         for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:7860", "evil.example:80", "a@localhost"):
             self.assertEqual(self.status(get % ("Host: %s\r\n" % host)), 403, host)
@@ -165,9 +165,9 @@ class Origins(Case):
     def test_allowed_pages(self):
         for origin in ("http://localhost:5001", "https://pictures.example"):
             r = self.server.ask("OPTIONS", "/sdapi/v1/txt2img", headers={
-                "Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"})
+                "Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,x-sdk-os"})
             self.assertEqual((r.status // 100, r.headers["Access-Control-Allow-Origin"]), (2, origin))
-            self.assertRegex(r.headers["Access-Control-Allow-Headers"], "content-type.*authorization")
+            self.assertRegex(r.headers["Access-Control-Allow-Headers"], "content-type.*authorization.*x-sdk-os$")
             r = self.server.post("/sdapi/v1/interrupt", headers={"Origin": origin})
             self.assertEqual((r.status, r.headers["Access-Control-Allow-Origin"]), (200, origin))
             self.assertIsNone(r.headers["Access-Control-Allow-Credentials"])

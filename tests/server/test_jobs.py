@@ -37,6 +37,8 @@ class Jobs(Case):
     def test_the_same_key_is_the_same_job(self):
         ids = {self.server.post(V1 + "jobs", SMALL, headers={"Idempotency-Key": "once"}).json["id"] for _ in range(3)}
         self.assertEqual(len(ids), 1)
+        other = self.server.post(V1 + "jobs", dict(SMALL, seed=2), headers={"Idempotency-Key": "once"})
+        self.assertIn(ids.copy().pop(), self.refused(other, "Idempotency-Key"))
         self.server.until(ids.pop())
 
     def test_queue_order_and_cancel(self):

@@ -80,6 +80,42 @@ class OpenAI(Case):
         self.wrong(self.edit(image=png(64, 64), mask=png(64, 64)), "mask")
         self.wrong(self.edit(image=png(64, 64), n="many"), "n")
 
+    def test_forms_as_they_are_written(self):
+        """What is quoted may hold anything, names stand in any case and order, and what comes last counts."""
+        one = "form-data; name=\"image\"; filename=\"a.png\""
+        for head in (one, one.upper().replace("IMAGE", "image"), "form-data;filename=a.png;name=image",
+                     "form-data; filename=\"x; name=mask; y\"; name=\"image\"",
+                     "form-data; name=\"image\"; filename=\"a\\\"; name=\\\"mask.png\"", "form-data; name=\"image[]\"; filename=\"\"",
+                     "form-data; name=\"image\"; filename*=UTF-8''%e6%bc%a2.png", "form-data; name=\"image\"\r\nContent-Type: image/png"):
+            parts = [("form-data; name=\"prompt\"", b"first")] + [("form-data; name=\"%s\"" % k, v) for k, v in (
+                ("prompt", b"last"), ("steps", b"1"), ("size", b"64x64"), ("filename", b"x"))] + [(head, png(64, 64))]
+            body = b"".join(b"--XyZ\r\ncontent-disposition: %s\r\n\r\n%s\r\n" % (h.encode(), v) for h, v in parts)
+            r = self.server.post(V1 + "edits", raw=body + b"--XyZ--\r\n",
+                                 headers={"Content-Type": "multipart/form-data; boundary=\"XyZ\"; charset=utf-8"})
+            job = self.ok(r)["ballast"]["job"]
+            self.assertEqual(self.server.get("/ballast/v1/jobs/" + job).json["request"]["prompt"], "last", head)
+        self.assertIn("no text", self.wrong(self.edit(image=png(8, 8), prompt="a\0b"), "prompt"))
+
+    def test_what_nobody_gave(self):
+        """The file's word; A1111's own numbers for those who speak its API."""
+        (model,) = self.server.get("/ballast/v1/lists").json["models"]
+        wanted = model["recommended"]
+        self.assertEqual(wanted["cfg"], 5)
+
+        def request(job):
+            view = self.server.get("/ballast/v1/jobs/" + job).json["request"]
+            return {"steps": view["steps"], "cfg": view["cfg"]}
+        small = {"prompt": "a fox", "width": 64, "height": 64}
+        job = self.ok(self.server.post(V1 + "generations", {"prompt": "a fox", "size": "65x64"}))["ballast"]
+        self.assertEqual(request(job["job"]), wanted)
+        self.assertIn("width: 65", job["warnings"][0])
+        self.assertEqual(request(self.ok(self.server.post("/ballast/v1/jobs", dict(small, steps=None)), 202)["id"]), wanted)
+        start = dict(small, init_images=[b64(png(64, 64))], steps=2)
+        self.assertEqual(request(self.ok(self.server.post("/ballast/v1/jobs", start), 202)["id"]), {"steps": 2, "cfg": 5})
+        plans = [self.ok(self.server.post("/ballast/v1/plan", dict(small, **more))) for more in ({}, wanted, {"steps": 3})]
+        self.assertEqual([p["seconds"] == plans[0]["seconds"] for p in plans], [True, True, False])
+        self.assertEqual(request(self.ok(self.server.post("/sdapi/v1/txt2img", small))["ballast"]["job"]), {"steps": 50, "cfg": 7})
+
     def test_forms_that_are_none(self):
         whole, headers = form(prompt="x", image=png(8, 8))
         for body, kind in ((whole[:40], None), (whole[:-20], None), (b"", None), (b"--XyZ--\r\n", None), (whole, "multipart/form-data"),

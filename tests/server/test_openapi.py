@@ -3,7 +3,7 @@ import os
 import re
 import unittest
 
-from rig import Case, b64, png
+from rig import SMALL, Case, b64, png
 
 ROUTES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../src/server/api/routes.c")
 
@@ -126,6 +126,10 @@ class BehindAProxy(Case):
 
     def test_it_says_where(self):
         self.assertEqual(self.server.get("/sd/openapi.json").json["servers"], [{"url": "/sd"}])
+        added = self.server.post("/sd/ballast/v1/jobs", SMALL)
+        self.assertEqual(added.headers["Location"], "/sd" + added.json["url"])
+        made = self.server.post("/sd/v1/images/generations", dict(prompt="a", size="64x64", steps=1, response_format="url"))
+        self.assertRegex(made.json["data"][0]["url"], r"^http://127.0.0.1:\d+/sd/ballast/v1/jobs/\w+/image/0$")
 
 
 if __name__ == "__main__":

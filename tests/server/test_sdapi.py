@@ -48,9 +48,13 @@ class Behaviours(Case):
                     {"hr_scale": "1.0", "hr_upscaler": "ESRGAN_4x", "enable_hr": False}, {"enable_hr": "false"},
                     {"override_settings": {"CLIP_stop_at_last_layers": 1.0, "unknown": 20.0}}, {"send_images": 1},
                     {"alwayson_scripts": {"ControlNet": {"args": [{"enabled": False}]}, "x": {"args": []}}},
-                    {"seed_resize_from_w": 0, "s_noise": 1.0, "s_tmax": None, "refiner_checkpoint": ""}):
+                    {"seed_resize_from_w": 0, "s_noise": 1.0, "s_tmax": None, "refiner_checkpoint": ""},
+                    {"tiling": "false", "s_churn": "0", "s_noise": "1.0", "seed_resize_from_h": "-1"}):
             r = self.small(**odd)
             self.assertEqual(r.status, 200, (odd, r.data[:300]))
+        self.assertEqual(self.ok(self.small(restore_faces="no"))["ballast"]["warnings"], [])
+        marked = b"\xef\xbb\xbf" + json.dumps(SMALL).encode()
+        self.assertEqual(self.server.post(SD + "txt2img", raw=marked).status, 200)
 
     def test_what_cannot_be_read_names_its_field(self):
         for field, value in (("steps", "many"), ("steps", 2.5), ("steps", 0), ("steps", -1), ("cfg_scale", "x"),
@@ -77,7 +81,8 @@ class Behaviours(Case):
 
     def test_what_would_be_silently_different_is_refused(self):
         for field, value in (("tiling", True), ("mask", b64(png(8, 8))), ("script_name", "x/y/z plot"), ("s_churn", 4),
-                             ("refiner_checkpoint", "sd_xl_refiner"), ("seed_resize_from_h", 512), ("firstphase_width", 64),
+                             ("refiner_checkpoint", "sd_xl_refiner"), ("s_noise", 0), ("s_noise", "0.5"), ("tiling", "true"),
+                             ("seed_resize_from_h", 512), ("firstphase_width", 64),
                              ("alwayson_scripts", {"ControlNet": {"args": [{"enabled": True, "module": "canny"}]}}),
                              ("alwayson_scripts", {"ADetailer": {"args": [True]}})):
             self.assertTrue(self.refused(self.small(**{field: value}), field))

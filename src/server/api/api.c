@@ -65,9 +65,10 @@ static int read_form(struct call *c, struct problem *p) {
                                 c->x->body_bytes, p);
     for (int i = 0; i < c->part_count && !status; i++) {
         const struct part *part = &c->form[i];
-        json_t *text = part->file ? NULL : json_stringn(part->data, part->bytes);
+        bool whole = !part->file && !memchr(part->data, 0, part->bytes); /* a text ends at a zero byte */
+        json_t *text = whole ? json_stringn(part->data, part->bytes) : NULL;
         if (!part->file && !text) {
-            status = problem_set(p, 422, part->name, "%s: it is no UTF-8", part->name);
+            status = problem_set(p, 422, part->name, "%s: it is no text in UTF-8", part->name);
         } else if (text) {
             json_object_set_new(c->body, part->name, text);
         }
@@ -109,7 +110,9 @@ static int read_body(struct call *c, struct problem *p) {
         return problem_set(p, 422, NULL, "the body has more than %d values, the most that are taken",
                            MOST_VALUES);
     }
-    json_t *value = json_loadb(c->x->body, c->x->body_bytes, JSON_DECODE_ANY, &error);
+    /* Some write a mark of byte order first. */
+    size_t mark = c->x->body_bytes >= 3 && !memcmp(c->x->body, "\xef\xbb\xbf", 3) ? 3 : 0;
+    json_t *value = json_loadb(c->x->body + mark, c->x->body_bytes - mark, JSON_DECODE_ANY, &error);
     if (!value) {
         return problem_set(p, 422, NULL, "the body is no JSON: %s (byte %d)", error.text, error.position);
     }
@@ -151,6 +154,7 @@ int api_open(struct api **out, const struct api_options *options, const struct s
         return problem_set(p, 500, NULL, "out of memory");
     }
     api->options = *options;
+    api->options.base_path = options->base_path ? options->base_path : "";
     api->service = *service;
     pthread_mutex_init(&api->lock, NULL);
     pthread_mutex_init(&api->step_lock, NULL);

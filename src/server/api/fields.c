@@ -6,33 +6,6 @@
 #include <string.h>
 #include <strings.h>
 
-bool field_is_neutral(const json_t *value) {
-    switch (json_typeof(value)) {
-    case JSON_NULL:
-    case JSON_FALSE:
-        return true;
-    case JSON_STRING:
-        return !json_string_value(value)[0] || !strcasecmp(json_string_value(value), "none");
-    case JSON_INTEGER:
-    case JSON_REAL:
-        return json_number_value(value) <= 0;
-    case JSON_ARRAY: {
-        size_t i;
-        json_t *item;
-        json_array_foreach(value, i, item) {
-            if (!field_is_neutral(item)) {
-                return false;
-            }
-        }
-        return true;
-    }
-    case JSON_OBJECT:
-        return json_object_size(value) == 0;
-    default:
-        return false;
-    }
-}
-
 bool field_number(const json_t *value, double *out) {
     if (json_is_number(value)) {
         *out = json_number_value(value);
@@ -70,6 +43,36 @@ static bool read_switch(const json_t *value, bool *out) {
     }
     *out = number == 1;
     return true;
+}
+
+bool field_is_neutral(const json_t *value) {
+    double number;
+    bool is_true;
+    switch (json_typeof(value)) {
+    case JSON_NULL:
+    case JSON_FALSE:
+        return true;
+    case JSON_STRING:
+        return !json_string_value(value)[0] || !strcasecmp(json_string_value(value), "none") ||
+               (field_number(value, &number) && number <= 0) || (read_switch(value, &is_true) && !is_true);
+    case JSON_INTEGER:
+    case JSON_REAL:
+        return json_number_value(value) <= 0;
+    case JSON_ARRAY: {
+        size_t i;
+        json_t *item;
+        json_array_foreach(value, i, item) {
+            if (!field_is_neutral(item)) {
+                return false;
+            }
+        }
+        return true;
+    }
+    case JSON_OBJECT:
+        return json_object_size(value) == 0;
+    default:
+        return false;
+    }
 }
 
 static bool read_seed(const json_t *value, struct field_seed *out) {
@@ -174,7 +177,9 @@ static int read_value(char *at, const struct field *f, json_t *object, json_t *v
     }
     json_t *still = json_loads(f->fallback, JSON_DECODE_ANY, NULL);
     double a, b;
-    bool neutral = field_is_neutral(value) || json_equal(still, value) ||
+    /* Where 1 changes nothing, 0 changes something. */
+    bool factor = json_is_number(still) && json_number_value(still) > 0 && field_number(value, &a);
+    bool neutral = (!factor && field_is_neutral(value)) || json_equal(still, value) ||
                    (field_number(value, &a) && field_number(still, &b) && a == b);
     json_decref(still);
     if (!neutral && f->kind == FIELD_REFUSED) {

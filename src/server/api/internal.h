@@ -19,7 +19,7 @@ struct held;
 
 /* A request whose job may be joined by its retries. */
 struct remembered {
-    unsigned char digest[32];
+    char digest[65];
     char job[JOB_ID];
 };
 
@@ -77,8 +77,10 @@ struct route_query {
 };
 extern const struct route_query route_queries[];
 
-/* ---- reply.c: each ends the exchange */
+/* ---- reply.c: each reply_ ends the exchange */
 
+/* Bytes of options.base_path that stand before a path: without a / at its end. */
+int base_path_length(const struct api *api);
 /* Takes the value; NULL is out of memory. */
 void reply_json(struct exchange *x, int status, json_t *value);
 void reply_problem(struct exchange *x, const struct problem *p);
@@ -107,6 +109,8 @@ void waits_stop(struct api *api);
 /* True: this is a retry of a request whose job is in hand or done, and `id` is that job's. */
 bool join_retry(const struct call *c, char id[JOB_ID]);
 void remember_body(const struct call *c, const char *id);
+/* In hex, of path, `who` (NULL: whoever asks) and body. False: it cannot be had. */
+bool body_digest(const struct call *c, const char *who, char out[65]);
 
 /* ---- events.c: who listens to all that happens */
 

@@ -11,40 +11,53 @@ static int fail(struct problem *p, const char *what) {
     return problem_set(p, 422, NULL, "the form cannot be read: %s", what);
 }
 
-/* The value of `key` in "form-data; key=value; key2=\"value\""; false: not there, or longer than there is
- * room. */
-static bool parameter(char *out, size_t room, const char *text, size_t length, const char *key) {
-    const char *end = text + length;
-    size_t n = strlen(key);
-    for (const char *at = text; at < end;) {
-        const char *semicolon = memchr(at, ';', (size_t)(end - at));
-        if (!semicolon) {
-            return false;
+/* What is quoted may hold any. NULL: none. */
+static const char *next_semicolon(const char *at, const char *end) {
+    bool quoted = false;
+    for (; at < end && (quoted || *at != ';'); at++) {
+        if (quoted && *at == '\\' && at + 1 < end) {
+            at++;
+        } else if (*at == '"') {
+            quoted = !quoted;
         }
-        at = semicolon + 1;
+    }
+    return at < end ? at : NULL;
+}
+
+/* Where the value of `key` begins in "form-data; key=value; key2=\"value\""; NULL: it is not there. */
+static const char *seek(const char *text, const char *end, const char *key) {
+    size_t n = strlen(key);
+    for (const char *at = text; (at = next_semicolon(at, end));) {
+        at++;
         while (at < end && (*at == ' ' || *at == '\t')) {
             at++;
         }
-        if ((size_t)(end - at) <= n || strncasecmp(at, key, n) != 0 || at[n] != '=') {
-            continue;
+        if ((size_t)(end - at) > n && !strncasecmp(at, key, n) && at[n] == '=') {
+            return at + n + 1;
         }
-        at += n + 1;
-        bool quoted = at < end && *at == '"';
-        at += quoted;
-        size_t used = 0;
-        while (at < end && (quoted ? *at != '"' : *at != ';' && *at != ' ')) {
-            if (quoted && *at == '\\' && at + 1 < end) {
-                at++;
-            }
-            if (used + 1 >= room) {
-                return false;
-            }
-            out[used++] = *at++;
-        }
-        out[used] = 0;
-        return true;
     }
-    return false;
+    return NULL;
+}
+
+/* That value; false: it is not there, or longer than there is room. */
+static bool parameter(char *out, size_t room, const char *text, const char *end, const char *key) {
+    const char *at = seek(text, end, key);
+    bool quoted = at && at < end && *at == '"';
+    size_t used = 0;
+    if (!at) {
+        return false;
+    }
+    for (at += quoted; at < end && (quoted ? *at != '"' : *at != ';' && *at != ' ');) {
+        if (quoted && *at == '\\' && at + 1 < end) {
+            at++;
+        }
+        if (used + 1 >= room) {
+            return false;
+        }
+        out[used++] = *at++;
+    }
+    out[used] = 0;
+    return true;
 }
 
 static const char *find(const char *in, const char *end, const char *what, size_t n) {
@@ -62,11 +75,14 @@ static const char *read_head(struct part *part, const char *at, const char *end)
         if (line == at) {
             return named ? line + 2 : NULL;
         }
-        static const char key[] = "Content-Disposition:";
-        if ((size_t)(line - at) > sizeof key && !strncasecmp(at, key, sizeof key - 1)) {
-            size_t length = (size_t)(line - at);
-            named = parameter(part->name, sizeof part->name, at, length, "name");
-            part->file = find(at, line, "filename", 8) != NULL;
+        static const char key[] = "Content-Disposition:", type[] = "Content-Type:";
+        size_t length = (size_t)(line - at);
+        if (length > sizeof key && !strncasecmp(at, key, sizeof key - 1)) {
+            named = parameter(part->name, sizeof part->name, at, line, "name");
+            part->file = part->file || seek(at, line, "filename") || seek(at, line, "filename*");
+        } else if (length > sizeof type && !strncasecmp(at, type, sizeof type - 1)) {
+            const char *value = at + sizeof type - 1 + strspn(at + sizeof type - 1, " \t");
+            part->file = part->file || (line - value > 6 && !strncasecmp(value, "image/", 6));
         }
         at = line + 2;
     }
@@ -78,7 +94,9 @@ int multipart_read(struct part parts[MULTIPART_MOST], int *count, const char *co
     char boundary[MOST_BOUNDARY + 1], mark[MOST_BOUNDARY + 5];
     const char *end = body + bytes;
     *count = 0;
-    if (!parameter(boundary, sizeof boundary, content_type, strlen(content_type), "boundary") || !*boundary) {
+    if (!parameter(boundary, sizeof boundary, content_type, content_type + strlen(content_type),
+                   "boundary") ||
+        !*boundary) {
         return fail(p, "its Content-Type names no boundary");
     }
     int n = snprintf(mark, sizeof mark, "\r\n--%s", boundary);

@@ -44,8 +44,8 @@ struct oa_body {
         {"user", FIELD_PASSED, "null", 0, 0, 0, "has no meaning here"},                                      \
         {"input_fidelity", FIELD_PASSED, "null", 0, 0, 0, "strength is what counts"},                        \
         {"negative_prompt", FIELD_TEXT, "\"\"", 0, MOST_PROMPT, AT(negative_prompt), "ours: what to avoid"}, \
-        ROW_SEED("ours: "), ROW_STEPS("ours: ", "20"), ROW_CFG_SCALE("ours: "), ROW_SAMPLER("ours: "),       \
-        ROW_SCHEDULER("ours: "), {                                                                           \
+        ROW_SEED("ours: "), ROW_STEPS("null", "ours: " OWN_STEPS), ROW_CFG_SCALE("null", "ours: " OWN_CFG),  \
+        ROW_SAMPLER("ours: "), ROW_SCHEDULER("ours: "), {                                                    \
         "strength", FIELD_NUMBER, "0.75", 0, 1, AT(strength), "ours: how much of a start picture is redone"  \
     }
 
@@ -70,7 +70,7 @@ void oa_models(struct call *c) {
 
 /* ---- from a body to a request */
 
-static int read_size(struct picture_request *r, const char *size, struct problem *p) {
+static int read_size(struct picture_request *r, const char *size, json_t *warnings, struct problem *p) {
     char *end;
     if (!size || !*size || !strcasecmp(size, "auto")) {
         return 0;
@@ -79,8 +79,8 @@ static int read_size(struct picture_request *r, const char *size, struct problem
     if (*end || width < 8 || height < 8 || width > 65528 || height > 65528) {
         return problem_set(p, 400, "size", "size: \"%.32s\" is no size; write 1024x1024, or auto", size);
     }
-    r->width = (int)width / 8 * 8;
-    r->height = (int)height / 8 * 8;
+    r->width = sd_whole((int)width, "width", warnings);
+    r->height = sd_whole((int)height, "height", warnings);
     return 0;
 }
 
@@ -99,7 +99,7 @@ static int check_words(const struct oa_body *b, struct problem *p) {
     return 0;
 }
 
-static int to_request(struct api *api, struct picture_request *r, const struct oa_body *b,
+static int to_request(struct api *api, struct picture_request *r, const struct oa_body *b, json_t *warnings,
                       struct problem *p) {
     r->count = b->n;
     r->steps = b->steps;
@@ -113,7 +113,8 @@ static int to_request(struct api *api, struct picture_request *r, const struct o
         !picture_text_set(&r->negative_prompt, b->negative_prompt) || !picture_text_set(&r->rng, "cpu")) {
         return problem_set(p, 503, NULL, "out of memory");
     }
-    int status = read_size(r, b->size, p);
+    sd_recommend(api, r);
+    int status = read_size(r, b->size, warnings, p);
     if (!status) {
         status = sd_resolve_sampler(r, b->sampler_name && *b->sampler_name ? b->sampler_name : "DPM++ 2M",
                                     b->scheduler, p);
@@ -130,7 +131,7 @@ static int to_request(struct api *api, struct picture_request *r, const struct o
 /* How an answer is given; kept while its job runs. */
 struct wish {
     bool url, edit;
-    char format[8], base[200];
+    char format[8], base[400];
     int compression, partials, sent; /* of partial pictures */
 };
 
@@ -200,7 +201,7 @@ static void answer_whole(struct api *api, struct exchange *x, bool streaming, co
     if (good) {
         json_array_foreach(get(job, "images"), i, image) {
             if (w->url) {
-                char url[400];
+                char url[600];
                 snprintf(url, sizeof url, "%s%s", w->base, json_string_value(get(image, "url")));
                 json_array_append_new(data, json_pack("{s:s}", "url", url));
                 continue;
@@ -324,17 +325,18 @@ static void on_streamed(struct api *api, struct exchange *x, bool streaming, con
 /* ---- the two handlers */
 
 /* Where this server was reached, for addresses of pictures. */
-static void find_base(struct wish *w, struct exchange *x) {
+static void find_base(struct wish *w, const struct api *api, struct exchange *x) {
     const char *host = exchange_header(x, "Host"), *scheme = exchange_header(x, "X-Forwarded-Proto");
     bool https = scheme && !strcmp(scheme, "https");
-    snprintf(w->base, sizeof w->base, "http%s://%.180s", https ? "s" : "", host ? host : "127.0.0.1");
+    snprintf(w->base, sizeof w->base, "http%s://%.180s%.*s", https ? "s" : "", host ? host : "127.0.0.1",
+             base_path_length(api), api->options.base_path);
 }
 
-static void submit(struct call *c, struct oa_body *b, struct picture_request *r, bool edit) {
+static void submit(struct call *c, struct oa_body *b, struct picture_request *r, const json_t *warnings,
+                   bool edit) {
     struct problem p = {0};
     char id[JOB_ID];
     struct wish *w = calloc(1, sizeof *w);
-    json_t *warnings = json_array();
     int status = w ? 0 : problem_set(&p, 503, NULL, "out of memory");
     if (!status && !join_retry(c, id)) {
         struct submission s = {.source = "openai", .request = r, .warnings = warnings};
@@ -343,7 +345,6 @@ static void submit(struct call *c, struct oa_body *b, struct picture_request *r,
             remember_body(c, id);
         }
     }
-    json_decref(warnings);
     if (status) {
         free(w);
         reply_problem(c->x, &p);
@@ -354,7 +355,7 @@ static void submit(struct call *c, struct oa_body *b, struct picture_request *r,
     w->edit = edit;
     w->compression = b->compression;
     w->partials = b->partial_images;
-    find_base(w, c->x);
+    find_base(w, c->api, c->x);
     if (b->stream) {
         exchange_stream(c->x, 200, "text/event-stream");
         wait_streaming(c, id, on_step, on_streamed, w);
@@ -364,19 +365,21 @@ static void submit(struct call *c, struct oa_body *b, struct picture_request *r,
 }
 
 void oa_generate(struct call *c) {
-    struct oa_body b = {0};
+    struct oa_body b = {.cfg_scale = -1};
     struct picture_request r;
     struct problem p = {0};
+    json_t *warnings = json_array();
     picture_request_init(&r);
     int status = fields_read(&b, oa_generate_fields, c->body, NULL, &p);
     status = status ? status : check_words(&b, &p);
-    status = status ? status : to_request(c->api, &r, &b, &p);
+    status = status ? status : to_request(c->api, &r, &b, warnings, &p);
     if (status) {
         p.status = p.status == 404 || p.status == 422 ? 400 : p.status;
         reply_problem(c->x, &p);
     } else {
-        submit(c, &b, &r, false);
+        submit(c, &b, &r, warnings, false);
     }
+    json_decref(warnings);
     picture_request_free(&r);
 }
 
@@ -422,19 +425,21 @@ static int read_image(struct call *c, struct picture_request *r, struct problem 
 }
 
 void oa_edit(struct call *c) {
-    struct oa_body b = {0};
+    struct oa_body b = {.cfg_scale = -1};
     struct picture_request r;
     struct problem p = {0};
+    json_t *warnings = json_array();
     picture_request_init(&r);
     int status = fields_read(&b, oa_edit_fields, c->body, NULL, &p);
     status = status ? status : check_words(&b, &p);
     status = status ? status : read_image(c, &r, &p);
-    status = status ? status : to_request(c->api, &r, &b, &p);
+    status = status ? status : to_request(c->api, &r, &b, warnings, &p);
     if (status) {
         p.status = p.status == 404 || p.status == 422 ? 400 : p.status;
         reply_problem(c->x, &p);
     } else {
-        submit(c, &b, &r, true);
+        submit(c, &b, &r, warnings, true);
     }
+    json_decref(warnings);
     picture_request_free(&r);
 }

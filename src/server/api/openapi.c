@@ -113,6 +113,6 @@ void sys_openapi(struct call *c) {
     }
     reply_json(c->x, 200,
                json_pack("{s:s, s:{s:s, s:s}, s:[{s:s}], s:o, s:{s:o}}", "openapi", "3.1.0", "info", "title",
-                         "Ballast", "version", ballast_version(), "servers", "url",
-                         base && *base ? base : "/", "paths", paths, "components", "schemas", schemas_all()));
+                         "Ballast", "version", ballast_version(), "servers", "url", *base ? base : "/",
+                         "paths", paths, "components", "schemas", schemas_all()));
 }

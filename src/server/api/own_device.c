@@ -65,7 +65,7 @@ void own_plan(struct call *c) {
             c->x, &(struct problem){.status = 422, .field = "budget", .text = "budget: a text as 6G or 80%"});
         return;
     }
-    answer_plan(c, c->body, from_picture ? sd_img2img_fields : sd_txt2img_fields, &wish);
+    answer_plan(c, c->body, from_picture ? own_img2img_fields : own_txt2img_fields, &wish);
 }
 
 /* The request stands behind the '?', field by field. */
@@ -76,7 +76,7 @@ void own_curve(struct call *c) {
     const char *points = exchange_query(c->x, "points");
     char *end = NULL;
     long count = points ? strtol(points, &end, 10) : 23;
-    for (const struct field *f = sd_txt2img_fields; f->name; f++) {
+    for (const struct field *f = own_txt2img_fields; f->name; f++) {
         const char *value = exchange_query(c->x, f->name);
         if (value && f->kind < FIELD_LIST) {
             json_t *text = json_string(value);
@@ -93,7 +93,7 @@ void own_curve(struct call *c) {
         reply_problem(c->x, &p);
     } else {
         wish.points = (int)count;
-        answer_plan(c, body, sd_txt2img_fields, &wish);
+        answer_plan(c, body, own_txt2img_fields, &wish);
     }
     json_decref(body);
 }

@@ -9,27 +9,48 @@
 #define MOST_KEY 200 /* bytes of an Idempotency-Key */
 #define HOLD_SECONDS 10
 
+/* A key stands for one request: another one under it is a caller's mistake, and would be lost unseen. */
+static int check_same(struct call *c, const char *id, const char *digest, struct problem *p) {
+    json_t *job = NULL;
+    int status = c->api->service.job(c->api->service.self, id, &job, p);
+    const char *first = json_string_value(json_object_get(json_object_get(job, "asked"), "digest"));
+    if (!status && first && strcmp(first, digest) != 0) {
+        status =
+            problem_set(p, 422, "Idempotency-Key",
+                        "Idempotency-Key: job %s was another request under this key; take a new one", id);
+    }
+    json_decref(job);
+    return status;
+}
+
 void own_add_job(struct call *c) {
     struct picture_request r;
     struct sd_body body;
     struct problem p = {0};
-    char id[JOB_ID], url[64];
-    json_t *warnings = json_array();
+    char id[JOB_ID], url[300], digest[65] = "";
+    json_t *warnings = json_array(), *asked = NULL;
     const char *key = exchange_header(c->x, "Idempotency-Key");
     const struct field *fields =
-        json_object_get(c->body, "init_images") ? sd_img2img_fields : sd_txt2img_fields;
+        json_object_get(c->body, "init_images") ? own_img2img_fields : own_txt2img_fields;
     int status = key && (!*key || strlen(key) > MOST_KEY)
                      ? problem_set(&p, 422, "Idempotency-Key", "Idempotency-Key: 1 to %d bytes", MOST_KEY)
                      : 0;
     picture_request_init(&r);
     status = status ? status : sd_read(c->api, &r, &body, fields, c->body, warnings, &p);
+    if (!status && key && !body_digest(c, NULL, digest)) {
+        status = problem_set(&p, 503, NULL, "out of memory");
+    }
     if (!status) {
+        asked = key ? json_pack("{s:s}", "digest", digest) : NULL;
         struct submission s = {.source = "ballast",
                                .request = &r,
+                               .asked = asked,
                                .warnings = warnings,
                                .idempotency = key,
                                .priority = body.priority};
         status = c->api->service.submit(c->api->service.self, &s, id, &p);
+        json_decref(asked);
+        status = status || !key ? status : check_same(c, id, digest, &p);
     }
     picture_request_free(&r);
     if (status) {
@@ -37,9 +58,11 @@ void own_add_job(struct call *c) {
         reply_problem(c->x, &p);
         return;
     }
-    snprintf(url, sizeof url, "/ballast/v1/jobs/%s", id);
+    int base = snprintf(url, sizeof url, "%.*s/ballast/v1/jobs/%s", base_path_length(c->api),
+                        c->api->options.base_path, id);
     exchange_set_header(c->x, "Location", url);
-    reply_json(c->x, 202, json_pack("{s:s, s:s, s:o}", "id", id, "url", url, "warnings", warnings));
+    const char *own = url + base - strlen("/ballast/v1/jobs/") - strlen(id);
+    reply_json(c->x, 202, json_pack("{s:s, s:s, s:o}", "id", id, "url", own, "warnings", warnings));
 }
 
 /* ",queued,running," of "queued,running"; false: a state that there is not. */

@@ -8,6 +8,14 @@ bool is_openai_path(const char *path) {
     return !strncmp(path, "/v1/", 4) || !strcmp(path, "/v1");
 }
 
+int base_path_length(const struct api *api) {
+    int n = (int)strlen(api->options.base_path);
+    while (n && api->options.base_path[n - 1] == '/') {
+        n--;
+    }
+    return n;
+}
+
 void reply_json(struct exchange *x, int status, json_t *value) {
     char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     json_decref(value);

@@ -1,29 +1,33 @@
 #include "server/api/internal.h"
 
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Of all that makes two requests the same: path, who asks, body. False: it cannot be had. */
-static bool digest(const struct call *c, unsigned char out[32]) {
+bool body_digest(const struct call *c, const char *who, char out[65]) {
+    unsigned char sum[32];
     unsigned n = 0;
-    const char *who = exchange_header(c->x, "Authorization");
     who = who ? who : "";
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     bool good = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) &&
                 EVP_DigestUpdate(md, c->x->path, strlen(c->x->path) + 1) &&
                 EVP_DigestUpdate(md, who, strlen(who) + 1) &&
-                EVP_DigestUpdate(md, c->x->body, c->x->body_bytes) && EVP_DigestFinal_ex(md, out, &n) &&
+                EVP_DigestUpdate(md, c->x->body, c->x->body_bytes) && EVP_DigestFinal_ex(md, sum, &n) &&
                 n == 32;
     EVP_MD_CTX_free(md);
+    for (size_t i = 0; good && i < sizeof sum; i++) {
+        snprintf(out + 2 * i, 3, "%02x", sum[i]);
+    }
     return good;
 }
 
 bool join_retry(const struct call *c, char id[JOB_ID]) {
     const char *count = exchange_header(c->x, "x-stainless-retry-count");
-    unsigned char sum[32];
+    char sum[65];
     bool found = false;
-    if (!count || strtol(count, NULL, 10) < 1 || !digest(c, sum)) {
+    if (!count || strtol(count, NULL, 10) < 1 ||
+        !body_digest(c, exchange_header(c->x, "Authorization"), sum)) {
         return false;
     }
     pthread_mutex_lock(&c->api->lock);
@@ -49,8 +53,8 @@ bool join_retry(const struct call *c, char id[JOB_ID]) {
 }
 
 void remember_body(const struct call *c, const char *id) {
-    unsigned char sum[32];
-    if (!digest(c, sum)) {
+    char sum[65];
+    if (!body_digest(c, exchange_header(c->x, "Authorization"), sum)) {
         return;
     }
     pthread_mutex_lock(&c->api->lock);

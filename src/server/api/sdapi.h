@@ -29,10 +29,13 @@ struct sd_body {
 /* Rows that the APIs share; AT is the user's. `lead` stands before the sentence. */
 #define ROW_SEED(lead) \
     { "seed", FIELD_SEED, "-1", 0, 0, AT(seed), lead "of the first picture; -1 draws one" }
-#define ROW_STEPS(lead, fallback) \
-    { "steps", FIELD_INT, fallback, 1, 1000, AT(steps), lead "denoising steps" }
-#define ROW_CFG_SCALE(lead) \
-    { "cfg_scale", FIELD_NUMBER, "7.0", 0, 1000, AT(cfg_scale), lead "guidance" }
+#define ROW_STEPS(fallback, text) \
+    { "steps", FIELD_INT, fallback, 1, 1000, AT(steps), text }
+#define ROW_CFG_SCALE(fallback, text) \
+    { "cfg_scale", FIELD_NUMBER, fallback, 0, 1000, AT(cfg_scale), text }
+/* Where there is no default, it is the model's: sd_recommend. */
+#define OWN_STEPS "denoising steps; null: as the model's file recommends, or 20"
+#define OWN_CFG "guidance; null: as the model's file recommends, or 7"
 #define ROW_SAMPLER(lead)                                             \
     {                                                                 \
         "sampler_name", FIELD_TEXT, "null", 0, 200, AT(sampler_name), \
@@ -51,7 +54,9 @@ struct sd_settings {
     bool pad_conds;
 };
 
-extern const struct field sd_txt2img_fields[], sd_img2img_fields[], sd_setting_fields[];
+/* Of /ballast/v1 the same, but for the defaults of steps and guidance. */
+extern const struct field sd_txt2img_fields[], sd_img2img_fields[], sd_setting_fields[], own_txt2img_fields[],
+    own_img2img_fields[];
 
 /* A body as a request for pictures. *request is filled and has to be freed even after a failure. `warnings`:
  * an array that gets what is done without. */
@@ -63,6 +68,10 @@ int sd_resolve_sampler(struct picture_request *r, const char *sampler, const cha
                        struct problem *p);
 int sd_check_size(const struct api *api, const struct picture_request *r, struct problem *p);
 uint64_t sd_draw_seed(void);
+/* Steps and guidance that nobody gave (0, -1): what the model's file recommends, or 20 and 7. */
+void sd_recommend(const struct api *api, struct picture_request *r);
+/* Pixels in whole latents, as A1111 cuts them down; said in `warnings`, which may be NULL. */
+int sd_whole(int pixels, const char *name, json_t *warnings);
 
 /* A picture file from base64, with a "data:" prefix or without; size: its width and height. 422 names
  * `field`. */

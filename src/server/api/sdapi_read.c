@@ -109,6 +109,28 @@ char *sd_current_model(struct api *api) {
     return known;
 }
 
+void sd_recommend(const struct api *api, struct picture_request *r) {
+    if (r->steps && r->cfg >= 0) {
+        return;
+    }
+    json_t *models = api->service.models(api->service.self), *model;
+    int steps = 0;
+    double cfg = -1;
+    size_t i;
+    json_array_foreach(models, i, model) {
+        const char *title = json_string_value(json_object_get(model, "title"));
+        const json_t *recommended = json_object_get(model, "recommended"),
+                     *its_cfg = json_object_get(recommended, "cfg");
+        if (title && r->model && !strcmp(title, r->model)) {
+            steps = (int)json_integer_value(json_object_get(recommended, "steps"));
+            cfg = json_is_number(its_cfg) ? json_number_value(its_cfg) : -1;
+        }
+    }
+    json_decref(models);
+    r->steps = r->steps ? r->steps : steps ? steps : 20;
+    r->cfg = r->cfg >= 0 ? r->cfg : cfg >= 0 ? cfg : 7;
+}
+
 /* Scripts that are off may stand there; one that is on is not run, and would be missed. */
 static int check_scripts(json_t *scripts, struct problem *p) {
     const char *name;
@@ -274,8 +296,7 @@ static int read_hires(struct picture_request *r, const struct sd_body *b, struct
     return picture_text_set(&r->hires_upscaler, found) ? 0 : problem_set(p, 503, NULL, "out of memory");
 }
 
-/* A1111 cuts sizes down to whole latents. */
-static int whole(int pixels, const char *name, json_t *warnings) {
+int sd_whole(int pixels, const char *name, json_t *warnings) {
     char line[96];
     if (pixels % 8) {
         snprintf(line, sizeof line, "%s: %d is no multiple of 8, so %d was taken", name, pixels,
@@ -325,7 +346,7 @@ static int check_tiles(const char *word, struct problem *p) {
 int sd_read(struct api *api, struct picture_request *r, struct sd_body *b, const struct field *fields,
             json_t *object, json_t *warnings, struct problem *p) {
     picture_request_init(r);
-    *b = (struct sd_body){.eta = -1};
+    *b = (struct sd_body){.eta = -1, .cfg_scale = -1};
     int status = fields_read(b, fields, object, warnings, p);
     status = status ? status : check_scripts(b->alwayson_scripts, p);
     if (status) {
@@ -334,8 +355,8 @@ int sd_read(struct api *api, struct picture_request *r, struct sd_body *b, const
     if (b->styles && !field_is_neutral(b->styles)) {
         json_array_append_new(warnings, json_string("styles: there are none here, so they were left out"));
     }
-    r->width = whole(b->width, "width", warnings);
-    r->height = whole(b->height, "height", warnings);
+    r->width = sd_whole(b->width, "width", warnings);
+    r->height = sd_whole(b->height, "height", warnings);
     r->steps = b->steps;
     r->cfg = b->cfg_scale;
     r->cfg_rescale = b->cfg_rescale;
@@ -358,11 +379,15 @@ int sd_read(struct api *api, struct picture_request *r, struct sd_body *b, const
                                                           : "Euler",
                                 b->scheduler, p);
     status = status ? status : read_settings(api, r, b, warnings, p);
+    if (!status) {
+        sd_recommend(api, r);
+    }
     status = status ? status : check_tiles(b->tiled_decode, p);
     if (!status && b->enable_hr) {
         status = read_hires(r, b, p);
     }
     status = status ? status : sd_check_size(api, r, p);
-    bool from_picture = fields == sd_img2img_fields || json_array_size(b->init_images) > 0;
+    bool from_picture =
+        fields == sd_img2img_fields || fields == own_img2img_fields || json_array_size(b->init_images) > 0;
     return status || !from_picture ? status : read_init(api, r, b, p);
 }

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #define MOST_TARGET ((size_t)8 << 10)  /* bytes of path and query */
+#define MOST_ASKED 1000                /* bytes of what a preflight asks for */
 #define MOST_HEADERS ((size_t)8 << 10) /* of names and values together */
 
 struct head {
@@ -27,6 +28,18 @@ static bool is_token(const char *name, size_t n) {
         }
     }
     return n > 0;
+}
+
+/* Tokens with commas and blanks between. */
+static bool is_list(const char *text) {
+    while (*text) {
+        size_t n = strcspn(text, ", \t");
+        if (n && !is_token(text, n)) {
+            return false;
+        }
+        text += n + (text[n] != 0);
+    }
+    return true;
 }
 
 /* A value within one line, whatever is taken for its end elsewhere. */
@@ -94,10 +107,14 @@ static bool is_our_host(const struct http *h, const char *host) {
     char name[256];
     unsigned char address[16];
     size_t n = strlen(host);
-    if (n >= sizeof name || strpbrk(host, " /@?#,")) {
+    while (n && (host[n - 1] == ' ' || host[n - 1] == '\t')) {
+        n--; /* behind a value blanks are no part of it */
+    }
+    if (n >= sizeof name || strcspn(host, " \t/@?#,") < n) {
         return false;
     }
-    memcpy(name, host, n + 1);
+    memcpy(name, host, n);
+    name[n] = 0;
     if (name[0] == '[') {
         char *end = strchr(name, ']');
         if (!end || (end[1] && (end[1] != ':' || strspn(end + 2, "0123456789") != strlen(end + 2)))) {
@@ -206,8 +223,14 @@ struct MHD_Response *guard_preflight(struct http *h, struct MHD_Connection *c, c
     struct MHD_Response *r = empty();
     if (r) {
         MHD_add_response_header(r, "Access-Control-Allow-Methods", "GET, POST, PATCH, DELETE, OPTIONS");
-        MHD_add_response_header(r, "Access-Control-Allow-Headers",
-                                "content-type, authorization, idempotency-key, last-event-id");
+        /* SDKs send names of their own: which ones an origin sends that may is its business. */
+        const char *asked = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Access-Control-Request-Headers");
+        char names[MOST_ASKED + 100] = "content-type, authorization, idempotency-key, last-event-id";
+        if (asked && strlen(asked) < MOST_ASKED && is_list(asked)) {
+            size_t n = strlen(names);
+            snprintf(names + n, sizeof names - n, ", %s", asked);
+        }
+        MHD_add_response_header(r, "Access-Control-Allow-Headers", names);
         MHD_add_response_header(r, "Access-Control-Max-Age", "600");
     }
     return r;
