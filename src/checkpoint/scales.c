@@ -156,6 +156,15 @@ static int take_scale(work *w, bl_file_tensor *t, const bl_file_tensor *scale) {
     return rc;
 }
 
+/* A byte each value: nobody has checked it of types that have no elements here. */
+static bool whole(const bl_file_tensor *t) {
+    uint64_t values = 1; /* fits: the shape was checked when it was read */
+    for (int i = 0; i < t->rank; i++) {
+        values *= (uint64_t)t->shape[i];
+    }
+    return values == t->bytes;
+}
+
 static int resolve(work *w, bl_file_tensor *t) {
     const bl_file_tensor *older = sibling(w, t, ".scale_weight"), *newer = sibling(w, t, ".weight_scale");
     json_t *d;
@@ -168,6 +177,9 @@ static int resolve(work *w, bl_file_tensor *t) {
     json_decref(d);
     if (rc || !small || (t->dtype == BL_I8 && !described)) {
         return rc; /* bytes that nobody calls a weight's codes are refused where a weight is asked for */
+    }
+    if (!whole(t)) {
+        return fail(w, t, "has another number of bytes than its shape and type need");
     }
     if (older && newer) {
         return fail(w, t, "has both a scale_weight and a weight_scale");

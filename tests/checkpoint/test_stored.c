@@ -1,7 +1,7 @@
 /* Weights stored small: the values are those of the formats' definitions, bit for bit, and damaged files are
  * refused. */
 #include "checkpoint/safetensors.h"
-#include "support/goldens.h"
+#include "support/files.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -199,8 +199,23 @@ static void damaged_files_are_refused(void **state) {
     json_decref(expect);
 }
 
+/* What its shape needs must be there, in types too that have no elements of their own here. */
+static void eight_bit_floats_have_the_bytes_of_their_shape(void **state) {
+    (void)state;
+    char folder[BL_TEST_PATH], path[BL_TEST_PATH];
+    bl_error err = {0};
+    bl_test_folder(folder);
+    bl_test_join(path, folder, "short.safetensors");
+    bl_test_write_header(
+        path, "{\"x.weight\":{\"dtype\":\"F8_E5M2\",\"shape\":[9,31],\"data_offsets\":[0,248]}}", 248);
+    assert_int_equal(read_all(path, &err), BL_E_FORMAT);
+    assert_non_null(strstr(err.message, "another number of bytes"));
+    bl_test_folder_remove(folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(eight_bit_floats_have_the_bytes_of_their_shape),
         cmocka_unit_test(values_are_those_of_the_definitions),
         cmocka_unit_test(tensors_are_as_listed),
         cmocka_unit_test(damaged_files_are_refused),
