@@ -195,6 +195,8 @@ def main(goldens, out):
     copy_folder(os.path.join(goldens, "transformers/ops/golden"), os.path.join(out, "common/transformer_ops"))
     for family in TRANSFORMERS:
         transformer_files(goldens, out, family)
+    for name in ("zimage/golden/schedule.json", "flux2/schedule.json"):
+        save(os.path.join(out, name), load(os.path.join(goldens, "transformers", name)), line=",\"")
     shutil.copyfile(os.path.join(goldens, "transformers/tokens/tokens.json"),
                     make_room(os.path.join(out, "common/qwen_tokens.json")))
 

@@ -1,0 +1,21 @@
+#include "sample/flow.h"
+
+#include <math.h>
+
+#define MOST_TOKENS 4300 /* above it the number of steps does not matter */
+
+void bl_flow_sigmas(double *sigmas, int steps, double shift) {
+    for (int i = 0; i < steps; i++) {
+        const double s = 1 - (double)i / steps; /* the last is 1 / steps */
+        sigmas[i] = shift / (shift + 1 / s - 1);
+    }
+    sigmas[steps] = 0;
+}
+
+double bl_flow_shift_of(int tokens, int steps) {
+    const double few = 8.73809524e-05 * tokens + 1.89833333, many = 0.00016927 * tokens + 0.45666666;
+    if (tokens > MOST_TOKENS) {
+        return exp(many);
+    }
+    return exp(many + (few - many) / (10.0 - 200.0) * (steps - 200.0));
+}
