@@ -56,7 +56,42 @@ static void small_or_wide_the_same_picture(void **state) {
     }
 }
 
+/* Adapters are added to the values that were stored small, never put back into codes. */
+static void adapters_are_added_to_the_widened(void **state) {
+    static const char *const files[] = {wide, gguf};
+    char adapter[BL_TEST_PATH];
+    rig_pictures made[2] = {{0}}, plain = {0};
+    (void)state;
+    bl_test_data(adapter, "sd15/adapters/lora/kohya.safetensors");
+    for (int i = 0; i < 2; i++) {
+        rig_studio s;
+        ballast_adapter a;
+        ballast_adapter_init(&a, sizeof a);
+        a.path = adapter;
+        rig_open(&s, files[i], "f32", "");
+        ballast_generate_options o = rig_request(&made[i], SIDE);
+        o.adapters = &a;
+        o.adapter_count = 1;
+        o.offload = i ? "sequential" : "none";
+        rig_make(&s, &o);
+        if (i) {
+            o = rig_request(&plain, SIDE);
+            rig_make(&s, &o);
+        }
+        rig_close(&s);
+    }
+    rig_same(&made[1], &made[0], "with an adapter");
+    assert_int_equal(plain.bytes, made[1].bytes);
+    assert_true(memcmp(plain.rgb, made[1].rgb, plain.bytes) != 0);
+    rig_release(&made[0]);
+    rig_release(&made[1]);
+    rig_release(&plain);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(small_or_wide_the_same_picture)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(small_or_wide_the_same_picture),
+        cmocka_unit_test(adapters_are_added_to_the_widened),
+    };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }
