@@ -80,7 +80,7 @@ function priceText(plan) {
     return plan.error.status ? plan.error.message : '';
   }
   const each = plan.count > 1 ? `${plan.count} pictures, ` : '';
-  return `${each}about ${seconds(planSeconds(plan))}, ${bytes(plan.peak_bytes)} of ${bytes(plan.budget_bytes)}`;
+  return `${each}about ${seconds(planSeconds(plan))}, ${bytes(plan.peak_bytes)} of ${bytes(plan.budget_bytes)} memory`;
 }
 
 // ---- sending

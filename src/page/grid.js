@@ -3,6 +3,7 @@
 import {h, fill, later, memory, seconds, toast} from './dom.js';
 import {ask, job, lists, settings, ended, pathOf} from './server.js';
 import {values, requestOf, start, planSeconds, randomKey} from './form.js';
+import {choose} from './stage.js';
 
 const MOST = 100;
 const numbers = (text) => text.split(/[,\s]+/).filter(Boolean).map(Number);
@@ -149,7 +150,10 @@ function cell(i, k) {
   const one = done.get(id);
   const image = one && one.images[0];
   const label = [grid.x && `${AXES[grid.x][0]} ${grid.xs[i]}`, grid.y && `${AXES[grid.y][0]} ${grid.ys[k]}`].filter(Boolean).join(', ');
-  return h('td', null, image ? h('img', {src: pathOf(image.url) + '?size=320', alt: label, width: 160, height: 160})
+  return h('td', null, image ? h('button', {title: 'Look at it', onclick: () => {
+    choose(id, image.index);
+    location.hash = '#picture';
+  }}, h('img', {src: pathOf(image.url) + '?size=320', alt: label, width: 160, height: 160}))
     : h('span', {class: 'blank'}, one ? one.error || one.state : id ? 'waits' : ''));
 }
 

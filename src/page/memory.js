@@ -154,7 +154,7 @@ function ofPicture(batch, name) {
   const said = h('p', {class: 'said', role: 'status'});
   const drawing = telling(timeline(batch), said);
   const modules = [...new Set(plan.phases.map((p) => p.module))];
-  return [drawing, said, legend(modules, [h('li', null, h('i', {class: 'line-measured'}), 'measured'), h('li', null, h('i', {class: 'line-bound'}), 'no plan ends sooner')]),
+  return [drawing, said, legend(modules, [plan.moved_bytes > 0 && h('li', null, h('i', {class: 'move'}, '▲'), 'weights come in'), h('li', null, h('i', {class: 'line-measured'}), 'measured'), h('li', null, h('i', {class: 'line-bound'}), 'no plan ends sooner')]),
     h('p', {class: 'note'}, `Planned ${seconds(plan.seconds)}, at least ${seconds(plan.bound_seconds)} under this budget of ${bytes(plan.budget_bytes)}` +
       (batch.ledger ? `; it took ${seconds(batch.ledger.seconds)}.` : '.') + ` ${bytes(plan.moved_bytes)} came in; no plan moves less than ${bytes(plan.bound_moved_bytes)}.`),
     exporting(() => drawing, name)];

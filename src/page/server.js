@@ -129,6 +129,8 @@ function heard({link: state, name, data}) {
   }
 }
 
+const SLEPT = 30000; // who was away for so long, in milliseconds, asks anew
+
 // Without shared workers (some phones) a tab has a stream of its own.
 export function listen() {
   const address = own('events');
@@ -144,6 +146,16 @@ export function listen() {
   const {port} = new SharedWorker(new URL('worker.js', import.meta.url), {name: 'ballast'});
   port.onmessage = ({data}) => heard(data);
   port.postMessage({address});
+  const wake = () => port.postMessage({wake: true});
+  let hidden = 0;
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState === 'hidden') {
+      hidden = Date.now();
+    } else if (hidden && Date.now() - hidden > SLEPT) {
+      wake();
+    }
+  });
+  addEventListener('online', wake);
   addEventListener('pagehide', () => port.postMessage({bye: true}));
   addEventListener('pageshow', (event) => event.persisted && port.postMessage({address}));
 }

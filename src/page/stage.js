@@ -183,7 +183,7 @@ async function load({job: id, index}) {
 }
 
 function chooseNewest() {
-  ask('GET', 'history?limit=1').then(({items: [newest]}) => newest && !chosen.get() && choose(newest.job, newest.index, false), () => {});
+  ask('GET', 'history?limit=1').then(({items: [newest]}) => newest && (follows || !chosen.get()) && choose(newest.job, newest.index, false), () => {});
 }
 
 // ---- the queue
@@ -255,7 +255,12 @@ export function makeStage() {
       }
     }
   }, false);
-  link.watch(paint, false);
+  link.watch((state) => {
+    paint();
+    if (state === 'open' && follows) {
+      chooseNewest(); // what was made meanwhile is not told again
+    }
+  }, false);
   changed.watch(() => chosen.get() && load(chosen.get()), false);
   if (!chosen.get()) {
     chooseNewest();

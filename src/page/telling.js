@@ -56,12 +56,14 @@ export function sentence(name, time, job, batch) {
   return `${name} ${seconds(time)}: ${told ? told() : 'a part of the work.'}`;
 }
 
-// Pieces of the bar: [name, seconds, begin, lane]. Copies that ran beside other work lie in the second lane.
-export function pieces(line) {
+// Pieces of the bar: {name, seconds, whole, begin, lane}. Copies that ran beside other work lie in the second lane: of a
+// card all of them, since what computing waited for them has a stage of its own; else what the clock did not see.
+export function pieces({line, plan}) {
   const rank = (s) => ORDER.includes(s.name) ? ORDER.indexOf(s.name) : ORDER.length;
   const stages = line.stages.filter((s) => s.seconds > 0).sort((a, b) => rank(a) - rank(b));
+  const card = plan && plan.host_bytes > 0 || stages.some((s) => s.name === 'wait');
   let beside = stages.reduce((sum, s) => sum + s.seconds, 0) - line.wall_seconds;
-  beside = beside > line.wall_seconds / 100 ? beside : 0; // what clocks round is no overlap
+  beside = card ? Infinity : beside > line.wall_seconds / 100 ? beside : 0; // what clocks round is no overlap
   const out = [];
   const hidden = [];
   let at = 0;
@@ -86,12 +88,17 @@ export function pieces(line) {
     out.push({name, seconds: part, whole: stages.find((s) => s.name === name).seconds, begin: under, lane: 1});
     under += part;
   }
+  const last = out.find((p) => p.name === 'other');
+  if (hidden.length && last && at < line.wall_seconds) {
+    last.seconds += line.wall_seconds - at; // the line took the copies off it
+    at = line.wall_seconds;
+  }
   return {parts: out, length: Math.max(at, under, line.wall_seconds)};
 }
 
 // The bar, and under it the sentence of the piece that is looked at.
 export function bar(job, batch) {
-  const {parts, length} = pieces(batch.line);
+  const {parts, length} = pieces(batch);
   const said = h('p', {class: 'said', role: 'status'});
   const lanes = parts.some((p) => p.lane) ? 2 : 1;
   const say = (p) => said.textContent = sentence(p.name, p.whole, job, batch) +

@@ -6,6 +6,7 @@ let source = null;
 let address = '';
 let last = '';
 let wait = 1000;
+let timer = 0;
 
 function tell(message) {
   for (const port of ports) {
@@ -22,7 +23,7 @@ function open() {
   source.onerror = () => {
     tell({link: 'lost'});
     source.close();
-    setTimeout(open, wait);
+    timer = setTimeout(open, wait);
     wait = Math.min(wait * 1.6, 8000);
   };
   for (const name of NAMES) {
@@ -37,6 +38,12 @@ function join(port) {
   port.onmessage = ({data}) => {
     if (data.bye) {
       ports.delete(port);
+      return;
+    }
+    if (data.wake) { // a stream may have died without a word while the machine slept
+      source?.close();
+      clearTimeout(timer);
+      open();
       return;
     }
     ports.add(port);

@@ -1,8 +1,10 @@
 """A browser without a window, and what the tests of the page ask of it. It takes Debian's chromium and its driver."""
+import contextlib
 import os
 import shutil
 import sys
 import time
+import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../server"))
 from rig import Server  # noqa: E402
@@ -51,9 +53,26 @@ class Browser:
         self.driver.set_script_timeout(120)
         self.colours(dark)
 
-    def size(self, width, height):
+    def size(self, width, height, touch=False):
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
-                                    {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
+                                    {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": touch})
+        self.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": touch})
+
+    def tap(self, selector):
+        """A finger on the middle of an element."""
+        at = self.js("const e = document.querySelector(arguments[0]); e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect(); "
+                     "return {x: r.x + r.width / 2, y: r.y + r.height / 2}", selector)
+        self.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [at]})
+        self.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    def settle(self):
+        """Waits until what was changed has been drawn."""
+        self.driver.execute_async_script("const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 20)))")
+
+    def go(self, view):
+        self.js("location.hash = '#' + arguments[0]", view)
+        self.until("return document.body.dataset.view === arguments[0]", view)
+        self.settle()
 
     def colours(self, dark, calm=False):
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
@@ -128,7 +147,43 @@ class Browser:
     def faults(self):
         """What went wrong in the page since it was opened."""
         logged = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
-        return self.js("return window.faults") + logged
+        return (self.js("return window.faults") or []) + logged
 
     def close(self):
         self.driver.quit()
+
+
+class Case(unittest.TestCase):
+    """Tests of one class share a browser and a server, which is started with `flags`; each begins with a page that
+    remembers nothing, and ends with one that has no fault."""
+    flags = ()
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = cls.serve()
+        cls.addClassCleanup(lambda: cls.server.close())
+        cls.browser = Browser()
+        cls.addClassCleanup(cls.browser.close)
+
+    @classmethod
+    def serve(cls):
+        return Server(*cls.flags)
+
+    def setUp(self):
+        self.browser.forget(self.server)
+        self.browser.open(self.server)
+
+    def tearDown(self):
+        self.assertEqual(self.browser.faults(), [])
+
+    @contextlib.contextmanager
+    def another(self, *flags, login=None, **more):
+        """The page of another server, which is gone afterwards."""
+        server = Server(*flags, **more)
+        try:
+            self.browser.open(server, login=login)
+            yield server
+            self.assertEqual(self.browser.faults(), [])
+        finally:
+            self.browser.driver.get("about:blank")
+            server.close()

@@ -1,32 +1,38 @@
 """The other views, in a real browser: history, comparison, grid, memory, settings, and what they say under a picture."""
+import base64
+import os
+import shutil
+import struct
+import tempfile
 import time
 import unittest
+import xml.etree.ElementTree
 
-from browser import Browser, Keys, Server, say_what_is_missing
+from browser import Case, Keys, Server, say_what_is_missing
+from rig import MODELS, PROGRAM
+from test_adapters import write_lora
+
+PLUGINS = os.path.join(os.path.dirname(os.path.abspath(PROGRAM)), "../plugins")
+# What is saved is kept here, not downloaded.
+SAVED = """window.saved = null; URL.createObjectURL = (blob) => { const r = new FileReader();
+           r.onload = () => { saved = r.result.split(',')[1]; }; r.readAsDataURL(blob); return '#'; };
+           HTMLAnchorElement.prototype.click = () => {};"""
 
 
-class Views(unittest.TestCase):
+class Views(Case):
+    flags = ("--offload", "balanced", "--fit-check", "off", "--low", "0", "--always", "unet")
+
     @classmethod
-    def setUpClass(cls):
-        cls.server = Server("--offload", "balanced", "--fit-check", "off", "--low", "0", "--always", "unet")
+    def serve(cls):
+        server = Server(*cls.flags)
         for i, prompt in enumerate(("a panda", "a castle", "a tiger", "a fox")):
-            cls.server.until(cls.server.add(prompt=prompt, steps=1 + i, seed=i, width=128, height=128))
-        cls.browser = Browser()
+            server.until(server.add(prompt=prompt, steps=1 + i, seed=i, width=128, height=128))
+        return server
 
-    @classmethod
-    def tearDownClass(cls):
-        cls.browser.close()
-        cls.server.close()
-
-    def setUp(self):
-        self.browser.forget(self.server)
-        self.browser.open(self.server)
-
-    def tearDown(self):
-        self.assertEqual(self.browser.faults(), [])
-
-    def go(self, view):
-        self.browser.js("location.hash = '#' + arguments[0]", view)
+    def saved(self, label, within):
+        self.browser.js(SAVED)
+        self.browser.press(label, within)
+        return base64.b64decode(self.browser.until("return saved"))
 
     def cells(self):
         return self.browser.js("return [...document.querySelectorAll('.cell')].sort((a, b) => new DOMMatrix(a.style.transform).m42 - "
@@ -42,9 +48,7 @@ class Views(unittest.TestCase):
     def test_a_hint_is_applied_and_kept(self):
         """A budget so small that weights come in again and again: the hint names a larger one."""
         b = self.browser
-        server = Server("--offload", "balanced", "--fit-check", "off", "--budget", "12M")
-        try:
-            b.open(server)
+        with self.another("--offload", "balanced", "--fit-check", "off", "--budget", "12M") as server:
             for _ in range(5):
                 b.picture("a robot", 20)
                 if b.all(".hint"):
@@ -68,14 +72,10 @@ class Views(unittest.TestCase):
             b.press("Undo", ".brought")
             b.until("return [...document.querySelectorAll('.toast')].some((t) => t.textContent.includes('As it was before'))")
             self.assertEqual(server.get("/ballast/v1/settings").json["budget"], budgets[-2])
-        finally:
-            b.driver.get("about:blank")
-            server.close()
-            b.open(self.server)
 
     def test_history(self):
         b = self.browser
-        self.go("history")
+        self.browser.go("history")
         b.until("return document.querySelectorAll('.cell').length >= 4")
         b.js("const s = document.getElementById('search'); s.value = 'a castle'; s.dispatchEvent(new Event('input'))")
         b.until("return document.querySelectorAll('.cell').length === 1")
@@ -83,7 +83,7 @@ class Views(unittest.TestCase):
         b.until("return document.querySelector('.detail .line')")
         b.press("Its prompt", ".detail")
         b.until("return document.querySelector('[name=prompt]')?.value === 'a castle'")
-        self.go("history")
+        self.browser.go("history")
         b.js("const s = document.getElementById('search'); s.value = 'no such thing'; s.dispatchEvent(new Event('input'))")
         b.until("return document.querySelector('.scroller').textContent.includes('No picture fits that.')")
 
@@ -91,7 +91,7 @@ class Views(unittest.TestCase):
         b = self.browser
         job = self.server.add(prompt="a snail")
         self.server.until(job)
-        self.go("history")
+        self.browser.go("history")
         self.until_cells("a snail")
         b.js("document.querySelector('.cell[aria-label^=\"a snail\"]').click()")
         b.until("return document.querySelector('.detail .line')")
@@ -126,7 +126,7 @@ class Views(unittest.TestCase):
 
     def test_keys_in_history_and_comparison(self):
         b = self.browser
-        b.keys("/") if not b.js("return /INPUT|TEXTAREA/.test(document.activeElement.tagName)") else self.go("history")
+        b.keys("/") if not b.js("return /INPUT|TEXTAREA/.test(document.activeElement.tagName)") else self.browser.go("history")
         b.until("return document.activeElement.id === 'search'")
         b.until("return document.querySelectorAll('.cell').length >= 4")
         b.js("document.querySelector('.cell[tabindex=\"0\"]').focus()")
@@ -148,7 +148,7 @@ class Views(unittest.TestCase):
     def test_a_grid(self):
         b = self.browser
         b.fill("prompt", "a cat")
-        self.go("grid")
+        self.browser.go("grid")
         set_value = "const e = document.querySelector(`[name=\"${arguments[0]}\"]`); e.value = arguments[1]; for (const k of ['input', 'change']) e.dispatchEvent(new Event(k))"
         b.js(set_value, "x-values", "2, 3")
         b.js(set_value, "y", "words")
@@ -162,11 +162,60 @@ class Views(unittest.TestCase):
                          [("a cat", "2"), ("a cat", "3"), ("a dog", "2"), ("a dog", "3")])
         self.assertEqual(len({i["seed"] for i in items}), 1)
         b.until("return [...document.querySelectorAll('table.grid img')].filter((i) => i.complete && i.naturalWidth).length === 4")
-        self.assertEqual(b.js("return import('./page/grid.js').then((m) => m.rows().trim().split('\\n').length)"), 5)
+        lines = self.saved("Save as rows", ".gridview").decode().split("\n")
+        self.assertEqual([line.split(",")[:2] for line in lines[:3]], [["steps", "words"], ["2", "cat"], ["3", "cat"]])
+        self.assertEqual([line.split(",")[4] for line in lines[1:5]], ["done"] * 4)
+        picture = self.saved("Save as one picture", ".gridview")
+        self.assertEqual(struct.unpack(">II", picture[16:24]), (160 + 2 * 128, 40 + 2 * 128))
+        b.js("document.querySelectorAll('table.grid button')[1].click()")
+        b.until("return document.querySelector('.below .facts')?.textContent.includes('3 steps')")
+
+    def test_a_grid_of_models_and_adapters(self):
+        """Each model is loaded once; the strength is that of the adapter in the prompt."""
+        b = self.browser
+        mini = os.path.join(MODELS, "ballast-mini.safetensors")
+        with tempfile.TemporaryDirectory() as models, tempfile.TemporaryDirectory() as adapters:
+            for name in ("one", "two"):
+                shutil.copyfile(mini, os.path.join(models, name + ".safetensors"))
+            write_lora(os.path.join(adapters, "style.safetensors"), mini)
+            with self.another("--lora-dir", adapters, models=models) as server:
+                for name, value in (("prompt", "a cat <lora:style:1>"), ("steps", 1)):
+                    b.fill(name, value)
+                b.go("grid")
+                choose = "const e = document.querySelector(`[name=\"${arguments[0]}\"]`); e.value = arguments[1]; for (const k of ['input', 'change']) e.dispatchEvent(new Event(k))"
+                b.js(choose, "x", "lora")
+                b.js(choose, "x-values", "0, 0.5")
+                b.js(choose, "y", "model")
+                self.assertEqual(b.js("return document.querySelector('[name=y-values]').value"), "one.safetensors, two.safetensors")
+                b.until("return /^4 pictures, about .* s, 2 models to load$/.test(document.querySelector('.gridview .cost').textContent)")
+                b.press("Make the grid")
+                b.until("return document.querySelector('.gridview')?.textContent.includes('All 4 are there.')", seconds=60)
+                items = server.get("/ballast/v1/history").json["items"][::-1]
+                made = [(server.get("/ballast/v1/jobs/" + i["job"]).json["report"]["model"], i["parameters"].split("\n")[0]) for i in items]
+                self.assertEqual(made, [(m, "a cat <lora:style:%s>" % w) for m in ("one", "two") for w in ("0", "0.5")])
+
+    @unittest.skipUnless(os.path.exists(os.path.join(PLUGINS, "ballast-fakecuda.so")), "the card that is none is not built")
+    def test_overlap(self):
+        """What a card copies while it computes lies in a lane of its own, and the rest fills the clock."""
+        b = self.browser
+        with self.another("--device", "fakecuda:1", "--dtype", "f32", "--budget", "42M", env={"BALLAST_PLUGINS": PLUGINS}) as server:
+            job = server.until(server.add(steps=1))
+            self.assertEqual(job["state"], "done", job["error"])
+            b.until("return document.querySelector('.bar[data-lanes=\"2\"]')")
+            line = job["report"]["batches"][0]["line"]
+            copies = {s["name"]: s["seconds"] for s in line["stages"] if s["name"] in ("onload", "load") and s["seconds"] > 0}
+            pieces = b.js("return [...document.querySelectorAll('.piece')].map((p) => [p.dataset.stage, p.dataset.lane, parseFloat(p.style.width)])")
+            self.assertEqual({name for name, lane, _ in pieces if lane == "1"}, set(copies))
+            for name, lane, width in pieces:
+                if lane == "1":
+                    self.assertAlmostEqual(width, 100 * copies[name] / line["wall_seconds"], 3)
+            self.assertAlmostEqual(sum(width for _, lane, width in pieces if lane == "0"), 100, 2)
+            b.js("document.querySelector('.piece[data-lane=\"1\"]').focus()")
+            self.assertIn("ran beside the computing", b.text(".said"))
 
     def test_memory(self):
         b = self.browser
-        self.go("memory")
+        self.browser.go("memory")
         b.until("return document.querySelectorAll('.memory .chart').length >= 2 && document.querySelector('.strip rect')")
         b.js("document.querySelector('.memory rect.m3').focus()")
         self.assertRegex(b.text(".memory .said"), r"MB of unet")
@@ -177,10 +226,15 @@ class Views(unittest.TestCase):
         b.until("return /^With .* it would take about .* s\\.$/.test(document.querySelector('.memory section:nth-child(3) .said').textContent)")
         b.until("return document.querySelectorAll('.memory .chart').length === 3 && document.querySelector('.memory section:nth-child(3) .chart .budget')")
         self.assertGreater(budget, 1e6)
+        # What is seen can be kept: a drawing that needs no style sheet.
+        drawing = xml.etree.ElementTree.fromstring(self.saved("Save as SVG", ".memory section:first-child"))
+        parts = drawing.findall("{http://www.w3.org/2000/svg}rect")
+        self.assertGreater(len(parts), 3)
+        self.assertTrue(all(p.get("fill").startswith("rgb") for p in parts))
 
     def test_settings(self):
         b = self.browser
-        self.go("settings")
+        self.browser.go("settings")
         b.until("return /\\d s, .* MB/.test(document.querySelector('[data-mode=sequential]')?.textContent)")
         self.assertIn("Set by the command line when the server was started.", b.text(".settings"))
         b.js("document.querySelector('[name=offload][value=sequential]').click()")

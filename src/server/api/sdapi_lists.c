@@ -59,10 +59,21 @@ void sd_samplers(struct call *c) {
 }
 
 const char *schedule_label(const char *name) {
-    static const char *const labels[][2] = {{"automatic", "Automatic"},     {"normal", "Normal"},
-                                            {"karras", "Karras"},           {"exponential", "Exponential"},
-                                            {"sgm_uniform", "SGM Uniform"}, {"simple", "Simple"},
-                                            {"ddim_uniform", "DDIM"},       {"beta", "Beta"}};
+    static const char *const labels[][2] = {{"automatic", "Automatic"},
+                                            {"normal", "Normal"},
+                                            {"karras", "Karras"},
+                                            {"exponential", "Exponential"},
+                                            {"sgm_uniform", "SGM Uniform"},
+                                            {"simple", "Simple"},
+                                            {"ddim_uniform", "DDIM"},
+                                            {"beta", "Beta"},
+                                            {"polyexponential", "Polyexponential"},
+                                            {"kl_optimal", "KL Optimal"},
+                                            {"align_your_steps", "Align Your Steps"},
+                                            {"turbo", "Turbo"},
+                                            {"leading", "Leading"},
+                                            {"linspace", "Linspace"},
+                                            {"trailing", "Trailing"}};
     for (size_t i = 0; i < sizeof labels / sizeof *labels; i++) {
         if (!strcmp(name, labels[i][0])) {
             return labels[i][1];
