@@ -1,10 +1,12 @@
-/* What a request holds while it is worked on: declare.c plans it, generate.c runs it. */
+/* What a request holds while it is worked on: declare.c plans it, generate.c runs it, batch by batch; job_*.c
+ * are the pieces of a batch. */
 #ifndef BALLAST_PIPELINE_JOB_H
 #define BALLAST_PIPELINE_JOB_H
 
 #include "pipeline/adapters.h"
 #include "pipeline/embeddings.h"
 #include "pipeline/condition.h"
+#include "pipeline/denoise.h"
 #include "pipeline/generate.h"
 #include "pipeline/pictures.h"
 #include "sample/noise.h"
@@ -74,5 +76,40 @@ int bl_job_expect(bl_job *j, const bl_placement *placement, bl_error *err);
 /* What planning came to (`result`): that there are tiles is said once a request, and not before the plan
  * works; of a budget that was refused, whether tiles help. */
 int bl_job_mention_tiles(const bl_job *j, int result, bl_error *err);
+
+/* ---- what the caller is told and asked: job_watch.c */
+
+/* Of a picture. As A1111 counts: each has the next seed, or with variation the same seed and the next
+ * variation. */
+uint64_t bl_job_seed(const bl_job *j, int index);
+
+/* A stage begins, of so many steps. BL_E_CANCELLED: the caller wants no more. */
+int bl_job_enter(bl_job *j, const char *stage, int steps, bl_error *err);
+
+/* Is it to stop? `payload`: the job. */
+int bl_job_poll(void *payload);
+
+/* Whether nobody wants the batch that would begin now. */
+bool bl_job_unwanted(const bl_job *j);
+
+/* After each step of the sampler; `payload`: the job, `denoised`: [batch, c, h, w]. */
+bl_after_step bl_job_after_step(void *payload, int step, int steps, const float *denoised);
+
+/* ---- its latents: job_latents.c */
+
+/* Fills j->init_latents from the start picture. */
+int bl_job_encode_init(bl_job *j, bl_error *err);
+
+/* One pass of the sampler. j->x holds the latents to start from if `has_latents`, and the result afterwards.
+ */
+int bl_job_denoise(bl_job *j, int prologue, int phase, const bl_schedule *schedule, bool has_latents,
+                   bl_error *err);
+
+/* Replaces j->x by larger latents: interpolated, or through pictures. */
+int bl_job_upscale(bl_job *j, bl_error *err);
+
+/* ---- and what comes of them: job_deliver.c */
+
+int bl_job_deliver(bl_job *j, bl_error *err);
 
 #endif
