@@ -34,7 +34,9 @@ class Device(Case):
         self.assertEqual(self.plan(budget=str(2 * least))["budget_bytes"], 2 * least)
         self.assertEqual(self.plan()["budget_bytes"] > 2 * least, True)
         for bad in ("banana", 3, str(least // 2)):
-            self.assertEqual(self.server.post(V1 + "plan", dict(SMALL, budget=bad)).status // 100, 4, bad)
+            self.refused(self.server.post(V1 + "plan", dict(SMALL, budget=bad)), "budget")
+        for field, bad in (("budget", "x"), ("offload", "nope"), ("low", "2"), ("fit_check", "x")):
+            self.refused(self.server.post(V1 + "settings", {field: bad}), field)
         self.plan(init_images=[b64(png(64, 64))])
         self.refused(self.server.post(V1 + "plan", dict(SMALL, steps="many")), "steps")
         self.assertEqual(self.server.post(V1 + "plan", dict(SMALL, model="nowhere")).status, 404)

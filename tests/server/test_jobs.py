@@ -49,7 +49,10 @@ class Jobs(Case):
         listed = [j["id"] for j in self.server.get(V1 + "jobs").json["items"]]
         self.assertEqual(listed, [long, first] + waiting)
         self.assertEqual(self.server.ask("PATCH", V1 + "jobs/" + waiting[3], {"position": 1}).status, 200)
-        self.assertEqual(self.server.ask("PATCH", V1 + "jobs/" + waiting[3], {"position": "x"}).status, 422)
+        for bad in ("x", 1.5, -1, None, 1e9):
+            self.refused(self.server.ask("PATCH", V1 + "jobs/" + waiting[3], {"position": bad}), "position")
+        self.assertEqual(self.server.ask("PATCH", V1 + "jobs/" + long, {"position": 0}).status, 409)
+        self.assertEqual(self.server.ask("PATCH", V1 + "jobs/nowhere", {"position": 0}).status, 404)
         listed = [j["id"] for j in self.server.get(V1 + "jobs?state=queued").json["items"]]
         self.assertEqual(listed, [first, waiting[3]] + waiting[:3])
         self.assertEqual(self.server.ask("DELETE", V1 + "jobs/" + waiting[0]).status, 200)

@@ -64,6 +64,8 @@ class Models(unittest.TestCase):
         self.assertEqual(models[0]["sha256"], sums[0].decode())
         self.assertEqual(models[0]["hash"], models[0]["sha256"][:10])
         self.assertEqual(models[0]["title"], "one.safetensors")
+        for name in (models[0]["hash"], models[0]["sha256"], "one [%s]" % models[0]["hash"]):
+            self.assertEqual(server.post(SD + "options", {"sd_model_checkpoint": name}).status, 200)
         for name in ("two", "sub/two", "sub_two", "two.safetensors"):
             self.assertEqual(server.post(SD + "options", {"sd_model_checkpoint": name}).status, 200)
             self.assertEqual(server.get(SD + "options").json["sd_model_checkpoint"], "sub/two.safetensors")

@@ -135,6 +135,20 @@ class Behaviours(Case):
         finally:
             self.ok(self.server.post(SD + "options", {"CLIP_stop_at_last_layers": 1}))
 
+    def test_form_of_pictures(self):
+        """As A1111's samples_format has it; what is kept stays PNG."""
+        want = self.ok(self.small(override_settings={"samples_format": "PNG"}))["images"][0]
+        for word, begins in (("jpg", b"\xff\xd8\xff"), ("webp", b"RIFF")):
+            self.assertEqual(self.server.post(SD + "options", {"samples_format": word}).status, 200)
+            self.assertEqual(self.server.get(SD + "options").json["samples_format"], word)
+            got = self.ok(self.small())["images"][0]
+            self.assertEqual(picture(got)[:len(begins)], begins)
+            self.assertIn("Steps: 2", self.ok(self.server.post(SD + "png-info", {"image": got}))["info"])
+            self.assertEqual(self.ok(self.small(override_settings={"samples_format": "png"}))["images"][0], want)
+        self.refused(self.server.post(SD + "options", {"samples_format": "gif"}), "samples_format")
+        self.refused(self.small(override_settings={"samples_format": "gif"}), "samples_format")
+        self.assertEqual(self.server.post(SD + "options", {"samples_format": "png"}).status, 200)
+
     def test_settings_of_noise_and_padding(self):
         def made(**more):
             body = self.ok(self.small(prompt="a red panda in the snow, " * 12, negative_prompt="blurry",
@@ -235,6 +249,10 @@ class Behaviours(Case):
 
     def from_picture(self, *starts, **more):
         return self.server.post(SD + "img2img", dict(SMALL, init_images=[b64(s) for s in starts], denoising_strength=0.5, **more))
+
+    def test_what_the_library_refuses_names_its_field(self):
+        start = {"init_images": [b64(png(64, 64))], "denoising_strength": 0}
+        self.refused(self.server.post(SD + "img2img", dict(SMALL, **start)), "denoising_strength")
 
     def test_a_start_picture_of_another_shape(self):
         wide = png(64, 32, (250, 20, 20), (20, 20, 250))

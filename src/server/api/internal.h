@@ -104,6 +104,12 @@ void waits_event(struct api *api, const struct event *event);
 int waits_start(struct api *api);
 void waits_stop(struct api *api);
 
+/* ---- picture_text.c */
+
+/* A job's picture in base64, as "png", "jpeg" or "webp"; freed by the caller. NULL: *p says why not. */
+char *picture_text(struct api *api, const char *job, int index, const char *format, int quality,
+                   struct problem *p);
+
 /* ---- retries.c: SDKs send a request again when it took too long for them */
 
 /* True: this is a retry of a request whose job is in hand or done, and `id` is that job's. */

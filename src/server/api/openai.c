@@ -135,37 +135,6 @@ struct wish {
     int compression, partials, sent; /* of partial pictures */
 };
 
-/* A picture in the form that was asked for, in base64. NULL: *p. */
-static char *encode(struct api *api, const struct wish *w, const char *id, int index, struct problem *p) {
-    char *png = NULL, *text = NULL;
-    size_t bytes;
-    if (api->service.picture(api->service.self, id, index, &png, &bytes, p)) {
-        return NULL;
-    }
-    if (!strcmp(w->format, "png")) {
-        text = base64_encode(png, bytes);
-    } else {
-        uint8_t *rgb = NULL, *file = NULL;
-        ballast_png_options o;
-        ballast_error err = {0};
-        ballast_png_options_init(&o, sizeof o);
-        int code = ballast_image_decode(&rgb, &o.width, &o.height, NULL, NULL, png, bytes, 0, &err);
-        o.rgb = rgb;
-        code = code ? code : ballast_image_encode(&file, &bytes, w->format, w->compression, &o, &err);
-        text = code ? NULL : base64_encode(file, bytes);
-        if (code) {
-            problem_set(p, 500, NULL, "%s", err.message);
-        }
-        ballast_bytes_free(&file);
-        ballast_bytes_free(&rgb);
-    }
-    free(png);
-    if (!text && !p->status) {
-        problem_set(p, 503, NULL, "out of memory");
-    }
-    return text;
-}
-
 static json_t *usage(void) {
     return json_pack("{s:i, s:i, s:i, s:{s:i, s:i}}", "total_tokens", 0, "input_tokens", 0, "output_tokens",
                      0, "input_tokens_details", "text_tokens", 0, "image_tokens", 0);
@@ -206,7 +175,8 @@ static void answer_whole(struct api *api, struct exchange *x, bool streaming, co
                 json_array_append_new(data, json_pack("{s:s}", "url", url));
                 continue;
             }
-            char *text = encode(api, w, json_string_value(get(job, "id")), (int)i, &p);
+            char *text =
+                picture_text(api, json_string_value(get(job, "id")), (int)i, w->format, w->compression, &p);
             good = text &&
                    !json_array_append_new(data, json_pack("{s:o}", "b64_json", json_string_nocheck(text)));
             free(text);
@@ -290,7 +260,8 @@ static void on_streamed(struct api *api, struct exchange *x, bool streaming, con
     bool good = succeeded(job, &p);
     if (good) {
         json_array_foreach(get(job, "images"), i, image) {
-            char *text = encode(api, w, json_string_value(get(job, "id")), (int)i, &p);
+            char *text =
+                picture_text(api, json_string_value(get(job, "id")), (int)i, w->format, w->compression, &p);
             if (!text) {
                 good = false;
                 break;

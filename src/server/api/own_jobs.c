@@ -138,9 +138,16 @@ void own_move(struct call *c) {
     struct problem p = {0};
     double position;
     const json_t *value = json_object_get(c->body, "position");
-    int status = value && field_number(value, &position) && position >= 0 && position < 1e6
+    int status = value && field_number(value, &position) && position >= 0 && position < 1e6 &&
+                         position == (int)position
                      ? c->api->service.move(c->api->service.self, c->parts[0], (int)position, &p)
                      : problem_set(&p, 422, "position", "position: the place in the queue, from 0");
+    json_t *job = NULL;
+    if (status == 404 && !c->api->service.job(c->api->service.self, c->parts[0], &job, NULL)) {
+        status = problem_set(&p, 409, NULL, "job %s is %s; those that wait can be moved", c->parts[0],
+                             json_string_value(json_object_get(job, "state")));
+    }
+    json_decref(job);
     if (status) {
         reply_problem(c->x, &p);
     } else {

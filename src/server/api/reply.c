@@ -22,6 +22,36 @@ void reply_json(struct exchange *x, int status, json_t *value) {
     exchange_answer(x, status, "application/json", text, text ? strlen(text) : 0);
 }
 
+/* What the library refuses it names itself, "NAME: ...", by its own names. */
+static const char *field_of(const char *path, const struct problem *p) {
+    static const char *const names[][2] = {{"width", "width"},
+                                           {"height", "height"},
+                                           {"steps", "steps"},
+                                           {"prompt", "prompt"},
+                                           {"offload", "offload"},
+                                           {"budget", "budget"},
+                                           {"reserve", "reserve"},
+                                           {"host_budget", "host_budget"},
+                                           {"low", "low"},
+                                           {"high", "high"},
+                                           {"sweep", "low"},
+                                           {"never", "never"},
+                                           {"always", "always"},
+                                           {"cfg", "cfg_scale"},
+                                           {"schedule", "scheduler"},
+                                           {"sampler", "sampler_name"},
+                                           {"eta", "eta"},
+                                           {"batch", "batch_size"},
+                                           {"strength", "denoising_strength"}};
+    size_t n = strspn(p->text, "abcdefghijklmnopqrstuvwxyz_");
+    for (size_t i = 0; i < sizeof names / sizeof *names && (p->text[n] == ':' || p->text[n] == ','); i++) {
+        if (strlen(names[i][0]) == n && !memcmp(names[i][0], p->text, n)) {
+            return is_openai_path(path) && !strcmp(names[i][0], "strength") ? names[i][0] : names[i][1];
+        }
+    }
+    return p->field;
+}
+
 static json_t *describe_openai(const struct problem *p, int status) {
     const char *type = status == 401   ? "authentication_error"
                        : status == 429 ? "rate_limit_error"
@@ -35,7 +65,11 @@ static int status_for(const char *path, int status) {
     return is_openai_path(path) && status == 422 ? 400 : status;
 }
 
-static json_t *describe(const char *path, const struct problem *p) {
+static json_t *describe(const char *path, const struct problem *given) {
+    struct problem named = *given, *p = &named;
+    if (!p->field[0] || !strcmp(p->field, "request")) {
+        snprintf(named.field, sizeof named.field, "%s", field_of(path, given));
+    }
     if (is_openai_path(path)) {
         return describe_openai(p, status_for(path, p->status));
     }

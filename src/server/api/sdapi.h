@@ -18,6 +18,7 @@ struct sd_body {
     int hr_steps, hr_resize_x, hr_resize_y;
     const char *hr_upscaler, *hr_checkpoint, *hr_sampler, *hr_scheduler, *hr_prompt, *hr_negative;
     const char *script_name;
+    const char *format; /* of the pictures in the answer: "png", "jpeg", "webp" */
     json_t *init_images, *override_settings, *alwayson_scripts, *styles;
     int resize_mode;
     /* Beside A1111's: */
@@ -49,7 +50,7 @@ struct sd_body {
 
 /* override_settings, and POST options. */
 struct sd_settings {
-    const char *checkpoint, *vae, *randn_source;
+    const char *checkpoint, *vae, *randn_source, *samples_format;
     int clip_skip, ensd;
     bool pad_conds;
 };
@@ -81,6 +82,9 @@ int sd_read_picture(const struct api *api, char **file, size_t *bytes, int size[
 /* 404, 422: a setting that names what there is not. The text may be NULL. */
 int sd_check_vae(struct api *api, const char *name, struct problem *p);
 int sd_check_rng(const char *name, struct problem *p);
+/* The form that ballast_image_encode knows it by: "jpeg" of "JPG"; NULL: it is none. */
+const char *sd_format(const char *name);
+int sd_check_format(const char *name, struct problem *p);
 
 /* The title that is the current model; freed by the caller. NULL: no memory. */
 char *sd_current_model(struct api *api);

@@ -173,6 +173,8 @@ const struct field own_img2img_fields[] = {OWN_COMMON, OF_PICTURE, {0}};
 const struct field sd_setting_fields[] = {
     {"sd_model_checkpoint", FIELD_TEXT, "null", 0, 1000, SETTING_AT(checkpoint), "the current model"},
     {"sd_vae", FIELD_TEXT, "\"Automatic\"", 0, 1000, SETTING_AT(vae), "Automatic, None, or a VAE's name"},
+    {"samples_format", FIELD_TEXT, "\"png\"", 0, 20, SETTING_AT(samples_format),
+     "png, jpg or webp: of the pictures in answers of /sdapi/v1"},
     {"CLIP_stop_at_last_layers", FIELD_INT, "1", 1, 12, SETTING_AT(clip_skip),
      "which hidden state of the text encoder"},
     {"randn_source", FIELD_TEXT, "\"CPU\"", 0, 20, SETTING_AT(randn_source),

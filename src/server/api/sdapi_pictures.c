@@ -2,12 +2,12 @@
 #include "server/api/handlers.h"
 #include "server/api/sdapi.h"
 
-#include "server/base/base64.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#define SD_QUALITY 80 /* of JPEG and WebP; A1111's own default */
 
 static json_t *get(const json_t *object, const char *key) {
     return json_object_get(object, key);
@@ -34,23 +34,23 @@ json_t *ballast_part(const json_t *job) {
     return part;
 }
 
-/* The pictures' files in base64. */
+/* The pictures in base64, of the form that `samples_format` had when they were asked for. */
 static int pictures_of(struct api *api, const json_t *job, json_t *out, struct problem *p) {
+    const char *format = json_string_value(get(get(job, "asked"), "format"));
     json_t *image;
     size_t i;
     json_array_foreach(get(job, "images"), i, image) {
-        char *png = NULL;
-        size_t bytes;
-        int status = api->service.picture(api->service.self, json_string_value(get(job, "id")),
-                                          (int)json_integer_value(get(image, "index")), &png, &bytes, p);
-        char *text = status ? NULL : base64_encode(png, bytes);
-        free(png);
-        if (status ||
-            json_array_append_new(out, text ? json_stringn_nocheck(text, (bytes + 2) / 3 * 4) : NULL)) {
-            free(text);
-            return status ? status : problem_set(p, 503, NULL, "out of memory");
+        char *text =
+            picture_text(api, json_string_value(get(job, "id")), (int)json_integer_value(get(image, "index")),
+                         format ? format : "png", SD_QUALITY, p);
+        int status = text ? 0 : p->status;
+        if (text && json_array_append_new(out, json_string_nocheck(text))) {
+            status = problem_set(p, 503, NULL, "out of memory");
         }
         free(text);
+        if (status) {
+            return status;
+        }
     }
     return 0;
 }
@@ -197,7 +197,8 @@ static void make(struct call *c, const struct field *fields) {
         if (!body.include_init_images) {
             json_object_set_new(echo, "init_images", json_null());
         }
-        json_t *asked = json_pack("{s:o, s:b}", "parameters", echo, "send_images", body.send_images);
+        json_t *asked = json_pack("{s:o, s:b, s:s}", "parameters", echo, "send_images", body.send_images,
+                                  "format", body.format);
         struct submission s = {.source = "sdapi",
                                .request = &r,
                                .asked = asked,

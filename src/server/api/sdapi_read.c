@@ -202,14 +202,32 @@ int sd_check_rng(const char *name, struct problem *p) {
     return known ? 0 : problem_set(p, 422, "randn_source", "randn_source: CPU, GPU or NV");
 }
 
-static int read_settings(struct api *api, struct picture_request *r, const struct sd_body *b,
-                         json_t *warnings, struct problem *p) {
+const char *sd_format(const char *name) {
+    static const char *const names[][2] = {
+        {"png", "png"}, {"jpg", "jpeg"}, {"jpeg", "jpeg"}, {"webp", "webp"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!strcasecmp(name, names[i][0])) {
+            return names[i][1];
+        }
+    }
+    return NULL;
+}
+
+int sd_check_format(const char *name, struct problem *p) {
+    return !name || !*name || sd_format(name)
+               ? 0
+               : problem_set(p, 422, "samples_format", "samples_format: png, jpg or webp");
+}
+
+static int read_settings(struct api *api, struct picture_request *r, struct sd_body *b, json_t *warnings,
+                         struct problem *p) {
     struct sd_settings s = {0};
     char *value, *vae;
     if (b->override_settings) {
         int status = fields_read(&s, sd_setting_fields, b->override_settings, warnings, p);
         status = status ? status : sd_check_vae(api, s.vae, p);
         status = status ? status : sd_check_rng(s.randn_source, p);
+        status = status ? status : sd_check_format(s.samples_format, p);
         if (status) {
             return status;
         }
@@ -234,6 +252,9 @@ static int read_settings(struct api *api, struct picture_request *r, const struc
     r->pad_conds = number_or(api, b->override_settings, "pad_cond_uncond", s.pad_conds, 0);
     value = setting_or(api, s.randn_source, "randn_source");
     bool gpu = value && strcasecmp(value, "cpu") != 0; /* a card's numbers, which NV are as well */
+    free(value);
+    value = setting_or(api, given(s.samples_format) ? s.samples_format : NULL, "samples_format");
+    b->format = value ? sd_format(value) : "png";
     free(value);
     vae = setting_or(api, s.vae, "sd_vae");
     bool good = picture_text_set(&r->rng, gpu ? "gpu" : "cpu");

@@ -257,7 +257,8 @@ json_t *jobs_vaes(void *self) {
     return list;
 }
 
-/* Is `name`, of `n` letters, a name of this entry: title, name or file name, with the suffix or without? */
+/* Is `name`, of `n` letters, a name of this entry: title, name or file name, with the suffix or without, or
+ * its hash, as far as A1111 shows it or whole? */
 static bool answers_to(const struct model_entry *e, const char *name, size_t n) {
     const char *file = strrchr(e->title, '/');
     const char *names[] = {e->title, e->name, file ? file + 1 : e->title, e->path};
@@ -267,7 +268,7 @@ static bool answers_to(const struct model_entry *e, const char *name, size_t n) 
             return true;
         }
     }
-    return false;
+    return e->sha256[0] && (n == 10 || n == 64) && !strncasecmp(name, e->sha256, n);
 }
 
 /* How unlike two names are: letters that have to be put in, left out or changed. */
