@@ -2,7 +2,7 @@
 
 #include "checkpoint/file_kind.h"
 #include "checkpoint/internal.h"
-#include "checkpoint/text_file.h"
+#include "core/text_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>

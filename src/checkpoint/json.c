@@ -1,6 +1,6 @@
 #include "checkpoint/json.h"
 
-#include "checkpoint/text_file.h"
+#include "core/text_file.h"
 #include "core/json_text.h"
 
 #include <stdbool.h>

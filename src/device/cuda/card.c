@@ -1,10 +1,8 @@
 #include "device/cuda/card.h"
 
 #include "core/json_text.h"
+#include "device/card_json.h"
 
-#include <errno.h>
-#include <jansson.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,51 +10,12 @@
 #define MOST_BYTES (4 << 20) /* of a card's file */
 #define MOST_CHOICE 64
 
-static int refuse(const char *origin, const char *key, const char *what, bl_error *err) {
-    return bl_fail(err, BL_E_FORMAT, "%.400s: \"%s\" must be %s", origin, key, what);
-}
-
-/* A finite number from `least` on, below 2^53. Left alone where it is missing and need not be there. */
-static int get_number(double *out, const json_t *o, const char *key, double least, bool needed,
-                      const char *origin, bl_error *err) {
-    const json_t *v = json_object_get(o, key);
-    double x = json_number_value(v);
-    if (!v && !needed) {
-        return 0;
-    }
-    if (!json_is_number(v) || !isfinite(x) || x < least || x > 0x1p53) {
-        return refuse(origin, key, least > 0 ? "a positive number" : "a number", err);
-    }
-    *out = x;
-    return 0;
-}
-
 static int get_bytes(uint64_t *out, const json_t *o, const char *key, bool needed, const char *origin,
                      bl_error *err) {
     double x = (double)*out;
-    int rc = get_number(&x, o, key, needed ? 1 : 0, needed, origin, err);
+    int rc = bl_card_number(&x, o, key, needed ? 1 : 0, needed, origin, err);
     *out = (uint64_t)x;
     return rc;
-}
-
-/* A field that is none is a mistyped one. */
-static int check_names(json_t *o, const char *origin, bl_error *err) {
-    static const char *const known[] = {"name",       "sm",        "processors", "memory_bytes", "own_bytes",
-                                        "host_bytes", "copy_rate", "file_rate",  "memory_rate",  "flops",
-                                        "graphs",     "cudnn",     "cublaslt",   "properties",   "plans",
-                                        "clock",      "sources"};
-    const char *key;
-    json_t *value;
-    json_object_foreach(o, key, value) {
-        size_t i = 0;
-        while (i < sizeof known / sizeof *known && strcmp(key, known[i]) != 0) {
-            i++;
-        }
-        if (i == sizeof known / sizeof *known) {
-            return bl_fail(err, BL_E_FORMAT, "%.400s: a card has no \"%.40s\"", origin, key);
-        }
-    }
-    return 0;
 }
 
 static int by_key(const void *a, const void *b) {
@@ -81,27 +40,27 @@ static int read_choices(bl_cuda_card *c, const json_t *list, const char *origin,
         json_int_t n = json_integer_value(choice), scratch = json_integer_value(bytes);
         if (!key || strlen(key) != 16 || strspn(key, "0123456789abcdef") != 16 || !json_is_integer(choice) ||
             n < -1 || n >= MOST_CHOICE || !json_is_integer(bytes) || scratch < 0 || scratch > 1 << 30) {
-            return refuse(origin, "plans", "rows of 16 digits, a proposal's number and bytes of scratch",
-                          err);
+            return bl_card_refuse(origin, "plans",
+                                  "rows of 16 digits, a proposal's number and bytes of scratch", err);
         }
         c->choices[i] = (bl_cuda_choice){
             .key = strtoull(key, NULL, 16), .choice = (int)n, .workspace_bytes = (uint64_t)scratch};
     }
     c->choice_count = (int)count;
     qsort(c->choices, count, sizeof *c->choices, by_key);
-    return json_is_array(list) ? 0 : refuse(origin, "plans", "a list", err);
+    return json_is_array(list) ? 0 : bl_card_refuse(origin, "plans", "a list", err);
 }
 
 static int read_rates(bl_cuda_card *c, const json_t *o, const char *origin, bl_error *err) {
     const json_t *flops = json_object_get(o, "flops");
     double clock = 0;
-    int rc = get_number(&clock, o, "clock", 1, false, origin, err);
-    rc = rc ? rc : get_number(&c->memory_rate, o, "memory_rate", 1, false, origin, err);
-    rc = rc ? rc : get_number(&c->copy_rate, o, "copy_rate", 1, false, origin, err);
-    rc = rc ? rc : get_number(&c->file_rate, o, "file_rate", 1, false, origin, err);
+    int rc = bl_card_number(&clock, o, "clock", 1, false, origin, err);
+    rc = rc ? rc : bl_card_number(&c->memory_rate, o, "memory_rate", 1, false, origin, err);
+    rc = rc ? rc : bl_card_number(&c->copy_rate, o, "copy_rate", 1, false, origin, err);
+    rc = rc ? rc : bl_card_number(&c->file_rate, o, "file_rate", 1, false, origin, err);
     if (flops && !rc) {
-        rc = get_number(&c->flops_f32, flops, "f32", 1, true, origin, err);
-        rc = rc ? rc : get_number(&c->flops_bf16, flops, "bf16", 1, true, origin, err);
+        rc = bl_card_number(&c->flops_f32, flops, "f32", 1, true, origin, err);
+        rc = rc ? rc : bl_card_number(&c->flops_bf16, flops, "bf16", 1, true, origin, err);
     }
     if (!rc) {
         bl_cuda_card_guess(c, clock);
@@ -121,25 +80,23 @@ static int read_versions(bl_cuda_card *c, const json_t *o, const char *origin, b
         c->properties = json_is_string(properties)   ? strdup(json_string_value(properties))
                         : json_is_object(properties) ? bl_json_dump(properties, JSON_COMPACT)
                                                      : NULL;
-        rc = c->properties ? 0 : refuse(origin, "properties", "cuDNN's description of the card", err);
+        rc = c->properties ? 0 : bl_card_refuse(origin, "properties", "cuDNN's description of the card", err);
     }
-    return rc || !graphs || json_is_boolean(graphs) ? rc : refuse(origin, "graphs", "true or false", err);
+    return rc || !graphs || json_is_boolean(graphs) ? rc
+                                                    : bl_card_refuse(origin, "graphs", "true or false", err);
 }
 
-static int read_fields(bl_cuda_card *c, json_t *o, const char *origin, bl_error *err) {
+static int read_fields(bl_cuda_card *c, const json_t *o, const char *origin, bl_error *err) {
     const json_t *name = json_object_get(o, "name");
     double sm = 0, processors = 0;
-    int rc = check_names(o, origin, err);
-    if (!rc && !json_is_string(name)) {
-        rc = refuse(origin, "name", "the card's name", err);
-    }
-    rc = rc ? rc : get_number(&sm, o, "sm", 10, true, origin, err);
-    rc = rc ? rc : get_number(&processors, o, "processors", 1, true, origin, err);
+    int rc = json_is_string(name) ? 0 : bl_card_refuse(origin, "name", "the card's name", err);
+    rc = rc ? rc : bl_card_number(&sm, o, "sm", 10, true, origin, err);
+    rc = rc ? rc : bl_card_number(&processors, o, "processors", 1, true, origin, err);
     rc = rc ? rc : get_bytes(&c->memory_bytes, o, "memory_bytes", true, origin, err);
     rc = rc ? rc : get_bytes(&c->own_bytes, o, "own_bytes", false, origin, err);
     rc = rc ? rc : get_bytes(&c->host_bytes, o, "host_bytes", false, origin, err);
     if (!rc && (sm > 999 || processors > 4096)) {
-        rc = refuse(origin, sm > 999 ? "sm" : "processors", "that of a card: 90 is SM 9.0", err);
+        rc = bl_card_refuse(origin, sm > 999 ? "sm" : "processors", "that of a card: 90 is SM 9.0", err);
     }
     if (!rc) {
         c->major = (int)sm / 10;
@@ -154,17 +111,15 @@ static int read_fields(bl_cuda_card *c, json_t *o, const char *origin, bl_error 
 
 int bl_cuda_card_parse(bl_cuda_card *out, const char *text, size_t length, const char *origin,
                        bl_error *err) {
-    json_error_t error = {0};
-    json_t *root = json_loadb(text, length, 0, &error);
+    static const char *const known[] = {"name",       "sm",        "processors", "memory_bytes", "own_bytes",
+                                        "host_bytes", "copy_rate", "file_rate",  "memory_rate",  "flops",
+                                        "graphs",     "cudnn",     "cublaslt",   "properties",   "plans",
+                                        "clock",      "sources"};
     bl_cuda_card card = {0};
+    json_t *root;
     *out = card;
-    if (!root && bl_json_lacked_memory(&error, text, length)) {
-        return bl_fail_memory(err, "a card's description", length);
-    }
-    int rc = json_is_object(root)
-                 ? read_fields(&card, root, origin, err)
-                 : bl_fail(err, BL_E_FORMAT, "%.400s: not a card's description: %s (line %d)", origin,
-                           error.text[0] ? error.text : "not an object", error.line);
+    int rc = bl_card_parse(&root, text, length, known, sizeof known / sizeof *known, origin, err);
+    rc = rc ? rc : read_fields(&card, root, origin, err);
     json_decref(root);
     if (rc) {
         bl_cuda_card_free(&card);
@@ -175,21 +130,11 @@ int bl_cuda_card_parse(bl_cuda_card *out, const char *text, size_t length, const
 }
 
 int bl_cuda_card_load(bl_cuda_card *out, const char *path, bl_error *err) {
-    FILE *f = fopen(path, "rbe");
+    char *text;
+    size_t length;
     *out = (bl_cuda_card){0};
-    if (!f) {
-        return bl_fail_open(err, path, errno);
-    }
-    char *text = malloc(MOST_BYTES + 1);
-    size_t length = text ? fread(text, 1, MOST_BYTES + 1, f) : 0;
-    bool lost = ferror(f);
-    fclose(f);
-    int rc = !text  ? bl_fail_memory(err, "a card's description", MOST_BYTES)
-             : lost ? bl_fail(err, BL_E_IO, "cannot read %.400s", path)
-             : length > MOST_BYTES
-                 ? bl_fail(err, BL_E_FORMAT, "%.400s: not a card's description: it has more than %d bytes",
-                           path, MOST_BYTES)
-                 : bl_cuda_card_parse(out, text, length, path, err);
+    int rc = bl_card_read(&text, &length, path, MOST_BYTES, err);
+    rc = rc ? rc : bl_cuda_card_parse(out, text, length, path, err);
     free(text);
     return rc;
 }

@@ -1,4 +1,4 @@
-#include "checkpoint/text_file.h"
+#include "core/text_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@ static int read_open_file(char **out, size_t *n, int fd, const char *path, size_
     size_t size = (size_t)s.st_size, done = 0;
     char *text = malloc(size + 1);
     if (!text) {
-        return bl_fail_memory(err, "a configuration file", size);
+        return bl_fail_memory(err, "a text file", size);
     }
     while (done < size) {
         ssize_t got = read(fd, text + done, size - done);

@@ -1,6 +1,6 @@
 /* Whole small files. */
-#ifndef BALLAST_CHECKPOINT_TEXT_FILE_H
-#define BALLAST_CHECKPOINT_TEXT_FILE_H
+#ifndef BALLAST_CORE_TEXT_FILE_H
+#define BALLAST_CORE_TEXT_FILE_H
 
 #include "core/error.h"
 
