@@ -156,6 +156,8 @@ typedef struct ballast_model_options {
      * SDXL's. */
     const char *const *text_encoder_paths;
     size_t text_encoder_count;
+    const char *taesd_path; /* NULL; a safetensors file with TAESD's decoder, the authors' or diffusers', made
+                               for this model's family: what `decode` "taesd" takes */
 } ballast_model_options;
 
 BALLAST_API void ballast_model_options_init(ballast_model_options *options, size_t struct_size);
@@ -328,6 +330,8 @@ typedef struct ballast_generate_options {
     const char
         *embedding_folders; /* where embeddings (textual inversion) are, ':' between folders; the name of one
                                in a prompt stands for its vectors; NULL: `embeddings` beside the model */
+    const char *decode; /* "vae"; "taesd": the model's TAESD makes the pictures of latents, sooner and in less
+                           memory: drafts */
 } ballast_generate_options;
 
 /* An adapter and how much of it is added: 1 is what it was trained for, 0 nothing; below 0 it is taken away.
@@ -397,7 +401,7 @@ BALLAST_API int ballast_calibrate(ballast_model *model, const ballast_generate_o
 
 /* ---- single modules, for those who port models */
 
-/* Runs "text_encoder", "text_encoder_2", "unet", "vae_decoder" or "vae_encoder" on every case of a
+/* Runs "text_encoder", "text_encoder_2", "unet", "vae_decoder", "vae_encoder" or "taesd" on every case of a
  * safetensors file (tensors "CASE.sample", "CASE.timestep", "CASE.context", ... or the same without a case)
  * and writes the outputs under the names that go with them ("CASE.output", ...). A tensor "CASE.at.INNER",
  * whose values do not matter, asks for the output of that inner module (named as diffusers does, "mid_block")

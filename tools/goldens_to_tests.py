@@ -177,6 +177,20 @@ def transformer_files(goldens, out, family):
           for f in TRANSFORMERS[family]}, line="},\"")
 
 
+def taesd_files(goldens, out):
+    """Of GOLDENS/adapters/taesd the small network: its decoder in both layouts, and what that makes of latents."""
+    source, target = os.path.join(goldens, "adapters/taesd"), os.path.join(out, "common/taesd")
+    for name, kept in (("taesd_decoder", "decoder"), ("diffusers/diffusion_pytorch_model", "diffusers")):
+        shutil.copyfile(os.path.join(source, "tiny", name + ".safetensors"),
+                        make_room(os.path.join(target, kept + ".safetensors")))
+    tensors = {k: v for k, v in read_tensors(os.path.join(source, "tiny.safetensors")).items() if k.startswith("d.")}
+    write_tensors(os.path.join(target, "golden.safetensors"), tensors)
+    tolerances = load(os.path.join(source, "tolerances.json"))["tiny.safetensors"]
+    save(os.path.join(target, "tolerances.json"),
+         {"golden.safetensors": {k: {a: t[a] for a in KEPT_TOLERANCES if a in t} for k, t in tolerances.items()
+                                 if k in tensors}}, line="},\"")
+
+
 def main(goldens, out):
     digests = load(os.path.join(goldens, "sha256.json"))
     report = load(os.path.join(goldens, "report.json"))
@@ -187,6 +201,8 @@ def main(goldens, out):
     rng = read_tensors(os.path.join(goldens, "common/rng.safetensors"))
     write_tensors(os.path.join(out, "common/rng.safetensors"),
                   {k: v for k, v in rng.items() if not re.search(LONG_SEQUENCES, k)})
+    if os.path.isdir(os.path.join(goldens, "adapters/taesd")):
+        taesd_files(goldens, out)
     for family in FAMILIES:
         family_files(goldens, out, family, digests, report["families"][family]["png_pixels_that_differ_f32_vs_f64"])
         if os.path.isdir(os.path.join(goldens, "adapters", family)):

@@ -103,6 +103,9 @@ static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_
     if (!result) {
         result = take_text_encoders(m->ckpt, o, err);
     }
+    if (!result && o->taesd_path) {
+        result = bl_checkpoint_take_taesd(m->ckpt, o->taesd_path, err);
+    }
     if (!result) {
         result = bl_architecture_detect(&m->arch, m->ckpt, err);
     }

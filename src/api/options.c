@@ -14,8 +14,8 @@
     _Static_assert(sizeof(type) == offsetof(type, field) + sizeof(((type *)NULL)->field), \
                    #type " ends with " #field)
 ENDS_WITH(ballast_context_options, log_payload);
-ENDS_WITH(ballast_model_options, text_encoder_count);
-ENDS_WITH(ballast_generate_options, embedding_folders);
+ENDS_WITH(ballast_model_options, taesd_path);
+ENDS_WITH(ballast_generate_options, decode);
 ENDS_WITH(ballast_adapter, denoiser);
 ENDS_WITH(ballast_placement_options, host_budget);
 ENDS_WITH(ballast_plan_options, advise);
@@ -47,7 +47,8 @@ static const ballast_generate_options generate_defaults = {.struct_size = sizeof
                                                            .fit_check = -1,
                                                            .tiled_decode = "off",
                                                            .hints = 1,
-                                                           .fit = "crop"};
+                                                           .fit = "crop",
+                                                           .decode = "vae"};
 
 static const ballast_placement_options placement_defaults = {
     .struct_size = sizeof placement_defaults, .offload = "auto", .low = -1, .high = -1, .fit_check = 1};

@@ -106,6 +106,7 @@ int bl_architecture_detect(bl_architecture *out, const bl_checkpoint *ckpt, bl_e
     a.family = bl_detect_family(ckpt, &a.unet);
     rc = detect_texts(&a, ckpt, err);
     rc = rc ? rc : bl_detect_vae(&a.vae, ckpt, a.family, err);
+    rc = rc ? rc : bl_detect_taesd(&a.taesd, ckpt, a.family, err);
     if (rc) {
         return rc;
     }

@@ -67,11 +67,18 @@ typedef struct bl_vae_architecture {
     double scale, shift; /* the denoiser's latents are (the autoencoder's - shift) scale */
 } bl_vae_architecture;
 
+/* TAESD's decoder, of whoever gave one. */
+typedef struct bl_taesd_architecture {
+    int channels; /* 64 in all that are published; 0: there is none */
+    int latent_channels;
+} bl_taesd_architecture;
+
 typedef struct bl_architecture {
     const bl_family *family; /* static storage */
     bl_unet_architecture unet;
     bl_text_architecture text[2]; /* SDXL's context is both side by side; the pooled output is the second's */
     bl_vae_architecture vae;
+    bl_taesd_architecture taesd;
     bl_prediction prediction;
     bool zero_snr;                 /* trained with betas rescaled to zero terminal SNR */
     const char *prediction_source; /* what said so, for people. Static storage */

@@ -4,8 +4,8 @@
  * CLIP or OpenCLIP), and a folder as diffusers writes it. Tensors are asked for by module and by diffusers'
  * name, whatever the layout: "down_blocks.0.resnets.0.conv1.weight" of BL_UNET, "decoder.conv_in.weight" or
  * "post_quant_conv.weight" of BL_VAE_DECODER, "encoder.conv_in.weight" or "quant_conv.weight" of
- * BL_VAE_ENCODER, "text_model.encoder.layers.0.self_attn.q_proj.weight" or "text_projection.weight" of the
- * text encoders.
+ * BL_VAE_ENCODER, "decoder.layers.2.conv.0.weight" of BL_TAESD,
+ * "text_model.encoder.layers.0.self_attn.q_proj.weight" or "text_projection.weight" of the text encoders.
  *
  * Tensors that nobody asks for (moving averages, training state, position ids, schedules) are ignored. */
 #ifndef BALLAST_CHECKPOINT_CHECKPOINT_H
@@ -30,6 +30,12 @@ int bl_checkpoint_open(bl_checkpoint **out, const char *path, const char *vae_pa
  * place of the checkpoint's own. May be called several times. Errors: those of opening; BL_E_FORMAT where
  * none fits, BL_E_ARGUMENT where the same was taken before. The checkpoint can only be closed then. */
 int bl_checkpoint_take_text_encoders(bl_checkpoint *ckpt, const char *path, bl_error *err);
+
+/* Takes the decoder of a TAESD file, in the layout of its authors (taesd_decoder.safetensors,
+ * taesdxl_decoder.safetensors) or in diffusers' (AutoencoderTiny). Which it is, and that it is one, is read
+ * from the names of its tensors. Errors: those of opening; BL_E_FORMAT, with what was seen, for any other
+ * file. The checkpoint can only be closed then. */
+int bl_checkpoint_take_taesd(bl_checkpoint *ckpt, const char *path, bl_error *err);
 
 void bl_checkpoint_close(bl_checkpoint **ckpt);
 

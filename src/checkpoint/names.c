@@ -90,6 +90,8 @@ bool bl_stored_name(bl_stored *out, bl_naming naming, const bl_ldm_numbers *numb
         return bl_ldm_vae_name(out, vae_levels, name);
     case BL_NAMES_OPEN_CLIP:
         return bl_open_clip_name(out, name);
+    case BL_NAMES_TAESD:
+        return bl_taesd_name(out, name);
     }
     return false;
 }

@@ -16,6 +16,7 @@ typedef enum bl_naming {
                          */
     BL_NAMES_LDM_UNET,  /* CompVis: input_blocks.4.1... */
     BL_NAMES_LDM_VAE,   /* CompVis: decoder.up.3.block.0... */
+    BL_NAMES_TAESD,     /* of an nn.Sequential: 3.conv.0..., one number more than diffusers' */
     BL_NAMES_OPEN_CLIP  /* transformer.resblocks.0.attn.in_proj_weight... */
 } bl_naming;
 
@@ -54,6 +55,7 @@ bool bl_stored_name(bl_stored *out, bl_naming naming, const bl_ldm_numbers *numb
 bool bl_ldm_unet_name(bl_stored *out, const bl_ldm_numbers *numbers, const char *name);
 bool bl_ldm_vae_name(bl_stored *out, int levels, const char *name);
 bool bl_open_clip_name(bl_stored *out, const char *name);
+bool bl_taesd_name(bl_stored *out, const char *name);
 
 /* If `name` starts with `start`, returns what follows, else NULL. */
 const char *bl_after(const char *name, const char *start);

@@ -110,6 +110,13 @@ static bool take_other(like *l, const char *key, const char *value) {
         take_if(l, has_upscaler(value), S_HIRES_UPSCALER, key, value);
     } else if (!strcmp(key, "Denoising strength")) {
         snprintf(l->strength, sizeof l->strength, "%s", value);
+    } else if (!strcmp(key, "VAE Decoder")) {
+        bool taesd = !strcmp(value, "TAESD"), there = !taesd || setting_text(l->s, S_TAESD);
+        if (there && (taesd || !strcmp(value, "Full"))) {
+            take(l, S_DECODE, taesd ? "taesd" : "vae");
+        } else {
+            leave(l, key, value);
+        }
     } else if (!strcmp(key, "Model")) {
         snprintf(l->model, sizeof l->model, "%s", value);
     } else {

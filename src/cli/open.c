@@ -115,6 +115,7 @@ int open_session(struct session *out, const struct settings *s, const char *path
     ballast_model_options_init(&mo, sizeof mo);
     mo.path = path;
     mo.vae_path = setting_text(s, S_VAE);
+    mo.taesd_path = setting_text(s, S_TAESD);
     mo.dtype = setting_text(s, S_DTYPE);
     mo.vae_dtype = setting_text(s, S_VAE_DTYPE);
     mo.prediction = setting_text(s, S_PREDICTION);

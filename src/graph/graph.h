@@ -86,7 +86,8 @@ typedef enum bl_act {
     BL_ACT_SILU,
     BL_ACT_GELU,       /* x Phi(x), with erf */
     BL_ACT_QUICK_GELU, /* x sigmoid(1.702 x) */
-    BL_ACT_GEGLU       /* only LINEAR */
+    BL_ACT_GEGLU,      /* only LINEAR */
+    BL_ACT_RELU
 } bl_act;
 
 typedef struct bl_op {
@@ -175,7 +176,7 @@ bl_tensor_id bl_input(bl_graph *g, const char *name, bl_dtype dtype, bl_layout l
                       int c);
 
 /* Declares a weight of the current block. `names`: one to three names, each tensor holding 1/parts of axis 0.
- */
+ * A name of "": no file has it, and it is zeros: the bias of a convolution that has none. */
 bl_weight_id bl_weight_new(bl_graph *g, bl_weight_kind kind, const int64_t *shape, int rank,
                            const char *const *names, int parts);
 

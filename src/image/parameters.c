@@ -75,6 +75,7 @@ static void put_line(FILE *f, const bl_parameters *p) {
     put_text(f, &first, "Model hash", p->model_hash);
     put_text(f, &first, "Model", p->model);
     put_text(f, &first, "VAE", p->vae);
+    put_text(f, &first, "VAE Decoder", p->decoder);
     if (p->variation_strength != 0.0) {
         put_key(f, &first, "Variation seed");
         fprintf(f, "%llu", (unsigned long long)p->variation_seed);

@@ -20,6 +20,7 @@ typedef struct bl_parameters {
     const char *model_hash; /* the first 10 digits of the file's SHA-256 */
     const char *model;
     const char *vae;
+    const char *decoder;     /* "TAESD": A1111's "VAE Decoder"; the VAE's is left out */
     uint64_t variation_seed; /* written if variation_strength is not 0 */
     double variation_strength;
     double denoising_strength; /* of image-to-image or of the hires pass */

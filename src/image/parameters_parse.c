@@ -256,6 +256,7 @@ static void set_entry(bl_parameters *p, store *s, span key, span value) {
         {.key = "Model hash", .text = &p->model_hash},
         {.key = "Model", .text = &p->model},
         {.key = "VAE", .text = &p->vae},
+        {.key = "VAE Decoder", .text = &p->decoder},
         {.key = "Variation seed", .natural = &p->variation_seed},
         {.key = "Variation seed strength", .number = &p->variation_strength},
         {.key = "Denoising strength", .number = &p->denoising_strength},

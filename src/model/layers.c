@@ -49,12 +49,26 @@ static bl_weight_id vector(bl_graph *g, const char *layer, const char *leaf, int
     return bl_weight_new(g, BL_W_VECTOR, shape, 1, &name, 1);
 }
 
-bl_tensor_id bl_net_conv(bl_graph *g, bl_tensor_id x, const char *name, int out_channels, int kernel,
-                         bl_conv_options o) {
+static bl_weight_id conv_weight(bl_graph *g, bl_tensor_id x, const char *name, int out_channels, int kernel) {
     bl_path path = bl_path_make("%s.weight", name);
     const char *weight_name = path.s;
     int64_t shape[4] = {out_channels, bl_net_channels(g, x), kernel, kernel};
-    bl_weight_id weight = bl_weight_new(g, BL_W_CONV, shape, 4, &weight_name, 1);
+    return bl_weight_new(g, BL_W_CONV, shape, 4, &weight_name, 1);
+}
+
+bl_tensor_id bl_net_conv_without_bias(bl_graph *g, bl_tensor_id x, const char *name, int out_channels,
+                                      int kernel) {
+    const char *none = "";
+    int64_t shape[1] = {out_channels};
+    int pad = kernel / 2;
+    bl_weight_id weight = conv_weight(g, x, name, out_channels, kernel);
+    bl_weight_id bias = bl_weight_new(g, BL_W_VECTOR, shape, 1, &none, 1);
+    return bl_conv(g, x, weight, bias, (bl_conv_options){0, pad, pad, pad, pad, BL_NONE, BL_NONE});
+}
+
+bl_tensor_id bl_net_conv(bl_graph *g, bl_tensor_id x, const char *name, int out_channels, int kernel,
+                         bl_conv_options o) {
+    bl_weight_id weight = conv_weight(g, x, name, out_channels, kernel);
     bl_weight_id bias = vector(g, name, "bias", out_channels);
     if (o.top == 0 && o.left == 0 && o.bottom == 0 && o.right == 0) {
         o.top = o.left = o.bottom = o.right = kernel / 2;

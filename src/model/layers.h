@@ -37,6 +37,10 @@ int bl_net_finish(bl_graph **out, bl_graph *g, bl_error *err);
 bl_tensor_id bl_net_conv(bl_graph *g, bl_tensor_id x, const char *name, int out_channels, int kernel,
                          bl_conv_options o);
 
+/* The same without bias. */
+bl_tensor_id bl_net_conv_without_bias(bl_graph *g, bl_tensor_id x, const char *name, int out_channels,
+                                      int kernel);
+
 /* With bias; also any 1x1 convolution, which is the same thing. [n, h, w, c] -> [n, h, w, out_channels]; for
  * BL_ACT_GEGLU out_channels counts both halves. */
 bl_tensor_id bl_net_linear(bl_graph *g, bl_tensor_id x, const char *name, int out_channels, bl_act act,

@@ -1,10 +1,15 @@
 #include "model/weights.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* The stored tensor behind one part of a weight. */
 static int find_part(bl_view *out, const bl_checkpoint *ckpt, bl_module module, const bl_weight *w, int part,
                      bl_error *err) {
+    if (!w->name[part][0]) { /* zeros */
+        *out = (bl_view){.dtype = BL_F32};
+        return 0;
+    }
     int64_t shape[4];
     for (int i = 0; i < w->rank; i++) {
         shape[i] = w->shape[i];
@@ -47,12 +52,19 @@ static bl_dtype source_dtype(void *payload, const bl_weight *w, int part) {
 }
 
 static uint64_t source_bytes(void *payload, const bl_weight *w, int part) {
-    return bl_view_stored_bytes(view_of(payload, w, part));
+    const bl_view *v = view_of(payload, w, part);
+    return v->file ? bl_view_stored_bytes(v) : 0;
 }
 
 static int source_read(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end, void *dst,
                        bl_error *err) {
-    return bl_view_read(view_of(payload, w, part), begin, end, dst, err);
+    const bl_view *v = view_of(payload, w, part);
+    if (!v->file) {
+        memset(dst, 0,
+               (size_t)((end - begin) * (bl_weight_elements(w) / w->shape[0])) * bl_dtype_size(v->dtype));
+        return 0;
+    }
+    return bl_view_read(v, begin, end, dst, err);
 }
 
 bl_source bl_model_source(bl_model_weights *weights) {

@@ -110,7 +110,8 @@ static int declare_phases(bl_job *j, bl_error *err) {
     }
     if (result >= 0 && r->second) {
         if (!r->upscaler->latent) {
-            result = j->at.decode_base = bl_decode_phase(e, "decode base", batch, h, w, j->side, err);
+            result = j->at.decode_base =
+                bl_decode_phase(e, "decode base", r->taesd, batch, h, w, j->side, err);
             if (result >= 0) {
                 result = j->at.encode_hires = bl_encode_phase(
                     e, "encode hires", batch, r->hires_height / scale, r->hires_width / scale, j->side, err);
@@ -123,7 +124,7 @@ static int declare_phases(bl_job *j, bl_error *err) {
         }
     }
     if (result >= 0) {
-        result = j->at.decode = bl_decode_phase(e, "decode", batch, h, w, j->side, err);
+        result = j->at.decode = bl_decode_phase(e, "decode", r->taesd, batch, h, w, j->side, err);
     }
     return result < 0 ? result : 0;
 }
@@ -188,6 +189,11 @@ static int weigh_forms(bl_job *j, const bl_placement *placement, bl_error *err) 
     return declare_phases(j, err);
 }
 
+/* Modes that want whole modules need more than the smallest budget of all. */
+static bool wants_blocks(const bl_placement *placement) {
+    return placement->offload.mode != BL_OFFLOAD_NONE && placement->offload.mode != BL_OFFLOAD_MODEL;
+}
+
 static int largest_tile(const bl_job *j) {
     return bl_tiles_side(j->p->native_size / bl_job_family(j)->downscale);
 }
@@ -221,14 +227,42 @@ static int declare_tiled(bl_job *j, const bl_placement *placement, bl_error *err
         return 0;
     }
     j->side = 0;
-    bl_offload mode = placement->offload.mode; /* those that want whole modules need more than that */
-    bool helps = tiled_least < least && mode != BL_OFFLOAD_NONE && mode != BL_OFFLOAD_MODEL;
-    j->tiled_least = helps ? tiled_least + placement->reserved_bytes : 0;
+    j->tiled_least =
+        tiled_least < least && wants_blocks(placement) ? tiled_least + placement->reserved_bytes : 0;
     return declare_phases(j, err);
+}
+
+/* Of a budget that is too small: whether it, or what else, would do with TAESD in the decoder's place. What
+ * is declared stays. */
+static int weigh_taesd(bl_job *j, const bl_placement *placement, bl_error *err) {
+    uint64_t least, budget;
+    j->taesd_least = 0;
+    j->taesd_might = false;
+    int result = bl_generation_budget(j->generation, placement, &least, &budget, err);
+    if (result || least <= budget || j->r.taesd || !wants_blocks(placement)) {
+        return result;
+    }
+    if (!j->p->arch->taesd.channels) {
+        j->taesd_might = bl_generation_hungriest(j->generation) == j->at.decode;
+        return 0;
+    }
+    const uint64_t own_least = j->least;
+    const bool in_two = j->in_two, weigh = j->weigh;
+    j->r.taesd = true;
+    result = declare_with_room(j, placement, err);
+    j->r.taesd = false;
+    if (!result && j->least < least) {
+        j->taesd_least = j->least + placement->reserved_bytes;
+    }
+    j->least = own_least;
+    j->in_two = in_two;
+    j->weigh = weigh;
+    return result ? result : declare_phases(j, err);
 }
 
 int bl_job_declare(bl_job *j, const bl_placement *placement, bl_error *err) {
     int result = declare_tiled(j, placement, err);
+    result = result ? result : weigh_taesd(j, placement, err);
     if (!result) {
         result = weigh_forms(j, placement, err);
     }
@@ -279,7 +313,14 @@ int bl_job_expect(bl_job *j, const bl_placement *placement, bl_error *err) {
     return result;
 }
 
-int bl_job_mention_tiles(const bl_job *j, int result, bl_error *err) {
+/* The refusal with another way behind it. */
+static int add_way(int result, bl_error *err, const char *way, uint64_t bytes) {
+    bl_error refused = *err;
+    return bl_fail(err, result, "%s; %s needs %llu bytes (%s)", refused.message, way,
+                   (unsigned long long)bytes, bl_size_of(bytes).text);
+}
+
+int bl_job_mention(const bl_job *j, int result, bl_error *err) {
     if (!result && j->whole_least && !j->first_image) {
         bl_log_line(bl_generation_log(j->generation), BL_LOG_INFO,
                     "The VAE works in tiles of %d x %d pixels, which changes the picture slightly: whole "
@@ -287,11 +328,18 @@ int bl_job_mention_tiles(const bl_job *j, int result, bl_error *err) {
                     bl_job_family(j)->downscale * j->side, bl_job_family(j)->downscale * j->side,
                     bl_size_of(j->whole_least).text, bl_size_of(j->budget).text);
     }
-    if (result != BL_E_BUDGET || !j->tiled_least || !err) {
+    if (result != BL_E_BUDGET || !err) {
         return result;
     }
-    bl_error refused = *err;
-    return bl_fail(err, result,
-                   "%s; --tiled-decode auto, which changes the picture slightly, needs %llu bytes (%s)",
-                   refused.message, (unsigned long long)j->tiled_least, bl_size_of(j->tiled_least).text);
+    if (j->tiled_least) {
+        add_way(result, err, "--tiled-decode auto, which changes the picture slightly,", j->tiled_least);
+    }
+    if (j->taesd_least) {
+        add_way(result, err, "--decode taesd, for a draft,", j->taesd_least);
+    } else if (j->taesd_might) {
+        bl_error refused = *err;
+        bl_fail(err, result, "%s; for a draft, --decode taesd with a --taesd FILE decodes in less",
+                refused.message);
+    }
+    return result;
 }

@@ -41,6 +41,7 @@ int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, const bl_
                        .model_hash = hash,
                        .model = m->model_name,
                        .vae = m->vae_name,
+                       .decoder = r->taesd ? "TAESD" : NULL,
                        .variation_seed = o->variation_seed + (uint64_t)index,
                        .variation_strength = o->variation_strength,
                        .denoising_strength = r->second     ? o->hires_strength

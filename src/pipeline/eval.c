@@ -3,6 +3,7 @@
 #include "device/run_once.h"
 #include "model/autoencoder_kl.h"
 #include "model/clip_text.h"
+#include "model/taesd.h"
 #include "model/unet.h"
 #include "model/weights.h"
 
@@ -210,6 +211,9 @@ static int run_graph(work *w, bl_graph *g, int32_t *eos, bl_error *err) {
         } else {
             result = read_as(&in[i], w, t->name, t->dtype, bl_tensor_elements(t), err);
         }
+        if (!result && g->module == BL_TAESD) {
+            bl_taesd_clamp(in[i], in[i], (size_t)bl_tensor_elements(t));
+        }
     }
     for (int i = 0; i < g->output_count && !result; i++) {
         const bl_tensor *t = bl_graph_port(g, BL_OUTPUT, i);
@@ -225,6 +229,10 @@ static int run_graph(work *w, bl_graph *g, int32_t *eos, bl_error *err) {
     if (!result) {
         bl_source source = bl_merge_source(merge);
         result = bl_run_once(w->e->device, g, &source, NULL, (const void *const *)in, out, err);
+    }
+    int image = g->module == BL_TAESD && !result ? bl_graph_output(g, "image") : -1;
+    if (image >= 0) {
+        bl_taesd_range(out[image], (size_t)bl_tensor_elements(bl_graph_port(g, BL_OUTPUT, image)));
     }
     for (int i = 0; i < g->output_count && !result; i++) {
         result = keep(w, bl_graph_port(g, BL_OUTPUT, i), out[i], err);
@@ -265,6 +273,22 @@ static int eval_decoder(work *w, bl_error *err) {
     if (!result) {
         bl_vae_shape shape = {(int)s[0], (int)s[2], (int)s[3]};
         result = bl_vae_decoder_graph(&g, &w->e->arch->vae, shape, w->e->dtype, w->taps, err);
+    }
+    if (!result) {
+        result = run_graph(w, g, NULL, err);
+    }
+    bl_graph_free(&g);
+    return result;
+}
+
+/* The case of the decoder's input and output. */
+static int eval_taesd(work *w, bl_error *err) {
+    int64_t s[4];
+    bl_graph *g = NULL;
+    int result = shape_of(s, w, "z", 4, err);
+    if (!result) {
+        bl_taesd_shape shape = {(int)s[0], (int)s[2], (int)s[3]};
+        result = bl_taesd_graph(&g, &w->e->arch->taesd, shape, w->e->dtype, w->taps, err);
     }
     if (!result) {
         result = run_graph(w, g, NULL, err);
@@ -391,7 +415,7 @@ static const struct {
 } kinds[BL_MODULE_COUNT] = {
     [BL_TEXT_ENCODER] = {"ids", eval_text}, [BL_TEXT_ENCODER_2] = {"ids", eval_text},
     [BL_UNET] = {"sample", eval_unet},      [BL_VAE_ENCODER] = {"image", eval_encoder},
-    [BL_VAE_DECODER] = {"z", eval_decoder},
+    [BL_VAE_DECODER] = {"z", eval_decoder}, [BL_TAESD] = {"z", eval_taesd},
 };
 
 /* Does this case belong to another module of the same input? */

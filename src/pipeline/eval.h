@@ -24,6 +24,7 @@ typedef struct bl_eval {
  *
  *   unet            sample, timestep, context [, text_embeds, time_ids]  -> output
  *   vae_decoder     z                                                    -> image
+ *   taesd           z                                                    -> image, -1 .. 1
  *   vae_encoder     image (cases that have a z are the decoder's)        -> moments, mean, logvar
  *   text_encoder    ids (case te2 is the second encoder's)               -> last_hidden_state, penultimate,
  *   text_encoder_2  ids (case te1 is the first encoder's)                   penultimate_ln, pooled [,

@@ -20,6 +20,9 @@ int bl_fail_nan(const bl_generation *generation, bl_module module, const char *w
     if (bl_generation_dtype(generation, module) != BL_F32) {
         return bl_fail(err, BL_E_NUMERIC, "%s: NaN %s; try %s f32", name, where, flag);
     }
+    const char *way = module == BL_TAESD ? "try another copy of its file"
+                      : vae              ? "try another VAE with --vae"
+                                         : "try another copy of it";
     return bl_fail(err, BL_E_NUMERIC, "%s: NaN %s, and it runs in f32 already: the checkpoint is damaged; %s",
-                   name, where, vae ? "try another VAE with --vae" : "try another copy of it");
+                   name, where, way);
 }

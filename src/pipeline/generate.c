@@ -72,8 +72,7 @@ static int generate_batch(bl_job *j, bl_placement *placement, bl_report *report,
         result = bl_job_expect(j, placement, err);
     }
     if (!result) {
-        result =
-            bl_job_mention_tiles(j, bl_generation_start(j->generation, placement, bl_job_poll, j, err), err);
+        result = bl_job_mention(j, bl_generation_start(j->generation, placement, bl_job_poll, j, err), err);
     }
     if (!result && !number) {
         bl_job_tell(j, placement);
@@ -152,8 +151,7 @@ int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const bal
     if (!result) {
         bl_plan_wish whole = *wish;
         whole.count = o->count;
-        result =
-            bl_job_mention_tiles(&j, bl_tell_plan(plan, text, j.generation, &placement, &whole, err), err);
+        result = bl_job_mention(&j, bl_tell_plan(plan, text, j.generation, &placement, &whole, err), err);
     }
     if (!result) {
         bl_job_tell(&j, &placement);

@@ -40,6 +40,9 @@ void bl_generation_follow(bl_generation *g, const bl_generation *next, double li
 int bl_generation_budget(bl_generation *g, const bl_placement *placement, uint64_t *least, uint64_t *budget,
                          bl_error *err);
 
+/* Number of the phase that makes that budget as large as it is; after bl_generation_budget. */
+int bl_generation_hungriest(const bl_generation *g);
+
 /* What the declared phases need. */
 typedef struct bl_room {
     uint64_t budget;

@@ -269,6 +269,10 @@ int bl_generation_budget(bl_generation *g, const bl_placement *placement, uint64
     return result;
 }
 
+int bl_generation_hungriest(const bl_generation *g) {
+    return bl_problem_hungriest(g->problem);
+}
+
 void bl_generation_all_levels(bl_generation *g) {
     g->all_levels = true;
 }

@@ -31,6 +31,8 @@ typedef struct bl_job {
     uint64_t least;       /* the smallest budget without tiles, of either form */
     int side;             /* of the tiles in which the VAE works, in latents; 0: whole pictures */
     uint64_t tiled_least; /* the smallest budget with tiles, where the one without is refused; else 0 */
+    uint64_t taesd_least; /* the same with TAESD as decoder, if there is one; else 0 */
+    bool taesd_might;     /* there is none, and what does not fit is the decode */
     uint64_t whole_least; /* the smallest budget without the tiles that there are; 0: they were asked for */
     uint64_t budget;      /* that there is beside it */
     float *x;             /* [batch, c, h, w], the latents now in work */
@@ -74,8 +76,8 @@ int bl_job_declare(bl_job *j, const bl_placement *placement, bl_error *err);
 int bl_job_expect(bl_job *j, const bl_placement *placement, bl_error *err);
 
 /* What planning came to (`result`): that there are tiles is said once a request, and not before the plan
- * works; of a budget that was refused, whether tiles help. */
-int bl_job_mention_tiles(const bl_job *j, int result, bl_error *err);
+ * works; of a budget that was refused, whether tiles help, or TAESD. */
+int bl_job_mention(const bl_job *j, int result, bl_error *err);
 
 /* ---- what the caller is told and asked: job_watch.c */
 

@@ -4,6 +4,7 @@
 #include "graph/arena.h"
 #include "model/autoencoder_kl.h"
 #include "model/clip_text.h"
+#include "model/taesd.h"
 #include "model/unet.h"
 #include "text/prompt.h"
 
@@ -68,6 +69,9 @@ int bl_modules_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_s
     case BL_VAE_ENCODER:
         return bl_vae_encoder_graph(out, &arch->vae, (bl_vae_shape){key.batch, key.height, key.width},
                                     bl_modules_dtype(m, module), taps, err);
+    case BL_TAESD:
+        return bl_taesd_graph(out, &arch->taesd, (bl_taesd_shape){key.batch, key.height, key.width},
+                              bl_modules_dtype(m, module), taps, err);
     default:
         return text_graph(out, m, module, key, taps, err);
     }
@@ -171,6 +175,8 @@ bool bl_modules_have(const bl_modules *m, bl_module module) {
         return arch->text[1].present;
     case BL_VAE_ENCODER:
         return arch->vae.has_encoder;
+    case BL_TAESD:
+        return arch->taesd.channels > 0;
     default:
         return true;
     }

@@ -1,6 +1,7 @@
 #include "pipeline/pictures.h"
 
 #include "image/pixels.h"
+#include "model/taesd.h"
 #include "pipeline/finite.h"
 #include "pipeline/tiles.h"
 
@@ -20,10 +21,10 @@ static int vae_phase(bl_generation *generation, const char *name, const char *st
     return bl_generation_phase(generation, name, stage, module, key, batch * bl_tiles_count(t), err);
 }
 
-int bl_decode_phase(bl_generation *generation, const char *name, int batch, int height, int width, int side,
-                    bl_error *err) {
+int bl_decode_phase(bl_generation *generation, const char *name, bool taesd, int batch, int height, int width,
+                    int side, bl_error *err) {
     bl_tiles t = bl_tiles_of(height, width, side);
-    return vae_phase(generation, name, "decode", BL_VAE_DECODER, batch, &t, err);
+    return vae_phase(generation, name, "decode", taesd ? BL_TAESD : BL_VAE_DECODER, batch, &t, err);
 }
 
 int bl_encode_phase(bl_generation *generation, const char *name, int batch, int height, int width, int side,
@@ -84,12 +85,18 @@ int bl_decode(uint8_t *rgb, bl_generation *generation, int phase, const bl_archi
         result = bl_fail_memory(err, "the decoded picture", values * sizeof *image.data);
         goto done;
     }
-    for (size_t i = 0; i < n; i++) {
+    if (r->taesd) {
+        bl_taesd_clamp(z.data, latents, n);
+    }
+    for (size_t i = 0; i < n && !r->taesd; i++) {
         z.data[i] = latents[i] / (float)arch->vae.scale + (float)arch->vae.shift;
     }
     result = pass_tiles(generation, phase, &t, &z, &image, err);
     if (!result && !bl_all_finite(image.data, values)) {
-        result = bl_fail_nan(generation, BL_VAE_DECODER, "in the picture", err);
+        result = bl_fail_nan(generation, r->taesd ? BL_TAESD : BL_VAE_DECODER, "in the picture", err);
+    }
+    if (!result && r->taesd) {
+        bl_taesd_range(image.data, values);
     }
     if (!result) {
         bl_pixels_from_float(rgb, image.data, height * image.plane.scale, width * image.plane.scale,

@@ -7,9 +7,9 @@
 
 /* Declares `batch` passes of the decoder or of the encoder, a picture each, of latents height x width. A pass
  * a picture keeps the arena small; the bits are those of one batch. `side`: of tiles (tiles.h), of which each
- * is then a pass; 0: pictures go through whole. */
-int bl_decode_phase(bl_generation *generation, const char *name, int batch, int height, int width, int side,
-                    bl_error *err);
+ * is then a pass; 0: pictures go through whole. `taesd`: it decodes, as the request has it. */
+int bl_decode_phase(bl_generation *generation, const char *name, bool taesd, int batch, int height, int width,
+                    int side, bl_error *err);
 int bl_encode_phase(bl_generation *generation, const char *name, int batch, int height, int width, int side,
                     bl_error *err);
 

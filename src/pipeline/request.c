@@ -321,6 +321,17 @@ static int check_sampling(bl_request *r, const bl_architecture *arch, bl_error *
     return result ? result : make_schedule(&r->base, r, arch, schedule, spacing, false, err);
 }
 
+static int check_decode(bl_request *r, const bl_architecture *arch, bl_error *err) {
+    const char *name = r->o->decode ? r->o->decode : "vae";
+    r->taesd = !strcmp(name, "taesd");
+    if (!r->taesd && strcmp(name, "vae") != 0) {
+        return bl_fail(err, BL_E_NOT_FOUND, "decode: no \"%.40s\"; there are vae and taesd", name);
+    }
+    return !r->taesd || arch->taesd.channels
+               ? 0
+               : bl_fail(err, BL_E_ARGUMENT, "decode: taesd needs its file; name it with --taesd FILE");
+}
+
 /* Also where there is no init image and no second pass: who mistypes a value that is not used yet learns of
  * it now, not when it is. */
 static int check_passes(bl_request *r, const ballast_generate_options *o, bl_error *err) {
@@ -421,6 +432,7 @@ int bl_request_check(bl_request *out, const ballast_generate_options *o, const b
     if (!result) {
         result = check_clip_skip(&r, arch, err);
     }
+    result = result ? result : check_decode(&r, arch, err);
     if (result) {
         bl_request_clear(&r);
         return result;

@@ -27,6 +27,7 @@ typedef struct bl_request {
     const ballast_generate_options *o; /* borrowed: texts, pixels, callbacks */
     int width, height;                 /* of the first pass, pixels */
     int images;                        /* batch * count */
+    bool taesd;                        /* decodes, not the VAE */
     bool own_shape;                    /* the start picture's shape made the size */
     bl_fit fit;                        /* of a start picture of another shape */
     bl_compat compat;

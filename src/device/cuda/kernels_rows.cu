@@ -50,7 +50,9 @@ FUNCTION float activated(float x, int act) {
     return act == 1   ? x / (1.0f + expf(-x))
            : act == 2 ? gelu(x)
            : act == 3 ? x / (1.0f + expf(-1.702f * x))
-                      : x;
+           : act == 5 && x < 0.0f
+               ? 0.0f
+               : x;
 }
 
 /* ---- in and out */

@@ -1,0 +1,143 @@
+/* Which files are TAESD decoders, and what is said of all others. */
+#include "checkpoint/scratch.h"
+
+#include "checkpoint/architecture.h"
+#include "model/taesd.h"
+#include "model/weights.h"
+#include "support/synth.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <cmocka.h>
+
+/* How a copy differs: the tensor whose name is, or begins with, `name`. */
+typedef struct change {
+    const char *name;
+    const char *renamed; /* NULL: it keeps its name */
+    int axis;            /* whose size becomes `size`; -1: none */
+    int64_t size;
+    bool dropped;
+} change;
+
+static bool rewrite(void *context, char *name, bl_tensor_data *t) {
+    const change *c = context;
+    if (strncmp(name, c->name, strlen(c->name)) != 0) {
+        return true;
+    }
+    if (c->renamed) {
+        snprintf(name, 256, "%s", c->renamed);
+    }
+    if (c->axis >= 0) {
+        t->shape[c->axis] = c->size;
+        t->data = NULL;
+    }
+    return !c->dropped;
+}
+
+/* Opens sd15 with the file as its decoder, as far as a model that is opened does. */
+static int open_with(const char *file, bl_error *err) {
+    char model[BL_TEST_PATH];
+    bl_checkpoint *ckpt = NULL;
+    bl_architecture arch;
+    bl_graph *g = NULL;
+    bl_model_weights weights = {0};
+    bl_synth_checkpoint(model, "sd15", BL_SYNTH_SINGLE);
+    assert_int_equal(bl_checkpoint_open(&ckpt, model, NULL, err), 0);
+    int rc = bl_checkpoint_take_taesd(ckpt, file, err);
+    rc = rc ? rc : bl_architecture_detect(&arch, ckpt, err);
+    rc = rc ? rc : bl_taesd_graph(&g, &arch.taesd, (bl_taesd_shape){1, 2, 2}, BL_F32, NULL, err);
+    rc = rc ? rc : bl_model_weights_open(&weights, g, ckpt, err);
+    bl_model_weights_close(&weights);
+    bl_graph_free(&g);
+    bl_checkpoint_close(&ckpt);
+    return rc;
+}
+
+static void refused(int code, const char *says) {
+    bl_error err = {0};
+    int rc = open_with(path, &err);
+    if (rc != code || !strstr(err.message, says)) {
+        fail_msg("wanted %d and \"%s\", got %d: %s", code, says, rc, err.message);
+    }
+    assert_non_null(strstr(err.message, "x.safetensors"));
+}
+
+static void differs(const char *layout, change c, int code, const char *says) {
+    char from[BL_TEST_PATH];
+    bl_test_data(from, layout);
+    bl_test_rewrite(path, from, rewrite, &c, NULL, 0);
+    refused(code, says);
+}
+
+#define AUTHORS "common/taesd/decoder.safetensors"
+#define DIFFUSERS "common/taesd/diffusers.safetensors"
+
+static void both_layouts_are_taken(void **state) {
+    (void)state;
+    static const char *const files[] = {AUTHORS, DIFFUSERS};
+    for (int i = 0; i < 2; i++) {
+        char from[BL_TEST_PATH];
+        bl_error err = {0};
+        bl_test_data(from, files[i]);
+        assert_int_equal(open_with(from, &err), 0);
+    }
+}
+
+static void what_does_not_fit_is_named(void **state) {
+    (void)state;
+    differs(AUTHORS, (change){.name = "3.conv.0.weight", .axis = -1, .dropped = true}, BL_E_FORMAT,
+            "\"3.conv.0.weight\" of the taesd is missing");
+    differs(DIFFUSERS, (change){.name = "decoder.layers.18.bias", .axis = -1, .dropped = true}, BL_E_FORMAT,
+            "\"decoder.layers.18.bias\" of the taesd is missing");
+    differs(AUTHORS, (change){.name = "12.weight", .axis = 1, .size = 7}, BL_E_FORMAT,
+            "has shape [8, 7, 3, 3]; expected [8, 8, 3, 3]");
+    differs(AUTHORS, (change){.name = "19.weight", .axis = 0, .size = 4}, BL_E_FORMAT,
+            "expected [3, 8, 3, 3]");
+    differs(AUTHORS, (change){.name = "1.weight", .axis = 2, .size = 5}, BL_E_FORMAT,
+            "expected [8, 4, 3, 3]");
+    differs(AUTHORS, (change){.name = "1.weight", .axis = 0, .size = 16}, BL_E_FORMAT, "expected [16]");
+    differs(AUTHORS, (change){.name = "1.weight", .axis = 1, .size = 16}, BL_E_UNSUPPORTED,
+            "latents of 16 channels, as SD 3 and Flux have them; those of SD 1.x have 4");
+    differs(DIFFUSERS, (change){.name = "decoder.layers.0.weight", .axis = 1, .size = 32}, BL_E_UNSUPPORTED,
+            "latents of 32 channels; those of");
+}
+
+static void relatives_are_none(void **state) {
+    (void)state;
+    differs(AUTHORS, (change){.name = "18.conv.0.bias", .renamed = "18.pool.0.weight", .axis = -1},
+            BL_E_FORMAT, "\"18.pool.0.weight\" is none of TAESD's decoder");
+    differs(AUTHORS, (change){.name = "19.bias", .renamed = "20.bias", .axis = -1}, BL_E_FORMAT,
+            "\"20.bias\"");
+    differs(AUTHORS, (change){.name = "19.bias", .renamed = "12.bias", .axis = -1}, BL_E_FORMAT,
+            "\"12.bias\"");
+    differs(DIFFUSERS,
+            (change){.name = "decoder.layers.18.bias", .renamed = "decoder.layers.19.bias", .axis = -1},
+            BL_E_FORMAT, "\"decoder.layers.19.bias\"");
+}
+
+static void other_files_are_none(void **state) {
+    (void)state;
+    bl_error err = {0};
+    bl_test_write_header(path,
+                         "{\"0.weight\": {\"dtype\": \"F16\", \"shape\": [8, 3, 3, 3], \"data_offsets\": [0, "
+                         "432]}, \"1.conv.0.weight\": {\"dtype\": \"F16\", \"shape\": [1], \"data_offsets\": "
+                         "[432, 434]}}",
+                         434);
+    refused(BL_E_FORMAT, "is TAESD's encoder; the decoder is a file of its own");
+    bl_test_write_header(
+        path, "{\"emb_params\": {\"dtype\": \"F16\", \"shape\": [2], \"data_offsets\": [0, 4]}}", 4);
+    refused(BL_E_FORMAT, "is no TAESD decoder: saw 1 tensors, the first \"emb_params\"");
+    bl_test_write_header(path, "{}", 0);
+    refused(BL_E_FORMAT, "is no TAESD decoder: saw 0 tensors");
+    bl_test_write(path, "PK\3\4 taesd_decoder.pth", 22);
+    refused(BL_E_UNSUPPORTED, "is a zip archive, not a safetensors file");
+    assert_int_equal(open_with(folder, &err), BL_E_FORMAT);
+    assert_non_null(strstr(err.message, "is a folder; give the file in it"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {TEST(both_layouts_are_taken), TEST(what_does_not_fit_is_named),
+                                       TEST(relatives_are_none), TEST(other_files_are_none)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
