@@ -149,11 +149,12 @@ export function bytes(value) {
   return Math.round(value) + ' B';
 }
 
+const CLOCK = new Intl.DateTimeFormat([], {hour: '2-digit', minute: '2-digit'}); // made once: that is slow
+const DAY = new Intl.DateTimeFormat([], {day: 'numeric', month: 'short', year: 'numeric'});
+
 export function when(time) {
   const date = new Date(time * 1000);
-  const today = new Date().toDateString() === date.toDateString();
-  return today ? date.toLocaleTimeString([], {hour: '2-digit', minute: '2-digit'})
-    : date.toLocaleDateString([], {day: 'numeric', month: 'short', year: 'numeric'});
+  return (new Date().toDateString() === date.toDateString() ? CLOCK : DAY).format(date);
 }
 
 // A line at the bottom for a while; `action`: [label, what it does].

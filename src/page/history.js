@@ -134,23 +134,35 @@ function cell(item) {
 
 const shownItems = () => items.get().filter((item) => !gone.has(keyOf(item)));
 
-function draw() {
-  const list = shownItems();
-  const width = scroller.clientWidth - 2;
+let drawn = ''; // what the cells show
+
+// `anyway`: not only where other rows have come into sight.
+function draw(anyway) {
+  const {scrollTop, clientHeight, clientWidth} = scroller; // read before anything is written
+  const width = clientWidth - 2;
   if (width <= 0) {
     return;
   }
   columns = Math.max(2, Math.floor(width / 168));
   side = Math.floor(width / columns);
-  const rows = Math.ceil(list.length / columns);
-  sheet.style.blockSize = rows * side + 'px';
-  const from = Math.max(0, Math.floor(scroller.scrollTop / side) - 2);
-  const to = Math.ceil((scroller.scrollTop + scroller.clientHeight) / side) + 2;
+  const from = Math.max(0, Math.floor(scrollTop / side) - 2);
+  const to = Math.ceil((scrollTop + clientHeight) / side) + 2;
+  const now = [from, to, columns, side].join();
+  if (now === drawn && !anyway) {
+    return;
+  }
+  drawn = now;
+  const list = shownItems();
+  sheet.style.blockSize = Math.ceil(list.length / columns) * side + 'px';
   const seen = list.slice(from * columns, to * columns).map((item, i) => ({item, at: from * columns + i}));
   const current = open.get() && keyOf(open.get());
   keyed(sheet, seen, ({item}) => keyOf(item), ({item}) => cell(item), (node, {item, at}) => {
-    node.style.transform = `translate(${at % columns * side}px, ${Math.floor(at / columns) * side}px)`;
-    node.style.inlineSize = node.style.blockSize = side - 6 + 'px';
+    const place = [at, columns, side].join();
+    if (node.place !== place) {
+      node.place = place;
+      node.style.transform = `translate(${at % columns * side}px, ${Math.floor(at / columns) * side}px)`;
+      node.style.inlineSize = node.style.blockSize = side - 6 + 'px';
+    }
     node.tabIndex = current ? keyOf(item) === current ? 0 : -1 : at === 0 ? 0 : -1;
     node.setAttribute('aria-pressed', String(keyOf(item) === current));
     node.classList.toggle('first', Boolean(first && keyOf(first) === keyOf(item)));
@@ -165,7 +177,7 @@ function draw() {
 let drawing = 0;
 function drawSoon() {
   cancelAnimationFrame(drawing);
-  drawing = requestAnimationFrame(draw);
+  drawing = requestAnimationFrame(() => draw(true));
 }
 
 function pick(item) {
@@ -217,7 +229,7 @@ function focusOn(list, to) {
   if (open.get()) {
     open.set(list[to]);
   }
-  draw();
+  draw(true);
   sheet.known.get(keyOf(list[to]))?.focus({preventScroll: true});
 }
 
@@ -312,7 +324,7 @@ export function makeHistory() {
       h('div', {class: 'dates'}, h('label', null, h('span', null, 'from'), h('input', {type: 'date', onchange: set('since')})),
         h('label', null, h('span', null, 'to'), h('input', {type: 'date', onchange: set('until')})))),
     told, scroller), detail);
-  scroller.addEventListener('scroll', drawSoon, {passive: true});
+  scroller.addEventListener('scroll', () => draw(false), {passive: true}); // comes once a frame, before it is drawn
   new ResizeObserver(drawSoon).observe(scroller);
   items.watch(drawSoon, false);
   open.watch(showDetail);
