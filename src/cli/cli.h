@@ -107,9 +107,16 @@ void free_picture(struct picture *picture);
 
 /* ---- like.c */
 
+/* What files the picture's prompts named, as A1111 writes it; NULL: none. Begin with {0}; free_like. */
+struct like_hashes {
+    char *adapters, *embeddings;
+};
 /* Takes the parameters of the picture that --like names for settings, but for those on the command line. 0,
  * or a line and the exit code. */
-int apply_like(struct settings *s);
+int apply_like(struct settings *s, struct like_hashes *hashes);
+/* Says which of these files a picture with such parameters was made without, or with another one in its place. */
+void tell_other_files(const struct like_hashes *hashes, const char *parameters);
+void free_like(struct like_hashes *hashes);
 
 /* ---- inputs.c */
 

@@ -14,6 +14,7 @@ struct job {
     bool one_seed; /* of all pictures: with a variation it is that seed that goes up */
     bool overwrite;
     bool told; /* of flags without effect */
+    struct like_hashes like;
     enum show_protocol show;
     json_t *files; /* one object a picture */
     int failed;    /* exit code of a callback that could not write */
@@ -101,6 +102,10 @@ static int write_picture(struct job *job, const ballast_image *image) {
 static int on_image(void *payload, const ballast_image *image) {
     struct job *job = payload;
     progress_bar_clear(&job->bar);
+    if (!setting_on(job->s, S_QUIET)) {
+        tell_other_files(&job->like, image->parameters);
+        free_like(&job->like); /* once */
+    }
     if (!job->failed) {
         job->failed = write_picture(job, image);
     }
@@ -214,7 +219,7 @@ int command_generate(int argc, char **argv) {
     ballast_generate_options o;
     struct inputs in = {0};
     int result = settings_load(&s, CMD_GENERATE, 0, argc, argv);
-    result = result ? result : apply_like(&s);
+    result = result ? result : apply_like(&s, &job.like);
     if (!result && !setting_text(&s, S_PROMPT)) {
         fprintf(stderr, "ballast: --prompt is missing: say what to draw, e.g. --prompt \"a red fox\"\n");
         result = EXIT_USAGE;
@@ -248,6 +253,7 @@ int command_generate(int argc, char **argv) {
     free(job.pattern);
     free(job.latents_pattern);
     json_decref(job.files);
+    free_like(&job.like);
     settings_free(&s);
     return result;
 }

@@ -10,6 +10,7 @@
 
 typedef struct like {
     struct settings *s;
+    struct like_hashes *hashes;
     char left[600];    /* ", "-joined: what was not taken over */
     char strength[32]; /* "Denoising strength": of the second pass, or else of a start picture */
     char model[256];
@@ -50,7 +51,7 @@ static const struct {
 
 /* Said in another way, or of no consequence. */
 static bool is_known(const char *key) {
-    static const char *const keys[] = {"Model hash", "Version", "VAE hash", "Lora hashes", "TI hashes"};
+    static const char *const keys[] = {"Model hash", "Version", "VAE hash"};
     bool known = false;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         known = known || !strcmp(key, keys[i]);
@@ -88,6 +89,11 @@ static void take_size(like *l, const char *value) {
     take(l, S_HEIGHT, x + 1);
 }
 
+static void keep(char **to, const char *value) {
+    free(*to);
+    *to = strdup(value); /* without memory nothing is said of it */
+}
+
 /* Keys whose value is no setting's as it stands; false: it is none of them. */
 static bool take_other(like *l, const char *key, const char *value) {
     const char *found, *behind;
@@ -117,6 +123,10 @@ static bool take_other(like *l, const char *key, const char *value) {
         } else {
             leave(l, key, value);
         }
+    } else if (!strcmp(key, "Lora hashes")) {
+        keep(&l->hashes->adapters, value);
+    } else if (!strcmp(key, "TI hashes")) {
+        keep(&l->hashes->embeddings, value);
     } else if (!strcmp(key, "Model")) {
         snprintf(l->model, sizeof l->model, "%s", value);
     } else {
@@ -168,9 +178,9 @@ static void finish(like *l) {
     }
 }
 
-int apply_like(struct settings *s) {
+int apply_like(struct settings *s, struct like_hashes *hashes) {
     const char *path = setting_text(s, S_LIKE);
-    like l = {.s = s};
+    like l = {.s = s, .hashes = hashes};
     struct picture picture = {0};
     ballast_error err = {0};
     if (!path) {
@@ -189,4 +199,64 @@ int apply_like(struct settings *s) {
     }
     free_picture(&picture);
     return result;
+}
+
+/* ---- files beside the model */
+
+void free_like(struct like_hashes *hashes) {
+    free(hashes->adapters);
+    free(hashes->embeddings);
+    *hashes = (struct like_hashes){0};
+}
+
+static int keep_own(void *payload, const char *key, const char *value) {
+    struct like_hashes *own = payload;
+    if (!strcmp(key, "Lora hashes")) {
+        keep(&own->adapters, value);
+    } else if (!strcmp(key, "TI hashes")) {
+        keep(&own->embeddings, value);
+    }
+    return 0;
+}
+
+/* Has the list "name: hash, name: hash" this name? *hash: what stands behind it. */
+static bool find_hash(const char *list, const char *name, size_t length, const char **hash) {
+    for (const char *p = list; p && *p; p += strcspn(p, ","), p += strspn(p, ", ")) {
+        if (!strncmp(p, name, length) && p[length] == ':') {
+            *hash = p + length + 1 + strspn(p + length + 1, " ");
+            return true;
+        }
+    }
+    return false;
+}
+
+static void tell_list(const char *what, const char *theirs, const char *own) {
+    for (const char *p = theirs; p && *p; p += strcspn(p, ","), p += strspn(p, ", ")) {
+        size_t n = strcspn(p, ","), name = strcspn(p, ":");
+        if (name >= n) {
+            continue;
+        }
+        const char *hash = p + name + 1 + strspn(p + name + 1, " "), *mine = "";
+        int digits = (int)strcspn(hash, ", "), shown = name < 100 ? (int)name : 100;
+        digits = digits < 64 ? digits : 64;
+        if (!find_hash(own, p, name, &mine)) {
+            fprintf(stderr, "ballast: --like: %s %.*s is not in this picture: it was made with %.*s\n", what,
+                    shown, p, digits, hash);
+        } else if (strncmp(mine, hash, (size_t)(digits < 12 ? digits : 12)) != 0) {
+            fprintf(stderr,
+                    "ballast: --like: %s %.*s is another file: %.*s, and the picture was made with %.*s\n",
+                    what, shown, p, (int)strcspn(mine, ", "), mine, digits, hash);
+        }
+    }
+}
+
+void tell_other_files(const struct like_hashes *hashes, const char *parameters) {
+    struct like_hashes own = {0};
+    ballast_error err;
+    if ((hashes->adapters || hashes->embeddings) &&
+        !ballast_parameters_read(parameters, keep_own, &own, &err)) {
+        tell_list("adapter", hashes->adapters, own.adapters);
+        tell_list("embedding", hashes->embeddings, own.embeddings);
+    }
+    free_like(&own);
 }

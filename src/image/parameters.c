@@ -91,6 +91,7 @@ static void put_line(FILE *f, const bl_parameters *p) {
     put_integer(f, &first, "Hires steps", p->hires_steps);
     put_text(f, &first, "Hires upscaler", p->hires_upscaler);
     put_text(f, &first, "Lora hashes", p->lora_hashes);
+    put_text(f, &first, "TI hashes", p->ti_hashes);
     put_text(f, &first, "Version", p->version);
 }
 

@@ -33,6 +33,7 @@ typedef struct bl_parameters {
     int64_t hires_steps;
     const char *hires_upscaler;
     const char *lora_hashes; /* "style: 90eadcb9e078, ..." */
+    const char *ti_hashes;   /* the same of embeddings */
     const char *version;
     char *storage; /* owned: after bl_parameters_parse the texts above point into it; else NULL */
 } bl_parameters;

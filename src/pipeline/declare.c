@@ -24,7 +24,8 @@ void bl_job_close(bl_job *j) {
 static int read_request(bl_job *j, const ballast_generate_options *o, bl_error *err) {
     const bl_pipeline *p = j->p;
     int result = bl_request_check(&j->r, o, p->arch, p->native_size, err);
-    result = result ? result : bl_embeddings_open(&j->embeddings, p->arch, p->ckpt, p->tokenizer, o, err);
+    result = result ? result
+                    : bl_embeddings_open(&j->embeddings, p->arch, p->ckpt, p->tokenizer, o, j->r.compat, err);
     result =
         result ? result : bl_condition_parse(&j->condition, &j->r, p->arch, j->embeddings.tokenizer, err);
     return result ? result : bl_embeddings_place(&j->embeddings, &j->condition, p->arch, err);

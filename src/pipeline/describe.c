@@ -21,12 +21,19 @@ static const char *schedule_label(bl_schedule_id id) {
 }
 
 int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, const bl_adapters *adapters,
-                const char *hash, uint64_t seed, int index, int width, int height, bl_error *err) {
+                const bl_embeddings *embeddings, const char *hash, uint64_t seed, int index, int width,
+                int height, bl_error *err) {
     const ballast_generate_options *o = r->o;
-    char *prompt, *hashes;
+    char *prompt, *hashes, *of_embeddings;
     *out = NULL;
     int result = bl_adapters_describe(&prompt, &hashes, adapters, o->prompt, err);
     if (result) {
+        return result;
+    }
+    result = bl_embeddings_hashes(&of_embeddings, embeddings, err);
+    if (result) {
+        free(prompt);
+        free(hashes);
         return result;
     }
     bl_parameters p = {.prompt = prompt,
@@ -53,6 +60,7 @@ int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, const bl_
                        .rng = r->rng == BL_RNG_CPU ? "CPU" : NULL,
                        .noise_schedule = m->arch->zero_snr ? "Zero Terminal SNR" : NULL,
                        .lora_hashes = hashes,
+                       .ti_hashes = of_embeddings,
                        .version = "Ballast " BALLAST_VERSION};
     if (r->second) { /* A1111 gives the first pass's size and how it grew */
         p.width = r->width;
@@ -64,5 +72,6 @@ int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, const bl_
     result = bl_parameters_text(out, &p, err);
     free(prompt);
     free(hashes);
+    free(of_embeddings);
     return result;
 }

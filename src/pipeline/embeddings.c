@@ -11,6 +11,8 @@
 #include <strings.h>
 
 #define WORDS BL_TOKEN_BOS /* tokens that may give their row away: those below the start and end token */
+#define COMFYUI_WORD "embedding:"
+#define HASH_DIGITS 12                  /* of A1111's "TI hashes" */
 #define STEP (BL_EMBEDDING_VECTORS + 1) /* numbers of one embedding's vectors: those of two do not touch */
 
 void bl_embeddings_clear(bl_embeddings *e) {
@@ -25,59 +27,124 @@ void bl_embeddings_clear(bl_embeddings *e) {
     *e = (bl_embeddings){0};
 }
 
-/* Does the text hold this word by itself, in any case? */
-static bool holds_word(const char *text, const char *word) {
+/* Where the text holds this word by itself, in any case; NULL: nowhere. */
+static const char *find_word(const char *text, const char *word) {
     size_t n = strlen(word);
     for (const char *p = text; n && (p = strcasestr(p, word)) != NULL; p++) {
         bool before = p > text && isalnum((unsigned char)p[-1]), after = isalnum((unsigned char)p[n]);
         if (!before && !after) {
-            return true;
+            return p;
         }
     }
-    return false;
+    return NULL;
 }
 
-/* The list is sorted by name: of several of one name the first counts. */
-static int open_named(bl_embeddings *e, const bl_found_list *list, const bl_architecture *arch,
-                      const ballast_generate_options *o, bl_error *err) {
-    const char *negative = o->negative_prompt ? o->negative_prompt : "";
-    int rc = 0;
-    for (int i = 0; i < list->count && !rc; i++) {
-        const bl_found *x = &list->items[i];
-        bool again = e->count && !strcmp(e->items[e->count - 1].name, x->name);
-        if (again || (!holds_word(o->prompt, x->name) && !holds_word(negative, x->name))) {
-            continue;
-        }
-        if (e->count == BL_MOST_EMBEDDINGS) {
-            return bl_fail(err, BL_E_ARGUMENT, "prompt: more than %d embeddings", BL_MOST_EMBEDDINGS);
-        }
-        rc = bl_embedding_open(&e->items[e->count], x->path, x->name, arch, err);
-        e->count += !rc;
+/* Opens it as the next one, with its file's hash. */
+static int open_one(bl_embeddings *e, const bl_found *x, size_t at, const bl_architecture *arch,
+                    bl_error *err) {
+    bl_hash *h = NULL;
+    if (e->count == BL_MOST_EMBEDDINGS) {
+        return bl_fail(err, BL_E_ARGUMENT, "prompt: more than %d embeddings", BL_MOST_EMBEDDINGS);
+    }
+    int rc = bl_embedding_open(&e->items[e->count], x->path, x->name, arch, err);
+    e->count += !rc;
+    rc = rc ? rc : bl_hash_open(&h, x->path, err);
+    rc = rc ? rc : bl_hash_go_on(e->of[e->count - 1].hash, h, NULL, NULL, err);
+    bl_hash_close(&h);
+    if (!rc) {
+        e->of[e->count - 1].at = at;
     }
     return rc;
 }
 
-static int extend_tokenizers(bl_embeddings *e, const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS],
-                             int encoders, bl_error *err) {
-    bl_added_token words[BL_MOST_EMBEDDINGS];
+/* The list is sorted by name: of several of one name the first counts. */
+static int open_named(bl_embeddings *e, const bl_found_list *list, const char *before,
+                      const bl_architecture *arch, const ballast_generate_options *o, bl_error *err) {
+    const char *negative = o->negative_prompt ? o->negative_prompt : "";
     int rc = 0;
-    for (int i = 0; i < e->count; i++) {
-        words[i] = (bl_added_token){.text = e->items[i].name,
-                                    .id = BL_VECTOR_ID + i * STEP,
-                                    .normalized = true,
-                                    .whole_word = true,
-                                    .vectors = e->items[i].vectors};
+    for (int i = 0; i < list->count && !rc; i++) {
+        const bl_found *x = &list->items[i];
+        char *word;
+        if (e->count && !strcmp(e->items[e->count - 1].name, x->name)) {
+            continue;
+        }
+        if (asprintf(&word, "%s%s", before, x->name) < 0) {
+            return bl_fail_memory(err, "an embedding", strlen(x->name));
+        }
+        const char *here = find_word(o->prompt, word), *there = here ? NULL : find_word(negative, word);
+        if (here || there) {
+            rc = open_one(e, x,
+                          here ? (size_t)(here - o->prompt) : strlen(o->prompt) + (size_t)(there - negative),
+                          arch, err);
+        }
+        free(word);
     }
-    for (int i = 0; i < encoders && e->count && !rc; i++) {
-        rc = bl_tokenizer_extend(&e->own[i], tokenizer[i], words, e->count, err);
+    return rc;
+}
+
+/* Bytes of the name behind "embedding:", without the suffix that it may have. */
+static size_t name_length(const char *name) {
+    static const char suffix[] = ".safetensors";
+    size_t n = strcspn(name, " \t\r\n,()[]:|"), m = sizeof suffix - 1;
+    return n > m && !strncmp(name + n - m, suffix, m) ? n - m : n;
+}
+
+/* In ComfyUI's way a text says that an embedding is meant: one that is not there is no word. */
+static int refuse_missing(const bl_embeddings *e, const char *folders, const char *text, bl_error *err) {
+    int rc = 0;
+    for (const char *p = text; !rc && (p = strcasestr(p, COMFYUI_WORD)) != NULL;) {
+        bool inside = p > text && isalnum((unsigned char)p[-1]);
+        p += sizeof COMFYUI_WORD - 1;
+        size_t n = name_length(p);
+        bool there = inside || !n;
+        for (int i = 0; i < e->count && !there; i++) {
+            there = strlen(e->items[i].name) == n && !strncasecmp(e->items[i].name, p, n);
+        }
+        char *name = there ? NULL : strndup(p, n), *path = NULL;
+        rc = there  ? 0
+             : name ? bl_find_named(&path, folders, name, "embedding", err)
+                    : bl_fail_memory(err, "an embedding", n);
+        free(name);
+        free(path);
+    }
+    return rc;
+}
+
+/* ComfyUI's word may have the file's suffix. */
+static int extend_tokenizers(bl_embeddings *e, const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS],
+                             int encoders, const char *before, bl_error *err) {
+    bl_added_token words[2 * BL_MOST_EMBEDDINGS];
+    char *texts[2 * BL_MOST_EMBEDDINGS] = {NULL};
+    const int forms = *before ? 2 : 1;
+    int count = 0, rc = 0;
+    for (int i = 0; i < forms * e->count && !rc; i++) {
+        const bl_embedding *x = &e->items[i / forms];
+        if (asprintf(&texts[i], "%s%s%s", before, x->name, i % forms ? ".safetensors" : "") < 0) {
+            texts[i] = NULL;
+            rc = bl_fail_memory(err, "an embedding", strlen(x->name));
+            break;
+        }
+        words[count++] = (bl_added_token){.text = texts[i],
+                                          .id = BL_VECTOR_ID + i / forms * STEP,
+                                          .normalized = true,
+                                          .whole_word = true,
+                                          .vectors = x->vectors};
+    }
+    for (int i = 0; i < encoders && count && !rc; i++) {
+        rc = bl_tokenizer_extend(&e->own[i], tokenizer[i], words, count, err);
         e->tokenizer[i] = e->own[i];
+    }
+    for (int i = 0; i < forms * e->count; i++) {
+        free(texts[i]);
     }
     return rc;
 }
 
 int bl_embeddings_open(bl_embeddings *out, const bl_architecture *arch, const bl_checkpoint *ckpt,
                        const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS],
-                       const ballast_generate_options *o, bl_error *err) {
+                       const ballast_generate_options *o, bl_compat compat, bl_error *err) {
+    const bool comfyui = compat == BL_COMPAT_COMFYUI;
+    const char *before = comfyui ? COMFYUI_WORD : "";
     char *folders = NULL;
     bl_found_list list = {0};
     *out = (bl_embeddings){0};
@@ -86,8 +153,12 @@ int bl_embeddings_open(bl_embeddings *out, const bl_architecture *arch, const bl
     }
     int rc = bl_folders_beside(&folders, ckpt, o->embedding_folders, "embeddings", err);
     rc = rc ? rc : bl_find_all(&list, folders, true, err);
-    rc = rc ? rc : open_named(out, &list, arch, o, err);
-    rc = rc ? rc : extend_tokenizers(out, tokenizer, arch->family->encoders, err);
+    rc = rc ? rc : open_named(out, &list, before, arch, o, err);
+    if (!rc && comfyui) {
+        rc = refuse_missing(out, folders, o->prompt, err);
+        rc = rc || !o->negative_prompt ? rc : refuse_missing(out, folders, o->negative_prompt, err);
+    }
+    rc = rc ? rc : extend_tokenizers(out, tokenizer, arch->family->encoders, before, err);
     bl_found_clear(&list);
     free(folders);
     if (rc) {
@@ -178,6 +249,42 @@ int bl_embeddings_place(bl_embeddings *e, bl_condition *c, const bl_architecture
         give_rows(e, u, encoders);
         note_all(u, c, encoders, true);
     }
+    for (int i = 0; i < e->count * STEP; i++) {
+        e->of[i / STEP].used = e->of[i / STEP].used || u->vector[i];
+    }
     free(u);
     return rc;
+}
+
+/* Of those that are used the one that is named first behind number `last`; -1: there is none. */
+static int next_used(const bl_embeddings *e, int last) {
+    int best = -1;
+    for (int i = 0; i < e->count; i++) {
+        size_t at = e->of[i].at, from = last < 0 ? 0 : e->of[last].at;
+        bool later = last < 0 || at > from || (at == from && i > last);
+        best = e->of[i].used && later && (best < 0 || at < e->of[best].at) ? i : best;
+    }
+    return best;
+}
+
+int bl_embeddings_hashes(char **out, const bl_embeddings *e, bl_error *err) {
+    size_t bytes;
+    *out = NULL;
+    FILE *f = open_memstream(out, &bytes);
+    for (int i = next_used(e, -1), first = 1; f && i >= 0; i = next_used(e, i), first = 0) {
+        fputs(first ? "" : ", ", f);
+        for (const char *p = e->items[i].name; *p;
+             p++) { /* which A1111 leaves out, since they divide the list */
+            if (*p != ':' && *p != ',') {
+                fputc(*p, f);
+            }
+        }
+        fprintf(f, ": %.*s", HASH_DIGITS, e->of[i].hash);
+    }
+    if (!f || fclose(f)) {
+        free(*out);
+        *out = NULL;
+        return bl_fail_memory(err, "the picture's parameters", 0);
+    }
+    return 0;
 }

@@ -30,8 +30,8 @@ static int show(bl_job *j, const uint8_t *rgb, int index, bl_error *err) {
     int width = j->width * bl_job_family(j)->downscale, height = j->height * bl_job_family(j)->downscale;
     int result = wait_for_hash(j, &hash, err);
     if (!result) {
-        result = bl_describe(&text, j->p, &j->r, &j->adapters, hash, bl_job_seed(j, index), index, width,
-                             height, err);
+        result = bl_describe(&text, j->p, &j->r, &j->adapters, &j->embeddings, hash, bl_job_seed(j, index),
+                             index, width, height, err);
     }
     if (result) {
         return result;

@@ -63,7 +63,8 @@ static void read_it(read_prompt *p, const bench *b, const char *prompt) {
     p->options.cfg = 1;
     p->options.steps = 1;
     ok(bl_request_check(&p->request, &p->options, &b->arch, 64, &err), &err);
-    ok(bl_embeddings_open(&p->embeddings, &b->arch, b->ckpt, tokenizers, &p->options, &err), &err);
+    ok(bl_embeddings_open(&p->embeddings, &b->arch, b->ckpt, tokenizers, &p->options, BL_COMPAT_A1111, &err),
+       &err);
     ok(bl_condition_parse(&p->condition, &p->request, &b->arch, p->embeddings.tokenizer, &err), &err);
     ok(bl_embeddings_place(&p->embeddings, &p->condition, &b->arch, &err), &err);
 }
@@ -204,11 +205,11 @@ static void test_refusals(void **state) {
         const bl_tokenizer *tokenizers[BL_FAMILY_ENCODERS] = {b.tokenizer, b.tokenizer};
         o.prompt = "unpickled zorbels and wrong_widths"; /* no words of their own */
         o.embedding_folders = b.folder;
-        ok(bl_embeddings_open(&e, &b.arch, b.ckpt, tokenizers, &o, &err), &err);
+        ok(bl_embeddings_open(&e, &b.arch, b.ckpt, tokenizers, &o, BL_COMPAT_A1111, &err), &err);
         assert_int_equal(e.count, 0);
         bl_embeddings_clear(&e);
         o.prompt = cases[i].prompt;
-        assert_true(bl_embeddings_open(&e, &b.arch, b.ckpt, tokenizers, &o, &err) < 0);
+        assert_true(bl_embeddings_open(&e, &b.arch, b.ckpt, tokenizers, &o, BL_COMPAT_A1111, &err) < 0);
         if (!strstr(err.message, cases[i].says)) {
             fail_msg("\"%s\" does not say \"%s\"", err.message, cases[i].says);
         }
@@ -250,8 +251,45 @@ static void test_pictures(void **state) {
     rig_close(&s);
 }
 
+/* ComfyUI's way: the word is "embedding:NAME", with or without the file's suffix, and a bare name is text. */
+static void test_comfyui(void **state) {
+    (void)state;
+    rig_studio s;
+    rig_pictures plain = {0}, with = {0}, got = {0};
+    char checkpoint[BL_TEST_PATH], folder[BL_TEST_PATH];
+    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
+    bl_test_data(folder, "sd15/adapters/embedding");
+    rig_open(&s, checkpoint, "f32", "");
+    ballast_generate_options o = rig_request(&plain, 64);
+    o.compat = "comfyui";
+    o.embedding_folders = folder;
+    o.prompt = "a photo of a zorbel in the snow";
+    rig_make(&s, &o);
+    o.payload = &with;
+    o.prompt = "a photo of a embedding:zorbel in the snow";
+    rig_make(&s, &o);
+    assert_memory_not_equal(with.rgb, plain.rgb, plain.bytes);
+    static const char *const same[] = {"a photo of a embedding:zorbel.safetensors in the snow",
+                                       "a photo of a (embedding:zorbel:1.0) in the snow"};
+    for (int i = 0; i < 2; i++) {
+        o.payload = &got;
+        o.prompt = same[i];
+        rig_make(&s, &o);
+        rig_same(&got, &with, same[i]);
+        rig_release(&got);
+    }
+    ballast_error err = {0};
+    o.prompt = "a photo of a embedding:zorble in the snow";
+    assert_int_equal(ballast_generate(NULL, s.model, &o, &err), BALLAST_E_NOT_FOUND);
+    assert_non_null(strstr(err.message, "no embedding \"zorble\""));
+    assert_non_null(strstr(err.message, "zorbel"));
+    rig_release(&plain);
+    rig_release(&with);
+    rig_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_goldens), cmocka_unit_test(test_refusals),
-                                       cmocka_unit_test(test_pictures)};
+                                       cmocka_unit_test(test_pictures), cmocka_unit_test(test_comfyui)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
