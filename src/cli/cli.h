@@ -114,7 +114,8 @@ struct like_hashes {
 /* Takes the parameters of the picture that --like names for settings, but for those on the command line. 0,
  * or a line and the exit code. */
 int apply_like(struct settings *s, struct like_hashes *hashes);
-/* Says which of these files a picture with such parameters was made without, or with another one in its place. */
+/* Says which of these files a picture with such parameters was made without, or with another one in its
+ * place. */
 void tell_other_files(const struct like_hashes *hashes, const char *parameters);
 void free_like(struct like_hashes *hashes);
 
