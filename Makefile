@@ -4,7 +4,7 @@
 #     make demo           ... and makes a picture with the embedded model
 #     make test           ... and runs every check and test but the long ones
 #     make check          ... the quick part of that: format, lengths, what documents name
-#     make test-long      what is too long for every day: a history of thousands, jobs of hundreds of steps
+#     make test-long      what is too long for every day: a history of thousands
 #     make test-alloc     every allocation fails once, under AddressSanitizer: a quarter of an hour
 #     make test-onednn3   the tests of what calls oneDNN, against oneDNN 3 from PyPI
 #     make test-debian13  the same against Debian 13's oneDNN, on any Debian

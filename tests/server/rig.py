@@ -17,6 +17,7 @@ import unittest
 import zlib
 
 PROGRAM = os.environ.get("BALLAST_TEST_PROGRAM", "build/bin/ballast")
+GATED = os.environ.get("BALLAST_TEST_GATED", PROGRAM + "_gated")
 MODELS = os.environ.get("BALLAST_TEST_MODELS", "models")
 SMALL = {"prompt": "a panda", "steps": 2, "width": 64, "height": 64, "seed": 1}
 
@@ -48,24 +49,37 @@ class Reply:
 
 
 class Server:
-    def __init__(self, *flags, data=None, models=None, env=None):
+    def __init__(self, *flags, data=None, models=None, env=None, gated=False):
+        """`gated`: its pictures wait where `close_gate` says."""
         self.own = data is None
         self.data = data or tempfile.mkdtemp(prefix="ballast-server-")
         self.flags, self.models = list(flags), models or MODELS
-        self.env = dict(os.environ, OMP_WAIT_POLICY="passive", **(env or {}))
+        self.gate = self.data + ".gate"
+        self.program = GATED if gated else PROGRAM
+        self.env = dict(os.environ, OMP_WAIT_POLICY="passive", BALLAST_TEST_GATE=self.gate, **(env or {}))
         self.port = 0
         self.start()
 
     def start(self):
         listen = [] if "--listen" in self.flags else ["--listen", "127.0.0.1:%d" % self.port]
         self.log = open(os.path.join(self.data + ".log"), "ab")
-        self.process = subprocess.Popen([PROGRAM, "serve", "--models", self.models, "--data", self.data, *listen, *self.flags],
+        self.process = subprocess.Popen([self.program, "serve", "--models", self.models, "--data", self.data, *listen, *self.flags],
                                         stdout=subprocess.PIPE, stderr=self.log, env=self.env)
         line = self.process.stdout.readline().decode().strip()
         if not line:
             raise RuntimeError("the server did not start: " + open(self.data + ".log").read()[-2000:])
         self.host, _, port = line.split("//")[1].rpartition(":")
         self.host, self.port = self.host.strip("[]"), int(port)
+
+    def close_gate(self, image=0, step=0):
+        """Denoising goes no further than to this step, counted from 1, of this picture."""
+        with open(self.gate + ".part", "w") as file:
+            file.write("%d %d" % (image, step))
+        os.rename(self.gate + ".part", self.gate)
+
+    def open_gate(self):
+        if os.path.exists(self.gate):
+            os.unlink(self.gate)
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
@@ -91,6 +105,7 @@ class Server:
             raise AssertionError("the server ended with %d:\n%s" % (self.process.returncode, said[-2000:]))
 
     def close(self):
+        self.open_gate()
         try:
             if self.process.poll() is None:
                 self.stop()

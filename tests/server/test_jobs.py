@@ -237,11 +237,15 @@ class Killed(unittest.TestCase):
             server.close()
 
     def test_a_signal_lets_the_picture_end(self):
-        server = Server()
-        job, waiting = server.add(steps=60, width=128, height=128), server.add()
+        server = Server(gated=True)
+        server.close_gate(0, 1)
+        job, waiting = server.add(steps=4), server.add()
         try:
             server.until(job, ("running",))
-            self.assertEqual(server.stop(), 0)
+            server.process.send_signal(signal.SIGTERM)
+            server.open_gate()
+            self.assertEqual(server.process.wait(60), 0)
+            server.ended()
             server.start()
             self.assertEqual(server.get(V1 + "jobs/" + job).json["state"], "done")
             self.assertEqual(server.until(waiting)["state"], "done")

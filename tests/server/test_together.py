@@ -12,8 +12,7 @@ import unittest
 from rig import Case, Server, pixels
 
 SD, V1 = "/sdapi/v1/", "/ballast/v1/"
-LONG = dict(steps=200, width=128, height=128)
-SOME = dict(steps=10, width=128, height=128)
+SOME = dict(steps=8, width=128, height=128)
 
 
 class Early(Case):
@@ -21,7 +20,7 @@ class Early(Case):
     @classmethod
     def setUpClass(cls):
         cls.cache = tempfile.TemporaryDirectory()
-        cls.server = Server(env={"XDG_CACHE_HOME": cls.cache.name})
+        cls.server = Server(env={"XDG_CACHE_HOME": cls.cache.name}, gated=True)
 
     @classmethod
     def tearDownClass(cls):
@@ -40,36 +39,42 @@ class Early(Case):
         raise AssertionError(now)
 
     def test_interrupt_ends_the_running_job_alone(self):
-        job, other = self.server.add(n_iter=3, **LONG), self.server.add(**LONG)
+        self.server.close_gate(1, 2)
+        job, other = self.server.add(n_iter=3, **SOME), self.server.add(**SOME)
         self.until_step(job, 1)
         self.assertEqual(self.server.post(SD + "interrupt").json, {})
+        self.server.open_gate()
         view = self.server.until(job)
         self.assertEqual((view["state"], view["error"], [i["seed"] for i in view["images"]]), ("done", None, [1, 2]))
         self.assertIn("interrupted", " ".join(view["warnings"]))
         view = self.server.until(other)
         self.assertEqual((view["state"], view["warnings"]), ("done", []))
         self.assertTrue(self.seen(job, 0) == self.seen(other, 0))
-        alone = self.server.add(**dict(LONG, seed=2))
+        alone = self.server.add(**dict(SOME, seed=2))
         self.server.until(alone)
         self.assertTrue(self.seen(alone, 0) != self.seen(job, 1))
         left_out = self.server.get(V1 + "jobs/" + job).json["report"]["batches"]
         self.assertTrue(len(left_out) == 2 and left_out[1]["left_out"] > 0)
 
     def test_skip_ends_one_picture(self):
-        job = self.server.add(n_iter=3, **LONG)
+        self.server.close_gate(1, 2)
+        job = self.server.add(n_iter=3, **SOME)
         self.until_step(job, 1)
         self.assertEqual(self.server.post(SD + "skip").json, None)
+        self.server.open_gate()
         view = self.server.until(job)
         self.assertEqual((view["state"], len(view["images"])), ("done", 3))
         self.assertIn("skipped", " ".join(view["warnings"]))
-        whole = self.server.add(n_iter=3, **LONG)
+        whole = self.server.add(n_iter=3, **SOME)
         self.server.until(whole)
         self.assertEqual([self.seen(job, i) == self.seen(whole, i) for i in range(3)], [True, False, True])
 
     def test_hires(self):
-        job = self.server.add(enable_hr=True, hr_scale=1.5, hr_second_pass_steps=200, denoising_strength=1, **LONG)
+        self.server.close_gate(0, 2)
+        job = self.server.add(enable_hr=True, hr_scale=1.5, hr_second_pass_steps=200, denoising_strength=1, **SOME)
         self.until_step(job)
         self.server.post(SD + "interrupt")
+        self.server.open_gate()
         view = self.server.until(job, seconds=20)
         self.assertEqual([(i["width"], i["height"]) for i in view["images"]], [(192, 192)])
 
@@ -90,7 +95,7 @@ class Together(unittest.TestCase):
             server.until(server.add(batch_size=batch, **dict(SOME, steps=2)))
         server.close()
         (cls.calibration,) = glob.glob(cls.cache.name + "/**/calibration*.db", recursive=True)
-        cls.server = Server(env={"XDG_CACHE_HOME": cls.cache.name})
+        cls.server = Server(env={"XDG_CACHE_HOME": cls.cache.name}, gated=True)
 
     @classmethod
     def tearDownClass(cls):
@@ -108,19 +113,20 @@ class Together(unittest.TestCase):
         db.close()
 
     def start(self, seeds, **more):
-        """Jobs that wait behind another one, until the first of them has made a step."""
-        before = self.server.add(prompt="a castle", steps=200)
+        """Jobs that wait behind another one, until the first of them has made a step and waits at the gate."""
+        self.server.close_gate()
+        before = self.server.add(prompt="a castle", steps=1)
+        self.server.until(before, ("running",))
         jobs = [self.server.add(**{**SOME, "seed": seed, **more}) for seed in seeds]
-        self.server.until(before)
+        self.server.close_gate(0, 2)
         end = time.time() + 60
         while time.time() < end and self.server.get(SD + "progress?skip_current_image=1").json["state"]["sampling_step"] < 2:
-            if self.server.get(V1 + "jobs/" + jobs[0]).json["state"] == "done":
-                break
             time.sleep(0.01)
         return jobs
 
     def test_each_has_its_own_bits(self):
         jobs = self.start((5, 900, 7, 7))
+        self.server.open_gate()
         views = [self.server.until(job) for job in jobs]
         for job, view, seed in zip(jobs, views, (5, 900, 7, 7)):
             self.assertEqual(view["batched_with"], [j for j in jobs if j != job])
@@ -134,11 +140,12 @@ class Together(unittest.TestCase):
 
     def test_what_differs_is_not_taken_along(self):
         jobs = self.start((5, 6)) + [self.server.add(**dict(SOME, seed=7, cfg_scale=8))]
+        self.server.open_gate()
         last = [self.server.until(job) for job in jobs][2]
         self.assertEqual(last["batched_with"], [])
 
     def test_one_is_cancelled(self):
-        jobs = self.start((5, 6, 7, 8), steps=300)
+        jobs = self.start((5, 6, 7, 8))
         before = self.server.get(V1 + "jobs/" + jobs[2]).json
         self.assertEqual((before["state"], len(before["batched_with"])), ("running", 3))
         self.assertEqual(self.server.ask("DELETE", V1 + "jobs/" + jobs[2]).status, 200)
@@ -146,35 +153,39 @@ class Together(unittest.TestCase):
         now = [self.server.get(V1 + "jobs/" + job).json for job in jobs]
         self.assertEqual([v["state"] for v in now], ["running", "running", "cancelled", "running"])
         self.assertTrue(0 < now[1]["progress"] < 1)
+        self.server.open_gate()
         views = [self.server.until(job) for job in jobs]
         self.assertEqual([(v["state"], len(v["images"])) for v in views],
                          [("done", 1), ("done", 1), ("cancelled", 0), ("done", 1)])
-        alone = self.server.until(self.server.add(**dict(SOME, seed=8, steps=300)))
+        alone = self.server.until(self.server.add(**dict(SOME, seed=8)))
         self.assertTrue(self.seen(alone["id"]) == self.seen(jobs[3]))
 
     def test_one_is_interrupted(self):
-        jobs = self.start((5, 6), steps=300)
+        jobs = self.start((5, 6))
         self.server.post(SD + "interrupt")
+        self.server.open_gate()
         views = [self.server.until(job) for job in jobs]
         self.assertEqual([(v["state"], len(v["images"])) for v in views], [("done", 1)] * 2)
         self.assertIn("interrupted", " ".join(views[0]["warnings"]))
         self.assertEqual(views[1]["warnings"], [])
-        alone = self.server.until(self.server.add(**dict(SOME, seed=6, steps=300)))
+        alone = self.server.until(self.server.add(**dict(SOME, seed=6)))
         self.assertTrue(self.seen(alone["id"]) == self.seen(jobs[1]))
 
     def test_all_are_cancelled(self):
-        jobs = self.start((5, 6), steps=300)
+        jobs = self.start((5, 6))
         for job in jobs:
             self.server.ask("DELETE", V1 + "jobs/" + job)
+        self.server.open_gate()
         self.assertEqual([self.server.until(job, seconds=20)["state"] for job in jobs], ["cancelled"] * 2)
 
     def test_a_failure_is_each_ones_own(self):
         """Together they fail, as on a disk that is full; then each is tried alone."""
-        jobs = self.start((5, 6), steps=100)
+        jobs = self.start((5, 6), steps=20)
         pid = self.server.process.pid
         soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         size = os.path.getsize(self.server.data + ".log")
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (2048, hard))
+        self.server.open_gate()
         end = time.time() + 30
         while time.time() < end and os.path.getsize(self.server.data + ".log") == size:
             time.sleep(0.05)  # not even their end can be kept
@@ -192,15 +203,19 @@ class Together(unittest.TestCase):
 
     def test_a_stream_each(self):
         """Each caller gets its own answer, previews included."""
-        before = self.server.add(prompt="a castle", steps=200)
+        self.server.close_gate()
+        before = self.server.add(prompt="a castle", steps=1)
         replies = {}
 
         def ask(seed):
-            body = {"prompt": "a panda", "size": "128x128", "steps": 40, "seed": seed, "stream": True, "partial_images": 1}
+            body = {"prompt": "a panda", "size": "128x128", "steps": 20, "seed": seed, "stream": True, "partial_images": 1}
             replies[seed] = self.server.post("/v1/images/generations", body).data.decode()
         threads = [threading.Thread(target=ask, args=(seed,)) for seed in (5, 6)]
         for t in threads:
             t.start()
+        while self.server.get("/queue/status").json["queue_size"] < 3:
+            time.sleep(0.01)
+        self.server.open_gate()
         for t in threads:
             t.join()
         self.server.until(before)
