@@ -215,6 +215,8 @@ typedef bl_cu_result bl_cu_get_entry(const char *name, void **entry, int version
     NUMBER(BL_LT_PREF_ALIGN_C, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, 7)               \
     NUMBER(BL_LT_PREF_ALIGN_D, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, 8)               \
     NUMBER(BL_LT_REDUCTION_COMPUTE, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, 2)              \
+    NUMBER(BL_DNN_NOT_COMPILED, CUDNN_STATUS_INTERNAL_ERROR_COMPILATION_FAILED, 4001)       \
+    NUMBER(BL_DNN_UNEXPECTED_VALUE, CUDNN_STATUS_INTERNAL_ERROR_UNEXPECTED_VALUE, 4002)     \
     NUMBER(BL_DNN_F32, CUDNN_DATA_FLOAT, 0)                                                 \
     NUMBER(BL_DNN_BF16, CUDNN_DATA_BFLOAT16, 9)                                             \
     NUMBER(BL_DNN_CROSS_CORRELATION, CUDNN_CROSS_CORRELATION, 1)                            \

@@ -100,7 +100,7 @@ uint64_t bl_cuda_attention_most(const bl_cuda_attention_shape *s) {
     uint64_t row = (uint64_t)s->heads * bl_align_up((uint64_t)s->keys, 8) * 4;
     uint64_t scores = row * (uint64_t)s->rows < BAND_BYTES ? row * (uint64_t)s->rows : BAND_BYTES;
     scores = bl_align_up(scores > row ? scores : row, BL_ALIGN);
-    return 2 * scores + BL_CUDA_WORKSPACE; /* weights are no wider than scores */
+    return 2 * scores + bl_cuda_workspace_room(BL_CUDA_WORKSPACE); /* weights are no wider than scores */
 }
 
 static int plan_bands(bl_cuda_attention *a, bl_cuda *c, bl_error *err) {
@@ -115,7 +115,7 @@ static int plan_bands(bl_cuda_attention *a, bl_cuda *c, bl_error *err) {
     uint64_t scores = (uint64_t)(s->heads * a->band * a->stride);
     a->weights_at = bl_align_up(scores * 4, BL_ALIGN);
     a->workspace_at = a->weights_at + bl_align_up(scores * bl_dtype_size((bl_dtype)s->dtype), BL_ALIGN);
-    a->scratch_bytes = a->workspace_at + a->workspace_bytes;
+    a->scratch_bytes = a->workspace_at + bl_cuda_workspace_room(a->workspace_bytes);
     return rc;
 }
 
@@ -124,7 +124,8 @@ static int find_plan(bl_cuda_attention *a, bl_cuda *c, bl_error *err) {
     bl_cuda_planned_plan planned;
     if (bl_cuda_planned(&planned, c, key, c->properties != NULL)) {
         a->has_plan = planned.exists;
-        a->scratch_bytes = a->workspace_bytes = planned.exists ? planned.workspace_bytes : 0;
+        a->workspace_bytes = planned.exists ? planned.workspace_bytes : 0;
+        a->scratch_bytes = bl_cuda_workspace_room(a->workspace_bytes);
         return 0;
     }
     bl_dnn_graph g = {.c = c, .dnn = &c->libs->dnn};
@@ -134,7 +135,8 @@ static int find_plan(bl_cuda_attention *a, bl_cuda *c, bl_error *err) {
     a->plan = made.plan;
     a->has_plan = made.exists;
     a->choice = made.choice;
-    a->scratch_bytes = a->workspace_bytes = made.workspace_bytes;
+    a->workspace_bytes = made.workspace_bytes;
+    a->scratch_bytes = bl_cuda_workspace_room(made.workspace_bytes);
     return rc;
 }
 

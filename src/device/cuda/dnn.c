@@ -105,10 +105,12 @@ void bl_dnn_free(bl_dnn_graph *g) {
     }
 }
 
-/* "This graph is none of mine", in one of cuDNN's ways of saying so. All else is a failure: to go on with
- * what comes next would be to let it choose the bits. */
+/* "This graph is none of mine", in one of cuDNN's ways of saying so, or an engine whose kernels it cannot
+ * compile or that it takes for broken: the same answer each time. All else is a failure: to go on with what
+ * comes next would be to let it choose the bits. */
 static bool is_a_no(bl_dnn_status status) {
-    return status >= 2000 && status < 4000;
+    return (status >= 2000 && status < 4000) || status == BL_DNN_NOT_COMPILED ||
+           status == BL_DNN_UNEXPECTED_VALUE;
 }
 
 /* Does an engine repeat its bits, and keep to the types of its inputs? */
@@ -303,7 +305,7 @@ int bl_dnn_execute(bl_cuda *c, bl_dnn_descriptor plan, const bl_cu_pointer *tens
                    const float *scalar, bl_cu_pointer workspace, const char *what, bl_error *err) {
     bl_dnn_graph g = {.c = c, .dnn = &c->libs->dnn};
     int64_t ids[8];
-    void *pointers[8], *scratch = (void *)(uintptr_t)workspace;
+    void *pointers[8], *scratch = bl_cuda_workspace_at(workspace);
     union {
         const float *in;
         void *out;

@@ -13,7 +13,7 @@ static void suspect(bl_cuda *c, char *out, size_t bytes) {
     uint32_t ended = c->progress ? *c->progress : 0;
     const bl_cuda_note *n = &c->notes[(ended + 1) % BL_CUDA_NOTES];
     out[0] = 0;
-    if (c->ops > ended && n->number == ended + 1) {
+    if (c->marks && c->ops > ended && n->number == ended + 1) {
         snprintf(out, bytes, " in %s of block %s", n->what, n->block);
     }
 }

@@ -74,6 +74,7 @@ struct bl_cuda {
     bl_error error;                    /* of the first; code 0: none */
     bool lost;                         /* nothing works any more until the device is opened again */
     volatile uint32_t *progress;       /* pinned: the number of the last op that ended */
+    bool marks;                        /* streams can write it; else nobody knows which op failed */
     uint32_t ops;                      /* numbered so far */
     bl_cuda_note notes[BL_CUDA_NOTES]; /* that of op i at i % BL_CUDA_NOTES */
 };

@@ -46,6 +46,7 @@ static int fill(void *table, void *library, const entry *entries, size_t count, 
     return 0;
 }
 
+/* The driver's own version decides which libraries it can run: those for CUDA 13 want one for CUDA 13. */
 static int open_driver(bl_cuda_libs *l, bl_error *err) {
     void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     library = library ? library : dlopen("/usr/lib/wsl/lib/libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
@@ -63,6 +64,9 @@ static int open_driver(bl_cuda_libs *l, bl_error *err) {
             get = NULL;
         }
         memcpy((char *)&l->cu + driver_entries[i].at, &symbol, sizeof symbol);
+    }
+    if (get) {
+        l->cu.cuDriverGetVersion(&l->driver);
     }
     return get ? 0
                : bl_fail(err, BL_E_UNSUPPORTED,
@@ -109,11 +113,11 @@ typedef struct three {
     void *nvrtc, *cublaslt, *cudnn;
 } three;
 
-/* All three from one root, so that no two versions are mixed; "": where the system's loader looks. NVRTC may
- * be missing where the build brought kernels along. */
-static bool open_three(three *t, const char *root) {
+/* All three from one root, so that no two versions are mixed; "": where the system's loader looks. Of CUDA
+ * `newest` or older. NVRTC may be missing where the build brought kernels along. */
+static bool open_three(three *t, const char *root, int newest) {
     bool needed[] = {!bl_cuda_kernels_ptx[0], true, true};
-    for (int cuda = NEWEST_CUDA; cuda >= LEAST_CUDA; cuda--) {
+    for (int cuda = newest; cuda >= LEAST_CUDA; cuda--) {
         void **to[] = {&t->nvrtc, &t->cublaslt, &t->cudnn};
         char names[3][32] = {"", "", "libcudnn.so.9"};
         bool all = true;
@@ -133,14 +137,14 @@ static bool open_three(three *t, const char *root) {
 }
 
 /* The folders that may hold the three, in order, the first of which has them counts. */
-static bool find_three(three *t, char from[PATH_MAX]) {
+static bool find_three(three *t, char from[PATH_MAX], int newest) {
     const char *given = getenv("BALLAST_CUDA_LIBS"), *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
     const char *environments[] = {getenv("VIRTUAL_ENV"), getenv("CONDA_PREFIX")};
     if (given && *given) {
         for (size_t n; *given; given += n + (given[n] == ':')) {
             n = strcspn(given, ":");
             snprintf(from, PATH_MAX, "%.*s", (int)n, given);
-            if (n && open_three(t, from)) {
+            if (n && open_three(t, from, newest)) {
                 return true;
             }
         }
@@ -151,26 +155,34 @@ static bool find_three(three *t, char from[PATH_MAX]) {
     } else {
         snprintf(from, PATH_MAX, "%s/.local/share/ballast/cuda/nvidia", home ? home : "");
     }
-    if (open_three(t, from)) {
+    if (open_three(t, from, newest)) {
         return true;
     }
     for (size_t i = 0; i < COUNT(environments); i++) {
         if (environments[i] && *environments[i]) {
             snprintf(from, PATH_MAX, "%s/lib/python3*/site-packages/nvidia", environments[i]);
-            if (open_three(t, from)) {
+            if (open_three(t, from, newest)) {
                 return true;
             }
         }
     }
     from[0] = 0;
-    return open_three(t, from);
+    return open_three(t, from, newest);
 }
 
 int bl_cuda_libraries_open(bl_cuda_libs *l, bl_error *err) {
     three t = {0};
-    if (!find_three(&t, l->from)) {
-        return bl_fail(err, BL_E_UNSUPPORTED, "cuda: cuDNN 9, cuBLASLt and NVRTC were not found together: %s",
-                       INSTALL);
+    int driver = l->driver / 1000; /* 0: there is none, and the libraries are only asked for plans */
+    int newest = driver && driver < NEWEST_CUDA ? driver : NEWEST_CUDA;
+    if (!find_three(&t, l->from, newest)) {
+        return newest < NEWEST_CUDA && find_three(&t, l->from, NEWEST_CUDA)
+                   ? bl_fail(err, BL_E_UNSUPPORTED,
+                             "cuda: the libraries here are for CUDA %d, the NVIDIA driver for CUDA %d.%d: "
+                             "install "
+                             "driver 580 or newer, or %s",
+                             NEWEST_CUDA, driver, l->driver % 1000 / 10, INSTALL)
+                   : bl_fail(err, BL_E_UNSUPPORTED,
+                             "cuda: cuDNN 9, cuBLASLt and NVRTC were not found together: %s", INSTALL);
     }
     int rc = t.nvrtc ? fill(&l->rtc, t.nvrtc, nvrtc_entries, COUNT(nvrtc_entries), err) : 0;
     rc = rc ? rc : fill(&l->lt, t.cublaslt, cublaslt_entries, COUNT(cublaslt_entries), err);

@@ -99,7 +99,8 @@ static int prepare(bl_executable *x, bl_cuda_step *s, const bl_op *op, bl_error 
     at += s->conv ? 0 : bl_align_up((uint64_t)(s->band * y->c) * 4, BL_ALIGN);
     s->extra[WORKSPACE] = at;
     uint64_t most = s->conv ? s->conv->workspace_bytes : s->product->workspace_bytes;
-    s->scratch_bytes = at + (s->rest && s->rest->workspace_bytes > most ? s->rest->workspace_bytes : most);
+    most = s->rest && s->rest->workspace_bytes > most ? s->rest->workspace_bytes : most;
+    s->scratch_bytes = at + bl_cuda_workspace_room(most);
     return 0;
 }
 

@@ -43,7 +43,7 @@ static int prepare(bl_executable *x, bl_cuda_step *s, const bl_op *op, bl_error 
         shape.y_align = BL_ALIGN;
     }
     int rc = bl_cuda_find_product(&s->product, x->module->c, &shape, err);
-    s->scratch_bytes = s->extra[WORKSPACE] + (rc ? 0 : s->product->workspace_bytes);
+    s->scratch_bytes = s->extra[WORKSPACE] + (rc ? 0 : bl_cuda_workspace_room(s->product->workspace_bytes));
     return rc;
 }
 

@@ -4,6 +4,7 @@
 #ifndef BALLAST_DEVICE_CUDA_PLANS_H
 #define BALLAST_DEVICE_CUDA_PLANS_H
 
+#include "core/checked.h"
 #include "core/dtype.h"
 #include "core/error.h"
 #include "device/cuda/abi.h"
@@ -12,6 +13,19 @@
 
 /* The most scratch that a library may ask for: another limit would be another choice. */
 #define BL_CUDA_WORKSPACE (32u << 20)
+/* cuBLASLt refuses scratch that lies at less than this; an arena's offsets are multiples of BL_ALIGN. */
+#define BL_CUDA_WORKSPACE_ALIGN 256u
+
+/* Bytes of an arena in which `bytes` of scratch can lie as a library wants them. */
+static inline uint64_t bl_cuda_workspace_room(uint64_t bytes) {
+    return bytes ? bytes + BL_CUDA_WORKSPACE_ALIGN - BL_ALIGN : 0;
+}
+
+/* Where in that room they lie. */
+static inline void *bl_cuda_workspace_at(bl_cu_pointer room) {
+    uint64_t most = BL_CUDA_WORKSPACE_ALIGN - 1;
+    return (void *)(uintptr_t)((room + most) / BL_CUDA_WORKSPACE_ALIGN * BL_CUDA_WORKSPACE_ALIGN);
+}
 
 /* y [batch][rows, o] = alpha x [rows, k] w^T + residual + bias, of which either may be missing.
  * Strides are in elements, from row to row and

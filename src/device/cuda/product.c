@@ -36,10 +36,13 @@ static int make_desc(bl_cuda_product *p, bl_cuda *c, bl_error *err) {
     const bl_cublaslt *lt = &c->libs->lt;
     int32_t turned = p->shape.plain ? BL_LT_AS_IS : BL_LT_TURNED;
     uint32_t epilogue = BL_LT_EPILOGUE_BIAS;
+    void *bias =
+        (void *)(uintptr_t)BL_CUDA_WORKSPACE_ALIGN; /* any, aligned as the bias will be: never read */
     bl_lt_status s = lt->cublasLtMatmulDescCreate(&p->desc, BL_LT_COMPUTE_F32, BL_LT_F32);
     s = s ? s : lt->cublasLtMatmulDescSetAttribute(p->desc, BL_LT_DESC_TRANS_A, &turned, sizeof turned);
     if (!s && p->shape.bias) {
         s = lt->cublasLtMatmulDescSetAttribute(p->desc, BL_LT_DESC_EPILOGUE, &epilogue, sizeof epilogue);
+        s = s ? s : lt->cublasLtMatmulDescSetAttribute(p->desc, BL_LT_DESC_BIAS, &bias, sizeof bias);
     }
     return bl_cuda_check_lt(c, s, "a product", err);
 }
@@ -189,6 +192,6 @@ int bl_cuda_multiply(bl_cuda *c, const bl_cuda_product *p, bl_cu_stream stream, 
     s = s ? s
           : lt->cublasLtMatmul(c->lt, p->desc, &alpha, pointer(w), p->w, pointer(x), p->x, &beta,
                                pointer(p->shape.residual ? residual : y), p->y, pointer(y), p->y, &p->algo,
-                               pointer(workspace), p->workspace_bytes, stream);
+                               bl_cuda_workspace_at(workspace), p->workspace_bytes, stream);
     return bl_cuda_check_lt(c, s, "a product", err);
 }

@@ -51,6 +51,10 @@ int bl_cuda_streams_open(bl_cuda *c, bl_error *err) {
         *c->progress = 0;
         rc = bl_cuda_check(c, cu->cuEventCreate(&c->began, 0), "an event", err);
     }
+    if (!rc) { /* not every system lets a stream write a number (Windows' kernel below WSL) */
+        c->marks = !cu->cuStreamWriteValue32(c->stream[BL_STREAM_COMPUTE],
+                                             (bl_cu_pointer)(uintptr_t)c->progress, 0, 0);
+    }
     return rc ? rc : start_clock(c, err);
 }
 
@@ -93,9 +97,11 @@ int bl_cuda_note_op(bl_cuda *c, bl_cu_stream stream, const char *what, const cha
     n->what = what;
     n->number = c->ops;
     memcpy(n->block, block, sizeof n->block);
-    return bl_cuda_check(
-        c, c->libs->cu.cuStreamWriteValue32(stream, (bl_cu_pointer)(uintptr_t)c->progress, c->ops, 0),
-        "an op's mark", err);
+    return c->marks ? bl_cuda_check(c,
+                                    c->libs->cu.cuStreamWriteValue32(
+                                        stream, (bl_cu_pointer)(uintptr_t)c->progress, c->ops, 0),
+                                    "an op's mark", err)
+                    : 0;
 }
 
 int bl_cuda_event_open(bl_event **out, bl_device *d, bl_error *err) {

@@ -265,7 +265,7 @@ static bl_lt_status matmul(bl_lt_handle h, bl_lt_desc d, const void *alpha, cons
                      .beta = *(const float *)beta};
     if (fake_fails() || workspace_bytes != WORKSPACE || m.a.batch != m.y.batch || m.b.batch != m.y.batch ||
         !is_aligned(a, algo->data[0]) || !is_aligned(b, algo->data[1]) || !is_aligned(c, algo->data[2]) ||
-        !is_aligned(y, algo->data[3]) || !is_aligned(workspace, 64)) {
+        !is_aligned(y, algo->data[3]) || !is_aligned(workspace, 256)) {
         return 13;
     }
     return fake_put_kernel(stream, multiply, &m, sizeof m) ? 14 : 0;

@@ -1,6 +1,6 @@
 /* cuDNN proposes engines for a card that is not here: every convolution and attention of the published
  * networks at full size has one that repeats its bits and keeps to our scratch. The card is described by what
- * is published of it. */
+ * is published of it; `test_device_cuda_described FILE` asks for another. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +14,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+
+static const char *card = CARD;
 
 typedef struct tally {
     int plans, none;
@@ -40,7 +42,7 @@ static void every_shape(void **state) {
     bl_device *d;
     const bl_source source = {.dtype = made_up_dtype, .read = made_up_read};
     assert_int_equal(bl_cuda_libraries_open(libs, &err), 0);
-    if (bl_cuda_describe(&d, libs, CARD, NULL, &err)) {
+    if (bl_cuda_describe(&d, libs, card, NULL, &err)) {
         fail_msg("%s", err.message);
     }
     made_up_begin();
@@ -70,8 +72,9 @@ static void every_shape(void **state) {
     bl_device_close(&d);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_shape)};
+    card = argc > 1 ? argv[1] : card;
     if (!bl_cuda_stub_open()) {
         printf("neither a driver nor the toolkit's stub of one: nothing to test\n");
         return 0;
