@@ -4,30 +4,48 @@
 #     tools/device_check.sh pack               where Ballast is built: makes build-cuda/, with all that is needed
 #     build-cuda/device_check.sh [PART...]     where the card is: all parts, or those named
 #
-# Parts: card rates ops table networks torch pictures goldens memcheck offload. Each has its seconds, and all together have 350:
-# what comes too late is left out, and said. Each writes its log into $OUT (build-cuda/out), the last lines are a table.
-# Nothing is built or fetched. DEVICE=cpu or another name checks another device; TOTAL are other seconds than 350.
+# Parts: card pictures goldens ops rates networks torch table memcheck offload. Each has its seconds, and all together
+# have 350: what comes too late is left out, and said. Nothing is built or fetched. $OUT (build-cuda/out) gets five
+# files, each written as soon as there is something for it: log.txt, table.md, card.json, none.png, cpu.png. Compiled
+# kernels stay in build-cuda/cache, so that a second run is faster. Exit code: 0 all that was asked for ran and is
+# right, 1 something is not, 2 there is no card, or nothing to drive it with.
+# DEVICE=cpu or another name checks another device; TOTAL are other seconds than 350.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 device=${DEVICE:-cuda}
 total=${TOTAL:-350} most_bytes=$((64 << 20))
-declare -A limits=([card]=15 [rates]=30 [ops]=80 [table]=60 [networks]=50 [torch]=60 [pictures]=30 [goldens]=25 [memcheck]=30
-    [offload]=150)
+declare -A limits=([card]=60 [pictures]=60 [goldens]=40 [ops]=90 [rates]=40 [networks]=90 [torch]=90 [table]=90
+    [memcheck]=60 [offload]=200)
+# What nearly every system has in a version of its own, which then counts.
+system='libstdc\+\+|libgcc_s|libgomp|libcrypt|libquadmath|libz'
+
+# Folder of the diffusers that this machine's Python (PYTHON) has: the networks that PyTorch is timed with.
+diffusers_of() {
+    "${PYTHON:-python3}" -c 'import importlib.util as i; print(i.find_spec("diffusers").submodule_search_locations[0])' 2>/dev/null
+}
 
 pack() {
-    local folder="$here/../build-cuda" build="$here/../build"
+    local folder="$here/../build-cuda" build="$here/../build" diffusers
     set -e
     tree=$(mktemp -d)
     trap 'rm -rf "$tree"' EXIT
     ninja -C "$build" ballast_cli ballast_plugin_cuda bench_device bench_offload cuda_card test_pipeline_goldens
-    mkdir -p "$tree/bin" "$tree/lib" "$tree/tests" "$folder"
+    mkdir -p "$tree/bin" "$tree/lib" "$tree/spare" "$tree/tests" "$tree/python" "$folder"
     cp "$build"/bin/{ballast,bench_device,bench_offload,cuda_card,test_pipeline_goldens} "$tree/bin"
-    cp -L "$build"/lib/libballast.so.0.* "$build/lib/ballast-cuda.so" "$tree/lib"
+    cp -L "$build/lib/ballast-cuda.so" "$tree/lib"
+    cp -L "$(ls "$build"/lib/libballast.so.0.? | head -1)" "$tree/lib"
     ldd "$tree"/bin/* | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
-        grep -vE '/(libc|libm|libdl|libpthread|ld-linux[^/]*|libballast[^/]*)\.so' | xargs cp -L -t "$tree/lib"
+        grep -vE '/(libc|libm|libdl|libpthread|librt|ld-linux[^/]*|libballast[^/]*)\.so' | xargs cp -L -t "$tree/lib"
+    find "$tree/lib" -regextype posix-extended -regex ".*/($system)\.so.*" -exec mv -t "$tree/spare" {} +
     strip "$tree"/bin/* "$tree/lib/ballast-cuda.so"
     cp "$here/../models/ballast-mini.safetensors" "$here/device_torch.py" "$here/../bench/random_checkpoint.py" "$tree"
     cp -r "$here/../tests/data" "$tree/tests"
+    if diffusers=$(diffusers_of); then
+        cp -r "$diffusers" "$tree/python"
+        find "$tree/python" -name __pycache__ -prune -exec rm -rf {} +
+    else
+        echo "build-cuda: diffusers is not here (PYTHON is another Python): times of PyTorch need it where the card is"
+    fi
     tar -C "$tree" -cf - . | xz -T0 -3 >"$folder/tree.tar.xz"
     cp "$here/device_check.sh" "$folder"
     bytes=$(du -cb "$folder/tree.tar.xz" "$folder/device_check.sh" | tail -1 | cut -f1)
@@ -43,112 +61,170 @@ began=$SECONDS
 out=${OUT:-$here/out}
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
-mkdir -p "$out"
-[ -e "$here/tree.tar.xz" ] || { echo "no $here/tree.tar.xz: run tools/device_check.sh pack, then build-cuda/device_check.sh"; exit 1; }
-tar -C "$tree" -xJf "$here/tree.tar.xz" || exit 1
-export BALLAST_PLUGINS="${PLUGINS:-$tree/lib}" LD_LIBRARY_PATH="$tree/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-export BALLAST_TEST_DATA="$tree/tests/data" XDG_CACHE_HOME="$tree/cache" OMP_WAIT_POLICY=passive
-mkdir -p "$XDG_CACHE_HOME"
+[ -e "$here/tree.tar.xz" ] || { echo "no $here/tree.tar.xz: run tools/device_check.sh pack, then build-cuda/device_check.sh"; exit 2; }
+if command -v xz >/dev/null; then
+    tar -C "$tree" -xJf "$here/tree.tar.xz" || exit 2
+else
+    python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$here/tree.tar.xz" "$tree" || exit 2
+fi
+logs="$tree/logs" cache="$here/cache"
+mkdir -p "$out" "$logs" || exit 2
+mkdir -p "$cache" 2>/dev/null || cache="$tree/cache"
+rm -f "$out"/{log.txt,table.md,none.png,cpu.png}
+: >"$logs/card.log"
+for library in "$tree"/spare/*; do
+    [ ! -e "$library" ] || ldconfig -p 2>/dev/null | grep -q "^[[:space:]]*${library##*/} " || cp "$library" "$tree/lib"
+done
+# Libraries of ours are for programs of ours: Python and NVIDIA's tools have their own.
+ours=(env "LD_LIBRARY_PATH=$tree/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}")
+export PATH="$PATH:/usr/local/cuda/bin" PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$tree/python" PYTHONUNBUFFERED=1
+export BALLAST_PLUGINS="${PLUGINS:-$tree/lib}" BALLAST_TEST_DATA="$tree/tests/data" XDG_CACHE_HOME="$cache"
+export OMP_WAIT_POLICY=passive
+unset BALLAST_DEVICE
 ballast="$tree/bin/ballast" bench="$tree/bin/bench_device" model="$tree/ballast-mini.safetensors"
 table=()
+failed=0
 part_ends=$((began + total))
 
 # row WHAT RESULT
 row() {
-    table+=("| $1 | $2 |")
+    table+=("| $1 | ${2:-nothing was said} |")
+}
+
+write_table() {
+    {
+        echo "| what | result |"
+        echo "| --- | --- |"
+        printf '%s\n' "${table[@]}"
+    } >"$out/table.md"
 }
 
 # step LOG SECONDS COMMAND...: runs it within its time, and what its part and all parts have left.
 step() {
-    local log="$out/$1" limit=$2 left=$((part_ends - SECONDS))
+    local log="$logs/$1" limit=$2 left=$((part_ends - SECONDS)) code
     shift 2
     limit=$((limit < left ? limit : left))
+    printf '$ %s\n' "$*" >>"$log"
     if [ "$limit" -lt 1 ]; then
-        printf '$ %s\nexit: no time was left\n' "$*" >>"$log"
+        echo "exit: no time was left" >>"$log"
+        failed=1
         return 1
     fi
-    { echo "\$ $*"; timeout -k 2 "$limit" "$@"; echo "exit $?"; } >>"$log" 2>&1
-    tail -1 "$log" | grep -q '^exit 0$'
+    timeout -k 2 "$limit" "$@" >>"$log" 2>&1
+    code=$?
+    case $code in
+        0) echo "exit 0" >>"$log"; return 0 ;;
+        124 | 137) echo "exit $code: it took more than $limit s" >>"$log" ;;
+        127) echo "exit $code: ${1##*/} is not here" >>"$log" ;;
+        *) echo "exit $code" >>"$log" ;;
+    esac
+    failed=1
+    return 1
 }
 
 # last LOG PATTERN: what the log last said of it
 last() {
-    grep -aE "$2" "$out/$1" | tail -1
+    grep -aE "$2" "$logs/$1" | tail -1
 }
 
+# The driver is the system's, the other three may be PyTorch's. What is missing is why no other part is run.
 part_card() {
-    step card.log 5 nvidia-smi
-    step card.log 8 "$ballast" devices
-    step card.log 8 "$ballast" devices --json
-    row card "$(timeout 3 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null | head -1)"
-    row libraries "$(last card.log '^cuda')"
+    local libraries
+    if command -v nvidia-smi >/dev/null; then
+        step card.log 20 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
+        row card "$(last card.log ',.*MiB|^exit')"
+    fi
+    find_card
+    libraries=$(last card.log "^$device")
+    row device "${libraries:-$(last card.log '^exit')}"
 }
 
-# The card's file: for `--device cuda:FILE` elsewhere and for src/device/cuda/cards. With it the rest is run.
-part_table() {
-    step table.log 60 bash -c '"$1" 40 >"$2"' - "$tree/bin/cuda_card" "$out/card.json"
-    row "the card's file" "$(last table.log 'passes|^cuda_card:|^exit')"
-    [ ! -s "$out/card.json" ] || export BALLAST_CUDA_CARD="$out/card.json"
+find_card() {
+    local site
+    step card.log 50 "${ours[@]}" "$ballast" devices
+    if grep -aq "not found together" "$logs/card.log" && [ -z "${BALLAST_CUDA_LIBS-}" ]; then
+        site=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null)
+        if [ -d "$site/nvidia" ]; then
+            export BALLAST_CUDA_LIBS="$site/nvidia"
+            step card.log 50 "${ours[@]}" "$ballast" devices
+        fi
+    fi
 }
 
-part_rates() {
-    step rates.log 60 "$bench" "$device" rates sdxl bf16 1024
-    row "copies" "$(last rates.log '^pinned: .*copied')"
-    row "copies, not pinned" "$(last rates.log '^not pinned')"
-    row "a pass beside copies" "$(last rates.log 'beside copies')"
+part_pictures() {
+    local mode first="" same=yes
+    for mode in none model sequential balanced auto; do
+        step pictures.log 40 "${ours[@]}" "$ballast" generate -m "$model" --device "$device" --offload "$mode" -p "a red apple" \
+            -s 8 -S 7 --overwrite -o "$tree/$mode.png" || { same="$mode failed: $(last pictures.log '^[a-z]+: |^error|^exit' | head -c 200)"; continue; }
+        [ -n "$first" ] || first=$(cksum <"$tree/$mode.png")
+        [ "$first" = "$(cksum <"$tree/$mode.png")" ] || { same="$mode differs"; failed=1; }
+        row "mode $mode" "$(last pictures.log '^Time')"
+    done
+    row "modes: the same file" "$same"
+    step pictures.log 40 "${ours[@]}" "$ballast" generate -m "$model" --device cpu -p "a red apple" -s 8 -S 7 --overwrite \
+        -o "$out/cpu.png"
+    cp "$tree/none.png" "$out" 2>/dev/null
+}
+
+part_goldens() {
+    BALLAST_TEST_DEVICE=$device step goldens.log 40 "${ours[@]}" "$tree/bin/test_pipeline_goldens"
+    row "goldens, pictures" "$(last goldens.log 'PASSED|FAILED|exit')"
 }
 
 part_ops() {
     local what
     for what in "unet bf16 512" "vae bf16 512" "sdxl bf16 1024" "unet f32 256"; do
         # shellcheck disable=SC2086
-        step ops.log 50 "$bench" "$device" ops $what 25
-        row "ops: $what" "$(last ops.log '^ops |^bench_device:|^exit')"
+        step ops.log 60 "${ours[@]}" "$bench" "$device" ops $what 18
+        row "ops: $what" "$(last ops.log '^ops |^bench_device:|^exit [1-9]|^exit:')"
     done
+}
+
+part_rates() {
+    step rates.log 40 "${ours[@]}" "$bench" "$device" rates sdxl bf16 1024
+    row "copies" "$(last rates.log '^pinned: .*copied|^bench_device:|^exit [1-9]|^exit:')"
+    row "copies, not pinned" "$(last rates.log '^not pinned')"
+    row "a pass beside copies" "$(last rates.log 'beside copies')"
+}
+
+time_network() {
+    # shellcheck disable=SC2086
+    step networks.log 50 "${ours[@]}" "$bench" "$device" network $1
+    row "network: $1$2" "$(last networks.log '^best of|^bench_device:|^exit [1-9]|^exit:')"
 }
 
 part_networks() {
     local what
     for what in "sdxl bf16 1024 2" "unet bf16 512 2" "vae bf16 1024 1" "vae f32 512 1"; do
-        # shellcheck disable=SC2086
-        step networks.log 50 "$bench" "$device" network $what
-        row "network: $what" "$(last networks.log '^best of|^bench_device:|^exit')"
+        time_network "$what" ""
     done
 }
 
 part_torch() {
-    step torch.log 60 python3 -B "$tree/device_torch.py"
+    step torch.log 90 python3 -B "$tree/device_torch.py"
+    grep -aq '^torch' "$logs/torch.log" || row torch "$(last torch.log 'Error|^exit')"
     while IFS= read -r line; do
         row "${line%%:*}" "${line#*:}"
-    done < <(grep -a '^torch' "$out/torch.log")
+    done < <(grep -a '^torch' "$logs/torch.log")
 }
 
-part_pictures() {
-    local mode first="" same=yes
-    for mode in none model sequential balanced auto; do
-        step pictures.log 20 "$ballast" generate -m "$model" --device "$device" --offload "$mode" -p "a red apple" -s 8 \
-            -S 7 --overwrite -o "$out/$mode.png" || { same="$mode failed"; continue; }
-        [ -n "$first" ] || first=$(cksum <"$out/$mode.png")
-        [ "$first" = "$(cksum <"$out/$mode.png")" ] || same="$mode differs"
-    done
-    row "modes: the same file" "$same"
-    step pictures.log 40 "$ballast" generate -m "$model" --device cpu -p "a red apple" -s 8 -S 7 --overwrite \
-        -o "$out/cpu.png"
-    row "time line" "$(last pictures.log '^Time')"
-    rm -f "$out"/model.png "$out"/sequential.png "$out"/balanced.png "$out"/auto.png
-}
-
-part_goldens() {
-    BALLAST_TEST_DEVICE=$device step goldens.log 60 "$tree/bin/test_pipeline_goldens"
-    row "goldens, pictures" "$(last goldens.log 'PASSED|FAILED|exit')"
+# The card's file: for `--device cuda:FILE` elsewhere and for src/device/cuda/cards. It is written twice, before and
+# after the libraries' proposals were timed: so there is one whatever the time.
+part_table() {
+    step table.log 85 "${ours[@]}" "$tree/bin/cuda_card" 25 "$out/card.json"
+    row "the card's file" "$(last table.log 'passes|^cuda_card:|^exit')"
+    if [ -s "$out/card.json" ]; then
+        export BALLAST_CUDA_CARD="$out/card.json"
+        time_network "sdxl bf16 1024 2" ", with the card's file"
+    fi
 }
 
 part_memcheck() {
     local tool
     for tool in memcheck racecheck; do
-        step memcheck.log 40 compute-sanitizer --tool "$tool" "$ballast" generate -m "$model" --device "$device" -p "a red apple" \
-            -s 1 -S 7 --overwrite -o "$tree/memcheck.png"
-        row "compute-sanitizer $tool" "$(last memcheck.log 'ERROR SUMMARY|RACECHECK SUMMARY|exit')"
+        step memcheck.log 40 "${ours[@]}" compute-sanitizer --tool "$tool" "$ballast" generate -m "$model" --device "$device" \
+            -p "a red apple" -s 1 -S 7 --overwrite -o "$tree/memcheck.png"
+        row "compute-sanitizer $tool" "$(last memcheck.log 'ERROR SUMMARY|RACECHECK SUMMARY|^exit')"
     done
 }
 
@@ -157,32 +233,42 @@ part_offload() {
     local name steps began
     for name in sd15 sdxl; do
         steps=$([ $name = sd15 ] && echo "512 25 15" || echo "1024 10 6")
-        step offload.log 40 python3 -B "$tree/random_checkpoint.py" $name "$tree/$name.safetensors" || continue
+        step offload.log 60 python3 -B "$tree/random_checkpoint.py" $name "$tree/$name.safetensors" ||
+            { row "$name, by mode" "$(last offload.log 'Error|^exit')"; continue; }
         # shellcheck disable=SC2086
-        step offload.log 90 "$tree/bin/bench_offload" "$device" $steps "$name=$tree/$name.safetensors:0.1"
+        step offload.log 120 "${ours[@]}" "$tree/bin/bench_offload" "$device" $steps "$name=$tree/$name.safetensors:0.1"
         row "$name $steps, by mode" "$(last offload.log "^\| $name|^bench_offload:|^exit")"
         for _ in 1 2; do
             began=$(date +%s%N)
-            step offload.log 30 "$ballast" generate -m "$tree/$name.safetensors" --device "$device" -p "a lighthouse" -s 1 \
-                --overwrite -o "$tree/one.png"
+            step offload.log 60 "${ours[@]}" "$ballast" generate -m "$tree/$name.safetensors" --device "$device" \
+                -p "a lighthouse" -s 1 --overwrite -o "$tree/one.png"
         done
         row "$name, a process for one step" "$((($(date +%s%N) - began) / 1000000)) ms"
         rm -f "$tree/$name.safetensors"
     done
 }
 
-[ $# -gt 0 ] || set -- card rates ops table networks torch pictures goldens memcheck offload
-rm -f "$out"/*.log
+[ $# -gt 0 ] || set -- card pictures goldens ops rates networks torch table memcheck offload
 for part in "$@"; do
-    [ -n "${limits[$part]-}" ] || { echo "no part $part; there are ${!limits[*]}"; exit 1; }
+    [ -n "${limits[$part]-}" ] || { echo "no part $part; there are ${!limits[*]}"; exit 2; }
+done
+[ "$1" = card ] || find_card
+for part in "$@"; do
     part_began=$SECONDS
     part_ends=$((SECONDS + limits[$part]))
     part_ends=$((part_ends < began + total ? part_ends : began + total))
-    "part_$part"
+    missing=$(last card.log "^$device " | sed -n 's/^[^ ]* *not here: //p')
+    if [ -n "$missing" ] && [ "$part" != card ]; then
+        row "$part" "not run: $missing"
+    else
+        "part_$part"
+    fi
     echo "$part: $((SECONDS - part_began)) s"
+    { echo "== $part"; cat "$logs/$part.log" 2>/dev/null; } >>"$out/log.txt"
+    write_table
 done
-{
-    echo "| what | result |"
-    echo "| --- | --- |"
-    printf '%s\n' "${table[@]}"
-} | tee "$out/table.md"
+cat "$out/table.md"
+if [ -n "${missing-}" ]; then
+    exit 2
+fi
+exit "$failed"

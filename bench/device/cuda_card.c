@@ -1,5 +1,7 @@
 /* Writes the file of the first card (device/card_file.h): of SD 1.5, SDXL and the VAE every shape, with the
- * fastest of the libraries' proposals, what copies reach, and whether CUDA's graphs pay. */
+ * fastest of the libraries' proposals, what copies reach, and whether CUDA's graphs pay:
+ *     cuda_card [SECONDS [FILE]]
+ * A FILE is written twice, before and after proposals are timed, so that who has no patience has one, too. */
 #include "device/card_file.h"
 #include "device/cuda/cuda.h"
 #include "device/cuda/internal.h"
@@ -65,12 +67,32 @@ static int measure(json_t *card, bl_device *d, const bl_graph *const *graphs, bl
     return rc;
 }
 
+/* The file as it is known after `seconds` of trying proposals; 0: none. NULL: to stdout. */
+static int write_card(const char *path, bl_device *d, const bl_graph *const *graphs, double seconds,
+                      bool measured, bl_error *err) {
+    json_t *card = NULL;
+    char text[4096];
+    int rc = card_file_make(&card, d, graphs, NETWORKS, seconds, err);
+    rc = rc || !measured ? rc : measure(card, d, graphs, err);
+    if (card && path) {
+        snprintf(text, sizeof text, "%.4000s.new", path);
+        if (json_dump_file(card, text, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) || rename(text, path)) {
+            rc = rc ? rc : bl_fail(err, BL_E_IO, "cannot write %.400s", path);
+        }
+    } else if (card) {
+        json_dumpf(card, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+        putchar('\n');
+    }
+    json_decref(card);
+    return rc;
+}
+
 int main(int argc, char **argv) {
     const bl_cuda_libs *libs = NULL;
     bl_error err = {0};
     bl_device *d = NULL;
     bl_graph *graphs[NETWORKS] = {NULL};
-    json_t *card = NULL;
+    const char *path = argc > 2 ? argv[2] : NULL;
     double seconds = argc > 1 ? strtod(argv[1], NULL) : 0;
     made_up_begin();
     int rc = bl_cuda_libs_open(&libs, &err);
@@ -80,16 +102,13 @@ int main(int argc, char **argv) {
         rc = made_up_graph(&graphs[i], n->what, n->dtype, n->size, n->batch, &err);
     }
     const bl_graph *const *borrowed = (const bl_graph *const *)graphs;
-    rc = rc ? rc : card_file_make(&card, d, borrowed, NETWORKS, seconds, &err);
-    rc = rc || !(seconds > 0) ? rc : measure(card, d, borrowed, &err);
-    if (card) {
-        json_dumpf(card, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
-        putchar('\n');
+    if (!rc && path) {
+        rc = write_card(path, d, borrowed, 0, false, &err);
     }
+    rc = rc ? rc : write_card(path, d, borrowed, seconds, seconds > 0, &err);
     if (rc) {
         fprintf(stderr, "cuda_card: %s\n", err.message);
     }
-    json_decref(card);
     for (int i = 0; i < NETWORKS; i++) {
         bl_graph_free(&graphs[i]);
     }

@@ -15,8 +15,19 @@ done
 tar -C "$folder/tree" -cJf "$folder/tree.tar.xz" .
 cp "$script" "$folder"
 SECONDS=0
-PATH="$folder/path:$PATH" TOTAL=8 "$folder/device_check.sh" >"$folder/said"
+PATH="$folder/path:$PATH" TOTAL=8 "$folder/device_check.sh" >"$folder/said" && { echo "it says that all is well"; exit 1; }
 [ "$SECONDS" -le 20 ] || { echo "it took $SECONDS s of 8"; exit 1; }
 grep -q '^| goldens, pictures |' "$folder/said" || { cat "$folder/said"; exit 1; }
-grep -q 'no time was left' "$folder/out/goldens.log" || { cat "$folder/out/goldens.log"; exit 1; }
+grep -q 'no time was left' "$folder/out/log.txt" || { cat "$folder/out/log.txt"; exit 1; }
+[ "$(find "$folder/out" -type f | wc -l)" -le 5 ] || { ls "$folder/out"; exit 1; }
+
+# Where there is no card each part says so in its row, at once.
+printf '#!/bin/sh\necho "cuda    not here: no driver"\n' >"$folder/tree/bin/ballast"
+tar -C "$folder/tree" -cJf "$folder/tree.tar.xz" .
+code=0
+"$folder/device_check.sh" >"$folder/said" || code=$?
+[ "$code" -eq 2 ] || { echo "exit code $code"; exit 1; }
+for part in pictures goldens ops rates networks torch table memcheck offload; do
+    grep -q "^| $part | not run: no driver |" "$folder/said" || { cat "$folder/said"; exit 1; }
+done
 echo "$SECONDS s"

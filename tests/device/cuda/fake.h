@@ -27,6 +27,7 @@ typedef struct fake_script {
     bool without_waits;   /* cuStreamWaitEvent does nothing: what a forgotten wait would be */
     int lost_wait;        /* this one alone, counted from 1; 0: none */
     bool no_nvrtc;        /* it is not there */
+    int driver;           /* the CUDA version that the driver is for; 0: 13000 */
     int sm;               /* of the first card; 0: 90. 999 is one that NVRTC does not know */
     int second_sm;        /* of the second; 0: 75, which is too old */
     uint64_t memory;      /* of a card; 0: 1 GiB */

@@ -55,7 +55,7 @@ static bl_cu_result init(unsigned flags) {
 }
 
 static bl_cu_result driver_version(int *version) {
-    *version = 13000;
+    *version = fake.script.driver ? fake.script.driver : 13000;
     return 0;
 }
 
