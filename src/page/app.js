@@ -50,7 +50,7 @@ link.watch((state) => {
 
 // A picture that says what made it fills the form; any picture can be started from.
 async function take(file) {
-  const text = file.type === 'image/png' ? await textOf(file).catch(() => '') : '';
+  const text = await textOf(file).catch(() => '');
   if (!text || !lists.get()) {
     await takeFile(file);
     return;

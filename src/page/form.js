@@ -5,7 +5,7 @@ import {ask, lists, settings, link, ended, Refused} from './server.js';
 const DEFAULTS = {prompt: '', negative: '', model: '', own: true, width: 512, height: 512, steps: 20, sampler: 'DPM++ 2M',
   schedule: 'karras', cfg: 7, seed: '', lock: false, count: 1, hires: false, scale: 1.5, hiresSteps: 0,
   upscaler: 'Latent', strength: 0.6};
-const SIZES = [['own', 'The model’s own size'], ['512x512', '512 × 512, square'], ['512x768', '512 × 768, portrait'],
+const SIZES = [['own', 'The model’s own'], ['512x512', '512 × 512, square'], ['512x768', '512 × 768, portrait'],
   ['768x512', '768 × 512, landscape'], ['768x768', '768 × 768'], ['1024x1024', '1024 × 1024, square'],
   ['832x1216', '832 × 1216, portrait'], ['1216x832', '1216 × 832, landscape'], ['free', 'Another size']];
 // The names that the server uses for what stands here.
@@ -80,7 +80,7 @@ function priceText(plan) {
     return plan.error.status ? plan.error.message : '';
   }
   const each = plan.count > 1 ? `${plan.count} pictures, ` : '';
-  return `${each}about ${seconds(planSeconds(plan))}, ${bytes(plan.peak_bytes)} of ${bytes(plan.budget_bytes)} memory`;
+  return `${each}about ${seconds(planSeconds(plan))}, ${bytes(plan.peak_bytes)} of ${bytes(plan.budget_bytes)} memory${start.get() ? ', from the start picture' : ''}`;
 }
 
 // ---- sending
@@ -183,13 +183,16 @@ function setOptions({node}, name, list) {
 }
 
 // Beside each size what it would cost, once somebody looks there.
-async function priceSizes(select) {
+async function priceSizes(select, holds) {
   for (const option of select.options) {
     const [width, height] = option.value.split('x').map(Number);
     const v = {...values.get(), ...height ? {own: false, width, height} : {own: true}};
     if (option.value !== 'free') {
       const plan = await ask('POST', 'plan', requestOf(v, start.get() && start.get().small)).catch((error) => error.status ? null : Promise.reject(error));
       const [, words] = SIZES.find(([value]) => value === option.value);
+      if (!holds()) {
+        return;
+      }
       option.textContent = words + (plan ? ` · ${seconds(planSeconds(plan))}, ${bytes(plan.peak_bytes)}` : ' · cannot be made');
     }
   }
@@ -202,14 +205,22 @@ function sizes() {
     free.hidden = preset.value !== 'free';
   }, onpointerenter: () => look(), onfocus: () => look()}, SIZES.map(([value, label]) => h('option', {value}, label)));
   let looked = '';
-  const look = () => {
+  const keyNow = () => {
     const {prompt, negative, seed, own, width, height, ...rest} = values.get();
-    const key = JSON.stringify(rest);
-    if (key !== looked) {
-      looked = key;
-      priceSizes(preset).catch(() => looked = '');
+    return JSON.stringify(rest);
+  };
+  const look = () => {
+    if (keyNow() !== looked) {
+      const key = looked = keyNow();
+      priceSizes(preset, () => key === looked).catch(forget);
     }
   };
+  // Of other settings, or of other weights on the device: no price is better than an old one.
+  const forget = () => {
+    looked = '';
+    [...preset.options].forEach((option, i) => option.textContent = SIZES[i][1]);
+  };
+  ended.watch(() => looked && forget(), false);
   const free = h('div', {class: 'pair', hidden: true}, number('width', 'Width', {least: 64, most: 8192, step: 8}),
     h('button', {type: 'button', class: 'quiet', title: 'Swap width and height', 'aria-label': 'Swap width and height',
       onclick: () => change({width: values.get().height, height: values.get().width})}, '⇄'),
@@ -221,6 +232,9 @@ function sizes() {
       preset.value = known ? key : 'free';
     }
     free.hidden = preset.value !== 'free';
+    if (looked && looked !== keyNow()) {
+      forget();
+    }
   });
   return [field('Size', preset), free];
 }

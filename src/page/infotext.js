@@ -103,9 +103,57 @@ export function fromText(text, lists) {
   return {values: out, missed};
 }
 
-// The text `parameters` of a PNG; '': it has none.
+// ---- the text that a picture carries
+
+// EXIF's UserComment, of what begins with a TIFF head at `at`; '': it has none.
+function userComment(data, at) {
+  const little = data.getUint16(at) === 0x4949;
+  const short = (where) => data.getUint16(where, little);
+  const long = (where) => data.getUint32(where, little);
+  // The place of a tag's entry in a list of them; 0: it is not there.
+  const find = (list, tag) => {
+    for (let i = 0; i < short(list); i++) {
+      if (short(list + 2 + 12 * i) === tag) {
+        return list + 2 + 12 * i;
+      }
+    }
+    return 0;
+  };
+  const exif = find(at + long(at + 4), 0x8769);
+  const comment = exif && find(at + long(exif + 8), 0x9286);
+  if (!comment || long(comment + 4) <= 8) {
+    return '';
+  }
+  const from = at + long(comment + 8);
+  const bytes = data.buffer.slice(from + 8, from + long(comment + 4));
+  return new TextDecoder(data.getUint8(from) === 0x55 ? 'utf-16be' : 'utf-8').decode(bytes).replace(/\0+$/, '');
+}
+
+// Where EXIF's TIFF head begins in a JPEG or WebP; 0: nowhere.
+function exifOf(data) {
+  const jpeg = data.getUint16(0) === 0xffd8;
+  if (!jpeg && data.getUint32(8) !== 0x57454250) {
+    return 0;
+  }
+  for (let at = jpeg ? 2 : 12; at + 18 < data.byteLength;) {
+    const body = at + (jpeg ? 4 : 8);
+    const headed = data.getUint32(body) === 0x45786966 ? 6 : 0; // "Exif", which WebP may leave out
+    if (jpeg ? data.getUint16(at) === 0xffe1 && headed : data.getUint32(at) === 0x45584946) {
+      return body + headed;
+    }
+    const size = jpeg ? data.getUint16(at + 2) : data.getUint32(at + 4, true);
+    at = jpeg ? at + 2 + size : body + size + size % 2;
+  }
+  return 0;
+}
+
+// The text `parameters` of a PNG, or that of a JPEG's or WebP's EXIF; '': it has none.
 export async function textOf(file) {
   const data = new DataView(await file.arrayBuffer());
+  if (data.byteLength > 20 && data.getUint32(0) !== 0x89504e47) {
+    const at = exifOf(data);
+    return at ? userComment(data, at) : '';
+  }
   const latin = (from, to) => new TextDecoder('latin1').decode(data.buffer.slice(from, to));
   if (data.byteLength < 20 || data.getUint32(0) !== 0x89504e47) {
     return '';

@@ -189,6 +189,7 @@ function curve(sweep, plan, at) {
   const node = svg('svg', {viewBox: `0 0 ${W} ${H}`, class: 'chart', role: 'img', 'aria-label': 'Seconds against the budget'}, lines,
     [0, 1, 2, 3, 4].map((i) => svg('text', {x: x(low + (high - low) * i / 4), y: H - BOTTOM + 17, class: i === 0 ? 'tick' : i === 4 ? 'tick end' : 'tick middle'}, bytes(low + (high - low) * i / 4))),
     CARDS.map(([b, words]) => mark(b, words, 'card')), mark(plan.working_set_bytes, 'nothing moves', 'card'), mark(plan.budget_bytes, 'your budget', 'budget'),
+    plan.budget_bytes > high && svg('text', {x: W - RIGHT - 6, y: TOP + 14, class: 'tick end budget'}, `your budget of ${bytes(plan.budget_bytes)} lies beyond →`),
     svg('path', {d: path('bound_seconds'), class: 'curve bound'}), svg('path', {d: path('seconds'), class: 'curve'}),
     svg('line', {x1: x(at), x2: x(at), y1: TOP, y2: H - BOTTOM, class: 'handle'}), svg('circle', {cx: x(at), cy: y(interpolate(rows, at)), r: 6, class: 'handle'}));
   return {node, low, high, rows};

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import tempfile
 import threading
 import time
@@ -12,7 +13,7 @@ import unittest
 import zlib
 
 from browser import Case, Keys, Server, say_what_is_missing
-from rig import MODELS, png
+from rig import MODELS, PROGRAM, png
 from test_adapters import write_embedding, write_lora
 
 
@@ -174,6 +175,15 @@ class Life(Case):
         told = b.until("return [...document.querySelectorAll('.toast')].map((t) => t.textContent).find((t) => t.includes('cat.png'))")
         for missed in ("sampler Nowhere", "model other", "ControlNet 0 a, b"):
             self.assertIn(missed, told)
+        # JPEG and WebP carry it, too.
+        for suffix in ("jpg", "webp"):
+            b.fill("prompt", "")
+            path = os.path.join(self.server.data, "fox." + suffix)
+            subprocess.run([PROGRAM, "generate", "-m", os.path.join(MODELS, "ballast-mini.safetensors"), "-p", "a fox, as " + suffix, "-s", "1", "-W", "64", "-H", "64",
+                            "-o", path], check=True, capture_output=True)
+            with open(path, "rb") as file:
+                self.drop(file.read(), "fox." + suffix, "image/" + suffix)
+            b.until("return document.querySelector('[name=prompt]').value === arguments[0]", "a fox, as " + suffix)
         # One without a text is a picture to start from.
         b.js("document.querySelector('[name=size]').value = 'own'; document.querySelector('[name=size]').dispatchEvent(new Event('change'))")
         self.drop(png(96, 64), "red.png", "image/png", ".start")

@@ -83,6 +83,16 @@ class Picture(Case):
         finally:
             self.server.process.send_signal(signal.SIGCONT)
 
+    def test_sizes_have_prices(self):
+        """Beside each, for who looks there; none that is old."""
+        b = self.browser
+        texts = "return [...document.querySelector('[name=size]').options].map((o) => o.text)"
+        b.js("document.querySelector('[name=size]').dispatchEvent(new Event('focus'))")
+        priced = b.until("const t = (() => { %s })(); return t.slice(0, -1).every((x) => / · ([\\d.]+ .*, .*B|cannot be made)$/.test(x)) && t" % texts)
+        self.assertRegex(priced[0], "^The model’s own · .* s, .* MB$")
+        b.fill("steps", 7)
+        self.assertEqual([x for x in b.js(texts) if "·" in x], [])
+
     def test_seeds(self):
         """Another one each time, unless it is locked; that of a picture can be taken."""
         b = self.browser
