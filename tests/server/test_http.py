@@ -196,7 +196,7 @@ class Passwords(unittest.TestCase):
         with open(self.users, "w") as f:
             f.write("# people\nann:%s\nbob:%s\n" % (SHA512, BCRYPT))
         with open(self.keys, "w") as f:
-            f.write("0123456789abcdef0123\n")
+            f.write("  0123456789abcdef0123 \n")
 
     def tearDown(self):
         self.folder.cleanup()
@@ -238,9 +238,15 @@ class Passwords(unittest.TestCase):
         with open(clear, "w") as f:
             f.write("ann:secret\n")
         open(empty, "w").close()
+        cut = os.path.join(self.folder.name, "cut")
+        with open(cut, "w") as f:
+            f.write("ann:%s\n" % SHA512[:60])
         for flags, says in ((("--listen", "0.0.0.0:0"), b"--insecure"), (("--auth", clear), b"clear:1"),
                             (("--auth", empty), b"nobody"), (("--auth", "/nonexistent"), b"No such file"),
-                            (("--api-keys", empty), b"nobody"), (("--listen", "nonsense"), b"HOST:PORT")):
+                            (("--api-keys", empty), b"nobody"), (("--listen", "nonsense"), b"HOST:PORT"),
+                            (("--listen", "127.0.0.1:99999"), b"HOST:PORT"), (("--auth", cut), b"cut:1"),
+                            (("--base-path", "sd"), b"begin with a /"), (("--allow-origin", "localhost"), b"no origin"),
+                            (("--allow-origin", "*"), b"no origin"), (("--allow-origin", "http://a/b"), b"no origin")):
             r = self.start(*flags)
             self.assertEqual(r.returncode, 2, flags)
             self.assertIn(says, r.stderr)

@@ -210,6 +210,29 @@ int guard_check(struct http *h, struct MHD_Connection *c, const char *url, const
     return 0;
 }
 
+/* Scheme and name, as browsers send it: nothing else is ever the same. */
+static bool is_origin(const char *text) {
+    const char *host = behind_scheme(text);
+    size_t n = strcspn(host, "/?#@* ,");
+    return host > text + 3 && n && strspn(host + n, "/") == strlen(host + n);
+}
+
+int guard_options(const struct http_options *o, struct problem *p) {
+    for (size_t i = 0; i < o->allow_origin_count; i++) {
+        if (!is_origin(o->allow_origins[i])) {
+            return problem_set(
+                p, 400, "allow-origin",
+                "\"%.100s\" is no origin; write one as http://localhost:5001, and the flag again for "
+                "another",
+                o->allow_origins[i]);
+        }
+    }
+    if (o->base_path && *o->base_path && *o->base_path != '/') {
+        return problem_set(p, 400, "base-path", "\"%.100s\" does not begin with a /", o->base_path);
+    }
+    return 0;
+}
+
 static struct MHD_Response *empty(void) {
     return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
 }

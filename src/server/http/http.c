@@ -177,7 +177,8 @@ int http_start(struct http **out, const struct http_options *options, struct pro
     h->options = *options;
     h->listen_fd = -1;
     pthread_mutex_init(&h->lock, NULL);
-    int status = listen_open(h, p);
+    int status = guard_options(options, p);
+    status = status ? status : listen_open(h, p);
     if (!status && pool_start(h)) {
         status = problem_set(p, 500, NULL, "no thread could be started");
     }

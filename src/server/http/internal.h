@@ -103,6 +103,9 @@ char *path_route(const char *url, const char *base);
 
 /* ---- guard.c */
 
+/* Do the options say what could ever be the same as what is sent? 0, or 400 with *p. */
+int guard_options(const struct http_options *o, struct problem *p);
+
 /* Looks at a request's head: framing, Host, Origin. 0, or the status with *p filled. */
 int guard_check(struct http *h, struct MHD_Connection *c, const char *url, const char *method,
                 struct problem *p);

@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -13,7 +14,7 @@
 static bool split(const char *text, char *host, size_t host_size, char *port, size_t port_size) {
     const char *colon = strrchr(text, ':');
     if (!colon || strlen(colon + 1) >= port_size || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
-        !colon[1]) {
+        !colon[1] || strtol(colon + 1, NULL, 10) > 65535) {
         return false;
     }
     size_t n = (size_t)(colon - text);
