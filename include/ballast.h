@@ -101,6 +101,10 @@ typedef struct ballast_context_options {
      * something to say, before that call returns. */
     void (*log)(void *payload, int level, const char *line);
     void *log_payload;
+    /* 64; chunks of 75 tokens whose encodings are kept in host memory, 1 MiB for each at most, for all models
+     * of the context: a text that is among them is not encoded again. 0: none are kept. They go with their
+     * model, and with the context. */
+    size_t text_cache;
 } ballast_context_options;
 
 BALLAST_API void ballast_context_options_init(ballast_context_options *options, size_t struct_size);

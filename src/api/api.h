@@ -22,6 +22,7 @@ struct ballast_context {
     bool simulated;
     int threads;
     bl_tokenizer *tokenizer;
+    bl_encodings *encodings; /* NULL: none are kept */
     bl_log log;
     void (*log_fn)(void *payload, int level, const char *line);
     void *log_payload;

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define MOST_ENCODINGS 100000
 #define MOST_THREADS 256 /* or what the machine has, if that is more */
 
 const char *ballast_version(void) {
@@ -86,6 +87,12 @@ static int check_threads(int threads, bl_error *err) {
                          most, processors);
 }
 
+static int check_text_cache(size_t entries, bl_error *err) {
+    return entries <= MOST_ENCODINGS ? 0
+                                     : bl_fail(err, BL_E_ARGUMENT, "text-cache: %zu is not between 0 and %d",
+                                               entries, MOST_ENCODINGS);
+}
+
 /* More than there are is somebody's choice, as to get the bits of another machine. It is slow, and it is
  * said. */
 static void tell_threads(const ballast_context *c) {
@@ -140,6 +147,7 @@ static int open_device(ballast_context *c, const ballast_context_options *o, bl_
 
 static void free_context(ballast_context *c) {
     bl_tokenizer_free(&c->tokenizer);
+    bl_encodings_free(&c->encodings);
     bl_place_free(&c->placement);
     bl_memory_close(&c->memory);
     bl_device_close(&c->device);
@@ -176,6 +184,7 @@ int ballast_context_open(ballast_context **out, const ballast_context_options *o
     if (!result) {
         result = check_threads(o.threads, err);
     }
+    result = result ? result : check_text_cache(o.text_cache, err);
     if (result) {
         return result;
     }
@@ -202,6 +211,9 @@ int ballast_context_open(ballast_context **out, const ballast_context_options *o
     }
     if (!result) {
         result = bl_tokenizer_new(&c->tokenizer, err);
+    }
+    if (!result && o.text_cache) {
+        result = bl_encodings_new(&c->encodings, o.text_cache, err);
     }
     bl_set_threads(before);
     if (result) {

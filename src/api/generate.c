@@ -28,6 +28,7 @@ bl_pipeline bl_pipeline_of(const ballast_model *m) {
                          .model_name = m->name,
                          .ckpt = m->ckpt,
                          .shelf = m->shelf,
+                         .encodings = m->context->encodings,
                          .hash = m->hash,
                          .vae_name = m->vae_name,
                          .recommended = m->recommended_line,

@@ -153,6 +153,9 @@ static int open_tokenizer(ballast_model *m, int encoder, bl_error *err) {
 static void free_model(ballast_model *m) {
     bl_habit_forget(m);
     bl_model_hash_close(&m->hash);
+    if (m->modules && m->context->encodings) {
+        bl_encodings_forget(m->context->encodings, bl_modules_serial(m->modules));
+    }
     bl_modules_close(&m->modules);
     bl_shelf_free(&m->shelf);
     bl_checkpoint_close(&m->ckpt);

@@ -13,7 +13,7 @@
 #define ENDS_WITH(type, field)                                                            \
     _Static_assert(sizeof(type) == offsetof(type, field) + sizeof(((type *)NULL)->field), \
                    #type " ends with " #field)
-ENDS_WITH(ballast_context_options, log_payload);
+ENDS_WITH(ballast_context_options, text_cache);
 ENDS_WITH(ballast_model_options, taesd_path);
 ENDS_WITH(ballast_generate_options, decode);
 ENDS_WITH(ballast_adapter, denoiser);
@@ -26,7 +26,7 @@ ENDS_WITH(ballast_latents, seed);
 ENDS_WITH(ballast_progress, loaded_bytes);
 
 static const ballast_context_options context_defaults = {
-    .struct_size = sizeof context_defaults, .isa = "auto", .device = "cpu"};
+    .struct_size = sizeof context_defaults, .isa = "auto", .device = "cpu", .text_cache = 64};
 
 static const ballast_model_options model_defaults = {
     .struct_size = sizeof model_defaults, .dtype = "auto", .prediction = "auto", .zsnr = "auto"};

@@ -3,6 +3,7 @@
 #ifndef BALLAST_PIPELINE_CONDITION_H
 #define BALLAST_PIPELINE_CONDITION_H
 
+#include "pipeline/encodings.h"
 #include "pipeline/generation.h"
 #include "pipeline/request.h"
 #include "pipeline/texts.h"
@@ -10,22 +11,39 @@
 
 #define BL_ENCODED_AT_ONCE 16 /* chunks: more go through the encoders in several passes */
 
+/* A chunk that is encoded. */
+typedef struct bl_encoded {
+    int text, chunk;     /* text number texts.count: the empty one */
+    bool known;          /* it is in the cache */
+    bl_encoding_key key; /* owned; empty without a cache */
+} bl_encoded;
+
+/* Who encodes. */
+typedef struct bl_encoder {
+    bl_encodings *encodings; /* what was encoded before; NULL: nothing is kept */
+    uint64_t model;          /* bl_modules_serial */
+    int encoders;
+    bl_changes changes; /* to its weights */
+} bl_encoder;
+
 typedef struct bl_condition {
     bl_texts texts;     /* which, and when */
     bl_chunks *text[2]; /* [encoder][texts.count], as many encoders as the family has */
     int *chunks;        /* [texts.count] of 77 tokens; all encoders have as many */
     int rows;   /* of the denoiser for one picture: unconditional, if it is guided, then conditional */
     int tokens; /* of the longest row there is: rows of a context, of which a shorter one fills the first */
-    bool own_lengths;   /* rows differ in length, or do at another time */
-    bool pads;          /* the shorter of unconditional and conditional rows gets empty chunks */
-    bool zero_row;      /* text 0, which is empty, begins with a chunk of zeros instead */
-    bool from_empty;    /* weights are distances from the empty text */
-    bool needs_empty;   /* an empty chunk is encoded too */
-    bl_chunks empty[2]; /* [encoder] that chunk, then */
-    int clip_skip;      /* of the encoders, as bl_clip_text_outputs counts */
-    bool own_context;   /* the negative prompt's texts are encoded without it */
-    int phase[2];       /* the encoders' phases */
-    int encoder_batch;  /* chunks of each of their passes */
+    bool own_lengths;           /* rows differ in length, or do at another time */
+    bool pads;                  /* the shorter of unconditional and conditional rows gets empty chunks */
+    bool zero_row;              /* text 0, which is empty, begins with a chunk of zeros instead */
+    bool from_empty;            /* weights are distances from the empty text */
+    bool needs_empty;           /* an empty chunk is encoded too */
+    bl_chunks empty[2];         /* [encoder] that chunk, then */
+    int clip_skip;              /* of the encoders, as bl_clip_text_outputs counts */
+    bool own_context;           /* the negative prompt's texts are encoded without it */
+    int phase[2];               /* the encoders' phases */
+    int encoder_batch;          /* chunks of each of their passes */
+    bl_encoded *encoded;        /* [encoded_count] owned; NULL before bl_condition_look */
+    int encoded_count, missing; /* and how many of them the encoders have to be run for */
     int context_dim, pooled_dim;
     float *context; /* [chunks of all texts, then the empty one, 77, context_dim] */
     float *pooled;  /* [texts.count, pooled_dim] */
@@ -55,12 +73,21 @@ bool bl_condition_changes(const bl_condition *c, int pass, int call);
 void bl_condition_fill(float *context, float *pooled, int32_t *lengths, const bl_condition *c, int pass,
                        int call, int batch);
 
-/* Declares the encoders' phases. */
+/* Finds out which chunks were encoded before, by this encoder. Once, before the phases are declared. */
+int bl_condition_look(bl_condition *c, const bl_encoder *who, bl_error *err);
+/* For bl_condition_clear. */
+void bl_condition_clear_encoded(bl_condition *c);
+
+/* Chunks of all texts before this one. */
+int bl_condition_chunks_before(const bl_condition *c, int text);
+
+/* Declares the encoders' phases: none where all is known. */
 int bl_condition_phases(bl_condition *c, bl_generation *generation, const bl_architecture *arch,
                         bl_error *err);
 
-/* Runs them and fills context and pooled. BL_E_NUMERIC if an encoder makes NaN. */
+/* Runs them and fills context and pooled, from what was encoded before where it was. `encodings` as in
+ * bl_condition_look, gets the rest. BL_E_NUMERIC if an encoder makes NaN. */
 int bl_condition_encode(bl_condition *c, bl_generation *generation, const bl_architecture *arch,
-                        bl_error *err);
+                        bl_encodings *encodings, bl_error *err);
 
 #endif

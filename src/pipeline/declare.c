@@ -31,12 +31,26 @@ static int read_request(bl_job *j, const ballast_generate_options *o, bl_error *
     return result ? result : bl_embeddings_place(&j->embeddings, &j->condition, p->arch, err);
 }
 
+static bl_changes changes_of(const bl_job *j) {
+    return (bl_changes){j->adapters.list, j->adapters.count, &j->embeddings.rows};
+}
+
+/* Finds out which texts were encoded before. */
+static int look(bl_job *j, bl_error *err) {
+    bl_encoder who = {.encodings = j->p->encodings,
+                      .model = bl_modules_serial(j->p->modules),
+                      .encoders = bl_job_family(j)->encoders,
+                      .changes = changes_of(j)};
+    return bl_condition_look(&j->condition, &who, err);
+}
+
 int bl_job_open(bl_job *j, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
     *j = (bl_job){.p = p};
     int result = read_request(j, o, err);
-    return result
-               ? result
+    result =
+        result ? result
                : bl_adapters_open(&j->adapters, p->shelf, p->ckpt, o, bl_modules_given(p->modules)->log, err);
+    return result ? result : look(j, err);
 }
 
 void bl_job_tell(const bl_job *j, const bl_placement *placement) {
@@ -98,7 +112,7 @@ static int declare_phases(bl_job *j, bl_error *err) {
         return result;
     }
     bl_generation *e = j->generation;
-    bl_generation_adapt(e, (bl_changes){j->adapters.list, j->adapters.count, &j->embeddings.rows});
+    bl_generation_adapt(e, changes_of(j));
     if (j->looked_at) {
         bl_generation_all_levels(e);
     }
@@ -279,6 +293,7 @@ static int declare_follower(bl_job *f, const bl_job *j, const bl_expected *x, co
     bl_error ignored = {0};
     *f = (bl_job){.p = &x->pipeline, .in_two = j->in_two};
     int result = read_request(f, &x->options, x->habit ? &ignored : err);
+    result = result ? result : look(f, x->habit ? &ignored : err);
     if (!result) {
         f->in_two = f->in_two && bl_texts_constant(&f->condition.texts);
         f->side = placement->tiled == BL_TILED_ON ? largest_tile(f) : 0;

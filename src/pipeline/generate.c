@@ -21,7 +21,7 @@ static int run_batch(bl_job *j, bl_error *err) {
     if (!j->condition.context) {
         result = bl_job_enter(j, "prompt", 0, err);
         if (!result) {
-            result = bl_condition_encode(&j->condition, j->generation, j->p->arch, err);
+            result = bl_condition_encode(&j->condition, j->generation, j->p->arch, j->p->encodings, err);
         }
     }
     if (!result && j->at.encode_init >= 0) {

@@ -4,6 +4,7 @@
 
 #include "adapter/shelf.h"
 #include "core/stop.h"
+#include "pipeline/encodings.h"
 #include "pipeline/model_hash.h"
 #include "pipeline/modules.h"
 #include "pipeline/request.h"
@@ -18,6 +19,7 @@ typedef struct bl_pipeline {
     const char *model_name; /* for the picture's parameters: the file's name without folder and suffix */
     const bl_checkpoint *ckpt;
     bl_shelf *shelf;                /* its adapters */
+    bl_encodings *encodings;        /* of texts, by all models of the context; NULL: none are kept */
     bl_model_hash *hash;            /* of the model's file, or NULL */
     const char *vae_name;           /* of an overriding VAE file, or NULL */
     const struct bl_expected *next; /* [next_count] requests that are likely to follow */

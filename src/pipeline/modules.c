@@ -9,6 +9,7 @@
 #include "text/prompt.h"
 
 #include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,10 @@
 
 const bl_modules_options *bl_modules_given(const bl_modules *m) {
     return &m->o;
+}
+
+uint64_t bl_modules_serial(const bl_modules *m) {
+    return m->serial;
 }
 
 const char *bl_modules_key(const bl_modules *m) {
@@ -238,6 +243,8 @@ static int open_first(bl_modules *m, bl_module module, bl_error *err) {
     return result ? result : bl_modules_find(&x, m, module, 0, BL_UNET_PROLOGUE, err);
 }
 
+static _Atomic uint64_t serials;
+
 int bl_modules_open(bl_modules **out, const bl_modules_options *options, bl_error *err) {
     *out = NULL;
     bl_modules *m = calloc(1, sizeof *m);
@@ -245,6 +252,7 @@ int bl_modules_open(bl_modules **out, const bl_modules_options *options, bl_erro
         return bl_fail_memory(err, "the model's modules", sizeof *m);
     }
     m->o = *options;
+    m->serial = atomic_fetch_add(&serials, 1) + 1;
     m->device = bl_memory_device(options->memory);
     snprintf(m->key, sizeof m->key, "%s, %d channels, context %d", options->arch->family->name,
              options->arch->unet.channels[0], options->arch->unet.context_dim);

@@ -97,6 +97,9 @@ bl_dtype bl_modules_dtype(const bl_modules *m, bl_module module);
 /* What the calibration calls the model: models of one structure take the same time. */
 const char *bl_modules_key(const bl_modules *m);
 
+/* No two that were opened in this process have the same number. */
+uint64_t bl_modules_serial(const bl_modules *m);
+
 /* Whether the smaller arena that a phase has to work in (0: none) is another than the last one told of: what
  * was said of one generation is not said of each that follows it. */
 bool bl_modules_news(bl_modules *m, uint64_t arena_bytes);

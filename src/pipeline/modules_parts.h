@@ -17,6 +17,7 @@ struct bl_modules {
     int adapter_count;
     bl_rows rows; /* that are replaced in all of them, our own copy */
     char key[64];
+    uint64_t serial;
 };
 
 #endif
