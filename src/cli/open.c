@@ -106,6 +106,7 @@ int open_session(struct session *out, const struct settings *s, const char *path
     co.device = device;
     co.threads = setting_int(s, S_THREADS);
     co.isa = setting_text(s, S_ISA);
+    co.text_cache = setting_text(s, S_TEXT_CACHE) ? (size_t)setting_int(s, S_TEXT_CACHE) : co.text_cache;
     co.log = log_line;
     co.log_payload = out;
     if (ballast_context_open(&out->context, &co, &err)) {

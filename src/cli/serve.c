@@ -101,6 +101,7 @@ static int fill(struct server_options *o, const struct settings *s) {
                                  .keys = setting_text(s, S_API_KEYS),
                                  .insecure = setting_on(s, S_INSECURE),
                                  .threads = setting_int(s, S_THREADS),
+                                 .text_cache = (size_t)setting_int(s, S_TEXT_CACHE),
                                  .isa = setting_text(s, S_ISA),
                                  .dtype = setting_text(s, S_DTYPE),
                                  .vae_dtype = setting_text(s, S_VAE_DTYPE),

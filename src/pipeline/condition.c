@@ -151,6 +151,12 @@ void bl_condition_tell(const bl_condition *c, const bl_request *r, const bl_arch
     }
 }
 
+void bl_condition_forget(bl_condition *c) {
+    free(c->context);
+    free(c->pooled);
+    c->context = c->pooled = NULL;
+}
+
 void bl_condition_clear(bl_condition *c) {
     for (int e = 0; e < 2; e++) {
         for (int i = 0; c->text[e] && i < c->texts.count; i++) {
@@ -161,8 +167,7 @@ void bl_condition_clear(bl_condition *c) {
     }
     bl_condition_clear_encoded(c);
     free(c->chunks);
-    free(c->context);
-    free(c->pooled);
+    bl_condition_forget(c);
     bl_texts_clear(&c->texts);
     memset(c, 0, sizeof *c);
 }

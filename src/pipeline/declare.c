@@ -4,8 +4,11 @@
 
 #include <stdlib.h>
 
+#define BATCHES_AHEAD 2 /* of those that follow a first batch */
+
 void bl_job_close(bl_job *j) {
     bl_generation_free(&j->generation);
+    bl_generation_free(&j->after);
     for (int i = 0; i < j->follower_count; i++) {
         bl_job_close(&j->followers[i]);
     }
@@ -116,8 +119,10 @@ static int declare_phases(bl_job *j, bl_error *err) {
     if (j->looked_at) {
         bl_generation_all_levels(e);
     }
-    result = j->condition.context ? 0 : bl_condition_phases(&j->condition, e, j->p->arch, err);
-    if (!result && r->o->init_rgb && !j->init_latents) {
+    if (!j->condition.context && !(j->later && j->p->encodings)) {
+        result = bl_condition_phases(&j->condition, e, j->p->arch, err);
+    }
+    if (!result && r->o->init_rgb && !j->init_latents && !j->later) {
         result = j->at.encode_init = bl_encode_phase(e, "encode image", 1, h, w, j->side, err);
     }
     if (result >= 0) {
@@ -283,6 +288,28 @@ int bl_job_declare(bl_job *j, const bl_placement *placement, bl_error *err) {
     }
     if (!result && !j->side) {
         bl_generation_set_least(j->generation, j->least);
+    }
+    return result;
+}
+
+bool bl_job_differs_later(const bl_job *j) {
+    bool texts = j->p->encodings && j->condition.missing && !j->condition.context;
+    return texts || (j->r.o->init_rgb && !j->init_latents);
+}
+
+int bl_job_declare_after(bl_job *j, bl_error *err) {
+    bl_generation *first = j->generation;
+    bl_job_phases at = j->at;
+    bl_generation_free(&j->after);
+    j->generation = NULL;
+    j->later = true;
+    int result = declare_phases(j, err);
+    j->after = j->generation;
+    j->later = false;
+    j->generation = first;
+    j->at = at;
+    for (int i = 0; i < BATCHES_AHEAD && !result; i++) {
+        bl_generation_follow(first, j->after, 1);
     }
     return result;
 }

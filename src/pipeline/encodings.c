@@ -16,11 +16,13 @@ struct bl_encodings {
 };
 
 int bl_encodings_new(bl_encodings **out, size_t most, bl_error *err) {
-    *out = calloc(1, sizeof **out);
-    if (!*out) {
-        return bl_fail_memory(err, "the cache of encodings", sizeof **out);
+    *out = NULL;
+    bl_encodings *e = calloc(1, sizeof *e);
+    if (!e) {
+        return bl_fail_memory(err, "the cache of encodings", sizeof *e);
     }
-    (*out)->most = most;
+    e->most = most;
+    *out = e;
     return 0;
 }
 

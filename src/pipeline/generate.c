@@ -12,18 +12,30 @@ static int steps_to_tell(const bl_request *r, const bl_schedule *s) {
     return bl_sampler_adapts(r->sampler) ? BL_ADAPTIVE_PARTS : s->steps;
 }
 
+/* The prompt, unless a batch before has encoded it. That takes no time to speak of where it was known. */
+static int encode_prompt(bl_job *j, bl_error *err) {
+    bl_condition *c = &j->condition;
+    const bool there = c->context != NULL;
+    double began = bl_generation_now(j->generation);
+    int result = there ? 0 : bl_job_enter(j, "prompt", 0, err);
+    j->misses = there ? 0 : c->missing;
+    j->hits = c->encoded_count - j->misses;
+    if (!result && !there) {
+        result = bl_condition_encode(c, j->generation, j->p->arch, j->p->encodings, err);
+    }
+    if (!result && !j->misses) {
+        bl_generation_host(j->generation, "prompt", began);
+        bl_generation_name(j->generation, "prompt");
+    }
+    return result;
+}
+
 static int run_batch(bl_job *j, bl_error *err) {
     const bl_request *r = &j->r;
     j->height = r->height / bl_job_family(j)->downscale;
     j->width = r->width / bl_job_family(j)->downscale;
     size_t n = bl_job_floats(j, j->height, j->width);
-    int result = 0;
-    if (!j->condition.context) {
-        result = bl_job_enter(j, "prompt", 0, err);
-        if (!result) {
-            result = bl_condition_encode(&j->condition, j->generation, j->p->arch, j->p->encodings, err);
-        }
-    }
+    int result = encode_prompt(j, err);
     if (!result && j->at.encode_init >= 0) {
         result = bl_job_encode_init(j, err);
     }
@@ -66,10 +78,11 @@ static int generate_batch(bl_job *j, bl_placement *placement, bl_report *report,
                           bl_error *err) {
     const ballast_generate_options *o = j->r.o;
     bl_told told;
-    placement->repeats = number + 1 < o->count;
+    const bool more = number + 1 < o->count, differs = more && bl_job_differs_later(j);
+    placement->repeats = more && !differs;
     int result = bl_job_declare(j, placement, err);
     if (!result && !placement->repeats) {
-        result = bl_job_expect(j, placement, err);
+        result = differs ? bl_job_declare_after(j, err) : bl_job_expect(j, placement, err);
     }
     if (!result) {
         result = bl_job_mention(j, bl_generation_start(j->generation, placement, bl_job_poll, j, err), err);
@@ -84,16 +97,18 @@ static int generate_batch(bl_job *j, bl_placement *placement, bl_report *report,
     if (result || ended) {
         return result ? result : ended;
     }
+    if (!j->p->encodings) {
+        bl_condition_forget(&j->condition);
+    }
     report->images += o->batch;
     /* one hint a request: it would be the same after every batch */
-    bl_tell_wish wish = {.hint = o->hints && !placement->repeats,
-                         .again = o->count > 1 || j->p->again,
-                         .both = o->verbose != 0};
+    bl_tell_wish wish = {
+        .hint = o->hints && !more, .again = o->count > 1 || j->p->again, .both = o->verbose != 0};
     bl_tell(&told, j->generation, wish);
     if (o->trace_path) {
         result = bl_tell_trace(trace, j->generation, o->trace_path, j->first_image, o->batch, err);
     }
-    return result ? result : bl_report_add(report, j->generation, &told, err);
+    return result ? result : bl_report_add(report, j, &told, err);
 }
 
 int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
@@ -119,7 +134,7 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
     }
     result = bl_trace_close(&trace, result, err);
     if (!result && report) {
-        result = bl_report_end(report, &r, p, &j.r, &j.adapters, err);
+        result = bl_report_end(report, &r, &j, err);
     }
     bl_report_clear(&r);
     bl_job_close(&j);
@@ -132,6 +147,7 @@ int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const bal
     *text = NULL;
     bl_job j;
     bl_placement placement;
+    bool differs = false; /* the batches after the first, which are what is told of */
     int result = bl_job_open(&j, p, o, err);
     if (!result) {
         result = bl_placement_parse(&placement, o, caps_of(p), err);
@@ -141,17 +157,24 @@ int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const bal
             bl_host_bytes(&j.r, &j.condition, p->arch->family, placement.tiled != BL_TILED_OFF);
     }
     if (!result) {
-        placement.repeats = o->count > 1;
         j.looked_at = true;
+        differs = o->count > 1 && bl_job_differs_later(&j);
+        placement.repeats = o->count > 1 && !differs;
         result = bl_job_declare(&j, &placement, err);
     }
     if (!result && !placement.repeats) {
-        result = bl_job_expect(&j, &placement, err);
+        result = differs ? bl_job_declare_after(&j, err) : bl_job_expect(&j, &placement, err);
     }
     if (!result) {
         bl_plan_wish whole = *wish;
         whole.count = o->count;
-        result = bl_job_mention(&j, bl_tell_plan(plan, text, j.generation, &placement, &whole, err), err);
+        whole.chunks = j.condition.encoded_count;
+        whole.missing = j.condition.missing;
+        whole.cached = p->encodings != NULL;
+        whole.first = differs ? j.generation : NULL;
+        placement.repeats = o->count > 1;
+        result = bl_job_mention(
+            &j, bl_tell_plan(plan, text, differs ? j.after : j.generation, &placement, &whole, err), err);
     }
     if (!result) {
         bl_job_tell(&j, &placement);

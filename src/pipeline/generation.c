@@ -209,6 +209,10 @@ void bl_generation_host(bl_generation *g, const char *stage, double began) {
     bl_ledger_add_host(&g->ledger, stage, began, bl_generation_now(g) - began, NULL);
 }
 
+void bl_generation_name(bl_generation *g, const char *stage) {
+    bl_ledger_name(&g->ledger, stage);
+}
+
 int bl_generation_end(bl_generation *g, bool finished, bl_error *err) {
     bl_executor *executor = bl_memory_executor(g->memory);
     int result = 0;

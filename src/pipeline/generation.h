@@ -90,6 +90,9 @@ void bl_generation_loads(const bl_generation *g, uint64_t *all, uint64_t *done);
 double bl_generation_now(const bl_generation *g);
 void bl_generation_host(bl_generation *g, const char *stage, double began);
 
+/* The timing line names this stage, however short it was. */
+void bl_generation_name(bl_generation *g, const char *stage);
+
 /* Ends it. `finished`: all went well, and what was measured is learned from; otherwise what is under way is
  * waited for and nothing is told. */
 int bl_generation_end(bl_generation *g, bool finished, bl_error *err);

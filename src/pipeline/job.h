@@ -25,6 +25,9 @@ typedef struct bl_job {
     bl_embeddings embeddings;
     float *init_latents; /* [c, h, w] of the init image; NULL until encoded */
     bl_job_phases at;
+    bl_generation *after; /* the batch after this one, where that is another: declared, never started */
+    bool later;           /* declared as a batch after the first: texts and start picture are encoded */
+    int hits, misses;     /* chunks of text that the batch found encoded, and those that it encoded */
     bool looked_at;       /* planned and not run: the smallest budget is told */
     bool in_two;          /* the denoiser is a prologue and a step (unet.h) */
     bool weigh;           /* which form is the better is not plain */
@@ -71,6 +74,11 @@ void bl_job_close(bl_job *j);
 /* Declares the batch's phases as a new generation, with the denoiser in the better of its forms, and with
  * tiles where they are wanted, or allowed and needed: then with the largest that fit the budget. */
 int bl_job_declare(bl_job *j, const bl_placement *placement, bl_error *err);
+
+/* Whether the batches after the declared one have less to encode than it. */
+bool bl_job_differs_later(const bl_job *j);
+/* Declares such a batch, j->after, and tells the declared generation that it comes next. */
+int bl_job_declare_after(bl_job *j, bl_error *err);
 
 /* Tells the declared generation of the requests that are expected after it. */
 int bl_job_expect(bl_job *j, const bl_placement *placement, bl_error *err);

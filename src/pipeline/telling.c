@@ -243,8 +243,9 @@ static int add_sweep(bl_generation *g, json_t *object, FILE *text, const bl_plan
     return result;
 }
 
-/* Seconds of the first of the generations, with nothing on the device yet. */
-static int first_seconds(double *out, const bl_generation *g, bl_error *err) {
+/* Seconds of the first of the generations, with nothing on the device yet, and the smallest budget that it
+ * works with. */
+static int plan_first(double *seconds, uint64_t *least, const bl_generation *g, bl_error *err) {
     bl_problem *cold;
     bl_plan *plan;
     int result = bl_problem_copy(&cold, g->problem, err);
@@ -253,26 +254,61 @@ static int first_seconds(double *out, const bl_generation *g, bl_error *err) {
     }
     bl_problem_clear_resident(cold);
     result = bl_plan_make(&plan, cold, &g->settings, err);
-    *out = result ? 0 : plan->seconds;
+    if (!result) {
+        *seconds = plan->seconds;
+        *least = g->least && g->least < plan->min_budget_bytes ? g->least : plan->min_budget_bytes;
+    }
     bl_plan_free(&plan);
     bl_problem_free(&cold);
     return result;
 }
 
-/* Of which picture the seconds are, what the whole request takes, and how sure all of it is. */
-static int add_request(bl_generation *g, json_t *object, FILE *text, const bl_plan *plan,
-                       const bl_plan_wish *wish, bl_error *err) {
-    double first = plan->seconds;
-    int result = wish->count > 1 ? first_seconds(&first, g, err) : 0;
-    if (result) {
-        return result;
+/* The first of several, which may have other phases than those after it. `plan`, of these, gets the smallest
+ * budget of all. */
+static int look_at_first(double *seconds, bl_generation *g, bl_plan *plan, const bl_placement *placement,
+                         const bl_plan_wish *wish, bl_error *err) {
+    uint64_t least;
+    bl_placement once = *placement;
+    once.repeats = false;
+    *seconds = plan->seconds;
+    if (wish->count == 1) {
+        return 0;
     }
+    int result = wish->first ? bl_generation_problem(wish->first, &once, err) : 0;
+    result = result ? result : plan_first(seconds, &least, wish->first ? wish->first : g, err);
+    if (!result && wish->first) { /* it does all that they do, and more */
+        plan->min_budget_bytes = least;
+    }
+    return result;
+}
+
+/* What the encoders have to do: the plan's phases say it, and here is why. */
+static void print_encoded(FILE *text, const bl_plan_wish *wish) {
+    const char *plural = wish->chunks == 1 ? "" : "s";
+    if (!wish->missing) {
+        fprintf(text, "the prompt is known: its %d chunk%s %s encoded before\n", wish->chunks, plural,
+                wish->chunks == 1 ? "was" : "were");
+    } else if (wish->count == 1) {
+        fprintf(text, "the prompt is new: %d of its %d chunk%s %s to be encoded\n", wish->missing,
+                wish->chunks, plural, wish->missing == 1 ? "has" : "have");
+    } else if (wish->cached) {
+        fprintf(text, "the first encodes the prompt, the others find it encoded\n");
+    } else {
+        fprintf(text, "each encodes the prompt: no encodings are kept\n");
+    }
+}
+
+/* Of which picture the seconds are, what the whole request takes, and how sure all of it is. */
+static int add_request(bl_generation *g, json_t *object, FILE *text, const bl_plan *plan, double first,
+                       const bl_plan_wish *wish, bl_error *err) {
+    const int misses = wish->count > 1 && wish->cached ? 0 : wish->missing;
     double all = first + (wish->count - 1) * plan->seconds;
     int known = g->phases_known, phases = g->problem->phase_count;
     if (wish->count > 1) {
         fprintf(text, "this is for each after the first: %.2f s, then %d of %.2f s each, %.2f s in all\n",
                 first, wish->count - 1, plan->seconds, all);
     }
+    print_encoded(text, wish);
     if (wish->described) {
         fprintf(text, "estimated from the description of %s\n", g->caps.name);
     } else if (known < phases) {
@@ -281,7 +317,10 @@ static int add_request(bl_generation *g, json_t *object, FILE *text, const bl_pl
     } else {
         fprintf(text, "measured on this machine\n");
     }
-    return json_object_set_new(object, "first_seconds", json_real(first)) ||
+    json_t *cache = json_pack("{s:i, s:i, s:i}", "hits", wish->chunks - misses, "misses", misses,
+                              "first_misses", wish->missing);
+    return json_object_set_new(object, "text_cache", cache) ||
+                   json_object_set_new(object, "first_seconds", json_real(first)) ||
                    json_object_set_new(object, "request_seconds", json_real(all))
                ? bl_fail_memory(err, "the plan", 0)
                : 0;
@@ -293,6 +332,7 @@ int bl_tell_plan(json_t **out, char **text, bl_generation *g, const bl_placement
     *text = NULL;
     bl_plan *plan = NULL;
     char *head = NULL, *all = NULL;
+    double first;
     size_t all_bytes = 0;
     json_t *object = NULL;
     g->all_levels = true; /* the smallest budget is told, and other budgets are asked about */
@@ -303,6 +343,9 @@ int bl_tell_plan(json_t **out, char **text, bl_generation *g, const bl_placement
     }
     if (!result && g->least && g->least < plan->min_budget_bytes) {
         plan->min_budget_bytes = g->least;
+    }
+    if (!result) {
+        result = look_at_first(&first, g, plan, placement, wish, err);
     }
     if (!result) {
         result = bl_plan_explain(&head, plan, g->problem, err);
@@ -318,7 +361,8 @@ int bl_tell_plan(json_t **out, char **text, bl_generation *g, const bl_placement
                     !json_object_set_new(object, "version", json_string(BALLAST_VERSION)) &&
                     !json_object_set_new(object, "device", json_string(g->caps.name)) &&
                     !json_object_set_new(object, "phases_measured", json_integer(g->phases_known));
-        result = fine ? add_request(g, object, f, plan, wish, err) : bl_fail_memory(err, "the plan", 0);
+        result =
+            fine ? add_request(g, object, f, plan, first, wish, err) : bl_fail_memory(err, "the plan", 0);
     }
     if (!result && wish->compare) {
         result = add_compare(g, object, f, err);

@@ -49,6 +49,9 @@ int bl_trace_close(bl_trace *t, int failed, bl_error *err);
 /* What to plan without running it. */
 typedef struct bl_plan_wish {
     int count;             /* generations of the request */
+    bl_generation *first;  /* of them, where it is another than those that are told of; or NULL */
+    int chunks, missing;   /* of text, and how many of them the first has to encode */
+    bool cached;           /* the others need not */
     bool described;        /* the device is not there to be measured */
     bool compare;          /* a row a mode */
     const char *advise;    /* the program to advise about, or NULL */

@@ -54,6 +54,7 @@ static struct jobs_options jobs_part(const struct server_options *o) {
                                  .adapters = o->adapters,
                                  .embeddings = o->embeddings,
                                  .threads = o->threads,
+                                 .text_cache = o->text_cache,
                                  .isa = o->isa,
                                  .dtype = o->dtype,
                                  .vae_dtype = o->vae_dtype,

@@ -21,6 +21,7 @@ struct server_options {
     bool insecure;                /* others may reach it though there are neither */
     /* Computing, as in ballast.h; NULL: the default. */
     int threads;
+    size_t text_cache; /* entries */
     const char *isa, *dtype, *vae_dtype, *device;
     struct placement placement, placement_from; /* as in jobs/jobs.h */
     bool fair;

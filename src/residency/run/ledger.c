@@ -86,6 +86,14 @@ int bl_ledger_add_host(bl_ledger *l, const char *stage, double start, double sec
                          err);
 }
 
+void bl_ledger_name(bl_ledger *l, const char *stage) {
+    bl_error ignored = {0};
+    int s = bl_ledger_stage_of(l, stage, &ignored);
+    if (s >= 0) {
+        l->stages[s].named = true;
+    }
+}
+
 void bl_ledger_split(bl_ledger *l, const char *from, const char *name, double seconds) {
     bl_error ignored = {0};
     int a = bl_ledger_stage_of(l, from, &ignored), b = bl_ledger_stage_of(l, name, &ignored);

@@ -28,6 +28,7 @@ typedef struct bl_ledger_entry {
 typedef struct bl_ledger_stage {
     char name[BL_PROBLEM_NAME];
     double seconds;
+    bool named; /* by the timing line, however short it was */
 } bl_ledger_stage;
 
 typedef struct bl_ledger {
@@ -56,6 +57,9 @@ int bl_ledger_stage_of(bl_ledger *l, const char *name, bl_error *err);
 int bl_ledger_add(bl_ledger *l, bl_ledger_entry entry, bl_error *err);
 /* Host work of `seconds` that began at `start` on the device's clock: "upscale", "save". */
 int bl_ledger_add_host(bl_ledger *l, const char *stage, double start, double seconds, bl_error *err);
+
+/* The timing line names this stage, however short it was. Without memory for it nothing is done. */
+void bl_ledger_name(bl_ledger *l, const char *stage);
 
 /* Takes seconds out of a stage, as far as it has them, and gives them a name of their own. Without memory for
  * it nothing is done. */

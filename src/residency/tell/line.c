@@ -48,8 +48,10 @@ void bl_line_make(bl_line *out, const bl_ledger *l, double wall_seconds, const c
     }
     qsort(out->stages, (size_t)out->stage_count, sizeof *out->stages, longer);
     add(out, "Time: %.2fs | total %.2f", wall_seconds, out->total_seconds);
-    for (int i = 0; i < out->stage_count && out->stages[i].seconds >= 0.005; i++) {
-        add(out, " %s %.2f", out->stages[i].name, out->stages[i].seconds);
+    for (int i = 0; i < out->stage_count; i++) {
+        if (out->stages[i].seconds >= 0.005 || out->stages[i].named) {
+            add(out, " %s %.2f", out->stages[i].name, out->stages[i].seconds);
+        }
     }
     if (out->memory_bytes) {
         char memory[32];

@@ -29,6 +29,7 @@ static int open_context(struct jobs *j, ballast_context **out, const char *devic
     ballast_context_options_init(&o, sizeof o);
     o.threads = j->options.threads;
     o.isa = j->options.isa;
+    o.text_cache = j->options.text_cache;
     o.device = device ? device : o.device;
     o.log = log;
     o.log_payload = j;

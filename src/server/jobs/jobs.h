@@ -13,6 +13,7 @@ struct jobs_options {
     const char *adapters;            /* folders of adapters, ':' between them */
     const char *embeddings;          /* the same of embeddings */
     int threads;                     /* 0: as ballast_context_options */
+    size_t text_cache;               /* as in ballast_context_options */
     const char *isa;                 /* NULL: "auto" */
     const char *dtype;               /* NULL: "auto" */
     const char *vae_dtype;           /* NULL: as dtype */
