@@ -3,6 +3,7 @@ import os
 import random
 import resource
 import signal
+import threading
 import time
 import unittest
 
@@ -210,6 +211,32 @@ class Room(Case):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
         self.assertEqual(self.server.until(self.server.add())["state"], "done")
         self.assertFalse([f for f in os.listdir(self.server.data + "/pictures") if not f.endswith(".png")])
+
+
+class EndsThatCannotBeKept(unittest.TestCase):
+    def test_they_are_kept_later(self):
+        """The disk is full while a picture is made: its caller hears of it, and the job is no ghost."""
+        server = Server(gated=True)
+        pid, replies = server.process.pid, []
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        try:
+            server.close_gate()
+            caller = threading.Thread(target=lambda: replies.append(server.post("/sdapi/v1/txt2img", SMALL)))
+            caller.start()
+            while not server.get(V1 + "jobs?state=running").json["items"]:
+                time.sleep(0.01)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (2048, hard))
+            server.open_gate()
+            caller.join(60)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+            self.assertEqual(replies[0].status, 507, replies[0].data[:300])
+            self.assertIn("make room", replies[0].json["detail"])
+            server.until(server.add(seed=2))
+            states = [j["state"] for j in server.get(V1 + "jobs?state=queued,running,done,failed").json["items"]]
+            self.assertEqual(sorted(states), ["done", "failed"])
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+            server.close()
 
 
 class Killed(unittest.TestCase):

@@ -157,6 +157,12 @@ static bool succeeded(const json_t *job, struct problem *p) {
         return true;
     }
     json_int_t status = json_integer_value(get(job, "status"));
+    if (!strcmp(state, "running") ||
+        !strcmp(state, "queued")) { /* it has ended, and that could not be kept */
+        problem_set(p, 507, NULL,
+                    "the job's end cannot be kept: the data folder cannot be written; make room");
+        return false;
+    }
     problem_set(p, status ? (int)status : 400, NULL, "%s", error ? error : "it failed");
     return false;
 }

@@ -163,8 +163,13 @@ static json_t *answer_of(struct api *api, const json_t *job, struct problem *p) 
 static void on_done(struct api *api, struct exchange *x, bool streaming, const json_t *job, void *payload) {
     struct problem p = {0};
     json_t *answer = NULL;
+    const char *state = json_string_value(get(job, "state"));
     (void)payload;
-    if (!strcmp(json_string_value(get(job, "state")), "failed")) {
+    if (!strcmp(state, "running") ||
+        !strcmp(state, "queued")) { /* it has ended, and that could not be kept */
+        problem_set(&p, 507, NULL,
+                    "the job's end cannot be kept: the data folder cannot be written; make room");
+    } else if (!strcmp(state, "failed")) {
         const char *error = json_string_value(get(job, "error"));
         json_int_t status = json_integer_value(get(job, "status"));
         problem_set(&p, status ? (int)status : 500, status == 422 ? "request" : NULL, "%s",

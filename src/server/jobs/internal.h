@@ -113,6 +113,12 @@ struct message {
     json_t *data;
 };
 
+/* An end that the disk had no room for; without report and warnings. `error` is its own. */
+struct owed_end {
+    char id[JOB_ID];
+    struct kept_end end;
+};
+
 struct jobs {
     struct keeper keeper;
     struct jobs_options options; /* texts are our own copies */
@@ -163,6 +169,8 @@ struct jobs {
     int open_count;
     bool released; /* nothing was done since its memory was given back */
     uint64_t jobs_done;
+    struct owed_end *owed; /* the worker's alone */
+    int owed_count;
 
     /* Events on their way to the listener. */
     pthread_t teller;

@@ -118,6 +118,10 @@ void jobs_close(struct jobs **jobs) {
         placement_free(&j->placement);
         json_decref(j->totals.stages);
         catalogue_free(&j->catalogue);
+        for (int i = 0; i < j->owed_count; i++) {
+            free((void *)j->owed[i].end.error);
+        }
+        free(j->owed);
         free(j->queue);
         running_clear(j);
         placement_free(&j->options.placement);

@@ -51,6 +51,30 @@ static char *own_report(struct jobs *j, const struct running *r, json_t *report)
     return json_dumps(report, JSON_COMPACT);
 }
 
+/* An end that could not be kept is kept before the next job, or, after a restart, that job is made anew. */
+static void owe(struct jobs *j, const char *id, const struct kept_end *end) {
+    struct owed_end *grown = realloc(j->owed, (size_t)(j->owed_count + 1) * sizeof *grown);
+    if (grown) {
+        j->owed = grown;
+        grown[j->owed_count] = (struct owed_end){.end = *end};
+        grown[j->owed_count].end.report = grown[j->owed_count].end.warnings = NULL;
+        grown[j->owed_count].end.error = end->error ? strdup(end->error) : NULL;
+        memcpy(grown[j->owed_count++].id, id, JOB_ID);
+    }
+}
+
+static void keep_owed(struct jobs *j) {
+    while (j->owed_count) {
+        struct owed_end *last = &j->owed[j->owed_count - 1];
+        if (j->keeper.end(j->keeper.self, last->id, &last->end, NULL)) {
+            return;
+        }
+        free((void *)last->end.error);
+        j->owed_count--;
+        jobs_changed(j, true);
+    }
+}
+
 /* How a job ended, kept. One that was stopped with the server stays as it is: it is queued at the next
  * start. */
 static void finish(struct work *w, struct running *r, int status, json_t *report, const struct problem *p) {
@@ -81,9 +105,13 @@ static void finish(struct work *w, struct running *r, int status, json_t *report
     end.warnings = warnings;
     totals_after(j, end.state, r->kept, r == &j->running[0] ? report : NULL);
     /* Where the disk is full the end cannot be kept either: it is tried again while there is hope. */
-    for (int i = 0; i < 20 && j->keeper.end(j->keeper.self, r->id, &end, &trouble); i++) {
+    int unkept = 1;
+    for (int i = 0; i < 20 && (unkept = j->keeper.end(j->keeper.self, r->id, &end, &trouble)); i++) {
         j->options.log(trouble.text);
         nanosleep(&(struct timespec){.tv_nsec = 250000000}, NULL);
+    }
+    if (unkept) {
+        owe(j, r->id, &end);
     }
     pthread_mutex_lock(&j->lock);
     r->ended = true; /* who hears of the end, and asks, finds it in work no more */
@@ -261,6 +289,7 @@ void *worker_main(void *jobs) {
             if (!placed) {
                 placement_apply(j, j->context, NULL); /* it was checked when it was asked for */
             }
+            keep_owed(j);
             run(j);
             pthread_mutex_lock(&j->lock);
             j->released = false;
