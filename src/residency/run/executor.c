@@ -1,5 +1,6 @@
 #include "residency/run/executor_parts.h"
 
+#include "core/checked.h"
 #include "core/size_text.h"
 #include "residency/run/move_debug.h"
 
@@ -167,27 +168,52 @@ static void drop_others(bl_executor *e, const bl_problem *p) {
     }
 }
 
+#define WINDOW                                                                                   \
+    4 /* times the largest block: through it weights can pass while one is packed and one copied \
+       */
+
+static void tell_refusal(const bl_log *log, uint64_t asked, uint64_t got, bool pinned) {
+    bl_log_line(
+        log, BL_LOG_WARNING,
+        pinned ? "%s of host memory cannot be pinned, %s can: weights that do not fit in are read from "
+                 "the file and packed each time"
+               : "%s of host memory cannot be pinned, nor can less: weights pass through %s that is not, "
+                 "and are read from the file and packed each time",
+        bl_size_of(asked).text, bl_size_of(got).text);
+}
+
 int bl_executor_open_store(bl_executor *e, bl_problem *p, const bl_log *log, bl_error *err) {
     uint64_t all = 0, least = bl_problem_min_host(p);
     for (int m = 0; m < p->module_count; m++) {
         all += p->modules[m].bytes;
     }
-    uint64_t wanted = all < p->host_bytes ? all : p->host_bytes;
+    if (e->store_most) { /* more would be refused again; nor is there use in advising it */
+        p->host_bytes = p->host_bytes < e->store_most ? p->host_bytes : e->store_most;
+        p->host_memory_bytes = e->store_most;
+    }
+    uint64_t wanted = all < p->host_bytes ? all : p->host_bytes, asked = wanted;
     if (e->store && (e->store_bytes > p->host_bytes || wanted > e->store_bytes + e->store_bytes / 4)) {
         store_close(e);
     }
+    uint64_t window = WINDOW * least < wanted ? WINDOW * least : wanted;
     bool pinned = true;
     int rc = 0;
     while (!e->store && (rc = bl_device_host_open(&e->store, e->device, wanted, pinned, err)) != 0) {
         if (rc != BL_E_MEMORY || (!pinned && wanted / 2 < least)) {
             return rc;
         }
-        wanted = pinned ? wanted : wanted / 2;
-        bl_log_line(log, BL_LOG_WARNING,
-                    pinned ? "%s of host memory cannot be pinned: copies from it are slower"
-                           : "the host refused memory for weights: going on with %s",
-                    bl_size_of(wanted).text);
-        pinned = false;
+        if (pinned && wanted > window) {
+            wanted = bl_align_up(wanted - wanted / 4, BL_ALIGN);
+            wanted = wanted > window ? wanted : window;
+        } else {
+            wanted = pinned ? wanted : wanted / 2;
+            pinned = false;
+        }
+    }
+    if (rc == 0 && !e->store_bytes && (wanted < asked || !pinned)) {
+        tell_refusal(log, asked, wanted, pinned);
+        e->store_most = wanted;
+        p->host_memory_bytes = wanted;
     }
     e->store_bytes = e->store_bytes ? e->store_bytes : wanted;
     p->host_bytes = e->store_bytes;

@@ -18,6 +18,7 @@ struct bl_executor {
     uint64_t region_bytes;
     bl_host *store; /* NULL: none is open */
     uint64_t store_bytes;
+    uint64_t store_most; /* what could be pinned when more was refused; 0: nothing was */
 
     const bl_problem *p; /* NULL between generations */
     const bl_plan *plan;

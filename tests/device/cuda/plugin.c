@@ -1,10 +1,11 @@
 /* The cuda device as a plugin, on the card that is none: "fakecuda:SEED". BALLAST_FAKE_CUDA chooses what goes
  * wrong: "late=N" ends the card at its Nth work, "waits=0" forgets every wait, "memory=BYTES" is the card's,
- * "pinned=0" refuses pinned memory. */
+ * "pinned=BYTES" refuses to pin more at once than that; 0: more than a page. */
 #include "device/cuda/cuda.h"
 #include "device/plugin.h"
 #include "fake.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,8 @@ static int open_fake_card(bl_device **out, const char *which, const bl_log *log,
     fake_script script = {.seed = strtoull(which, NULL, 10),
                           .late = (int)number_of(text, "late=", 0),
                           .without_waits = !number_of(text, "waits=", 1),
-                          .refuse_pinned = !number_of(text, "pinned=", 1),
+                          .refuse_pinned = number_of(text, "pinned=", ULLONG_MAX) != ULLONG_MAX,
+                          .pinned_most = number_of(text, "pinned=", 0),
                           .memory = number_of(text, "memory=", 0)};
     *out = NULL;
     return bl_cuda_open(out, fake_is_open() ? fake_libs() : fake_begin(&script), "", log, err);
