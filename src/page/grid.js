@@ -222,7 +222,8 @@ export function makeGrid() {
     fill(place, h('div', {class: 'actions'}, h('p', {role: 'status'}, ready < count ? `${ready} of ${count} are there.` : `All ${count} are there.`),
       h('button', {class: 'quiet', disabled: !ready, onclick: () => asPicture().catch((error) => toast(error.message))}, 'Save as one picture'),
       h('button', {class: 'quiet', onclick: () => keep(new Blob([rows()], {type: 'text/csv'}), 'ballast-grid.csv')}, 'Save as rows'),
-      ready < count && h('button', {class: 'quiet', onclick: stop}, 'Stop')), table());
+      ready < count && h('button', {class: 'quiet', onclick: stop}, 'Stop')),
+    grid.lost && Object.keys(grid.jobs).length < count && h('p', {class: 'note'}, 'The picture that it started from went with the reload: what had not been sent is not made.'), table());
   };
   const stop = async () => {
     const left = Object.values(grid.jobs).filter((id) => !done.has(id));

@@ -84,7 +84,7 @@ export function occupancy(plan) {
     let left = plan.peak_bytes - phase.arena_bytes - phase.resident_bytes;
     left -= Math.min(left, phase.streamed_bytes);
     return [...here].map(([module, size]) => {
-      const shown = module === phase.module ? size : Math.max(0, Math.min(size, left));
+      const shown = module === phase.module ? Math.min(size, plan.peak_bytes - phase.arena_bytes) : Math.max(0, Math.min(size, left));
       left -= module === phase.module ? 0 : shown;
       return [module, shown];
     }).filter(([, size]) => size > 0);

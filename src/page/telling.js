@@ -3,7 +3,7 @@ import {h, fill, seconds, bytes, toast, memory} from './dom.js';
 import {ask, settings} from './server.js';
 
 // In the order in which a picture is made; the rest comes behind.
-const ORDER = ['prompt', 'encode', 'load', 'onload', 'pipeline', 'wait', 'upscale', 'decode', 'preview', 'save', 'hash', 'other'];
+const ORDER = ['prompt', 'encode', 'load', 'merge', 'onload', 'pipeline', 'wait', 'upscale', 'decode', 'preview', 'save', 'hash', 'other'];
 const HIDDEN = ['load', 'onload']; // copies: they may run beside what computes
 const COPIES = {load: ['load'], onload: ['onload', 'stream']};
 
@@ -46,6 +46,7 @@ export function sentence(name, time, job, batch) {
     encode: () => `the picture to start from, into latents, by ${modules || 'the VAE'}.`,
     onload: () => `weights to the device${copies(plan, 'onload') ? `: ${copies(plan, 'onload')}` : ''}.`,
     load: () => `weights from the file into memory${copies(plan, 'load') ? `: ${copies(plan, 'load')}` : ''}.`,
+    merge: () => 'adapters added to weights while these are packed.',
     wait: () => 'computing stood still for a copy of weights.',
     upscale: () => 'enlarging between the two passes.',
     preview: () => 'previews on the way.',
@@ -96,10 +97,31 @@ export function pieces({line, plan}) {
   return {parts: out, length: Math.max(at, under, line.wall_seconds)};
 }
 
-// The bar, and under it the sentence of the piece that is looked at.
-export function bar(job, batch) {
+// What a part of the line says, in a sentence; '': of that there is none.
+function fieldSentence(text, job, batch) {
+  const {line} = batch;
+  const stage = /^(\w+) [\d.]+$/.exec(text);
+  const of = stage && line.stages.find((s) => s.name === stage[1]);
+  return of ? sentence(of.name, of.seconds, job, batch)
+    : text.startsWith('Time:') ? `${seconds(line.wall_seconds)} by the clock, from the first word read to the last pixel kept.`
+      : text.startsWith('total') ? `${seconds(line.total_seconds)}: the sum of all that follows; more than the time where work ran beside other work.`
+        : text.startsWith('RAM') ? `${bytes(line.ram_bytes)} of the machine’s ${bytes(line.ram_total_bytes)} are this server’s.`
+          : / memory /.test(text) ? `${bytes(line.peak_bytes)} of the ${bytes(line.memory_bytes)} there are for weights and activations were used at most.` : '';
+}
+
+// The line as it is printed; each field says its sentence, too. Those that the bar has as well are no stops for Tab.
+export function lineOf(job, batch, said) {
+  const parts = batch.line.text.split(/( \| | (?=[a-z]+ \d+\.\d\d(?: |$)))/);
+  return h('p', {class: 'line'}, parts.map((text) => {
+    const told = fieldSentence(text, job, batch);
+    const say = () => said.textContent = told;
+    return told ? h('button', {type: 'button', tabindex: /^[a-z]/.test(text) ? -1 : 0, onfocus: say, onclick: say, onpointerenter: say}, text) : text;
+  }));
+}
+
+// The bar; the sentence of the piece that is looked at goes into `said`.
+export function bar(job, batch, said = h('p', {class: 'said', role: 'status'})) {
   const {parts, length} = pieces(batch);
-  const said = h('p', {class: 'said', role: 'status'});
   const lanes = parts.some((p) => p.lane) ? 2 : 1;
   const say = (p) => said.textContent = sentence(p.name, p.whole, job, batch) +
     (p.lane ? ' This part ran beside the computing and cost nothing.' : '');
@@ -176,7 +198,8 @@ export function telling(job, index) {
   if (!batch) {
     return h('div', {class: 'telling'}, job.ballast && job.ballast.line ? h('p', {class: 'line'}, job.ballast.line) : null);
   }
-  return h('div', {class: 'telling'}, h('p', {class: 'line'}, batch.line.text), bar(job, batch), brought(job, batch), hintOf(job, batch),
+  const said = h('p', {class: 'said', role: 'status'});
+  return h('div', {class: 'telling'}, lineOf(job, batch, said), bar(job, batch, said), brought(job, batch), hintOf(job, batch),
     (job.warnings || []).map((w) => h('p', {class: 'warning'}, w)));
 }
 

@@ -302,7 +302,7 @@ class Life(Case):
                     self.assertEqual(b.js("return [shift, window.shifts || []]"), [0, []], (width, view))
                     if width == 360:
                         low = b.js("return [...document.querySelectorAll('main button, main select, nav a')].filter((e) => e.getClientRects().length && "
-                                   "!e.matches('.link, .piece') && e.offsetHeight < 40).map((e) => e.outerHTML.slice(0, 80))")
+                                   "!e.matches('.link, .piece, .line *') && e.offsetHeight < 40).map((e) => e.outerHTML.slice(0, 80))")
                         self.assertEqual(low, [], view)
             b.size(360, 900, touch=True)
             b.go("picture")

@@ -33,6 +33,10 @@ class Picture(Case):
         self.assertAlmostEqual(sum(width for _, width in pieces), 100, delta=1)
         self.assertEqual({name for name, _ in pieces}, {name for name, s in stages.items() if s > 0})
         b.js("document.querySelector('.piece[data-stage=pipeline]').focus()")
+        for field, told in (("Time:", "by the clock"), ("CPU memory", "were used at most"), ("RAM", "are this server’s"), ("total", "the sum of all"), ("decode", "pixels")):
+            b.js("[...document.querySelectorAll('.line button')].find((e) => e.textContent.startsWith(arguments[0])).focus()", field)
+            self.assertIn(told, b.text(".said"))
+        b.js("document.querySelector('.piece[data-stage=pipeline]').focus()")
         self.assertRegex(b.text(".said"), r"^pipeline .* s: denoising: 8[01] passes of unet.*, 0\.\d+ s each\.$")
 
     def test_it_is_calm_and_alone(self):
