@@ -48,33 +48,46 @@ static void small_hosts(void **state) {
         "quarters within %.2f%%, nine tenths within %.1f%%; worst %.1f%%, %d above 15%%\n",
         count, 100 * sum / count, 100 * gap[count / 2], 100 * gap[count * 3 / 4], 100 * gap[count * 9 / 10],
         100 * gap[count - 1], above);
-    assert_true(sum / count <= 0.028);
+    assert_true(sum / count <= 0.0255);
     assert_true(gap[count / 2] <= 0.001);
-    assert_true(gap[count * 3 / 4] <= 0.011);
-    assert_true(gap[count * 9 / 10] <= 0.1);
-    assert_true(gap[count - 1] <= 0.6);
-    assert_true(above <= (every_problem ? 30 : 2));
+    assert_true(gap[count * 3 / 4] <= 0.0095);
+    assert_true(gap[count * 9 / 10] <= 0.09);
+    assert_true(gap[count - 1] <= 0.53);
+    assert_true(above <= (every_problem ? 27 : 2));
+}
+
+typedef struct held {
+    int number;
+    double most; /* over the bound */
+} held;
+
+static void hold(const held *list, int count) {
+    random_state r = {.s = 2024};
+    for (int i = 0, k = 0; k < count; i++) {
+        bl_problem *p = random_small_host(&r);
+        if (i == list[k].number) {
+            double gap = gap_of(p, i);
+            if (gap > list[k++].most) {
+                fail_msg("problem %d: %.1f%% over the bound", i, 100 * gap);
+            }
+        }
+        bl_problem_free(&p);
+    }
 }
 
 /* Modules that take turns, of which each keeps its own share of the device and of the store all the while;
  * and a plan that costs now and is to pay off later has to do so. */
 static void shares_are_kept(void **state) {
     (void)state;
-    static const struct {
-        int number;
-        double most; /* over the bound */
-    } held[] = {{68, 0.08}, {95, 0.32}, {392, 0.24}, {424, 0.55}, {488, 0.12}};
-    random_state r = {.s = 2024};
-    for (int i = 0, k = 0; k < (int)(sizeof held / sizeof *held); i++) {
-        bl_problem *p = random_small_host(&r);
-        if (i == held[k].number) {
-            double gap = gap_of(p, i);
-            if (gap > held[k++].most) {
-                fail_msg("problem %d: %.1f%% over the bound", i, 100 * gap);
-            }
-        }
-        bl_problem_free(&p);
-    }
+    static const held list[] = {{68, 0.08}, {95, 0.29}, {341, 0.15}, {392, 0.21}, {424, 0.5}};
+    hold(list, sizeof list / sizeof *list);
+}
+
+/* A generation of one pass ends with nothing under way: what has begun by then is waited for. */
+static void one_pass_each(void **state) {
+    (void)state;
+    static const held list[] = {{181, 0.52}, {233, 0.02}, {365, 0.14}, {397, 0.28}, {488, 0.08}};
+    hold(list, sizeof list / sizeof *list);
 }
 
 /* A store that holds everything is as good as none that has to be filled: loads are made once. */
@@ -224,6 +237,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_hosts),
         cmocka_unit_test(shares_are_kept),
+        cmocka_unit_test(one_pass_each),
         cmocka_unit_test(a_large_host_is_filled_once),
         cmocka_unit_test(planning_is_never_worse),
         cmocka_unit_test(the_smallest_host),

@@ -67,6 +67,7 @@ static int choose(cycle *c, bl_kinds *k, int phase, const uint8_t *last, bl_erro
                       .host_most = once ? c->shares.store[m] : UINT64_MAX,
                       .less = last,
                       .seed = c->seed,
+                      .tries = 1,
                       .work = work_most / c->p->phase_count};
     double pass = 0;
     long spent = 0;

@@ -25,6 +25,9 @@ typedef struct kinds_work {
  * bl_homes' units such a block is. */
 static const long changes_most = 1500, work_most = 60000, walk_weight = 4;
 
+/* Where a generation is one phase the kinds are all that there is to choose. */
+static const int tries_alone = 8;
+
 void bl_kinds_free(bl_kinds *k) {
     bl_homes_free(&k->homes);
     for (int m = 0; m < BL_PROBLEM_MODULES; m++) {
@@ -192,7 +195,9 @@ static int add_phase(bl_kinds *k, kinds_work *w, int module, int phase, bool fir
                       .device_most = UINT64_MAX,
                       .host_most = UINT64_MAX,
                       .less = first ? NULL : w->last,
+                      .settles = w->p->phase_count == 1 && w->p->phases[phase].passes == 1,
                       .seed = w->seed,
+                      .tries = w->p->phase_count == 1 ? tries_alone : 1,
                       .work = work < work_most ? work : work_most};
     double pass = 0;
     long spent = 0;

@@ -32,13 +32,14 @@ void bl_later_close(bl_later *l) {
 }
 
 /* The same again: one problem for all steps. What a host store is filled with pays off for long: there one
- * generation stands for several. */
+ * generation stands for several, and the last of them, which shows where it ends, for the most. */
 static int open_again(bl_later *l, int steps, bl_error *err) {
     steps = l->p->has_store && !steps ? 1 : steps;
     l->weight = l->p->has_store ? store_weight : steps;
     for (int i = 0; i < steps; i++) {
         bl_later_step *x = &l->steps[i];
-        *x = (bl_later_step){.likelihood = l->weight / steps, .before = i - 1, .again = true};
+        double share = l->p->has_store ? 2 * (i + 1) / (steps + 1.0) : 1;
+        *x = (bl_later_step){.likelihood = share * l->weight / steps, .before = i - 1, .again = true};
         int rc = 0;
         if (i) {
             x->p = l->steps[0].p;
@@ -149,7 +150,10 @@ int bl_later_worth(double *worth, bl_later *l, const bl_plan *plan, const bl_pag
     *worth = plan->end_seconds;
     for (int i = 0; i < l->count; i++) {
         bl_later_step *x = &l->steps[i];
-        double left = (l->count - i) * x->likelihood * least;
+        double left = 0;
+        for (int k = i; k < l->count; k++) {
+            left += l->steps[k].likelihood * least;
+        }
         if (*worth + left > limit) {
             *worth += left;
             return 0;

@@ -71,11 +71,12 @@ static int expect_loads(bl_search *s, bl_error *err) {
 /* Copies after loads, and further choices of kinds, end here; of generations of more runs than these sooner:
  * all that is in their walks is not in the work. */
 static const long loads_work = 1200000, kinds_work = 3800000, long_loads_work = 900000,
-                  long_kinds_work = 1600000;
+                  long_kinds_work = 1600000, alone_kinds_work = 7600000; /* alone: of one phase */
 static const int few_runs = 1500;
 
 static long kinds_most(const bl_search *s) {
-    return s->p->run_count > few_runs ? long_kinds_work : kinds_work;
+    long few = s->p->phase_count > 1 ? kinds_work : alone_kinds_work;
+    return s->p->run_count > few_runs ? long_kinds_work : few;
 }
 
 /* Whether there is something to gain, and less than so much was spent. */
@@ -170,5 +171,5 @@ int bl_search_store(bl_search *s, bl_error *err) {
     rc = rc ? rc : try_loads(s, err);
     /* With one phase only the kinds themselves are to be chosen. */
     rc = rc || !repeats || s->p->phase_count < 2 ? rc : try_cycle(s, levels, 1, spare_count, err);
-    return rc ? rc : try_kinds(s, levels, 2, 4, err);
+    return rc ? rc : try_kinds(s, levels, 2, s->p->phase_count > 1 ? 4 : 3, err);
 }

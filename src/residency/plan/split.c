@@ -56,6 +56,11 @@ static int enter(bl_passage *w, uint64_t bytes, double *now) {
     return at;
 }
 
+/* When work begins that could begin at `at`: not before `edge` unless it ends by then. */
+static double begin(double at, double seconds, double edge) {
+    return at < edge && at + seconds > edge ? edge : at;
+}
+
 /* Seconds of a pass, in the long run: what does not stay on the device goes through a window there, what
  * comes out of the file through a ring in the store before. INFINITY when a block does not fit, or as soon as
  * it is seen that it takes `limit` or longer. */
@@ -66,7 +71,7 @@ static double pass_seconds(chooser *c, double limit) {
     double compute = 0, copy = 0, load = 0, began = INFINITY;
     int n = m->block_count;
     for (int pass = 0; pass < passes_walked; pass++) {
-        double copies = c->copies;
+        double copies = c->copies, edge = c->x->settles ? compute : 0;
         int last = 0; /* block that runs next */
         for (int b = 0; b < n; b++) {
             const bl_problem_block *x = &m->blocks[b];
@@ -82,10 +87,10 @@ static double pass_seconds(chooser *c, double limit) {
             int from = c->kind[b] == BL_KIND_FILE ? enter(&ring, x->bytes, &load) : -1;
             int to = enter(&window, x->bytes, &copy);
             if (from >= 0) {
-                load += x->load_seconds;
+                load = begin(load, x->load_seconds, edge) + x->load_seconds;
                 copy = load > copy ? load : copy;
             }
-            copy += x->copy_seconds;
+            copy = begin(copy, x->copy_seconds, edge) + x->copy_seconds;
             copies -= x->copy_seconds;
             compute = (compute > copy ? compute : copy) + c->x->seconds[b];
             window.in[to].end = compute;
@@ -236,9 +241,32 @@ static void offer(chooser *c, double *least) {
     }
 }
 
+/* Step by step from the best start, several times; the best of all. */
+static void try_again(chooser *c, double *least) {
+    static const double near = 1.01; /* to the compute: not looked for further */
+    size_t n = (size_t)c->x->m->block_count;
+    double began = *least;
+    uint8_t *from = c->chosen, *best = c->more; /* free by now */
+    memcpy(from, c->best, n);
+    memcpy(best, c->best, n);
+    for (int i = 0; i < c->x->tries && (!i || *least > near * c->before[n]); i++) {
+        memcpy(c->kind, from, n);
+        memcpy(c->best, from, n);
+        count_all(c);
+        anneal(c, began);
+        memcpy(c->kind, c->best, n);
+        count_all(c);
+        double now = value(c, INFINITY);
+        if (now < *least) {
+            *least = now;
+            memcpy(best, c->best, n);
+        }
+    }
+    memcpy(c->kind, best, n);
+}
+
 /* The best start of several, then step by step. */
 static int choose(chooser *c, double *least, bl_error *err) {
-    size_t n = (size_t)c->x->m->block_count;
     uint64_t part = c->x->m->largest_block / 4;
     int rc = 0;
     *least = INFINITY;
@@ -251,10 +279,7 @@ static int choose(chooser *c, double *least, bl_error *err) {
         }
     }
     if (!rc && *least < INFINITY) {
-        memcpy(c->kind, c->best, n);
-        count_all(c);
-        anneal(c, *least);
-        memcpy(c->kind, c->best, n);
+        try_again(c, least);
         count_all(c);
         *least = pass_seconds(c, INFINITY);
     }

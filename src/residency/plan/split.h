@@ -16,8 +16,10 @@ typedef struct bl_split {
     /* NULL, or [block_count] kinds of a phase with less room: those on the device stay there, others may come
      * there and are left alone otherwise */
     const uint8_t *less;
+    bool settles; /* a pass is a whole generation: what is under way when it ends is waited for */
     int seed;
-    long work; /* that may be spent; what it cost is added to *spent */
+    int tries; /* how often it is annealed; no further than that the pass is nearly its compute */
+    long work; /* that each of these may spend; what it cost is added to *spent */
 } bl_split;
 
 /* Fills kind[block_count], a bl_tier_kind each. *pass: the seconds of a pass with it; INFINITY: no such
