@@ -12,6 +12,8 @@
  * oneDNN's bf16. A matter of the picture alone, so that a batch gives the bits of its pictures. */
 #define FEW_TILES 8
 
+#define FEW_STRIDED_PIXELS 64 /* below them a batch costs little, whatever its order */
+
 bool bl_cpu_takes_winograd(const bl_packed *p, const bl_op *op, const bl_tensor *out) {
     return p->winograd && op->u.conv.stride == 1 &&
            !(p->layout && (out->h + 3) / 4 * ((out->w + 3) / 4) < FEW_TILES);
@@ -71,6 +73,12 @@ bl_dnnl_conv bl_cpu_dnnl_conv(const bl_packed *p, const bl_op *op, const bl_tens
                           .sum = op->in[1] != BL_NONE};
 }
 
+/* oneDNN 2.6 gives a single picture's strided convolution another kernel, with other bits, where up to 3x3
+ * pixels come out of it: then each picture of a batch is convolved by itself. */
+static bool has_few_strided(const bl_op *op, const bl_tensor *out) {
+    return op->u.conv.stride > 1 && bl_cpu_pixels(out) < FEW_STRIDED_PIXELS;
+}
+
 static int prepare(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl_error *err) {
     const bl_graph *g = x->graph;
     const bl_packed *p = &x->module->weights[op->weight];
@@ -79,7 +87,7 @@ static int prepare(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl
         prepare_winograd(x, s, op);
         return 0;
     }
-    s->each_image = bl_cpu_each_image(op, out);
+    s->each_image = bl_cpu_each_image(op, out) || has_few_strided(op, out);
     bl_dnnl_conv piece = bl_cpu_dnnl_conv(p, op, in, out, s->each_image ? 1 : in->n), whole = piece;
     whole.n = s->each_image ? 1 : bl_cpu_batch(in);
     int rc = bl_cpu_piece_conv(&s->product, x->module->cpu, p, &piece, &whole, sure, err);
@@ -162,7 +170,7 @@ static int run(const bl_running *r, bl_error *err) {
         a.src = x + (size_t)i * in_image;
         a.dst = y + (size_t)i * out_image;
         a.bias = bias;
-        if (r->step->each_image) {
+        if (row && r->step->each_image) {
             bl_cpu_channel_row(r, row, i, bias);
             a.bias = row;
         }
