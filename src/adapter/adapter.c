@@ -293,11 +293,14 @@ static int check_items(bl_adapter *a, bl_error *err) {
 }
 
 static int nothing_matches(const bl_adapter *a, const bl_layers *layers, bl_error *err) {
+    if (!a->unmatched) {
+        return bl_fail(err, BL_E_FORMAT, "%.300s: nothing in it changes a layer: it is no adapter", a->path);
+    }
     return bl_fail(
         err, BL_E_FORMAT,
         "%.300s: none of its %d keys is a layer of this %s model; the first is \"%.200s\": it is for "
         "another family, or no adapter",
-        a->path, a->unmatched, bl_layers_family(layers), a->unmatched ? a->first_unmatched[0] : "");
+        a->path, a->unmatched, bl_layers_family(layers), a->first_unmatched[0]);
 }
 
 static int collect(bl_adapter *a, const bl_layers *layers, bl_error *err) {

@@ -155,8 +155,26 @@ static void test_inspect(void **state) {
     assert_int_equal(bl_adapter_inspect(&told, model, NULL), BL_E_FORMAT);
 }
 
+/* Metadata and no tensors. */
+static void test_empty(void **state) {
+    (void)state;
+    rig r;
+    bl_error err = {0};
+    bl_adapter *a = NULL;
+    char folder[] = "/tmp/ballast-test-XXXXXX", path[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/empty.safetensors", folder);
+    bl_test_write_header(path, "{\"__metadata__\":{\"ss_output_name\":\"style\"}}", 0);
+    rig_open(&r, "sd15", BL_SYNTH_SINGLE);
+    assert_int_equal(bl_adapter_open(&a, path, r.layers, &err), BL_E_FORMAT);
+    assert_non_null(strstr(err.message, "nothing in it changes a layer"));
+    rig_close(&r);
+    remove(path);
+    remove(folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_files), cmocka_unit_test(test_blocks),
-                                       cmocka_unit_test(test_inspect)};
+                                       cmocka_unit_test(test_inspect), cmocka_unit_test(test_empty)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

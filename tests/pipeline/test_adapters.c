@@ -4,6 +4,8 @@
 
 #include "support/slow.h"
 
+#include <time.h>
+
 #define FAMILIES 3
 #define MOST 4 /* adapters of a case */
 
@@ -269,6 +271,7 @@ static void test_many(void **state) {
     rig_studio s;
     rig_pictures p = {0}, fresh;
     uint64_t early = 0;
+    double first_half = 0, second_half = 0; /* processor seconds, without the first tenth */
     const int pictures = bl_test_slow() ? 12 : whole ? 100 : 40;
     open_studio(&s, "sd15", BL_SYNTH_SINGLE);
     ballast_generate_options o = rig_request(&p, 64);
@@ -278,11 +281,15 @@ static void test_many(void **state) {
         want(&w, "sd15", i % 3 ? "locon" : "loha", 0.01 * i, 1 - 0.013 * i);
         use(&o, &w);
         rig_release(&p);
+        clock_t began = clock();
         rig_make(&s, &o);
+        double took = (double)(clock() - began) / CLOCKS_PER_SEC;
+        first_half += i >= pictures / 10 && i < pictures * 55 / 100 ? took : 0;
+        second_half += i >= pictures * 55 / 100 ? took : 0;
         if (i == pictures / 4) {
             early = rig_status("VmRSS");
         }
-        if (i == pictures - 1) {
+        if (i % (pictures / 4) == pictures / 4 - 1) { /* four of them, the last among these */
             uint64_t late = rig_status("VmRSS");
             rig_studio alone;
             fresh = (rig_pictures){0};
@@ -291,13 +298,48 @@ static void test_many(void **state) {
             open_studio(&alone, "sd15", BL_SYNTH_SINGLE);
             rig_make(&alone, &mine);
             rig_close(&alone);
-            rig_same(&p, &fresh, "the last of many");
+            rig_same(&p, &fresh, "one of many");
             rig_release(&fresh);
-            if (!bl_test_slow() && late > early + (2u << 20)) {
+            if (!bl_test_slow() && i == pictures - 1 && late > early + (2u << 20)) {
                 fail_msg("%llu bytes are resident after %d pictures, and %llu after a quarter of them",
                          (unsigned long long)late, pictures, (unsigned long long)early);
             }
         }
+    }
+    print_message("%d pictures: %.3f processor seconds in the first half, %.3f in the second\n", pictures,
+                  first_half, second_half);
+    if (!bl_test_slow() && second_half > 1.5 * first_half) {
+        fail_msg("pictures take longer and longer");
+    }
+    rig_release(&p);
+    rig_close(&s);
+}
+
+/* The line has what merging took, where it took time. */
+static void test_line(void **state) {
+    (void)state;
+    rig_studio s;
+    rig_pictures p = {0};
+    wanted w = {.count = 0};
+    open_studio(&s, "sd15", BL_SYNTH_SINGLE);
+    ballast_generate_options o = rig_request(&p, 64);
+    for (int i = 0; i < 3; i++) { /* without, with, and with what is merged already */
+        if (i == 1) {
+            want(&w, "sd15", "kohya", 1, 1);
+            use(&o, &w);
+        }
+        json_t *report = rig_generate(&s, &o);
+        json_t *batch = json_array_get(json_object_get(report, "batches"), 0);
+        json_t *stages = json_object_get(json_object_get(batch, "line"), "stages"), *stage;
+        double merge = 0;
+        size_t k;
+        json_array_foreach(stages, k, stage) {
+            bool is_it = !strcmp(json_string_value(json_object_get(stage, "name")), "merge");
+            merge += is_it ? json_number_value(json_object_get(stage, "seconds")) : 0;
+        }
+        assert_true(json_array_size(stages) > 2);
+        assert_int_equal(merge > 0, i == 1);
+        json_decref(report);
     }
     rig_release(&p);
     rig_close(&s);
@@ -366,6 +408,15 @@ static void test_refusals(void **state) {
     o.prompt = "a fox <lora:unmatched_3_layers:0.5>";
     rig_make(&s, &o);
     assert_non_null(strstr(s.warning, "9 keys match no layer"));
+    /* in a negative prompt it does nothing, which is said */
+    o.prompt = "a photo of a red fox in the snow";
+    o.negative_prompt = "blurry<lora:kohya:1>";
+    s.warning[0] = 0;
+    rig_release(&p);
+    rig_make(&s, &o);
+    assert_non_null(strstr(s.warning, "negative: <lora:kohya:1> is left out and does nothing"));
+    rig_same(&p, &without, "a tag in the negative prompt");
+    o.negative_prompt = "blurry";
     o.prompt = "a fox <lora:../lora/kohya>";
     expect_refused(&s, &o, BALLAST_E_NOT_FOUND, "no adapter");
     rig_release(&p);
@@ -377,6 +428,7 @@ int main(int argc, char **argv) {
     whole = argc > 1 && !strcmp(argv[1], "all");
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_goldens),     cmocka_unit_test(test_placement),
                                        cmocka_unit_test(test_blocks_stay), cmocka_unit_test(test_many),
-                                       cmocka_unit_test(test_refusals),    cmocka_unit_test(test_plan)};
+                                       cmocka_unit_test(test_refusals),    cmocka_unit_test(test_plan),
+                                       cmocka_unit_test(test_line)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
