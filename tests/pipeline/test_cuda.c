@@ -128,6 +128,56 @@ static void batches(void **state) {
     rig_release(&together);
 }
 
+/* An adapter is added to weights while they are packed: where and when that is changes no bit, and it is no
+ * other picture than the cpu's. */
+static void adapters(void **state) {
+    (void)state;
+    static const char *const modes[] = {"model", "sequential", "balanced", "auto"};
+    char path[BL_TEST_PATH];
+    ballast_adapter adapter;
+    rig_studio s;
+    rig_pictures without = {0}, wanted = {0}, cpu = {0};
+    bl_test_data(path, "sd15/adapters/lora/comfy.safetensors");
+    ballast_adapter_init(&adapter, sizeof adapter);
+    adapter.path = path;
+    open_card(&s, 1, "f32");
+    ballast_generate_options o = rig_request(&without, SIDE);
+    rig_make(&s, &o);
+    o.adapters = &adapter;
+    o.adapter_count = 1;
+    o.payload = &wanted;
+    rig_make(&s, &o);
+    assert_memory_not_equal(wanted.rgb, without.rgb, wanted.bytes);
+    rig_size least = rig_bytes(rig_planned(&s, &o, "min_budget_bytes"));
+    rig_close(&s);
+    for (int m = 0; m < 4; m++) {
+        rig_pictures got = {0};
+        ballast_error err = {0};
+        open_card(&s, m + 2, "f32");
+        o.payload = &got;
+        o.offload = modes[m];
+        o.budget = m % 2 ? least.text : NULL;
+        if (ballast_generate(NULL, s.model, &o, &err)) {
+            fail_msg("%s: %s", modes[m], err.message);
+        }
+        rig_same(&got, &wanted, modes[m]);
+        rig_close(&s);
+        rig_release(&got);
+    }
+    rig_open(&s, checkpoint, "f32", "");
+    o.payload = &cpu;
+    o.offload = "none";
+    o.budget = NULL;
+    rig_make(&s, &o);
+    for (size_t i = 0; i < cpu.bytes; i++) {
+        assert_true(abs(cpu.rgb[i] - wanted.rgb[i]) <= 1);
+    }
+    rig_close(&s);
+    rig_release(&cpu);
+    rig_release(&wanted);
+    rig_release(&without);
+}
+
 /* The second picture of a card that all weights stream through: what does not fit into the pinned memory
  * there is, is planned as read again, and is; a line says so, and no hint asks for more of what is refused.
  */
@@ -248,9 +298,10 @@ static void a_lost_card(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_on_the_cpu),           cmocka_unit_test(batches),
-        cmocka_unit_test(modes_and_budgets),       cmocka_unit_test(no_pinned_memory),
-        cmocka_unit_test(a_missing_wait_is_found), cmocka_unit_test(a_lost_card)};
+        cmocka_unit_test(as_on_the_cpu),     cmocka_unit_test(batches),
+        cmocka_unit_test(modes_and_budgets), cmocka_unit_test(no_pinned_memory),
+        cmocka_unit_test(adapters),          cmocka_unit_test(a_missing_wait_is_found),
+        cmocka_unit_test(a_lost_card)};
     bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
     setenv("XDG_CACHE_HOME", "/nonexistent", 1);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
