@@ -1,19 +1,15 @@
-/* cuDNN's backend: descriptors that hold what was set, and of finalized plans the convolutions, additions and
- * attention in plain C, on tensors of F32. It has no plan for convolutions of stride 2 and heads of more than
- * 128 channels; the first engine that it proposes does not repeat its bits, the second computes on tensor
- * cores. */
-#include "fake_state.h"
+/* cuDNN's backend: descriptors that hold what was set; a finalized plan is a program (fake_dnn.h). It has no
+ * plan for convolutions of stride 2 and heads of more than 128 channels; the first engine that it proposes
+ * does not repeat its bits, the second computes on tensor cores. */
+#include "fake_dnn.h"
 
 #include "core/dtype.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define WORKSPACE 512             /* of the second engine; the third takes as much again */
 #define PROPERTIES "{\"fake\":1}" /* of the card */
 #define ATTRIBUTES 16
-#define TENSORS 8
 #define NOT_SUPPORTED 3000
 #define BAD 2000
 #define BROKEN 4000
@@ -29,28 +25,6 @@ typedef struct attribute {
         float f32[8];
     } v;
 } attribute;
-
-typedef struct tensor {
-    int64_t id, dims[4], strides[4], alignment;
-    bool bf16, is_virtual, by_value;
-    float *dense; /* [dims[0], dims[2], dims[3], dims[1]], while a plan runs */
-} tensor;
-
-typedef struct operation {
-    bl_dnn_kind kind;
-    int x, w, y, v, scale; /* of the program's tensors */
-    int64_t stride[2], pre[2];
-} operation;
-
-typedef struct program {
-    tensor t[TENSORS];
-    operation op[4];
-    int tensors, ops, engine;
-} program;
-
-static size_t scratch_of(const program *p) {
-    return WORKSPACE * (p->engine == 2 ? 2 : 1);
-}
 
 typedef struct descriptor {
     bl_dnn_kind kind;
@@ -327,126 +301,6 @@ static bl_dnn_status get(bl_dnn_descriptor from, bl_dnn_attr name, bl_dnn_type t
 
 /* ---- running a plan */
 
-static int64_t dense_size(const tensor *t) {
-    return t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
-}
-
-/* Element (i1, i2, i3); an axis of one element is the same everywhere. */
-static float at(const tensor *t, int64_t i1, int64_t i2, int64_t i3) {
-    i1 = t->dims[1] > 1 ? i1 : 0;
-    i2 = t->dims[2] > 1 ? i2 : 0;
-    i3 = t->dims[3] > 1 ? i3 : 0;
-    return t->dense[(i2 * t->dims[3] + i3) * t->dims[1] + i1];
-}
-
-/* Between the tensor's own memory and its dense form. */
-static void carry(tensor *t, void *memory, bool out) {
-    for (int64_t i = 0; i < dense_size(t); i++) {
-        int64_t c = i % t->dims[1], x = i / t->dims[1] % t->dims[3], y = i / t->dims[1] / t->dims[3];
-        int64_t where = y / t->dims[2] * t->strides[0] + c * t->strides[1] + y % t->dims[2] * t->strides[2] +
-                        x * t->strides[3];
-        if (out) {
-            fake_store(memory, t->bf16, where, t->dense[i]);
-        } else {
-            t->dense[i] = fake_load(memory, t->bf16, where);
-        }
-    }
-}
-
-static void convolve(const operation *o, tensor *t) {
-    tensor *x = &t[o->x], *w = &t[o->w], *y = &t[o->y];
-    int64_t c = w->dims[1], kh = w->dims[2], kw = w->dims[3], k = kh * kw * c,
-            pixels = y->dims[2] * y->dims[3];
-    float *patches = calloc((size_t)(pixels * k), sizeof *patches);
-    for (int64_t p = 0; p < pixels; p++) {
-        for (int64_t q = 0; q < kh * kw; q++) {
-            int64_t sy = p / y->dims[3] * o->stride[0] + q / kw - o->pre[0];
-            int64_t sx = p % y->dims[3] * o->stride[1] + q % kw - o->pre[1];
-            if (sy >= 0 && sy < x->dims[2] && sx >= 0 && sx < x->dims[3]) {
-                memcpy(patches + p * k + q * c, x->dense + (sy * x->dims[3] + sx) * c,
-                       (size_t)c * sizeof *patches);
-            }
-        }
-    }
-    fake_product(y->dense, patches, w->dense, pixels, y->dims[1], k);
-    free(patches);
-}
-
-static void add(const operation *o, tensor *t) {
-    tensor *y = &t[o->y];
-    for (int64_t i = 0; i < dense_size(y); i++) {
-        int64_t c = i % y->dims[1], x = i / y->dims[1] % y->dims[3], row = i / y->dims[1] / y->dims[3];
-        y->dense[i] = at(&t[o->x], c, row, x) + at(&t[o->w], c, row, x);
-    }
-}
-
-static void attend(const operation *o, tensor *t) {
-    tensor *q = &t[o->x], *k = &t[o->w], *v = &t[o->v], *y = &t[o->y];
-    int64_t heads = q->dims[1], rows = q->dims[2], keys = k->dims[2], dim = q->dims[3];
-    float scale = t[o->scale].dense[0], *p = malloc((size_t)keys * sizeof *p);
-    for (int64_t i = 0; i < heads * rows; i++) {
-        int64_t head = i % heads, row = i / heads;
-        float most = -INFINITY, sum = 0.0f;
-        for (int64_t j = 0; j < keys; j++) {
-            float s = 0.0f;
-            for (int64_t d = 0; d < dim; d++) {
-                s += at(q, head, row, d) * at(k, head, j, d);
-            }
-            p[j] = s * scale;
-            most = p[j] > most ? p[j] : most;
-        }
-        for (int64_t j = 0; j < keys; j++) {
-            sum += p[j] = expf(p[j] - most);
-        }
-        for (int64_t d = 0; d < dim; d++) {
-            float s = 0.0f;
-            for (int64_t j = 0; j < keys; j++) {
-                s += p[j] * at(v, head, j, d);
-            }
-            y->dense[(row * dim + d) * heads + head] = s / sum;
-        }
-    }
-    free(p);
-}
-
-typedef struct running {
-    program p;
-    void *memory[TENSORS];
-    float scalar;
-    unsigned char *workspace;
-} running;
-
-static void run(void *payload) {
-    running *r = payload;
-    program *p = &r->p;
-    memset(r->workspace, 0x5a, scratch_of(p));
-    for (int i = 0; i < p->tensors; i++) {
-        tensor *t = &p->t[i];
-        bool written = false;
-        for (int o = 0; o < p->ops; o++) {
-            written = written || p->op[o].y == i;
-        }
-        t->dense = malloc((size_t)dense_size(t) * sizeof *t->dense);
-        if (t->by_value) {
-            t->dense[0] = r->scalar;
-        } else if (!written) {
-            carry(t, r->memory[i], false);
-        }
-    }
-    for (int i = 0; i < p->ops; i++) {
-        const operation *o = &p->op[i];
-        (o->kind == BL_DNN_KIND_OP_CONV        ? convolve
-         : o->kind == BL_DNN_KIND_OP_POINTWISE ? add
-                                               : attend)(o, p->t);
-        if (!p->t[o->y].is_virtual) {
-            carry(&p->t[o->y], r->memory[o->y], true);
-        }
-    }
-    for (int i = 0; i < p->tensors; i++) {
-        free(p->t[i].dense);
-    }
-}
-
 struct cudnnContext {
     bl_cu_stream stream;
 };
@@ -478,7 +332,7 @@ static bl_dnn_status execute(bl_dnn_handle h, bl_dnn_descriptor plan, bl_dnn_des
         fake_take_own(fake.script.lazy);
         d->ran = true;
     }
-    return fake_put_kernel(h->stream, run, &r, sizeof r) ? 5000 : 0;
+    return fake_put_kernel(h->stream, fake_dnn_run, &r, sizeof r) ? 5000 : 0;
 }
 
 static size_t version(void) {
