@@ -14,12 +14,19 @@ export function batchOf(job, index) {
   return batches[Math.min(Math.floor(index / each), batches.length - 1)] || null;
 }
 
+// Bytes that a decision brought. Of what is streamed the decision names the module; how often, the phase knows.
+function broughtBy(plan, d) {
+  const phase = plan.phases.find((p) => p.name === d.phase && p.module === d.module);
+  const others = plan.decisions.filter((o) => o !== d && o.phase === d.phase && COPIES.onload.includes(o.op));
+  return d.op === 'stream' && phase ? Math.max(0, phase.moved_bytes - others.reduce((sum, o) => sum + o.bytes, 0)) : d.bytes;
+}
+
 function copies(plan, stage) {
   const modules = new Map();
   for (const d of plan && plan.decisions || []) {
     if (COPIES[stage].includes(d.op)) {
       const known = modules.get(d.module) || {bytes: 0, phases: new Set()};
-      known.bytes += d.bytes;
+      known.bytes += broughtBy(plan, d);
       known.phases.add(d.phase);
       modules.set(d.module, known);
     }

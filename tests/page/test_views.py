@@ -54,6 +54,8 @@ class Views(Case):
                 if b.all(".hint"):
                     break
             self.assertRegex(b.text(".hint span"), r"MB more budget .* ends waiting for weights")
+            b.js("document.querySelector('.piece[data-stage=onload]').focus()")
+            self.assertRegex(b.text(".said"), r"unet, \d+ MB, came in \d+ times")
             budgets = ["12M"]
             for _ in range(6):  # until nothing waits any more
                 if "waiting for weights" not in b.text(".hint"):
