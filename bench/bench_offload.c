@@ -1,7 +1,7 @@
 /* What placing weights costs, mode by mode, as a table in Markdown:
  *     bench_offload DEVICE SIZE STEPS HIRES_STEPS NAME=MODEL[:FRACTION] ...
  * DEVICE is cpu, cuda, or sim:FILE or cuda:FILE, which is only planned for. A picture is SIZE x SIZE,
- * then 1.5 times that; each has a prompt of its own, so that the text encoders run. A cell is the median of
+ * then 1.5 times that; each encodes its prompt, as one that is new. A cell is the median of
  * three pictures after one that does not count, in a process that has just opened the model: seconds of wall
  * clock, in brackets seconds of copying and GB copied (of a plan: seconds on the device, GB copied). FRACTION
  * (0.1) of the memory is the small budget; where a mode cannot work with so little it gets the least that
@@ -138,6 +138,7 @@ static int run_column(cell *out, const work *w, const column *c, ballast_error *
     json_t *p = NULL;
     int planned = is_planned(w), floor = 0;
     co.device = w->device;
+    co.text_cache = 0;
     co.cache_dir = w->cache_dir;
     mo.path = w->path;
     set_options(&o, w);

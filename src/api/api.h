@@ -48,6 +48,7 @@ struct ballast_model {
     char *vae_name;      /* of another file's VAE, or NULL */
     bl_shelf *shelf;     /* its adapters that are open */
     bl_model_hash *hash; /* of its file; NULL before the first picture, and for folders */
+    bool encoded;        /* the last of them had a text that was not known */
     bool generated;      /* once at the least */
     bl_stop stop;
     ballast_generate_options *last; /* what its last generation was like, or NULL */

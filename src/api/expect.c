@@ -164,6 +164,7 @@ static int expect_habits(bl_expected *list, const ballast_model *model) {
         if (!list[k].again) {
             list[k].pipeline = bl_pipeline_of(models[k]);
             list[k].options = *models[k]->last;
+            list[k].anew = models[k]->encoded;
         }
     }
     return count;

@@ -102,8 +102,11 @@ static int generate(json_t **report, ballast_model *model, const ballast_generat
     start_hash(model);
     bl_pipeline p;
     bl_expected *next;
+    bool encoded = false;
     int result = open_pipeline(&p, &next, model, o, err);
+    p.encoded = &encoded;
     result = result ? result : bl_generate(report, &p, o, err);
+    model->encoded = encoded;
     model->generated = model->generated || !result;
     free(next);
     return result;

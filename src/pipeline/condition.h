@@ -75,6 +75,9 @@ void bl_condition_fill(float *context, float *pooled, int32_t *lengths, const bl
 
 /* Finds out which chunks were encoded before, by this encoder. Once, before the phases are declared. */
 int bl_condition_look(bl_condition *c, const bl_encoder *who, bl_error *err);
+/* Chunks that `before`, which runs first, encodes or has are known then, too. */
+void bl_condition_comes_after(bl_condition *c, const bl_condition *before);
+
 /* Forgets what was encoded for it: what comes next encodes it again. */
 void bl_condition_forget(bl_condition *c);
 /* For bl_condition_clear. */

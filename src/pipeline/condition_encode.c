@@ -118,6 +118,18 @@ int bl_condition_look(bl_condition *c, const bl_encoder *who, bl_error *err) {
     return result;
 }
 
+void bl_condition_comes_after(bl_condition *c, const bl_condition *before) {
+    for (int n = 0; n < c->encoded_count; n++) {
+        bl_encoded *x = &c->encoded[n];
+        for (int k = 0; k < before->encoded_count && x->key.data && !x->known; k++) {
+            const bl_encoding_key *other = &before->encoded[k].key;
+            x->known = other->model == x->key.model && other->bytes == x->key.bytes &&
+                       !memcmp(other->data, x->key.data, x->key.bytes);
+        }
+    }
+    count_missing(c);
+}
+
 void bl_condition_clear_encoded(bl_condition *c) {
     for (int n = 0; n < c->encoded_count; n++) {
         free(c->encoded[n].key.data);

@@ -1,8 +1,10 @@
 #include "pipeline/job.h"
 
 #include "core/size_text.h"
+#include "text/adapter_tags.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define BATCHES_AHEAD 2 /* of those that follow a first batch */
 
@@ -39,8 +41,8 @@ static bl_changes changes_of(const bl_job *j) {
 }
 
 /* Finds out which texts were encoded before. */
-static int look(bl_job *j, bl_error *err) {
-    bl_encoder who = {.encodings = j->p->encodings,
+static int look(bl_job *j, bool anew, bl_error *err) {
+    bl_encoder who = {.encodings = anew ? NULL : j->p->encodings,
                       .model = bl_modules_serial(j->p->modules),
                       .encoders = bl_job_family(j)->encoders,
                       .changes = changes_of(j)};
@@ -53,7 +55,7 @@ int bl_job_open(bl_job *j, const bl_pipeline *p, const ballast_generate_options 
     result =
         result ? result
                : bl_adapters_open(&j->adapters, p->shelf, p->ckpt, o, bl_modules_given(p->modules)->log, err);
-    return result ? result : look(j, err);
+    return result ? result : look(j, false, err);
 }
 
 void bl_job_tell(const bl_job *j, const bl_placement *placement) {
@@ -314,13 +316,30 @@ int bl_job_declare_after(bl_job *j, bl_error *err) {
     return result;
 }
 
+/* Which may change the encoders. They are not opened for requests that are only expected: what these encode
+ * counts as new. */
+static bool has_adapters(const ballast_generate_options *o) {
+    char *words = bl_without_adapter_tags(o->prompt);
+    bool tags = !words || strcmp(words, o->prompt) != 0;
+    free(words);
+    return o->adapter_count || tags;
+}
+
+/* Of `j` and its followers, in their order. */
+static const bl_job *next_job(const bl_job *j, const bl_job *at) {
+    return at == j ? j->followers : at + 1;
+}
+
 /* Declares what is expected, as far as it goes: once, for all batches. */
 static int declare_follower(bl_job *f, const bl_job *j, const bl_expected *x, const bl_placement *placement,
                             bl_error *err) {
     bl_error ignored = {0};
     *f = (bl_job){.p = &x->pipeline, .in_two = j->in_two};
     int result = read_request(f, &x->options, x->habit ? &ignored : err);
-    result = result ? result : look(f, x->habit ? &ignored : err);
+    result = result ? result : look(f, x->anew || has_adapters(&x->options), x->habit ? &ignored : err);
+    for (const bl_job *before = j; !result && before != f; before = next_job(j, before)) {
+        bl_condition_comes_after(&f->condition, &before->condition);
+    }
     if (!result) {
         f->in_two = f->in_two && bl_texts_constant(&f->condition.texts);
         f->side = placement->tiled == BL_TILED_ON ? largest_tile(f) : 0;

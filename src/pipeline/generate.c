@@ -20,6 +20,9 @@ static int encode_prompt(bl_job *j, bl_error *err) {
     int result = there ? 0 : bl_job_enter(j, "prompt", 0, err);
     j->misses = there ? 0 : c->missing;
     j->hits = c->encoded_count - j->misses;
+    if (j->misses && j->p->encoded) {
+        *j->p->encoded = true;
+    }
     if (!result && !there) {
         result = bl_condition_encode(c, j->generation, j->p->arch, j->p->encodings, err);
     }

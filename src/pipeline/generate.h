@@ -28,6 +28,7 @@ typedef struct bl_pipeline {
                                 "": none */
     int native_size;         /* pixels of a side that the model was trained for */
     bool again;              /* the model has made pictures before */
+    bool *encoded;           /* becomes whether a text had to be encoded; may be NULL */
     const bl_stop *stop;     /* looked at wherever `progress` is called; may be NULL */
 } bl_pipeline;
 
@@ -37,6 +38,7 @@ typedef struct bl_expected {
     ballast_generate_options options;
     double likelihood;
     bool again; /* it is this request again; `pipeline` and `options` do not count */
+    bool anew;  /* its texts will not be known: they were not the last time */
     bool habit; /* nobody said so: where it cannot be declared it is left out */
 } bl_expected;
 

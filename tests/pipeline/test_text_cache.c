@@ -286,9 +286,47 @@ static void test_plans(void **state) {
     rig_close(&s);
 }
 
+/* A queue's next ones with the same prompt need no encoder: where it has no room beside them, what they need
+ * stays in its place. */
+static void test_what_follows(void **state) {
+    char checkpoint[BL_TEST_PATH];
+    rig_studio s;
+    ballast_expected next[2];
+    double bytes[2];
+    (void)state;
+    bl_synth_checkpoint(checkpoint, "sdxl", BL_SYNTH_SINGLE);
+    for (int same = 0; same < 2; same++) {
+        open_studio(&s, checkpoint, 64);
+        ballast_generate_options o = rig_request(NULL, SIDE), other = o;
+        o.image = other.image = NULL;
+        other.prompt = same ? o.prompt : "a lighthouse";
+        for (int i = 0; i < 2; i++) {
+            ballast_expected_init(&next[i], sizeof next[i]);
+            next[i].model = s.model;
+            next[i].options = &other;
+        }
+        o.next = next;
+        o.next_count = 2;
+        rig_size budget = rig_bytes(rig_planned(&s, &o, "working_set_bytes") * 6 / 10);
+        o.budget = budget.text;
+        assert_int_equal(made(&s, &o), 1);
+        o = other;
+        o.budget = budget.text;
+        json_t *report = rig_generate(&s, &o);
+        assert_int_equal(figure(report, "misses"), !same);
+        bytes[same] = (double)rig_figure(report, 0, "plan", "moved_bytes");
+        json_decref(report);
+        rig_close(&s);
+    }
+    print_message("moved for the second: %.0f bytes, with the same prompt %.0f\n", bytes[0], bytes[1]);
+    assert_true(bytes[1] < bytes[0]);
+    rig_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_bits), cmocka_unit_test(test_other_encodings),
-        cmocka_unit_test(test_other_model), cmocka_unit_test(test_bounds), cmocka_unit_test(test_plans)};
+        cmocka_unit_test(test_same_bits),   cmocka_unit_test(test_other_encodings),
+        cmocka_unit_test(test_other_model), cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_plans),       cmocka_unit_test(test_what_follows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
