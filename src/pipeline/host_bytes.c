@@ -30,9 +30,12 @@ static uint64_t prompt_bytes(const job *j) {
     uint64_t encoded = (uint64_t)bl_condition_encoded(j->c);
     encoded += j->c->zero_row +
                (encoded > BL_ENCODED_AT_ONCE ? BL_ENCODED_AT_ONCE : 0); /* the last pass is filled up */
-    uint64_t texts = encoded * (BL_CHUNK_TOKENS * (uint64_t)j->c->context_dim + (uint64_t)j->c->pooled_dim);
+    uint64_t chunk = BL_CHUNK_TOKENS * (uint64_t)j->c->context_dim + (uint64_t)j->c->pooled_dim;
+    uint64_t texts = encoded * chunk;
     uint64_t told = (uint64_t)j->c->tokens * (uint64_t)j->c->context_dim + (uint64_t)j->c->pooled_dim;
-    return (2 * texts + told * (uint64_t)j->c->rows * j->batch) * sizeof(float);
+    bool cached = j->c->encoded && j->c->encoded[0].key.data;
+    uint64_t kept = cached ? (uint64_t)j->c->missing * chunk : 0; /* in the cache, from then on */
+    return (2 * texts + kept + told * (uint64_t)j->c->rows * j->batch) * sizeof(float);
 }
 
 /* One pass of the sampler: itself, its noise, the network's input and output, the small picture of a preview;
