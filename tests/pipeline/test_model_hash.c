@@ -168,7 +168,7 @@ static void closing_stops_a_large_file(void **state) {
 
 static void a_large_file_is_waited_for_and_remembered(void **state) {
     (void)state;
-    assert_int_equal(truncate(model, (off_t)400 << 20), 0);
+    assert_int_equal(truncate(model, (off_t)310 << 20), 0);
     bl_model_hash *h = bl_model_hash_start(model, folder);
     const char *got;
     assert_int_equal(bl_model_hash_wait(&got, h, NULL, NULL, NULL), 0);
@@ -190,7 +190,7 @@ static void waiting_can_be_stopped(void **state) {
     bl_error err = {0};
     const char *got;
     int calls = 0;
-    assert_int_equal(truncate(model, (off_t)2 << 30), 0);
+    assert_int_equal(truncate(model, (off_t)1 << 30), 0);
     bl_model_hash *h = bl_model_hash_start(model, folder);
     assert_int_equal(bl_model_hash_wait(&got, h, third_call, &calls, &err), BL_E_CANCELLED);
     assert_null(got);
