@@ -102,7 +102,7 @@ tsan: setup-tests
 	@ninja -C $(BUILD)-tsan ballast_cli
 	@export TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.txt; $(call some,$(BUILD)-tsan,$(THREADED)) && \
 	    ctest --test-dir $(BUILD)-tsan --output-on-failure -j 2 -R '^server\.($(SERVED))$$'
-THREADED = checkpoint.safetensors device/cpu.batches pipeline.model_hash $(addprefix api.,callbacks cancel process turn) \
+THREADED = checkpoint.safetensors device/cpu.batches device/cuda.memory pipeline.model_hash $(addprefix api.,callbacks cancel process turn) \
     server/http.deadlines
 SERVED = events|http
 
