@@ -165,6 +165,13 @@ static bool whole(const bl_file_tensor *t) {
     return values == t->bytes;
 }
 
+static void store_codes(bl_file_tensor *t) {
+    t->storage = t->dtype == BL_I8                       ? BL_STORED_I8
+                 : strcmp(t->dtype_name, "F8_E4M3") == 0 ? BL_STORED_F8_E4M3
+                                                         : BL_STORED_F8_E5M2;
+    t->dtype = BL_DTYPE_COUNT;
+}
+
 static int resolve(work *w, bl_file_tensor *t) {
     const bl_file_tensor *older = sibling(w, t, ".scale_weight"), *newer = sibling(w, t, ".weight_scale");
     json_t *d;
@@ -187,10 +194,7 @@ static int resolve(work *w, bl_file_tensor *t) {
     if (!older && !newer && (described || w->marker)) {
         return fail(w, t, "lacks its scale");
     }
-    t->storage = t->dtype == BL_I8                       ? BL_STORED_I8
-                 : strcmp(t->dtype_name, "F8_E4M3") == 0 ? BL_STORED_F8_E4M3
-                                                         : BL_STORED_F8_E5M2;
-    t->dtype = BL_DTYPE_COUNT;
+    store_codes(t);
     return older || newer ? take_scale(w, t, older ? older : newer) : 0;
 }
 
@@ -239,7 +243,7 @@ int bl_scales_resolve(bl_safetensors *f, bl_error *err) {
     for (int i = 0; i < f->tensor_count; i++) {
         const bl_file_tensor *t = &f->tensors[i];
         const bool weight = ends_with(t->name, weight_end) && small_type(t);
-        any |= weight || ends_with(t->name, ".comfy_quant");
+        any |= small_type(t) || ends_with(t->name, ".comfy_quant");
         most += weight ? (t->rank && t->shape[0] > 1 ? t->shape[0] : 1) : 0;
     }
     if (!any) {
@@ -252,8 +256,11 @@ int bl_scales_resolve(bl_safetensors *f, bl_error *err) {
         f->scales ? read_layers(&w, &root) : bl_fail_memory(err, "scales", (size_t)most * sizeof *f->scales);
     rc = rc ? rc : check_orphans(&w);
     for (int i = 0; i < f->tensor_count && !rc; i++) {
-        if (ends_with(f->tensors[i].name, weight_end)) {
-            rc = resolve(&w, &f->tensors[i]);
+        bl_file_tensor *t = &f->tensors[i];
+        if (ends_with(t->name, weight_end)) {
+            rc = resolve(&w, t);
+        } else if (small_type(t) && t->dtype != BL_I8 && whole(t)) {
+            store_codes(t); /* a bias has no scale */
         }
     }
     json_decref(root);

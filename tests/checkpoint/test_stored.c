@@ -213,9 +213,40 @@ static void eight_bit_floats_have_the_bytes_of_their_shape(void **state) {
     bl_test_folder_remove(folder);
 }
 
+/* Files in which everything was cast have no scales, and biases in eight bits. */
+static void codes_without_scales_are_values(void **state) {
+    (void)state;
+    static const uint8_t one[8] = {0x38, 0xb8, 0x38, 0xb8, 0x38, 0xb8, 0x38, 0xb8}; /* 1 and -1 */
+    char folder[BL_TEST_PATH], path[BL_TEST_PATH], file[256];
+    static const char header[] =
+        "{\"x.weight\":{\"dtype\":\"F8_E4M3\",\"shape\":[2,2],\"data_offsets\":[0,4]},"
+        "\"x.bias\":{\"dtype\":\"F8_E4M3\",\"shape\":[4],\"data_offsets\":[4,8]}}";
+    const uint64_t length = sizeof header - 1;
+    bl_test_folder(folder);
+    bl_test_join(path, folder, "cast.safetensors");
+    memcpy(file, &length, sizeof length);
+    memcpy(file + sizeof length, header, length);
+    memcpy(file + sizeof length + length, one, sizeof one);
+    bl_test_write(path, file, sizeof length + length + sizeof one);
+    bl_safetensors *f;
+    bl_error err;
+    assert_int_equal(bl_safetensors_open(&f, path, &err), 0);
+    static const char *const names[] = {"x.weight", "x.bias"};
+    for (int i = 0; i < 2; i++) {
+        float values[4];
+        assert_int_equal(bl_tensor_read(f, bl_safetensors_find(f, names[i]), 0, 4, values, &err), 0);
+        for (int k = 0; k < 4; k++) {
+            assert_true(values[k] == (k % 2 ? -1 : 1));
+        }
+    }
+    bl_safetensors_close(&f);
+    bl_test_folder_remove(folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(eight_bit_floats_have_the_bytes_of_their_shape),
+        cmocka_unit_test(codes_without_scales_are_values),
         cmocka_unit_test(values_are_those_of_the_definitions),
         cmocka_unit_test(tensors_are_as_listed),
         cmocka_unit_test(damaged_files_are_refused),
