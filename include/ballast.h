@@ -289,8 +289,8 @@ typedef struct ballast_generate_options {
     int (*progress)(void *payload, const ballast_progress *progress);
     /* a finished picture */
     int (*image)(void *payload, const ballast_image *image);
-    /* the picture as it may become, after each step, a pixel for 8x8 of its own: made from the latents by a
-     * fixed linear map; its `parameters` are "" */
+    /* the picture as it may become, made as `previews` says, after each `preview_every` steps; its
+     * `parameters` are "" */
     int (*preview)(void *payload, const ballast_image *image);
     /* final latents of a picture, before decoding */
     int (*save_latents)(void *payload, const ballast_latents *latents);
@@ -334,6 +334,10 @@ typedef struct ballast_generate_options {
     const char
         *embedding_folders; /* where embeddings (textual inversion) are, ':' between folders; the name of one
                                in a prompt stands for its vectors; NULL: `embeddings` beside the model */
+    const char *previews;   /* "linear": a pixel for 8x8 of the picture's, made from the latents by a fixed
+                               linear   map; "taesd": the whole, by the model's TAESD, at most 20 of a pass and
+                               none after   the last step; "none". They change nothing in the picture */
+    size_t preview_every;   /* 1: steps from one preview to the next */
     const char *decode; /* "vae"; "taesd": the model's TAESD makes the pictures of latents, sooner and in less
                            memory: drafts */
 } ballast_generate_options;

@@ -48,6 +48,8 @@ static const ballast_generate_options generate_defaults = {.struct_size = sizeof
                                                            .tiled_decode = "off",
                                                            .hints = 1,
                                                            .fit = "crop",
+                                                           .previews = "linear",
+                                                           .preview_every = 1,
                                                            .decode = "vae"};
 
 static const ballast_placement_options placement_defaults = {

@@ -99,6 +99,26 @@ static int write_picture(struct job *job, const ballast_image *image) {
     return 0;
 }
 
+/* To the file, which it replaces, and to the terminal. */
+static int on_preview(void *payload, const ballast_image *image) {
+    struct job *job = payload;
+    const char *path = setting_text(job->s, S_PREVIEW_FILE);
+    ballast_error err = {0};
+    ballast_png_options o = png_of(image);
+    if (job->failed) {
+        return job->failed;
+    }
+    o.parameters = NULL;
+    progress_bar_clear(&job->bar);
+    job->failed = path ? make_folders(job->s, S_PREVIEW_FILE, path) : 0;
+    if (path && !job->failed &&
+        ballast_image_write(&o, form_of(path), setting_int(job->s, S_QUALITY), path, 1, &err)) {
+        job->failed = report_error(job->s, &err);
+    }
+    show_picture(job->show, image, setting_on(job->s, S_QUIET));
+    return job->failed || interrupted();
+}
+
 static int on_image(void *payload, const ballast_image *image) {
     struct job *job = payload;
     progress_bar_clear(&job->bar);
@@ -160,6 +180,19 @@ static int check_outputs(const struct job *job, int pictures) {
     return result;
 }
 
+/* The previews' file may be none of the pictures. */
+static int check_preview(const struct job *job, const char *preview, int pictures) {
+    char path[4096];
+    int result = check_suffix(job->s, S_PREVIEW_FILE, preview);
+    for (int i = 0; i < pictures && !result; i++) {
+        result = expand_pattern(path, sizeof path, job->s, S_OUTPUT, job->pattern, seed_of(job, i), i);
+        if (!result && !strcmp(path, preview)) {
+            result = complain_of(job->s, S_PREVIEW_FILE, "\"%s\" is also the picture's name", preview);
+        }
+    }
+    return result;
+}
+
 /* The trace's file, too; it may be none of the others. */
 static int check_trace(const struct job *job, const char *trace, int pictures) {
     char path[4096];
@@ -199,6 +232,8 @@ static int run(struct job *job, ballast_generate_options *o) {
     if (setting_on(job->s, S_SHOW) && !setting_on(job->s, S_JSON)) {
         job->show = find_show_protocol(setting_on(job->s, S_QUIET));
     }
+    bool shown = setting_text(job->s, S_PREVIEW) && job->show != SHOW_NOTHING;
+    o->preview = shown || setting_text(job->s, S_PREVIEW_FILE) ? on_preview : NULL;
     int result = open_session(&session, job->s, NULL, &job->bar);
     if (!result) {
         int code = ballast_generate(&report, session.model, o, &err);
@@ -241,6 +276,9 @@ int command_generate(int argc, char **argv) {
             result = out_of_memory();
         } else {
             result = check_outputs(&job, pictures);
+        }
+        if (!result && setting_text(&s, S_PREVIEW_FILE)) {
+            result = check_preview(&job, setting_text(&s, S_PREVIEW_FILE), pictures);
         }
         if (!result && setting_text(&s, S_TRACE)) {
             result = check_trace(&job, setting_text(&s, S_TRACE), pictures);

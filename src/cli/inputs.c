@@ -34,6 +34,7 @@ static void fill(ballast_generate_options *o, const struct settings *s) {
             *(const char **)field = setting_text(s, id);
         }
     }
+    o->preview_every = (size_t)setting_int(s, S_PREVIEW_EVERY);
 }
 
 /* FILE or FILE:TENSOR; a colon may also be part of the file's name. */

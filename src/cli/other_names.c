@@ -153,7 +153,6 @@ static const struct {
     {"force", "--overwrite"},
     {"config-file", "--config FILE"},
     {"silent", "--quiet"},
-    {"preview", "--show"},
 };
 
 const char *named_elsewhere(const char *typed) {

@@ -105,6 +105,9 @@ static int fill(struct server_options *o, const struct settings *s) {
                                  .isa = setting_text(s, S_ISA),
                                  .dtype = setting_text(s, S_DTYPE),
                                  .vae_dtype = setting_text(s, S_VAE_DTYPE),
+                                 .taesd = setting_text(s, S_TAESD),
+                                 .previews = setting_text(s, S_PREVIEW),
+                                 .preview_every = setting_int(s, S_PREVIEW_EVERY),
                                  .placement = placement_of(s, value_of),
                                  .placement_from = placement_of(s, origin_of),
                                  .device = setting_text(s, S_DEVICE),
@@ -116,6 +119,14 @@ static int fill(struct server_options *o, const struct settings *s) {
                                  .most_waiting = setting_int(s, S_MAX_QUEUE),
                                  .keepalive_seconds = setting_int(s, S_KEEPALIVE),
                                  .log = setting_on(s, S_QUIET) ? log_nothing : log_line};
+    const char *previews = setting_text(s, S_PREVIEW);
+    if (previews && strcmp(previews, "none") != 0 && strcmp(previews, "linear") != 0 &&
+        strcmp(previews, "taesd") != 0) {
+        return complain_of(s, S_PREVIEW, "\"%s\" is none; there are none, linear and taesd", previews);
+    }
+    if (previews && !strcmp(previews, "taesd") && !setting_text(s, S_TAESD)) {
+        return complain_of(s, S_PREVIEW, "taesd needs its file; name it with --taesd FILE");
+    }
     if (strcmp(setting_text(s, S_ORDER), "fair") != 0 && strcmp(setting_text(s, S_ORDER), "arrival") != 0) {
         return complain_of(s, S_ORDER, "\"%s\" is none; there are fair and arrival",
                            setting_text(s, S_ORDER));

@@ -49,6 +49,9 @@ static bl_tensor_id enlarge(bl_graph *g, bl_tensor_id x, int layer) {
 
 static void build(bl_graph *g, const bl_taesd_architecture *a, bl_taesd_shape s) {
     bl_tensor_id z = bl_input(g, "z", BL_F32, BL_NCHW, s.batch, s.height, s.width, a->latent_channels);
+    if (s.kept) {
+        bl_kept(g, 1, 1, 1, (int)(s.kept / bl_dtype_size(g->dtype)));
+    }
     bl_graph_block(g, "decoder.layers.0");
     bl_tensor_id x = bl_import(g, z);
     bl_tap(g, x, "0");

@@ -13,6 +13,7 @@
 typedef struct bl_taesd_shape {
     int batch;
     int height, width; /* of the latent: 1/8 of the picture's */
+    uint64_t kept;     /* bytes at the arena's begin in which another graph's kept tensors stay (bl_keep) */
 } bl_taesd_shape;
 
 /* Input  "z"     F32 NCHW [batch, latent channels, height, width], through bl_taesd_clamp.

@@ -67,6 +67,12 @@ void bl_job_tell(const bl_job *j, const bl_placement *placement) {
     }
     bl_request_tell(&j->r, log);
     bl_condition_tell(&j->condition, &j->r, p->arch, log);
+    if (j->r.previews == BL_PREVIEW_TAESD && j->r.o->preview && bl_job_cannot_preview(j)) {
+        bl_log_line(
+            log, BL_LOG_INFO,
+            "Previews are linear: nobody knows beforehand when this sampler's steps end, and TAESD has its "
+            "turn by plan");
+    }
     if (j->r.o->verbose) {
         bl_condition_show(&j->condition, &j->r, log);
     }
@@ -97,11 +103,7 @@ static int declare_denoiser(bl_job *j, bool hires, bl_shape_key key, bool kept, 
         return result;
     }
     key.form = j->in_two ? BL_UNET_STEP : BL_UNET_WHOLE;
-    result = bl_generation_phase(j->generation,
-                                 hires         ? "denoise hires"
-                                 : j->r.second ? "denoise base"
-                                               : "denoise",
-                                 "pipeline", BL_UNET, key, bl_request_evaluations(&j->r, hires), err);
+    result = bl_job_declare_walk(j, hires, key, err);
     *(hires ? &j->at.denoise_hires : &j->at.denoise) = result;
     return result;
 }
@@ -340,6 +342,7 @@ static int declare_follower(bl_job *f, const bl_job *j, const bl_expected *x, co
     for (const bl_job *before = j; !result && before != f; before = next_job(j, before)) {
         bl_condition_comes_after(&f->condition, &before->condition);
     }
+    f->r.previews = BL_PREVIEW_NONE; /* TAESD's weights are few */
     if (!result) {
         f->in_two = f->in_two && bl_texts_constant(&f->condition.texts);
         f->side = placement->tiled == BL_TILED_ON ? largest_tile(f) : 0;

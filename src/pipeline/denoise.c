@@ -163,7 +163,7 @@ static int denoise(void *payload, const float *x, double sigma, double timestep,
                         {s->context_rows ? "context_rows" : NULL, s->context_rows},
                         {NULL, NULL}};
     bl_port outputs[] = {{"output", s->output}, {NULL, NULL}};
-    int result = bl_generation_pass(job->generation, job->phase, inputs, outputs, err);
+    int result = bl_generation_pass(job->generation, *job->phase, inputs, outputs, err);
     if (result) {
         return result;
     }
@@ -191,13 +191,22 @@ static int noise(void *payload, double sigma, double next, float *out, bl_error 
 
 static int step(void *payload, int number, int steps, const float *x, const float *denoised, bl_error *err) {
     state *s = payload;
+    bl_after_step after = BL_STEP_ON;
     (void)x;
-    bl_after_step after =
-        s->job->step ? s->job->step(s->job->payload, number + 1, steps, denoised) : BL_STEP_ON;
-    if (after == BL_STEP_STOP) {
-        return bl_fail(err, BL_E_CANCELLED, "stopped after step %d of %d", number + 1, steps);
+    int result = s->job->step ? s->job->step(&after, s->job->payload, number + 1, steps, denoised, err) : 0;
+    if (!result && after == BL_STEP_STOP) {
+        result = bl_fail(err, BL_E_CANCELLED, "stopped after step %d of %d", number + 1, steps);
     }
-    return after == BL_STEP_ENOUGH ? ENOUGH : 0;
+    return result ? result : after == BL_STEP_ENOUGH ? ENOUGH : 0;
+}
+
+/* Leaves out what is left of the walk. */
+static int cut(const bl_denoise_job *job, bl_error *err) {
+    int result = 0;
+    for (int phase = *job->phase; phase <= job->last && !result; phase++) {
+        result = bl_generation_cut(job->generation, phase, err);
+    }
+    return result;
 }
 
 /* What does not change from step to step, once. */
@@ -224,8 +233,7 @@ int bl_denoise(float *x, const bl_denoise_job *job, bl_error *err) {
         bl_sampler_options options = {.eta = job->request->o->eta};
         result = bl_sampler_run(sampler, job->schedule, &options, x, &calls, err);
         bool fewer = bl_sampler_adapts(job->request->sampler);
-        result = result == ENOUGH || (fewer && !result) ? bl_generation_cut(job->generation, job->phase, err)
-                                                        : result;
+        result = result == ENOUGH || (fewer && !result) ? cut(job, err) : result;
     }
     bl_sampler_free(&sampler);
     close_state(&s);

@@ -10,8 +10,11 @@
 /* What is to come after a step: the next one; nothing, BL_E_CANCELLED; nothing, and it is well so. */
 typedef enum bl_after_step { BL_STEP_ON, BL_STEP_STOP, BL_STEP_ENOUGH } bl_after_step;
 
-/* After each step: latents as they would be if the picture were finished now, [batch, c, h, w]. */
-typedef bl_after_step bl_step_fn(void *payload, int step, int steps, const float *denoised);
+/* After each step: latents as they would be if the picture were finished now, [batch, c, h, w]. 0, or an
+ * error.
+ */
+typedef int bl_step_fn(bl_after_step *after, void *payload, int step, int steps, const float *denoised,
+                       bl_error *err);
 
 typedef struct bl_denoise_job {
     bl_generation *generation;
@@ -19,7 +22,9 @@ typedef struct bl_denoise_job {
     const bl_architecture *arch;
     const bl_condition *condition;
     const bl_schedule *schedule;
-    int prologue, phase;         /* prologue: -1: the graph is whole, or what one kept is still there */
+    int prologue;                /* -1: the graph is whole, or what one kept is still there */
+    const int *phase;            /* that is at work: `step` may go on to another one */
+    int last;                    /* of the walk: after BL_STEP_ENOUGH all to this one are ended */
     int batch, height, width;    /* of the latents */
     int told_height, told_width; /* of the picture, as SDXL is told it */
     bl_noise **noise;            /* [batch], one sequence a picture; moves on */

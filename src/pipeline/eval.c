@@ -287,7 +287,7 @@ static int eval_taesd(work *w, bl_error *err) {
     bl_graph *g = NULL;
     int result = shape_of(s, w, "z", 4, err);
     if (!result) {
-        bl_taesd_shape shape = {(int)s[0], (int)s[2], (int)s[3]};
+        bl_taesd_shape shape = {.batch = (int)s[0], .height = (int)s[2], .width = (int)s[3]};
         result = bl_taesd_graph(&g, &w->e->arch->taesd, shape, w->e->dtype, w->taps, err);
     }
     if (!result) {

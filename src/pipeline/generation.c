@@ -69,6 +69,10 @@ int bl_generation_phase(bl_generation *g, const char *name, const char *stage, b
     return g->declared_count++;
 }
 
+uint64_t bl_generation_kept(const bl_generation *g, int phase) {
+    return g->declared[phase].prepared->graph->kept_bytes;
+}
+
 void bl_generation_adapt(bl_generation *g, bl_changes changes) {
     g->changes = changes;
 }

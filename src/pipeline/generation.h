@@ -40,6 +40,9 @@ void bl_generation_follow(bl_generation *g, const bl_generation *next, double li
 int bl_generation_budget(bl_generation *g, const bl_placement *placement, uint64_t *least, uint64_t *budget,
                          bl_error *err);
 
+/* Bytes that its graph keeps at the arena's begin. */
+uint64_t bl_generation_kept(const bl_generation *g, int phase);
+
 /* Number of the phase that makes that budget as large as it is; after bl_generation_budget. */
 int bl_generation_hungriest(const bl_generation *g);
 

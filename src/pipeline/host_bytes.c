@@ -38,20 +38,21 @@ static uint64_t prompt_bytes(const job *j) {
     return (2 * texts + kept + told * (uint64_t)j->c->rows * j->batch) * sizeof(float);
 }
 
+/* A picture on its way through the VAE: as floats, in a tile, as bytes; its latents with their spread. */
+static uint64_t picture_bytes(const job *j, uint64_t pixels) {
+    uint64_t tile = TILE_SIDE * TILE_SIDE, cut = pixels < tile ? pixels : tile;
+    return pixels * 3 * (sizeof(float) + 1) + (j->tiled ? cut * 3 * sizeof(float) : 0) +
+           3 * latents(j, pixels) * sizeof(float);
+}
+
 /* One pass of the sampler: itself, its noise, the network's input and output, the small picture of a preview;
  * and the latents of the pass before. */
 static uint64_t denoise_bytes(const job *j, uint64_t pixels) {
     uint64_t n = latents(j, pixels), floats = j->batch * n * (2 + 2 * (uint64_t)j->c->rows) + 2 * n;
     bool brownian = bl_sampler_noise(j->r->sampler, j->r->compat) == BL_NOISE_BROWNIAN;
     return floats * sizeof(float) + bl_sampler_bytes(j->r->sampler, (size_t)(j->batch * n)) +
-           (brownian ? j->batch * BROWNIAN_FLOATS * n * sizeof(float) : 0) + 3 * n;
-}
-
-/* A picture on its way through the VAE: as floats, in a tile, as bytes; its latents with their spread. */
-static uint64_t picture_bytes(const job *j, uint64_t pixels) {
-    uint64_t tile = TILE_SIDE * TILE_SIDE, cut = pixels < tile ? pixels : tile;
-    return pixels * 3 * (sizeof(float) + 1) + (j->tiled ? cut * 3 * sizeof(float) : 0) +
-           3 * latents(j, pixels) * sizeof(float);
+           (brownian ? j->batch * BROWNIAN_FLOATS * n * sizeof(float) : 0) + 3 * n +
+           (j->r->previews == BL_PREVIEW_TAESD ? picture_bytes(j, pixels) : 0);
 }
 
 /* Resizing: what lies between its two passes, and its weights, which grow with a side alone. */

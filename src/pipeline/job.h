@@ -16,6 +16,15 @@ typedef struct bl_job_phases {
     int encode_init, prologue, denoise, decode_base, encode_hires, prologue_hires, denoise_hires, decode;
 } bl_job_phases;
 
+#define BL_MOST_PREVIEWS 20 /* by TAESD, of a pass: each makes two more phases of it */
+
+/* A pass of the sampler: one phase, or, with previews by TAESD, parts with a phase between each two in which
+ * it makes them. */
+typedef struct bl_job_walk {
+    int first, last; /* phases; first: as in bl_job_phases */
+    int every;       /* steps of a part; 0: there is but one */
+} bl_job_walk;
+
 typedef struct bl_job {
     const bl_pipeline *p;
     bl_generation *generation; /* of the batch; NULL before the first */
@@ -25,25 +34,28 @@ typedef struct bl_job {
     bl_embeddings embeddings;
     float *init_latents; /* [c, h, w] of the init image; NULL until encoded */
     bl_job_phases at;
-    bl_generation *after; /* the batch after this one, where that is another: declared, never started */
-    bool later;           /* declared as a batch after the first: texts and start picture are encoded */
-    int hits, misses;     /* chunks of text that the batch found encoded, and those that it encoded */
-    bool looked_at;       /* planned and not run: the smallest budget is told */
-    bool in_two;          /* the denoiser is a prologue and a step (unet.h) */
-    bool weigh;           /* which form is the better is not plain */
-    uint64_t least;       /* the smallest budget without tiles, of either form */
-    int side;             /* of the tiles in which the VAE works, in latents; 0: whole pictures */
-    uint64_t tiled_least; /* the smallest budget with tiles, where the one without is refused; else 0 */
-    uint64_t taesd_least; /* the same with TAESD as decoder, if there is one; else 0 */
-    bool taesd_might;     /* there is none, and what does not fit is the decode */
-    uint64_t whole_least; /* the smallest budget without the tiles that there are; 0: they were asked for */
-    uint64_t budget;      /* that there is beside it */
-    float *x;             /* [batch, c, h, w], the latents now in work */
-    int height, width;    /* theirs */
-    int first_image;      /* of the batch */
-    bool enough[64];      /* of its pictures: they stay as they are */
-    float *kept;          /* [batch, c, h, w], those that are enough, while the denoiser works; else NULL */
-    bl_noise *noise[64];  /* of the batch's pictures */
+    bl_job_walk walk[2];    /* base, second pass */
+    const bl_job_walk *now; /* that is at work */
+    int phase;              /* of it */
+    bl_generation *after;   /* the batch after this one, where that is another: declared, never started */
+    bool later;             /* declared as a batch after the first: texts and start picture are encoded */
+    int hits, misses;       /* chunks of text that the batch found encoded, and those that it encoded */
+    bool looked_at;         /* planned and not run: the smallest budget is told */
+    bool in_two;            /* the denoiser is a prologue and a step (unet.h) */
+    bool weigh;             /* which form is the better is not plain */
+    uint64_t least;         /* the smallest budget without tiles, of either form */
+    int side;               /* of the tiles in which the VAE works, in latents; 0: whole pictures */
+    uint64_t tiled_least;   /* the smallest budget with tiles, where the one without is refused; else 0 */
+    uint64_t taesd_least;   /* the same with TAESD as decoder, if there is one; else 0 */
+    bool taesd_might;       /* there is none, and what does not fit is the decode */
+    uint64_t whole_least;   /* the smallest budget without the tiles that there are; 0: they were asked for */
+    uint64_t budget;        /* that there is beside it */
+    float *x;               /* [batch, c, h, w], the latents now in work */
+    int height, width;      /* theirs */
+    int first_image;        /* of the batch */
+    bool enough[64];        /* of its pictures: they stay as they are */
+    float *kept;            /* [batch, c, h, w], those that are enough, while the denoiser works; else NULL */
+    bl_noise *noise[64];    /* of the batch's pictures */
     struct bl_job *followers; /* [follower_count] what is expected next, declared */
     int follower_count;
     ballast_progress progress;
@@ -103,7 +115,16 @@ int bl_job_poll(void *payload);
 bool bl_job_unwanted(const bl_job *j);
 
 /* After each step of the sampler; `payload`: the job, `denoised`: [batch, c, h, w]. */
-bl_after_step bl_job_after_step(void *payload, int step, int steps, const float *denoised);
+int bl_job_after_step(bl_after_step *after, void *payload, int step, int steps, const float *denoised,
+                      bl_error *err);
+
+/* ---- how a pass of the sampler is cut for previews: job_walk.c */
+
+/* Declares its phases: of the base pass or of the second one, with the denoiser's graph `key`. */
+int bl_job_declare_walk(bl_job *j, bool second, bl_shape_key key, bl_error *err);
+
+/* Whether the sampler is one of which nobody knows beforehand how long it takes: TAESD has no turn there. */
+bool bl_job_cannot_preview(const bl_job *j);
 
 /* ---- its latents: job_latents.c */
 

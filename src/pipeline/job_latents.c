@@ -49,9 +49,12 @@ static void copy_enough(const bl_job *j, float *to, const float *from) {
 }
 
 /* A pass of the sampler of which nothing is wanted. */
-static int leave_out(bl_job *j, int prologue, int phase, bl_error *err) {
+static int leave_out(bl_job *j, int prologue, bl_error *err) {
     int result = prologue >= 0 ? bl_generation_cut(j->generation, prologue, err) : 0;
-    return result ? result : bl_generation_cut(j->generation, phase, err);
+    for (int phase = j->now->first; phase <= j->now->last && !result; phase++) {
+        result = bl_generation_cut(j->generation, phase, err);
+    }
+    return result;
 }
 
 static int walk(bl_job *j, int prologue, int phase, const bl_schedule *schedule, bool has_latents,
@@ -79,7 +82,8 @@ static int walk(bl_job *j, int prologue, int phase, const bl_schedule *schedule,
                         .condition = &j->condition,
                         .schedule = schedule,
                         .prologue = prologue,
-                        .phase = phase,
+                        .phase = &j->phase,
+                        .last = j->now->last,
                         .batch = o->batch,
                         .height = j->height,
                         .width = j->width,
@@ -96,11 +100,13 @@ int bl_job_denoise(bl_job *j, int prologue, int phase, const bl_schedule *schedu
     const ballast_generate_options *o = j->r.o;
     size_t bytes = (size_t)o->batch * bl_job_floats(j, j->height, j->width) * sizeof *j->kept;
     bool wanted = false;
+    j->now = &j->walk[schedule == j->r.second];
+    j->phase = phase;
     for (int b = 0; b < o->batch; b++) {
         wanted = wanted || !j->enough[b];
     }
     if (!wanted) {
-        return leave_out(j, prologue, phase, err);
+        return leave_out(j, prologue, err);
     }
     if (!o->enough) {
         return walk(j, prologue, phase, schedule, has_latents, err);

@@ -34,31 +34,60 @@ int bl_job_enter(bl_job *j, const char *stage, int steps, bl_error *err) {
     return tell(j) ? bl_fail(err, BL_E_CANCELLED, "stopped before %s", stage) : 0;
 }
 
-/* What the caller says to the picture of each latent; 0 where nobody asks. */
-static int preview(bl_job *j, int step, const float *denoised) {
+/* The picture of a latent as it would be now. */
+static int make_preview(uint8_t *rgb, bl_job *j, bool taesd, const float *latents, bl_error *err) {
+    if (!taesd) {
+        bl_latent_preview(rgb, bl_job_family(j), latents, j->height, j->width);
+        return 0;
+    }
+    bl_request r = j->r;
+    r.taesd = true;
+    return bl_decode(rgb, j->generation, j->phase, j->p->arch, &r, latents, j->height, j->width, 0, err);
+}
+
+/* The pictures of the batch. *stop: what the caller says to them. */
+static int show_previews(int *stop, bl_job *j, int step, bool taesd, const float *denoised, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
-    size_t pixels = (size_t)j->height * (size_t)j->width;
-    double began = bl_generation_now(j->generation);
-    uint8_t *rgb = o->preview ? malloc(pixels * 3) : NULL;
-    int stop = 0;
-    for (int b = 0; rgb && b < o->batch && !stop; b++) {
-        bl_latent_preview(rgb, bl_job_family(j), denoised + (size_t)b * bl_job_floats(j, j->height, j->width),
-                          j->height, j->width);
+    const int scale = taesd ? bl_job_family(j)->downscale : 1;
+    size_t bytes = 3 * (size_t)(scale * scale) * (size_t)j->height * (size_t)j->width;
+    uint8_t *rgb = malloc(bytes);
+    int result = rgb ? 0 : bl_fail_memory(err, "a preview", bytes);
+    for (int b = 0; b < o->batch && !result && !*stop; b++) {
+        result =
+            make_preview(rgb, j, taesd, denoised + (size_t)b * bl_job_floats(j, j->height, j->width), err);
         ballast_image image = {.struct_size = sizeof image,
-                               .width = j->width,
-                               .height = j->height,
+                               .width = scale * j->width,
+                               .height = scale * j->height,
                                .rgb = rgb,
                                .seed = bl_job_seed(j, j->first_image + b),
                                .parameters = "",
                                .index = j->first_image + b,
                                .step = step};
-        stop = o->preview(o->payload, &image);
+        *stop = result ? 0 : o->preview(o->payload, &image);
     }
     free(rgb);
-    if (o->preview) {
-        bl_generation_host(j->generation, "preview", began);
+    return result;
+}
+
+/* What follows a step, if a preview does. Each of TAESD's phases has its turn, whoever looks. */
+static int preview(int *stop, bl_job *j, int step, int steps, const float *denoised, bl_error *err) {
+    const int every = j->now->every ? j->now->every : (int)j->r.o->preview_every;
+    *stop = 0;
+    const bool by_taesd = j->r.previews == BL_PREVIEW_TAESD && !bl_job_cannot_preview(j);
+    if (!j->r.o->preview || j->r.previews == BL_PREVIEW_NONE || (by_taesd && !j->now->every) ||
+        step % every || (j->now->every && step == steps)) {
+        return 0;
     }
-    return stop;
+    if (!j->now->every) {
+        double began = bl_generation_now(j->generation);
+        int result = show_previews(stop, j, step, false, denoised, err);
+        bl_generation_host(j->generation, "preview", began);
+        return result;
+    }
+    j->phase++;
+    int result = show_previews(stop, j, step, true, denoised, err);
+    j->phase++;
+    return result;
 }
 
 /* Keeps the pictures that are enough as they are in `denoised`. Whether all of the batch are. */
@@ -85,12 +114,17 @@ bool bl_job_unwanted(const bl_job *j) {
     return b == o->batch;
 }
 
-bl_after_step bl_job_after_step(void *payload, int step, int steps, const float *denoised) {
+int bl_job_after_step(bl_after_step *after, void *payload, int step, int steps, const float *denoised,
+                      bl_error *err) {
     bl_job *j = payload;
+    int stop;
     j->progress.step = step;
     j->progress.steps = steps;
-    if (preview(j, step, denoised) || tell(j)) {
-        return BL_STEP_STOP;
+    int result = preview(&stop, j, step, steps, denoised, err);
+    if (!result) {
+        *after = stop || tell(j)                           ? BL_STEP_STOP
+                 : step < steps && all_enough(j, denoised) ? BL_STEP_ENOUGH
+                                                           : BL_STEP_ON;
     }
-    return step < steps && all_enough(j, denoised) ? BL_STEP_ENOUGH : BL_STEP_ON;
+    return result;
 }

@@ -75,7 +75,7 @@ int bl_modules_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_s
         return bl_vae_encoder_graph(out, &arch->vae, (bl_vae_shape){key.batch, key.height, key.width},
                                     bl_modules_dtype(m, module), taps, err);
     case BL_TAESD:
-        return bl_taesd_graph(out, &arch->taesd, (bl_taesd_shape){key.batch, key.height, key.width},
+        return bl_taesd_graph(out, &arch->taesd, (bl_taesd_shape){key.batch, key.height, key.width, key.kept},
                               bl_modules_dtype(m, module), taps, err);
     default:
         return text_graph(out, m, module, key, taps, err);
@@ -415,15 +415,19 @@ static void forget_oldest(bl_modules *m) {
 /* Together with same_key: each field of the key is in both. */
 void bl_shape_text(char *out, size_t room, bl_shape_key key) {
     static const char *const forms[] = {[BL_UNET_WHOLE] = "", [BL_UNET_PROLOGUE] = "p", [BL_UNET_STEP] = "s"};
-    snprintf(out, room, "%dx%dx%dx%dx%d%s%s%s%s", key.batch, key.height, key.width, key.tokens, key.clip_skip,
-             forms[key.form], key.own_context ? "c" : "", key.own_lengths ? "o" : "",
-             key.late_crop ? "l" : "");
+    char kept[24] = "";
+    if (key.kept) {
+        snprintf(kept, sizeof kept, "k%llu", (unsigned long long)key.kept);
+    }
+    snprintf(out, room, "%dx%dx%dx%dx%d%s%s%s%s%s", key.batch, key.height, key.width, key.tokens,
+             key.clip_skip, forms[key.form], key.own_context ? "c" : "", key.own_lengths ? "o" : "",
+             key.late_crop ? "l" : "", kept);
 }
 
 static bool same_key(bl_shape_key a, bl_shape_key b) {
     return a.batch == b.batch && a.height == b.height && a.width == b.width && a.tokens == b.tokens &&
            a.clip_skip == b.clip_skip && a.own_context == b.own_context && a.own_lengths == b.own_lengths &&
-           a.late_crop == b.late_crop && a.form == b.form;
+           a.late_crop == b.late_crop && a.form == b.form && a.kept == b.kept;
 }
 
 int bl_modules_take(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key, bl_error *err) {

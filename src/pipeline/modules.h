@@ -39,6 +39,7 @@ typedef struct bl_shape_key {
     bool own_context;            /* of text encoders: beside the one with clip skip */
     bool own_lengths, late_crop; /* of the UNet, see bl_unet_shape */
     bl_unet_form form;           /* the same */
+    uint64_t kept;               /* of TAESD between steps: bytes that a prologue keeps */
 } bl_shape_key;
 
 /* The key as text: no two keys have the same one, so that what was measured of one graph is not taken for

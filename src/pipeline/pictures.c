@@ -27,6 +27,12 @@ int bl_decode_phase(bl_generation *generation, const char *name, bool taesd, int
     return vae_phase(generation, name, "decode", taesd ? BL_TAESD : BL_VAE_DECODER, batch, &t, err);
 }
 
+int bl_preview_phase(bl_generation *generation, int batch, int height, int width, uint64_t kept,
+                     bl_error *err) {
+    bl_shape_key key = {.batch = 1, .height = height, .width = width, .kept = kept};
+    return bl_generation_phase(generation, "preview", "preview", BL_TAESD, key, batch, err);
+}
+
 int bl_encode_phase(bl_generation *generation, const char *name, int batch, int height, int width, int side,
                     bl_error *err) {
     bl_tiles t = bl_tiles_of(height, width, side);

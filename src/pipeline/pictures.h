@@ -10,6 +10,9 @@
  * is then a pass; 0: pictures go through whole. `taesd`: it decodes, as the request has it. */
 int bl_decode_phase(bl_generation *generation, const char *name, bool taesd, int batch, int height, int width,
                     int side, bl_error *err);
+/* The same for pictures on the way, by TAESD. `kept`: as in bl_shape_key. */
+int bl_preview_phase(bl_generation *generation, int batch, int height, int width, uint64_t kept,
+                     bl_error *err);
 int bl_encode_phase(bl_generation *generation, const char *name, int batch, int height, int width, int side,
                     bl_error *err);
 

@@ -332,6 +332,24 @@ static int check_decode(bl_request *r, const bl_architecture *arch, bl_error *er
                : bl_fail(err, BL_E_ARGUMENT, "decode: taesd needs its file; name it with --taesd FILE");
 }
 
+static int check_previews(bl_request *r, const bl_architecture *arch, bl_error *err) {
+    static const char *const names[] = {
+        [BL_PREVIEW_NONE] = "none", [BL_PREVIEW_LINEAR] = "linear", [BL_PREVIEW_TAESD] = "taesd"};
+    const char *name = r->o->previews ? r->o->previews : "linear";
+    int kind = BL_PREVIEW_TAESD;
+    while (kind >= 0 && strcmp(name, names[kind]) != 0) {
+        kind--;
+    }
+    if (kind < 0) {
+        return bl_fail(err, BL_E_NOT_FOUND, "preview: no \"%.40s\"; there are none, linear and taesd", name);
+    }
+    if (kind == BL_PREVIEW_TAESD && !arch->taesd.channels) {
+        return bl_fail(err, BL_E_ARGUMENT, "preview: taesd needs its file; name it with --taesd FILE");
+    }
+    r->previews = (bl_preview_kind)kind;
+    return check_between((double)r->o->preview_every, 1, BL_MAX_STEPS, "preview-every", err);
+}
+
 /* Also where there is no init image and no second pass: who mistypes a value that is not used yet learns of
  * it now, not when it is. */
 static int check_passes(bl_request *r, const ballast_generate_options *o, bl_error *err) {
@@ -433,6 +451,7 @@ int bl_request_check(bl_request *out, const ballast_generate_options *o, const b
         result = check_clip_skip(&r, arch, err);
     }
     result = result ? result : check_decode(&r, arch, err);
+    result = result ? result : check_previews(&r, arch, err);
     if (result) {
         bl_request_clear(&r);
         return result;

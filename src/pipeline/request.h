@@ -23,13 +23,16 @@ typedef struct bl_upscaler {
     bl_resize_filter filter;
 } bl_upscaler;
 
+typedef enum bl_preview_kind { BL_PREVIEW_NONE, BL_PREVIEW_LINEAR, BL_PREVIEW_TAESD } bl_preview_kind;
+
 typedef struct bl_request {
     const ballast_generate_options *o; /* borrowed: texts, pixels, callbacks */
     int width, height;                 /* of the first pass, pixels */
     int images;                        /* batch * count */
     bool taesd;                        /* decodes, not the VAE */
-    bool own_shape;                    /* the start picture's shape made the size */
-    bl_fit fit;                        /* of a start picture of another shape */
+    bl_preview_kind previews;
+    bool own_shape; /* the start picture's shape made the size */
+    bl_fit fit;     /* of a start picture of another shape */
     bl_compat compat;
     bl_sampler_id sampler;
     bl_schedule *base;   /* first pass */

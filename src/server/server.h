@@ -23,6 +23,8 @@ struct server_options {
     int threads;
     size_t text_cache; /* entries */
     const char *isa, *dtype, *vae_dtype, *device;
+    const char *taesd, *previews;               /* as ballast_model_options and ballast_generate_options */
+    int preview_every;                          /* 0: 1 */
     struct placement placement, placement_from; /* as in jobs/jobs.h */
     bool fair;
     int idle_seconds;

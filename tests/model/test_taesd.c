@@ -29,7 +29,7 @@ static void check_case(const rig *r, const char *which, bl_dtype dtype) {
     rig_name(name, "%s.z", which);
     const int64_t *size = bl_golden_tensor(&r->golden, name)->shape;
     rig_taps(r, which, taps);
-    bl_taesd_shape shape = {(int)size[0], (int)size[2], (int)size[3]};
+    bl_taesd_shape shape = {.batch = (int)size[0], .height = (int)size[2], .width = (int)size[3]};
     rig_ok(bl_taesd_graph(&g, &r->arch.taesd, shape, dtype, taps, &err), &err);
     float *z = bl_golden_f32(&r->golden, name);
     bl_taesd_clamp(z, z, (size_t)(size[0] * size[1] * size[2] * size[3]));
@@ -88,7 +88,9 @@ static void nan_stays(void **state) {
     bl_graph *g = NULL;
     bl_error err = {0};
     open_with(&r, "common/taesd/decoder.safetensors", 1);
-    rig_ok(bl_taesd_graph(&g, &r.arch.taesd, (bl_taesd_shape){1, 2, 2}, BL_F32, NULL, &err), &err);
+    rig_ok(bl_taesd_graph(&g, &r.arch.taesd, (bl_taesd_shape){.batch = 1, .height = 2, .width = 2}, BL_F32,
+                          NULL, &err),
+           &err);
     for (int i = 0; i < 16; i++) {
         z[i] = (float)NAN;
     }

@@ -46,7 +46,9 @@ static int open_with(const char *file, bl_error *err) {
     assert_int_equal(bl_checkpoint_open(&ckpt, model, NULL, err), 0);
     int rc = bl_checkpoint_take_taesd(ckpt, file, err);
     rc = rc ? rc : bl_architecture_detect(&arch, ckpt, err);
-    rc = rc ? rc : bl_taesd_graph(&g, &arch.taesd, (bl_taesd_shape){1, 2, 2}, BL_F32, NULL, err);
+    rc = rc ? rc
+            : bl_taesd_graph(&g, &arch.taesd, (bl_taesd_shape){.batch = 1, .height = 2, .width = 2}, BL_F32,
+                             NULL, err);
     rc = rc ? rc : bl_model_weights_open(&weights, g, ckpt, err);
     bl_model_weights_close(&weights);
     bl_graph_free(&g);

@@ -52,7 +52,7 @@ static void same_bits_everywhere(void **state) {
     uint64_t least = rig_planned(&s, &o, "min_budget_bytes"),
              whole = rig_planned(&s, &o, "working_set_bytes");
     for (size_t m = 0; m < sizeof modes / sizeof *modes; m++) {
-        for (int b = 0; b < 3; b++) {
+        for (int b = 0; b < 2; b++) {
             rig_size budget = rig_bytes(least + (whole - least) * (uint64_t)b / 2);
             ballast_error err = {0};
             o.offload = modes[m];
@@ -67,6 +67,148 @@ static void same_bits_everywhere(void **state) {
     }
     rig_release(&wanted);
     rig_release(&by_vae);
+    rig_close(&s);
+}
+
+/* Pictures with the previews that came on the way. */
+typedef struct watched {
+    rig_pictures p; /* first: rig_take gets it */
+    int previews, width, last_step;
+    int enough_at; /* step from which on it is enough; 0: never */
+} watched;
+
+static int watch(void *payload, const ballast_image *image) {
+    watched *w = payload;
+    w->previews++;
+    w->width = image->width;
+    w->last_step = image->step;
+    assert_string_equal(image->parameters, "");
+    return 0;
+}
+
+static int is_enough(void *payload, int index) {
+    const watched *w = payload;
+    (void)index;
+    return w->enough_at && w->last_step >= w->enough_at;
+}
+
+static watched watched_with(rig_studio *s, ballast_generate_options o, const char *previews, int every) {
+    watched w = {.previews = 0};
+    o.payload = &w;
+    o.preview = watch;
+    o.previews = previews;
+    o.preview_every = (size_t)every;
+    rig_make(s, &o);
+    return w;
+}
+
+/* Whatever is shown, and where, the picture is the same. */
+static void previews_change_nothing(void **state) {
+    (void)state;
+    rig_studio s;
+    open_with(&s, "sd15", "common/taesd/decoder.safetensors");
+    ballast_generate_options o = rig_request(NULL, 64);
+    o.steps = 3;
+    o.hires_scale = 1.5;
+    rig_pictures wanted = made(&s, o);
+    watched none = watched_with(&s, o, "none", 1), linear = watched_with(&s, o, NULL, 1);
+    rig_same(&none.p, &wanted, "none");
+    rig_same(&linear.p, &wanted, "linear");
+    assert_int_equal(none.previews, 0);
+    assert_int_equal(linear.previews, 6);
+    assert_int_equal(linear.width, 12);
+    ballast_generate_options planned = o;
+    planned.preview = watch;
+    planned.previews = "taesd";
+    uint64_t least = rig_planned(&s, &planned, "min_budget_bytes");
+    uint64_t whole = rig_planned(&s, &planned, "working_set_bytes");
+    int ran = 0;
+    for (size_t m = 0; m < sizeof modes / sizeof *modes; m++) {
+        for (int b = 0; b < 2; b++) {
+            rig_size budget = rig_bytes(least + (whole - least) * (uint64_t)b / 2);
+            ballast_error err = {0};
+            planned.offload = o.offload = modes[m];
+            planned.budget = o.budget = budget.text;
+            if (ballast_plan(NULL, NULL, s.model, &planned, NULL, &err) == BALLAST_E_BUDGET) {
+                continue;
+            }
+            watched w = watched_with(&s, o, "taesd", 1);
+            rig_same(&w.p, &wanted, modes[m]);
+            assert_int_equal(w.previews, 4); /* none after the last step of a pass */
+            assert_int_equal(w.width, 96);
+            rig_release(&w.p);
+            ran++;
+        }
+    }
+    assert_true(ran >= 5);
+    rig_release(&none.p);
+    rig_release(&linear.p);
+    rig_release(&wanted);
+    rig_close(&s);
+}
+
+/* Samplers differ in how often they ask the denoiser in a step; one does not know beforehand. */
+static void every_sampler(void **state) {
+    (void)state;
+    rig_studio s;
+    open_with(&s, "sd15", "common/taesd/decoder.safetensors");
+    const char *name;
+    for (int i = 0; (name = ballast_sampler_name(i)); i++) {
+        ballast_generate_options o = rig_request(NULL, 64);
+        o.sampler = name;
+        o.steps = 6;
+        o.batch = i % 5 ? 1 : 2;
+        rig_pictures wanted = made(&s, o);
+        watched w = watched_with(&s, o, "taesd", 2);
+        rig_same(&w.p, &wanted, name);
+        if (strcmp(name, "DPM adaptive") != 0) {
+            assert_int_equal(w.width, 64);
+            assert_true(w.previews >= (strcmp(name, "DPM fast") != 0 ? 2 : 1) * o.batch);
+        } else {
+            assert_int_equal(w.width, 8);
+        }
+        rig_release(&w.p);
+        rig_release(&wanted);
+    }
+    rig_close(&s);
+}
+
+/* What is enough ends the walk amid its parts, with more to come behind it. */
+static void parts_are_left_out(void **state) {
+    (void)state;
+    rig_studio s;
+    open_with(&s, "sd15", "common/taesd/decoder.safetensors");
+    for (int hires = 0; hires < 2; hires++) {
+        ballast_generate_options o = rig_request(NULL, 64);
+        watched by[2] = {{.enough_at = 2}, {.enough_at = 2}};
+        o.steps = 6;
+        o.hires_scale = hires ? 1.25 : 0;
+        o.hires_upscaler = "Lanczos";
+        o.enough = is_enough;
+        o.preview = watch;
+        for (int k = 0; k < 2; k++) {
+            o.payload = &by[k];
+            o.previews = k ? "taesd" : "linear";
+            rig_make(&s, &o);
+        }
+        rig_same(&by[1].p, &by[0].p, "enough after two steps");
+        assert_int_equal(by[1].previews, 2);
+        rig_release(&by[0].p);
+        rig_release(&by[1].p);
+    }
+    rig_close(&s);
+}
+
+/* Many steps have no more previews than a plan has room for. */
+static void no_more_than_a_plan_takes(void **state) {
+    (void)state;
+    rig_studio s;
+    open_with(&s, "sd15", "common/taesd/decoder.safetensors");
+    ballast_generate_options o = rig_request(NULL, 64);
+    o.steps = 22;
+    watched w = watched_with(&s, o, "taesd", 1);
+    assert_int_equal(w.previews, 10); /* each second step */
+    rig_release(&w.p);
     rig_close(&s);
 }
 
@@ -102,6 +244,15 @@ static void refusals_say_what_to_do(void **state) {
     assert_int_equal(ballast_plan(NULL, NULL, s.model, &o, NULL, &err), BALLAST_E_NOT_FOUND);
     assert_non_null(strstr(err.message, "there are vae and taesd"));
     o.decode = NULL;
+    o.previews = "taesd";
+    assert_int_equal(ballast_plan(NULL, NULL, s.model, &o, NULL, &err), BALLAST_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "preview: taesd needs its file"));
+    o.previews = "fast";
+    assert_int_equal(ballast_plan(NULL, NULL, s.model, &o, NULL, &err), BALLAST_E_NOT_FOUND);
+    o.previews = NULL;
+    o.preview_every = 0;
+    assert_int_equal(ballast_plan(NULL, NULL, s.model, &o, NULL, &err), BALLAST_E_ARGUMENT);
+    o.preview_every = 1;
     uint64_t least = rig_planned(&s, &o, "min_budget_bytes");
     rig_size budget = rig_bytes(least - 1);
     o.budget = budget.text;
@@ -124,6 +275,10 @@ static void refusals_say_what_to_do(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(same_bits_everywhere),
+                                       cmocka_unit_test(previews_change_nothing),
+                                       cmocka_unit_test(every_sampler),
+                                       cmocka_unit_test(parts_are_left_out),
+                                       cmocka_unit_test(no_more_than_a_plan_takes),
                                        cmocka_unit_test(layouts_agree),
                                        cmocka_unit_test(refusals_say_what_to_do)};
     return cmocka_run_group_tests(tests, NULL, NULL);

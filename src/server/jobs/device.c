@@ -131,6 +131,7 @@ int device_open_model(struct jobs *j, ballast_context *context, ballast_model **
     o.vae_path = vae_path;
     o.dtype = j->options.dtype ? j->options.dtype : o.dtype;
     o.vae_dtype = j->options.vae_dtype;
+    o.taesd_path = j->options.taesd;
     if (!path || (vae && !vae_path)) {
         status = problem_set(p, 404, path ? "sd_vae" : "sd_model_checkpoint",
                              "%s is not in the models' folder any more", path ? vae : title);

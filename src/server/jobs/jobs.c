@@ -11,10 +11,10 @@ static void log_nothing(const char *line) {
 
 /* Copies of the texts: the caller's may go. */
 static bool copy_options(struct jobs_options *own, const struct jobs_options *o) {
-    const char *const *from[] = {&o->models, &o->isa,      &o->dtype,     &o->vae_dtype,
-                                 &o->device, &o->adapters, &o->embeddings};
-    const char **to[] = {&own->models, &own->isa,      &own->dtype,     &own->vae_dtype,
-                         &own->device, &own->adapters, &own->embeddings};
+    const char *const *from[] = {&o->models,   &o->isa,        &o->dtype, &o->vae_dtype, &o->device,
+                                 &o->adapters, &o->embeddings, &o->taesd, &o->previews};
+    const char **to[] = {&own->models,   &own->isa,        &own->dtype, &own->vae_dtype, &own->device,
+                         &own->adapters, &own->embeddings, &own->taesd, &own->previews};
     bool good = true;
     *own = *o;
     own->log = o->log ? o->log : log_nothing;
@@ -126,9 +126,9 @@ void jobs_close(struct jobs **jobs) {
         running_clear(j);
         placement_free(&j->options.placement);
         placement_free(&j->options.placement_from);
-        const char *texts[] = {j->options.models,    j->options.isa,    j->options.dtype,
-                               j->options.vae_dtype, j->options.device, j->options.adapters,
-                               j->options.embeddings};
+        const char *texts[] = {j->options.models,     j->options.isa,    j->options.dtype,
+                               j->options.vae_dtype,  j->options.device, j->options.adapters,
+                               j->options.embeddings, j->options.taesd,  j->options.previews};
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
             free((void *)texts[i]);
         }

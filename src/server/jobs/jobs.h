@@ -17,6 +17,9 @@ struct jobs_options {
     const char *isa;                 /* NULL: "auto" */
     const char *dtype;               /* NULL: "auto" */
     const char *vae_dtype;           /* NULL: as dtype */
+    const char *taesd;               /* NULL; a file, for all models */
+    const char *previews;            /* NULL: "linear" */
+    int preview_every;               /* 0: 1 */
     struct placement placement;      /* as ballast_placement_options */
     struct placement placement_from; /* who said so: "--budget", "BALLAST_BUDGET", a file */
     const char *device;              /* NULL: as ballast_context_options */
