@@ -148,16 +148,19 @@ static void previews_change_nothing(void **state) {
 }
 
 /* Samplers differ in how often they ask the denoiser in a step; one does not know beforehand. */
-static void every_sampler(void **state) {
+static const char *const samplers[] = {"Euler a", "Heun",     "DPM++ SDE", "UniPC",       "LCM",
+                                       "PLMS",    "DPM fast", "Restart",   "DPM adaptive"};
+
+static void every_kind_of_sampler(void **state) {
     (void)state;
     rig_studio s;
     open_with(&s, "sd15", "common/taesd/decoder.safetensors");
-    const char *name;
-    for (int i = 0; (name = ballast_sampler_name(i)); i++) {
+    for (size_t i = 0; i < sizeof samplers / sizeof *samplers; i++) {
+        const char *name = samplers[i];
         ballast_generate_options o = rig_request(NULL, 64);
         o.sampler = name;
         o.steps = 6;
-        o.batch = i % 5 ? 1 : 2;
+        o.batch = i ? 1 : 2;
         rig_pictures wanted = made(&s, o);
         watched w = watched_with(&s, o, "taesd", 2);
         rig_same(&w.p, &wanted, name);
@@ -274,12 +277,10 @@ static void refusals_say_what_to_do(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(same_bits_everywhere),
-                                       cmocka_unit_test(previews_change_nothing),
-                                       cmocka_unit_test(every_sampler),
-                                       cmocka_unit_test(parts_are_left_out),
-                                       cmocka_unit_test(no_more_than_a_plan_takes),
-                                       cmocka_unit_test(layouts_agree),
-                                       cmocka_unit_test(refusals_say_what_to_do)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(same_bits_everywhere),      cmocka_unit_test(previews_change_nothing),
+        cmocka_unit_test(every_kind_of_sampler),     cmocka_unit_test(parts_are_left_out),
+        cmocka_unit_test(no_more_than_a_plan_takes), cmocka_unit_test(layouts_agree),
+        cmocka_unit_test(refusals_say_what_to_do)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
