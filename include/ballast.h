@@ -335,8 +335,8 @@ typedef struct ballast_generate_options {
         *embedding_folders; /* where embeddings (textual inversion) are, ':' between folders; the name of one
                                in a prompt stands for its vectors; NULL: `embeddings` beside the model */
     const char *previews;   /* "linear": a pixel for 8x8 of the picture's, made from the latents by a fixed
-                               linear   map; "taesd": the whole, by the model's TAESD, at most 20 of a pass and
-                               none after   the last step; "none". They change nothing in the picture */
+                               linear map; "taesd": the whole, by the model's TAESD, at most 20 of a pass and
+                               none after the last step; "none". They change nothing in the picture */
     size_t preview_every;   /* 1: steps from one preview to the next */
     const char *decode; /* "vae"; "taesd": the model's TAESD makes the pictures of latents, sooner and in less
                            memory: drafts */

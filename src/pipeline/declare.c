@@ -304,6 +304,7 @@ bool bl_job_differs_later(const bl_job *j) {
 int bl_job_declare_after(bl_job *j, bl_error *err) {
     bl_generation *first = j->generation;
     bl_job_phases at = j->at;
+    const bl_job_walk base = j->walk[0], second = j->walk[1];
     bl_generation_free(&j->after);
     j->generation = NULL;
     j->later = true;
@@ -312,6 +313,8 @@ int bl_job_declare_after(bl_job *j, bl_error *err) {
     j->later = false;
     j->generation = first;
     j->at = at;
+    j->walk[0] = base;
+    j->walk[1] = second;
     for (int i = 0; i < BATCHES_AHEAD && !result; i++) {
         bl_generation_follow(first, j->after, 1);
     }
