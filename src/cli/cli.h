@@ -208,6 +208,8 @@ const char *named_elsewhere(const char *typed);
 /* Unless --quiet, a line on stderr for each flag that changes nothing beside the others. Called once the
  * request is known to be sound: what fails says one line, and that alone. */
 void tell_of_no_effect(const struct settings *s);
+/* The same for previews that nobody would see, where pictures are made. */
+void tell_of_unseen_previews(const struct settings *s);
 
 /* ---- suggest.c */
 

@@ -29,6 +29,7 @@ static int on_progress(void *payload, const ballast_progress *p) {
     if (!job->told) {
         job->told = true;
         tell_of_no_effect(job->s);
+        tell_of_unseen_previews(job->s);
     }
     progress_bar_show(&job->bar, p);
     return interrupted() || job->failed;

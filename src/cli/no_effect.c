@@ -49,10 +49,9 @@ static void tell_of_sampler(const struct settings *s) {
     }
 }
 
-/* Previews that nobody would see. */
-static void tell_of_previews(const struct settings *s) {
+void tell_of_unseen_previews(const struct settings *s) {
     const char *kind = setting_text(s, S_PREVIEW);
-    if (!setting_text(s, S_PREVIEW_FILE) && !(kind && setting_on(s, S_SHOW))) {
+    if (!setting_on(s, S_QUIET) && !setting_text(s, S_PREVIEW_FILE) && !(kind && setting_on(s, S_SHOW))) {
         TELL_OF(s, "without --preview-file, or --show with --preview", S_PREVIEW, S_PREVIEW_EVERY);
     }
 }
@@ -89,6 +88,5 @@ void tell_of_no_effect(const struct settings *s) {
     if (setting_on(s, S_JSON)) {
         TELL_OF(s, "with --json", S_SHOW);
     }
-    tell_of_previews(s);
     tell_of_sampler(s);
 }
