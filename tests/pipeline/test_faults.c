@@ -287,6 +287,7 @@ static void calibrated(const char *folder, const rig_pictures *wanted, uint64_t 
     ballast_generate_options o = rig_request(&got, SIDE);
     *before = rig_planned(&s, &o, "phases_measured");
     rig_make(&s, &o);
+    o.prompt = "a photo of a red fox in the rain"; /* new, so that it is planned with the encoder */
     *after = rig_planned(&s, &o, "phases_measured");
     rig_same(&got, wanted, "with a calibration");
     rig_release(&got);
