@@ -68,13 +68,17 @@ function budget() {
     origin('budget'), origin('reserve'));
 }
 
-// The networks that the model has.
+const MODULES = {text_encoder: 'text encoder', text_encoder_2: 'second text encoder', unet: 'denoiser (UNet)', vae_decoder: 'VAE, decoding', vae_encoder: 'VAE, encoding'};
+
+// The networks of the plan, and those that every picture needs: a text that is known needs no encoder in the plan.
 function modules() {
   const plan = price.get();
-  return plan && !plan.error ? [...new Set(plan.phases.map((p) => p.module.replace(/\..*/, '')))] : [];
+  const model = lists.get()?.models.find((m) => m.title === (values.get().model || settings.get().model));
+  const there = ['text_encoder', ...(/SDXL/.test(model?.family) ? ['text_encoder_2'] : []), 'unet', 'vae_decoder'];
+  return plan && !plan.error
+    ? Object.keys(MODULES).filter((name) => there.includes(name) || plan.phases.some((p) => p.module.replace(/\..*/, '') === name))
+    : [];
 }
-
-const MODULES = {text_encoder: 'text encoder', text_encoder_2: 'second text encoder', unet: 'denoiser (UNet)', vae_decoder: 'VAE, decoding', vae_encoder: 'VAE, encoding'};
 
 const NOBODY = 'none'; // a list of nothing; an empty text would be the one that the server was started with
 
