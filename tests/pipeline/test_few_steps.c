@@ -59,6 +59,7 @@ static void no_unconditional_half(void **state) {
         ballast_generate_options o = rig_request(&p, 64);
         rig_pictures first;
         int64_t passes, arena, texts, guided_passes, guided_arena, guided_texts;
+        o.prompt = uses[i].model; /* new each time: what was encoded before has no phase in the plan */
         o.sampler = uses[i].sampler;
         o.schedule = uses[i].schedule;
         o.steps = uses[i].steps;
