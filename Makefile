@@ -89,7 +89,7 @@ test-debian13: setup-tests
 	@tools/debian13.sh '$(DEBIAN13)'
 	@$(call configure,$(BUILD)-debian13,$(DEBIAN13_FLAGS))
 	@$(call some,$(BUILD)-debian13,$(addprefix device/cpu.,batches device ops transformer) \
-	    $(addprefix model.,distilled levels peak prologue text unet vae) pipeline.goldens pipeline.placement)
+	    $(addprefix model.,distilled levels peak prologue text unet vae) pipeline.goldens)
 
 SANITIZE = -DBALLAST_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo
 sanitize: setup-tests

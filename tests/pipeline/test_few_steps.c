@@ -26,7 +26,6 @@ static json_t *phase_of(json_t *plan, const char *name) {
             return phase;
         }
     }
-    fail_msg("no phase %s", name);
     return NULL;
 }
 
@@ -34,14 +33,16 @@ static int64_t figure(json_t *phase, const char *name) {
     return json_integer_value(json_object_get(phase, name));
 }
 
-/* Passes of the denoiser in the plan, and bytes of its arena, which go with the pictures at once. */
+/* Passes of the denoiser in the plan, and bytes of its arena and of the encoder's, which go with the pictures
+ * at once. A plan of several batches is of those that follow the first: it has no encoder. */
 static void look(rig_studio *s, const ballast_generate_options *o, int64_t *passes, int64_t *arena,
                  int64_t *texts) {
-    json_t *plan = rig_plan(s, o);
-    *passes = figure(phase_of(plan, "denoise"), "passes");
-    *arena = figure(phase_of(plan, "denoise"), "arena_bytes");
-    *texts = figure(phase_of(plan, "encode prompt"), "arena_bytes") *
-             figure(phase_of(plan, "encode prompt"), "passes");
+    json_t *plan = rig_plan(s, o), *denoise = phase_of(plan, "denoise"),
+           *encode = phase_of(plan, "encode prompt");
+    assert_non_null(denoise);
+    *passes = figure(denoise, "passes");
+    *arena = figure(denoise, "arena_bytes");
+    *texts = encode ? figure(encode, "arena_bytes") * figure(encode, "passes") : 0;
     json_decref(plan);
 }
 
