@@ -47,7 +47,7 @@ static int read_one(bl_embedding *out, int encoder, const bl_safetensors *f, con
             wanted = arch->text[encoder].width;
     if (width != wanted) {
         return bl_fail(
-            err, BL_E_FORMAT,
+            err, BL_E_UNSUPPORTED,
             "%.300s: \"%.100s\" has vectors of %lld numbers, and this %s model's %s reads %lld: it is for "
             "%s",
             path, t->name, (long long)width, arch->family->name,
@@ -93,7 +93,7 @@ static int read_all(bl_embedding *out, const bl_safetensors *f, const bl_archite
     bool two = arch->family->encoders == 2, holds_two = l && g;
     if (two != holds_two) {
         return bl_fail(
-            err, BL_E_FORMAT, "%.300s is no embedding for this %s model: %s", bl_safetensors_path(f),
+            err, BL_E_UNSUPPORTED, "%.300s is no embedding for this %s model: %s", bl_safetensors_path(f),
             arch->family->name,
             holds_two ? "it holds clip_l and clip_g, which is for SDXL"
                       : "it does not hold clip_l and clip_g, which SDXL needs; it is for SD 1.x or SD 2.x");

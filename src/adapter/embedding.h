@@ -16,7 +16,7 @@ typedef struct bl_embedding {
 } bl_embedding;
 
 /* `name` is copied. Owner of what is in *out: the caller, bl_embedding_clear. Errors: those of
- * bl_safetensors_open; BL_E_FORMAT: for another family, with its name, or damaged; BL_E_UNSUPPORTED: a
+ * bl_safetensors_open; BL_E_FORMAT: damaged; BL_E_UNSUPPORTED: for another family, with its name, or a
  * pickle, with the line that converts it. */
 int bl_embedding_open(bl_embedding *out, const char *path, const char *name, const bl_architecture *arch,
                       bl_error *err);
