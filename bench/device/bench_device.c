@@ -4,7 +4,7 @@
  *     bench_device DEVICE rates NETWORK DTYPE SIZE
  * ops: each distinct op, the dearest first, as far as the time goes: its error, the bits of a second run,
  * those of one picture alone. rates: memory pinned or not, alone and beside a pass. NETWORK: unet (SD 1.5),
- * sdxl or vae. Exit code 1 where an op is wrong. */
+ * sdxl, vae, zimage, klein or qwen3. Exit code 1 where an op is wrong. */
 #include "core/clock.h"
 #include "device/open/open.h"
 #include "device/rig.h"
@@ -266,8 +266,9 @@ int main(int argc, char **argv) {
     bool ops = argc > 5 && !strcmp(argv[2], "ops"), network = argc > 6 && !strcmp(argv[2], "network");
     bool rates = argc > 5 && !strcmp(argv[2], "rates");
     if (!ops && !network && !rates) {
-        fprintf(stderr,
-                "usage: bench_device DEVICE ops|network|rates unet|sdxl|vae f32|bf16 SIZE [BATCH [RUNS]]\n");
+        fprintf(stderr, "usage: bench_device DEVICE ops|network|rates unet|sdxl|vae|zimage|klein|qwen3 "
+                        "f32|bf16 SIZE [BATCH "
+                        "[RUNS]]\n");
         return 2;
     }
     made_up_begin();

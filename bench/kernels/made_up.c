@@ -1,8 +1,11 @@
 #include "kernels/made_up.h"
 
 #include "model/autoencoder_kl.h"
+#include "model/flux2.h"
 #include "model/published.h"
+#include "model/qwen3.h"
 #include "model/unet.h"
+#include "model/zimage.h"
 
 #include <math.h>
 #include <string.h>
@@ -44,10 +47,59 @@ int made_up_read(void *payload, const bl_weight *w, int part, int64_t begin, int
     return 0;
 }
 
+/* As the configurations that are published with Z-Image-Turbo and FLUX.2-klein-4B have them. */
+#define CAPTION 64 /* tokens */
+
+static const bl_zimage zimage = {.channels = 16,
+                                 .width = 3840,
+                                 .heads = 30,
+                                 .hidden = 10240,
+                                 .layers = 30,
+                                 .refiners = 2,
+                                 .caption = 2560,
+                                 .time_hidden = 1024,
+                                 .time = 256,
+                                 .axis = {32, 48, 48},
+                                 .eps = 1e-5f,
+                                 .theta = 256.0};
+
+static const bl_flux2 klein = {.channels = 128,
+                               .heads = 24,
+                               .head_dim = 128,
+                               .hidden = 9216,
+                               .doubles = 5,
+                               .singles = 20,
+                               .context = 7680,
+                               .time = 256,
+                               .axis = {32, 32, 32, 32},
+                               .eps = 1e-6f,
+                               .theta = 2000.0};
+
+static const bl_qwen3 qwen3 = {.width = 2560,
+                               .hidden = 9728,
+                               .layers = 36,
+                               .heads = 32,
+                               .kv_heads = 8,
+                               .head_dim = 128,
+                               .eps = 1e-6f,
+                               .theta = 1e6};
+
 int made_up_graph(bl_graph **g, const char *what, bl_dtype dtype, int size, int batch, bl_error *err) {
     if (!strcmp(what, "vae")) {
         return bl_vae_decoder_graph(g, &published_vae, (bl_vae_shape){batch, size / 8, size / 8}, dtype, NULL,
                                     err);
+    }
+    if (!strcmp(what, "zimage")) {
+        return bl_zimage_graph(g, &zimage, &(bl_zimage_shape){batch, size / 8, size / 8, CAPTION}, dtype,
+                               NULL, err);
+    }
+    if (!strcmp(what, "klein")) {
+        return bl_flux2_graph(g, &klein, &(bl_flux2_shape){batch, size / 16, size / 16, CAPTION}, dtype, NULL,
+                              err);
+    }
+    if (!strcmp(what, "qwen3")) {
+        return bl_qwen3_graph(g, &qwen3, batch, CAPTION,
+                              (bl_qwen3_outputs){.taken = {qwen3.layers - 1}, .count = 1}, dtype, NULL, err);
     }
     const bl_unet_architecture *a = strcmp(what, "sdxl") ? &published_sd15_unet : &published_sdxl_unet;
     return bl_unet_graph(g, a,

@@ -1,7 +1,9 @@
 /* Networks made of transformers' blocks, against the goldens of diffusers and transformers: Qwen3 as a text
- * encoder, Z-Image, Flux.2. At every arena level. */
+ * encoder, Z-Image, Flux.2. At every arena level, on the cpu device or the one that BALLAST_TEST_DEVICE
+ * names. */
 #include "model/rig.h"
 
+#include "device/open/open.h"
 #include "model/flux2.h"
 #include "model/qwen3.h"
 #include "model/rope.h"
@@ -19,10 +21,11 @@ static void bench_open(bench *b, const char *family, const char *component, cons
     char path[BL_TEST_PATH], name[RIG_NAME];
     bl_error err;
     bl_cpu_options options = {.threads = 1};
+    const char *device = getenv("BALLAST_TEST_DEVICE");
     *b = (bench){0};
     bl_synth_component(path, family, component);
     rig_ok(bl_safetensors_open(&b->weights, path, &err), &err);
-    rig_ok(bl_cpu_open(&b->device, &options, &err), &err);
+    rig_ok(bl_device_open(&b->device, device ? device : "cpu", &options, &err), &err);
     rig_name(name, "%s/golden/%s.safetensors", family, golden);
     bl_golden_open(&b->golden, name);
 }

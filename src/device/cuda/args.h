@@ -39,7 +39,7 @@ struct sinusoid_args {
     int dim;
 };
 
-/* y [count / c, c]: row `ids[i]` of tokens + row i % length of places */
+/* y [count / c, c]: row `ids[i]` of tokens + row i % length of places, which may be 0 */
 struct embed_args {
     BL_POINTER(const int) ids;
     BL_POINTER(const element) tokens;
@@ -139,14 +139,15 @@ struct group_norm_args {
     int c, act;
 };
 
-/* Over each row of c. shift may be 0: then the mean is left in, as RMS_NORM has it. */
+/* Over each row of c. Where it is not `centered` the mean is left in, as RMS_NORM has it. scale and shift may
+ * be 0. */
 struct row_norm_args {
     BL_POINTER(const element) x;
     BL_POINTER(const float) scale;
     BL_POINTER(const float) shift;
     BL_POINTER(element) y;
     long long rows;
-    int c;
+    int c, centered;
     float eps;
 };
 
@@ -186,6 +187,67 @@ struct channel_bias_args {
     long long count;
 };
 
+/* `count` pairs of channels of x [rows, c], of each `dim` of which `table` F32 [rows, dim] has cosines, then
+ * sines. Pairs lie side by side, or, where `halves`, dim / 2 apart. */
+struct rope_args {
+    BL_POINTER(const element) x;
+    BL_POINTER(const float) table;
+    BL_POINTER(element) y;
+    long long count;
+    int c, dim, halves;
+};
+
+/* y [n, rows, c] = x (1 + m[scale ..]) + m[shift ..], m [n, width]; shift may be -1: none */
+struct modulate_args {
+    BL_POINTER(const element) x;
+    BL_POINTER(const element) m;
+    BL_POINTER(element) y;
+    long long count, rows;
+    int c, width, scale, shift;
+};
+
+/* y [n, rows, c] = x + g added, g = m[at ..] or, `bounded`, its tanh; m [n, width] */
+struct gated_add_args {
+    BL_POINTER(const element) x;
+    BL_POINTER(const element) added;
+    BL_POINTER(const element) m;
+    BL_POINTER(element) y;
+    long long count, rows;
+    int c, width, at, bounded;
+};
+
+/* y [rows, c] = silu(a) b, of x [rows, 2 c] = [a, b] */
+struct swiglu_args {
+    BL_POINTER(const element) x;
+    BL_POINTER(element) y;
+    long long count;
+    int c;
+};
+
+/* Rows [first, first + rows) of each picture's from_rows become rows [at, at + rows) of its to_rows. */
+struct put_rows_args {
+    BL_POINTER(const element) x;
+    BL_POINTER(element) y;
+    long long count, rows, from_rows, first, to_rows, at;
+    int c;
+};
+
+/* x [rows, width] -> its channels [first, first + c) */
+struct channels_args {
+    BL_POINTER(const element) x;
+    BL_POINTER(element) y;
+    long long count;
+    int c, width, first;
+};
+
+/* Pictures x [n, h, w, c] -> patches y [n, h / side, w / side, side, side, c]; `back`: the other way */
+struct patchify_args {
+    BL_POINTER(const element) x;
+    BL_POINTER(element) y;
+    long long count;
+    int h, w, c, side, back;
+};
+
 /* KERNEL(name) of every kernel. */
 #define BL_CUDA_KERNELS(KERNEL) \
     KERNEL(import_host)         \
@@ -206,6 +268,13 @@ struct channel_bias_args {
     KERNEL(softmax)             \
     KERNEL(patches)             \
     KERNEL(finish_conv)         \
-    KERNEL(channel_bias)
+    KERNEL(channel_bias)        \
+    KERNEL(rope)                \
+    KERNEL(modulate)            \
+    KERNEL(gated_add)           \
+    KERNEL(swiglu)              \
+    KERNEL(put_rows)            \
+    KERNEL(channels)            \
+    KERNEL(patchify)
 
 #endif

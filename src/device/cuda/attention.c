@@ -21,17 +21,17 @@ enum { Q = 1, K, V, Y, SCALE };
 #define BAND_BYTES (64u << 20) /* of scores */
 
 /* [1, heads, rows, dim] as cuDNN counts: a slice of [rows, width] */
-static bl_dnn_descriptor slice(bl_dnn_graph *g, int64_t id, const bl_cuda_attention_shape *s, int64_t rows,
-                               int64_t width, int64_t alignment) {
-    const int64_t dims[4] = {1, s->heads, rows, s->dim}, strides[4] = {rows * width, s->dim, width, 1};
+static bl_dnn_descriptor slice(bl_dnn_graph *g, int64_t id, const bl_cuda_attention_shape *s, int64_t heads,
+                               int64_t rows, int64_t width, int64_t alignment) {
+    const int64_t dims[4] = {1, heads, rows, s->dim}, strides[4] = {rows * width, s->dim, width, 1};
     return bl_dnn_tensor(g, id, s->dtype, dims, strides, alignment);
 }
 
 void bl_dnn_attention_graph(bl_dnn_graph *g, const bl_cuda_attention_shape *s) {
-    bl_dnn_descriptor q = slice(g, Q, s, s->rows, s->q_width, s->q_align);
-    bl_dnn_descriptor k = slice(g, K, s, s->keys, s->k_width, s->k_align);
-    bl_dnn_descriptor v = slice(g, V, s, s->keys, s->v_width, s->v_align);
-    bl_dnn_descriptor y = slice(g, Y, s, s->rows, s->heads * s->dim, 16);
+    bl_dnn_descriptor q = slice(g, Q, s, s->heads, s->rows, s->q_width, s->q_align);
+    bl_dnn_descriptor k = slice(g, K, s, s->kv_heads, s->keys, s->k_width, s->k_align);
+    bl_dnn_descriptor v = slice(g, V, s, s->kv_heads, s->keys, s->v_width, s->v_align);
+    bl_dnn_descriptor y = slice(g, Y, s, s->heads, s->rows, s->heads * s->dim, 16);
     bl_dnn_descriptor scale = bl_dnn_scalar(g, SCALE);
     bl_dnn_descriptor op = bl_dnn_make(g, BL_DNN_KIND_OP_SDPA, "attention");
     bl_dnn_set_tensor(g, op, BL_DNN_OP_SDPA_Q, q);
@@ -48,39 +48,46 @@ static bool is_cudnns(const bl_cuda_attention_shape *s) {
            s->k_align >= 16 && s->v_align >= 16;
 }
 
-/* Products of `rows` rows: q k^T -> F32 scores, weights v -> y. */
+/* Heads of q that share one of k and v. */
+static int64_t share_of(const bl_cuda_attention_shape *s) {
+    return s->heads / s->kv_heads;
+}
+
+/* Products of `rows` rows: q k^T -> F32 scores, weights v -> y; of one of those that share a head of k and v,
+ * for all heads of these. */
 static int find_products(bl_cuda_attention *a, bl_cuda *c, int which, int64_t rows, bl_error *err) {
     const bl_cuda_attention_shape *s = &a->shape;
-    int64_t y_width = s->heads * s->dim;
+    int64_t y_width = s->heads * s->dim, share = share_of(s);
+    int64_t align = share > 1 ? 8 * (int64_t)bl_dtype_size((bl_dtype)s->dtype) : BL_ALIGN; /* of a row */
     bl_cuda_product_shape scores = {.rows = rows,
                                     .o = s->keys,
                                     .k = s->dim,
                                     .x_stride = s->q_width,
                                     .w_stride = s->k_width,
                                     .y_stride = a->stride,
-                                    .batch = s->heads,
-                                    .x_batch = s->dim,
+                                    .batch = s->kv_heads,
+                                    .x_batch = share * s->dim,
                                     .w_batch = s->dim,
-                                    .y_batch = rows * a->stride,
+                                    .y_batch = share * rows * a->stride,
                                     .in = s->dtype,
                                     .out = BL_F32,
                                     .x_align = s->q_align,
                                     .w_align = s->k_align,
-                                    .y_align = BL_ALIGN};
+                                    .y_align = align};
     bl_cuda_product_shape sums = {.rows = rows,
                                   .o = s->dim,
                                   .k = s->keys,
                                   .x_stride = a->stride,
                                   .w_stride = s->v_width,
                                   .y_stride = y_width,
-                                  .batch = s->heads,
-                                  .x_batch = rows * a->stride,
+                                  .batch = s->kv_heads,
+                                  .x_batch = share * rows * a->stride,
                                   .w_batch = s->dim,
-                                  .y_batch = s->dim,
+                                  .y_batch = share * s->dim,
                                   .plain = 1,
                                   .in = s->dtype,
                                   .out = s->dtype,
-                                  .x_align = BL_ALIGN,
+                                  .x_align = align,
                                   .w_align = s->v_align,
                                   .y_align = 16};
     int64_t head = s->dim * (int64_t)bl_dtype_size((bl_dtype)s->dtype); /* the next head's address */
@@ -200,13 +207,17 @@ static int attend_in_bands(const bl_cuda_running *r, const bl_cuda_attention *a,
                            bl_cu_pointer q, bl_cu_pointer k, bl_cu_pointer v, bl_error *err) {
     const bl_cuda_attention_shape *s = &a->shape;
     bl_cu_pointer weights = r->scratch + a->weights_at, workspace = r->scratch + a->workspace_at;
+    int64_t share = share_of(s);
+    uint64_t head = (uint64_t)s->dim * r->element;
     int rc = 0;
     for (int64_t first = 0; first < s->rows && !rc; first += a->band) {
-        int64_t rows = s->rows - first < a->band ? s->rows - first : a->band;
+        int64_t rows = s->rows - first < a->band ? s->rows - first : a->band, each = rows * a->stride;
         int which = rows < a->band;
         bl_cu_pointer from = q + (uint64_t)(first * s->q_width) * r->element;
-        rc = bl_cuda_multiply(r->c, a->scores[which], r->stream, r->scratch, from, k, 0, 0, s->scale,
-                              workspace, err);
+        for (int64_t i = 0; i < share && !rc; i++) {
+            rc = bl_cuda_multiply(r->c, a->scores[which], r->stream, r->scratch + (uint64_t)(i * each) * 4,
+                                  from + (uint64_t)i * head, k, 0, 0, s->scale, workspace, err);
+        }
         struct softmax_args args = {.x = r->scratch,
                                     .y = weights,
                                     .rows = s->heads * rows,
@@ -218,10 +229,11 @@ static int attend_in_bands(const bl_cuda_running *r, const bl_cuda_attention *a,
         rc =
             rc ? rc
                : bl_cuda_launch_blocks(r, BL_KERNEL_softmax, &args, (args.rows + BL_ROWS - 1) / BL_ROWS, err);
-        rc = rc ? rc
-                : bl_cuda_multiply(r->c, a->sums[which], r->stream,
-                                   y + (uint64_t)(first * s->heads * s->dim) * r->element, weights, v, 0, 0,
-                                   1.0f, workspace, err);
+        bl_cu_pointer to = y + (uint64_t)(first * s->heads) * head;
+        for (int64_t i = 0; i < share && !rc; i++) {
+            rc = bl_cuda_multiply(r->c, a->sums[which], r->stream, to + (uint64_t)i * head,
+                                  weights + (uint64_t)(i * each) * r->element, v, 0, 0, 1.0f, workspace, err);
+        }
     }
     return rc;
 }

@@ -62,11 +62,13 @@ static int launch(const bl_cuda_block_graph *g, bl_cuda_running *r, const bl_blo
     int rc = 0;
     for (int i = b->first_op; i < b->first_op + b->op_count && !rc; i++) {
         r->op = &r->x->graph->ops[i];
+        r->step = &r->x->steps[i];
         rc = bl_cuda_ports_take(r, err);
     }
     rc = rc ? rc : bl_cuda_check(r->c, r->c->libs->cu.cuGraphLaunch(g->exec, r->stream), "a graph", err);
     for (int i = b->first_op; i < b->first_op + b->op_count && !rc; i++) {
         r->op = &r->x->graph->ops[i];
+        r->step = &r->x->steps[i];
         rc = bl_cuda_ports_given(r, err);
     }
     bl_cuda_reach(&region->used.arena, g->use.arena);

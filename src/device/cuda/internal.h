@@ -142,8 +142,9 @@ typedef struct bl_cuda_step {
     const bl_cuda_attention *attention; /* ATTENTION, to all keys */
     int64_t band;                       /* pixels at once, CONV by patches */
     uint64_t scratch_bytes;
-    uint64_t extra[3]; /* offsets in the scratch: see op_*.c */
-    int inplace;       /* the input that the output may lie on; -1: none */
+    uint64_t extra[3];       /* offsets in the scratch: see op_*.c */
+    int inplace;             /* the input that the output may lie on; -1: none */
+    bl_tensor_id host_input; /* what of the host the op copies to the card, or BL_NONE */
 } bl_cuda_step;
 
 struct bl_executable {
@@ -151,6 +152,7 @@ struct bl_executable {
     const bl_graph *graph;
     bl_cuda_step *steps; /* [op_count] */
     bl_arena_plan plan;
+    uint64_t *table_at;      /* [input_count] in the arena, behind all else: tables that many ops read */
     double *flops, *seconds; /* [block_count]; seconds: a first guess */
     unsigned char *ports;    /* the memory of all of them, pinned where the system allows */
     bool ports_pinned;
@@ -204,8 +206,8 @@ int bl_cuda_ports_open(bl_executable *x, bl_error *err);
 void bl_cuda_ports_close(bl_executable *x);
 /* Takes what the op reads from the host. Before it is put on its stream. */
 int bl_cuda_ports_take(const bl_cuda_running *r, bl_error *err);
-/* Puts copies on the op's stream: of an input to the scratch, of the scratch to an output. */
-int bl_cuda_port_in(const bl_cuda_running *r, bl_tensor_id id, bl_error *err);
+/* Puts copies on the op's stream: of an input to the card, of the scratch to an output. */
+int bl_cuda_port_in(const bl_cuda_running *r, bl_tensor_id id, bl_cu_pointer to, bl_error *err);
 int bl_cuda_port_out(const bl_cuda_running *r, bl_tensor_id id, bl_error *err);
 /* Puts marks behind the op's copies, by which the next of them know when memory is free. */
 int bl_cuda_ports_given(const bl_cuda_running *r, bl_error *err);
@@ -220,8 +222,6 @@ void bl_cuda_note_own(bl_cuda *c);
 uint64_t bl_cuda_footprint(const bl_executable *x, int op);
 /* Puts an op on the COMPUTE stream, with all that it reads and writes at this address. */
 int bl_cuda_run_at(bl_executable *x, int op, bl_cu_pointer at, bl_error *err);
-/* Whether the op has nothing to do with the host. */
-bool bl_cuda_is_inside(const bl_op *op);
 
 /* capture.c */
 /* Runs a block as one of CUDA's graphs, or says that it is not *done. */
@@ -300,6 +300,8 @@ extern const bl_cuda_op *const bl_cuda_ops[BL_OP_KIND_COUNT];
 const bl_tensor *bl_cuda_tensor(const bl_cuda_running *r, bl_tensor_id id);
 bl_cu_pointer bl_cuda_data(const bl_cuda_running *r, bl_tensor_id id);
 bl_cu_pointer bl_cuda_weight_data(const bl_cuda_running *r, bl_weight_id id);
+/* Where a table of the host lies on the card while its graph runs. */
+bl_cu_pointer bl_cuda_table(const bl_cuda_running *r, bl_tensor_id id);
 
 /* Rows of a tensor's channels: of one picture, and of all. */
 static inline int64_t bl_cuda_rows_each(const bl_tensor *t) {

@@ -84,7 +84,8 @@ KERNEL(sinusoid, BL_FLAT) {
 KERNEL(embed, BL_FLAT) {
     FOR_MINE(i, a.count) {
         long long row = i / a.c, c = i % a.c;
-        a.y[i] = store(load(a.tokens[(long long)a.ids[row] * a.c + c]) + load(a.places[row % a.length * a.c + c]));
+        float place = a.places ? load(a.places[row % a.length * a.c + c]) : 0.0f;
+        a.y[i] = store(load(a.tokens[(long long)a.ids[row] * a.c + c]) + place);
     }
 }
 
@@ -160,5 +161,64 @@ KERNEL(finish_conv, BL_FLAT) {
 KERNEL(channel_bias, BL_FLAT) {
     FOR_MINE(i, a.count) {
         a.y[i] = a.bias[i] + load(a.channels[i]);
+    }
+}
+
+/* ---- of transformers */
+
+KERNEL(rope, BL_FLAT) {
+    FOR_MINE(i, a.count) {
+        int half = a.dim / 2, pair = (int)(i % (a.c / 2)), j = pair % half;
+        long long row = i / (a.c / 2), head = row * a.c + (long long)(pair / half) * a.dim;
+        long long one = head + (a.halves ? j : 2 * j), two = head + (a.halves ? j + half : 2 * j + 1);
+        float cosine = a.table[row * a.dim + j], sine = a.table[row * a.dim + half + j];
+        float x = load(a.x[one]), y = load(a.x[two]);
+        a.y[one] = store(x * cosine - y * sine);
+        a.y[two] = store(x * sine + y * cosine);
+    }
+}
+
+KERNEL(modulate, BL_FLAT) {
+    FOR_MINE(i, a.count) {
+        const element *m = a.m + i / a.c / a.rows * a.width + i % a.c;
+        float shift = a.shift < 0 ? 0.0f : load(m[a.shift]);
+        a.y[i] = store(load(a.x[i]) * (1.0f + load(m[a.scale])) + shift);
+    }
+}
+
+KERNEL(gated_add, BL_FLAT) {
+    FOR_MINE(i, a.count) {
+        float g = load(a.m[i / a.c / a.rows * a.width + a.at + i % a.c]);
+        a.y[i] = store(load(a.x[i]) + (a.bounded ? tanhf(g) : g) * load(a.added[i]));
+    }
+}
+
+KERNEL(swiglu, BL_FLAT) {
+    FOR_MINE(i, a.count) {
+        long long at = i / a.c * 2 * a.c + i % a.c;
+        a.y[i] = store(activated(load(a.x[at]), 1) * load(a.x[at + a.c]));
+    }
+}
+
+KERNEL(put_rows, BL_FLAT) {
+    FOR_MINE(i, a.count) {
+        long long row = i / a.c, image = row / a.rows, mine = row % a.rows, c = i % a.c;
+        a.y[(image * a.to_rows + a.at + mine) * a.c + c] = a.x[(image * a.from_rows + a.first + mine) * a.c + c];
+    }
+}
+
+KERNEL(channels, BL_FLAT) {
+    FOR_MINE(i, a.count) {
+        a.y[i] = a.x[i / a.c * a.width + a.first + i % a.c];
+    }
+}
+
+KERNEL(patchify, BL_FLAT) {
+    FOR_MINE(i, a.count) {
+        long long pixel = i / a.c, line = pixel / a.w, image = line / a.h;
+        int x = (int)(pixel % a.w), y = (int)(line % a.h);
+        long long patch = (image * (a.h / a.side) + y / a.side) * (a.w / a.side) + x / a.side;
+        long long cut = ((patch * a.side + y % a.side) * a.side + x % a.side) * a.c + i % a.c;
+        a.y[a.back ? i : cut] = a.x[a.back ? cut : i];
     }
 }

@@ -97,7 +97,7 @@ KERNEL(row_norm, BL_LANES * BL_ROWS) {
     SHARED(float, square, BL_LANES * BL_ROWS);
     THREADS {
         float s = 0.0f;
-        for (int c = THREAD % BL_LANES; a.shift && MY_ROW < a.rows && c < a.c; c += BL_LANES) {
+        for (int c = THREAD % BL_LANES; a.centered && MY_ROW < a.rows && c < a.c; c += BL_LANES) {
             s += load(a.x[MY_ROW * a.c + c]);
         }
         sum[THREAD] = s;
@@ -116,7 +116,8 @@ KERNEL(row_norm, BL_LANES * BL_ROWS) {
         float mean = OF_MY_ROW(sum) / (float)a.c, factor = 1.0f / sqrtf(OF_MY_ROW(square) / (float)a.c + a.eps);
         for (int c = THREAD % BL_LANES; MY_ROW < a.rows && c < a.c; c += BL_LANES) {
             long long i = MY_ROW * a.c + c;
-            a.y[i] = store((load(a.x[i]) - mean) * factor * a.scale[c] + (a.shift ? a.shift[c] : 0.0f));
+            float y = (load(a.x[i]) - mean) * factor;
+            a.y[i] = store((a.scale ? y * a.scale[c] : y) + (a.shift ? a.shift[c] : 0.0f));
         }
     }
 }

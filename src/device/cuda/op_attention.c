@@ -27,6 +27,7 @@ static bl_cuda_attention_shape shape_of(const bl_executable *x, const bl_op *op,
     s.rows = bl_cuda_rows_each(q);
     s.keys = keys;
     s.heads = op->u.attention.heads;
+    s.kv_heads = op->u.attention.kv_heads;
     s.dim = op->u.attention.head_dim;
     s.q_width = q->c;
     s.k_width = k->c;

@@ -10,8 +10,8 @@ static const void *input_of(const bl_cuda_running *r, bl_tensor_id id) {
 /* Scratch for an input, or for the output. */
 static int prepare_input(bl_executable *x, bl_cuda_step *s, const bl_op *op, bl_error *err) {
     (void)err;
-    const bl_tensor *t = &x->graph->tensors[op->kind == BL_OP_TAKE_ROW ? op->in[1] : op->in[0]];
-    s->scratch_bytes = bl_tensor_bytes(t);
+    s->host_input = op->kind == BL_OP_TAKE_ROW ? op->in[1] : op->in[0];
+    s->scratch_bytes = bl_tensor_bytes(&x->graph->tensors[s->host_input]);
     s->inplace = -1;
     return 0;
 }
@@ -37,7 +37,7 @@ static int run_import(const bl_cuda_running *r, bl_error *err) {
                                  .pixels = bl_cuda_rows_each(in),
                                  .c = in->c,
                                  .nchw = in->layout == BL_NCHW};
-    int rc = bl_cuda_port_in(r, r->op->in[0], err);
+    int rc = bl_cuda_port_in(r, r->op->in[0], r->scratch, err);
     return rc ? rc : bl_cuda_launch(r, BL_KERNEL_import_host, &a, a.count, err);
 }
 
@@ -58,7 +58,7 @@ static int run_sinusoid(const bl_cuda_running *r, bl_error *err) {
                               .y = bl_cuda_data(r, r->op->out),
                               .count = bl_tensor_elements(bl_cuda_tensor(r, r->op->in[0])),
                               .dim = r->op->u.sinusoid.dim};
-    int rc = bl_cuda_port_in(r, r->op->in[0], err);
+    int rc = bl_cuda_port_in(r, r->op->in[0], r->scratch, err);
     return rc ? rc : bl_cuda_launch(r, BL_KERNEL_sinusoid, &a, a.count * a.dim, err);
 }
 
@@ -79,7 +79,7 @@ static int run_embed(const bl_cuda_running *r, bl_error *err) {
                            .count = bl_tensor_elements(out),
                            .c = out->c,
                            .length = out->h};
-    int rc = bl_cuda_port_in(r, r->op->in[0], err);
+    int rc = bl_cuda_port_in(r, r->op->in[0], r->scratch, err);
     return rc ? rc : bl_cuda_launch(r, BL_KERNEL_embed, &a, a.count, err);
 }
 
@@ -98,7 +98,7 @@ static int run_take_row(const bl_cuda_running *r, bl_error *err) {
                            (long long)a.length);
         }
     }
-    int rc = bl_cuda_port_in(r, r->op->in[1], err);
+    int rc = bl_cuda_port_in(r, r->op->in[1], r->scratch, err);
     return rc ? rc : bl_cuda_launch(r, BL_KERNEL_take_row, &a, a.count, err);
 }
 

@@ -69,13 +69,16 @@ static int prepare_rows(bl_executable *x, bl_cuda_step *s, const bl_op *op, bl_e
 
 static int run_rows(const bl_cuda_running *r, bl_error *err) {
     const bl_tensor *in = bl_cuda_tensor(r, r->op->in[0]);
-    int c = (int)bl_weight_elements(&r->x->graph->weights[r->op->weight]); /* of RMS_NORM perhaps a head's */
+    int c = r->op->weight == BL_NONE /* of RMS_NORM perhaps a head's */
+                ? in->c
+                : (int)bl_weight_elements(&r->x->graph->weights[r->op->weight]);
     struct row_norm_args a = {.x = bl_cuda_data(r, r->op->in[0]),
                               .scale = bl_cuda_weight_data(r, r->op->weight),
                               .shift = bl_cuda_weight_data(r, r->op->weight2),
                               .y = bl_cuda_data(r, r->op->out),
                               .rows = bl_tensor_elements(in) / c,
                               .c = c,
+                              .centered = r->op->kind == BL_OP_LAYER_NORM,
                               .eps = r->op->u.norm.eps};
     return bl_cuda_launch_blocks(r, BL_KERNEL_row_norm, &a, (a.rows + BL_ROWS - 1) / BL_ROWS, err);
 }

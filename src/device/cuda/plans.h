@@ -61,10 +61,10 @@ typedef struct bl_cuda_conv {
     uint64_t workspace_bytes;
 } bl_cuda_conv;
 
-/* q [rows], k and v [keys] of heads of `dim` channels, with the width of the tensors that they are slices of;
- * y [rows, heads * dim]. */
+/* q [rows] of `heads` heads of `dim` channels, k and v [keys] of `kv_heads`, each for as many of q that lie
+ * side by side, with the width of the tensors that they are slices of; y [rows, heads * dim]. */
 typedef struct bl_cuda_attention_shape {
-    int64_t rows, keys, heads, dim, q_width, k_width, v_width;
+    int64_t rows, keys, heads, kv_heads, dim, q_width, k_width, v_width;
     int64_t q_align, k_align, v_align;
     int64_t causal, dtype;
     float scale, zero; /* no bytes that nobody sets */

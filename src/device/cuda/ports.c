@@ -80,16 +80,8 @@ static int wait_for(bl_cuda_port *p, bl_cuda *c, bl_error *err) {
     return rc;
 }
 
-/* The input that the op copies to the card; BL_NONE: none. */
-static bl_tensor_id input_of(const bl_op *op) {
-    return bl_cuda_is_inside(op) || op->kind == BL_OP_EXPORT ? BL_NONE
-           : op->kind == BL_OP_TAKE_ROW                      ? op->in[1]
-                                                             : op->in[0];
-}
-
 int bl_cuda_ports_take(const bl_cuda_running *r, bl_error *err) {
-    bl_tensor_id id = input_of(r->op);
-    const bl_tensor *t = bl_cuda_tensor(r, id), *out = bl_cuda_tensor(r, r->op->out);
+    const bl_tensor *t = bl_cuda_tensor(r, r->step->host_input), *out = bl_cuda_tensor(r, r->op->out);
     int rc = 0;
     if (t) {
         bl_cuda_port *p = &r->x->inputs[t->port];
@@ -109,7 +101,7 @@ int bl_cuda_ports_take(const bl_cuda_running *r, bl_error *err) {
 }
 
 int bl_cuda_ports_given(const bl_cuda_running *r, bl_error *err) {
-    const bl_tensor *t = bl_cuda_tensor(r, input_of(r->op)), *out = bl_cuda_tensor(r, r->op->out);
+    const bl_tensor *t = bl_cuda_tensor(r, r->step->host_input), *out = bl_cuda_tensor(r, r->op->out);
     bl_cuda_port *p = t                             ? &r->x->inputs[t->port]
                       : r->op->kind == BL_OP_EXPORT ? &r->x->outputs[out->port]
                                                     : NULL;
@@ -120,9 +112,9 @@ int bl_cuda_ports_given(const bl_cuda_running *r, bl_error *err) {
     return rc;
 }
 
-int bl_cuda_port_in(const bl_cuda_running *r, bl_tensor_id id, bl_error *err) {
+int bl_cuda_port_in(const bl_cuda_running *r, bl_tensor_id id, bl_cu_pointer to, bl_error *err) {
     const bl_cuda_port *p = &r->x->inputs[bl_cuda_tensor(r, id)->port];
-    return bl_cuda_check(r->c, r->c->libs->cu.cuMemcpyHtoDAsync(r->scratch, p->memory, p->bytes, r->stream),
+    return bl_cuda_check(r->c, r->c->libs->cu.cuMemcpyHtoDAsync(to, p->memory, p->bytes, r->stream),
                          "an input's copy", err);
 }
 

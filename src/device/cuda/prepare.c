@@ -1,18 +1,19 @@
 #include "device/cuda/internal.h"
 
+#include "core/checked.h"
+
 #include <stdlib.h>
 
-/* Forms of ops that are there, but not in that way: transformers' own. */
-static bool has_form(const bl_op *op) {
-    switch (op->kind) {
-    case BL_OP_EMBED:
-        return op->weight2 != BL_NONE;
-    case BL_OP_LAYER_NORM:
-        return op->weight != BL_NONE;
-    case BL_OP_ATTENTION:
-        return op->u.attention.kv_heads == op->u.attention.heads;
-    default:
-        return true;
+/* Behind the arena: what the host brings for many ops. */
+static void place_tables(bl_executable *x) {
+    for (int i = 0; i < x->graph->op_count; i++) {
+        const bl_tensor *t = x->graph->ops[i].kind == BL_OP_ROPE && x->steps[i].host_input != BL_NONE
+                                 ? &x->graph->tensors[x->steps[i].host_input]
+                                 : NULL;
+        if (t) {
+            x->table_at[t->port] = x->plan.bytes;
+            x->plan.bytes += bl_align_up(bl_tensor_bytes(t), BL_ALIGN);
+        }
     }
 }
 
@@ -22,7 +23,8 @@ static int prepare_all(bl_executable *x, bl_op_memory *memory, bl_error *err) {
         const bl_cuda_op *row = bl_cuda_ops[op->kind];
         bl_cuda_step *s = &x->steps[i];
         s->inplace = -1;
-        if (!row || !has_form(op)) {
+        s->host_input = BL_NONE;
+        if (!row) {
             return bl_fail(err, BL_E_UNSUPPORTED, "cuda: %s is not implemented on this device",
                            bl_op_name(op->kind));
         }
@@ -32,7 +34,11 @@ static int prepare_all(bl_executable *x, bl_op_memory *memory, bl_error *err) {
         }
         memory[i] = (bl_op_memory){.scratch_bytes = s->scratch_bytes, .inplace = s->inplace};
     }
-    return bl_arena_plan_make(&x->plan, x->graph, memory, err);
+    int rc = bl_arena_plan_make(&x->plan, x->graph, memory, err);
+    if (!rc) {
+        place_tables(x);
+    }
+    return rc;
 }
 
 static int prepare_on_card(bl_executable *x, bl_op_memory *memory, bl_error *err) {
@@ -73,11 +79,12 @@ int bl_cuda_prepare(bl_executable **out, bl_device_module *m, const bl_graph *gr
         x->module = m;
         x->graph = graph;
         x->steps = calloc(count + 1, sizeof *x->steps);
+        x->table_at = calloc((size_t)graph->input_count + 1, sizeof *x->table_at);
         x->flops = calloc((size_t)graph->block_count + 1, sizeof *x->flops);
         x->seconds = calloc((size_t)graph->block_count + 1, sizeof *x->seconds);
         x->graphs = calloc((size_t)graph->block_count + 1, sizeof *x->graphs);
     }
-    if (!x || !memory || !x->steps || !x->flops || !x->seconds || !x->graphs) {
+    if (!x || !memory || !x->steps || !x->table_at || !x->flops || !x->seconds || !x->graphs) {
         rc = bl_fail_memory(err, "preparing a graph", count * sizeof *x->steps);
     }
     rc = rc ? rc : m->c->planning ? prepare_all(x, memory, err) : prepare_on_card(x, memory, err);
@@ -102,6 +109,7 @@ void bl_cuda_executable_close(bl_executable *x) {
         free(x->graphs);
         free(x->seconds);
         free(x->flops);
+        free(x->table_at);
         free(x->steps);
         free(x);
     }

@@ -15,7 +15,16 @@
     OP(ACT, act_op)               \
     OP(ADD, add_op)               \
     OP(CONCAT, concat_op)         \
-    OP(UPSAMPLE, upsample_op)
+    OP(UPSAMPLE, upsample_op)     \
+    OP(ROPE, rope_op)             \
+    OP(MODULATE, modulate_op)     \
+    OP(GATED_ADD, gated_add_op)   \
+    OP(SWIGLU, swiglu_op)         \
+    OP(JOIN, join_op)             \
+    OP(SLICE, slice_op)           \
+    OP(CHANNELS, channels_op)     \
+    OP(PATCHIFY, patchify_op)     \
+    OP(UNPATCHIFY, patchify_op)
 
 /* What is not in it is refused when a graph is prepared. */
 #define OP(KIND, op) extern const bl_cuda_op bl_cuda_##op;
@@ -43,6 +52,11 @@ bl_cu_pointer bl_cuda_data(const bl_cuda_running *r, bl_tensor_id id) {
         return t ? r->only : 0;
     }
     return t && t->place == BL_ARENA ? use_arena(r, r->x->plan.tensor_offset[id], bl_tensor_bytes(t)) : 0;
+}
+
+bl_cu_pointer bl_cuda_table(const bl_cuda_running *r, bl_tensor_id id) {
+    const bl_tensor *t = bl_cuda_tensor(r, id);
+    return r->only ? r->only : use_arena(r, r->x->table_at[t->port], bl_tensor_bytes(t));
 }
 
 bl_cu_pointer bl_cuda_weight_data(const bl_cuda_running *r, bl_weight_id id) {

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool bl_cuda_is_inside(const bl_op *op) {
+/* Whether the op has nothing to do with the host but for a table. */
+static bool is_inside(const bl_op *op) {
     return op->kind != BL_OP_IMPORT && op->kind != BL_OP_EXPORT && op->kind != BL_OP_SINUSOID &&
            op->kind != BL_OP_EMBED && op->kind != BL_OP_TAKE_ROW;
 }
@@ -101,7 +102,7 @@ int bl_cuda_warm(bl_executable *x, bl_error *err) {
     for (int i = 0; i < count; i++) {
         const bl_op *op = &x->graph->ops[i];
         bool first = !c->kernels_ran[which] && !kinds[op->kind];
-        if (bl_cuda_is_inside(op) && (has_new(c, &x->steps[i]) || first)) {
+        if (is_inside(op) && (has_new(c, &x->steps[i]) || first)) {
             kinds[op->kind] = true;
             uint64_t bytes = bl_cuda_footprint(x, i);
             most = bytes > most ? bytes : most;

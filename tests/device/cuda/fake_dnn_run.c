@@ -60,7 +60,8 @@ static void add(const operation *o, tensor *t) {
 
 static void attend(const operation *o, tensor *t) {
     tensor *q = &t[o->x], *k = &t[o->w], *v = &t[o->v], *y = &t[o->y];
-    int64_t heads = q->dims[1], rows = q->dims[2], keys = k->dims[2], dim = q->dims[3];
+    int64_t heads = q->dims[1], share = heads / k->dims[1], rows = q->dims[2], keys = k->dims[2],
+            dim = q->dims[3];
     float scale = t[o->scale].dense[0], *p = malloc((size_t)keys * sizeof *p);
     for (int64_t i = 0; i < heads * rows; i++) {
         int64_t head = i % heads, row = i / heads;
@@ -68,7 +69,7 @@ static void attend(const operation *o, tensor *t) {
         for (int64_t j = 0; j < keys; j++) {
             float s = 0.0f;
             for (int64_t d = 0; d < dim; d++) {
-                s += at(q, head, row, d) * at(k, head, j, d);
+                s += at(q, head, row, d) * at(k, head / share, j, d);
             }
             p[j] = s * scale;
             most = p[j] > most ? p[j] : most;
@@ -79,7 +80,7 @@ static void attend(const operation *o, tensor *t) {
         for (int64_t d = 0; d < dim; d++) {
             float s = 0.0f;
             for (int64_t j = 0; j < keys; j++) {
-                s += p[j] * at(v, head, j, d);
+                s += p[j] * at(v, head / share, j, d);
             }
             y->dense[(row * dim + d) * heads + head] = s / sum;
         }

@@ -19,11 +19,14 @@ static bl_graph *network(void) {
     bl_graph *g = bl_graph_new(BL_UNET, BL_BF16, NULL);
     bl_graph_block(g, "first");
     bl_tensor_id x = input(g, "x", 1, H, W, C), y, z;
+    bl_tensor_id table = bl_input(g, "table", BL_F32, BL_CHANNELS_LAST, 1, H, W, 8);
     bl_conv_options o = {
         .top = 1, .left = 1, .bottom = 1, .right = 1, .residual = BL_NONE, .channels = BL_NONE};
     y = bl_conv(g, x, weight(g, BL_W_CONV, "aw", C, C, 3, 3), weight(g, BL_W_VECTOR, "ab", C, 0, 0, 0), o);
+    y = bl_rope(g, y, table, 8, false);
     bl_graph_block(g, "second");
-    y = bl_conv(g, y, weight(g, BL_W_CONV, "bw", C, C, 3, 3), weight(g, BL_W_VECTOR, "bb", C, 0, 0, 0),
+    y = bl_conv(g, bl_rope(g, y, table, 8, true), weight(g, BL_W_CONV, "bw", C, C, 3, 3),
+                weight(g, BL_W_VECTOR, "bb", C, 0, 0, 0),
                 (bl_conv_options){.stride = 2, .residual = BL_NONE, .channels = BL_NONE});
     z = bl_linear(g, y, weight(g, BL_W_LINEAR, "cw", 3 * C, C, 0, 0), BL_NONE, BL_ACT_NONE, BL_NONE);
     z = bl_attention(g, z, z, z,
@@ -44,7 +47,7 @@ static void run_checked(bl_device *d) {
     static float got[OUT];
     bl_graph *g = network();
     memset(got, 0, sizeof got);
-    run_well(d, g, (how){.store = true}, (const void *[]){in}, (void *[]){got});
+    run_well(d, g, (how){.store = true}, (const void *[]){in, in}, (void *[]){got});
     assert_memory_equal(got, wanted, COUNT * sizeof *got);
     bl_graph_free(&g);
 }
@@ -291,7 +294,7 @@ static void blocks_as_graphs(void **state) {
                 bl_device_region_used(d, r);
             }
             float *to = pass % 2 ? other : got;
-            const void *inputs[] = {in};
+            const void *inputs[] = {in, in};
             void *outputs[] = {to};
             bl_binding binding = {.region = r, .block_offset = offsets, .inputs = inputs, .outputs = outputs};
             memset(to, 0, sizeof got);
@@ -337,7 +340,7 @@ static int prepare(void **state) {
     }
     bl_graph *g = network();
     bl_device *card = open_fake(&(fake_script){.seed = 5});
-    run_well(card, g, (how){.store = true}, (const void *[]){in}, (void *[]){wanted});
+    run_well(card, g, (how){.store = true}, (const void *[]){in, in}, (void *[]){wanted});
     close_fake(&card);
     bl_graph_free(&g);
     return f < 0 || close(f);

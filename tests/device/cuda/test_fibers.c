@@ -112,9 +112,9 @@ typedef struct kernel {
 } kernel;
 
 static const kernel kernels[] = {
-    {"row_norm", call_row_norm, .args.norm = {x, scale, shift, got, ROWS, WIDTH, 1e-5f},
-     .before.norm = {x + 5, scale, shift, got, ROWS, WIDTH, 1.0f}, .blocks = (ROWS + BL_ROWS - 1) / BL_ROWS,
-     .count = ROWS * WIDTH},
+    {"row_norm", call_row_norm, .args.norm = {x, scale, shift, got, ROWS, WIDTH, 1, 1e-5f},
+     .before.norm = {x + 5, scale, shift, got, ROWS, WIDTH, 1, 1.0f},
+     .blocks = (ROWS + BL_ROWS - 1) / BL_ROWS, .count = ROWS * WIDTH},
     {"softmax", call_softmax, .args.softmax = {x, got, ROWS, ROWS, WIDTH, WIDTH - 3, 1, 64},
      .before.softmax = {x + 5, got, ROWS, ROWS, WIDTH, 5, 0, 0}, .blocks = (ROWS + BL_ROWS - 1) / BL_ROWS,
      .count = ROWS * WIDTH},

@@ -135,23 +135,28 @@ static void norms(void **state) {
     free(in);
 }
 
-static void check_attention(int n, int rows, int keys, int heads, int dim, bool causal,
+/* `shared`: how many heads of q have one of k and v. */
+static void check_attention(int n, int rows, int keys, int heads, int shared, int dim, bool causal,
                             const int32_t *counts) {
-    int c = heads * dim, wide = causal ? 3 * c : c; /* causal: q, k, v in one tensor */
+    int c = heads * dim, kc = c / shared, wide = causal ? c + 2 * kc : c; /* causal: q, k, v in one tensor */
     bl_graph *g = begin();
-    bl_tensor_id q = input(g, "q", n, rows, 1, wide), k = input(g, "kv", n, keys, 1, 2 * c);
-    bl_attention_options o = {
-        .heads = heads, .head_dim = dim, .v_offset = c, .causal = causal, .key_counts = BL_NONE};
+    bl_tensor_id q = input(g, "q", n, rows, 1, wide), k = input(g, "kv", n, keys, 1, 2 * kc);
+    bl_attention_options o = {.heads = heads,
+                              .kv_heads = heads / shared,
+                              .head_dim = dim,
+                              .v_offset = kc,
+                              .causal = causal,
+                              .key_counts = BL_NONE};
     if (causal) {
         o.k_offset = c;
-        o.v_offset = 2 * c;
+        o.v_offset = c + kc;
         k = q;
     }
     if (counts) {
         o.key_counts = bl_input(g, "counts", BL_I32, BL_CHANNELS_LAST, n, 1, 1, 1);
     }
     bl_export(g, bl_attention(g, q, k, k, o), "y", BL_CHANNELS_LAST);
-    float *in = filled(1, (int64_t)n * rows * wide, 3.4f), *kv = filled(2, (int64_t)n * keys * 2 * c, 1.7f);
+    float *in = filled(1, (int64_t)n * rows * wide, 3.4f), *kv = filled(2, (int64_t)n * keys * 2 * kc, 1.7f);
     compare(g, (const void *[]){in, kv, counts}, (int64_t)n * rows * c, "attention");
     free(in);
     free(kv);
@@ -159,12 +164,15 @@ static void check_attention(int n, int rows, int keys, int heads, int dim, bool 
 
 static void attention(void **state) {
     (void)state;
-    check_attention(2, 11, 11, 4, 8, true, NULL);
-    check_attention(2, 20, 13, 3, 40, false, NULL);
-    check_attention(1, 1, 1, 1, 13, false, NULL);
-    check_attention(1, 16, 16, 2, 160, false, NULL);
-    check_attention(2, 9, 9, 1, 512, false, NULL);
-    check_attention(3, 9, 31, 2, 16, false, (const int32_t[]){31, 1, 17});
+    check_attention(2, 11, 11, 4, 1, 8, true, NULL);
+    check_attention(2, 20, 13, 3, 1, 40, false, NULL);
+    check_attention(1, 1, 1, 1, 1, 13, false, NULL);
+    check_attention(1, 16, 16, 2, 1, 160, false, NULL);
+    check_attention(2, 9, 9, 1, 1, 512, false, NULL);
+    check_attention(3, 9, 31, 2, 1, 16, false, (const int32_t[]){31, 1, 17});
+    check_attention(2, 9, 12, 4, 2, 128, false, NULL);
+    check_attention(3, 10, 10, 6, 3, 128, true, (const int32_t[]){7, 10, 1});
+    check_attention(2, 7, 7, 4, 4, 9, false, (const int32_t[]){7, 3});
 }
 
 /* Who sees fewer keys gets the bits that it gets where there are no more. */
@@ -187,6 +195,57 @@ static void counted_keys(void **state) {
     assert_memory_equal(got[0], got[1], sizeof got[0]);
     free(q);
     free(kv);
+}
+
+/* Two tables, one of them read in two blocks; pairs side by side and halves apart. */
+static void turned(void **state) {
+    (void)state;
+    enum { N = 2, T = 5, HEADS = 3, DIM = 12, C = HEADS * DIM, ALL = N * T * C };
+    bl_graph *g = begin();
+    bl_tensor_id table = bl_input(g, "table", BL_F32, BL_CHANNELS_LAST, N, T, 1, DIM);
+    bl_tensor_id other = bl_input(g, "other", BL_F32, BL_CHANNELS_LAST, N, T, 1, C);
+    bl_tensor_id x = input(g, "x", N, T, 1, C);
+    x = bl_add(g, bl_rope(g, x, table, DIM, false), bl_rope(g, x, other, C, true));
+    bl_graph_block(g, "second");
+    bl_export(g, bl_rope(g, x, table, DIM, true), "y", BL_CHANNELS_LAST);
+    float *a = filled(3, N * T * DIM, 1.0f), *b = filled(4, ALL, 1.0f), *in = filled(1, ALL, 2.0f);
+    compare(g, (const void *[]){a, b, in}, ALL, "rope");
+    free(a);
+    free(b);
+    free(in);
+}
+
+static void gates(void **state) {
+    (void)state;
+    enum { N = 3, T = 7, C = 10, ALL = N * T * C };
+    float *x = filled(1, ALL, 2.0f), *y = filled(2, ALL, 1.0f), *m = filled(3, N * 3 * C, 1.5f);
+    for (int form = 0; form < 2; form++) {
+        bl_graph *g = begin();
+        bl_tensor_id a = input(g, "x", N, T, 1, C), b = input(g, "y", N, T, 1, C);
+        bl_tensor_id by = input(g, "m", N, 1, 1, 3 * C);
+        a = bl_modulate(g, a, by, C, form ? 2 * C : BL_NONE);
+        a = bl_gated_add(g, a, b, by, form ? C : 1, form);
+        bl_export(g, bl_swiglu(g, a), "y", BL_CHANNELS_LAST);
+        compare(g, (const void *[]){x, y, m}, ALL / 2, "modulate, gated add and swiglu");
+    }
+    free(x);
+    free(y);
+    free(m);
+}
+
+static void rows_and_patches(void **state) {
+    (void)state;
+    enum { N = 2, H = 4, W = 6, C = 5, SIDE = 2, MORE = 3, ALL = N * H * W * C };
+    bl_graph *g = begin();
+    bl_tensor_id x = bl_patchify(g, input(g, "x", N, H, W, C), SIDE);
+    x = bl_join(g, input(g, "more", N, MORE, 1, SIDE * SIDE * C), x);
+    x = bl_join(g, bl_slice(g, x, MORE + 1, H * W / 4 - 1), bl_slice(g, x, 1, 1));
+    x = bl_unpatchify(g, bl_layer_norm(g, x, BL_NONE, BL_NONE, 1e-6f), SIDE, H, W);
+    bl_export(g, bl_channels(g, x, 1, 3), "y", BL_CHANNELS_LAST);
+    float *in = filled(1, ALL, 1.0f), *more = filled(2, N * MORE * SIDE * SIDE * C, 1.0f);
+    compare(g, (const void *[]){in, more}, N * H * W * 3, "patches, rows and channels");
+    free(in);
+    free(more);
 }
 
 static void the_rest(void **state) {
@@ -213,6 +272,11 @@ static void the_rest(void **state) {
     bl_export(g, bl_take_row(g, x, tr), "row", BL_CHANNELS_LAST);
     compare(g, (const void *[]){ids, rows}, 2 * 24, "embed and take row");
     g = begin();
+    ti = bl_input(g, "ids", BL_I32, BL_CHANNELS_LAST, 2, 6, 1, 1);
+    bl_export(g, bl_embed(g, ti, weight(g, BL_W_EMBEDDING, "t", 31, 24, 0, 0), BL_NONE), "y",
+              BL_CHANNELS_LAST);
+    compare(g, (const void *[]){ids}, 2 * 6 * 24, "embed without places");
+    g = begin();
     bl_export(g, bl_sinusoid(g, bl_input(g, "t", BL_F32, BL_CHANNELS_LAST, 2, 1, 1, 3), 10), "y",
               BL_CHANNELS_LAST);
     compare(g, (const void *[]){times}, 2 * 3 * 10, "sinusoid");
@@ -231,6 +295,9 @@ static void all_ops(void **state) {
         norms(state);
         attention(state);
         counted_keys(state);
+        turned(state);
+        gates(state);
+        rows_and_patches(state);
         the_rest(state);
         close_fake(&card);
     }

@@ -36,7 +36,8 @@ static void every_shape(void **state) {
         const char *what;
         bl_dtype dtype;
         int size, batch;
-    } networks[] = {{"sdxl", BL_BF16, 1024, 2}, {"unet", BL_BF16, 512, 2}, {"vae", BL_BF16, 1024, 1}};
+    } networks[] = {{"sdxl", BL_BF16, 1024, 2},   {"unet", BL_BF16, 512, 2},   {"vae", BL_BF16, 1024, 1},
+                    {"zimage", BL_BF16, 1024, 1}, {"klein", BL_BF16, 1024, 1}, {"qwen3", BL_BF16, 1024, 1}};
     bl_error err = {0};
     bl_cuda_libs *libs = calloc(1, sizeof *libs);
     bl_device *d;
@@ -72,8 +73,35 @@ static void every_shape(void **state) {
     bl_device_close(&d);
 }
 
+/* Heads of q that share one of k and v, a fourth as many. */
+static void shared_heads(void **state) {
+    (void)state;
+    bl_error err = {0};
+    bl_cuda_libs *libs = calloc(1, sizeof *libs);
+    bl_device *d;
+    const bl_cuda_attention *a;
+    const bl_cuda_attention_shape shape = {.rows = 4160,
+                                           .keys = 4160,
+                                           .heads = 32,
+                                           .kv_heads = 8,
+                                           .dim = 128,
+                                           .q_width = 4096,
+                                           .k_width = 1024,
+                                           .v_width = 1024,
+                                           .q_align = 64,
+                                           .k_align = 64,
+                                           .v_align = 64,
+                                           .dtype = BL_BF16,
+                                           .scale = 0.1f};
+    assert_int_equal(bl_cuda_libraries_open(libs, &err), 0);
+    assert_int_equal(bl_cuda_describe(&d, libs, card, NULL, &err), 0);
+    assert_int_equal(bl_cuda_find_attention(&a, (bl_cuda *)d, &shape, &err), 0);
+    assert_true(a->has_plan);
+    bl_device_close(&d);
+}
+
 int main(int argc, char **argv) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_shape)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_shape), cmocka_unit_test(shared_heads)};
     card = argc > 1 ? argv[1] : card;
     if (!bl_cuda_stub_open()) {
         printf("neither a driver nor the toolkit's stub of one: nothing to test\n");
