@@ -82,6 +82,7 @@ static void attention(void **state) {
         bl_cuda_attention_shape s = {.rows = 4096,
                                      .keys = i % 2 ? 77 : 4096,
                                      .heads = 10,
+                                     .kv_heads = 10,
                                      .dim = dim,
                                      .q_width = i % 2 ? c : 3 * c,
                                      .k_width = i % 2 ? 2 * c : 3 * c,
