@@ -1,7 +1,9 @@
 // Puts the views together: which one is seen, keys that hold everywhere, pictures that are dropped or pasted.
 import {h, fill, toast} from './dom.js';
 import {link, listen, lists, settings, refresh} from './server.js';
-import {makeForm, change, takeFile} from './form.js';
+import {change} from './inputs.js';
+import {takeFile} from './start.js';
+import {makeForm} from './form.js';
 import {makeStage, interrupt} from './stage.js';
 import {fromText, textOf} from './infotext.js';
 import {prompting, picker} from './prompt.js';

@@ -124,6 +124,29 @@ export const memory = {
   },
 };
 
+// The same for what is too large for that: pictures.
+async function onShelf(mode, act) {
+  const asked = indexedDB.open('ballast', 1);
+  const done = (of, well) => new Promise((yes, no) => {
+    of[well] = () => yes(of.result);
+    of.onerror = of.onabort = () => no(of.error);
+  });
+  asked.onupgradeneeded = () => asked.result.createObjectStore('shelf');
+  const db = await done(asked, 'onsuccess');
+  try {
+    const all = db.transaction('shelf', mode);
+    const one = act(all.objectStore('shelf'));
+    await done(all, 'oncomplete');
+    return one.result;
+  } finally {
+    db.close();
+  }
+}
+export const shelf = {
+  get: (key) => onShelf('readonly', (all) => all.get(key)).catch(() => undefined),
+  set: (key, value) => onShelf('readwrite', (all) => value === undefined ? all.delete(key) : all.put(value, key)).catch(() => undefined),
+};
+
 // "0.42 s", "6.3 s", "41 s", "3 min 40 s", "2 h 5 min".
 export function seconds(value) {
   if (!(value >= 0)) {

@@ -1,31 +1,19 @@
 // The form: what is to be drawn, what it will cost, and sending it off.
 import {h, fill, signal, later, memory, seconds, bytes, toast} from './dom.js';
 import {ask, lists, settings, link, ended, Refused} from './server.js';
+import {DEFAULTS, values, change, inputs, field, text, number, choice, setOptions} from './inputs.js';
+import {start, kept, startPicture} from './start.js';
 
-const DEFAULTS = {prompt: '', negative: '', model: '', own: true, width: 512, height: 512, steps: 20, sampler: 'DPM++ 2M',
-  schedule: 'karras', cfg: 7, seed: '', lock: false, count: 1, hires: false, scale: 1.5, hiresSteps: 0,
-  upscaler: 'Latent', strength: 0.6};
 const SIZES = [['own', 'The model’s own'], ['512x512', '512 × 512, square'], ['512x768', '512 × 768, portrait'],
   ['768x512', '768 × 512, landscape'], ['768x768', '768 × 768'], ['1024x1024', '1024 × 1024, square'],
   ['832x1216', '832 × 1216, portrait'], ['1216x832', '1216 × 832, landscape'], ['free', 'Another size']];
 // The names that the server uses for what stands here.
 const NAMES = {negative_prompt: 'negative', sampler_name: 'sampler', scheduler: 'schedule', cfg_scale: 'cfg', n_iter: 'count',
   sd_model_checkpoint: 'model', hr_scale: 'scale', hr_second_pass_steps: 'hiresSteps', hr_upscaler: 'upscaler',
-  denoising_strength: 'strength', init_images: 'start'};
+  denoising_strength: 'strength', init_images: 'start', resize_mode: 'fit'};
 
-export const values = signal({...DEFAULTS, ...memory.get('form', {})});
-export const start = signal(null); // the picture to start from: {data, name, width, height}
 export const price = signal(null); // the plan of what stands in the form; or {error}
 export const sent = signal(null); // {id, plan} of the job that was sent last
-
-// Changes some values; inputs follow.
-export function change(some) {
-  values.set({...values.get(), ...some});
-}
-
-export function setStart(picture) {
-  start.set(picture);
-}
 
 // A body of POST jobs.
 export function requestOf(v, picture) {
@@ -41,7 +29,7 @@ export function requestOf(v, picture) {
     Object.assign(body, {enable_hr: true, hr_scale: v.scale, hr_second_pass_steps: v.hiresSteps, hr_upscaler: v.upscaler});
   }
   if (picture) {
-    body.init_images = [picture];
+    Object.assign(body, {init_images: [picture], resize_mode: Number(v.fit)});
   }
   if (v.hires || picture) {
     body.denoising_strength = v.strength;
@@ -89,6 +77,7 @@ function priceText(plan) {
 export const randomKey = () => [...crypto.getRandomValues(new Uint8Array(12))].map((x) => x.toString(16).padStart(2, '0')).join('');
 
 export async function send() {
+  await kept;
   const v = values.get();
   const picture = start.get();
   const body = requestOf(v, picture && picture.data);
@@ -118,8 +107,6 @@ export function remember(prompt) {
 
 // ---- inputs
 
-const inputs = {}; // by name: {set(value)}
-
 function mark(error) {
   const name = error instanceof Refused ? NAMES[error.field] || error.field : '';
   for (const node of document.querySelectorAll('#form [aria-invalid]')) {
@@ -130,56 +117,6 @@ function mark(error) {
     node.setAttribute('aria-invalid', 'true');
     node.focus();
   }
-}
-
-const field = (label, control, more) => h('label', {class: 'field'}, h('span', null, label), control, more);
-
-function text(name, label, props) {
-  const node = h('textarea', {name, dir: 'auto', spellcheck: 'false', autocapitalize: 'off', ...props,
-    oninput: () => change({[name]: node.value})});
-  inputs[name] = (value) => node.value !== value && (node.value = value);
-  return field(label, node);
-}
-
-// A number with a slider where a range is known that people use.
-function number(name, label, {least, most, step = 1, slider}) {
-  const take = (source) => () => {
-    const value = parseFloat(source.value);
-    if (Number.isFinite(value) && value >= least && value <= most) {
-      change({[name]: value});
-    }
-  };
-  const node = h('input', {type: 'number', name, min: least, max: most, step, inputmode: 'decimal', onchange: () => inputs[name](values.get()[name])});
-  node.addEventListener('input', take(node));
-  const range = slider && h('input', {type: 'range', min: slider[0], max: slider[1], step, tabindex: -1, 'aria-hidden': 'true'});
-  if (range) {
-    range.addEventListener('input', take(range));
-  }
-  inputs[name] = (value) => {
-    if (parseFloat(node.value) !== value && document.activeElement !== node || node.value === '') {
-      node.value = value;
-    }
-    if (range) {
-      range.value = value;
-    }
-  };
-  return h('label', {class: slider ? 'field ranged' : 'field'}, h('span', null, label), range, node);
-}
-
-function choice(name, label, options) {
-  const node = h('select', {name, onchange: () => change({[name]: node.value})}, options);
-  inputs[name] = (value) => {
-    if (value && ![...node.options].some((o) => o.value === value)) {
-      node.append(h('option', {value}, value)); // not known yet, or not any more
-    }
-    node.value = value;
-  };
-  return {node, field: field(label, node)};
-}
-
-function setOptions({node}, name, list) {
-  fill(node, list.map(([value, label]) => h('option', {value}, label)));
-  inputs[name](values.get()[name]);
 }
 
 // Beside each size what it would cost, once somebody looks there.
@@ -251,53 +188,6 @@ function seed() {
       node.value = '';
       change({seed: '', lock: false});
     }}, 'Random'));
-}
-
-function startPicture() {
-  const file = h('input', {type: 'file', accept: 'image/png,image/jpeg,image/webp', name: 'start', class: 'away',
-    onchange: () => file.files[0] && takeFile(file.files[0])});
-  const shown = h('canvas', {width: 64, height: 64, hidden: true});
-  const label = h('span');
-  const clear = h('button', {type: 'button', class: 'quiet', hidden: true, onclick: () => setStart(null)}, 'Remove');
-  const strength = h('div', null, number('strength', 'How much is redone', {least: 0, most: 1, step: 0.01, slider: [0.05, 1]}));
-  const zone = h('label', {class: 'drop'}, shown, label, file);
-  start.watch((picture) => {
-    shown.hidden = clear.hidden = !picture;
-    label.textContent = picture ? picture.name : 'Drop, paste or choose a picture to start from';
-    if (picture) {
-      shown.getContext('2d').clearRect(0, 0, 64, 64);
-      const scale = 64 / Math.max(picture.bitmap.width, picture.bitmap.height);
-      const [w, hh] = [picture.bitmap.width * scale, picture.bitmap.height * scale];
-      shown.getContext('2d').drawImage(picture.bitmap, (64 - w) / 2, (64 - hh) / 2, w, hh);
-    }
-  });
-  const update = () => strength.hidden = !values.get().hires && !start.get();
-  values.watch(update);
-  start.watch(update);
-  return [h('div', {class: 'start'}, zone, clear), strength];
-}
-
-const toBase64 = (blob) => new Promise((done) => {
-  const reader = new FileReader();
-  reader.onload = () => done(String(reader.result).replace(/^[^,]*,/, ''));
-  reader.readAsDataURL(blob);
-});
-
-// A file of the user's, or a picture of the history, becomes the one to start from.
-export async function takeFile(file, name = file.name || 'from the clipboard') {
-  let bitmap;
-  try {
-    bitmap = await createImageBitmap(file);
-  } catch {
-    toast(`${name} is no picture that can be read: PNG, JPEG and WebP are.`);
-    return;
-  }
-  // What a plan needs of it is its shape.
-  const scale = Math.min(1, 64 / Math.max(bitmap.width, bitmap.height));
-  const little = h('canvas', {width: Math.max(1, Math.round(bitmap.width * scale)), height: Math.max(1, Math.round(bitmap.height * scale))});
-  little.getContext('2d').drawImage(bitmap, 0, 0, little.width, little.height);
-  const small = await new Promise((done) => little.toBlob(done, 'image/png'));
-  setStart({name, bitmap, width: bitmap.width, height: bitmap.height, data: await toBase64(file), small: await toBase64(small)});
 }
 
 function hires() {

@@ -1,8 +1,10 @@
 // Grids: one or two things vary, everything else is as in the form. Priced before they start, gone on with after a
 // reload, saved as one picture or as rows.
-import {h, fill, later, memory, seconds, toast} from './dom.js';
+import {h, fill, later, memory, shelf, seconds, toast} from './dom.js';
 import {ask, job, lists, settings, ended, pathOf} from './server.js';
-import {values, requestOf, start, planSeconds, randomKey} from './form.js';
+import {values} from './inputs.js';
+import {start} from './start.js';
+import {requestOf, planSeconds, randomKey} from './form.js';
 import {choose} from './stage.js';
 
 const MOST = 100;
@@ -63,19 +65,30 @@ async function priceOf(g) {
     total += known.get(key);
   }
   const models = g.x === 'model' ? g.xs.length : g.y === 'model' ? g.ys.length : 1;
-  const count = g.xs.length * g.ys.length;
+  const count = countOf(g);
   return `${count} ${count === 1 ? 'picture' : 'pictures'}, about ${seconds(total)}, ${models > 1 ? `${models} models to load` : 'no reload'}`;
 }
 
 // ---- running
 
-// The start picture is too large to be remembered: without it a grid is not gone on with.
+const countOf = (g) => g.xs.length * g.ys.length;
+const sentOf = (g) => Object.keys(g.jobs).length;
+
+// The start picture lies on the shelf.
 function keepGrid() {
-  memory.set('grid', {...grid, body: {...grid.body, init_images: undefined}, lost: Boolean(grid.body.init_images)});
+  memory.set('grid', {...grid, body: {...grid.body, init_images: undefined}});
 }
 
 async function send() {
   const g = grid;
+  if (g.started && !g.body.init_images && sentOf(g) < countOf(g)) {
+    const picture = await shelf.get('grid');
+    g.lost = !picture;
+    if (g.lost) {
+      return;
+    }
+    g.body.init_images = [picture];
+  }
   for (const [i, k] of cellsOf(g)) {
     const at = `${i},${k}`;
     if (!g.jobs[at]) {
@@ -217,13 +230,13 @@ export function makeGrid() {
       return;
     }
     await look();
-    const count = grid.xs.length * grid.ys.length;
+    const count = countOf(grid);
     const ready = Object.values(grid.jobs).filter((id) => done.has(id)).length;
     fill(place, h('div', {class: 'actions'}, h('p', {role: 'status'}, ready < count ? `${ready} of ${count} are there.` : `All ${count} are there.`),
       h('button', {class: 'quiet', disabled: !ready, onclick: () => asPicture().catch((error) => toast(error.message))}, 'Save as one picture'),
       h('button', {class: 'quiet', onclick: () => keep(new Blob([rows()], {type: 'text/csv'}), 'ballast-grid.csv')}, 'Save as rows'),
       ready < count && h('button', {class: 'quiet', onclick: stop}, 'Stop')),
-    grid.lost && Object.keys(grid.jobs).length < count && h('p', {class: 'note'}, 'The picture that it started from went with the reload: what had not been sent is not made.'), table());
+    grid.lost && sentOf(grid) < count && h('p', {class: 'note'}, 'This browser has not kept the picture that it started from: what had not been sent is not made.'), table());
   };
   const stop = async () => {
     const left = Object.values(grid.jobs).filter((id) => !done.has(id));
@@ -231,8 +244,10 @@ export function makeGrid() {
     show();
   };
   const go = () => send().then(show, (error) => toast(error.message, ['Go on', go], 20000));
-  button.addEventListener('click', () => {
+  button.addEventListener('click', async () => {
     grid = wanted;
+    grid.started = Boolean(grid.body.init_images);
+    await shelf.set('grid', grid.started ? grid.body.init_images[0] : undefined);
     keepGrid();
     changed();
     show();
@@ -240,7 +255,7 @@ export function makeGrid() {
   });
   const showSoon = later(show, 100);
   ended.watch((end) => end && grid && Object.values(grid.jobs).includes(end.job) && showSoon(), false);
-  if (grid && !grid.lost) {
+  if (grid) {
     go(); // what a reload left
   }
   const view = h('div', {class: 'gridview'}, h('h2', null, 'Grid'), h('div', {class: 'axes'}, x.node, y.node), h('div', {class: 'go'}, button, cost), place);

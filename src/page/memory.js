@@ -1,14 +1,17 @@
 // Memory: what lay where while a picture was made, what lies there now, and what another budget would change. Drawn
 // from the report, /plan and /residency alone.
 import {h, svg, fill, later, seconds, bytes} from './dom.js';
-import {ask, job, ended} from './server.js';
-import {values, requestOf, start} from './form.js';
+import {ask, job, ended, lists, settings} from './server.js';
+import {values} from './inputs.js';
+import {start} from './start.js';
+import {requestOf} from './form.js';
 import {chosen} from './stage.js';
 import {batchOf} from './telling.js';
 
 const [W, H, LEFT, BOTTOM, TOP, RIGHT] = [960, 320, 66, 44, 14, 12];
-const CARDS = [[6e9, '6 GB'], [8e9, '8 GB'], [12e9, '12 GB'], [16e9, '16 GB'], [24e9, '24 GB'], [32e9, '32 GB']];
-const NAMES = ['text_encoder', 'text_encoder_2', 'unet', 'unet.context', 'vae_decoder', 'vae_encoder'];
+const CARDS = [4, 6, 8, 10, 12, 16, 24, 32, 48, 80].map((gb) => gb * 1e9); // memory that cards come with
+const cardName = (b) => b / 1e9 + ' GB';
+const NAMES = ['text_encoder', 'text_encoder_2', 'unet', 'unet.context', 'vae_decoder', 'vae_encoder', 'taesd'];
 const kind = (module) => 'm' + (NAMES.indexOf(module) + 1 || 9);
 
 // ---- what is common to the drawings
@@ -29,7 +32,7 @@ function save(node, name) {
   const parts = [...node.querySelectorAll('*')];
   [...copy.querySelectorAll('*')].forEach((part, i) => {
     const look = getComputedStyle(parts[i]);
-    for (const key of ['fill', 'stroke', 'stroke-width', 'stroke-dasharray', 'font-size', 'font-family', 'text-anchor', 'opacity']) {
+    for (const key of ['fill', 'stroke', 'stroke-width', 'stroke-dasharray', 'font-size', 'font-family', 'text-anchor', 'opacity', 'paint-order']) {
       part.setAttribute(key, look.getPropertyValue(key));
     }
   });
@@ -48,7 +51,7 @@ function telling(drawing, said) {
       said.textContent = text.dataset.said;
     }
   };
-  for (const kindOfEvent of ['pointerover', 'focusin', 'click']) {
+  for (const kindOfEvent of ['pointerover', 'pointermove', 'focusin', 'keydown', 'click']) {
     drawing.addEventListener(kindOfEvent, say);
   }
   return drawing;
@@ -58,37 +61,59 @@ const block = (props, said) => svg('rect', {...props, tabindex: 0, role: 'img', 
 
 // ---- one picture: phases along time
 
-// Bytes of each module that lie on the device in each phase.
-export function occupancy(plan) {
-  const here = new Map();
-  const moves = (phase, op) => plan.decisions.filter((d) => d.phase === phase.name && (op === 'in' ? ['onload', 'stream'].includes(d.op) : ['drop', 'evict'].includes(d.op)));
-  const seen = new Set();
-  // What the first moves do not bring was there before.
-  for (const phase of plan.phases) {
-    if (!seen.has(phase.module)) {
-      seen.add(phase.module);
-      const until = plan.phases.slice(0, plan.phases.indexOf(phase) + 1);
-      const brought = until.flatMap((p) => moves(p, 'in')).filter((d) => d.module === phase.module).reduce((n, d) => n + d.bytes, 0);
-      here.set(phase.module, Math.max(0, phase.resident_bytes - brought));
+// What lies on the device in a phase when most does: one heap a module, what is streamed apart and above it. What no
+// phase of this picture uses comes last.
+function heaps(plan, phase) {
+  const found = new Map();
+  for (const run of phase.held || []) {
+    const {model, module, blocks} = plan.modules[run.module];
+    const key = `${run.streamed} ${run.module}`;
+    const heap = found.get(key) || {model, module, streamed: run.streamed, own: module === phase.module, idle: !plan.phases.some((p) => p.module === module), of: blocks.length, blocks: []};
+    for (let i = run.first; i <= run.last; i++) {
+      heap.blocks.push([...blocks[i], i + 1]); // name, bytes, number
     }
+    found.set(key, heap);
   }
-  return plan.phases.map((phase) => {
-    for (const d of moves(phase, 'out')) {
-      here.set(d.module, Math.max(0, (here.get(d.module) || 0) - d.bytes));
-    }
-    for (const d of moves(phase, 'in')) {
-      here.set(d.module, (here.get(d.module) || 0) + d.bytes);
-    }
-    here.set(phase.module, phase.resident_bytes);
-    // What went within a phase to make room is not seen in it.
-    let left = plan.peak_bytes - phase.arena_bytes - phase.resident_bytes;
-    left -= Math.min(left, phase.streamed_bytes);
-    return [...here].map(([module, size]) => {
-      const shown = module === phase.module ? Math.min(size, plan.peak_bytes - phase.arena_bytes) : Math.max(0, Math.min(size, left));
-      left -= module === phase.module ? 0 : shown;
-      return [module, shown];
-    }).filter(([, size]) => size > 0);
+  return [...found.values()].sort((a, b) => a.idle - b.idle || a.streamed - b.streamed);
+}
+
+const sizeOf = (blocks) => blocks.reduce((sum, [, size]) => sum + size, 0);
+
+// A heap as one rectangle. Whoever points into it is told the block that is there; Up and Down go through them.
+function heapAt(x, width, from, y, heap, phase, several) {
+  const size = sizeOf(heap.blocks);
+  const name = several ? `${heap.module} (${heap.model})` : heap.module;
+  const what = heap.streamed ? `brought in again in each of ${phase.passes} passes` : heap.own ? 'at work, stays through the phase' : heap.idle ? 'of no use to this picture' : 'not at work';
+  const all = heap.streamed
+    ? `${phase.name}: ${bytes(size)} of ${name} at once; ${bytes(phase.streamed_bytes)} in ${phase.streamed_blocks} blocks are brought in again in each of ${phase.passes} passes.`
+    : `${phase.name}: ${bytes(size)} of ${name} on the device in ${heap.blocks.length} of ${heap.of} blocks${heap.own ? ', at work' : heap.idle ? ', of no use to this picture' : ''}.`;
+  const [top, bottom] = [y(from + size), y(from)];
+  const node = block({x: x + 0.5, width: width - 1, y: top, height: Math.max(0.5, bottom - top), class: kind(heap.module) + (heap.streamed ? ' streamed' : '')}, all);
+  const tell = (i) => {
+    const [block_, its, number] = heap.blocks[i];
+    at = i;
+    node.dataset.said = `${phase.name}: ${name}, ${block_}, ${bytes(its)}: block ${number} of ${heap.of}, ${what}.`;
+  };
+  let at = -1;
+  node.addEventListener('pointermove', (event) => {
+    const box = node.getBoundingClientRect();
+    let left = size * (box.bottom - event.clientY) / box.height;
+    const i = heap.blocks.findIndex(([, its]) => (left -= its) <= 0);
+    tell(i < 0 ? heap.blocks.length - 1 : i);
   });
+  node.addEventListener('keydown', (event) => {
+    const by = {ArrowUp: 1, ArrowDown: -1}[event.key];
+    if (by) {
+      event.preventDefault();
+      tell(Math.min(heap.blocks.length - 1, Math.max(0, at + by)));
+    }
+  });
+  let [seams, under] = ['', from];
+  for (const [, its] of heap.blocks.slice(0, -1)) {
+    under += its;
+    seams += y(0) - y(its) > 2.5 ? `M${x + 0.5} ${y(under).toFixed(1)}h${(width - 1).toFixed(1)}` : '';
+  }
+  return [node, seams ? svg('path', {d: seams, class: 'seam'}) : null];
 }
 
 function timeline(batch) {
@@ -98,32 +123,32 @@ function timeline(batch) {
   const widths = plan.phases.map((p) => Math.max(18, (W - LEFT - RIGHT) * p.seconds / total));
   const scale = (W - LEFT - RIGHT) / widths.reduce((a, b) => a + b, 0);
   const close = plan.budget_bytes < plan.peak_bytes * 3;
-  const most = Math.max(plan.peak_bytes, ledger ? ledger.peak_bytes : 0, close ? plan.budget_bytes : 0) * 1.06;
+  const all = plan.phases.map((phase) => heaps(plan, phase));
+  const several = new Set((plan.modules || []).map((m) => m.model)).size > 1;
+  const piled = all.map((list, i) => list.reduce((sum, heap) => sum + sizeOf(heap.blocks), plan.phases[i].arena_bytes));
+  const most = Math.max(...piled, plan.peak_bytes, ledger ? ledger.peak_bytes : 0, close ? plan.budget_bytes : 0) * 1.06;
   const {y, lines} = axes(most, 4, bytes);
   const parts = [];
   let x = LEFT;
   let sum = 0;
   let boundAt = null;
-  occupancy(plan).forEach((stack, i) => {
-    const phase = plan.phases[i];
+  plan.phases.forEach((phase, i) => {
     const width = widths[i] * scale;
     let under = 0;
-    const rect = (size, cls, said) => {
-      parts.push(block({x: x + 0.5, width: width - 1, y: y(under + size), height: Math.max(0.5, y(under) - y(under + size)), class: cls}, said));
-      under += size;
-    };
-    for (const [module, size] of stack) {
-      rect(size, kind(module), `${phase.name}: ${bytes(size)} of ${module} on the device${module === phase.module ? ', at work' : ''}.`);
-    }
-    if (phase.streamed_bytes) {
-      rect(Math.max(0, Math.min(phase.streamed_bytes, plan.peak_bytes - phase.arena_bytes - under)), kind(phase.module) + ' streamed', `${phase.name}: ${bytes(phase.streamed_bytes)} of ${phase.module} in ${phase.streamed_blocks} blocks are brought in again in each of ${phase.passes} passes.`);
-    }
+    const pile = (list) => list.forEach((heap) => {
+      parts.push(heapAt(x, width, under, y, heap, phase, several));
+      under += sizeOf(heap.blocks);
+    });
+    pile(all[i].filter((heap) => !heap.idle));
     const measured = ledger && ledger.arena_bytes[i];
-    rect(phase.arena_bytes, 'arena', `${phase.name}: ${bytes(phase.arena_bytes)} for activations${measured === undefined ? '' : `, ${bytes(measured)} measured`}; ${seconds(phase.seconds)} in ${phase.passes} ${phase.passes === 1 ? 'pass' : 'passes'}.`);
+    parts.push(block({x: x + 0.5, width: width - 1, y: y(under + phase.arena_bytes), height: Math.max(0.5, y(under) - y(under + phase.arena_bytes)), class: 'arena'},
+      `${phase.name}: ${bytes(phase.arena_bytes)} for activations${measured === undefined ? '' : `, ${bytes(measured)} measured`}; ${seconds(phase.seconds)} in ${phase.passes} ${phase.passes === 1 ? 'pass' : 'passes'}.`));
     if (measured !== undefined) {
-      const at = y(under - phase.arena_bytes + measured);
+      const at = y(under + measured);
       parts.push(svg('line', {x1: x, x2: x + width, y1: at, y2: at, class: 'measured'}));
     }
+    under += phase.arena_bytes;
+    pile(all[i].filter((heap) => heap.idle));
     if (phase.moved_bytes) {
       parts.push(svg('path', {d: `M${x + width / 2 - 5} ${H - BOTTOM + 7}l5 -6 5 6z`, class: 'move'}, svg('title', null, `${bytes(phase.moved_bytes)} come in`)));
     }
@@ -153,7 +178,7 @@ function ofPicture(batch, name) {
   const {plan} = batch;
   const said = h('p', {class: 'said', role: 'status'});
   const drawing = telling(timeline(batch), said);
-  const modules = [...new Set(plan.phases.map((p) => p.module))];
+  const modules = [...new Set([...plan.phases, ...plan.modules || []].map((one) => one.module))];
   return [drawing, said, legend(modules, [plan.moved_bytes > 0 && h('li', null, h('i', {class: 'move'}, '▲'), 'weights come in'), h('li', null, h('i', {class: 'line-measured'}), 'measured'), h('li', null, h('i', {class: 'line-bound'}), 'no plan ends sooner')]),
     h('p', {class: 'note'}, `Planned ${seconds(plan.seconds)}, at least ${seconds(plan.bound_seconds)} under this budget of ${bytes(plan.budget_bytes)}` +
       (batch.ledger ? `; it took ${seconds(batch.ledger.seconds)}.` : '.') + ` ${bytes(plan.moved_bytes)} came in; no plan moves less than ${bytes(plan.bound_moved_bytes)}.`),
@@ -174,7 +199,7 @@ function residency(r) {
 
 // ---- what if
 
-function curve(sweep, plan, at) {
+function curve(sweep, plan, at, model) {
   const rows = sweep.filter((r) => r.mode === plan.mode && r.fit_check === sweep.find((one) => one.mode === plan.mode).fit_check && r.works);
   if (!rows.length) {
     return {rows};
@@ -184,13 +209,19 @@ function curve(sweep, plan, at) {
   const {y, lines} = axes(most, 4, seconds);
   const x = (b) => LEFT + (W - LEFT - RIGHT) * (b - low) / (high - low || 1);
   const path = (key) => rows.map((r, i) => `${i ? 'L' : 'M'}${x(r.budget_bytes).toFixed(1)} ${y(r[key]).toFixed(1)}`).join('');
-  const mark = (b, words, cls) => b < low || b > high ? null : [svg('line', {x1: x(b), x2: x(b), y1: TOP, y2: H - BOTTOM, class: cls}),
-    svg('text', {x: x(b), y: H - BOTTOM + 34, class: 'tick middle ' + cls}, words)];
-  const node = svg('svg', {viewBox: `0 0 ${W} ${H}`, class: 'chart', role: 'img', 'aria-label': 'Seconds against the budget'}, lines,
+  const told = (b) => `about ${seconds(interpolate(rows, b))}`;
+  // A line up from the axis; its words say more when they are looked at. `row`: of the words, from the top; -1: below.
+  const mark = (b, words, cls, row, said) => b < low || b > high ? null : [svg('line', {x1: x(b), x2: x(b), y1: TOP, y2: H - BOTTOM, class: cls}),
+    svg('text', {x: x(b) + (row < 0 ? 0 : x(b) > W / 2 ? -5 : 5), y: row < 0 ? H - BOTTOM + 34 : TOP + 12 + 16 * row,
+      class: `tick ${row < 0 ? 'middle' : x(b) > W / 2 ? 'end' : ''} ${cls}`, tabindex: 0, role: 'img', 'aria-label': said, 'data-said': said}, words)];
+  const node = svg('svg', {viewBox: `0 0 ${W} ${H}`, class: 'chart', role: 'group', 'aria-label': 'Seconds against the budget'}, lines,
     [0, 1, 2, 3, 4].map((i) => svg('text', {x: x(low + (high - low) * i / 4), y: H - BOTTOM + 17, class: i === 0 ? 'tick' : i === 4 ? 'tick end' : 'tick middle'}, bytes(low + (high - low) * i / 4))),
-    CARDS.map(([b, words]) => mark(b, words, 'card')), mark(plan.working_set_bytes, 'nothing moves', 'card'), mark(plan.budget_bytes, 'your budget', 'budget'),
-    plan.budget_bytes > high && svg('text', {x: W - RIGHT - 6, y: TOP + 14, class: 'tick end budget'}, `your budget of ${bytes(plan.budget_bytes)} lies beyond →`),
+    CARDS.map((b) => mark(b, cardName(b), 'card', -1, `A card of ${cardName(b)}, were it as fast as this device: ${told(b)}.`)),
     svg('path', {d: path('bound_seconds'), class: 'curve bound'}), svg('path', {d: path('seconds'), class: 'curve'}),
+    model && mark(model.bytes, 'the model', 'card', 2, `All weights of ${model.name} take ${bytes(model.bytes)}. With a budget of as much, activations included: ${told(model.bytes)}.`),
+    mark(plan.working_set_bytes, 'nothing moves', 'card', 1, `From ${bytes(plan.working_set_bytes)} on nothing has to move between the parts of a picture: ${told(plan.working_set_bytes)}.`),
+    mark(plan.budget_bytes, 'your budget', 'budget', 0, `Your budget, ${bytes(plan.budget_bytes)}: ${told(plan.budget_bytes)}.`),
+    plan.budget_bytes > high && svg('text', {x: W - RIGHT - 6, y: TOP + 12, class: 'tick end budget'}, `your budget of ${bytes(plan.budget_bytes)} lies beyond →`),
     svg('line', {x1: x(at), x2: x(at), y1: TOP, y2: H - BOTTOM, class: 'handle'}), svg('circle', {cx: x(at), cy: y(interpolate(rows, at)), r: 6, class: 'handle'}));
   return {node, low, high, rows};
 }
@@ -216,7 +247,9 @@ async function whatIf(place) {
   const said = h('p', {class: 'said', role: 'status'});
   const chart = h('div');
   const detail = h('div');
-  let drawn = curve(plan.sweep, plan, at);
+  const model = lists.get()?.models.find((m) => m.title === (v.model || settings.get()?.model));
+  const draw = () => curve(plan.sweep, plan, at, model && {name: model.model_name, bytes: model.bytes});
+  let drawn = draw();
   if (!drawn.rows.length) {
     fill(place, h('p', {class: 'note'}, 'No budget was found that works.'));
     return;
@@ -233,13 +266,16 @@ async function whatIf(place) {
     oninput: () => {
       at = Number(handle.value);
       handle.setAttribute('aria-valuetext', bytes(at));
-      drawn = curve(plan.sweep, plan, at);
+      drawn = draw();
       fill(chart, drawn.node);
       said.textContent = `With ${bytes(at)} it would take about ${seconds(interpolate(drawn.rows, at))}.`;
       redraw();
     }});
+  const larger = CARDS.find((b) => b > drawn.high);
+  telling(chart, said);
   fill(chart, drawn.node);
-  fill(place, chart, h('div', {class: 'under-chart'}, handle), said, exporting(() => drawn.node, 'ballast-curve.svg'), detail);
+  fill(place, chart, h('div', {class: 'under-chart'}, handle), said,
+    larger && h('p', {class: 'note'}, `Cards of ${cardName(larger)} and more lie beyond the right edge: nothing has to move on them.`), exporting(() => drawn.node, 'ballast-curve.svg'), detail);
 }
 
 // ---- the view

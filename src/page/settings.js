@@ -1,7 +1,8 @@
 // Settings in people's words: how much memory, which weights stay, and what each choice would cost.
 import {h, fill, seconds, bytes, toast} from './dom.js';
 import {ask, settings, lists} from './server.js';
-import {price, values, planSeconds} from './form.js';
+import {values} from './inputs.js';
+import {price, planSeconds} from './form.js';
 
 const MODES = {
   auto: ['Let Ballast plan', 'Keeps what fits, and moves the rest while it computes.'],

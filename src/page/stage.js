@@ -1,7 +1,9 @@
 // The stage: the picture first, while it is made and after; and the queue.
 import {h, fill, keyed, signal, seconds, when, toast} from './dom.js';
 import {ask, job, queue, progress, preview, ended, changed, link, pathOf, lists, imageOf} from './server.js';
-import {values, change, sent, takeFile, planSeconds} from './form.js';
+import {values, change} from './inputs.js';
+import {takeFile} from './start.js';
+import {sent, planSeconds} from './form.js';
 import {telling} from './telling.js';
 import {fromJob} from './infotext.js';
 

@@ -40,6 +40,13 @@ function phases(plan, stage) {
   return (plan && plan.phases || []).filter((p) => p.stage === stage);
 }
 
+// What was encoded before is not encoded again.
+function known(cache) {
+  const {hits = 0, misses = 0} = cache || {};
+  return !hits ? '' : misses ? ` ${hits} of ${hits + misses} pieces of 75 tokens were known from before.`
+    : ` ${hits === 1 ? 'The one piece of 75 tokens was' : `All ${hits} pieces of 75 tokens were`} known from before, so no text encoder ran.`;
+}
+
 // A sentence with this picture's numbers.
 export function sentence(name, time, job, batch) {
   const plan = batch.plan;
@@ -47,7 +54,7 @@ export function sentence(name, time, job, batch) {
   const passes = own.reduce((n, p) => n + p.passes, 0);
   const modules = [...new Set(own.map((p) => p.module))].join(' and ');
   const told = {
-    prompt: () => `reading the prompt${modules ? `: ${modules}` : ''}.`,
+    prompt: () => `reading the prompt${modules ? `: ${modules}` : ''}.${known(batch.text_cache)}`,
     pipeline: () => `denoising: ${passes || job.report.steps} passes of ${modules || 'the denoiser'}, ${seconds(time / (passes || job.report.steps || 1))} each.`,
     decode: () => `from latents to ${job.report.width} × ${job.report.height} pixels, by ${modules || 'the VAE'}.`,
     encode: () => `the picture to start from, into latents, by ${modules || 'the VAE'}.`,
@@ -56,7 +63,7 @@ export function sentence(name, time, job, batch) {
     merge: () => 'adapters added to weights while these are packed.',
     wait: () => 'computing stood still for a copy of weights.',
     upscale: () => 'enlarging between the two passes.',
-    preview: () => 'previews on the way.',
+    preview: () => `previews on the way${modules ? `: ${passes} by ${modules}` : ''}.`,
     save: () => 'writing and keeping the file.',
     hash: () => 'the checkpoint’s hash, once.',
     other: () => 'what has no name of its own: planning, opening files, packing weights.',
@@ -122,7 +129,8 @@ export function lineOf(job, batch, said) {
   return h('p', {class: 'line'}, parts.map((text) => {
     const told = fieldSentence(text, job, batch);
     const say = () => said.textContent = told;
-    return told ? h('button', {type: 'button', tabindex: /^[a-z]/.test(text) ? -1 : 0, onfocus: say, onclick: say, onpointerenter: say}, text) : text;
+    const inBar = batch.line.stages.some((s) => s.seconds > 0 && text.startsWith(s.name + ' '));
+    return told ? h('button', {type: 'button', tabindex: inBar ? -1 : 0, onfocus: say, onclick: say, onpointerenter: say}, text) : text;
   }));
 }
 

@@ -80,7 +80,11 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
     def open(self, server, where="", login=None):
+        """The page anew; where it is open already, too."""
+        self.js("window.old = true")
         self.driver.get("http://%s%s:%d/%s" % (login + "@" if login else "", server.host, server.port, where))
+        if self.js("return window.old"):  # the address differs in what stands behind the # at most
+            self.driver.refresh()
         self.until("return document.querySelector('#form') && document.querySelector('[name=sampler]').options.length > 3 || "
                    "location.hash && location.hash !== '#picture'")
 
@@ -88,7 +92,7 @@ class Browser:
         """Leaves the page, and with it all that the browser has kept of it."""
         self.driver.get("about:blank")
         self.driver.execute_cdp_cmd("Storage.clearDataForOrigin",
-                                    {"origin": "http://%s:%d" % (server.host, server.port), "storageTypes": "local_storage"})
+                                    {"origin": "http://%s:%d" % (server.host, server.port), "storageTypes": "local_storage,indexeddb"})
 
     def js(self, script, *values):
         return self.driver.execute_script(script, *values)

@@ -39,6 +39,16 @@ class Picture(Case):
         b.js("document.querySelector('.piece[data-stage=pipeline]').focus()")
         self.assertRegex(b.text(".said"), r"^pipeline .* s: denoising: 8[01] passes of unet.*, 0\.\d+ s each\.$")
 
+    def test_a_prompt_that_is_known(self):
+        """Where no text encoder ran, the line's field says why, to a pointer and to the keyboard."""
+        b = self.browser
+        b.picture("a walrus that nobody drew", 1)
+        b.js("document.querySelector('.piece[data-stage=prompt]').focus()")
+        self.assertIn("reading the prompt: text_encoder.", b.text(".said"))
+        b.picture("a walrus that nobody drew", 1)
+        b.js("[...document.querySelectorAll('.line button')].find((e) => e.textContent.startsWith('prompt ')).focus()")
+        self.assertRegex(b.text(".said"), "^prompt 0.00 s: reading the prompt. All [24] pieces of 75 tokens were known from before, so no text encoder ran.$")
+
     def test_it_is_calm_and_alone(self):
         """No layout shift while a picture is made; no request leaves the origin; it loads fast."""
         b = self.browser
@@ -141,6 +151,15 @@ class Picture(Case):
         b.until("return document.querySelector('.drop').textContent.includes('image.png')")
         b.picture("a tiger", 2, strength=0.4)
         self.assertEqual(self.newest()["request"]["strength"], 0.4)
+        # It is there after a reload, and what is of another shape is fitted as was asked for.
+        b.fill("fit", "2")
+        b.js("import('./page/inputs.js').then((form) => form.change({own: false, width: 64, height: 64}))")
+        b.open(self.server)
+        b.until("return document.querySelector('.drop').textContent.includes('image.png')")
+        b.picture("a tiger", 1)
+        job = self.newest()
+        self.assertEqual((job["request"]["fit"], job["images"][0]["width"], job["images"][0]["height"]), ("pad", 64, 64))
+        self.assertEqual(b.js("return [shift, window.shifts || []]"), [0, []])
         b.press("Remove", ".start")
         b.until("return document.querySelector('.drop').textContent.startsWith('Drop, paste')")
         b.go("history")
@@ -169,7 +188,7 @@ class Picture(Case):
 
     def test_a_refusal_marks_the_field(self):
         b = self.browser
-        b.js("import('./page/form.js').then((form) => form.change({own: false, width: 8192, height: 8192}))")
+        b.js("import('./page/inputs.js').then((form) => form.change({own: false, width: 8192, height: 8192}))")
         b.press("Make the picture")
         b.until("return document.querySelector('.toast')?.textContent.includes('--max-pixels')")
         b.until("return document.querySelector('[name=width][aria-invalid]')")

@@ -172,6 +172,25 @@ class Views(Case):
         b.js("document.querySelectorAll('table.grid button')[1].click()")
         b.until("return document.querySelector('.below .facts')?.textContent.includes('3 steps')")
 
+    def test_a_grid_goes_on(self):
+        """A reload in the midst of sending: the rest is sent then, with the picture that it starts from."""
+        b = self.browser
+        b.js("""const c = document.createElement('canvas'); c.width = c.height = 64; c.getContext('2d').fillRect(8, 8, 40, 40);
+                return new Promise((done) => c.toBlob(done)).then((dot) => import('./page/start.js').then((s) => s.takeFile(dot, 'dot.png')));""")
+        b.fill("prompt", "a bear")
+        b.go("grid")
+        b.js("const e = document.querySelector('[name=\"x-values\"]'); e.value = '1, 2, 3'; e.dispatchEvent(new Event('input'))")
+        b.until("return /^3 pictures, about/.test(document.querySelector('.gridview .cost').textContent)")
+        b.js("""const real = fetch; let sent = 0; window.fetch = (url, o) => o && o.method === 'POST' && /jobs$/.test(url) && ++sent > 1
+                ? (window.held = true, new Promise(() => {})) : real(url, o);""")
+        b.press("Make the grid")
+        b.until("return window.held")
+        b.open(self.server, "#grid")
+        b.until("return document.querySelector('.gridview')?.textContent.includes('All 3 are there.')", seconds=60)
+        for item in self.server.get("/ballast/v1/history?limit=3").json["items"]:
+            self.assertIn("a bear", item["parameters"])
+            self.assertIn("Denoising strength", item["parameters"])
+
     def test_a_grid_of_models_and_adapters(self):
         """Each model is loaded once; the strength is that of the adapter in the prompt."""
         b = self.browser
@@ -220,7 +239,18 @@ class Views(Case):
         self.browser.go("memory")
         b.until("return document.querySelectorAll('.memory .chart').length >= 2 && document.querySelector('.strip rect')")
         b.js("document.querySelector('.memory rect.m3').focus()")
-        self.assertRegex(b.text(".memory .said"), r"MB of unet")
+        self.assertRegex(b.text(".memory .said"), r"MB of unet on the device in \d+ of \d+ blocks")
+        # Who points into it is told the block; Up goes to the next.
+        point = ("const n = document.querySelector('.memory rect.m3'), r = n.getBoundingClientRect(); n.dispatchEvent(new PointerEvent('pointermove', "
+                 "{bubbles: true, clientX: r.x + 1, clientY: r.bottom - r.height * arguments[0]}))")
+        seen = set()
+        for share in (0.1, 0.5, 0.9):
+            b.js(point, share)
+            self.assertRegex(b.text(".memory .said"), r"^[\w ]+: unet, [\w.]+, [\d.]+ [kM]B: block \d+ of \d+, .*\.$")
+            seen.add(b.text(".memory .said"))
+        self.assertEqual(len(seen), 3)
+        b.keys(Keys.ARROW_DOWN)
+        self.assertNotIn(b.text(".memory .said"), seen)
         b.js("document.querySelector('.strip rect').dispatchEvent(new PointerEvent('pointerover', {bubbles: true}))")
         self.assertRegex(b.text(".memory section:nth-child(2) .said"), r", .+: .* at ")
         handle = "const r = document.querySelector('.under-chart input'); r.value = Number(r.min) + (r.max - r.min) * arguments[0]; r.dispatchEvent(new Event('input')); return r.value"
@@ -228,6 +258,10 @@ class Views(Case):
         b.until("return /^With .* it would take about .* s\\.$/.test(document.querySelector('.memory section:nth-child(3) .said').textContent)")
         b.until("return document.querySelectorAll('.memory .chart').length === 3 && document.querySelector('.memory section:nth-child(3) .chart .budget')")
         self.assertGreater(budget, 1e6)
+        for words, told in (("the model", r"All weights of ballast-mini take 2\d MB\. .* about [\d.]+ s\."), ("nothing moves", "nothing has to move")):
+            b.js("[...document.querySelectorAll('.memory section:nth-child(3) text')].find((e) => e.textContent === arguments[0]).focus()", words)
+            self.assertRegex(b.text(".memory section:nth-child(3) .said"), told)
+        self.assertIn("Cards of 4 GB and more lie beyond the right edge", b.text(".memory section:nth-child(3)"))
         # What is seen can be kept: a drawing that needs no style sheet.
         drawing = xml.etree.ElementTree.fromstring(self.saved("Save as SVG", ".memory section:first-child"))
         parts = drawing.findall("{http://www.w3.org/2000/svg}rect")

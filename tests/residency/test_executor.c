@@ -399,6 +399,39 @@ static void the_trace_is_json(void **state) {
     bl_problem_free(&p);
 }
 
+/* Each phase's blocks are told at the moment when most lie there: what stays, and of what is streamed what is
+ * there then, between the arena and the peak. */
+static void check_held(const json_t *plan) {
+    size_t i, k;
+    json_t *phase, *held;
+    json_array_foreach(json_object_get(plan, "phases"), i, phase) {
+        json_int_t all = 0, own = 0, streamed = 0;
+        json_array_foreach(json_object_get(phase, "held"), k, held) {
+            json_t *module = json_array_get(json_object_get(plan, "modules"),
+                                            (size_t)json_integer_value(json_object_get(held, "module")));
+            bool is_own = !strcmp(json_string_value(json_object_get(module, "module")),
+                                  json_string_value(json_object_get(phase, "module")));
+            json_int_t last = json_integer_value(json_object_get(held, "last"));
+            for (json_int_t b = json_integer_value(json_object_get(held, "first")); b <= last; b++) {
+                const json_t *block = json_array_get(json_object_get(module, "blocks"), (size_t)b);
+                json_int_t bytes = json_integer_value(json_array_get(block, 1));
+                assert_true(bytes > 0 && *json_string_value(json_array_get(block, 0)));
+                bool again = json_is_true(json_object_get(held, "streamed"));
+                assert_true(is_own || !again);
+                all += bytes;
+                own += is_own && !again ? bytes : 0;
+                streamed += again ? bytes : 0;
+            }
+        }
+        json_int_t passes = json_integer_value(json_object_get(phase, "passes"));
+        json_int_t stays = json_integer_value(json_object_get(phase, "resident_bytes"));
+        assert_true(passes == 1 ? own <= stays : own == stays);
+        assert_true((streamed > 0) == (json_integer_value(json_object_get(phase, "streamed_bytes")) > 0));
+        assert_true(all + json_integer_value(json_object_get(phase, "arena_bytes")) <=
+                    json_integer_value(json_object_get(plan, "peak_bytes")));
+    }
+}
+
 static void ledger_and_plan_become_json(void **state) {
     (void)state;
     bl_sim_card card = described_card();
@@ -424,6 +457,7 @@ static void ledger_and_plan_become_json(void **state) {
         onloads += onload ? json_integer_value(json_object_get(d, "blocks")) : 0;
     }
     assert_int_equal(onloads, plan->onload_count);
+    check_held(j);
     assert_true(json_real_value(json_object_get(json_object_get(l, "stages"), "pipeline")) > 0);
     double planned = json_real_value(json_object_get(j, "seconds")),
            was = json_real_value(json_object_get(l, "seconds"));

@@ -2,6 +2,7 @@
 
 #include "core/size_text.h"
 #include "residency/tell/decisions.h"
+#include "residency/tell/fullest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,7 +161,7 @@ json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p) {
             plan->load_seconds, "adapter_bytes", count(p->adapter_bytes), "merge_seconds",
             merge_seconds(plan, p));
         fine = root && !json_object_set(root, "phases", phases) &&
-               !json_object_set(root, "decisions", decisions);
+               !json_object_set(root, "decisions", decisions) && bl_fullest_add(root, plan, p);
     }
     json_decref(phases);
     json_decref(decisions);

@@ -14,7 +14,8 @@ int bl_plan_explain(char **out, const bl_plan *plan, const bl_problem *p, bl_err
  * "bound_seconds", "min_budget_bytes", "working_set_bytes", "planning_seconds", "adapter_bytes",
  * "merge_seconds", "phases": [{"name", "stage", "module", "passes", "arena_level", "arena_bytes",
  * "resident_bytes", "streamed_bytes", "streamed_blocks", "moved_bytes", "seconds", "compute_seconds",
- * "wait_seconds"}], "decisions": as bl_decisions_json}. Caller owns the result; NULL: no memory. */
+ * "wait_seconds"}], "decisions": as bl_decisions_json, and what bl_fullest_add adds}. Caller owns the result;
+ * NULL: no memory. */
 json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p);
 
 /* {"peak_bytes", "arena_bytes": [of each phase], "moved_bytes", "seconds", "onload_seconds", "wait_seconds",
