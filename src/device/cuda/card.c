@@ -76,11 +76,12 @@ static int read_versions(bl_cuda_card *c, const json_t *o, const char *origin, b
     c->cudnn = (size_t)cudnn;
     c->cublaslt = (size_t)cublaslt;
     c->graphs = json_is_true(graphs);
-    if (!rc && properties) {
-        c->properties = json_is_string(properties)   ? strdup(json_string_value(properties))
-                        : json_is_object(properties) ? bl_json_dump(properties, JSON_COMPACT)
-                                                     : NULL;
-        rc = c->properties ? 0 : bl_card_refuse(origin, "properties", "cuDNN's description of the card", err);
+    if (!rc && properties && !json_is_string(properties) && !json_is_object(properties)) {
+        rc = bl_card_refuse(origin, "properties", "cuDNN's description of the card", err);
+    } else if (!rc && properties) {
+        c->properties = json_is_string(properties) ? strdup(json_string_value(properties))
+                                                   : bl_json_dump(properties, JSON_COMPACT);
+        rc = c->properties ? 0 : bl_fail_memory(err, "a card's properties", json_string_length(properties));
     }
     return rc || !graphs || json_is_boolean(graphs) ? rc
                                                     : bl_card_refuse(origin, "graphs", "true or false", err);

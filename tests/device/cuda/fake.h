@@ -65,6 +65,9 @@ bl_cu_result fake_put(bl_cu_stream stream, void (*run)(void *payload), const voi
 /* The same of a kernel: steps begin with it. */
 bl_cu_result fake_put_kernel(bl_cu_stream stream, void (*run)(void *payload), const void *payload,
                              size_t bytes);
+/* Memory of the fake itself, zeros at a multiple of 16: it does not run out where a test lets ours do so. */
+void *fake_memory(size_t bytes);
+void fake_give_back(void *p);
 /* Counts what was made and is to be closed. */
 void *fake_new(size_t bytes);
 void fake_free(void *p);

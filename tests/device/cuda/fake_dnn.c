@@ -5,7 +5,6 @@
 
 #include "core/dtype.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define PROPERTIES "{\"fake\":1}" /* of the card */

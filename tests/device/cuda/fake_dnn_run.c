@@ -2,7 +2,6 @@
 #include "fake_dnn.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static int64_t dense_size(const tensor *t) {
@@ -35,7 +34,7 @@ static void convolve(const operation *o, tensor *t) {
     tensor *x = &t[o->x], *w = &t[o->w], *y = &t[o->y];
     int64_t c = w->dims[1], kh = w->dims[2], kw = w->dims[3], k = kh * kw * c,
             pixels = y->dims[2] * y->dims[3];
-    float *patches = calloc((size_t)(pixels * k), sizeof *patches);
+    float *patches = fake_memory((size_t)(pixels * k) * sizeof *patches);
     for (int64_t p = 0; p < pixels; p++) {
         for (int64_t q = 0; q < kh * kw; q++) {
             int64_t sy = p / y->dims[3] * o->stride[0] + q / kw - o->pre[0];
@@ -47,7 +46,7 @@ static void convolve(const operation *o, tensor *t) {
         }
     }
     fake_product(y->dense, patches, w->dense, pixels, y->dims[1], k);
-    free(patches);
+    fake_give_back(patches);
 }
 
 static void add(const operation *o, tensor *t) {
@@ -62,7 +61,7 @@ static void attend(const operation *o, tensor *t) {
     tensor *q = &t[o->x], *k = &t[o->w], *v = &t[o->v], *y = &t[o->y];
     int64_t heads = q->dims[1], share = heads / k->dims[1], rows = q->dims[2], keys = k->dims[2],
             dim = q->dims[3];
-    float scale = t[o->scale].dense[0], *p = malloc((size_t)keys * sizeof *p);
+    float scale = t[o->scale].dense[0], *p = fake_memory((size_t)keys * sizeof *p);
     for (int64_t i = 0; i < heads * rows; i++) {
         int64_t head = i % heads, row = i / heads;
         float most = -INFINITY, sum = 0.0f;
@@ -85,7 +84,7 @@ static void attend(const operation *o, tensor *t) {
             y->dense[(row * dim + d) * heads + head] = s / sum;
         }
     }
-    free(p);
+    fake_give_back(p);
 }
 
 void fake_dnn_run(void *payload) {
@@ -98,7 +97,7 @@ void fake_dnn_run(void *payload) {
         for (int o = 0; o < p->ops; o++) {
             written = written || p->op[o].y == i;
         }
-        t->dense = malloc((size_t)dense_size(t) * sizeof *t->dense);
+        t->dense = fake_memory((size_t)dense_size(t) * sizeof *t->dense);
         if (t->by_value) {
             t->dense[0] = r->scalar;
         } else if (!written) {
@@ -115,6 +114,6 @@ void fake_dnn_run(void *payload) {
         }
     }
     for (int i = 0; i < p->tensors; i++) {
-        free(p->t[i].dense);
+        fake_give_back(p->t[i].dense);
     }
 }

@@ -4,7 +4,6 @@
 #include "core/dtype.h"
 #include "core/parallel.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define WORKSPACE 4096
@@ -68,13 +67,13 @@ static void some_rows(void *context, int64_t begin, int64_t end, int thread) {
 }
 
 void fake_product(float *y, const float *x, const float *w, int64_t rows, int64_t o, int64_t k) {
-    float *turned = malloc((size_t)(o * k) * sizeof *turned);
+    float *turned = fake_memory((size_t)(o * k) * sizeof *turned);
     for (int64_t i = 0; i < o * k; i++) {
         turned[i % k * o + i / k] = w[i];
     }
     job j = {.y = y, .x = x, .turned = turned, .o = o, .k = k};
-    bl_parallel_for(rows, 4, some_rows, &j);
-    free(turned);
+    bl_parallel_for(rows, (1 << 18) / (o * k) + 1, some_rows, &j); /* a thread is woken for more than that */
+    fake_give_back(turned);
 }
 
 /* ---- entries */
@@ -217,8 +216,8 @@ static void multiply(void *payload) {
     multiplying *m = payload;
     int64_t k = m->d.turned_a ? m->a.rows : m->a.columns, o = m->y.rows, rows = m->y.columns;
     bool in = m->a.type == BL_LT_BF16, out = m->y.type == BL_LT_BF16;
-    float *x = malloc((size_t)(rows * k) * 4), *w = malloc((size_t)(o * k) * 4),
-          *y = malloc((size_t)(rows * o) * 4);
+    float *x = fake_memory((size_t)(rows * k) * 4), *w = fake_memory((size_t)(o * k) * 4),
+          *y = fake_memory((size_t)(rows * o) * 4);
     memset(m->workspace, 0x5a, WORKSPACE);
     for (int64_t n = 0; n < m->y.batch; n++) {
         for (int64_t i = 0; i < rows * k; i++) {
@@ -237,9 +236,9 @@ static void multiply(void *payload) {
             fake_store(m->py, out, at, v);
         }
     }
-    free(x);
-    free(w);
-    free(y);
+    fake_give_back(x);
+    fake_give_back(w);
+    fake_give_back(y);
 }
 
 static bool is_aligned(const void *p, uint64_t to) {

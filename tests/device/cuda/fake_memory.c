@@ -1,10 +1,10 @@
 /* The memory of the fake cards, and pinned memory: malloc's, with guard zones, full of NaN. */
 #include "fake_state.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define GUARD 512
+#define ALIGN 256u
 #define GUARD_BYTE 0xa7
 #define PINNED_FILLED (4u << 20) /* of pinned memory, much of which is never used */
 
@@ -14,17 +14,19 @@ static uint64_t all_memory(void) {
 
 static bl_cu_result allocate(void **out, size_t bytes, int card) {
     fake_allocation *a = fake_new(sizeof *a);
-    unsigned char *p = aligned_alloc(256, (bytes + 2 * GUARD + 255) / 256 * 256);
-    if (!a || !p) {
+    void *block = fake_memory(bytes + 2 * GUARD + ALIGN);
+    if (!a || !block) {
         fake_free(a);
-        free(p);
+        fake_give_back(block);
         return BL_CU_NO_MEMORY;
     }
+    unsigned char *p = (unsigned char *)block + (ALIGN - (uintptr_t)block % ALIGN) % ALIGN;
     memset(p, GUARD_BYTE, GUARD);
     /* NaN in every type */
     memset(p + GUARD, 0xff, card < 0 && bytes > PINNED_FILLED ? PINNED_FILLED : bytes);
     memset(p + GUARD + bytes, GUARD_BYTE, GUARD);
-    *a = (fake_allocation){.next = fake.allocations, .memory = p + GUARD, .bytes = bytes, .card = card};
+    *a = (fake_allocation){
+        .next = fake.allocations, .block = block, .memory = p + GUARD, .bytes = bytes, .card = card};
     fake.allocations = a;
     *out = a->memory;
     return 0;
@@ -57,7 +59,7 @@ static bl_cu_result release(void *memory) {
                 fake.used[a->card] -= a->bytes;
             }
             *p = a->next;
-            free(a->memory - GUARD);
+            fake_give_back(a->block);
             fake_free(a);
             return 0;
         }

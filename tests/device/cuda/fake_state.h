@@ -10,7 +10,8 @@
 
 typedef struct fake_allocation {
     struct fake_allocation *next;
-    unsigned char *memory; /* behind the first guard zone */
+    void *block;           /* with its guard zones */
+    unsigned char *memory; /* behind the first of them */
     size_t bytes;
     int card; /* -1: pinned host memory */
 } fake_allocation;

@@ -5,7 +5,6 @@
 #include "fake_state.h"
 
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define MS_EACH 0.01f /* of virtual time, each work */
@@ -96,7 +95,7 @@ static void step(struct CUstream_st *s) {
         w->event->done = w->serial;
         w->event->ms = (float)fake.works * MS_EACH;
     }
-    free(w);
+    fake_give_back(w);
 }
 
 /* Does a work of some stream, if any is ready. One stream, which the seed chooses, seldom has its turn while
@@ -135,7 +134,7 @@ void fake_run_all(void) {
 /* ---- putting works on them */
 
 static work *new_work(work w, const void *payload, size_t bytes) {
-    work *item = malloc(sizeof *item + bytes);
+    work *item = fake_memory(sizeof *item + bytes);
     if (item) {
         *item = w;
         item->next = NULL;
@@ -201,7 +200,7 @@ static bl_cu_result stream_create(bl_cu_stream *out, unsigned flags, int priorit
 static void free_graph(struct CUgraph_st *g) {
     while (g && g->first) {
         work *next = g->first->next;
-        free(g->first);
+        fake_give_back(g->first);
         g->first = next;
     }
     fake_free(g);
