@@ -1,5 +1,6 @@
 #include "adapter/delta.h"
 
+#include "adapter/fixed.h"
 #include "adapter/product.h"
 
 #include <math.h>
@@ -96,11 +97,33 @@ static int transpose(float **out, const bl_adapter *a, const bl_file_tensor *t, 
     return 0;
 }
 
+/* b [rank, columns] to panels of either kind. */
+static int lay_out(struct bl_pair *pair, const float *b, int64_t columns, bool coarse, bl_error *err) {
+    size_t floats;
+    if (!bl_panel_floats(&floats, bl_fixed_rank(pair->rank) + coarse, columns)) {
+        return bl_fail_memory(err, "an adapter's factors", UINT64_MAX);
+    }
+    if (coarse) {
+        pair->fixed = malloc(floats * sizeof *pair->fixed + 1);
+        pair->scales = malloc((size_t)(columns + BL_FIXED_PANEL) * sizeof *pair->scales);
+    } else {
+        pair->panels = malloc(floats * sizeof *pair->panels + 1);
+    }
+    if (coarse ? !pair->fixed || !pair->scales : !pair->panels) {
+        return bl_fail_memory(err, "an adapter's factors", floats * sizeof *pair->panels);
+    }
+    if (coarse) {
+        bl_fixed_panels(pair->fixed, pair->scales, b, pair->rank, columns);
+    } else {
+        bl_panels(pair->panels, b, pair->rank, columns);
+    }
+    return 0;
+}
+
 /* b, through its core where there is one, in panels. */
 static int fill_b(struct bl_pair *pair, const bl_adapter *a, const bl_adapted *x, const bl_file_tensor *b,
-                  const bl_file_tensor *core, int64_t columns, bl_error *err) {
+                  const bl_file_tensor *core, int64_t columns, bool coarse, bl_error *err) {
     float *plain, *joined = NULL, *c = NULL;
-    size_t floats;
     int rc = read_all(&plain, a, b, err);
     if (!rc && core) {
         rc = read_all(&c, a, core, err);
@@ -109,15 +132,7 @@ static int fill_b(struct bl_pair *pair, const bl_adapter *a, const bl_adapted *x
                                x->layer->positions, err);
     }
     pair->rank = axis(core ? core : b, 0);
-    if (!rc && bl_panel_floats(&floats, pair->rank, columns)) {
-        pair->panels = malloc(floats * sizeof *pair->panels + 1);
-    }
-    if (!rc && !pair->panels) {
-        rc = bl_fail_memory(err, "an adapter's factors", (uint64_t)(pair->rank * columns) * sizeof *plain);
-    }
-    if (!rc) {
-        bl_panels(pair->panels, core ? joined : plain, pair->rank, columns);
-    }
+    rc = rc ? rc : lay_out(pair, core ? joined : plain, columns, coarse, err);
     free(plain);
     free(c);
     free(joined);
@@ -126,7 +141,7 @@ static int fill_b(struct bl_pair *pair, const bl_adapter *a, const bl_adapted *x
 
 static int fill_hada(struct bl_pair *pair, const bl_adapter *a, const bl_adapted *x, bl_part first,
                      bl_part second, bl_part core, int64_t columns, bl_error *err) {
-    int rc = fill_b(pair, a, x, x->part[second], x->part[core], columns, err);
+    int rc = fill_b(pair, a, x, x->part[second], x->part[core], columns, false, err);
     return rc || !x->part[core] ? rc
                                 : transpose(&pair->a, a, x->part[first], pair->rank, x->layer->rows, err);
 }
@@ -194,6 +209,8 @@ void bl_factors_clear(bl_factors *f) {
     for (int i = 0; i < 2; i++) {
         free(f->pair[i].panels);
         free(f->pair[i].a);
+        free(f->pair[i].fixed);
+        free(f->pair[i].scales);
     }
     free(f->w1);
     free(f->w2);
@@ -201,13 +218,14 @@ void bl_factors_clear(bl_factors *f) {
     *f = (bl_factors){0};
 }
 
-int bl_factors_fill(bl_factors *f, const bl_adapter *a, const bl_adapted *x, bl_error *err) {
+int bl_factors_fill(bl_factors *f, const bl_adapter *a, const bl_adapted *x, bool coarse, bl_error *err) {
     int rc = 0;
     const bl_file_tensor *m = x->part[BL_PART_DORA] ? x->part[BL_PART_DORA] : x->part[BL_PART_MAGNITUDE];
     bl_factors_clear(f);
     f->columns = x->layer->inner * x->layer->positions;
     if (x->change == BL_CHANGE_LORA) {
-        rc = fill_b(&f->pair[0], a, x, x->part[BL_PART_DOWN], x->part[BL_PART_MID], f->columns, err);
+        rc = fill_b(&f->pair[0], a, x, x->part[BL_PART_DOWN], x->part[BL_PART_MID], f->columns,
+                    coarse && !x->dora, err);
     } else if (x->change == BL_CHANGE_LOHA) {
         rc = fill_hada(&f->pair[0], a, x, BL_PART_W1A, BL_PART_W1B, BL_PART_T1, f->columns, err);
         rc = rc ? rc : fill_hada(&f->pair[1], a, x, BL_PART_W2A, BL_PART_W2B, BL_PART_T2, f->columns, err);
@@ -247,6 +265,23 @@ static int rows_of(const float **out, float **own, const struct bl_pair *pair, c
                 : bl_fail_memory(err, "an adapter's factors", (uint64_t)(rows * pair->rank) * sizeof **own);
 }
 
+/* out += scale * (a b), in integers. up: a's rows. */
+static int fixed_rows(float *out, float scale, const struct bl_pair *pair, const float *up, int64_t rows,
+                      int64_t columns, bl_error *err) {
+    const bl_fixed_b b = {pair->fixed, pair->scales, pair->rank, columns};
+    size_t values = (size_t)(rows * bl_fixed_rank(pair->rank));
+    float *scales = malloc((size_t)rows * sizeof *scales + 1);
+    int16_t *a = malloc(values * sizeof *a + 1);
+    int rc = scales && a ? 0 : bl_fail_memory(err, "an adapter's factors", values * sizeof *a);
+    if (!rc) {
+        bl_fixed_rows(a, scales, up, rows, pair->rank);
+        bl_fixed_add(out, a, scales, &b, scale, rows);
+    }
+    free(scales);
+    free(a);
+    return rc;
+}
+
 static int product_rows(float *out, float scale, bool add, const bl_factors *f, int which,
                         const bl_adapter *a, const bl_file_tensor *first, int64_t begin, int64_t rows,
                         bl_error *err) {
@@ -254,7 +289,9 @@ static int product_rows(float *out, float scale, bool add, const bl_factors *f, 
     const float *up;
     float *own;
     int rc = rows_of(&up, &own, pair, a, first, begin, rows, err);
-    if (!rc) {
+    if (!rc && pair->fixed) {
+        rc = fixed_rows(out, scale, pair, up, rows, f->columns, err);
+    } else if (!rc) {
         bl_product(out, up, pair->panels, scale, add, rows, pair->rank, f->columns);
     }
     free(own);

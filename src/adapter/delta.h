@@ -18,15 +18,19 @@ typedef struct bl_factors {
     int64_t columns;      /* in * kh * kw */
     struct bl_pair {
         int64_t rank;
-        float *panels; /* of b [rank, columns] */
-        float *a;      /* [rows, rank], where the file has it otherwise; NULL: rows are read from it */
-    } pair[2];         /* LoRA: the first; LoHa: both */
-    float *w1, *w2;    /* LoKr: [o1, i1], [o2, i2 * kh * kw] */
+        float *panels;  /* of b [rank, columns] */
+        float *a;       /* [rows, rank], where the file has it otherwise; NULL: rows are read from it */
+        int16_t *fixed; /* of b in integers, instead of `panels`; else NULL */
+        float *scales;  /* of `fixed` */
+    } pair[2];          /* LoRA: the first; LoHa: both */
+    float *w1, *w2;     /* LoKr: [o1, i1], [o2, i2 * kh * kw] */
     int64_t o1, i1;
     float *magnitude; /* DoRA: [rows] or [inner] */
 } bl_factors;
 
-int bl_factors_fill(bl_factors *f, const bl_adapter *a, const bl_adapted *x, bl_error *err);
+/* `coarse`: what is made is rounded to 16 bits in the end, so a plain LoRA is multiplied in integers
+ * (fixed.h). */
+int bl_factors_fill(bl_factors *f, const bl_adapter *a, const bl_adapted *x, bool coarse, bl_error *err);
 void bl_factors_clear(bl_factors *f);
 /* Bytes that filling takes. */
 uint64_t bl_factors_bytes(const bl_adapted *x);

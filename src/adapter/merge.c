@@ -229,6 +229,7 @@ int bl_merge_new(bl_merge **out, const bl_graph *g, const bl_source *base, bl_er
         return bl_fail_memory(err, "a module's adapters", sizeof *m);
     }
     m->module = g->module;
+    m->coarse = g->dtype == BL_BF16;
     m->base = *base;
     m->weight_count = g->weight_count;
     m->block_count = g->block_count;

@@ -1,7 +1,8 @@
 /* A source that adds adapters to the weights of another one while they are read:
  *
  *   rows of the base in F32, plus strength * delta of each adapter, in the order in which the adapters were
- * given; the device rounds once, to what it computes in.
+ * given; the device rounds once, to what it computes in. Where that is bf16, factors are rounded first, far
+ * finer (fixed.h).
  *
  * Each delta is made from the base, which is never changed: nothing has to be undone, and the bits depend on
  * the adapters, their strengths and their order alone. A weight that no adapter touches is handed on as it

@@ -34,6 +34,7 @@ typedef struct slot {
 
 struct bl_merge {
     bl_module module;
+    bool coarse; /* weights are rounded to bf16 behind the merge */
     bl_source base;
     bl_weight *weights; /* [weight_count] */
     bl_block *blocks;   /* [block_count] */

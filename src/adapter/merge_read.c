@@ -42,7 +42,7 @@ static int fill(slot *s, const bl_merge *m, const place *p, bl_error *err) {
     for (int i = 0; i < p->count && !rc; i++) {
         const touch *t = &m->touches[p->first + i];
         s->filled = i + 1 > s->filled ? i + 1 : s->filled;
-        rc = bl_factors_fill(&s->factors[i], t->adapter, t->x, err);
+        rc = bl_factors_fill(&s->factors[i], t->adapter, t->x, m->coarse, err);
     }
     s->of = rc ? NULL : p;
     return rc;
