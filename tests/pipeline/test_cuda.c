@@ -14,12 +14,10 @@ static void open_card(rig_studio *s, int seed, const char *dtype) {
     rig_open_on(s, name, checkpoint, dtype, "");
 }
 
-static void run(rig_studio *s, const char *mode, const rig_size *budget, const rig_pictures *wanted,
-                rig_pictures *got) {
-    ballast_generate_options o = rig_request(got, SIDE);
-    o.offload = mode;
-    o.budget = budget->text;
-    json_t *report = rig_generate(s, &o);
+/* What was planned is what was. */
+static void check_figures(const char *text) {
+    json_t *report = json_loads(text, 0, NULL);
+    assert_non_null(report);
     for (size_t i = 0; i < json_array_size(json_object_get(report, "batches")); i++) {
         assert_int_equal(rig_figure(report, (int)i, "plan", "peak_bytes"),
                          rig_figure(report, (int)i, "ledger", "peak_bytes"));
@@ -27,62 +25,58 @@ static void run(rig_studio *s, const char *mode, const rig_size *budget, const r
                          rig_figure(report, (int)i, "ledger", "moved_bytes"));
     }
     json_decref(report);
-    if (wanted) {
-        rig_same(got, wanted, mode);
-        rig_release(got);
-    }
 }
 
 /* A mode may refuse a budget that auto works in; else the picture is the same. Whether it did. */
 static bool try_mode(rig_studio *s, const char *mode, const rig_size *budget, const rig_pictures *wanted) {
     rig_pictures got = {0};
     ballast_error err = {0};
+    char *report = NULL;
     ballast_generate_options o = rig_request(&got, SIDE);
     o.offload = mode;
     o.budget = budget->text;
-    int rc = ballast_generate(NULL, s->model, &o, &err);
+    int rc = ballast_generate(&report, s->model, &o, &err);
     if (rc && rc != BALLAST_E_BUDGET) {
         fail_msg("%s: %s", mode, err.message);
     }
     if (!rc) {
+        check_figures(report);
         rig_same(&got, wanted, mode);
     }
+    ballast_string_free(&report);
     rig_release(&got);
     return !rc;
 }
 
 static void modes_and_budgets(void **state) {
     (void)state;
-    static const char *const modes[] = {"none", "model", "sequential", "balanced", "auto"};
+    static const char *const modes[] = {"none", "model", "sequential", "balanced"};
     int worked = 0;
     for (int t = 0; t < 2; t++) { /* bf16: every third budget */
         const char *dtype = t ? "bf16" : "f32";
         rig_studio s;
-        rig_pictures wanted = {0}, got = {0};
+        rig_pictures wanted = {0};
         open_card(&s, 1, dtype);
-        ballast_generate_options o = rig_request(&got, SIDE);
+        ballast_generate_options o = rig_request(&wanted, SIDE);
         uint64_t least = rig_planned(&s, &o, "min_budget_bytes"),
                  all = rig_planned(&s, &o, "working_set_bytes");
-        rig_size whole = rig_bytes(all);
-        run(&s, "none", &whole, NULL, &wanted);
+        o.offload = "none";
+        rig_make(&s, &o);
         rig_close(&s);
         for (int i = 0; i < BUDGETS; i += 1 + 2 * t) {
             rig_size budget = rig_bytes(least + (all - least) * (uint64_t)i / (BUDGETS - 1));
             open_card(&s, i + 2, dtype);
-            run(&s, "auto", &budget, &wanted, &got);
+            assert_true(try_mode(&s, "auto", &budget, &wanted));
             for (size_t m = 0; m < sizeof modes / sizeof *modes && !t; m++) {
-                worked += try_mode(&s, modes[m], &budget, &wanted);
-            }
-            if (i == BUDGETS - 1) { /* f32 alone */
-                for (size_t m = 0; m < sizeof modes / sizeof *modes; m++) {
-                    run(&s, modes[m], &budget, &wanted, &got);
-                }
+                bool did = try_mode(&s, modes[m], &budget, &wanted);
+                assert_true(did || i < BUDGETS - 1); /* where all fits every mode works */
+                worked += did;
             }
             rig_close(&s);
         }
         rig_release(&wanted);
     }
-    assert_true(worked >= 3 * BUDGETS); /* sequential, balanced and auto, at the least */
+    assert_true(worked >= 2 * BUDGETS); /* sequential and balanced, at the least */
 }
 
 /* The picture is the cpu's, but for rounding. */

@@ -6,6 +6,7 @@
 #ifndef BALLAST_TESTS_DEVICE_CUDA_FAKE_H
 #define BALLAST_TESTS_DEVICE_CUDA_FAKE_H
 
+#include "core/dtype.h"
 #include "device/cuda/libs.h"
 
 typedef struct fake_kernel {
@@ -85,8 +86,18 @@ bl_cu_result fake_module_function(bl_cu_function *out, bl_cu_module m, const cha
 /* ---- arithmetic */
 
 /* Element i of an array of F32 or BF16. */
-float fake_load(const void *p, bool bf16, int64_t i);
-void fake_store(void *p, bool bf16, int64_t i, float v);
+static inline float fake_load(const void *p, bool bf16, int64_t i) {
+    return bf16 ? bl_bf16_to_f32(((const uint16_t *)p)[i]) : ((const float *)p)[i];
+}
+
+static inline void fake_store(void *p, bool bf16, int64_t i, float v) {
+    if (bf16) {
+        ((uint16_t *)p)[i] = bl_f32_to_bf16(v);
+    } else {
+        ((float *)p)[i] = v;
+    }
+}
+
 /* y [rows, o] = x [rows, k] w^T, w [o, k]; each sum in the order of k */
 void fake_product(float *y, const float *x, const float *w, int64_t rows, int64_t o, int64_t k);
 

@@ -18,14 +18,16 @@ static float at(const tensor *t, int64_t i1, int64_t i2, int64_t i3) {
 
 /* Between the tensor's own memory and its dense form. */
 static void carry(tensor *t, void *memory, bool out) {
-    for (int64_t i = 0; i < dense_size(t); i++) {
-        int64_t c = i % t->dims[1], x = i / t->dims[1] % t->dims[3], y = i / t->dims[1] / t->dims[3];
-        int64_t where = y / t->dims[2] * t->strides[0] + c * t->strides[1] + y % t->dims[2] * t->strides[2] +
-                        x * t->strides[3];
-        if (out) {
-            fake_store(memory, t->bf16, where, t->dense[i]);
-        } else {
-            t->dense[i] = fake_load(memory, t->bf16, where);
+    float *dense = t->dense;
+    for (int64_t i = 0; i < t->dims[0] * t->dims[2] * t->dims[3]; i++) {
+        int64_t x = i % t->dims[3], y = i / t->dims[3];
+        int64_t from = y / t->dims[2] * t->strides[0] + y % t->dims[2] * t->strides[2] + x * t->strides[3];
+        for (int64_t c = 0; c < t->dims[1]; c++, dense++) {
+            if (out) {
+                fake_store(memory, t->bf16, from + c * t->strides[1], *dense);
+            } else {
+                *dense = fake_load(memory, t->bf16, from + c * t->strides[1]);
+            }
         }
     }
 }
@@ -51,9 +53,11 @@ static void convolve(const operation *o, tensor *t) {
 
 static void add(const operation *o, tensor *t) {
     tensor *y = &t[o->y];
-    for (int64_t i = 0; i < dense_size(y); i++) {
-        int64_t c = i % y->dims[1], x = i / y->dims[1] % y->dims[3], row = i / y->dims[1] / y->dims[3];
-        y->dense[i] = at(&t[o->x], c, row, x) + at(&t[o->w], c, row, x);
+    for (int64_t i = 0; i < y->dims[2] * y->dims[3]; i++) {
+        for (int64_t c = 0; c < y->dims[1]; c++) {
+            y->dense[i * y->dims[1] + c] = at(&t[o->x], c, i / y->dims[3], i % y->dims[3]) +
+                                           at(&t[o->w], c, i / y->dims[3], i % y->dims[3]);
+        }
     }
 }
 
