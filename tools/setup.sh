@@ -11,7 +11,7 @@ packages="gcc libc6-dev make cmake ninja-build pkg-config libdnnl-dev libjansson
 coinor-libclp-dev libsqlite3-dev libssl-dev libcmocka-dev libsixel-dev
 libmicrohttpd-dev libjpeg-dev libwebp-dev libcrypt-dev zlib1g-dev"
 if [ "${1-}" = tests ]; then
-    packages="$packages g++ binutils git python3 python3-jsonschema"
+    packages="$packages g++ binutils lld git python3 python3-jsonschema"
     # The page is tested in a browser; Ubuntu has none as a package, and there that test says that it did not run.
     if grep -qx 'ID=debian' /etc/os-release; then
         packages="$packages chromium chromium-driver python3-selenium"

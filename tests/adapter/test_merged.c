@@ -59,7 +59,7 @@ static float *read_merged(rig *r, const char *full_name, int64_t *rows, int64_t 
         if (strncmp(full_name, modules[m], n) != 0) {
             continue;
         }
-        int part;
+        int part = 0;
         const bl_weight *w = weight_named(r->graph[m], full_name + n, &part);
         *rows = w->shape[0] / w->parts;
         *columns = bl_weight_elements(w) / w->shape[0];
