@@ -14,6 +14,7 @@
 #     make bench          times networks and pictures of full size (PEER="command" beside another program)
 #     make bench-offload  what each way of placing weights costs
 #     make bench-server   what ten thousand callers cost a picture
+#     make bench-page     how fast the page comes and scrolls, in chromium
 #     make install        into /usr/local, or PREFIX=/where/else (DESTDIR works too)
 #     make uninstall      takes away what was installed there
 #     make help           prints this
@@ -23,7 +24,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 CMAKE_FLAGS ?=
 
-.PHONY: all demo test test-long test-alloc test-onednn3 test-debian13 check sanitize tsan bench bench-offload bench-server cuda-libs install uninstall help clean setup setup-tests
+.PHONY: all demo test test-long test-alloc test-onednn3 test-debian13 check sanitize tsan bench bench-offload bench-server bench-page cuda-libs install uninstall help clean setup setup-tests
 .DEFAULT_GOAL := all
 
 setup:
@@ -114,6 +115,11 @@ bench bench-offload: $(BUILD)/build.ninja
 bench-server: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) ballast_cli bench_load
 	@python3 -B bench/server.py $(BUILD)/bin
+
+# Debian's selenium belongs to Debian's Python.
+bench-page: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) ballast_cli
+	@$(firstword $(wildcard /usr/bin/python3) python3) -B bench/page.py $(BUILD)/bin
 
 cuda-libs:
 	@tools/cuda_libs.sh

@@ -1,7 +1,7 @@
 // Grids: one or two things vary, everything else is as in the form. Priced before they start, gone on with after a
 // reload, saved as one picture or as rows.
 import {h, fill, later, memory, shelf, seconds, toast} from './dom.js';
-import {ask, job, lists, settings, ended, pathOf} from './server.js';
+import {ask, job, lists, settings, changed, pathOf} from './server.js';
 import {values} from './inputs.js';
 import {start} from './start.js';
 import {requestOf, planSeconds, randomKey} from './form.js';
@@ -76,18 +76,18 @@ const sentOf = (g) => Object.keys(g.jobs).length;
 
 // The start picture lies on the shelf.
 function keepGrid() {
-  memory.set('grid', {...grid, body: {...grid.body, init_images: undefined}});
+  memory.set('grid', {...grid, body: grid.started ? {...grid.body, init_images: null} : grid.body});
 }
 
 async function send() {
   const g = grid;
   if (g.started && !g.body.init_images && sentOf(g) < countOf(g)) {
-    const picture = await shelf.get('grid');
-    g.lost = !picture;
+    const kept = await shelf.get('grid');
+    g.lost = kept?.key !== g.key;
     if (g.lost) {
       return;
     }
-    g.body.init_images = [picture];
+    g.body.init_images = [kept.picture];
   }
   for (const [i, k] of cellsOf(g)) {
     const at = `${i},${k}`;
@@ -176,12 +176,12 @@ function table() {
     h('tbody', null, grid.ys.map((v, k) => h('tr', null, grid.y && h('th', {scope: 'row'}, String(v)), grid.xs.map((_, i) => cell(i, k)))))));
 }
 
-function axis(name, label, initial, changed) {
-  const text = h('input', {type: 'text', name: name + '-values', value: initial[1], 'aria-label': `Values of ${label}`, oninput: changed, autocomplete: 'off'});
+function axis(name, label, initial, reprice) {
+  const text = h('input', {type: 'text', name: name + '-values', value: initial[1], 'aria-label': `Values of ${label}`, oninput: reprice, autocomplete: 'off'});
   const select = h('select', {name, onchange: () => {
     text.hidden = !select.value;
     text.value = select.value === 'model' ? lists.get().models.map((m) => m.title).join(', ') : select.value ? AXES[select.value][1] : '';
-    changed();
+    reprice();
   }}, h('option', {value: ''}, 'nothing'), Object.entries(AXES).map(([key, [words_]]) => h('option', {value: key}, words_)));
   select.value = initial[0];
   text.hidden = !initial[0];
@@ -193,7 +193,7 @@ export function makeGrid() {
   const place = h('div');
   const button = h('button', {class: 'main', disabled: true}, 'Make the grid');
   let wanted = null;
-  const changed = later(async () => {
+  const reprice = later(async () => {
     const [xs, ys] = [read(x.select.value, x.text.value), read(y.select.value, y.text.value)];
     wanted = xs && ys && (x.select.value || y.select.value) ? {x: x.select.value, y: y.select.value, xs, ys, key: randomKey(), jobs: {}} : null;
     button.disabled = true;
@@ -222,8 +222,8 @@ export function makeGrid() {
       }
     }
   }, 350);
-  const x = axis('x', 'Across', ['steps', '5, 10, 20'], changed);
-  const y = axis('y', 'Down', ['', ''], changed);
+  const x = axis('x', 'Across', ['steps', '5, 10, 20'], reprice);
+  const y = axis('y', 'Down', ['', ''], reprice);
   const show = async () => {
     if (!grid) {
       fill(place, h('p', {class: 'note'}, 'A grid shows how one picture changes with its settings: the rest is as it stands in the form.'));
@@ -247,20 +247,24 @@ export function makeGrid() {
   button.addEventListener('click', async () => {
     grid = wanted;
     grid.started = Boolean(grid.body.init_images);
-    await shelf.set('grid', grid.started ? grid.body.init_images[0] : undefined);
     keepGrid();
-    changed();
+    const kept = shelf.set('grid', grid.started ? {key: grid.key, picture: grid.body.init_images[0]} : undefined);
+    if (grid.started) {
+      await kept;
+    }
+    reprice();
     show();
     go();
   });
   const showSoon = later(show, 100);
-  ended.watch((end) => end && grid && Object.values(grid.jobs).includes(end.job) && showSoon(), false);
+  // Not only what is told to have ended: some may have before anybody listened.
+  changed.watch(() => grid && Object.values(grid.jobs).some((id) => !done.has(id)) && showSoon(), false);
   if (grid) {
     go(); // what a reload left
   }
   const view = h('div', {class: 'gridview'}, h('h2', null, 'Grid'), h('div', {class: 'axes'}, x.node, y.node), h('div', {class: 'go'}, button, cost), place);
   view.show = () => {
-    changed();
+    reprice();
     show();
   };
   return view;

@@ -347,7 +347,7 @@ export function makeRecent() {
       thumbs.style.blockSize = Math.ceil(page.items.length / columns) * (width + gap) + 'px';
       keyed(thumbs, page.items, keyOf, (item) => h('button', {class: 'cell', 'aria-label': item.parameters.split('\n')[0] || 'no prompt',
         style: {'inline-size': width + 'px', 'block-size': width + 'px'}, onclick: () => choose(item.job, item.index)},
-      h('img', {src: pathOf(item.url) + '?size=320', alt: '', width: 320, height: 320, decoding: 'async'})), (node, item) => place(node, at.get(keyOf(item))));
+      h('img', {src: pathOf(item.url) + '?size=320', alt: '', width: 320, height: 320, decoding: 'async', loading: 'lazy'})), (node, item) => place(node, at.get(keyOf(item))));
       mark();
     }
   }, 120);

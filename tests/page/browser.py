@@ -39,14 +39,15 @@ def say_what_is_missing():
 
 
 class Browser:
-    def __init__(self, width=1440, height=900, dark=False):
+    def __init__(self, width=1440, height=900, dark=False, network=False):
+        """`network`: each request is logged, which takes its time."""
         options = Options()
         options.binary_location = shutil.which("chromium")
         for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars",
                      "--window-size=%d,%d" % (width, height), "--disable-background-networking", "--disable-component-update",
                      "--no-first-run", "--lang=en-GB"):
             options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL" if network else "OFF"})
         self.driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
         self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
         self.size(width, height)
@@ -161,12 +162,13 @@ class Case(unittest.TestCase):
     """Tests of one class share a browser and a server, which is started with `flags`; each begins with a page that
     remembers nothing, and ends with one that has no fault."""
     flags = ()
+    network = False
 
     @classmethod
     def setUpClass(cls):
         cls.server = cls.serve()
         cls.addClassCleanup(lambda: cls.server.close())
-        cls.browser = Browser()
+        cls.browser = Browser(network=cls.network)
         cls.addClassCleanup(cls.browser.close)
 
     @classmethod

@@ -10,6 +10,8 @@ from rig import png
 
 
 class Picture(Case):
+    network = True
+
     def newest(self):
         item = self.server.get("/ballast/v1/history?limit=1").json["items"][0]
         return self.server.get("/ballast/v1/jobs/" + item["job"]).json

@@ -179,15 +179,15 @@ class Views(Case):
                 return new Promise((done) => c.toBlob(done)).then((dot) => import('./page/start.js').then((s) => s.takeFile(dot, 'dot.png')));""")
         b.fill("prompt", "a bear")
         b.go("grid")
-        b.js("const e = document.querySelector('[name=\"x-values\"]'); e.value = '1, 2, 3'; e.dispatchEvent(new Event('input'))")
-        b.until("return /^3 pictures, about/.test(document.querySelector('.gridview .cost').textContent)")
+        b.js("const e = document.querySelector('[name=\"x-values\"]'); e.value = '1, 2, 3, 4'; e.dispatchEvent(new Event('input'))")
+        b.until("return /^4 pictures, about/.test(document.querySelector('.gridview .cost').textContent)")
         b.js("""const real = fetch; let sent = 0; window.fetch = (url, o) => o && o.method === 'POST' && /jobs$/.test(url) && ++sent > 1
                 ? (window.held = true, new Promise(() => {})) : real(url, o);""")
         b.press("Make the grid")
         b.until("return window.held")
         b.open(self.server, "#grid")
-        b.until("return document.querySelector('.gridview')?.textContent.includes('All 3 are there.')", seconds=60)
-        for item in self.server.get("/ballast/v1/history?limit=3").json["items"]:
+        b.until("return document.querySelector('.gridview')?.textContent.includes('All 4 are there.')", seconds=60)
+        for item in self.server.get("/ballast/v1/history?limit=4").json["items"]:
             self.assertIn("a bear", item["parameters"])
             self.assertIn("Denoising strength", item["parameters"])
 
