@@ -9,7 +9,7 @@
 
 static const char *const families[FAMILIES] = {"sd15", "sd21v", "sdxl"};
 
-static void open_studio(rig_studio *s, const char *checkpoint, size_t entries) {
+static void open_studio_as(rig_studio *s, const char *checkpoint, const char *dtype, size_t entries) {
     ballast_error err = {0};
     ballast_context_options co;
     ballast_context_options_init(&co, sizeof co);
@@ -20,11 +20,15 @@ static void open_studio(rig_studio *s, const char *checkpoint, size_t entries) {
     co.threads = 1;
     co.text_cache = entries;
     mo.path = checkpoint;
-    mo.dtype = "f32";
+    mo.dtype = dtype;
     if (ballast_context_open(&s->context, &co, &err) ||
         ballast_model_open(&s->model, s->context, &mo, &err)) {
         fail_msg("%s", err.message);
     }
+}
+
+static void open_studio(rig_studio *s, const char *checkpoint, size_t entries) {
+    open_studio_as(s, checkpoint, "f32", entries);
 }
 
 static int figure(json_t *object, const char *name) {
@@ -132,6 +136,52 @@ static void test_same_bits(void **state) {
             }
         }
         for (size_t i = 0; i < WAYS; i++) {
+            rig_release(&wanted[i]);
+        }
+        rig_close(&cold);
+        rig_close(&warm);
+    }
+}
+
+/* With an adapter of the encoder, with an embedding, with both, in turn: what is found is what was encoded
+ * with those, in each type. */
+static void test_changed_encoders(void **state) {
+    static const char *const dtypes[] = {"f32", "bf16"};
+    char checkpoint[BL_TEST_PATH], folder[BL_TEST_PATH], path[BL_TEST_PATH];
+    ballast_adapter a;
+    (void)state;
+    bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
+    bl_test_data(folder, "sd15/adapters/embedding");
+    bl_test_data(path, "sd15/adapters/lora/te_only.safetensors");
+    ballast_adapter_init(&a, sizeof a);
+    a.path = path;
+    for (int d = 0; d < 2; d++) {
+        rig_studio cold, warm;
+        rig_pictures wanted[4] = {{0}}, got = {0};
+        open_studio_as(&cold, checkpoint, dtypes[d], 0);
+        open_studio_as(&warm, checkpoint, dtypes[d], 64);
+        for (int i = 0; i < 12; i++) { /* 1: the adapter, 2: the embedding; each once cold, then twice kept */
+            const int which = i % 4, round = i / 4;
+            rig_pictures *p = round ? &got : &wanted[which];
+            ballast_generate_options o = rig_request(p, SIDE);
+            o.steps = 1;
+            o.cfg = 5;
+            o.adapters = &a;
+            o.adapter_count = which & 1;
+            o.embedding_folders = folder;
+            o.negative_prompt = which & 2 ? "quandar, blurry" : "blurry";
+            /* an embedding changes what one text becomes, an adapter what all do */
+            const int anew[] = {2, 2, 1, 1};
+            assert_int_equal(made(round ? &warm : &cold, &o), round > 1 ? 0 : round ? anew[which] : 2);
+            if (round) {
+                rig_same(&got, &wanted[which], dtypes[d]);
+                rig_release(&got);
+            }
+        }
+        for (int i = 1; i < 4; i++) {
+            assert_true(memcmp(wanted[i].rgb, wanted[i - 1].rgb, wanted[i].bytes) != 0);
+        }
+        for (int i = 0; i < 4; i++) {
             rig_release(&wanted[i]);
         }
         rig_close(&cold);
@@ -325,8 +375,9 @@ static void test_what_follows(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_bits),   cmocka_unit_test(test_other_encodings),
-        cmocka_unit_test(test_other_model), cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_plans),       cmocka_unit_test(test_what_follows)};
+        cmocka_unit_test(test_same_bits),       cmocka_unit_test(test_changed_encoders),
+        cmocka_unit_test(test_other_encodings), cmocka_unit_test(test_other_model),
+        cmocka_unit_test(test_bounds),          cmocka_unit_test(test_plans),
+        cmocka_unit_test(test_what_follows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

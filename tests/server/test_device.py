@@ -162,6 +162,11 @@ class Device(Case):
         before = read()
         self.server.until(self.server.add(n_iter=2))
         after = read()
+        self.assertGreater(after["ballast_text_cache_hits_total"], before["ballast_text_cache_hits_total"])
+        self.assertEqual(after["ballast_text_cache_misses_total"], before["ballast_text_cache_misses_total"])
+        self.assertGreater(before["ballast_text_cache_misses_total"], 0)
+        self.assertGreater(after["ballast_text_cache_entries"], 0)
+        self.assertGreater(after["ballast_text_cache_bytes"], 0)
         self.assertEqual(after["ballast_pictures_total"] - before["ballast_pictures_total"], 2)
         done = 'ballast_jobs_total{state="done"}'
         self.assertEqual(after[done] - before[done], 1)

@@ -101,6 +101,8 @@ struct task {
 struct totals {
     json_t *stages; /* seconds by name */
     double moved_bytes, kept_bytes;
+    double text_hits, text_misses;   /* chunks that were found encoded, and those that were encoded */
+    double text_entries, text_bytes; /* of the cache of encodings, as they were last seen */
     json_int_t done, failed, cancelled, pictures, hints, reloads_avoided;
     double resident_bytes, region_bytes, budget_bytes; /* as they were last seen */
 };

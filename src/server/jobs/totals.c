@@ -37,6 +37,16 @@ static void add_batch(struct totals *t, const json_t *batch) {
     t->budget_bytes = number(json_object_get(batch, "plan"), "budget_bytes");
 }
 
+/* Locked. */
+static void add_texts(struct totals *t, const json_t *texts) {
+    if (json_is_object(texts)) {
+        t->text_hits += number(texts, "hits");
+        t->text_misses += number(texts, "misses");
+        t->text_entries = number(texts, "entries");
+        t->text_bytes = number(texts, "bytes");
+    }
+}
+
 void totals_look(struct jobs *j) {
     json_t *now = look_residency(j);
     pthread_mutex_lock(&j->lock);
@@ -58,6 +68,7 @@ void totals_after(struct jobs *j, const char *state, int pictures, const json_t 
     json_array_foreach(json_object_get(report, "batches"), i, batch) {
         add_batch(t, batch);
     }
+    add_texts(t, json_object_get(report, "text_cache"));
     t->hints += json_is_object(json_object_get(report, "hint"));
     t->pictures += pictures;
     t->done += !strcmp(state, "done");
@@ -72,11 +83,13 @@ json_t *jobs_totals(void *self) {
     const struct totals *t = &j->totals;
     json_t *stages = t->stages ? json_copy(t->stages) : json_object();
     json_t *object = json_pack(
-        "{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:o}", "queued", j->queue_count,
-        "running", running_first(j) != NULL, "done", t->done, "failed", t->failed, "cancelled", t->cancelled,
-        "pictures", t->pictures, "hints", t->hints, "reloads_avoided", t->reloads_avoided, "kept_bytes",
-        t->kept_bytes, "moved_bytes", t->moved_bytes, "resident_bytes", t->resident_bytes, "region_bytes",
-        t->region_bytes, "budget_bytes", t->budget_bytes, "stages", stages);
+        "{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o}",
+        "queued", j->queue_count, "running", running_first(j) != NULL, "done", t->done, "failed", t->failed,
+        "cancelled", t->cancelled, "pictures", t->pictures, "hints", t->hints, "reloads_avoided",
+        t->reloads_avoided, "kept_bytes", t->kept_bytes, "moved_bytes", t->moved_bytes, "resident_bytes",
+        t->resident_bytes, "region_bytes", t->region_bytes, "budget_bytes", t->budget_bytes, "text_hits",
+        t->text_hits, "text_misses", t->text_misses, "text_entries", t->text_entries, "text_bytes",
+        t->text_bytes, "stages", stages);
     pthread_mutex_unlock(&j->lock);
     return object;
 }
