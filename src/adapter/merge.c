@@ -57,6 +57,24 @@ static bool touches_block(bl_merge_cost *cost, const bl_merge *m, const bl_adapt
     return any;
 }
 
+/* Do the changes reach a weight of the block that else stays small? */
+static bool widens_block(const bl_merge *m, const bl_changes *changes, int block) {
+    const bl_block *b = &m->blocks[block];
+    bl_small_weight small;
+    bool widens = false;
+    for (int i = b->first_weight; i < b->first_weight + b->weight_count && !widens; i++) {
+        const bl_weight *w = &m->weights[i];
+        bool changed = i == m->table && changes->rows && changes->rows->count;
+        for (int k = 0; k < changes->adapter_count * w->parts && !changed; k++) {
+            const bl_wanted *x = &changes->adapters[k / w->parts];
+            changed =
+                strength_of(x, m->module) != 0 && touching(x->adapter, m->module, w, k % w->parts) != NULL;
+        }
+        widens = changed && bl_source_small(&small, &m->base, w);
+    }
+    return widens;
+}
+
 /* The next of a list that touches the block at all. */
 static int next_for(bl_merge_cost *cost, const bl_merge *m, const bl_wanted *list, int count, int from,
                     int block) {
@@ -117,7 +135,7 @@ int bl_merge_look(bl_merge_cost *blocks, const bl_merge *m, const bl_changes *ch
     }
     for (int b = 0; b < m->block_count; b++) {
         bl_merge_cost ignored;
-        blocks[b] = (bl_merge_cost){.differs = false};
+        blocks[b] = (bl_merge_cost){.widens = widens_block(m, changes, b)};
         int now = -1, then = -1;
         do { /* both lists side by side, without those that leave the block as it is */
             now = next_for(&ignored, m, m->held, m->held_count, now + 1, b);

@@ -53,6 +53,7 @@ bl_source bl_merge_source(bl_merge *m);
 /* What it would be with these adapters, beside what it is. */
 typedef struct bl_merge_cost {
     bool differs;   /* from what is merged now */
+    bool widens;    /* a weight that else stays small is changed */
     double flops;   /* to merge it */
     uint64_t bytes; /* of the adapters' tensors that are read for it */
 } bl_merge_cost;

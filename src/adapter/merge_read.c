@@ -179,11 +179,26 @@ static const place *place_of(const bl_merge *m, const bl_weight *w, int part) {
     return &m->places[w->number * BL_WEIGHT_PARTS + part];
 }
 
+/* Is any of the part's values another than the base's? */
+static bool is_changed(const bl_merge *m, const bl_weight *w, int part) {
+    return place_of(m, w, part)->count || (w->number == m->table && m->row_count);
+}
+
 static bl_dtype merged_dtype(void *payload, const bl_weight *w, int part) {
     const bl_merge *m = payload;
-    return place_of(m, w, part)->count || (w->number == m->table && m->row_count)
-               ? BL_F32
-               : m->base.dtype(m->base.payload, w, part);
+    return is_changed(m, w, part) ? BL_F32 : m->base.dtype(m->base.payload, w, part);
+}
+
+/* A sum is never put back into codes: what is changed stays wide. */
+static bool merged_small(void *payload, const bl_weight *w, int part, bl_small *form) {
+    const bl_merge *m = payload;
+    return !is_changed(m, w, part) && m->base.small && m->base.small(m->base.payload, w, part, form);
+}
+
+static int merged_read_small(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end,
+                             void *codes, float *scales, bl_error *err) {
+    const bl_merge *m = payload;
+    return m->base.read_small(m->base.payload, w, part, begin, end, codes, scales, err);
 }
 
 static uint64_t merged_bytes(void *payload, const bl_weight *w, int part) {
@@ -228,5 +243,10 @@ static int merged_read(void *payload, const bl_weight *w, int part, int64_t begi
 }
 
 bl_source bl_merge_source(bl_merge *m) {
-    return (bl_source){.payload = m, .dtype = merged_dtype, .bytes = merged_bytes, .read = merged_read};
+    return (bl_source){.payload = m,
+                       .dtype = merged_dtype,
+                       .bytes = merged_bytes,
+                       .read = merged_read,
+                       .small = merged_small,
+                       .read_small = merged_read_small};
 }

@@ -97,4 +97,12 @@ uint64_t bl_view_stored_bytes(const bl_view *view);
  * dtype bytes. May be called from several threads. Errors: BL_E_IO, BL_E_MEMORY. */
 int bl_view_read(const bl_view *view, int64_t begin, int64_t end, void *dst, bl_error *err);
 
+/* May the view's rows stay small in memory? Then *form says how they lie. */
+bool bl_view_small(bl_small *form, const bl_view *view);
+/* Reads rows [begin, end) of such a view as they are stored: bl_small_row_bytes of codes each, and the factor
+ * of each to scales, which is not written where rows have none. As bl_view_read otherwise; BL_E_FORMAT for
+ * codes that are no numbers. */
+int bl_view_read_small(const bl_view *view, int64_t begin, int64_t end, void *codes, float *scales,
+                       bl_error *err);
+
 #endif

@@ -13,10 +13,11 @@
 #ifndef BALLAST_CHECKPOINT_SAFETENSORS_H
 #define BALLAST_CHECKPOINT_SAFETENSORS_H
 
-#include "checkpoint/storage.h"
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/storage.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define BL_FILE_RANK 8
@@ -73,6 +74,16 @@ bl_dtype bl_tensor_dtype(const bl_file_tensor *t);
  * those of bl_safetensors_read; BL_E_FORMAT for codes that are not a number; BL_E_MEMORY. */
 int bl_tensor_read(const bl_safetensors *file, const bl_file_tensor *t, int64_t first, int64_t count,
                    void *dst, bl_error *err);
+
+/* May the tensor stay small in memory: is it stored small, each row whole blocks of codes? Then *form says
+ * how. */
+bool bl_tensor_small(bl_small *form, const bl_file_tensor *t);
+
+/* Reads the codes of rows [begin, end), each of `columns` values, of a tensor that bl_tensor_small is true
+ * of, and, where rows have one, the factor of each to scales [end - begin]. Checked as bl_tensor_read checks
+ * values. May be called from several threads. */
+int bl_tensor_read_small(const bl_safetensors *file, const bl_file_tensor *t, int64_t begin, int64_t end,
+                         int64_t columns, void *codes, float *scales, bl_error *err);
 
 typedef struct bl_tensor_data {
     const char *name; /* UTF-8 */

@@ -36,12 +36,7 @@ static void scale_rows(const bl_file_tensor *t, float *values, int64_t first, in
         const int64_t index = (first + at) / row, n = row - (first + at) % row;
         const int64_t here = n < count - at ? n : count - at;
         const float scale = t->scales[t->scale_count == 1 ? 0 : index];
-        if (t->rotation) {
-            bl_unrotate(values + at, (size_t)here, t->rotation);
-        }
-        for (int64_t i = 0; i < here; i++) {
-            values[at + i] *= scale;
-        }
+        bl_scale_codes(values + at, (size_t)here, t->rotation, scale);
         at += here;
     }
 }
@@ -93,6 +88,38 @@ int bl_tensor_read(const bl_safetensors *file, const bl_file_tensor *t, int64_t 
         }
     }
     free(codes);
+    free(values);
+    return rc;
+}
+
+bool bl_tensor_small(bl_small *form, const bl_file_tensor *t) {
+    const int64_t row = row_of(t);
+    const bool small =
+        t->storage != BL_STORED_PLAIN && row > 0 && row % bl_storage_of(t->storage)->values == 0;
+    if (small) {
+        *form = (bl_small){.storage = t->storage, .rotation = t->rotation, .scaled = t->scales != NULL};
+    }
+    return small;
+}
+
+int bl_tensor_read_small(const bl_safetensors *file, const bl_file_tensor *t, int64_t begin, int64_t end,
+                         int64_t columns, void *codes, float *scales, bl_error *err) {
+    const bl_small form = {.storage = t->storage, .rotation = t->rotation, .scaled = t->scales != NULL};
+    const uint64_t row = bl_small_row_bytes(&form, columns);
+    int64_t step = PIECE / columns < 1 ? 1 : PIECE / columns;
+    step = step < end - begin ? step : end - begin;
+    float *values = malloc((size_t)(step * columns) * sizeof *values + 1);
+    int rc = values ? bl_safetensors_read(file, t->offset + (uint64_t)begin * row,
+                                          (uint64_t)(end - begin) * row, codes, err)
+                    : bl_fail_memory(err, "a piece of a tensor", (size_t)(step * columns) * sizeof *values);
+    for (int64_t i = begin; i < end && form.scaled && !rc; i++) {
+        scales[i - begin] = t->scales[t->scale_count == 1 ? 0 : i];
+    }
+    for (int64_t at = 0; at < end - begin && !rc; at += step) {
+        const int64_t n = end - begin - at < step ? end - begin - at : step;
+        bl_widen_rows(values, &form, (const uint8_t *)codes + (uint64_t)at * row, scales + at, n, columns);
+        rc = check_numbers(file, t, values, n * columns, err);
+    }
     free(values);
     return rc;
 }

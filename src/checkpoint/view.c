@@ -51,14 +51,35 @@ static int read_transposed(const bl_view *v, int64_t begin, int64_t end, char *d
     return rc;
 }
 
-int bl_view_read(const bl_view *view, int64_t begin, int64_t end, void *dst, bl_error *err) {
+static int check_rows(const bl_view *view, int64_t begin, int64_t end, bl_error *err) {
     if (begin < 0 || end < begin || end > bl_view_rows(view)) {
         return bl_fail(err, BL_E_INTERNAL, "tensor \"%.200s\" has no rows %lld to %lld", view->stored->name,
                        (long long)begin, (long long)end);
+    }
+    return 0;
+}
+
+int bl_view_read(const bl_view *view, int64_t begin, int64_t end, void *dst, bl_error *err) {
+    int rc = check_rows(view, begin, end, err);
+    if (rc) {
+        return rc;
     }
     if (view->transposed) {
         return read_transposed(view, begin, end, dst, err);
     }
     const int64_t row = bl_view_row_elements(view);
     return bl_tensor_read(view->file, view->stored, view->first + begin * row, (end - begin) * row, dst, err);
+}
+
+bool bl_view_small(bl_small *form, const bl_view *view) {
+    return !view->transposed && bl_tensor_small(form, view->stored);
+}
+
+int bl_view_read_small(const bl_view *view, int64_t begin, int64_t end, void *codes, float *scales,
+                       bl_error *err) {
+    const int64_t row = bl_view_row_elements(view), first = view->first / row;
+    int rc = check_rows(view, begin, end, err);
+    return rc ? rc
+              : bl_tensor_read_small(view->file, view->stored, first + begin, first + end, row, codes, scales,
+                                     err);
 }

@@ -19,6 +19,9 @@ static void print_module(const char *name, const json_t *m) {
     printf("%-16s %5" JSON_INTEGER_FORMAT " tensors %9.1f MB %-8s runs in %s, %.1f MB packed", name,
            json_integer_value(json_object_get(m, "tensors")), megabytes(m, "bytes"), string_of(m, "dtypes"),
            string_of(m, "runs_in"), megabytes(m, "packed_bytes"));
+    if (megabytes(m, "wide_bytes") > megabytes(m, "packed_bytes")) {
+        printf(" as stored, %.1f MB wide", megabytes(m, "wide_bytes"));
+    }
     if (json_object_get(m, "arena_bytes")) {
         printf(", arena %.1f MB, smallest %.1f MB", megabytes(m, "arena_bytes"),
                megabytes(m, "smallest_arena_bytes"));

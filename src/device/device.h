@@ -29,7 +29,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BL_DEVICE_VERSION 3
+#define BL_DEVICE_VERSION 4
 
 typedef struct bl_device bl_device;
 typedef struct bl_device_module
@@ -76,6 +76,9 @@ typedef struct bl_device_caps {
 typedef struct bl_block_cost {
     uint64_t packed_bytes; /* room it takes in the region, a multiple of caps.alignment */
     uint64_t source_bytes; /* bytes read from the file to make it */
+    /* Of a block with weights that stay small: what packed_bytes is while they do, and what it is when the
+     * source has changed one of them, so that the whole block is wide. Else 0. */
+    uint64_t small_bytes, wide_bytes;
 } bl_block_cost;
 
 typedef struct bl_exec_info {
@@ -84,6 +87,10 @@ typedef struct bl_exec_info {
     const double *block_flops;   /* [block_count]; borrowed from the executable */
     const double *block_seconds; /* [block_count] of a pass, or a first guess at it; NULL: has to be measured.
                                     Borrowed likewise */
+    /* [block_count] each, NULL where no weight stays small: values that a pass widens while the block does,
+     * and how long that takes, which block_seconds have in them; NULL: has to be measured. Borrowed likewise
+     */
+    const double *block_widened, *block_widen_seconds;
 } bl_exec_info;
 
 /* Choices between graphs that give the same bits in a smaller arena. */
@@ -122,6 +129,9 @@ typedef struct bl_device_ops {
     void (*module_close)(bl_device_module *m);
     /* Borrowed; block_count entries. */
     const bl_block_cost *(*module_costs)(const bl_device_module *m);
+    /* The source may hand out other forms of weights than before (adapters came or went): costs are brought
+     * up to date. Blocks whose cost changes must be nowhere. Left out where costs do not depend on it. */
+    void (*module_refresh)(bl_device_module *m);
 
     /* Chooses kernels and plans the arena. Keeps no device memory; a device may take some meanwhile, to try
      * what it chose. `graph` must outlive the executable. */
@@ -129,6 +139,8 @@ typedef struct bl_device_ops {
                    const bl_prepare_options *options, bl_error *err);
     void (*executable_close)(bl_executable *x);
     void (*executable_info)(const bl_executable *x, bl_exec_info *out);
+    /* Seconds of its runs so far that went into widening weights. Left out where none stays small. */
+    double (*executable_widened)(const bl_executable *x);
 
     /* The one allocation. BL_E_MEMORY when the device says no: an expected answer, not a failure of the
      * device. */
@@ -214,6 +226,12 @@ static inline const bl_block_cost *bl_device_module_costs(const bl_device *d, co
     return d->ops->module_costs(m);
 }
 
+static inline void bl_device_module_refresh(const bl_device *d, bl_device_module *m) {
+    if (d->ops->module_refresh) {
+        d->ops->module_refresh(m);
+    }
+}
+
 static inline int bl_device_prepare(bl_executable **out, bl_device *d, bl_device_module *m,
                                     const bl_graph *graph, const bl_prepare_options *options, bl_error *err) {
     return d->ops->prepare(out, m, graph, options, err);
@@ -230,6 +248,10 @@ static inline bl_exec_info bl_device_executable_info(const bl_device *d, const b
     bl_exec_info info;
     d->ops->executable_info(x, &info);
     return info;
+}
+
+static inline double bl_device_executable_widened(const bl_device *d, const bl_executable *x) {
+    return d->ops->executable_widened ? d->ops->executable_widened(x) : 0;
 }
 
 static inline int bl_device_region_open(bl_region **out, bl_device *d, uint64_t bytes, bl_error *err) {

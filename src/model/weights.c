@@ -67,6 +67,21 @@ static int source_read(void *payload, const bl_weight *w, int part, int64_t begi
     return bl_view_read(v, begin, end, dst, err);
 }
 
+static bool source_small(void *payload, const bl_weight *w, int part, bl_small *form) {
+    const bl_view *v = view_of(payload, w, part);
+    return v->file && bl_view_small(form, v);
+}
+
+static int source_read_small(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end,
+                             void *codes, float *scales, bl_error *err) {
+    return bl_view_read_small(view_of(payload, w, part), begin, end, codes, scales, err);
+}
+
 bl_source bl_model_source(bl_model_weights *weights) {
-    return (bl_source){.payload = weights, .dtype = source_dtype, .bytes = source_bytes, .read = source_read};
+    return (bl_source){.payload = weights,
+                       .dtype = source_dtype,
+                       .bytes = source_bytes,
+                       .read = source_read,
+                       .small = source_small,
+                       .read_small = source_read_small};
 }

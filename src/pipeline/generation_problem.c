@@ -76,32 +76,55 @@ static double guess_rate(const bl_graph *g) {
     return g->dtype == BL_BF16 ? 2e11 : 1e11;
 }
 
+#define GUESSED_WIDEN_RATE 1e9 /* values a second, until it has been measured */
+
+/* Of a pass through a block whose weights stay small. */
+static double widen_seconds(const bl_exec_info *info, int block, double rate) {
+    return info->block_widen_seconds ? info->block_widen_seconds[block]
+           : info->block_widened     ? info->block_widened[block] / rate
+                                     : 0;
+}
+
 /* One level of a declared phase; level 0 makes the phase. */
-static int add_level(bl_problem *p, const bl_declared *d, int level, bl_error *err) {
+static int add_level(bl_problem *p, const bl_modules *modules, const bl_declared *d, int level,
+                     double widen_rate, bl_error *err) {
     const bl_exec_info *info = &d->prepared->info[level];
+    const bl_problem_block *blocks = p->modules[number_of(p, d->prepared->opened)].blocks;
+    double widening = 0;
     double *seconds = calloc((size_t)info->block_count, sizeof *seconds);
     int phase = p->listed_phases - 1;
     if (!seconds) {
         return bl_fail_memory(err, "the plan", (unsigned long long)info->block_count * sizeof *seconds);
     }
     for (int b = 0; b < info->block_count; b++) {
-        seconds[b] = info->block_seconds ? info->block_seconds[b]
-                                         : info->block_flops[b] / guess_rate(d->prepared->graph) + 1e-6;
+        double widen = widen_seconds(info, b, widen_rate);
+        bool wide = blocks[b].bytes != bl_opened_bytes(modules, d->prepared->opened, b, false);
+        seconds[b] = info->block_seconds
+                         ? info->block_seconds[b]
+                         : info->block_flops[b] / guess_rate(d->prepared->graph) + 1e-6 + widen;
+        seconds[b] -= wide ? widen : 0;
+        widening += wide ? 0 : widen;
     }
     int result = level ? bl_problem_add_level(p, phase, info->arena_bytes, seconds, err)
                        : bl_problem_add_phase(&phase, p, d->name, d->stage, number_of(p, d->prepared->opened),
                                               d->passes, info->arena_bytes, seconds, err);
     free(seconds);
+    if (!result) {
+        p->phases[phase].levels[level].widen_seconds = widening;
+    }
     return result;
 }
 
 /* The phases that `of` has declared, which is this generation or one that follows. */
 static int add_phases(bl_generation *g, const bl_generation *of, bl_error *err) {
     int result = 0;
+    bl_calibration_key key = bl_generation_key(of);
+    double rate = bl_calibration_widen_rate(bl_memory_calibration(g->memory), &key);
+    rate = rate > 0 ? rate : GUESSED_WIDEN_RATE;
     for (int i = 0; i < of->declared_count && !result; i++) {
         const bl_declared *d = &of->declared[i];
         for (int l = 0; l < d->prepared->level_count && !result; l++) {
-            result = add_level(g->problem, d, l, err);
+            result = add_level(g->problem, of->modules, d, l, rate, err);
         }
         if (!result) {
             g->shapes[g->problem->listed_phases - 1] = d->shape;
@@ -193,13 +216,13 @@ static int prepare_levels(bl_generation *g, bl_error *err) {
 
 bl_calibration_key bl_generation_key(const bl_generation *g) {
     return (bl_calibration_key){.device = g->caps.name,
-                                .dtype = bl_dtype_name(bl_modules_given(g->modules)->dtype),
+                                .dtype = bl_modules_dtype_text(g->modules),
                                 .models = g->models,
                                 .shapes = g->shapes};
 }
 
-/* What adapters make of one module: blocks that were packed with others are nowhere, and packing takes
- * longer. */
+/* What adapters make of one module: blocks that were packed with others are nowhere, packing takes longer,
+ * and what they change is wide. */
 static int adapt_module(bl_problem *p, bl_problem_module *m, const bl_opened *x, const bl_generation *g,
                         bl_error *err) {
     bl_merge_cost *costs = calloc((size_t)m->block_count + 1, sizeof *costs);
@@ -208,6 +231,7 @@ static int adapt_module(bl_problem *p, bl_problem_module *m, const bl_opened *x,
     for (int b = 0; b < m->block_count && !result; b++) {
         bl_problem_block *k = &m->blocks[b];
         k->merge_seconds = costs[b].flops / bl_modules_merge_rate(g->modules);
+        k->bytes = bl_opened_bytes(g->modules, x, b, costs[b].widens);
         p->adapter_bytes += costs[b].bytes;
         if (costs[b].differs) {
             k->resident_at = k->stored_at = BL_NOWHERE;
@@ -217,10 +241,13 @@ static int adapt_module(bl_problem *p, bl_problem_module *m, const bl_opened *x,
     return result;
 }
 
+/* All of the model's modules in the problem: also those that others' phases run. */
 static int adapt_problem(bl_generation *g, bl_error *err) {
+    const bl_opened *x;
     int result = 0;
-    for (int i = 0; i < g->listed_count && !result; i++) {
-        result = adapt_module(g->problem, &g->problem->modules[i], g->listed[i], g, err);
+    for (int i = 0; (x = bl_modules_at(g->modules, i)) != NULL && !result; i++) {
+        int number = number_of(g->problem, x);
+        result = number < 0 ? 0 : adapt_module(g->problem, &g->problem->modules[number], x, g, err);
     }
     return result;
 }

@@ -37,13 +37,14 @@ static void list_dtypes(char *text, size_t room, const bl_graph *g, const bl_che
 }
 
 /* NULL: no memory. */
-static json_t *blocks_of(const bl_device *device, const bl_opened *m, uint64_t *packed) {
+static json_t *blocks_of(const bl_device *device, const bl_opened *m, uint64_t *packed, uint64_t *wide) {
     const bl_block_cost *costs = bl_device_module_costs(device, m->device);
     json_t *blocks = json_array();
     bool fine = blocks;
-    *packed = 0;
+    *packed = *wide = 0;
     for (int b = 0; b < m->reference->block_count && fine; b++) {
         *packed += costs[b].packed_bytes;
+        *wide += costs[b].wide_bytes ? costs[b].wide_bytes : costs[b].packed_bytes;
         fine =
             !json_array_append_new(blocks, json_pack("{s:s, s:I, s:I}", "name", m->reference->blocks[b].name,
                                                      "bytes", (json_int_t)costs[b].packed_bytes,
@@ -73,7 +74,7 @@ static int add_module(json_t *list, bl_modules *modules, const bl_opened *m, con
     const bl_device *device = bl_memory_device(bl_modules_given(modules)->memory);
     char dtypes[128];
     int tensors;
-    uint64_t bytes, packed;
+    uint64_t bytes, packed, wide;
     bl_prepared *prepared = NULL;
     int result = key ? bl_modules_take(&prepared, modules, m->module, *key, err) : 0;
     if (!result && prepared) {
@@ -86,10 +87,11 @@ static int add_module(json_t *list, bl_modules *modules, const bl_opened *m, con
         return result;
     }
     list_dtypes(dtypes, sizeof dtypes, m->reference, ckpt, &tensors, &bytes);
-    json_t *blocks = blocks_of(device, m, &packed);
-    json_t *entry = json_pack("{s:i, s:s, s:I, s:s, s:I, s:o}", "tensors", tensors, "dtypes", dtypes, "bytes",
-                              (json_int_t)bytes, "runs_in", bl_dtype_name(m->reference->dtype),
-                              "packed_bytes", (json_int_t)packed, "blocks", blocks);
+    json_t *blocks = blocks_of(device, m, &packed, &wide);
+    json_t *entry =
+        json_pack("{s:i, s:s, s:I, s:s, s:I, s:I, s:o}", "tensors", tensors, "dtypes", dtypes, "bytes",
+                  (json_int_t)bytes, "runs_in", bl_dtype_name(m->reference->dtype), "packed_bytes",
+                  (json_int_t)packed, "wide_bytes", (json_int_t)wide, "blocks", blocks);
     bool fine = !json_object_set_new(list, bl_module_name(m->module), entry);
     if (prepared) {
         const bl_exec_info *most = &prepared->info[0], *least = &prepared->info[prepared->level_count - 1];

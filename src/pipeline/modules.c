@@ -29,6 +29,15 @@ const char *bl_modules_key(const bl_modules *m) {
     return m->key;
 }
 
+const char *bl_modules_dtype_text(const bl_modules *m) {
+    for (int i = 0; i < m->opened_count; i++) {
+        if (m->opened[i]->module == BL_UNET) {
+            return m->opened[i]->dtype;
+        }
+    }
+    return bl_dtype_name(m->o.dtype);
+}
+
 bool bl_modules_news(bl_modules *m, uint64_t arena_bytes) {
     bool news = m->told_arena != arena_bytes;
     m->told_arena = arena_bytes;
@@ -97,6 +106,34 @@ static void close_opened(bl_modules *m, bl_opened **xp) {
     *xp = NULL;
 }
 
+/* The storage that most of the module's small weights have, by bytes; PLAIN: none stays small. */
+static bl_storage most_stored(const bl_modules *m, const bl_opened *x, const bl_source *source) {
+    uint64_t bytes[BL_STORAGE_COUNT] = {0};
+    bl_storage most = BL_STORED_PLAIN;
+    const bl_block_cost *costs = bl_device_module_costs(m->device, x->device);
+    for (int i = 0; i < x->reference->weight_count; i++) {
+        const bl_weight *w = &x->reference->weights[i];
+        bl_small_weight small;
+        if (costs[w->block].small_bytes && bl_source_small(&small, source, w)) {
+            bl_storage s = small.form[0].storage;
+            bytes[s] += small.bytes;
+            most = bytes[s] > bytes[most] ? s : most;
+        }
+    }
+    return most;
+}
+
+static void name_dtype(const bl_modules *m, bl_opened *x, const bl_source *source) {
+    const bl_storage stored = most_stored(m, x, source);
+    snprintf(x->dtype, sizeof x->dtype, "%s%s%s", bl_dtype_name(x->reference->dtype), stored ? ", " : "",
+             stored ? bl_storage_of(stored)->name : "");
+}
+
+uint64_t bl_opened_bytes(const bl_modules *m, const bl_opened *x, int block, bool changed) {
+    const bl_block_cost *cost = &bl_device_module_costs(m->device, x->device)[block];
+    return !cost->wide_bytes ? cost->packed_bytes : changed ? cost->wide_bytes : cost->small_bytes;
+}
+
 /* Tells the memory owner of the module. */
 static int add_to_memory(bl_modules *m, bl_opened *x, bl_error *err) {
     const bl_block_cost *costs = bl_device_module_costs(m->device, x->device);
@@ -114,7 +151,7 @@ static int add_to_memory(bl_modules *m, bl_opened *x, bl_error *err) {
     }
     bl_memory_module known = {.device = x->device,
                               .name = x->form == BL_UNET_PROLOGUE ? PROLOGUE : bl_module_name(x->module),
-                              .dtype = bl_dtype_name(x->reference->dtype),
+                              .dtype = x->dtype,
                               .model = m->o.name,
                               .blocks = blocks,
                               .block_count = count};
@@ -138,13 +175,21 @@ static int fill_opened(bl_modules *m, bl_opened *x, bl_error *err) {
         bl_source base = bl_model_source(&x->weights);
         result = bl_merge_new(&x->merge, x->reference, &base, err);
     }
+    if (!result) { /* before adapters change any of the weights: it learns which ones stay small without them
+                    */
+        bl_source source = bl_merge_source(x->merge);
+        result = bl_device_module_open(&x->device, m->device, x->reference, &source, err);
+        if (!result) {
+            name_dtype(m, x, &source);
+        }
+    }
     result =
         result ? result : bl_merge_set(x->merge, &(bl_changes){m->adapters, m->adapter_count, &m->rows}, err);
     if (!result) {
-        bl_source source = bl_merge_source(x->merge);
-        result = bl_device_module_open(&x->device, m->device, x->reference, &source, err);
+        bl_device_module_refresh(m->device, x->device);
+        result = add_to_memory(m, x, err);
     }
-    return result ? result : add_to_memory(m, x, err);
+    return result;
 }
 
 static int open_module(bl_opened **out, bl_modules *m, bl_module module, int clip_skip, bl_unet_form form,

@@ -61,7 +61,8 @@ typedef struct bl_opened {
     bl_model_weights weights;
     bl_merge *merge; /* adds adapters to these */
     bl_device_module *device;
-    int id; /* its number with the memory owner */
+    int id;         /* its number with the memory owner */
+    char dtype[16]; /* what it computes in, and how weights that stay small are stored: "BF16, Q8_0" */
 } bl_opened;
 
 /* Does the checkpoint have it? */
@@ -113,6 +114,11 @@ int bl_modules_adapt(bl_modules *m, const bl_changes *wanted, bl_error *err);
 double bl_modules_merge_rate(const bl_modules *m);
 /* Seconds of merging since the modules were opened, with the cores taken together. */
 double bl_modules_merge_seconds(const bl_modules *m);
+
+/* Of the denoiser, what bl_opened.dtype says. Borrowed. */
+const char *bl_modules_dtype_text(const bl_modules *m);
+/* Bytes that block `block` takes when adapters change it, or do not. */
+uint64_t bl_opened_bytes(const bl_modules *m, const bl_opened *x, int block, bool changed);
 
 /* Opened modules by number, in the order of bl_module; NULL past the last. */
 const bl_opened *bl_modules_at(const bl_modules *m, int index);

@@ -25,6 +25,11 @@ static int adapt_one(bl_modules *m, bl_opened *x, const bl_changes *wanted, bl_e
     if (result) { /* nobody knows any more what the others were packed with */
         bl_memory_release(m->o.memory, x->id);
     }
+    bl_device_module_refresh(m->device, x->device);
+    const bl_block_cost *now = bl_device_module_costs(m->device, x->device);
+    for (int b = 0; b < blocks; b++) {
+        bl_memory_resize(m->o.memory, x->id, b, now[b].packed_bytes);
+    }
     return result;
 }
 

@@ -61,9 +61,12 @@ static int in_bf16(bl_problem **out, const bl_generation *g, const bl_problem *p
     for (int m = 0; !result && m < g->listed_count; m++) {
         bl_problem_module *x = &half->modules[m];
         if (would_change(g, g->listed[m]->module)) {
-            snprintf(x->dtype, sizeof x->dtype, "%s", bl_dtype_name(BL_BF16));
+            const char *stored = strchr(g->listed[m]->dtype, ',');
+            snprintf(x->dtype, sizeof x->dtype, "%s%s", bl_dtype_name(BL_BF16), stored ? stored : "");
             for (int b = 0; b < x->block_count; b++) {
-                x->blocks[b].bytes /= 2;
+                const uint64_t small = bl_opened_bytes(g->modules, g->listed[m], b, false);
+                const uint64_t wide = bl_opened_bytes(g->modules, g->listed[m], b, true);
+                x->blocks[b].bytes /= small < wide && x->blocks[b].bytes < wide ? 1 : 2;
                 x->blocks[b].copy_seconds = p->async_copy ? -1 : x->blocks[b].copy_seconds;
                 x->blocks[b].resident_at = BL_NOWHERE;
             }
@@ -71,7 +74,10 @@ static int in_bf16(bl_problem **out, const bl_generation *g, const bl_problem *p
     }
     if (!result) {
         bl_calibration_key key = bl_generation_key(g);
-        key.dtype = bl_dtype_name(BL_BF16);
+        char dtype[sizeof g->listed[0]->dtype];
+        const char *stored = strchr(key.dtype, ',');
+        snprintf(dtype, sizeof dtype, "%s%s", bl_dtype_name(BL_BF16), stored ? stored : "");
+        key.dtype = dtype;
         result = bl_calibration_apply(bl_memory_calibration(g->memory), &key, half, NULL, err);
         if (result) {
             bl_problem_free(&half);

@@ -8,6 +8,7 @@
 #include "device/cpu/kernels.h"
 #include "device/device.h"
 #include "graph/arena.h"
+#include "graph/source.h"
 
 #include <stddef.h>
 
@@ -50,8 +51,10 @@ typedef struct bl_packed {
     bool blocked;  /* `blocking` says where elements lie; else they are row-major */
     bl_dnnl_blocking blocking;
     int halves;          /* 2 for the weight of a GEGLU, whose output rows are two products; else 1 */
-    uint64_t offset;     /* inside its block */
     uint64_t half_bytes; /* from one half to the next, a multiple of BL_ALIGN */
+    bool stays_small;    /* unless its block is wide: then it is widened to all of the above before its op */
+    bl_small_weight small;
+    uint64_t offset[2]; /* inside its block, while that is small and while it is wide */
 } bl_packed;
 
 struct bl_device_module {
@@ -63,6 +66,7 @@ struct bl_device_module {
     bl_block *blocks;
     int block_count;
     bl_block_cost *costs; /* [block_count] */
+    bool *wide;           /* [block_count] no weight of the block is small now */
 };
 
 /* A FOLDED_CONV goes over each picture in bands of rows, each with the rows that it reads above and below. */
@@ -83,8 +87,9 @@ typedef struct bl_step {
     bl_attention_job attention; /* its shape; pointers are filled in by the run */
     bl_winograd_job winograd;   /* the same */
     uint64_t scratch_bytes;
-    uint64_t extra;  /* scratch behind oneDNN's own: see op_*.c */
-    bool each_image; /* CONV, LINEAR: `product` takes one picture of the batch */
+    uint64_t extra;      /* scratch behind oneDNN's own: see op_*.c */
+    bool each_image;     /* CONV, LINEAR: `product` takes one picture of the batch */
+    uint64_t widened[2]; /* where in the scratch weight and weight3 lie, if they are small in their block */
 } bl_step;
 
 struct bl_executable {
@@ -95,6 +100,8 @@ struct bl_executable {
     bl_arena_plan plan;
     double *flops;   /* [block_count] */
     double *seconds; /* [op_count], of all runs */
+    double *widened; /* [block_count] values that a pass widens */
+    double widening; /* seconds, of all runs */
 };
 
 /* An op while it runs: what its ids mean now. */
@@ -116,6 +123,7 @@ typedef struct bl_cpu_op {
      * graph would give other bits than the graph as it is: then it is not used. NULL: nothing to prepare. */
     int (*prepare)(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl_error *err);
     int (*run)(const bl_running *r, bl_error *err);
+    bool reads_small; /* it takes what it needs out of small weights by itself */
 } bl_cpu_op;
 
 #define ROW(KIND, name, shape, flops, memory) extern const bl_cpu_op bl_cpu_##name;
@@ -127,8 +135,10 @@ extern const bl_cpu_op *const bl_cpu_ops[BL_OP_KIND_COUNT];
  * is asked for inside a loop over threads. */
 const bl_tensor *bl_running_tensor(const bl_running *r, bl_tensor_id id);
 void *bl_running_data(const bl_running *r, bl_tensor_id id);
-/* Packed weight and its description; NULL for BL_NONE. */
+/* Packed weight, wide, and its description; NULL for BL_NONE. */
 const void *bl_running_weight(const bl_running *r, bl_weight_id id);
+/* The weight as it lies in its block. */
+const void *bl_running_stored(const bl_running *r, bl_weight_id id);
 const bl_packed *bl_running_packed(const bl_running *r, bl_weight_id id);
 
 /* region.c */
@@ -144,18 +154,25 @@ int bl_cpu_module_open(bl_device_module **out, bl_device *d, const bl_graph *gra
                        bl_error *err);
 void bl_cpu_module_close(bl_device_module *m);
 const bl_block_cost *bl_cpu_module_costs(const bl_device_module *m);
+void bl_cpu_module_refresh(bl_device_module *m);
+/* Does the weight lie small in its block now, and where in that? */
+bool bl_cpu_is_small(const bl_device_module *m, const bl_packed *p);
+uint64_t bl_cpu_offset(const bl_device_module *m, const bl_packed *p);
 
 /* pack.c */
 /* Bytes of staging that one thread needs to pack `p`. */
 uint64_t bl_cpu_staging_bytes(const bl_packed *p);
 int bl_cpu_pack(bl_device_module *m, int block, bl_host *to, uint64_t offset, bl_stream stream,
                 bl_error *err);
+/* Widens a weight whose small form lies at `small` to its packed layout at `to`, of half_bytes * halves. */
+int bl_cpu_widen(void *to, const bl_device_module *m, const bl_packed *p, const void *small, bl_error *err);
 
 /* prepare.c */
 int bl_cpu_prepare(bl_executable **out, bl_device_module *m, const bl_graph *graph,
                    const bl_prepare_options *options, bl_error *err);
 void bl_cpu_executable_close(bl_executable *x);
 void bl_cpu_executable_info(const bl_executable *x, bl_exec_info *out);
+double bl_cpu_executable_widened(const bl_executable *x);
 /* The kernels of the executable's dtype. */
 const bl_typed_kernels *bl_cpu_typed(const bl_executable *x);
 /* Pictures of the whole batch of which `t` may be a share. */

@@ -94,7 +94,16 @@ static int describe(bl_packed *p, bl_device_module *m, const bl_graph *g, bl_wei
     uint64_t bytes =
         p->blocked ? p->blocking.bytes : (uint64_t)bl_weight_elements(&p->weight) * bl_dtype_size(p->dtype);
     p->half_bytes = bl_align_up(bytes, BL_ALIGN);
+    p->stays_small = bl_source_small(&p->small, &m->source, &p->weight);
     return rc;
+}
+
+bool bl_cpu_is_small(const bl_device_module *m, const bl_packed *p) {
+    return p->stays_small && !m->wide[p->weight.block];
+}
+
+uint64_t bl_cpu_offset(const bl_device_module *m, const bl_packed *p) {
+    return p->offset[m->wide[p->weight.block]];
 }
 
 static int enlarge_staging(bl_cpu *c, uint64_t each, bl_error *err) {
@@ -117,20 +126,28 @@ static int lay_out(bl_device_module *m, const bl_graph *g, bl_error *err) {
     uint64_t staging = 0;
     for (int b = 0; b < m->block_count; b++) {
         const bl_block *block = &m->blocks[b];
-        uint64_t at = 0, stored = 0;
+        uint64_t small = 0, wide = 0, stored = 0;
+        bool any = false;
         for (int i = block->first_weight; i < block->first_weight + block->weight_count; i++) {
             bl_packed *p = &m->weights[i];
             int rc = describe(p, m, g, i, err);
             if (rc) {
                 return rc;
             }
-            p->offset = at;
-            at += p->half_bytes * (uint64_t)p->halves;
+            p->offset[0] = small;
+            p->offset[1] = wide;
+            uint64_t bytes = p->half_bytes * (uint64_t)p->halves;
+            small += p->stays_small ? p->small.bytes : bytes;
+            wide += bytes;
+            any = any || p->stays_small;
             stored += bl_source_bytes(&m->source, &p->weight);
             uint64_t needs = bl_cpu_staging_bytes(p);
             staging = needs > staging ? needs : staging;
         }
-        m->costs[b] = (bl_block_cost){.packed_bytes = at, .source_bytes = stored};
+        m->costs[b] = (bl_block_cost){.packed_bytes = small,
+                                      .source_bytes = stored,
+                                      .small_bytes = any ? small : 0,
+                                      .wide_bytes = any ? wide : 0};
     }
     return enlarge_staging(m->cpu, staging, err);
 }
@@ -155,7 +172,8 @@ int bl_cpu_module_open(bl_device_module **out, bl_device *d, const bl_graph *gra
     m->weights = calloc((size_t)m->weight_count + 1, sizeof *m->weights);
     m->blocks = calloc((size_t)m->block_count + 1, sizeof *m->blocks);
     m->costs = calloc((size_t)m->block_count + 1, sizeof *m->costs);
-    if (!m->weights || !m->blocks || !m->costs) {
+    m->wide = calloc((size_t)m->block_count + 1, sizeof *m->wide);
+    if (!m->weights || !m->blocks || !m->costs || !m->wide) {
         rc = bl_fail_memory(err, "the list of weights", (uint64_t)m->weight_count * sizeof *m->weights);
         goto fail;
     }
@@ -178,6 +196,7 @@ void bl_cpu_module_close(bl_device_module *m) {
     for (int i = 0; m->weights && i < m->weight_count; i++) {
         bl_dnnl_layout_close(&m->weights[i].layout);
     }
+    free(m->wide);
     free(m->costs);
     free(m->blocks);
     free(m->weights);
@@ -186,4 +205,21 @@ void bl_cpu_module_close(bl_device_module *m) {
 
 const bl_block_cost *bl_cpu_module_costs(const bl_device_module *m) {
     return m->costs;
+}
+
+void bl_cpu_module_refresh(bl_device_module *m) {
+    for (int b = 0; b < m->block_count; b++) {
+        const bl_block *block = &m->blocks[b];
+        bl_block_cost *cost = &m->costs[b];
+        bool wide = false;
+        for (int i = block->first_weight; i < block->first_weight + block->weight_count; i++) {
+            const bl_packed *p = &m->weights[i];
+            bl_small_weight now;
+            wide = wide || (p->stays_small && !bl_source_small(&now, &m->source, &p->weight));
+        }
+        m->wide[b] = wide;
+        cost->packed_bytes = !cost->wide_bytes ? cost->packed_bytes
+                             : wide            ? cost->wide_bytes
+                                               : cost->small_bytes;
+    }
 }

@@ -91,21 +91,43 @@ static int run_sinusoid(const bl_running *r, bl_error *err) {
     return 0;
 }
 
+/* Row `index` of a table: itself, or widened to `spare` [2][c] floats. */
+static const void *table_row(const bl_running *r, bl_weight_id id, int64_t index, float *spare) {
+    const bl_packed *p = bl_running_packed(r, id);
+    const unsigned char *table = bl_running_stored(r, id);
+    int64_t c = p->weight.shape[1];
+    if (!bl_cpu_is_small(r->x->module, p)) {
+        return table + (size_t)(index * c) * r->element;
+    }
+    bl_small_widen(spare, &p->small, &p->weight, table, index, index + 1);
+    r->k->from_f32(spare + c, spare, c);
+    return spare + c;
+}
+
+static int prepare_embed(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl_error *err) {
+    (void)sure, (void)err;
+    bool small = x->module->weights[op->weight].stays_small ||
+                 (op->weight2 != BL_NONE && x->module->weights[op->weight2].stays_small);
+    s->scratch_bytes = small ? 4 * (uint64_t)x->graph->tensors[op->out].c * sizeof(float) : 0;
+    return 0;
+}
+
 static int run_embed(const bl_running *r, bl_error *err) {
     move_job j = job_of(r);
     const int32_t *ids = (const int32_t *)(const void *)j.x;
-    const unsigned char *tokens = bl_running_weight(r, r->op->weight),
-                        *places = bl_running_weight(r, r->op->weight2); /* or NULL */
     int64_t count = bl_running_packed(r, r->op->weight)->weight.shape[0], rows = (int64_t)j.out->n * j.out->h;
     size_t row = (size_t)j.out->c * r->element;
+    float *spare = (float *)(void *)r->scratch; /* [2 tables][2][c], where one is small */
     for (int64_t i = 0; i < rows; i++) {
         if (ids[i] < 0 || ids[i] >= count) {
             return bl_fail(err, BL_E_ARGUMENT, "token %d is outside the text encoder's table of %lld",
                            (int)ids[i], (long long)count);
         }
-        const unsigned char *token = tokens + (size_t)ids[i] * row;
-        if (places) {
-            r->k->add(j.y + (size_t)i * row, token, places + (size_t)(i % j.out->h) * row, j.out->c);
+        const void *token = table_row(r, r->op->weight, ids[i], spare);
+        if (r->op->weight2 != BL_NONE) {
+            const void *place =
+                table_row(r, r->op->weight2, i % j.out->h, spare ? spare + 2 * (size_t)j.out->c : NULL);
+            r->k->add(j.y + (size_t)i * row, token, place, j.out->c);
         } else {
             memcpy(j.y + (size_t)i * row, token, row);
         }
@@ -207,7 +229,7 @@ static int run_upsample(const bl_running *r, bl_error *err) {
 const bl_cpu_op bl_cpu_import = {NULL, run_import};
 const bl_cpu_op bl_cpu_export = {NULL, run_export};
 const bl_cpu_op bl_cpu_sinusoid = {NULL, run_sinusoid};
-const bl_cpu_op bl_cpu_embed = {NULL, run_embed};
+const bl_cpu_op bl_cpu_embed = {prepare_embed, run_embed, .reads_small = true};
 const bl_cpu_op bl_cpu_take_row = {NULL, run_take_row};
 const bl_cpu_op bl_cpu_act = {NULL, run_act};
 const bl_cpu_op bl_cpu_add = {NULL, run_add};

@@ -40,9 +40,26 @@ static int64_t slices(const bl_packed *p) {
     return p->halves * ((half_rows(p) + rows - 1) / rows);
 }
 
-/* Reads rows [begin, end) of the whole weight and converts them. */
-static int read_rows(void *converted, void *raw, const bl_source *s, const bl_packed *p, int64_t begin,
-                     int64_t end, bl_error *err) {
+/* Rows [begin, end) of the whole weight, whose small form is in memory. */
+static int widen_rows(void *converted, void *raw, const bl_packed *p, const void *small, int64_t begin,
+                      int64_t end, bl_error *err) {
+    float *landing = p->dtype == BL_F32 ? converted : raw;
+    bl_small_widen(landing, &p->small, &p->weight, small, begin, end);
+    if (p->dtype != BL_F32 &&
+        bl_convert(converted, p->dtype, raw, BL_F32, (size_t)((end - begin) * row_elements(p)))) {
+        return bl_fail(err, BL_E_INTERNAL, "%s: no weights are packed as %s", p->weight.name[0],
+                       bl_dtype_name(p->dtype));
+    }
+    return 0;
+}
+
+/* Reads rows [begin, end) of the whole weight and converts them. `small`: they are there, in this form; or
+ * NULL. */
+static int read_rows(void *converted, void *raw, const bl_source *s, const bl_packed *p, const void *small,
+                     int64_t begin, int64_t end, bl_error *err) {
+    if (small) {
+        return widen_rows(converted, raw, p, small, begin, end, err);
+    }
     int64_t share = p->weight.shape[0] / p->weight.parts, elements = row_elements(p);
     unsigned char *to = converted;
     while (begin < end) {
@@ -202,9 +219,9 @@ static void place_group(const bl_kernels *kernels, void *dst, const void *src, v
 }
 
 /* One slice of one weight. `at`: where the weight's packed bytes begin; *written rises to the end of what was
- * written behind it. */
-static int pack_slice(bl_device_module *m, const bl_packed *p, unsigned char *at, int64_t slice,
-                      unsigned char *raw, int64_t *written, bl_error *err) {
+ * written behind it. `small` as in read_rows. */
+static int pack_slice(const bl_device_module *m, const bl_packed *p, unsigned char *at, const void *small,
+                      int64_t slice, unsigned char *raw, int64_t *written, bl_error *err) {
     int64_t size = (int64_t)bl_dtype_size(p->dtype);
     int64_t step = slice_rows(p), each = (half_rows(p) + step - 1) / step;
     int64_t half = slice / each, begin = slice % each * step;
@@ -212,7 +229,7 @@ static int pack_slice(bl_device_module *m, const bl_packed *p, unsigned char *at
     unsigned char *converted =
         p->blocked ? raw + raw_bytes(p) : at + (size_t)(begin * row_elements(p)) * bl_dtype_size(p->dtype);
     int64_t first = half * half_rows(p);
-    int rc = read_rows(converted, raw, &m->source, p, first + begin, first + end, err);
+    int rc = read_rows(converted, raw, &m->source, p, small, first + begin, first + end, err);
     if (rc || !p->blocked) {
         *written = higher(*written, end * row_elements(p) * size);
         return rc;
@@ -234,11 +251,25 @@ static int pack_slice(bl_device_module *m, const bl_packed *p, unsigned char *at
     return rc;
 }
 
+/* The same rows as they are stored. */
+static int store_slice(const bl_device_module *m, const bl_packed *p, unsigned char *at, int64_t slice,
+                       int64_t *written, bl_error *err) {
+    int64_t step = slice_rows(p), each = (half_rows(p) + step - 1) / step;
+    int64_t begin = slice / each * half_rows(p) + slice % each * step, end = begin + step;
+    int64_t stop = (slice / each + 1) * half_rows(p);
+    *written = (int64_t)p->small.bytes;
+    return bl_small_read(&m->source, &p->small, &p->weight, at, begin, end < stop ? end : stop, err);
+}
+
+/* Weights to be packed, or one to be widened. */
 typedef struct pack_job {
-    bl_device_module *m;
-    const bl_block *block;
-    unsigned char *base;
+    const bl_device_module *m;
+    const bl_packed *first; /* [count] */
+    int count;
+    unsigned char *base;  /* of the block; of one that is widened where it goes */
+    const void *small;    /* what is widened; NULL: weights are packed */
     int64_t slices;       /* of all weights, in their order */
+    int64_t written;      /* from base on */
     _Atomic int64_t next; /* the first that nobody has taken: they differ in work, so no thread owns any */
     struct onload_worker {
         bl_error error;
@@ -250,7 +281,7 @@ static void pack_some(void *context, int64_t begin, int64_t end, int thread) {
     pack_job *job = context;
     struct onload_worker *worker = &job->workers[thread];
     unsigned char *staging = job->m->cpu->staging + (uint64_t)thread * job->m->cpu->staging_bytes;
-    const bl_packed *p = &job->m->weights[job->block->first_weight];
+    const bl_packed *p = job->first;
     int64_t first = 0, slice; /* number of p's first slice */
     (void)begin, (void)end;
     while ((slice = atomic_fetch_add(&job->next, 1)) < job->slices) {
@@ -258,11 +289,46 @@ static void pack_some(void *context, int64_t begin, int64_t end, int thread) {
             first += slices(p++);
         }
         int64_t written = 0;
-        if (pack_slice(job->m, p, job->base + p->offset, slice - first, staging, &written, &worker->error)) {
+        uint64_t offset = job->small ? 0 : bl_cpu_offset(job->m, p);
+        unsigned char *at = job->base + offset;
+        int rc =
+            !job->small && bl_cpu_is_small(job->m, p)
+                ? store_slice(job->m, p, at, slice - first, &written, &worker->error)
+                : pack_slice(job->m, p, at, job->small, slice - first, staging, &written, &worker->error);
+        if (rc) {
             return;
         }
-        worker->end = higher(worker->end, (int64_t)p->offset + written);
+        worker->end = higher(worker->end, (int64_t)offset + written);
     }
+}
+
+static int run_job(pack_job *job, bl_error *err) {
+    const bl_device_module *m = job->m;
+    const int threads = m->cpu->threads;
+    job->workers = calloc((size_t)threads, sizeof *job->workers);
+    if (!job->workers) {
+        return bl_fail_memory(err, "packing weights", (uint64_t)threads * sizeof *job->workers);
+    }
+    for (const bl_packed *p = job->first; p < job->first + job->count; p++) {
+        bool small = !job->small && bl_cpu_is_small(m, p);
+        job->slices += slices(p);
+        if (!small && p->blocked && p->blocking.padded) {
+            uint64_t at = job->small ? 0 : bl_cpu_offset(m, p), bytes = p->half_bytes * (uint64_t)p->halves;
+            memset(job->base + at, 0, (size_t)bytes);
+            job->written = higher(job->written, (int64_t)(at + bytes));
+        }
+    }
+    bl_parallel_for(job->slices < threads ? job->slices : threads, 1, pack_some, job);
+    int rc = 0;
+    for (int t = 0; t < threads && !rc; t++) {
+        rc = job->workers[t].error.code;
+        if (rc && err) {
+            *err = job->workers[t].error;
+        }
+        job->written = higher(job->written, job->workers[t].end);
+    }
+    free(job->workers);
+    return rc;
 }
 
 int bl_cpu_pack(bl_device_module *m, int block, bl_host *to, uint64_t offset, bl_stream stream,
@@ -276,31 +342,17 @@ int bl_cpu_pack(bl_device_module *m, int block, bl_host *to, uint64_t offset, bl
     }
     bl_set_threads(m->cpu->threads);
     m->cpu->working = true;
-    pack_job job = {.m = m, .block = &m->blocks[block], .base = r->base + offset};
-    job.workers = calloc((size_t)m->cpu->threads, sizeof *job.workers);
-    if (!job.workers) {
-        return bl_fail_memory(err, "packing weights", (uint64_t)m->cpu->threads * sizeof *job.workers);
-    }
-    int64_t written = 0; /* from the block's begin on */
-    for (int i = 0; i < job.block->weight_count; i++) {
-        const bl_packed *p = &m->weights[job.block->first_weight + i];
-        job.slices += slices(p);
-        if (p->blocked && p->blocking.padded) {
-            memset(job.base + p->offset, 0, (size_t)p->half_bytes * (size_t)p->halves);
-            written = higher(written, (int64_t)(p->offset + p->half_bytes * (uint64_t)p->halves));
-        }
-    }
-    bl_parallel_for(job.slices < m->cpu->threads ? job.slices : m->cpu->threads, 1, pack_some, &job);
-    int rc = 0;
-    for (int t = 0; t < m->cpu->threads && !rc; t++) {
-        rc = job.workers[t].error.code;
-        if (rc && err) {
-            *err = job.workers[t].error;
-        }
-        written = higher(written, job.workers[t].end);
-    }
-    uint64_t end = offset + (uint64_t)written;
+    pack_job job = {.m = m,
+                    .first = &m->weights[m->blocks[block].first_weight],
+                    .count = m->blocks[block].weight_count,
+                    .base = r->base + offset};
+    int rc = run_job(&job, err);
+    uint64_t end = offset + (uint64_t)job.written;
     r->used.end = end > r->used.end ? end : r->used.end;
-    free(job.workers);
     return rc;
+}
+
+int bl_cpu_widen(void *to, const bl_device_module *m, const bl_packed *p, const void *small, bl_error *err) {
+    pack_job job = {.m = m, .first = p, .count = 1, .base = to, .small = small};
+    return run_job(&job, err);
 }

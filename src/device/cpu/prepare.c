@@ -1,5 +1,6 @@
 #include "device/cpu/internal.h"
 
+#include "core/checked.h"
 #include "graph/levels.h"
 #include "graph/op_rows.h"
 
@@ -15,6 +16,19 @@ const bl_typed_kernels *bl_cpu_typed(const bl_executable *x) {
     return x->graph->dtype == BL_BF16 ? &k->bf16 : &k->f32;
 }
 
+/* Room behind the op's own scratch for those of its weights that may lie small in their block. */
+static void add_widened(bl_executable *x, bl_step *s, const bl_op *op) {
+    const bl_weight_id ids[2] = {op->weight, op->weight3};
+    for (int k = 0; k < 2; k++) {
+        const bl_packed *p = ids[k] == BL_NONE ? NULL : &x->module->weights[ids[k]];
+        if (p && p->stays_small) {
+            s->widened[k] = bl_align_up(s->scratch_bytes, BL_ALIGN);
+            s->scratch_bytes = s->widened[k] + p->half_bytes * (uint64_t)p->halves;
+            x->widened[p->weight.block] += (double)bl_weight_elements(&p->weight);
+        }
+    }
+}
+
 static int prepare_all(bl_executable *x, bl_op_memory *memory, bool *sure, bl_error *err) {
     for (int i = 0; i < x->graph->op_count; i++) {
         const bl_op *op = &x->graph->ops[i];
@@ -22,6 +36,9 @@ static int prepare_all(bl_executable *x, bl_op_memory *memory, bool *sure, bl_er
         int rc = row->prepare ? row->prepare(x, &x->steps[i], op, sure, err) : 0;
         if (rc) {
             return rc;
+        }
+        if (!row->reads_small) {
+            add_widened(x, &x->steps[i], op);
         }
         memory[i] = bl_op_rows[op->kind].memory(x->graph, op);
         memory[i].scratch_bytes = x->steps[i].scratch_bytes;
@@ -41,7 +58,8 @@ static int make_executable(bl_executable *x, bl_level level, const bl_graph *gra
     x->steps = calloc(count + 1, sizeof *x->steps);
     x->flops = calloc((size_t)graph->block_count + 1, sizeof *x->flops);
     x->seconds = calloc(count + 1, sizeof *x->seconds);
-    if (!memory || !x->steps || !x->flops || !x->seconds) {
+    x->widened = calloc((size_t)graph->block_count + 1, sizeof *x->widened);
+    if (!memory || !x->steps || !x->flops || !x->seconds || !x->widened) {
         free(memory);
         return bl_fail_memory(err, "preparing a graph", count * sizeof *x->steps);
     }
@@ -95,6 +113,7 @@ void bl_cpu_executable_close(bl_executable *x) {
     }
     bl_graph_free(&x->changed);
     bl_arena_plan_free(&x->plan);
+    free(x->widened);
     free(x->seconds);
     free(x->flops);
     free(x->steps);
@@ -102,8 +121,18 @@ void bl_cpu_executable_close(bl_executable *x) {
 }
 
 void bl_cpu_executable_info(const bl_executable *x, bl_exec_info *out) {
-    *out = (bl_exec_info){
-        .arena_bytes = x->plan.bytes, .block_count = x->graph->block_count, .block_flops = x->flops};
+    bool any = false;
+    for (int b = 0; b < x->graph->block_count; b++) {
+        any = any || x->widened[b] > 0;
+    }
+    *out = (bl_exec_info){.arena_bytes = x->plan.bytes,
+                          .block_count = x->graph->block_count,
+                          .block_flops = x->flops,
+                          .block_widened = any ? x->widened : NULL};
+}
+
+double bl_cpu_executable_widened(const bl_executable *x) {
+    return x->widening;
 }
 
 const double *bl_cpu_op_seconds(const bl_executable *x) {

@@ -49,15 +49,39 @@ const bl_packed *bl_running_packed(const bl_running *r, bl_weight_id id) {
     return id == BL_NONE ? NULL : &r->x->module->weights[id];
 }
 
-const void *bl_running_weight(const bl_running *r, bl_weight_id id) {
+const void *bl_running_stored(const bl_running *r, bl_weight_id id) {
     const bl_packed *p = bl_running_packed(r, id);
     if (!p) {
         return NULL;
     }
+    const bl_device_module *m = r->x->module;
     bl_region *region = r->binding->region;
-    uint64_t offset = r->binding->block_offset[p->weight.block] + p->offset;
-    reach(&region->used.end, offset + p->half_bytes * (uint64_t)p->halves);
+    uint64_t offset = r->binding->block_offset[p->weight.block] + bl_cpu_offset(m, p);
+    reach(&region->used.end,
+          offset + (bl_cpu_is_small(m, p) ? p->small.bytes : p->half_bytes * (uint64_t)p->halves));
     return region->base + offset;
+}
+
+const void *bl_running_weight(const bl_running *r, bl_weight_id id) {
+    const bl_packed *p = bl_running_packed(r, id);
+    return p && bl_cpu_is_small(r->x->module, p) ? r->scratch + r->step->widened[id == r->op->weight3]
+                                                 : bl_running_stored(r, id);
+}
+
+/* Small weights of an op, to where its kernels will look for them. */
+static int widen(const bl_running *r, bl_error *err) {
+    const bl_weight_id ids[2] = {r->op->weight, r->op->weight3};
+    int rc = 0;
+    for (int k = 0; k < 2 && !rc; k++) {
+        const bl_packed *p = bl_running_packed(r, ids[k]);
+        if (p && bl_cpu_is_small(r->x->module, p)) {
+            double start = bl_now();
+            rc = bl_cpu_widen(r->scratch + r->step->widened[k], r->x->module, p, bl_running_stored(r, ids[k]),
+                              err);
+            r->x->widening += bl_now() - start;
+        }
+    }
+    return rc;
 }
 
 int bl_cpu_run(bl_executable *x, int block, const bl_binding *b, bl_stream stream, bl_error *err) {
@@ -79,7 +103,9 @@ int bl_cpu_run(bl_executable *x, int block, const bl_binding *b, bl_stream strea
                         ? NULL
                         : use_arena(&r, x->plan.scratch_offset[i], r.step->scratch_bytes);
         double start = bl_now();
-        rc = bl_cpu_ops[r.op->kind]->run(&r, err);
+        const bl_cpu_op *row = bl_cpu_ops[r.op->kind];
+        rc = row->reads_small ? 0 : widen(&r, err);
+        rc = rc ? rc : row->run(&r, err);
         if (rc) {
             return rc;
         }

@@ -22,14 +22,20 @@ typedef struct sim {
 struct bl_device_module {
     sim *s;
     uint64_t serial;
-    bl_block_cost *costs;
+    bl_block_cost *costs; /* [count] */
     int count;
+    /* of modules that were opened with a source; else NULL and 0 */
+    bl_source source;
+    bl_weight *weights; /* [weight_count] that stay small while the source lets them */
+    int weight_count;
 };
 
 struct bl_executable {
     bl_device_module *m;
     uint64_t arena_bytes;
     double *seconds, *flops; /* [m->count] each */
+    double *widened, *widen; /* [m->count] each, of small weights: values and seconds of a pass; or NULL */
+    double widening;         /* seconds of all runs */
 };
 
 /* Host memory, or a region seen as such. */

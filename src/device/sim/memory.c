@@ -160,6 +160,13 @@ int bl_sim_run(bl_executable *x, int block, const bl_binding *b, bl_stream strea
     reach(&b->region->used.end, b->arena_offset + x->arena_bytes);
     reach(&b->region->used.end, offset + bytes);
     bl_sim_contents_clear(&memory->contents, b->arena_offset, x->arena_bytes);
-    bl_sim_work w = bl_sim_put(s, stream, x->seconds[block], "the run", block);
+    const bl_block_cost *cost = &x->m->costs[block];
+    double widen = x->widen ? x->widen[block] : 0, seconds = x->seconds[block];
+    if (cost->wide_bytes && cost->packed_bytes == cost->wide_bytes) { /* it is wide already */
+        seconds -= widen;
+        widen = 0;
+    }
+    x->widening += widen;
+    bl_sim_work w = bl_sim_put(s, stream, seconds, "the run", block);
     return w.happens ? check(memory, x->m, block, offset, w.start, "the run", err) : 0;
 }

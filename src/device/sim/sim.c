@@ -54,6 +54,47 @@ int bl_sim_module_describe(bl_device_module **out, bl_device *d, const bl_block_
     return 0;
 }
 
+static void sim_module_refresh(bl_device_module *m) {
+    bl_small_weight now;
+    for (int b = 0; b < m->count; b++) {
+        bl_block_cost *cost = &m->costs[b];
+        cost->packed_bytes = cost->wide_bytes ? cost->small_bytes : cost->packed_bytes;
+    }
+    for (int i = 0; i < m->weight_count; i++) {
+        if (!bl_source_small(&now, &m->source, &m->weights[i])) {
+            m->costs[m->weights[i].block].packed_bytes = m->costs[m->weights[i].block].wide_bytes;
+        }
+    }
+}
+
+static void sim_module_close(bl_device_module *m) {
+    free(m->weights);
+    free(m->costs);
+    free(m);
+}
+
+/* Notes which weights stay small, and what that makes of their blocks. */
+static int keep_small(bl_device_module *m, const bl_graph *g, const bl_source *source, bl_error *err) {
+    m->source = *source;
+    m->weights = calloc((size_t)g->weight_count + 1, sizeof *m->weights);
+    if (!m->weights) {
+        return bl_fail_memory(err, "a simulated module", (size_t)g->weight_count * sizeof *m->weights);
+    }
+    for (int i = 0; i < g->weight_count; i++) {
+        bl_small_weight small;
+        const bl_weight *w = &g->weights[i];
+        bl_block_cost *cost = &m->costs[w->block];
+        if (bl_source_small(&small, source, w)) {
+            m->weights[m->weight_count++] = *w;
+            cost->wide_bytes = cost->wide_bytes ? cost->wide_bytes : cost->packed_bytes;
+            cost->small_bytes = cost->small_bytes ? cost->small_bytes : cost->packed_bytes;
+            cost->small_bytes += small.bytes - weight_bytes(w, g->dtype);
+        }
+    }
+    sim_module_refresh(m);
+    return 0;
+}
+
 static int sim_module_open(bl_device_module **out, bl_device *d, const bl_graph *g, const bl_source *source,
                            bl_error *err) {
     *out = NULL;
@@ -70,12 +111,11 @@ static int sim_module_open(bl_device_module **out, bl_device *d, const bl_graph 
     }
     int rc = bl_sim_module_describe(out, d, costs, g->block_count, err);
     free(costs);
+    if (!rc && source && source->small && (rc = keep_small(*out, g, source, err))) {
+        sim_module_close(*out);
+        *out = NULL;
+    }
     return rc;
-}
-
-static void sim_module_close(bl_device_module *m) {
-    free(m->costs);
-    free(m);
 }
 
 static const bl_block_cost *sim_module_costs(const bl_device_module *m) {
@@ -107,8 +147,33 @@ static int readings(const bl_graph *g) {
     return t->batch ? (t->batch + t->n - 1) / t->n : 1;
 }
 
+static const bl_weight *small_weight(const bl_device_module *m, bl_weight_id id) {
+    for (int i = 0; i < m->weight_count && id != BL_NONE; i++) {
+        if (m->weights[i].number == id) {
+            return &m->weights[i];
+        }
+    }
+    return NULL;
+}
+
+/* What an op's small weights take in the scratch once they are wide. A table gives single rows. */
+static uint64_t widened_bytes(const bl_executable *x, const bl_graph *g, const bl_op *op) {
+    const bl_weight_id ids[2] = {op->weight, op->weight3};
+    uint64_t bytes = 0;
+    for (int k = 0; k < 2; k++) {
+        const bl_weight *w = small_weight(x->m, ids[k]);
+        if (w && w->kind != BL_W_EMBEDDING) {
+            bytes += weight_bytes(w, g->dtype);
+            x->widened[w->block] += (double)bl_weight_elements(w);
+            x->widen[w->block] += (double)(weight_bytes(w, g->dtype) + bl_source_bytes(&x->m->source, w)) /
+                                  x->m->s->card.memory_rate;
+        }
+    }
+    return bytes;
+}
+
 /* Bytes of the arena of the graph in the form that it has at a level. */
-static int arena_of(uint64_t *out, const bl_graph *g, bl_error *err) {
+static int find_arena(bl_executable *x, const bl_graph *g, bl_error *err) {
     bl_op_memory *memory = malloc((size_t)(g->op_count > 0 ? g->op_count : 1) * sizeof *memory);
     bl_arena_plan arena = {0};
     if (!memory) {
@@ -116,12 +181,40 @@ static int arena_of(uint64_t *out, const bl_graph *g, bl_error *err) {
     }
     for (int i = 0; i < g->op_count; i++) {
         memory[i] = bl_op_rows[g->ops[i].kind].memory(g, &g->ops[i]);
+        if (x->widened) {
+            memory[i].scratch_bytes =
+                bl_align_up(memory[i].scratch_bytes, BL_ALIGN) + widened_bytes(x, g, &g->ops[i]);
+        }
     }
     int rc = bl_arena_plan_make(&arena, g, memory, err);
-    *out = arena.bytes;
+    x->arena_bytes = bl_align_up(arena.bytes, BL_ALIGN);
     bl_arena_plan_free(&arena);
     free(memory);
     return rc;
+}
+
+static void sim_executable_close(bl_executable *x) {
+    free(x->widen);
+    free(x->widened);
+    free(x->seconds);
+    free(x->flops);
+    free(x);
+}
+
+/* Seconds of each block: of its products, or of reading what they multiply with, and of widening that. */
+static void find_seconds(bl_executable *x, const bl_graph *g, const bl_graph *changed) {
+    const bl_device_module *m = x->m;
+    for (int i = 0; i < g->op_count; i++) {
+        x->flops[g->ops[i].block] += bl_op_flops(g, &g->ops[i]);
+    }
+    for (int b = 0; b < m->count; b++) {
+        const bl_block_cost *cost = &m->costs[b];
+        double compute = x->flops[b] / (g->dtype == BL_BF16 ? m->s->card.flops_bf16 : m->s->card.flops_f32);
+        double reading =
+            (double)(cost->wide_bytes ? cost->wide_bytes : cost->packed_bytes) / m->s->card.memory_rate;
+        reading *= readings(changed);
+        x->seconds[b] = (compute > reading ? compute : reading) + (x->widen ? x->widen[b] : 0);
+    }
 }
 
 static int sim_prepare(bl_executable **out, bl_device_module *m, const bl_graph *g,
@@ -131,49 +224,42 @@ static int sim_prepare(bl_executable **out, bl_device_module *m, const bl_graph 
         return bl_fail(err, BL_E_ARGUMENT, "a graph of %d blocks for a module of %d", g->block_count,
                        m->count);
     }
-    const sim *s = m->s;
-    uint64_t arena = 0;
+    bl_executable *x = calloc(1, sizeof *x);
     bl_graph *changed = NULL;
-    double *seconds = calloc((size_t)m->count, sizeof *seconds),
-           *flops = calloc((size_t)m->count, sizeof *flops);
-    int rc = seconds && flops
-                 ? bl_graph_at_level(&changed, g, bl_levels[options ? options->arena_level : 0], err)
-                 : bl_fail_memory(err, "a simulated executable", (size_t)m->count * sizeof *seconds);
-    rc = rc ? rc : arena_of(&arena, changed ? changed : g, err);
+    if (!x) {
+        return bl_fail_memory(err, "a simulated executable", sizeof *x);
+    }
+    x->m = m;
+    x->seconds = calloc((size_t)m->count, sizeof *x->seconds);
+    x->flops = calloc((size_t)m->count, sizeof *x->flops);
+    x->widened = m->weight_count ? calloc((size_t)m->count, sizeof *x->widened) : NULL;
+    x->widen = m->weight_count ? calloc((size_t)m->count, sizeof *x->widen) : NULL;
+    bool fine = x->seconds && x->flops && (!m->weight_count || (x->widened && x->widen));
+    int rc = fine ? bl_graph_at_level(&changed, g, bl_levels[options ? options->arena_level : 0], err)
+                  : bl_fail_memory(err, "a simulated executable", (size_t)m->count * sizeof *x->seconds);
+    rc = rc ? rc : find_arena(x, changed ? changed : g, err);
     if (rc) {
-        goto done;
+        sim_executable_close(x);
+        bl_graph_free(&changed);
+        return rc;
     }
-    for (int i = 0; i < g->op_count; i++) {
-        flops[g->ops[i].block] += bl_op_flops(g, &g->ops[i]);
-    }
-    for (int b = 0; b < m->count; b++) {
-        double compute = flops[b] / (g->dtype == BL_BF16 ? s->card.flops_bf16 : s->card.flops_f32);
-        double reading = (double)m->costs[b].packed_bytes / s->card.memory_rate;
-        reading *= readings(changed ? changed : g);
-        seconds[b] = compute > reading ? compute : reading;
-    }
-    rc = bl_sim_executable_describe(out, m, arena, seconds, err);
-    if (!rc) {
-        memcpy((*out)->flops, flops, (size_t)m->count * sizeof *flops);
-    }
-done:
+    find_seconds(x, g, changed ? changed : g);
     bl_graph_free(&changed);
-    free(seconds);
-    free(flops);
-    return rc;
+    *out = x;
+    return 0;
 }
 
-static void sim_executable_close(bl_executable *x) {
-    free(x->seconds);
-    free(x->flops);
-    free(x);
+static double sim_executable_widened(const bl_executable *x) {
+    return x->widening;
 }
 
 static void sim_executable_info(const bl_executable *x, bl_exec_info *out) {
     *out = (bl_exec_info){.arena_bytes = x->arena_bytes,
                           .block_count = x->m->count,
                           .block_flops = x->flops,
-                          .block_seconds = x->seconds};
+                          .block_seconds = x->seconds,
+                          .block_widened = x->widened,
+                          .block_widen_seconds = x->widen};
 }
 
 static const bl_device_ops sim_ops = {
@@ -184,9 +270,11 @@ static const bl_device_ops sim_ops = {
     .module_open = sim_module_open,
     .module_close = sim_module_close,
     .module_costs = sim_module_costs,
+    .module_refresh = sim_module_refresh,
     .prepare = sim_prepare,
     .executable_close = sim_executable_close,
     .executable_info = sim_executable_info,
+    .executable_widened = sim_executable_widened,
     .region_open = bl_sim_region_open,
     .region_close = bl_sim_region_close,
     .region_used = bl_sim_region_used,

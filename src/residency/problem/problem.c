@@ -87,6 +87,9 @@ int bl_problem_copy_phases(bl_problem *p, const bl_problem *from, int generation
         for (int l = 1; l < a->level_count && !rc; l++) {
             rc = bl_problem_add_level(p, number, a->levels[l].arena_bytes, a->levels[l].block_seconds, err);
         }
+        for (int l = 0; l < a->level_count && !rc; l++) {
+            p->phases[number].levels[l].widen_seconds = a->levels[l].widen_seconds;
+        }
     }
     return rc;
 }

@@ -58,6 +58,8 @@ typedef struct bl_problem_level {
     uint64_t arena_bytes;
     double *block_seconds; /* [block_count] of the module, a pass */
     double pass_seconds;   /* their sum */
+    double widen_seconds;  /* of a pass, within block_seconds: weights that stay small are made wide. May be
+                              set  once the level is there; 0 at first */
 } bl_problem_level;
 
 typedef struct bl_problem_phase {

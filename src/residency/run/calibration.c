@@ -77,30 +77,33 @@ static bool read_blocks(sqlite3_stmt *s, const bl_calibration_key *key, const ch
     return known == m->block_count;
 }
 
-/* What brings in weights, as `copies` has it: copies by the dtype alone; loads, in bytes of the file, beside.
- */
+/* What `copies` has figures of: copies by the dtype alone; loads, in bytes of the file, and widening, in
+ * values, beside. */
+typedef enum kind { COPIES, LOADS, WIDENING } kind;
+
 typedef struct kind_text {
     char text[40];
 } kind_text;
 
-static kind_text kind_of(const bl_calibration_key *key, bool loads) {
-    kind_text k;
-    snprintf(k.text, sizeof k.text, "%.31s%s", key->dtype, loads ? ", load" : "");
-    return k;
+static kind_text kind_of(const bl_calibration_key *key, kind k) {
+    static const char *const behind[] = {[COPIES] = "", [LOADS] = ", load", [WIDENING] = ", widen"};
+    kind_text t;
+    snprintf(t.text, sizeof t.text, "%.31s%s", key->dtype, behind[k]);
+    return t;
 }
 
 /* Seconds = latency + bytes / rate through the measured sizes: least squares, weighted so that each size
  * counts the same relative to its length. False unless two sizes apart are known. */
-static bool fit_copies(const bl_calibration *c, const bl_calibration_key *key, bool loads, double *latency,
+static bool fit_copies(const bl_calibration *c, const bl_calibration_key *key, kind what, double *latency,
                        double *rate) {
     sqlite3_stmt *s = NULL;
-    kind_text kind = kind_of(key, loads);
+    kind_text text = kind_of(key, what);
     double n = 0, sx = 0, sy = 0, sxx = 0, sxy = 0, all_bytes = 0, all_seconds = 0;
     int rows = 0;
     if (sqlite3_prepare_v2(c->db, "SELECT bytes, seconds FROM copies WHERE device = ?1 AND dtype = ?2", -1,
                            &s, NULL) == SQLITE_OK) {
         sqlite3_bind_text(s, 1, key->device, -1, SQLITE_STATIC);
-        sqlite3_bind_text(s, 2, kind.text, -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 2, text.text, -1, SQLITE_STATIC);
         while (sqlite3_step(s) == SQLITE_ROW) {
             double x = sqlite3_column_double(s, 0), y = sqlite3_column_double(s, 1);
             if (!(x > 0) || !(y > 0) || !good_seconds(y) || !isfinite(x)) {
@@ -203,12 +206,12 @@ int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key,
     }
     lacking = lacking || no_memory(c);
     sqlite3_finalize(s);
-    if (fit_copies(c, key, false, &latency, &rate)) {
+    if (fit_copies(c, key, COPIES, &latency, &rate)) {
         p->copy_latency = latency;
         p->copy_rate = rate;
         forget_seconds(p, false);
     }
-    if (p->has_store && fit_copies(c, key, true, &latency, &rate)) {
+    if (p->has_store && fit_copies(c, key, LOADS, &latency, &rate)) {
         p->load_latency = latency;
         p->load_rate = rate;
         forget_seconds(p, true);
@@ -220,6 +223,11 @@ int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key,
         *phases = known;
     }
     return bl_problem_finish(p, err);
+}
+
+double bl_calibration_widen_rate(const bl_calibration *c, const bl_calibration_key *key) {
+    double latency, rate;
+    return fit_copies(c, key, WIDENING, &latency, &rate) ? rate : 0;
 }
 
 /* Adds a figure to what is known. */
@@ -269,9 +277,26 @@ static uint64_t brought(const bl_problem *p, const bl_ledger_entry *e, bl_work w
     return source ? source : e->bytes;
 }
 
+static bool learn_rate(sqlite3_stmt *s, const bl_calibration_key *key, kind what, int class, double amount,
+                       double seconds) {
+    kind_text text = kind_of(key, what);
+    sqlite3_reset(s);
+    sqlite3_bind_text(s, 1, key->device, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 2, text.text, -1, SQLITE_STATIC);
+    sqlite3_bind_int(s, 3, class);
+    sqlite3_bind_double(s, 4, amount);
+    sqlite3_bind_double(s, 5, seconds);
+    return sqlite3_step(s) == SQLITE_DONE;
+}
+
+/* One figure for all, whatever the matrices' sizes: widening has no latency worth the name. */
+static bool learn_widening(sqlite3_stmt *s, const bl_calibration_key *key, const bl_ledger *l) {
+    bool any = l->widened > 0 && l->widen_seconds > 0;
+    return !any || learn_rate(s, key, WIDENING, 0, l->widened, l->widen_seconds);
+}
+
 static bool learn_copies(sqlite3_stmt *s, const bl_calibration_key *key, const bl_problem *p,
                          const bl_ledger *l, bl_work work) {
-    kind_text kind = kind_of(key, work == BL_WORK_LOAD);
     double bytes[size_classes] = {0}, seconds[size_classes] = {0};
     int count[size_classes] = {0};
     for (int i = 0; i < l->count; i++) {
@@ -285,16 +310,8 @@ static bool learn_copies(sqlite3_stmt *s, const bl_calibration_key *key, const b
         }
     }
     for (int k = 0; k < size_classes; k++) {
-        if (!count[k]) {
-            continue;
-        }
-        sqlite3_reset(s);
-        sqlite3_bind_text(s, 1, key->device, -1, SQLITE_STATIC);
-        sqlite3_bind_text(s, 2, kind.text, -1, SQLITE_STATIC);
-        sqlite3_bind_int(s, 3, k);
-        sqlite3_bind_double(s, 4, bytes[k] / count[k]);
-        sqlite3_bind_double(s, 5, seconds[k] / count[k]);
-        if (sqlite3_step(s) != SQLITE_DONE) {
+        if (count[k] && !learn_rate(s, key, work == BL_WORK_LOAD ? LOADS : COPIES, k, bytes[k] / count[k],
+                                    seconds[k] / count[k])) {
             return false;
         }
     }
@@ -330,6 +347,7 @@ int bl_calibration_learn(bl_calibration *c, const bl_calibration_key *key, const
         }
         fine = fine && learn_copies(copies, key, p, l, BL_WORK_ONLOAD);
         fine = fine && learn_copies(copies, key, p, l, BL_WORK_LOAD);
+        fine = fine && learn_widening(copies, key, l);
         sqlite3_reset(blocks);
         sqlite3_reset(copies);
         fine = sqlite3_exec(c->db, fine ? "COMMIT" : "ROLLBACK", NULL, NULL, NULL) == SQLITE_OK && fine;

@@ -16,7 +16,8 @@ typedef struct bl_calibration bl_calibration;
 /* Everything that a measurement depends on beside the block itself. Strings are borrowed. */
 typedef struct bl_calibration_key {
     const char *device; /* caps.name: "AMD EPYC ..., avx512_bf16, 2 threads" */
-    const char *dtype;  /* "bf16": copies are known by it, blocks by that of their module */
+    const char *dtype;  /* "BF16", "BF16, Q8_0" where weights stay small: copies and widening are known by it,
+                           blocks by that of their module */
     /* [listed_phases] of the problem: what the phase's model is, "sdxl", and its shape, "2x128x128"; shapes
      * that are NULL are never known */
     const char *const *models;
@@ -34,6 +35,9 @@ void bl_calibration_close(bl_calibration **c);
  * Finishes the problem. */
 int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key, bl_problem *p, int *phases,
                          bl_error *err);
+
+/* Values a second that are widened from codes; 0: not known. */
+double bl_calibration_widen_rate(const bl_calibration *c, const bl_calibration_key *key);
 
 /* Learns from a finished generation. Old figures fade: a new one counts a quarter, a faster one a half. */
 int bl_calibration_learn(bl_calibration *c, const bl_calibration_key *key, const bl_problem *p,

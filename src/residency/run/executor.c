@@ -310,6 +310,8 @@ int bl_executor_phase_begin(bl_executor *e, int phase, bl_error *err) {
     }
     e->phase = phase;
     e->pass = 0;
+    e->widened = bl_device_executable_info(e->device, e->executables[phase]).block_widened;
+    e->widened_before = bl_device_executable_widened(e->device, e->executables[phase]);
     return 0;
 }
 
@@ -349,6 +351,10 @@ static int run_block(bl_executor *e, int block, const bl_binding *binding, bl_er
     }
     if (rc) {
         return rc;
+    }
+    const bl_block_cost *cost = &bl_executor_tenant(e, f->module)->costs[block];
+    if (e->widened && cost->packed_bytes == cost->small_bytes) {
+        e->ledger->widened += e->widened[block];
     }
     rc = bl_device_run(e->device, e->executables[e->phase], block, binding, BL_STREAM_COMPUTE, err);
     return bl_flight_end(&e->runs, &e->pool, BL_STREAM_COMPUTE, rc, err);
@@ -439,6 +445,15 @@ static void note_use(bl_executor *e) {
     }
 }
 
+/* What widening took of the phase has a name of its own in what is told. */
+static void note_widening(bl_executor *e) {
+    double seconds = bl_device_executable_widened(e->device, e->executables[e->phase]) - e->widened_before;
+    if (seconds > 0) {
+        e->ledger->widen_seconds += seconds;
+        bl_ledger_split(e->ledger, e->p->phases[e->phase].stage, "widen", seconds);
+    }
+}
+
 int bl_executor_phase_end(bl_executor *e, bl_error *err) {
     if (!e->p || e->phase < 0 || e->pass != e->p->phases[e->phase].passes) {
         return bl_fail(err, BL_E_ARGUMENT, "phase %s ends after %d of %d passes",
@@ -446,6 +461,7 @@ int bl_executor_phase_end(bl_executor *e, bl_error *err) {
                        e->p && e->phase >= 0 ? e->p->phases[e->phase].passes : 0);
     }
     note_use(e);
+    note_widening(e);
     e->next_phase = e->phase + 1;
     e->phase = -1;
     return 0;

@@ -31,6 +31,8 @@ struct bl_executor {
     int onload_stage, load_stage;
     int first_run; /* of the pass under way */
     double pass_began;
+    const double *widened; /* of the phase's executable: values of each block; NULL: none */
+    double widened_before; /* what that had spent in widening when the phase began */
 
     bl_flight runs, copies, loads;
     bl_event_pool pool;

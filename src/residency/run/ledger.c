@@ -20,6 +20,7 @@ void bl_ledger_clear(bl_ledger *l) {
     l->moved_bytes = l->loaded_bytes = 0;
     l->peak_bytes = 0;
     l->phase_count = 0;
+    l->widened = l->widen_seconds = 0;
     l->began = l->ended = 0;
 }
 

@@ -44,6 +44,8 @@ typedef struct bl_ledger {
     uint64_t memory_bytes; /* of the device */
     uint64_t moved_bytes;
     uint64_t loaded_bytes; /* into the host store */
+    double widened;        /* values that were widened from codes, in whole phases, */
+    double widen_seconds;  /* and the seconds of compute that this took */
 } bl_ledger;
 
 void bl_ledger_init(bl_ledger *l);

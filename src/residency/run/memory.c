@@ -123,6 +123,10 @@ void bl_memory_drop(bl_memory *m, int id, int block) {
     bl_executor_drop(m->executor, id, block);
 }
 
+void bl_memory_resize(bl_memory *m, int id, int block, uint64_t bytes) {
+    m->modules[id].blocks[block].bytes = bytes;
+}
+
 void bl_memory_remove(bl_memory *m, int id) {
     bl_executor_remove(m->executor, id);
     free(m->modules[id].blocks);

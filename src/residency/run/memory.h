@@ -40,6 +40,8 @@ void bl_memory_release(bl_memory *m, int id);
 /* Gives up the places of one block, on the device and in the host store: what is packed there is not what it
  * shall be any more. Not within a generation. */
 void bl_memory_drop(bl_memory *m, int id, int block);
+/* The block takes so many bytes from now on. It must be nowhere. */
+void bl_memory_resize(bl_memory *m, int id, int block, uint64_t bytes);
 /* As bl_memory_release, and forgets the module. */
 void bl_memory_remove(bl_memory *m, int id);
 

@@ -55,6 +55,39 @@ static double merge_seconds(const bl_plan *plan, const bl_problem *p) {
     return sum;
 }
 
+/* Seconds of making weights wide that stay small, in all passes of a phase; of all phases. */
+static double phase_widening(const bl_plan *plan, const bl_problem *p, int phase) {
+    const bl_problem_phase *f = &p->phases[phase];
+    return f->passes * f->levels[plan->phases[phase].level].widen_seconds;
+}
+
+static double widening(const bl_plan *plan, const bl_problem *p) {
+    double sum = 0;
+    for (int i = 0; i < plan->phase_count; i++) {
+        sum += phase_widening(plan, p, i);
+    }
+    return sum;
+}
+
+/* Which modules hold weights as they are stored, in how many bytes, and what making them wide takes. */
+static void print_small(FILE *f, const bl_plan *plan, const bl_problem *p) {
+    const char *before = "weights stay small: ";
+    for (int m = 0; m < p->module_count; m++) {
+        bool small = false;
+        for (int i = 0; i < plan->phase_count; i++) {
+            small = small || (p->phases[i].module == m && phase_widening(plan, p, i) > 0);
+        }
+        if (small) {
+            fprintf(f, "%s%s %s (%s)", before, p->modules[m].name, bl_size_of(p->modules[m].bytes).text,
+                    p->modules[m].dtype);
+            before = ", ";
+        }
+    }
+    if (widening(plan, p) > 0) {
+        fprintf(f, "; making them wide takes %.2f s of the seconds\n", widening(plan, p));
+    }
+}
+
 static void print_head(FILE *f, const bl_plan *plan, const bl_problem *p) {
     fprintf(f, "offload %s, budget %s: %s, peak %s, %d moves of %s\n", bl_offload_name(plan->mode),
             bl_size_of(p->budget_bytes).text, kind_of(plan, p), bl_size_of(plan->peak_bytes).text,
@@ -66,6 +99,7 @@ static void print_head(FILE *f, const bl_plan *plan, const bl_problem *p) {
                 bl_size_of(p->host_bytes).text, bl_size_of(plan->store_peak_bytes).text, plan->load_count,
                 bl_size_of(plan->loaded_bytes).text, plan->load_seconds);
     }
+    print_small(f, plan, p);
     if (p->adapter_bytes) {
         fprintf(f, "adapters of %s are merged into what is packed, which takes %.2f s\n",
                 bl_size_of(p->adapter_bytes).text, merge_seconds(plan, p));
@@ -128,27 +162,31 @@ static json_int_t count(uint64_t bytes) {
     return (json_int_t)bytes;
 }
 
-static json_t *phase_json(const bl_plan_phase *x, const bl_problem_phase *f, const bl_problem *p) {
-    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:f, s:f, s:f}", "name",
-                     f->name, "stage", f->stage, "module", p->modules[f->module].name, "passes", f->passes,
-                     "arena_level", x->level, "arena_bytes", count(x->arena_bytes), "resident_bytes",
-                     count(x->resident_bytes), "streamed_bytes", count(x->streamed_bytes), "streamed_blocks",
-                     x->streamed_blocks, "moved_bytes", count(x->moved_bytes), "loaded_bytes",
-                     count(x->loaded_bytes), "seconds", x->seconds, "compute_seconds", x->compute_seconds,
-                     "wait_seconds", x->wait_seconds);
+static json_t *phase_json(const bl_plan *plan, const bl_problem *p, int phase) {
+    const bl_plan_phase *x = &plan->phases[phase];
+    const bl_problem_phase *f = &p->phases[phase];
+    const bl_problem_module *m = &p->modules[f->module];
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:f, s:f, s:f, s:f}",
+                     "name", f->name, "stage", f->stage, "module", m->name, "weights", m->dtype,
+                     "weight_bytes", count(m->bytes), "passes", f->passes, "arena_level", x->level,
+                     "arena_bytes", count(x->arena_bytes), "resident_bytes", count(x->resident_bytes),
+                     "streamed_bytes", count(x->streamed_bytes), "streamed_blocks", x->streamed_blocks,
+                     "moved_bytes", count(x->moved_bytes), "loaded_bytes", count(x->loaded_bytes), "seconds",
+                     x->seconds, "compute_seconds", x->compute_seconds, "wait_seconds", x->wait_seconds,
+                     "widen_seconds", phase_widening(plan, p, phase));
 }
 
 json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p) {
     json_t *phases = json_array(), *decisions = bl_decisions_json(plan, p);
     bool fine = phases && decisions;
     for (int i = 0; i < plan->phase_count && fine; i++) {
-        fine = !json_array_append_new(phases, phase_json(&plan->phases[i], &p->phases[i], p));
+        fine = !json_array_append_new(phases, phase_json(plan, p, i));
     }
     json_t *root = NULL;
     if (fine) {
         root = json_pack(
             "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:f, s:I, s:f, s:I, s:I, s:f, s:I, s:I, s:I, "
-            "s:i, s:f, s:I, s:f}",
+            "s:i, s:f, s:I, s:f, s:f}",
             "mode", bl_offload_name(plan->mode), "method", plan->method, "budget_bytes",
             count(p->budget_bytes), "process_bytes", count(p->process_bytes), "own_bytes",
             count(p->own_bytes), "peak_bytes", count(plan->peak_bytes), "moved_bytes",
@@ -159,7 +197,7 @@ json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p) {
             count(p->has_store ? p->host_bytes : 0), "store_peak_bytes", count(plan->store_peak_bytes),
             "loaded_bytes", count(plan->loaded_bytes), "loads", plan->load_count, "load_seconds",
             plan->load_seconds, "adapter_bytes", count(p->adapter_bytes), "merge_seconds",
-            merge_seconds(plan, p));
+            merge_seconds(plan, p), "widen_seconds", widening(plan, p));
         fine = root && !json_object_set(root, "phases", phases) &&
                !json_object_set(root, "decisions", decisions) && bl_fullest_add(root, plan, p);
     }
@@ -182,12 +220,13 @@ json_t *bl_ledger_json(const bl_ledger *l) {
         fine = !json_array_append_new(arenas, json_integer(count(l->arena_bytes[i])));
     }
     json_t *root =
-        fine ? json_pack("{s:I, s:O, s:I, s:I, s:f, s:f, s:f, s:f, s:O}", "peak_bytes", count(l->peak_bytes),
-                         "arena_bytes", arenas, "moved_bytes", count(l->moved_bytes), "loaded_bytes",
-                         count(l->loaded_bytes), "seconds", bl_ledger_device_seconds(l), "onload_seconds",
-                         bl_ledger_seconds(l, BL_WORK_ONLOAD), "load_seconds",
+        fine ? json_pack("{s:I, s:O, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:O}", "peak_bytes",
+                         count(l->peak_bytes), "arena_bytes", arenas, "moved_bytes", count(l->moved_bytes),
+                         "loaded_bytes", count(l->loaded_bytes), "seconds", bl_ledger_device_seconds(l),
+                         "onload_seconds", bl_ledger_seconds(l, BL_WORK_ONLOAD), "load_seconds",
                          bl_ledger_seconds(l, BL_WORK_LOAD), "wait_seconds",
-                         bl_ledger_seconds(l, BL_WORK_WAIT), "stages", stages)
+                         bl_ledger_seconds(l, BL_WORK_WAIT), "widen_seconds", l->widen_seconds, "stages",
+                         stages)
              : NULL;
     json_decref(stages);
     json_decref(arenas);

@@ -38,7 +38,7 @@ static void test_plugins(void **state) {
     (void)state;
     bl_device *d;
     bl_error err = {0};
-    refused("old", BL_E_DEVICE, "version 2 of the device contract, this library has 3");
+    refused("old", BL_E_DEVICE, "version 3 of the device contract, this library has 4");
     refused("stranger", BL_E_DEVICE, "ballast-stranger.so is no plugin");
     assert_int_equal(bl_device_open(&d, "faulty:1", &cpu, &err), 0);
     assert_string_equal(d->ops->name, "faulty");

@@ -5,8 +5,8 @@
  *
  * Every widening here is exact or rounded once: an f16 scale has 11 bits, its product with a code at most 24.
  * So the values are the same in whatever order or pieces they are made. */
-#ifndef BALLAST_CHECKPOINT_STORAGE_H
-#define BALLAST_CHECKPOINT_STORAGE_H
+#ifndef BALLAST_CORE_STORAGE_H
+#define BALLAST_CORE_STORAGE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,5 +46,23 @@ void bl_widen(float *dst, bl_storage s, const void *src, size_t blocks);
  * [[1,1,1,-1],[1,1,-1,1],[1,-1,1,1],[-1,1,1,1]] over sqrt(group), which is its own inverse
  * (stable-diffusion.cpp, docs/int8_convrot.md). Exact for codes of eight bits. */
 void bl_unrotate(float *row, size_t values, int group);
+
+/* Whole codes to values, in place: undoes ConvRot where `rotation` is not 0, then multiplies. */
+void bl_scale_codes(float *values, size_t count, int rotation, float scale);
+
+/* How the rows of a matrix lie where they stay small: each a whole number of the storage's blocks. */
+typedef struct bl_small {
+    bl_storage storage;
+    int rotation; /* the group of ConvRot, or 0 */
+    bool scaled;  /* each row has a factor beside its codes */
+} bl_small;
+
+/* Bytes of the codes of a row of `columns` values. */
+uint64_t bl_small_row_bytes(const bl_small *form, int64_t columns);
+
+/* Widens rows to dst [rows, columns]: the bits that reading them wide gives. `scales`: [rows], or NULL where
+ * rows have none. */
+void bl_widen_rows(float *dst, const bl_small *form, const void *codes, const float *scales, int64_t rows,
+                   int64_t columns);
 
 #endif

@@ -1,4 +1,4 @@
-#include "checkpoint/storage.h"
+#include "core/storage.h"
 
 #include "core/dtype.h"
 
@@ -176,5 +176,28 @@ void bl_unrotate(float *row, size_t values, int group) {
     }
     for (size_t i = 0; i < values; i++) {
         row[i] /= root; /* a power of two */
+    }
+}
+
+void bl_scale_codes(float *values, size_t count, int rotation, float scale) {
+    if (rotation) {
+        bl_unrotate(values, count, rotation);
+    }
+    for (size_t i = 0; i < count; i++) {
+        values[i] *= scale;
+    }
+}
+
+uint64_t bl_small_row_bytes(const bl_small *form, int64_t columns) {
+    const bl_storage_form *f = &forms[form->storage];
+    return (uint64_t)(columns / f->values) * (uint64_t)f->bytes;
+}
+
+void bl_widen_rows(float *dst, const bl_small *form, const void *codes, const float *scales, int64_t rows,
+                   int64_t columns) {
+    const size_t blocks = (size_t)(rows * columns / forms[form->storage].values);
+    bl_widen(dst, form->storage, codes, blocks);
+    for (int64_t i = 0; i < rows && form->scaled; i++) {
+        bl_scale_codes(dst + i * columns, (size_t)columns, form->rotation, scales[i]);
     }
 }
