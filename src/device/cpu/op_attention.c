@@ -69,4 +69,4 @@ static int run(const bl_running *r, bl_error *err) {
     return 0;
 }
 
-const bl_cpu_op bl_cpu_attention = {prepare, run};
+const bl_cpu_op bl_cpu_attention = {.prepare = prepare, .run = run};

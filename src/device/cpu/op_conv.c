@@ -186,4 +186,4 @@ static int run(const bl_running *r, bl_error *err) {
     return 0;
 }
 
-const bl_cpu_op bl_cpu_conv = {prepare, run};
+const bl_cpu_op bl_cpu_conv = {.prepare = prepare, .run = run};

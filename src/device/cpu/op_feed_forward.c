@@ -80,4 +80,4 @@ static int run(const bl_running *r, bl_error *err) {
     return rc;
 }
 
-const bl_cpu_op bl_cpu_feed_forward = {prepare, run};
+const bl_cpu_op bl_cpu_feed_forward = {.prepare = prepare, .run = run};

@@ -304,4 +304,4 @@ static int run(const bl_running *r, bl_error *err) {
     return rc;
 }
 
-const bl_cpu_op bl_cpu_folded_conv = {prepare, run};
+const bl_cpu_op bl_cpu_folded_conv = {.prepare = prepare, .run = run};

@@ -130,4 +130,4 @@ static int run(const bl_running *r, bl_error *err) {
     return rc || !gated ? rc : run_gate(r, a, err);
 }
 
-const bl_cpu_op bl_cpu_linear = {prepare, run};
+const bl_cpu_op bl_cpu_linear = {.prepare = prepare, .run = run};

@@ -104,5 +104,5 @@ static int run_gated_add(const bl_running *r, bl_error *err) {
     return 0;
 }
 
-const bl_cpu_op bl_cpu_modulate = {prepare_modulate, run_modulate};
-const bl_cpu_op bl_cpu_gated_add = {prepare_modulate, run_gated_add};
+const bl_cpu_op bl_cpu_modulate = {.prepare = prepare_modulate, .run = run_modulate};
+const bl_cpu_op bl_cpu_gated_add = {.prepare = prepare_modulate, .run = run_gated_add};

@@ -226,12 +226,12 @@ static int run_upsample(const bl_running *r, bl_error *err) {
     return 0;
 }
 
-const bl_cpu_op bl_cpu_import = {NULL, run_import};
-const bl_cpu_op bl_cpu_export = {NULL, run_export};
-const bl_cpu_op bl_cpu_sinusoid = {NULL, run_sinusoid};
-const bl_cpu_op bl_cpu_embed = {prepare_embed, run_embed, .reads_small = true};
-const bl_cpu_op bl_cpu_take_row = {NULL, run_take_row};
-const bl_cpu_op bl_cpu_act = {NULL, run_act};
-const bl_cpu_op bl_cpu_add = {NULL, run_add};
-const bl_cpu_op bl_cpu_concat = {NULL, run_concat};
-const bl_cpu_op bl_cpu_upsample = {NULL, run_upsample};
+const bl_cpu_op bl_cpu_import = {.run = run_import};
+const bl_cpu_op bl_cpu_export = {.run = run_export};
+const bl_cpu_op bl_cpu_sinusoid = {.run = run_sinusoid};
+const bl_cpu_op bl_cpu_embed = {.prepare = prepare_embed, .run = run_embed, .reads_small = true};
+const bl_cpu_op bl_cpu_take_row = {.run = run_take_row};
+const bl_cpu_op bl_cpu_act = {.run = run_act};
+const bl_cpu_op bl_cpu_add = {.run = run_add};
+const bl_cpu_op bl_cpu_concat = {.run = run_concat};
+const bl_cpu_op bl_cpu_upsample = {.run = run_upsample};

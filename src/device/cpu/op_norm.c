@@ -187,6 +187,6 @@ static int run_layer_norm(const bl_running *r, bl_error *err) {
     return 0;
 }
 
-const bl_cpu_op bl_cpu_group_norm = {prepare_norm, run_group_norm};
-const bl_cpu_op bl_cpu_norm_factors = {prepare_factors, run_norm_factors};
-const bl_cpu_op bl_cpu_layer_norm = {prepare_layer_norm, run_layer_norm};
+const bl_cpu_op bl_cpu_group_norm = {.prepare = prepare_norm, .run = run_group_norm};
+const bl_cpu_op bl_cpu_norm_factors = {.prepare = prepare_factors, .run = run_norm_factors};
+const bl_cpu_op bl_cpu_layer_norm = {.prepare = prepare_layer_norm, .run = run_layer_norm};

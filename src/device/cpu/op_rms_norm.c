@@ -27,4 +27,4 @@ static int run(const bl_running *r, bl_error *err) {
     return 0;
 }
 
-const bl_cpu_op bl_cpu_rms_norm = {NULL, run};
+const bl_cpu_op bl_cpu_rms_norm = {.run = run};

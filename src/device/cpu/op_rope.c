@@ -67,4 +67,4 @@ static int run(const bl_running *r, bl_error *err) {
     return 0;
 }
 
-const bl_cpu_op bl_cpu_rope = {NULL, run};
+const bl_cpu_op bl_cpu_rope = {.run = run};

@@ -132,8 +132,8 @@ static int run_unpatchify(const bl_running *r, bl_error *err) {
     return run_patches(r, true);
 }
 
-const bl_cpu_op bl_cpu_join = {NULL, run_join};
-const bl_cpu_op bl_cpu_slice = {NULL, run_slice};
-const bl_cpu_op bl_cpu_channels = {NULL, run_channels};
-const bl_cpu_op bl_cpu_patchify = {NULL, run_patchify};
-const bl_cpu_op bl_cpu_unpatchify = {NULL, run_unpatchify};
+const bl_cpu_op bl_cpu_join = {.run = run_join};
+const bl_cpu_op bl_cpu_slice = {.run = run_slice};
+const bl_cpu_op bl_cpu_channels = {.run = run_channels};
+const bl_cpu_op bl_cpu_patchify = {.run = run_patchify};
+const bl_cpu_op bl_cpu_unpatchify = {.run = run_unpatchify};

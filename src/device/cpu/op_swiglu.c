@@ -43,4 +43,4 @@ static int run(const bl_running *r, bl_error *err) {
     return 0;
 }
 
-const bl_cpu_op bl_cpu_swiglu = {NULL, run};
+const bl_cpu_op bl_cpu_swiglu = {.run = run};
