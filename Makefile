@@ -23,6 +23,8 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 CMAKE_FLAGS ?=
+# Tests at once: some wait, for a clock or for each other.
+JOBS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: all demo test test-long test-alloc test-onednn3 test-debian13 check sanitize tsan bench bench-offload bench-server bench-page cuda-libs install uninstall help clean setup setup-tests
 .DEFAULT_GOAL := all
@@ -51,16 +53,16 @@ demo: $(BUILD)/build.ninja
 # Builds everything, benches too, checks style limits, runs all tests but the long ones.
 test: setup-tests all check
 	@ninja -C $(BUILD) bench
-	@ctest --test-dir $(BUILD) --output-on-failure -j 2 -LE long
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -LE long
 
 test-long: setup-tests all
-	@ctest --test-dir $(BUILD) --output-on-failure -j 2 -L long -E alloc_all
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -L long -E alloc_all
 
 # Every allocation of the library's calls and of the command that is worth it fails once: support/failing.h.
 test-alloc: setup-tests
 	@$(call configure,$(BUILD)-sanitize,$(SANITIZE))
 	@ninja -C $(BUILD)-sanitize
-	@ctest --test-dir $(BUILD)-sanitize --output-on-failure -j 2 -R alloc_all
+	@ctest --test-dir $(BUILD)-sanitize --output-on-failure -j $(JOBS) -R alloc_all
 
 # What a compiler does not hold: format, length of functions, words that must not be in the tree.
 check: setup-tests
@@ -70,39 +72,42 @@ check: setup-tests
 space = $(subst ,, )
 programs = $(addprefix test_,$(subst .,_,$(subst /,_,$(1))))
 some = ninja -C $(1) $(call programs,$(2)) && \
-    ctest --test-dir $(1) --output-on-failure -j 2 -R '^($(subst $(space),|,$(subst .,\.,$(strip $(2)))))$$'
+    ctest --test-dir $(1) --output-on-failure -j $(JOBS) -R '^($(subst $(space),|,$(subst .,\.,$(strip $(2)))))$$'
+
+# Both are built in one folder: but for what calls oneDNN the objects are the same.
+other_dnnl = $(call configure,$(BUILD)-dnnl,-U'DNNL_*' '-DDNNL_ROOT=$(1)' \
+    '-DCMAKE_SHARED_LINKER_FLAGS=$(2)' '-DCMAKE_EXE_LINKER_FLAGS=$(2) $(3)')
 
 # In the user's cache: CMake forgets the way to a library that lies in the project.
 ONEDNN3 = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ballast-onednn3
 test-onednn3: setup-tests
 	@tools/onednn3.sh '$(ONEDNN3)'
-	@$(call configure,$(BUILD)-onednn3,'-DDNNL_ROOT=$(ONEDNN3)')
-	@$(call some,$(BUILD)-onednn3,$(addprefix device/cpu.,batches device ops transformer) model.level_bits model.unet \
+	@$(call other_dnnl,$(ONEDNN3))
+	@$(call some,$(BUILD)-dnnl,$(addprefix device/cpu.,batches device ops transformer) model.level_bits model.unet \
 	    api.installed)
 
 # Debian 13's libraries may want a newer C library than this system's: programs start with theirs.
 DEBIAN13 = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ballast-debian13
 DEBIAN13_LIBS = $(DEBIAN13)/system/usr/lib/x86_64-linux-gnu
+DEBIAN13_ANY = -Wl,--allow-shlib-undefined
 DEBIAN13_START = -Wl,--dynamic-linker=$(DEBIAN13_LIBS)/ld-linux-x86-64.so.2,--disable-new-dtags,-rpath,$(DEBIAN13_LIBS)
-DEBIAN13_FLAGS = '-DDNNL_ROOT=$(DEBIAN13)/system/usr' '-DCMAKE_SHARED_LINKER_FLAGS=-Wl,--allow-shlib-undefined' \
-    '-DCMAKE_EXE_LINKER_FLAGS=-Wl,--allow-shlib-undefined $(DEBIAN13_START)'
 test-debian13: setup-tests
 	@tools/debian13.sh '$(DEBIAN13)'
-	@$(call configure,$(BUILD)-debian13,$(DEBIAN13_FLAGS))
-	@$(call some,$(BUILD)-debian13,$(addprefix device/cpu.,batches device ops transformer) \
+	@$(call other_dnnl,$(DEBIAN13)/system/usr,$(DEBIAN13_ANY),$(DEBIAN13_START))
+	@$(call some,$(BUILD)-dnnl,$(addprefix device/cpu.,batches device ops transformer) \
 	    $(addprefix model.,distilled levels peak prologue text unet vae) pipeline.goldens)
 
-SANITIZE = -DBALLAST_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo
+SANITIZE = -DBALLAST_SANITIZE=ON
 sanitize: setup-tests
 	@$(call configure,$(BUILD)-sanitize,$(SANITIZE))
 	@ninja -C $(BUILD)-sanitize
-	@ctest --test-dir $(BUILD)-sanitize --output-on-failure -j 2 -LE slow
+	@ctest --test-dir $(BUILD)-sanitize --output-on-failure -j $(JOBS) -LE slow
 
 tsan: setup-tests
-	@$(call configure,$(BUILD)-tsan,-DBALLAST_SANITIZE=thread -DCMAKE_BUILD_TYPE=RelWithDebInfo)
+	@$(call configure,$(BUILD)-tsan,-DBALLAST_SANITIZE=thread)
 	@ninja -C $(BUILD)-tsan ballast_cli
 	@export TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.txt; $(call some,$(BUILD)-tsan,$(THREADED)) && \
-	    ctest --test-dir $(BUILD)-tsan --output-on-failure -j 2 -R '^server\.($(SERVED))$$'
+	    ctest --test-dir $(BUILD)-tsan --output-on-failure -j $(JOBS) -R '^server\.($(SERVED))$$'
 THREADED = checkpoint.safetensors device/cpu.batches device/cuda.memory pipeline.model_hash $(addprefix api.,callbacks cancel process turn) \
     server/http.deadlines
 SERVED = events|http
@@ -145,4 +150,4 @@ help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 clean:
-	@rm -rf $(foreach b,$(BUILD) $(BUILD)-sanitize $(BUILD)-tsan $(BUILD)-onednn3 $(BUILD)-debian13,$(b) $(b).log)
+	@rm -rf $(foreach b,$(BUILD) $(BUILD)-sanitize $(BUILD)-tsan $(BUILD)-dnnl,$(b) $(b).log)

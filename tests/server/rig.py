@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -154,6 +155,26 @@ class Server:
                 return view
             time.sleep(0.05)
         raise AssertionError("job %s is still %s" % (job, view["state"]))
+
+
+def drip(server, leave):
+    """Sends a header a byte every half second, until the server has enough of it or `leave` is set. The seconds."""
+    start = time.time()
+    with socket.create_connection((server.host, server.port), timeout=40) as s:
+        try:
+            for c in "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: " + "a" * 100:
+                s.sendall(c.encode())
+                if leave.wait(0.5):
+                    break
+                s.settimeout(0.01)
+                try:
+                    if not s.recv(1):
+                        break
+                except socket.timeout:
+                    pass
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+    return time.time() - start
 
 
 def png(width, height, colour=(200, 30, 30), right=None):

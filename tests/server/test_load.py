@@ -3,10 +3,11 @@ import asyncio
 import json
 import os
 import resource
+import threading
 import time
 import unittest
 
-from rig import SMALL, Case, Server
+from rig import SMALL, Case, drip
 
 IDLE = int(os.environ.get("BALLAST_TEST_IDLE", "10000"))
 POLLERS = int(os.environ.get("BALLAST_TEST_POLLERS", "200"))
@@ -19,6 +20,20 @@ def files(most):
 
 
 class Load(Case):
+    """Beside its tests somebody sends a header a byte every half second, which ends after 20 s."""
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.dripped = []
+        cls.slow = threading.Thread(target=lambda: cls.dripped.append(drip(cls.server, threading.Event())))
+        cls.slow.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.slow.join(45)
+        super().tearDownClass()
+        assert cls.dripped and 15 < cls.dripped[0] < 30, cls.dripped
+
     async def poll(self, until, times):
         reader, writer = await asyncio.open_connection(self.server.host, self.server.port)
         request = b"GET /sdapi/v1/progress?skip_current_image=true HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -1,14 +1,17 @@
-/* The room http by itself, with deadlines of a second: what a caller may take its time with, and what not. */
+/* The room http by itself, with deadlines of a second: what a caller may take its time with, and what not.
+ * Nearly all of it is waiting, so each test has a process of its own, and they wait at once. */
 #include "server/http/http.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <setjmp.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -265,8 +268,27 @@ static void connection_without_request(void **state) {
     close(fd);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
+#define COUNT 8
+
+/* This program once for each test, with its name. */
+static int run_each(char *self, const struct CMUnitTest tests[COUNT]) {
+    pid_t children[COUNT];
+    int failed = 0;
+    for (int i = 0; i < COUNT; i++) {
+        char *words[] = {self, (char *)(uintptr_t)tests[i].name, NULL};
+        if (posix_spawn(&children[i], self, NULL, NULL, words, environ)) {
+            children[i] = -1;
+        }
+    }
+    for (int i = 0; i < COUNT; i++) {
+        int status = -1;
+        failed += children[i] < 0 || waitpid(children[i], &status, 0) != children[i] || status;
+    }
+    return failed;
+}
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[COUNT] = {
         cmocka_unit_test_setup_teardown(header_by_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(second_header_by_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(body_by_bytes, set_up, tear_down),
@@ -276,5 +298,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(answer_read_slowly, set_up_fast, tear_down),
         cmocka_unit_test_setup_teardown(connection_without_request, set_up, tear_down),
     };
+    if (argc < 2) {
+        return run_each(argv[0], tests);
+    }
+    cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
