@@ -4,18 +4,40 @@
 #     tools/device_check.sh pack               where Ballast is built: makes build-cuda/, with all that is needed
 #     build-cuda/device_check.sh [PART...]     where the card is: all parts, or those named
 #
-# Parts: card pictures goldens ops rates networks torch table memcheck offload. Each has its seconds, and all together
-# have 350: what comes too late is left out, and said. Nothing is built or fetched. $OUT (build-cuda/out) gets five
-# files, each written as soon as there is something for it: log.txt, table.md, card.json, none.png, cpu.png. Compiled
-# kernels stay in build-cuda/cache, so that a second run is faster. Exit code: 0 all that was asked for ran and is
-# right, 1 something is not, 2 there is no card, or nothing to drive it with.
-# DEVICE=cpu or another name checks another device; TOTAL are other seconds than 350.
+# Parts: card pictures goldens eval ops rates networks torch table memcheck offload compile. Each has its seconds, and
+# all together have 350: what comes too late is left out, and said; `compile` (torch.compile) takes minutes and is for a
+# second run. Nothing is built or fetched. $OUT (build-cuda/out) gets five files, each written as soon as there is
+# something for it: log.txt, table.md (at most 20 rows), card.json, none.png, cpu.png. Compiled kernels stay in
+# build-cuda/cache, so that a second run is faster. Exit code: 0 all that was asked for ran and is right, 1 something is
+# not, 2 there is no card, or nothing to drive it with.
+# DEVICE=cpu or another name checks another device; TOTAL are other seconds than 350. SMALL=CHECKPOINT: this small model
+# and small networks, to try the script where there is no card (tests/device/cuda/check_parts.sh).
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 device=${DEVICE:-cuda}
 total=${TOTAL:-350} most_bytes=$((64 << 20))
-declare -A limits=([card]=60 [pictures]=60 [goldens]=40 [ops]=90 [rates]=40 [networks]=90 [torch]=90 [table]=90
-    [memcheck]=60 [offload]=200)
+parts=(card pictures goldens eval ops rates networks torch table memcheck offload compile)
+declare -A limits=([card]=60 [pictures]=60 [goldens]=40 [eval]=60 [ops]=90 [rates]=40 [networks]=90 [torch]=90 [table]=90
+    [memcheck]=60 [offload]=200 [compile]=300)
+# What is run at full size; networks: NETWORK DTYPE SIZE BATCH, as PyTorch times them, too.
+ops=("unet bf16 512" "vae bf16 512" "sdxl bf16 1024" "unet f32 256")
+families="test_sd*"
+networks=("sdxl bf16 1024 2" "unet bf16 512 2" "vae bf16 1024 1")
+rates="sdxl bf16 1024"
+picture=(-s 8)
+offload=("sd15 512 25 15" "sdxl 1024 10 6")
+if [ -n "${SMALL-}" ]; then
+    ops=("tiny bf16 64" "tiny f32 64")
+    families="test_every_inner_module"
+    networks=("tiny bf16 64 2")
+    rates="tiny bf16 64"
+    picture=(-s 1 -W 64 -H 64)
+    offload=("small 64 1 1")
+fi
+declare -A bars=(["goldens, pictures"]="their tolerances" ["goldens, eval"]="their tolerances"
+    ["sdxl bf16 1024 2"]="≤ 0.75 of PyTorch, ≤ 1.0 compiled; H100 ≤ 55 ms" ["unet bf16 512 2"]="≤ 0.5 of PyTorch"
+    ["vae bf16 1024 1"]="≤ 0.7 of PyTorch; ≤ 60 ms" ["a process for one step"]="≤ 2.5 s to its begin"
+    ["memcheck, racecheck"]="clean" ["by mode, sdxl"]="auto ≤ 1.01 of none" ["by mode, sd15"]="auto ≤ 1.01 of none")
 # What nearly every system has in a version of its own, which then counts.
 system='libstdc\+\+|libgcc_s|libgomp|libcrypt|libquadmath|libz'
 
@@ -29,9 +51,9 @@ pack() {
     set -e
     tree=$(mktemp -d)
     trap 'rm -rf "$tree"' EXIT
-    ninja -C "$build" ballast_cli ballast_plugin_cuda bench_device bench_offload cuda_card test_pipeline_goldens
+    ninja -C "$build" ballast_cli ballast_plugin_cuda bench_device bench_offload cuda_card test_pipeline_goldens test_cli_eval
     mkdir -p "$tree/bin" "$tree/lib" "$tree/spare" "$tree/tests" "$tree/python" "$folder"
-    cp "$build"/bin/{ballast,bench_device,bench_offload,cuda_card,test_pipeline_goldens} "$tree/bin"
+    cp "$build"/bin/{ballast,bench_device,bench_offload,cuda_card,test_pipeline_goldens,test_cli_eval} "$tree/bin"
     cp -L "$build/lib/ballast-cuda.so" "$tree/lib"
     cp -L "$(ls "$build"/lib/libballast.so.0.? | head -1)" "$tree/lib"
     ldd "$tree"/bin/* | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
@@ -81,21 +103,26 @@ export PATH="$PATH:/usr/local/cuda/bin" PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$
 export BALLAST_PLUGINS="${PLUGINS:-$tree/lib}" BALLAST_TEST_DATA="$tree/tests/data" XDG_CACHE_HOME="$cache"
 export OMP_WAIT_POLICY=passive
 unset BALLAST_DEVICE
-ballast="$tree/bin/ballast" bench="$tree/bin/bench_device" model="$tree/ballast-mini.safetensors"
-table=()
+ballast="$tree/bin/ballast" bench="$tree/bin/bench_device" model="${SMALL:-$tree/ballast-mini.safetensors}"
+declare -A result=() times=()
+order=()
 failed=0
 part_ends=$((began + total))
 
-# row WHAT RESULT
+# row WHAT RESULT: what was said of it before is replaced
 row() {
-    table+=("| $1 | ${2:-nothing was said} |")
+    [ -n "${result[$1]-}" ] || order+=("$1")
+    result[$1]=${2:-nothing was said}
 }
 
 write_table() {
+    local what
     {
-        echo "| what | result |"
-        echo "| --- | --- |"
-        printf '%s\n' "${table[@]}"
+        echo "| what | bar | result |"
+        echo "| --- | --- | --- |"
+        for what in "${order[@]}"; do
+            echo "| $what | ${bars[$what]-} | ${result[$what]} |"
+        done
     } >"$out/table.md"
 }
 
@@ -132,11 +159,11 @@ part_card() {
     local libraries
     if command -v nvidia-smi >/dev/null; then
         step card.log 20 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
-        row card "$(last card.log ',.*MiB|^exit')"
+        row card "$(last card.log ',.*MiB|^exit [1-9]|^exit:')"
     fi
     find_card
     libraries=$(last card.log "^$device")
-    row device "${libraries:-$(last card.log '^exit')}"
+    row device "${libraries:-$(last card.log '^exit [1-9]|^exit:')}"
 }
 
 find_card() {
@@ -152,28 +179,36 @@ find_card() {
 }
 
 part_pictures() {
-    local mode first="" same=yes
+    local mode first="" same=yes seconds=""
     for mode in none model sequential balanced auto; do
         step pictures.log 40 "${ours[@]}" "$ballast" generate -m "$model" --device "$device" --offload "$mode" -p "a red apple" \
-            -s 8 -S 7 --overwrite -o "$tree/$mode.png" || { same="$mode failed: $(last pictures.log '^[a-z]+: |^error|^exit' | head -c 200)"; continue; }
+            "${picture[@]}" -S 7 --overwrite -o "$tree/$mode.png" ||
+            { same="$mode failed: $(last pictures.log '^[a-z]+: |^error|^exit [1-9]|^exit:' | head -c 200)"; continue; }
         [ -n "$first" ] || first=$(cksum <"$tree/$mode.png")
         [ "$first" = "$(cksum <"$tree/$mode.png")" ] || { same="$mode differs"; failed=1; }
-        row "mode $mode" "$(last pictures.log '^Time')"
+        seconds+="; $mode $(last pictures.log '^Time' | sed 's/^Time: *//; s/ *|.*//')"
     done
-    row "modes: the same file" "$same"
-    step pictures.log 40 "${ours[@]}" "$ballast" generate -m "$model" --device cpu -p "a red apple" -s 8 -S 7 --overwrite \
-        -o "$out/cpu.png"
+    row "five modes: the same file" "$same$seconds"
+    step pictures.log 40 "${ours[@]}" "$ballast" generate -m "$model" --device cpu -p "a red apple" "${picture[@]}" -S 7 \
+        --overwrite -o "$out/cpu.png"
     cp "$tree/none.png" "$out" 2>/dev/null
 }
 
 part_goldens() {
     BALLAST_TEST_DEVICE=$device step goldens.log 40 "${ours[@]}" "$tree/bin/test_pipeline_goldens"
-    row "goldens, pictures" "$(last goldens.log 'PASSED|FAILED|exit')"
+    row "goldens, pictures" "$(last goldens.log 'PASSED|FAILED|^exit [1-9]|^exit:')"
+}
+
+# Every module of three families by `ballast eval`, in F32 and BF16.
+part_eval() {
+    # shellcheck disable=SC2086
+    BALLAST_TEST_DEVICE=$device BALLAST_TEST_PROGRAM=$ballast step eval.log 60 "${ours[@]}" "$tree/bin/test_cli_eval" $families
+    row "goldens, eval" "$(last eval.log 'PASSED|FAILED|^exit [1-9]|^exit:')"
 }
 
 part_ops() {
     local what
-    for what in "unet bf16 512" "vae bf16 512" "sdxl bf16 1024" "unet f32 256"; do
+    for what in "${ops[@]}"; do
         # shellcheck disable=SC2086
         step ops.log 60 "${ours[@]}" "$bench" "$device" ops $what 18
         row "ops: $what" "$(last ops.log '^ops |^bench_device:|^exit [1-9]|^exit:')"
@@ -181,76 +216,126 @@ part_ops() {
 }
 
 part_rates() {
-    step rates.log 40 "${ours[@]}" "$bench" "$device" rates sdxl bf16 1024
-    row "copies" "$(last rates.log '^pinned: .*copied|^bench_device:|^exit [1-9]|^exit:')"
-    row "copies, not pinned" "$(last rates.log '^not pinned')"
+    # shellcheck disable=SC2086
+    step rates.log 40 "${ours[@]}" "$bench" "$device" rates $rates
+    row "copies" "$(last rates.log '^pinned: .*copied|^bench_device:|^exit [1-9]|^exit:'); $(last rates.log '^not pinned')"
     row "a pass beside copies" "$(last rates.log 'beside copies')"
+}
+
+# milliseconds LOG PATTERN: of the line that the log last said of it
+milliseconds() {
+    last "$1" "$2" | grep -oE '[0-9.]+ ms' | head -1 | cut -d' ' -f1
+}
+
+# network_row NETWORK DTYPE SIZE BATCH: ours, and what part of PyTorch's time that is, as far as it is known
+network_row() {
+    local mine=${times[$1]-} whose theirs text
+    text="${mine:-not timed}${mine:+ ms}"
+    for whose in torch compiled; do
+        theirs=${times["$whose $1"]-}
+        if [ -n "$theirs" ] && [ -n "$mine" ]; then
+            text+="; $whose $theirs ms: $(awk "BEGIN {printf \"%.2f\", $mine / $theirs}") of it"
+        elif [ -n "${times["no $whose"]-}" ]; then
+            text+="; $whose: ${times["no $whose"]}"
+        fi
+    done
+    row "$1" "$text"
 }
 
 time_network() {
     # shellcheck disable=SC2086
-    step networks.log 50 "${ours[@]}" "$bench" "$device" network $1
-    row "network: $1$2" "$(last networks.log '^best of|^bench_device:|^exit [1-9]|^exit:')"
+    step networks.log 50 "${ours[@]}" "$bench" "$device" network $1 &&
+        times[$1]=$(milliseconds networks.log '^best of')
+    [ -n "${times[$1]-}" ]
 }
 
 part_networks() {
     local what
-    for what in "sdxl bf16 1024 2" "unet bf16 512 2" "vae bf16 1024 1" "vae f32 512 1"; do
-        time_network "$what" ""
+    for what in "${networks[@]}"; do
+        time_network "$what"
+        network_row "$what"
+        [ -n "${times[$what]-}" ] || row "$what" "$(last networks.log '^bench_device:|^exit [1-9]|^exit:')"
+    done
+}
+
+# time_torch torch|compiled NETWORK...: PyTorch's time of each; ours comes before, where it is not there yet
+time_torch() {
+    local whose=$1 what
+    shift
+    for what in "$@"; do
+        [ -n "${times[$what]-}" ] || time_network "$what"
+    done
+    step "$part.log" 300 python3 -B "$tree/device_torch.py" "$whose" "$@"
+    for what in "$@"; do
+        times["$whose $what"]=$(milliseconds "$part.log" "^torch .* $whose $what: ")
+    done
+    grep -aq "^torch .* $whose " "$logs/$part.log" || times["no $whose"]=$(last "$part.log" 'not run|Error|^exit [1-9]|^exit:' | sed 's/^torch: //')
+    for what in "$@"; do
+        network_row "$what"
     done
 }
 
 part_torch() {
-    step torch.log 90 python3 -B "$tree/device_torch.py"
-    grep -aq '^torch' "$logs/torch.log" || row torch "$(last torch.log 'Error|^exit')"
-    while IFS= read -r line; do
-        row "${line%%:*}" "${line#*:}"
-    done < <(grep -a '^torch' "$logs/torch.log")
+    time_torch torch "${networks[@]}"
+}
+
+part_compile() {
+    time_torch compiled "${networks[0]}"
 }
 
 # The card's file: for `--device cuda:FILE` elsewhere and for src/device/cuda/cards. It is written twice, before and
 # after the libraries' proposals were timed: so there is one whatever the time.
 part_table() {
-    step table.log 85 "${ours[@]}" "$tree/bin/cuda_card" 25 "$out/card.json"
-    row "the card's file" "$(last table.log 'passes|^cuda_card:|^exit')"
+    local seconds=25
+    [ -z "${SMALL-}" ] || seconds=0.5
+    # shellcheck disable=SC2086
+    step table.log 85 "${ours[@]}" "$tree/bin/cuda_card" $seconds "$out/card.json" ${SMALL:+tiny}
+    row "the card's file" "$(last table.log 'passes|^cuda_card:|^exit [1-9]|^exit:')"
     if [ -s "$out/card.json" ]; then
         export BALLAST_CUDA_CARD="$out/card.json"
-        time_network "sdxl bf16 1024 2" ", with the card's file"
+        # shellcheck disable=SC2086
+        step table.log 50 "${ours[@]}" "$bench" "$device" network ${networks[0]}
+        row "${networks[0]}, with the card's file" "$(last table.log '^best of|^bench_device:|^exit [1-9]|^exit:')"
     fi
 }
 
 part_memcheck() {
-    local tool
+    local tool said=""
     for tool in memcheck racecheck; do
         step memcheck.log 40 "${ours[@]}" compute-sanitizer --tool "$tool" "$ballast" generate -m "$model" --device "$device" \
-            -p "a red apple" -s 1 -S 7 --overwrite -o "$tree/memcheck.png"
-        row "compute-sanitizer $tool" "$(last memcheck.log 'ERROR SUMMARY|RACECHECK SUMMARY|^exit')"
+            -p "a red apple" "${picture[@]}" -s 1 -S 7 --overwrite -o "$tree/memcheck.png"
+        said+="${said:+; }$(last memcheck.log 'ERROR SUMMARY|RACECHECK SUMMARY|^exit [1-9]|^exit:')"
     done
+    row "memcheck, racecheck" "$said"
 }
 
 # The table that started all of this, on made-up weights; and how long a process takes to its first step.
 part_offload() {
-    local name steps began
-    for name in sd15 sdxl; do
-        steps=$([ $name = sd15 ] && echo "512 25 15" || echo "1024 10 6")
-        step offload.log 60 python3 -B "$tree/random_checkpoint.py" $name "$tree/$name.safetensors" ||
-            { row "$name, by mode" "$(last offload.log 'Error|^exit')"; continue; }
+    local job name steps file began on=$device
+    [ -z "${SMALL-}" ] || on="cuda:$out/card.json" # planned alone
+    for job in "${offload[@]}"; do
+        name=${job%% *} steps=${job#* } file="$tree/${job%% *}.safetensors"
+        if [ -n "${SMALL-}" ]; then
+            cp "$SMALL" "$file"
+        else
+            step offload.log 60 python3 -B "$tree/random_checkpoint.py" "$name" "$file"
+        fi || { row "by mode, $name" "$(last offload.log 'Error|^exit [1-9]|^exit:')"; continue; }
         # shellcheck disable=SC2086
-        step offload.log 120 "${ours[@]}" "$tree/bin/bench_offload" "$device" $steps "$name=$tree/$name.safetensors:0.1"
-        row "$name $steps, by mode" "$(last offload.log "^\| $name|^bench_offload:|^exit")"
+        step offload.log 120 "${ours[@]}" "$tree/bin/bench_offload" "$on" $steps "$name=$file:0.1"
+        row "by mode, $name" "$(last offload.log "^\| $name|^bench_offload:|^exit [1-9]|^exit:" | sed "s/^| *//; s/ *|\$//; s/ |$name, .*//; s/ | /; /g")"
         for _ in 1 2; do
             began=$(date +%s%N)
-            step offload.log 60 "${ours[@]}" "$ballast" generate -m "$tree/$name.safetensors" --device "$device" \
+            step offload.log 60 "${ours[@]}" "$ballast" generate -m "$file" --device "$device" "${picture[@]}" \
                 -p "a lighthouse" -s 1 --overwrite -o "$tree/one.png"
         done
-        row "$name, a process for one step" "$((($(date +%s%N) - began) / 1000000)) ms"
-        rm -f "$tree/$name.safetensors"
+        row "a process for one step" "$name $((($(date +%s%N) - began) / 1000000)) ms"
+        rm -f "$file"
     done
 }
 
-[ $# -gt 0 ] || set -- card pictures goldens ops rates networks torch table memcheck offload
+[ $# -gt 0 ] || set -- "${parts[@]:0:${#parts[@]}-1}" # all but the last
 for part in "$@"; do
-    [ -n "${limits[$part]-}" ] || { echo "no part $part; there are ${!limits[*]}"; exit 2; }
+    [ -n "${limits[$part]-}" ] || { echo "no part $part; there are ${parts[*]}"; exit 2; }
 done
 [ "$1" = card ] || find_card
 for part in "$@"; do

@@ -4,7 +4,7 @@
  *     bench_device DEVICE rates NETWORK DTYPE SIZE
  * ops: each distinct op, the dearest first, as far as the time goes: its error, the bits of a second run,
  * those of one picture alone. rates: memory pinned or not, alone and beside a pass. NETWORK: unet (SD 1.5),
- * sdxl, vae, zimage, klein or qwen3. Exit code 1 where an op is wrong. */
+ * sdxl, vae, zimage, klein, qwen3 or tiny. Exit code 1 where an op is wrong. */
 #include "core/clock.h"
 #include "device/open/open.h"
 #include "device/rig.h"

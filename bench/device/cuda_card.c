@@ -1,6 +1,6 @@
 /* Writes the file of the first card (device/card_file.h): of SD 1.5, SDXL and the VAE every shape, with the
  * fastest of the libraries' proposals, what copies reach, and whether CUDA's graphs pay:
- *     cuda_card [SECONDS [FILE]]
+ *     cuda_card [SECONDS [FILE [tiny]]]
  * A FILE is written twice, before and after proposals are timed, so that who has no patience has one, too. */
 #include "device/card_file.h"
 #include "device/cuda/cuda.h"
@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NETWORKS = 5, PASSES = 5 };
+enum { NETWORKS = 5, SMALL_ONES = 2, PASSES = 5 };
 
 static const struct network {
     const char *what;
@@ -20,7 +20,8 @@ static const struct network {
                         {"unet", BL_BF16, 512, 2},
                         {"vae", BL_BF16, 1024, 1},
                         {"vae", BL_BF16, 512, 1},
-                        {"unet", BL_F32, 512, 2}};
+                        {"unet", BL_F32, 512, 2}},
+  small_ones[SMALL_ONES] = {{"tiny", BL_BF16, 64, 2}, {"tiny", BL_F32, 64, 1}};
 
 /* The shortest pass, alone. */
 static int time_passes(double *best, bench *b, bl_error *err) {
@@ -68,11 +69,11 @@ static int measure(json_t *card, bl_device *d, const bl_graph *const *graphs, bl
 }
 
 /* The file as it is known after `seconds` of trying proposals; 0: none. NULL: to stdout. */
-static int write_card(const char *path, bl_device *d, const bl_graph *const *graphs, double seconds,
-                      bool measured, bl_error *err) {
+static int write_card(const char *path, bl_device *d, const bl_graph *const *graphs, int count,
+                      double seconds, bool measured, bl_error *err) {
     json_t *card = NULL;
     char text[4096];
-    int rc = card_file_make(&card, d, graphs, NETWORKS, seconds, err);
+    int rc = card_file_make(&card, d, graphs, count, seconds, err);
     rc = rc || !measured ? rc : measure(card, d, graphs, err);
     if (card && path) {
         snprintf(text, sizeof text, "%.4000s.new", path);
@@ -94,18 +95,20 @@ int main(int argc, char **argv) {
     bl_graph *graphs[NETWORKS] = {NULL};
     const char *path = argc > 2 ? argv[2] : NULL;
     double seconds = argc > 1 ? strtod(argv[1], NULL) : 0;
+    bool small = argc > 3 && !strcmp(argv[3], "tiny");
+    int count = small ? SMALL_ONES : NETWORKS;
     made_up_begin();
     int rc = bl_cuda_libs_open(&libs, &err);
     rc = rc ? rc : bl_cuda_open(&d, libs, "", NULL, &err);
-    for (int i = 0; i < NETWORKS && !rc; i++) {
-        const struct network *n = &networks[i];
+    for (int i = 0; i < count && !rc; i++) {
+        const struct network *n = small ? &small_ones[i] : &networks[i];
         rc = made_up_graph(&graphs[i], n->what, n->dtype, n->size, n->batch, &err);
     }
     const bl_graph *const *borrowed = (const bl_graph *const *)graphs;
     if (!rc && path) {
-        rc = write_card(path, d, borrowed, 0, false, &err);
+        rc = write_card(path, d, borrowed, count, 0, false, &err);
     }
-    rc = rc ? rc : write_card(path, d, borrowed, seconds, seconds > 0, &err);
+    rc = rc ? rc : write_card(path, d, borrowed, count, seconds, seconds > 0, &err);
     if (rc) {
         fprintf(stderr, "cuda_card: %s\n", err.message);
     }

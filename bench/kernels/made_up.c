@@ -84,6 +84,22 @@ static const bl_qwen3 qwen3 = {.width = 2560,
                                .eps = 1e-6f,
                                .theta = 1e6};
 
+/* For those who try what is done with the others. */
+static const bl_unet_architecture tiny = {.in_channels = 4,
+                                          .out_channels = 4,
+                                          .levels = 2,
+                                          .channels = {32, 64},
+                                          .resnets = {1, 1},
+                                          .down_depth = {{1}},
+                                          .mid_resnets = 2,
+                                          .mid_depth = 1,
+                                          .up_depth = {{0}, {1, 1}},
+                                          .heads = {4, 8},
+                                          .context_dim = 32,
+                                          .time_dim = 128,
+                                          .groups = 8,
+                                          .norm_eps = 1e-5f};
+
 int made_up_graph(bl_graph **g, const char *what, bl_dtype dtype, int size, int batch, bl_error *err) {
     if (!strcmp(what, "vae")) {
         return bl_vae_decoder_graph(g, &published_vae, (bl_vae_shape){batch, size / 8, size / 8}, dtype, NULL,
@@ -101,7 +117,9 @@ int made_up_graph(bl_graph **g, const char *what, bl_dtype dtype, int size, int 
         return bl_qwen3_graph(g, &qwen3, batch, CAPTION,
                               (bl_qwen3_outputs){.taken = {qwen3.layers - 1}, .count = 1}, dtype, NULL, err);
     }
-    const bl_unet_architecture *a = strcmp(what, "sdxl") ? &published_sd15_unet : &published_sdxl_unet;
+    const bl_unet_architecture *a = !strcmp(what, "sdxl")   ? &published_sdxl_unet
+                                    : !strcmp(what, "tiny") ? &tiny
+                                                            : &published_sd15_unet;
     return bl_unet_graph(g, a,
                          (bl_unet_shape){.batch = batch, .height = size / 8, .width = size / 8, .tokens = 77},
                          dtype, NULL, err);

@@ -16,7 +16,8 @@ bl_dtype made_up_dtype(void *payload, const bl_weight *w, int part);
 int made_up_read(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end, void *dst,
                  bl_error *err);
 
-/* unet (SD 1.5), sdxl, zimage, klein (FLUX.2) or vae (decoder), for pictures of `size`; qwen3: a text. */
+/* unet (SD 1.5), sdxl, zimage, klein (FLUX.2), vae (decoder) or tiny, for pictures of `size`; qwen3: a
+ * text. */
 int made_up_graph(bl_graph **g, const char *what, bl_dtype dtype, int size, int batch, bl_error *err);
 
 #endif

@@ -118,7 +118,7 @@ void bl_tell(bl_told *out, const bl_generation *g, bl_tell_wish wish) {
     double wall = g->ended - g->began;
     ram_bytes(&used, &total);
     *out = (bl_told){0};
-    bl_line_make(&out->line, &g->ledger, wall, "CPU", used, total);
+    bl_line_make(&out->line, &g->ledger, wall, g->caps.kind == BL_DEVICE_GPU ? "GPU" : "CPU", used, total);
     bl_log_line(bl_generation_log(g), BL_LOG_INFO, "%s", out->line.text);
     if (wish.both) {
         bl_plan_against_ledger(line, sizeof line, g->plan, &g->ledger);

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 /* Compares every output tensor with the golden of its name; returns how many. */
-static int compare(const char *outputs, const char *golden_name) {
+static int compare(const char *outputs, const char *golden_name, bl_dtype precision) {
     bl_safetensors *f;
     bl_golden golden;
     bl_error err;
@@ -25,7 +25,7 @@ static int compare(const char *outputs, const char *golden_name) {
         float *mine = malloc(all[i].bytes + 1);
         assert_non_null(mine);
         assert_int_equal(bl_safetensors_read(f, all[i].offset, all[i].bytes, mine, &err), 0);
-        bl_golden_check(&golden, all[i].name, mine, (int64_t)(all[i].bytes / sizeof *mine), BL_F32);
+        bl_golden_check(&golden, all[i].name, mine, (int64_t)(all[i].bytes / sizeof *mine), precision);
         free(mine);
     }
     bl_golden_close(&golden);
@@ -33,22 +33,31 @@ static int compare(const char *outputs, const char *golden_name) {
     return count;
 }
 
-static void eval(const char *family, bl_synth_layout layout, const char *module, const char *file,
-                 int least) {
+static void eval_in(const char *family, bl_synth_layout layout, const char *module, const char *file,
+                    int least, bl_dtype dtype) {
     char model[BL_TEST_PATH], inputs[BL_TEST_PATH], golden[128];
     outcome o = {0};
     bl_synth_checkpoint(model, family, layout);
     snprintf(golden, sizeof golden, "%s/golden/%s.safetensors", family, file);
     bl_test_data(inputs, golden);
     BALLAST(&o, "eval", module, "-m", model, "--inputs", inputs, "-o", "out.safetensors", "--overwrite",
-            "--dtype", "f32");
+            "--dtype", dtype == BL_BF16 ? "bf16" : "f32");
     expect_success(&o);
     assert_string_equal(o.out, "out.safetensors\n");
-    int count = compare("out.safetensors", golden);
+    int count = compare("out.safetensors", golden, dtype);
     if (count < least) {
         fail_msg("%s %s: %d outputs, at least %d are in the golden", family, module, count, least);
     }
     rig_free(&o);
+}
+
+/* In F32; on a device that BALLAST_TEST_DEVICE names in BF16, too. */
+static void eval(const char *family, bl_synth_layout layout, const char *module, const char *file,
+                 int least) {
+    eval_in(family, layout, module, file, least, BL_F32);
+    if (getenv("BALLAST_TEST_DEVICE")) {
+        eval_in(family, layout, module, file, least, BL_BF16);
+    }
 }
 
 /* Adapters are added to the module's weights: the golden's inputs give what the reference has with them. */
@@ -142,11 +151,15 @@ static void test_every_inner_module(void **state) {
     rig_free(&o);
 }
 
-int main(void) {
+/* Of those that a pattern names, or all. */
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sd15),     cmocka_unit_test(test_sd21v),
         cmocka_unit_test(test_sdxl),     cmocka_unit_test(test_every_inner_module),
         cmocka_unit_test(with_adapters),
     };
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
     return cmocka_run_group_tests_name("cli.eval", tests, rig_open, rig_close);
 }

@@ -25,6 +25,7 @@ static void check_figures(const char *text) {
                          rig_figure(report, (int)i, "ledger", "moved_bytes"));
     }
     json_decref(report);
+    assert_non_null(strstr(text, "| GPU memory "));
 }
 
 /* A mode may refuse a budget that auto works in; else the picture is the same. Whether it did. */
