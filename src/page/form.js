@@ -76,6 +76,8 @@ function priceText(plan) {
 // Not crypto.randomUUID: that is there for pages with TLS alone.
 export const randomKey = () => [...crypto.getRandomValues(new Uint8Array(12))].map((x) => x.toString(16).padStart(2, '0')).join('');
 
+const AGAIN = [0, 429, 503, 507]; // what the same request may get through later
+
 export async function send() {
   await kept;
   const v = values.get();
@@ -83,6 +85,7 @@ export async function send() {
   const body = requestOf(v, picture && picture.data);
   try {
     const {id, warnings} = await ask('POST', 'jobs', body, {key: randomKey()});
+    mark();
     remember(v.prompt);
     sent.set({id, plan: price.get() && !price.get().error ? price.get() : null, at: Date.now(), lock: v.lock && v.seed === ''});
     if (!v.lock && v.seed !== '') {
@@ -93,7 +96,7 @@ export async function send() {
     }
   } catch (error) {
     mark(error);
-    toast(error.status ? error.message : 'The server does not answer; nothing was sent.', ['Try again', send], 12000);
+    toast(error.status ? error.message : 'The server does not answer; nothing was sent.', AGAIN.includes(error.status) ? ['Try again', send] : null, 12000);
   }
 }
 
@@ -107,6 +110,7 @@ export function remember(prompt) {
 
 // ---- inputs
 
+// The field that was refused, and no other.
 function mark(error) {
   const name = error instanceof Refused ? NAMES[error.field] || error.field : '';
   for (const node of document.querySelectorAll('#form [aria-invalid]')) {
@@ -253,7 +257,7 @@ export function makeForm(prompting, picker) {
     seed(),
     number('count', 'How many', {least: 1, most: 64, slider: [1, 12]}),
     startPicture(), hires());
-  const form = h('form', {id: 'form', onsubmit: (event) => {
+  const form = h('form', {id: 'form', novalidate: true, onsubmit: (event) => {
     event.preventDefault();
     send();
   }}, prompt, picker(prompt.querySelector('textarea')), negative, h('div', {class: 'go'}, button, cost), rest);

@@ -38,6 +38,14 @@ function bodyOf(g, i, k) {
   return g.y ? AXES[g.y][3](body, g.ys[k], g.ys) : body;
 }
 
+// Why all pictures of a row would be the same, or null.
+function vain(g) {
+  const of = (key) => g.x === key ? g.xs : g.y === key ? g.ys : null;
+  return g.x && g.x === g.y ? 'The same varies across and down.'
+    : of('words') && !g.body.prompt.includes(of('words')[0]) ? `“${of('words')[0]}” does not stand in the prompt: the first is replaced by the others.`
+      : of('lora') && !/<lora:[^>]/.test(g.body.prompt) ? 'No adapter stands in the prompt.' : null;
+}
+
 // The model varies slowest: each is loaded once.
 function cellsOf(g) {
   const cells = [];
@@ -210,6 +218,11 @@ export function makeGrid() {
     const seed = v.seed === '' ? String(crypto.getRandomValues(new Uint32Array(1))[0]) : v.seed;
     wanted.body = {...requestOf({...v, count: 1, seed}, start.get() && start.get().data), ...(v.model || !settings.get() ? {} : {model: settings.get().model})};
     const mine = wanted;
+    const why = vain(mine);
+    if (why) {
+      cost.textContent = why;
+      return;
+    }
     try {
       const told = await priceOf(mine);
       if (mine === wanted) {

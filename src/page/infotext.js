@@ -9,7 +9,7 @@ export function fromJob(job, index) {
   const image = imageOf(job, index);
   return {prompt: r.prompt || '', negative: r.negative_prompt || '', model: r.model || '', own: !r.width || !r.height,
     ...(r.width && r.height ? {width: r.width, height: r.height} : {}), steps: r.steps, sampler: r.sampler || '',
-    schedule: r.schedule || '', cfg: r.cfg, seed: image ? String(image.seed) : String(r.seed), lock: true, count: 1,
+    fit: String({crop: 1, pad: 2, stretch: 0}[r.fit] ?? 1), schedule: r.schedule || '', cfg: r.cfg, seed: image ? String(image.seed) : String(r.seed), lock: true, count: 1,
     hires: r.hires_scale > 0, ...(r.hires_scale > 0 ? {scale: r.hires_scale, hiresSteps: r.hires_steps || 0,
       upscaler: r.hires_upscaler || 'Latent', strength: r.hires_strength} : {strength: r.strength})};
 }
@@ -48,7 +48,7 @@ function samplerOf(pairs, lists, out, missed) {
 }
 
 const TAKEN = ['Steps', 'Sampler', 'Schedule type', 'CFG scale', 'Seed', 'Size', 'Model', 'Model hash', 'Denoising strength',
-  'Hires upscale', 'Hires steps', 'Hires upscaler', 'Version'];
+  'Hires upscale', 'Hires steps', 'Hires upscaler', 'Version', 'Lora hashes', 'TI hashes'];
 
 // {values, missed} of such a text; `missed`: what the form has no place for.
 export function fromText(text, lists) {
@@ -99,7 +99,12 @@ export function fromText(text, lists) {
       missed.push(`model ${pairs.Model}`);
     }
   }
-  missed.push(...Object.keys(pairs).filter((key) => !TAKEN.includes(key)).map((key) => `${key} ${pairs[key]}`));
+  // What the prompt names has to be here; what is so anyway is not missed.
+  const gone = (names, list) => names.filter((name) => !list.some((one) => [one.name, one.alias].includes(name)));
+  missed.push(...gone([...out.prompt.matchAll(/<lora:([^:>]+)/g)].map((m) => m[1]), lists.loras).map((name) => `adapter ${name}`),
+    ...gone((pairs['TI hashes'] || '').split(',').map((one) => one.split(':')[0].trim()).filter(Boolean), lists.embeddings).map((name) => `embedding ${name}`));
+  const usual = {RNG: 'CPU', 'Clip skip': '1', ...(out.model ? {'Noise Schedule': pairs['Noise Schedule']} : {})};
+  missed.push(...Object.keys(pairs).filter((key) => !TAKEN.includes(key) && pairs[key] !== usual[key]).map((key) => `${key} ${pairs[key]}`));
   return {values: out, missed};
 }
 

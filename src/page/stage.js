@@ -2,7 +2,7 @@
 import {h, fill, keyed, signal, seconds, when, toast} from './dom.js';
 import {ask, job, queue, progress, preview, ended, changed, link, pathOf, lists, imageOf} from './server.js';
 import {values, change} from './inputs.js';
-import {takeFile} from './start.js';
+import {start, takeFile} from './start.js';
 import {sent, planSeconds} from './form.js';
 import {telling} from './telling.js';
 import {fromJob} from './infotext.js';
@@ -41,7 +41,9 @@ function progressText(p) {
   if (!p) {
     return 'beginning';
   }
-  const step = p.steps ? ` ${p.step} of ${p.steps}` : '';
+  const {request} = queue.get().find((one) => one.id === p.job) || {};
+  const most = /adaptive/i.test(request?.sampler) ? ' of at most' : ' of'; // that one ends when it is good enough
+  const step = p.steps ? ` ${p.step}${most} ${p.steps}` : '';
   const many = p.images > 1 ? `picture ${p.image + 1} of ${p.images}, ` : '';
   return [many + (STAGES[p.stage] || p.stage) + step, eta(p)].filter(Boolean).join(' · ');
 }
@@ -74,6 +76,9 @@ function reuse(whole, index, part) {
   const all = fromJob(whole, index);
   const {prompt, negative, seed, ...rest} = all;
   change({all, prompt: {prompt, negative}, settings: {...rest, lock: values.get().lock}}[part]);
+  if (part !== 'prompt' && /Denoising strength/.test(imageOf(whole, index)?.parameters) && !all.hires && !start.get()) {
+    toast('It began from another picture, which is not kept: choose that again.');
+  }
   toForm();
 }
 

@@ -164,16 +164,17 @@ class Life(Case):
         data = self.server.get(self.server.until(job)["images"][0]["url"]).data
         self.drop(data, "fox.png", "image/png")
         b.until("return document.querySelector('.toast')?.textContent.includes('Filled in from fox.png.')")
+        self.assertNotIn("Not taken over", b.text(".toast"))
         values = json.loads(b.js("return JSON.stringify(Object.fromEntries([...document.querySelectorAll('#form [name]')].map((e) => [e.name, e.value])))"))
         self.assertEqual([values[k] for k in ("prompt", "negative", "steps", "cfg", "seed", "width", "height", "sampler", "schedule")],
                          ["a dropped fox", "blurry", "7", "4.5", "77", "128", "64", "Euler a", "exponential"])
         # What the form has no place for is said.
-        text = b"a cat\nSteps: 9, Sampler: Nowhere, CFG scale: 6, Seed: 5, Size: 64x64, Model: other, ControlNet 0: \"a, b\""
+        text = b"a cat <lora:lost:1>\nSteps: 9, Sampler: Nowhere, CFG scale: 6, Seed: 5, Size: 64x64, Model: other, ControlNet 0: \"a, b\""
         chunk = b"tEXtparameters\0" + text
         at = 33
         self.drop(data[:at] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[at:], "cat.png", "image/png")
         told = b.until("return [...document.querySelectorAll('.toast')].map((t) => t.textContent).find((t) => t.includes('cat.png'))")
-        for missed in ("sampler Nowhere", "model other", "ControlNet 0 a, b"):
+        for missed in ("sampler Nowhere", "model other", "adapter lost", "ControlNet 0 a, b"):
             self.assertIn(missed, told)
         # JPEG and WebP carry it, too.
         for suffix in ("jpg", "webp"):

@@ -153,7 +153,10 @@ class Views(Case):
         self.browser.go("grid")
         set_value = "const e = document.querySelector(`[name=\"${arguments[0]}\"]`); e.value = arguments[1]; for (const k of ['input', 'change']) e.dispatchEvent(new Event(k))"
         b.js(set_value, "x-values", "2, 3")
-        b.js(set_value, "y", "words")
+        for axis, why in (("steps", "The same varies across and down."), ("lora", "No adapter stands in the prompt."), ("words", "“castle” does not stand in the prompt")):
+            b.js(set_value, "y", axis)
+            b.until("return document.querySelector('.gridview .cost').textContent.startsWith(arguments[0])", why)
+            self.assertTrue(b.js("return document.querySelector('.gridview .main').disabled"))
         b.js(set_value, "y-values", "cat, dog")
         b.until("return /^4 pictures, about .* s, no reload$/.test(document.querySelector('.gridview .cost').textContent)")
         b.press("Make the grid")
