@@ -162,11 +162,11 @@ function timeline(batch) {
     sum += phase.seconds;
     x += width;
   });
-  const line = (at, cls, words, right) => [svg('line', {x1: LEFT, x2: W - RIGHT, y1: y(at), y2: y(at), class: cls}),
-    svg('text', {x: right ? W - RIGHT - 6 : LEFT + 6, y: y(at) - 4, class: (right ? 'tick end ' : 'tick ') + cls}, words)];
+  const [budget, peak] = [plan.budget_bytes, ledger ? ledger.peak_bytes : plan.peak_bytes];
   return svg('svg', {viewBox: `0 0 ${W} ${H}`, class: 'chart', role: 'group', 'aria-label': 'Memory along time'}, lines, parts,
-    close ? line(plan.budget_bytes, 'budget', `budget ${bytes(plan.budget_bytes)}`, true) : null,
-    ledger ? line(ledger.peak_bytes, 'peak', `peak ${bytes(ledger.peak_bytes)} measured, ${bytes(plan.peak_bytes)} planned`) : line(plan.peak_bytes, 'peak', `peak ${bytes(plan.peak_bytes)} planned`),
+    close && [svg('line', {x1: LEFT, x2: W - RIGHT, y1: y(budget), y2: y(budget), class: 'budget'}),
+      svg('text', {x: W - RIGHT - 6, y: y(budget) - 4, class: 'tick end budget'}, `budget ${bytes(budget)}`)],
+    svg('line', {x1: LEFT, x2: W - RIGHT, y1: y(peak), y2: y(peak), class: 'peak'}),
     boundAt !== null && svg('line', {x1: Math.min(boundAt, W - RIGHT), x2: Math.min(boundAt, W - RIGHT), y1: TOP, y2: H - BOTTOM, class: 'bound'}));
 }
 
@@ -179,7 +179,8 @@ function ofPicture(batch, name) {
   const said = h('p', {class: 'said', role: 'status'});
   const drawing = telling(timeline(batch), said);
   const modules = [...new Set([...plan.phases, ...plan.modules || []].map((one) => one.module))];
-  return [drawing, said, legend(modules, [plan.moved_bytes > 0 && h('li', null, h('i', {class: 'move'}, '▲'), 'weights come in'), h('li', null, h('i', {class: 'line-measured'}), 'measured'), h('li', null, h('i', {class: 'line-bound'}), 'no plan ends sooner')]),
+  const peak = (batch.ledger ? `${bytes(batch.ledger.peak_bytes)} measured, ` : '') + `${bytes(plan.peak_bytes)} planned`;
+  return [drawing, said, legend(modules, [h('li', null, h('i', {class: 'line-peak'}), `peak, ${peak}`), plan.moved_bytes > 0 && h('li', null, h('i', {class: 'move'}, '▲'), 'weights come in'), h('li', null, h('i', {class: 'line-measured'}), 'measured'), h('li', null, h('i', {class: 'line-bound'}), 'no plan ends sooner')]),
     h('p', {class: 'note'}, `Planned ${seconds(plan.seconds)}, at least ${seconds(plan.bound_seconds)} under this budget of ${bytes(plan.budget_bytes)}` +
       (batch.ledger ? `; it took ${seconds(batch.ledger.seconds)}.` : '.') + ` ${bytes(plan.moved_bytes)} came in; no plan moves less than ${bytes(plan.bound_moved_bytes)}.`),
     exporting(() => drawing, name)];
@@ -242,8 +243,18 @@ async function whatIf(place) {
       q.set(key, value);
     }
   }
-  const plan = await ask('GET', 'plan/curve?' + q);
-  let at = Math.min(plan.budget_bytes, Math.max(...plan.sweep.map((r) => r.budget_bytes)));
+  const curveOf = () => ask('GET', 'plan/curve?' + q);
+  let refused = '';
+  // A budget that nothing works with is when the curve is needed most.
+  const plan = await curveOf().catch((error) => {
+    if (error.field !== 'budget' && !/budget/.test(error.message)) {
+      throw error;
+    }
+    refused = error.message;
+    q.set('budget', '95%');
+    return curveOf().then((p) => ({...p, budget_bytes: 0}));
+  });
+  let at = Math.min(plan.budget_bytes || Infinity, Math.max(...plan.sweep.map((r) => r.budget_bytes)));
   const said = h('p', {class: 'said', role: 'status'});
   const chart = h('div');
   const detail = h('div');
@@ -274,7 +285,7 @@ async function whatIf(place) {
   const larger = CARDS.find((b) => b > drawn.high);
   telling(chart, said);
   fill(chart, drawn.node);
-  fill(place, chart, h('div', {class: 'under-chart'}, handle), said,
+  fill(place, refused && h('p', {class: 'warning', role: 'alert'}, refused), chart, h('div', {class: 'under-chart'}, handle), said,
     larger && h('p', {class: 'note'}, `Cards of ${cardName(larger)} and more lie beyond the right edge: nothing has to move on them.`), exporting(() => drawn.node, 'ballast-curve.svg'), detail);
 }
 

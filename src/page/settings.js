@@ -66,10 +66,22 @@ function budget() {
       h('label', {class: 'field'}, h('span', null, 'Of that, kept free, as 500M'), reserve)),
     h('p', {class: 'note', id: 'about-budget'}, plan && !plan.error
       ? `Now ${bytes(plan.budget_bytes)}. The picture in the form needs ${bytes(plan.min_budget_bytes)} at least; with ${bytes(plan.working_set_bytes)} nothing has to move between its parts.` : ''),
-    origin('budget'), origin('reserve'));
+    origin('budget'), origin('reserve'), host());
 }
 
-const MODULES = {text_encoder: 'text encoder', text_encoder_2: 'second text encoder', unet: 'denoiser (UNet)', vae_decoder: 'VAE, decoding', vae_encoder: 'VAE, encoding'};
+// On cards weights wait in the host's memory; elsewhere there is nothing to say.
+function host() {
+  const s = settings.get();
+  const plan = price.get();
+  if (!s.host_budget && !(plan && plan.host_bytes > 0)) {
+    return null;
+  }
+  const input = h('input', {type: 'text', name: 'host_budget', value: s.host_budget || '', placeholder: 'as much as there is room for', autocomplete: 'off',
+    onchange: () => set({host_budget: input.value.trim()}, 'It holds from the next picture on.')});
+  return [h('label', {class: 'field'}, h('span', null, 'Of the host’s memory, for weights that wait there'), input), origin('host_budget')];
+}
+
+const MODULES = {text_encoder: 'text encoder', text_encoder_2: 'second text encoder', unet: 'denoiser (UNet)', vae_decoder: 'VAE, decoding', vae_encoder: 'VAE, encoding', taesd: 'TAESD, the small decoder'};
 
 // The networks of the plan, and those that every picture needs: a text that is known needs no encoder in the plan.
 function modules() {

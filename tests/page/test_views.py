@@ -265,6 +265,17 @@ class Views(Case):
             b.js("[...document.querySelectorAll('.memory section:nth-child(3) text')].find((e) => e.textContent === arguments[0]).focus()", words)
             self.assertRegex(b.text(".memory section:nth-child(3) .said"), told)
         self.assertIn("Cards of 4 GB and more lie beyond the right edge", b.text(".memory section:nth-child(3)"))
+        # With a budget that is too small, too: that is said, and the curve shows which would do.
+        self.server.post("/ballast/v1/settings", {"budget": "1M"})
+        try:
+            b.open(self.server, "#memory")
+            b.until("return /too small/.test(document.querySelector('.memory section:nth-child(3) .warning')?.textContent) && "
+                    "document.querySelector('.memory section:nth-child(3) .curve')")
+        finally:
+            self.server.post("/ballast/v1/settings", {"budget": ""})
+        b.driver.get_log("browser")  # the refusals
+        b.open(self.server, "#memory")
+        b.until("return document.querySelectorAll('.memory .chart').length >= 2")
         # What is seen can be kept: a drawing that needs no style sheet.
         drawing = xml.etree.ElementTree.fromstring(self.saved("Save as SVG", ".memory section:first-child"))
         parts = drawing.findall("{http://www.w3.org/2000/svg}rect")

@@ -11,6 +11,7 @@ const struct field own_curve_fields[] = {
     {"low", FIELD_TEXT, "null", 0, 30, 0, "the smallest budget: 2G, 80%; null: what works at all"},
     {"high", FIELD_TEXT, "null", 0, 30, 0, "the largest; null: a quarter more than is ever needed"},
     {"points", FIELD_INT, "23", 2, MOST_POINTS, 0, "how many budgets"},
+    {"budget", FIELD_TEXT, "null", 0, 30, 0, "another than holds, to begin with"},
     {0}};
 
 struct own_settings {
@@ -72,7 +73,9 @@ void own_plan(struct call *c) {
 void own_curve(struct call *c) {
     json_t *body = json_object();
     struct problem p = {0};
-    struct plan_wish wish = {.low = exchange_query(c->x, "low"), .high = exchange_query(c->x, "high")};
+    struct plan_wish wish = {.low = exchange_query(c->x, "low"),
+                             .high = exchange_query(c->x, "high"),
+                             .budget = exchange_query(c->x, "budget")};
     const char *points = exchange_query(c->x, "points");
     char *end = NULL;
     long count = points ? strtol(points, &end, 10) : 23;
