@@ -407,6 +407,38 @@ BALLAST_API int ballast_plan(char **json, char **text, ballast_model *model,
 BALLAST_API int ballast_calibrate(ballast_model *model, const ballast_generate_options *options,
                                   ballast_error *err);
 
+typedef struct ballast_tune_options {
+    size_t struct_size;
+    double seconds;   /* 180; that it may take, 1 to 86400 */
+    const char *bits; /* "same": only what leaves every bit of the picture as it is; "any": also what changes
+                         the last ones */
+    /* Rows of the table while it works; NULL: none. Called as the other callbacks are. */
+    void (*line)(void *payload, const char *line);
+    void *payload;
+} ballast_tune_options;
+
+BALLAST_API void ballast_tune_options_init(ballast_tune_options *options, size_t struct_size);
+
+/* Finds by measuring how this generation's phases run fastest here, and keeps it in the context's cache_dir:
+ * later generations with the same model, type and shapes on this machine run so, and say so once
+ * (docs/tune.md). `tune` may be NULL. *text: the line that it ends with; *json: that and all that was tried;
+ * free both with ballast_string_free, each may be NULL. One that is stopped (BALLAST_E_CANCELLED) keeps what
+ * it has found, and hands over both, too. */
+BALLAST_API int ballast_tune(char **json, char **text, ballast_model *model,
+                             const ballast_generate_options *options, const ballast_tune_options *tune,
+                             ballast_error *err);
+
+/* What was tuned, of all machines and models that cache_dir knows, as JSON that ballast_tuned_import reads.
+ * Free with ballast_string_free. */
+BALLAST_API int ballast_tuned(char **json, ballast_context *context, ballast_error *err);
+/* Forgets it: of models like `model`, or, where that is NULL, all. *count (may be NULL): how many entries. */
+BALLAST_API int ballast_tuned_forget(int *count, ballast_context *context, const ballast_model *model,
+                                     ballast_error *err);
+/* Takes in what ballast_tuned wrote on a machine like this one; *count (may be NULL) entries.
+ * BALLAST_E_FORMAT: it is something else, and nothing of it was taken. */
+BALLAST_API int ballast_tuned_import(int *count, ballast_context *context, const char *json,
+                                     ballast_error *err);
+
 /* ---- single modules, for those who port models */
 
 /* Runs "text_encoder", "text_encoder_2", "unet", "vae_decoder", "vae_encoder" or "taesd" on every case of a

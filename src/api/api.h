@@ -21,6 +21,7 @@ struct ballast_context {
     bl_memory *memory; /* owner of the device's; all models share it */
     bool simulated;
     int threads;
+    bool own_threads; /* they were given, not found */
     bl_tokenizer *tokenizer;
     bl_encodings *encodings; /* NULL: none are kept */
     bl_log log;
@@ -72,6 +73,7 @@ int bl_take_generate_options(ballast_generate_options *own, const ballast_genera
                              bl_error *err);
 int bl_take_placement_options(ballast_placement_options *own, const ballast_placement_options *given,
                               bl_error *err);
+int bl_take_tune_options(ballast_tune_options *own, const ballast_tune_options *given, bl_error *err);
 int bl_take_plan_options(ballast_plan_options *own, const ballast_plan_options *given, bl_error *err);
 /* Of one in a list. */
 int bl_take_adapter(ballast_adapter *own, const ballast_adapter *given, bl_error *err);
@@ -125,6 +127,11 @@ bool bl_turn_is_ours(const ballast_context *context);
 int bl_turn_begin(bl_turn *turn, ballast_context *context, ballast_model *model, const char *what,
                   bl_error *err);
 void bl_turn_end(bl_turn *turn);
+
+/* What generating, planning, calibrating and tuning begin with: the caller's options as ours, and the turn.
+ * *adapters: freed by the caller, in any case. */
+int bl_begin(bl_turn *turn, ballast_generate_options *own, ballast_adapter **adapters, ballast_model *model,
+             const ballast_generate_options *given, const char *what, bl_error *err);
 
 /* Hands over a JSON object as text; takes the object, also on failure. */
 int bl_json_text(char **out, json_t *object, bl_error *err);

@@ -194,6 +194,7 @@ int ballast_context_open(ballast_context **out, const ballast_context_options *o
     }
     c->process = getpid();
     c->placement = (ballast_placement_options){.low = -1, .high = -1, .fit_check = 1};
+    c->own_threads = o.threads != 0;
     c->threads = o.threads ? o.threads : bl_usable_cores();
     c->log_fn = o.log;
     c->log_payload = o.log_payload;

@@ -76,11 +76,8 @@ static void fill_recommended(ballast_generate_options *o, ballast_model *model) 
     }
 }
 
-/* What generating, planning and calibrating begin with: the caller's options as ours, and the turn.
- * *adapters: freed by the caller, in any case. */
-static int begin(bl_turn *turn, ballast_generate_options *own, ballast_adapter **adapters,
-                 ballast_model *model, const ballast_generate_options *given, const char *what,
-                 bl_error *err) {
+int bl_begin(bl_turn *turn, ballast_generate_options *own, ballast_adapter **adapters, ballast_model *model,
+             const ballast_generate_options *given, const char *what, bl_error *err) {
     int result = bl_take_generate_options(own, given, err);
     *adapters = NULL;
     result = result ? result : bl_take_adapters(adapters, own, err);
@@ -125,7 +122,7 @@ int ballast_generate(char **report, ballast_model *model, const ballast_generate
     }
     BL_NEED(model);
     BL_NEED(options);
-    int result = begin(&turn, &o, &adapters, model, options, __func__, err);
+    int result = bl_begin(&turn, &o, &adapters, model, options, __func__, err);
     if (!result) {
         result = generate(report ? &object : NULL, model, &o, err);
         if (!result) {
@@ -182,7 +179,7 @@ int ballast_plan(char **json, char **text, ballast_model *model, const ballast_g
     BL_NEED(model);
     BL_NEED(options);
     int result = bl_take_plan_options(&po, plan, err);
-    result = result ? result : begin(&turn, &o, &adapters, model, options, __func__, err);
+    result = result ? result : bl_begin(&turn, &o, &adapters, model, options, __func__, err);
     if (!result) {
         result = make_plan(&object, &words, model, &o, &po, err);
         bl_turn_end(&turn);
@@ -236,7 +233,7 @@ int ballast_calibrate(ballast_model *model, const ballast_generate_options *opti
     err = err ? err : &own;
     BL_NEED(model);
     BL_NEED(options);
-    int result = begin(&turn, &o, &adapters, model, options, __func__, err);
+    int result = bl_begin(&turn, &o, &adapters, model, options, __func__, err);
     if (!result) {
         result = calibrate(model, &o, err);
         bl_turn_end(&turn);

@@ -189,6 +189,7 @@ static int open_model(ballast_model **out, ballast_context *context, const balla
                                  .dtype = m->dtype,
                                  .vae_dtype = m->vae_dtype,
                                  .vae_follows = !o->vae_dtype,
+                                 .own_threads = context->own_threads,
                                  .name = m->name,
                                  .log = &context->log};
         result = bl_shelf_new(&m->shelf, &m->arch, err);

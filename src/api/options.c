@@ -19,6 +19,7 @@ ENDS_WITH(ballast_generate_options, decode);
 ENDS_WITH(ballast_adapter, denoiser);
 ENDS_WITH(ballast_placement_options, host_budget);
 ENDS_WITH(ballast_plan_options, advise);
+ENDS_WITH(ballast_tune_options, payload);
 ENDS_WITH(ballast_png_options, parameters);
 ENDS_WITH(ballast_expected, likelihood);
 ENDS_WITH(ballast_image, step);
@@ -56,6 +57,8 @@ static const ballast_placement_options placement_defaults = {
     .struct_size = sizeof placement_defaults, .offload = "auto", .low = -1, .high = -1, .fit_check = 1};
 
 static const ballast_plan_options plan_defaults = {.struct_size = sizeof plan_defaults};
+static const ballast_tune_options tune_defaults = {
+    .struct_size = sizeof tune_defaults, .seconds = 180, .bits = "same"};
 static const ballast_expected expected_defaults = {.struct_size = sizeof expected_defaults, .likelihood = 1};
 static const ballast_adapter adapter_defaults = {
     .struct_size = sizeof adapter_defaults, .text = 1, .denoiser = 1};
@@ -112,6 +115,10 @@ void ballast_placement_options_init(ballast_placement_options *options, size_t s
     fill(options, struct_size, &placement_defaults, sizeof placement_defaults);
 }
 
+void ballast_tune_options_init(ballast_tune_options *options, size_t struct_size) {
+    fill(options, struct_size, &tune_defaults, sizeof tune_defaults);
+}
+
 void ballast_plan_options_init(ballast_plan_options *options, size_t struct_size) {
     fill(options, struct_size, &plan_defaults, sizeof plan_defaults);
 }
@@ -165,6 +172,11 @@ int bl_take_placement_options(ballast_placement_options *own, const ballast_plac
                               bl_error *err) {
     *own = placement_defaults;
     return given ? take(own, sizeof *own, given, "ballast_placement_options", err) : 0;
+}
+
+int bl_take_tune_options(ballast_tune_options *own, const ballast_tune_options *given, bl_error *err) {
+    *own = tune_defaults;
+    return given ? take(own, sizeof *own, given, "ballast_tune_options", err) : 0;
 }
 
 int bl_take_plan_options(ballast_plan_options *own, const ballast_plan_options *given, bl_error *err) {

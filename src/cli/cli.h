@@ -16,6 +16,7 @@ int command_plan(int argc, char **argv);
 int command_inspect(int argc, char **argv);
 int command_eval(int argc, char **argv);
 int command_calibrate(int argc, char **argv);
+int command_tune(int argc, char **argv);
 int command_serve(int argc, char **argv);
 int command_devices(int argc, char **argv);
 int command_config(int argc, char **argv);
@@ -94,6 +95,9 @@ int open_session(struct session *out, const struct settings *s, const char *path
 void close_session(struct session *session);
 
 /* ---- inputs.c */
+
+/* All of a file; *data is freed with free(). 0, or a line and the exit code. */
+int read_file(uint8_t **data, size_t *bytes, enum setting_id id, const char *path, const struct settings *s);
 
 /* A picture from a file. Begin with {0}; free_picture. */
 struct picture {

@@ -18,6 +18,8 @@ static const char *command_name(enum command command) {
         return "eval";
     case CMD_CALIBRATE:
         return "calibrate";
+    case CMD_TUNE:
+        return "tune";
     case CMD_SERVE:
         return "serve";
     default:

@@ -98,8 +98,7 @@ static int read_stdin(uint8_t **data, size_t *bytes, const struct settings *s) {
     return read_all(data, bytes, stdin, S_INIT_IMAGE, "standard input (\"-\")", s);
 }
 
-static int read_file(uint8_t **data, size_t *bytes, enum setting_id id, const char *path,
-                     const struct settings *s) {
+int read_file(uint8_t **data, size_t *bytes, enum setting_id id, const char *path, const struct settings *s) {
     struct stat st;
     *data = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO without a writer would hold us */

@@ -17,6 +17,7 @@ static const struct {
     {"generate", command_generate, CMD_GENERATE, "--prompt TEXT [flags]", "make pictures"},
     {"plan", command_plan, CMD_PLAN, "[flags]", "what a generation would cost, without running it"},
     {"calibrate", command_calibrate, CMD_CALIBRATE, "[flags]", "measure what plans are made of, at once"},
+    {"tune", command_tune, CMD_TUNE, "[flags]", "find the fastest settings here by measuring, and keep them"},
     {"serve", command_serve, CMD_SERVE, "[--models DIR] [flags]", "answer the APIs that other tools speak"},
     {"inspect", command_inspect, CMD_INSPECT, "[FILE] [flags]", "what a checkpoint holds"},
     {"eval", command_eval, CMD_EVAL, "MODULE --inputs IN -o OUT [flags]", "run one module on given tensors"},
@@ -95,8 +96,8 @@ static int help(const char *topic) {
         }
     }
     fprintf(stderr,
-            "ballast: help: no such topic \"%s\"; there are generate, plan, calibrate, serve, inspect, "
-            "eval, devices, config, samplers, schedules and upscalers\n",
+            "ballast: help: no such topic \"%s\"; there are generate, plan, calibrate, tune, serve, "
+            "inspect, eval, devices, config, samplers, schedules and upscalers\n",
             topic);
     return EXIT_USAGE;
 }
@@ -118,8 +119,8 @@ static int unknown_command(const char *name) {
         }
     }
     fprintf(stderr,
-            "ballast: no such command \"%s\"; there are generate, plan, calibrate, serve, inspect, "
-            "eval, devices, config and help\n",
+            "ballast: no such command \"%s\"; there are generate, plan, calibrate, tune, serve, "
+            "inspect, eval, devices, config and help\n",
             name);
     return EXIT_USAGE;
 }

@@ -2,7 +2,7 @@
 
 #include "ballast.h"
 
-#define PICTURE (CMD_GENERATE | CMD_PLAN | CMD_CALIBRATE)
+#define PICTURE (CMD_GENERATE | CMD_PLAN | CMD_CALIBRATE | CMD_TUNE)
 #define MODEL (PICTURE | CMD_INSPECT | CMD_EVAL)
 #define GENERATE(field) offsetof(ballast_generate_options, field)
 #define NO_OPTION 0

@@ -17,7 +17,8 @@ enum command {
     CMD_CALIBRATE = 32,
     CMD_SERVE = 64,
     CMD_DEVICES = 128,
-    CMD_ALL = 255
+    CMD_TUNE = 256,
+    CMD_ALL = 511
 };
 
 enum setting_kind {

@@ -23,6 +23,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/tuning.h"
 #include "graph/graph.h"
 #include "graph/source.h"
 
@@ -95,8 +96,9 @@ typedef struct bl_exec_info {
 
 /* Choices between graphs that give the same bits in a smaller arena. */
 typedef struct bl_prepare_options {
-    int arena_level; /* 0: fastest; each higher level trades time for a smaller arena, up to the device's
-                        last. Where a level gains nothing the arena is no smaller: nobody should run it */
+    int arena_level;  /* 0: fastest; each higher level trades time for a smaller arena, up to the device's
+                         last. Where a level gains nothing the arena is no smaller: nobody should run it */
+    bl_tuning tuning; /* its choices but for the level, as far as the device knows them */
 } bl_prepare_options;
 
 /* What a run needs to know about addresses. */

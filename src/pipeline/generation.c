@@ -3,6 +3,7 @@
 
 #include "core/clock.h"
 #include "core/size_text.h"
+#include "pipeline/tuned.h"
 #include "residency/plan/planner.h"
 #include "residency/run/start.h"
 
@@ -50,23 +51,60 @@ bl_dtype bl_generation_dtype(const bl_generation *g, bl_module module) {
     return bl_modules_dtype(g->modules, module);
 }
 
-int bl_generation_phase(bl_generation *g, const char *name, const char *stage, bl_module module,
-                        bl_shape_key key, int passes, bl_error *err) {
+int bl_generation_phase_tuned(bl_generation *g, const bl_phase_of *p, bl_error *err) {
     if (g->declared_count == BL_PROBLEM_PHASES) {
         return bl_fail(err, BL_E_ARGUMENT, "more than %d phases in one generation; take a smaller batch",
                        BL_PROBLEM_PHASES);
     }
     bl_declared *d = &g->declared[g->declared_count];
-    int result = bl_modules_take(&d->prepared, g->modules, module, key, err);
+    int result = bl_modules_take(&d->prepared, g->modules, p->module, p->key, &p->tuning, err);
     if (result) {
         return result;
     }
-    snprintf(d->name, sizeof d->name, "%s", name);
-    snprintf(d->stage, sizeof d->stage, "%s", stage);
-    bl_shape_text(d->shape, sizeof d->shape, key);
-    d->module = module;
-    d->passes = passes;
+    char chosen[BL_TUNING_TEXT];
+    snprintf(d->name, sizeof d->name, "%s", p->name);
+    snprintf(d->stage, sizeof d->stage, "%s", p->stage);
+    bl_shape_text(d->shape, sizeof d->shape, p->key);
+    bl_tuning_text(chosen, &p->tuning);
+    size_t n = strlen(d->shape);
+    snprintf(d->shape + n, sizeof d->shape - n, "%s%s", chosen[0] ? " " : "", chosen);
+    d->module = p->module;
+    d->passes = p->passes;
     return g->declared_count++;
+}
+
+int bl_generation_phase(bl_generation *g, const char *name, const char *stage, bl_module module,
+                        bl_shape_key key, int passes, bl_error *err) {
+    bl_phase_of p = {.name = name, .stage = stage, .module = module, .key = key, .passes = passes};
+    bl_tuned_choices(&p.tuning, g->modules, module, key);
+    int phase = bl_generation_phase_tuned(g, &p, err);
+    if (phase >= 0) {
+        g->declared[phase].tuned = !bl_tuning_same(&p.tuning, &(bl_tuning){0});
+    }
+    return phase;
+}
+
+bool bl_generation_phase_at(bl_phase_of *out, const bl_generation *g, int phase) {
+    if (phase < 0 || phase >= g->declared_count) {
+        return false;
+    }
+    const bl_declared *d = &g->declared[phase];
+    *out = (bl_phase_of){d->name,    d->stage, d->module, d->prepared->key, d->passes, d->prepared->tuning,
+                         d->prepared};
+    return true;
+}
+
+double bl_generation_pass_seconds(const bl_generation *g, int phase) {
+    const bl_problem_phase *p = &g->problem->phases[phase];
+    const int blocks = g->problem->modules[p->module].block_count, several = p->passes > 1;
+    double seconds = 0;
+    for (int i = 0; i < g->ledger.count; i++) {
+        const bl_ledger_entry *e = &g->ledger.entries[i];
+        if (e->phase == phase && e->work == BL_WORK_COMPUTE && e->run - p->first_run >= several * blocks) {
+            seconds += e->seconds;
+        }
+    }
+    return seconds / (p->passes - several);
 }
 
 uint64_t bl_generation_kept(const bl_generation *g, int phase) {
@@ -143,6 +181,7 @@ int bl_generation_start(bl_generation *g, const bl_placement *placement, bl_gene
     }
     if (!result) {
         tell_levels(g);
+        bl_tuned_tell(g);
     }
     return result;
 }
@@ -238,6 +277,7 @@ int bl_generation_end(bl_generation *g, bool finished, bl_error *err) {
             bl_calibration_key key = bl_generation_key(g);
             bl_calibration_learn(bl_memory_calibration(g->memory), &key, g->problem, g->plan, &g->ledger,
                                  &own);
+            bl_tuned_judge(g);
         }
     }
     g->current = -1;

@@ -20,10 +20,30 @@ int bl_generation_new(bl_generation **out, bl_modules *modules, bl_error *err);
 /* Ends it first if it runs. */
 void bl_generation_free(bl_generation **g);
 
-/* Declares `passes` passes of a module; `name` is what people read, `stage` what the timing line calls it.
- * Returns the phase's number (>= 0) or an error. */
+/* Declares `passes` passes of a module; `name` is what people read, `stage` what the timing line calls it. It
+ * runs with the choices that were found to be the fastest here, where it was tuned. Returns the phase's
+ * number
+ * (>= 0) or an error. */
 int bl_generation_phase(bl_generation *g, const char *name, const char *stage, bl_module module,
                         bl_shape_key key, int passes, bl_error *err);
+
+/* A phase, and the choices that it runs with. */
+typedef struct bl_phase_of {
+    const char *name, *stage; /* borrowed from the generation */
+    bl_module module;
+    bl_shape_key key;
+    int passes;
+    bl_tuning tuning;
+    const bl_prepared *prepared; /* borrowed likewise */
+} bl_phase_of;
+
+/* The same as bl_generation_phase, with choices that somebody makes. */
+int bl_generation_phase_tuned(bl_generation *g, const bl_phase_of *phase, bl_error *err);
+/* The phase of this number; false: there are not so many. */
+bool bl_generation_phase_at(bl_phase_of *out, const bl_generation *g, int phase);
+/* Seconds that a pass of it has computed, the first of several left out, which meets memory that nothing has
+ * touched; of a generation that has ended. */
+double bl_generation_pass_seconds(const bl_generation *g, int phase);
 
 /* The adapters and rows that it runs with; none without this. What they point to is borrowed until it is
  * freed; before anything is declared.

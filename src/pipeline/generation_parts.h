@@ -9,8 +9,9 @@ typedef struct bl_declared {
     char name[BL_PROBLEM_NAME], stage[BL_PROBLEM_NAME];
     bl_module module;
     int passes;
-    bl_prepared *prepared; /* held until the generation is freed */
-    char shape[64];        /* everything that its measurement depends on, besides model and type */
+    bool tuned;                      /* it runs with choices that were kept for it */
+    bl_prepared *prepared;           /* held until the generation is freed */
+    char shape[64 + BL_TUNING_TEXT]; /* everything that its measurement depends on, besides model and type */
 } bl_declared;
 
 struct bl_generation {

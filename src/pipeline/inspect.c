@@ -76,7 +76,7 @@ static int add_module(json_t *list, bl_modules *modules, const bl_opened *m, con
     int tensors;
     uint64_t bytes, packed, wide;
     bl_prepared *prepared = NULL;
-    int result = key ? bl_modules_take(&prepared, modules, m->module, *key, err) : 0;
+    int result = key ? bl_modules_take(&prepared, modules, m->module, *key, NULL, err) : 0;
     if (!result && prepared) {
         result = bl_modules_prepare_levels(modules, prepared, err);
     }

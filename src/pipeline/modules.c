@@ -383,7 +383,7 @@ static int check_size(bl_modules *m, const bl_graph *g, bl_error *err) {
 /* Prepares the next level of the device; one whose arena is no smaller than that of the one before is left
  * out. */
 static int prepare_next(bl_prepared *p, bl_modules *m, bl_error *err) {
-    bl_prepare_options options = {.arena_level = p->tried++};
+    bl_prepare_options options = {.arena_level = p->tuning.level + p->tried++, .tuning = p->tuning};
     bl_executable *x = NULL;
     int result = bl_device_prepare(&x, m->device, p->opened->device, p->graph, &options, err);
     if (result) {
@@ -400,7 +400,7 @@ static int prepare_next(bl_prepared *p, bl_modules *m, bl_error *err) {
 }
 
 int bl_modules_prepare_levels(bl_modules *m, bl_prepared *p, bl_error *err) {
-    int levels = bl_memory_caps(m->o.memory)->arena_levels, result = 0;
+    int levels = bl_memory_caps(m->o.memory)->arena_levels - p->tuning.level, result = 0;
     while (p->tried < levels && p->tried < BL_PROBLEM_LEVELS && !result) {
         result = prepare_next(p, m, err);
     }
@@ -415,13 +415,15 @@ static int skip_of_weights(const bl_modules *m, bl_module module, bl_shape_key k
     return pooled || key.own_context ? 0 : key.clip_skip;
 }
 
-static int prepare(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key, bl_error *err) {
+static int prepare(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key,
+                   const bl_tuning *tuning, bl_error *err) {
     *out = NULL;
     bl_prepared *p = calloc(1, sizeof *p);
     if (!p) {
         return bl_fail_memory(err, "a prepared graph", sizeof *p);
     }
     p->key = key;
+    p->tuning = *tuning;
     int clip_skip = skip_of_weights(m, module, key);
     int result = bl_modules_find(&p->opened, m, module, clip_skip, key.form, err);
     if (!result) {
@@ -475,11 +477,14 @@ static bool same_key(bl_shape_key a, bl_shape_key b) {
            a.late_crop == b.late_crop && a.form == b.form && a.kept == b.kept;
 }
 
-int bl_modules_take(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key, bl_error *err) {
+int bl_modules_take(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key,
+                    const bl_tuning *tuning, bl_error *err) {
+    static const bl_tuning untuned;
+    tuning = tuning ? tuning : &untuned;
     *out = NULL;
     for (int i = 0; i < m->prepared_count && !*out; i++) {
         bl_prepared *p = m->prepared[i];
-        if (p->opened->module == module && same_key(p->key, key)) {
+        if (p->opened->module == module && same_key(p->key, key) && bl_tuning_same(&p->tuning, tuning)) {
             *out = p;
         }
     }
@@ -490,7 +495,7 @@ int bl_modules_take(bl_prepared **out, bl_modules *m, bl_module module, bl_shape
             return bl_fail_memory(err, "the prepared graphs", count * sizeof *list);
         }
         m->prepared = list;
-        int result = prepare(out, m, module, key, err);
+        int result = prepare(out, m, module, key, tuning, err);
         if (result) {
             return result;
         }

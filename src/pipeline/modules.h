@@ -8,6 +8,7 @@
 #include "checkpoint/architecture.h"
 #include "checkpoint/checkpoint.h"
 #include "core/log.h"
+#include "core/tuning.h"
 #include "model/unet.h"
 #include "model/weights.h"
 #include "residency/run/memory.h"
@@ -20,6 +21,7 @@ typedef struct bl_modules_options {
     const bl_architecture *arch; /* borrowed */
     bl_dtype dtype, vae_dtype;
     bool vae_follows;  /* the VAE has dtype because nothing else was asked for */
+    bool own_threads;  /* the user has said how many: that is nobody else's choice */
     const char *name;  /* of the model, for people: borrowed; may be NULL */
     const bl_log *log; /* borrowed */
 } bl_modules_options;
@@ -78,6 +80,7 @@ int bl_modules_find(const bl_opened **out, bl_modules *m, bl_module module, int 
 typedef struct bl_prepared {
     const bl_opened *opened;
     bl_shape_key key;
+    bl_tuning tuning;
     bl_graph *graph;
     bl_executable *executable[BL_PROBLEM_LEVELS];
     bl_exec_info info[BL_PROBLEM_LEVELS];
@@ -87,8 +90,10 @@ typedef struct bl_prepared {
     int holders;   /* generations that have it in hand */
 } bl_prepared;
 
-/* The graph of this shape, prepared; made if it is not there. Stays as it is until it is given back. */
-int bl_modules_take(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key, bl_error *err);
+/* The graph of this shape, prepared with these choices (NULL: none were made); made if it is not there. Stays
+ * as it is until it is given back. */
+int bl_modules_take(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key,
+                    const bl_tuning *tuning, bl_error *err);
 void bl_modules_give(bl_modules *m, bl_prepared *p);
 /* Prepares all levels that have smaller arenas: who has room for the largest does not need them. */
 int bl_modules_prepare_levels(bl_modules *m, bl_prepared *p, bl_error *err);

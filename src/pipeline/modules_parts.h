@@ -16,6 +16,7 @@ struct bl_modules {
     bl_wanted adapters[BL_MOST_ADAPTERS]; /* [adapter_count] that all modules have; each held */
     int adapter_count;
     bl_rows rows; /* that are replaced in all of them, our own copy */
+    bool told_tuned;
     char key[64];
     uint64_t serial;
 };

@@ -13,6 +13,8 @@ static ballast_model_options model_options;
 static ballast_generate_options request;
 static ballast_placement_options placement_options;
 static ballast_plan_options plan_options;
+static ballast_tune_options tune_options;
+static ballast_generate_options unwanted; /* stopped before any work */
 static ballast_png_options png_options;
 static char *text, *more_text;
 static uint8_t *bytes;
@@ -26,6 +28,11 @@ static const float latents[4];
 
 static char *const junk = (char *)"junk";
 
+static int stop(void *payload, const ballast_progress *p) {
+    (void)payload, (void)p;
+    return 1;
+}
+
 static void set_all(void) {
     static char path[BL_TEST_PATH];
     bl_synth_checkpoint(path, "sd15", BL_SYNTH_SINGLE);
@@ -36,6 +43,9 @@ static void set_all(void) {
     request.steps = 1;
     ballast_placement_options_init(&placement_options, sizeof placement_options);
     ballast_plan_options_init(&plan_options, sizeof plan_options);
+    ballast_tune_options_init(&tune_options, sizeof tune_options);
+    unwanted = request;
+    unwanted.progress = stop;
     ballast_png_options_init(&png_options, sizeof png_options);
     png_options.rgb = pixels;
     png_options.width = png_options.height = 4;
@@ -108,6 +118,25 @@ static int no_entry(void *payload, const char *key, const char *value) {
     ROW(ballast_generate_options_init, options, 0, 0, NOTHING(ballast_generate_options_init(NULL, 64)))      \
     ROW(ballast_placement_options_init, options, 0, 0, NOTHING(ballast_placement_options_init(NULL, 64)))    \
     ROW(ballast_plan_options_init, options, 0, 0, NOTHING(ballast_plan_options_init(NULL, 64)))              \
+    ROW(ballast_tune_options_init, options, 0, 0, NOTHING(ballast_tune_options_init(NULL, 64)))              \
+    ROW(ballast_tuned, json, -1, 0, ballast_tuned(NULL, shop.context, err))                                  \
+    ROW(ballast_tuned, context, -1, TEXT, ballast_tuned(&text, NULL, err))                                   \
+    ROW(ballast_tuned_forget, count, 0, 0, ballast_tuned_forget(NULL, shop.context, NULL, err))              \
+    ROW(ballast_tuned_forget, context, -1, 0, ballast_tuned_forget(NULL, NULL, NULL, err))                   \
+    ROW(ballast_tuned_forget, model, 0, 0, ballast_tuned_forget(NULL, shop.context, NULL, err))              \
+    ROW(ballast_tuned_import, count, -1, 0, ballast_tuned_import(NULL, shop.context, "{}", err))             \
+    ROW(ballast_tuned_import, context, -1, 0, ballast_tuned_import(NULL, NULL, "{}", err))                   \
+    ROW(ballast_tuned_import, json, -1, 0, ballast_tuned_import(NULL, shop.context, NULL, err))              \
+    ROW(ballast_tune, json, BALLAST_E_CANCELLED, MORE,                                                       \
+        ballast_tune(NULL, &more_text, shop.model, &unwanted, &tune_options, err))                           \
+    ROW(ballast_tune, text, BALLAST_E_CANCELLED, TEXT,                                                       \
+        ballast_tune(&text, NULL, shop.model, &unwanted, &tune_options, err))                                \
+    ROW(ballast_tune, model, -1, TEXT | MORE,                                                                \
+        ballast_tune(&text, &more_text, NULL, &request, &tune_options, err))                                 \
+    ROW(ballast_tune, options, -1, TEXT | MORE,                                                              \
+        ballast_tune(&text, &more_text, shop.model, NULL, &tune_options, err))                               \
+    ROW(ballast_tune, tune, BALLAST_E_CANCELLED, TEXT | MORE,                                                \
+        ballast_tune(&text, &more_text, shop.model, &unwanted, NULL, err))                                   \
     ROW(ballast_expected_init, expected, 0, 0, NOTHING(ballast_expected_init(NULL, 64)))                     \
     ROW(ballast_adapters_list, json, -1, 0, ballast_adapters_list(NULL, "", err))                            \
     ROW(ballast_adapters_list, folders, -1, TEXT, ballast_adapters_list(&text, NULL, err))                   \

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-static const char *const commands[] = {"generate", "plan", "calibrate", "serve",
+static const char *const commands[] = {"generate", "plan", "calibrate", "tune",  "serve",
                                        "inspect",  "eval", "devices",   "config"};
 #define COMMANDS (sizeof commands / sizeof *commands)
 

@@ -14,6 +14,7 @@ static const struct {
     {"generate", "make pictures", CMD_GENERATE},
     {"plan", "what a generation would cost", CMD_PLAN},
     {"calibrate", "measure what plans are made of", CMD_CALIBRATE},
+    {"tune", "find the fastest settings by measuring", CMD_TUNE},
     {"serve", "answer the APIs that other tools speak", CMD_SERVE},
     {"inspect", "what a checkpoint holds", CMD_INSPECT},
     {"eval", "run one module on given tensors", CMD_EVAL},

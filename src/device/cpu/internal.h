@@ -96,6 +96,8 @@ struct bl_executable {
     bl_device_module *module;
     const bl_graph *graph;
     bl_graph *changed; /* NULL, or what `graph` points to */
+    int threads;       /* that run it */
+    int winograd;      /* as in bl_tuning */
     bl_step *steps;    /* [op_count] */
     bl_arena_plan plan;
     double *flops;   /* [block_count] */
@@ -185,7 +187,7 @@ static inline int64_t bl_cpu_pixels(const bl_tensor *t) {
 
 /* op_conv.c */
 /* Is this convolution, whose output is a picture like `out`, done by Winograd's algorithm? */
-bool bl_cpu_takes_winograd(const bl_packed *p, const bl_op *op, const bl_tensor *out);
+bool bl_cpu_takes_winograd(const bl_executable *x, const bl_packed *p, const bl_op *op, const bl_tensor *out);
 /* Where a job finds filters in the packed weight. */
 void bl_cpu_winograd_filters(bl_winograd_job *j, const bl_packed *p);
 /* Is a batch convolved picture by picture, with the per-channel input as part of the bias? */

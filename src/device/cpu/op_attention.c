@@ -20,8 +20,8 @@ static int prepare(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl
                                       .scale = op->u.attention.scale,
                                       .causal = op->u.attention.causal};
     s->extra = bl_align_up(k->attention_packed(&s->attention), BL_ALIGN);
-    s->scratch_bytes = s->extra + (uint64_t)x->module->cpu->threads *
-                                      bl_align_up(k->attention_scratch(&s->attention), BL_ALIGN);
+    s->scratch_bytes =
+        s->extra + (uint64_t)x->threads * bl_align_up(k->attention_scratch(&s->attention), BL_ALIGN);
     return 0;
 }
 

@@ -14,9 +14,10 @@
 
 #define FEW_STRIDED_PIXELS 64 /* below them a batch costs little, whatever its order */
 
-bool bl_cpu_takes_winograd(const bl_packed *p, const bl_op *op, const bl_tensor *out) {
-    return p->winograd && op->u.conv.stride == 1 &&
-           !(p->layout && (out->h + 3) / 4 * ((out->w + 3) / 4) < FEW_TILES);
+bool bl_cpu_takes_winograd(const bl_executable *x, const bl_packed *p, const bl_op *op,
+                           const bl_tensor *out) {
+    bool few = x->winograd ? x->winograd == 1 : (out->h + 3) / 4 * ((out->w + 3) / 4) < FEW_TILES;
+    return p->winograd && op->u.conv.stride == 1 && !(p->layout && few);
 }
 
 void bl_cpu_winograd_filters(bl_winograd_job *j, const bl_packed *p) {
@@ -42,8 +43,8 @@ static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op) {
                            .top = op->u.conv.top,
                            .left = op->u.conv.left};
     bl_cpu_winograd_filters(j, &x->module->weights[op->weight]);
-    bl_cpu_winograd_plan(j, (int64_t)((j->oh + 3) / 4) * ((j->ow + 3) / 4), x->module->cpu->threads);
-    s->extra = bl_cpu_winograd_scratch(j, x->module->cpu->threads);
+    bl_cpu_winograd_plan(j, (int64_t)((j->oh + 3) / 4) * ((j->ow + 3) / 4), x->threads);
+    s->extra = bl_cpu_winograd_scratch(j, x->threads);
     s->scratch_bytes = s->extra + (op->in[2] != BL_NONE ? (uint64_t)out->n * (uint64_t)out->c * sizeof(float)
                                                         : 0); /* F32 [n][o] */
 }
@@ -83,7 +84,7 @@ static int prepare(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl
     const bl_graph *g = x->graph;
     const bl_packed *p = &x->module->weights[op->weight];
     const bl_tensor *in = &g->tensors[op->in[0]], *out = &g->tensors[op->out];
-    if (bl_cpu_takes_winograd(p, op, out)) {
+    if (bl_cpu_takes_winograd(x, p, op, out)) {
         prepare_winograd(x, s, op);
         return 0;
     }

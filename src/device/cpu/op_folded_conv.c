@@ -66,7 +66,7 @@ static void prepare_winograd(bl_executable *x, bl_step *s, const bl_op *op) {
                            .top = 0,
                            .left = op->u.conv.left};
     bl_cpu_winograd_filters(j, p);
-    bl_cpu_winograd_plan(j, (int64_t)((out->h + 3) / 4) * ((out->w + 3) / 4), x->module->cpu->threads);
+    bl_cpu_winograd_plan(j, (int64_t)((out->h + 3) / 4) * ((out->w + 3) / 4), x->threads);
 }
 
 static int prepare(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl_error *err) {
@@ -74,10 +74,10 @@ static int prepare(bl_executable *x, bl_step *s, const bl_op *op, bool *sure, bl
     const bl_tensor *out = &x->graph->tensors[op->out];
     uint64_t pixel = bl_dtype_size(x->graph->dtype), w = (uint64_t)out->w, c = (uint64_t)p->weight.shape[1],
              o = (uint64_t)p->weight.shape[0];
-    int threads = x->module->cpu->threads, rc = 0;
+    int threads = x->threads, rc = 0;
     bl_bands *b = &s->bands;
     b->rows = band_rows(w * c * pixel, out->h);
-    if (bl_cpu_takes_winograd(p, op, out)) {
+    if (bl_cpu_takes_winograd(x, p, op, out)) {
         prepare_winograd(x, s, op);
         s->extra = bl_cpu_winograd_scratch(&s->winograd, threads);
     } else {

@@ -19,7 +19,7 @@ static int prepare_factors(bl_executable *x, bl_step *s, const bl_op *op, bool *
     /* where only some channels are measured, those rows [threads][rows, c]; then moments [n][blocks][groups]
      */
     uint64_t dense = rows * (uint64_t)out->c * bl_dtype_size(x->graph->dtype);
-    s->extra = t->c == out->c ? 0 : bl_align_up(dense * (uint64_t)x->module->cpu->threads, BL_ALIGN);
+    s->extra = t->c == out->c ? 0 : bl_align_up(dense * (uint64_t)x->threads, BL_ALIGN);
     s->scratch_bytes = s->extra + (uint64_t)t->n * blocks * (uint64_t)op->u.norm.groups * sizeof(bl_moments);
     return 0;
 }

@@ -83,14 +83,22 @@ int bl_cpu_prepare(bl_executable **out, bl_device_module *m, const bl_graph *gra
         graph->dtype != m->dtype) {
         return bl_fail(err, BL_E_INTERNAL, "the graph is not one of this module");
     }
-    bl_set_threads(m->cpu->threads);
-    for (bl_level level = bl_levels[options ? options->arena_level : 0];; level = lesser(level)) {
+    static const bl_prepare_options defaults;
+    options = options ? options : &defaults;
+    int threads = options->tuning.threads ? options->tuning.threads : m->cpu->threads;
+    int started = bl_start_threads(threads, err);
+    if (started) {
+        return started;
+    }
+    for (bl_level level = bl_levels[options->arena_level];; level = lesser(level)) {
         bool sure = true;
         bl_executable *x = calloc(1, sizeof *x);
         if (!x) {
             return bl_fail_memory(err, "preparing a graph", sizeof *x);
         }
         x->module = m;
+        x->threads = threads;
+        x->winograd = options->tuning.winograd;
         int rc = make_executable(x, level, graph, &sure, err);
         if (!rc && sure) {
             *out = x;

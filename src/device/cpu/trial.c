@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define KEY 20
+#define KEY 21
 #define TRIALS_MOST 4096
 #define FEW_PRODUCTS (1 << 26) /* multiplications that a piece is tried with */
 #define LEAST_ROWS 16          /* of a LINEAR */
@@ -271,11 +271,11 @@ static int run_attempt(bool *alike, const attempt *a, const bl_dnnl_layout *layo
 static void make_key(int64_t key[KEY], const pair *p) {
     const bl_dnnl_conv *c = &p->conv, *w = &p->whole_conv;
     const bl_dnnl_linear *l = &p->linear;
-    const int64_t conv[KEY] = {1,       c->dtype, c->c,      c->o,   c->kh,  c->kw,    c->stride,
-                               c->left, c->right, c->bottom, c->top, c->n,   c->w,     c->ow,
-                               c->sum,  c->oh,    w->n,      w->oh,  w->top, w->bottom};
+    const int64_t conv[KEY] = {1,       c->dtype, c->c,      c->o,   c->kh,  c->kw,     c->stride,
+                               c->left, c->right, c->bottom, c->top, c->n,   c->w,      c->ow,
+                               c->sum,  c->oh,    w->n,      w->oh,  w->top, w->bottom, bl_threads()};
     const int64_t linear[KEY] = {
-        2, l->dtype, l->c, l->o, l->bias, l->act, l->sum, l->rows, p->whole_linear.rows};
+        2, l->dtype, l->c, l->o, l->bias, l->act, l->sum, l->rows, p->whole_linear.rows, bl_threads()};
     memcpy(key, p->is_conv ? conv : linear, sizeof conv);
 }
 

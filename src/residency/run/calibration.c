@@ -13,6 +13,10 @@ struct bl_calibration {
     sqlite3 *db;
 };
 
+sqlite3 *bl_calibration_database(const bl_calibration *c) {
+    return c->db;
+}
+
 int bl_calibration_open(bl_calibration **out, const char *path, const bl_log *log, bl_error *err) {
     *out = NULL;
     bl_calibration *c = calloc(1, sizeof *c);

@@ -87,13 +87,22 @@ static verdict make_tables(sqlite3 *db) {
     return v == USABLE ? end : v;
 }
 
+/* Not there before 0.2.0 could tune: calibrations that are older have what they know all the same. */
+static const char tuned_table[] =
+    "CREATE TABLE IF NOT EXISTS tuned (device TEXT, model TEXT, dtype TEXT, module TEXT, shape TEXT, version "
+    "TEXT, "
+    "choices TEXT, untuned REAL, seconds REAL, psnr REAL, runs INTEGER, slower INTEGER,"
+    " PRIMARY KEY (device, model, dtype, module, shape, version)) WITHOUT ROWID;";
+
 static verdict check_tables(sqlite3 *db) {
     sqlite3_stmt *s = NULL;
     static const char *const columns[] = {
         "SELECT device, model, dtype, shape, module, block, seconds FROM blocks",
-        "SELECT device, dtype, class, bytes, seconds FROM copies"};
+        "SELECT device, dtype, class, bytes, seconds FROM copies",
+        "SELECT device, model, dtype, module, shape, version, choices, untuned, seconds, psnr, runs, slower "
+        "FROM tuned"};
     verdict v = USABLE;
-    for (int i = 0; i < 2 && v == USABLE; i++) {
+    for (int i = 0; i < 3 && v == USABLE; i++) {
         int rc = sqlite3_prepare_v2(db, columns[i], -1, &s, NULL);
         v = rc == SQLITE_ERROR ? DAMAGED : judge(rc); /* no such table or column */
         sqlite3_finalize(s);
@@ -110,6 +119,7 @@ static verdict use(sqlite3 *db) {
     }
     v = v == USABLE && version != schema_version ? DAMAGED : v;
     v = v == USABLE ? check_pages(db) : v;
+    v = v == USABLE ? run(db, tuned_table) : v;
     return v == USABLE ? check_tables(db) : v;
 }
 

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "residency/run/calibration.h"
 
 #include <sqlite3.h>
 
@@ -12,5 +13,8 @@
  * permission, no room on the disk) is left alone, and the database lives in memory. What is done besides is
  * said to `log` in one line. BL_E_MEMORY. Caller closes *out with sqlite3_close. */
 int bl_calibration_file_open(sqlite3 **out, const char *path, const bl_log *log, bl_error *err);
+
+/* Where a calibration keeps what it knows. Borrowed. */
+sqlite3 *bl_calibration_database(const bl_calibration *c);
 
 #endif

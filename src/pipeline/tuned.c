@@ -1,0 +1,63 @@
+#include "pipeline/tuned.h"
+
+#include "pipeline/generation_parts.h"
+#include "pipeline/modules_parts.h"
+
+#include <stdio.h>
+
+void bl_tuned_names(bl_tuned *out, const bl_modules *m, bl_module module, bl_shape_key key) {
+    *out = (bl_tuned){0};
+    bl_tuned_device(out->device, bl_memory_caps(m->o.memory)->name);
+    snprintf(out->model, sizeof out->model, "%s", bl_modules_key(m));
+    snprintf(out->dtype, sizeof out->dtype, "%s", bl_dtype_name(bl_modules_dtype(m, module)));
+    snprintf(out->module, sizeof out->module, "%s", bl_module_name(module));
+    bl_shape_text(out->shape, sizeof out->shape, key);
+    snprintf(out->version, sizeof out->version, "%s", BALLAST_VERSION);
+}
+
+void bl_tuned_choices(bl_tuning *out, const bl_modules *m, bl_module module, bl_shape_key key) {
+    bl_tuned t;
+    bl_tuned_names(&t, m, module, key);
+    *out = bl_tuned_find(&t, bl_memory_calibration(m->o.memory)) ? t.tuning : (bl_tuning){0};
+    out->threads = m->o.own_threads ? 0 : out->threads;
+    int levels = bl_memory_caps(m->o.memory)->arena_levels;
+    out->level = out->level < levels ? out->level : 0;
+}
+
+void bl_tuned_tell(bl_generation *g) {
+    int count = 0, first = 0;
+    for (int i = 0; i < g->declared_count; i++) {
+        first = g->declared[i].tuned && !count ? i : first;
+        count += g->declared[i].tuned;
+    }
+    if (count && !g->modules->told_tuned) {
+        char text[BL_TUNING_TEXT], more[64] = "";
+        bl_tuning_text(text, &g->declared[first].prepared->tuning);
+        if (count > 1) {
+            snprintf(more, sizeof more, ", and %d more phase%s likewise", count - 1, count > 2 ? "s" : "");
+        }
+        bl_log_line(bl_generation_log(g), BL_LOG_INFO,
+                    "Tuned on this machine: phase %s runs with %s%s; `ballast tune --show` says more",
+                    g->declared[first].name, text, more);
+        g->modules->told_tuned = true;
+    }
+}
+
+void bl_tuned_judge(const bl_generation *g) {
+    for (int i = 0; i < g->declared_count; i++) {
+        const bl_declared *d = &g->declared[i];
+        if (!d->tuned || d->passes < 2 || g->left_out) { /* a first pass alone is no measure */
+            continue;
+        }
+        bl_tuned t;
+        bl_tuned_names(&t, g->modules, d->module, d->prepared->key);
+        double seconds = bl_generation_pass_seconds(g, i);
+        if (bl_tuned_note(bl_memory_calibration(g->memory), &t, seconds)) {
+            bl_log_line(
+                bl_generation_log(g), BL_LOG_INFO,
+                "What was tuned for phase %s is dropped: over its last %d runs it was 5%% slower than "
+                "untuned; `ballast tune` measures anew",
+                d->name, BL_TUNED_RUNS);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+/* What was tuned of a model's graphs: looked up when a phase is declared, judged when a generation has ended.
+ */
+#ifndef BALLAST_PIPELINE_TUNED_H
+#define BALLAST_PIPELINE_TUNED_H
+
+#include "pipeline/generation.h"
+#include "residency/run/tuned.h"
+
+/* The names under which a graph's entry is kept; the rest is 0. */
+void bl_tuned_names(bl_tuned *out, const bl_modules *m, bl_module module, bl_shape_key key);
+
+/* The choices that this graph runs with; none were made where it was not tuned. What the user has chosen is
+ * left out. */
+void bl_tuned_choices(bl_tuning *out, const bl_modules *m, bl_module module, bl_shape_key key);
+
+/* Says, once for a model, that its generation runs with what was tuned. */
+void bl_tuned_tell(bl_generation *g);
+
+/* Holds the ledger of a generation that has ended against the entries that it ran with; one that turned out
+ * slower is dropped, and that is said. */
+void bl_tuned_judge(const bl_generation *g);
+
+#endif

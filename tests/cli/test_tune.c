@@ -1,0 +1,159 @@
+/* `ballast tune`: what it finds is kept, used, told, and changes no bit of a picture. How fast anything is,
+ * is no matter here: which choices win on a busy machine nobody knows. */
+#include "rig.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+static char model[BL_TEST_PATH];
+
+static int setup(void **state) {
+    int result = rig_open(state);
+    bl_synth_checkpoint(model, "sd15", BL_SYNTH_SINGLE);
+    unsetenv("BALLAST_THREADS"); /* who gives them has chosen */
+    return result;
+}
+
+#define SMALL "-m", model, "-p", "a fox", "-S", "1", "-s", "2", "-W", "64", "-H", "64"
+
+/* Something that was found for the denoiser of these pictures. */
+static void choose(const json_t *tuned, const char *choices) {
+    outcome o = {0};
+    json_t *list = json_array(), *phase;
+    size_t i;
+    json_array_foreach(json_object_get(tuned, "phases"), i, phase) {
+        if (!strcmp(json_string_value(json_object_get(phase, "module")), "unet")) {
+            json_t *entry = json_copy(phase);
+            json_object_set_new(entry, "choices", json_string(choices));
+            json_array_append_new(list, entry);
+        }
+    }
+    assert_true(json_array_size(list) > 0);
+    json_t *root = json_pack("{s:i, s:o}", "ballast_tuned", 1, "entries", list);
+    assert_int_equal(json_dump_file(root, "chosen.json", 0), 0);
+    json_decref(root);
+    BALLAST(&o, "tune", "-m", model, "--import", "chosen.json");
+    expect_success(&o);
+    expect_contains(o.out, "taken in: ");
+    rig_free(&o);
+}
+
+/* It ends with its line; and whatever was kept leaves every bit of a picture as it is, and is told. */
+static void test_pictures(void **state) {
+    static const char *const choices[] = {"threads=1", "level=1", "threads=2,level=3"};
+    outcome o = {0};
+    (void)state;
+    BALLAST(&o, "generate", SMALL, "-o", "untuned.png");
+    assert_int_equal(o.code, 0);
+    assert_null(strstr(o.err, "Tuned on this machine"));
+    BALLAST(&o, "tune", SMALL, "--time", "4s");
+    assert_int_equal(o.code, 0);
+    expect_contains(o.out, "tuned: ");
+    expect_contains(o.out, " s a picture (");
+    expect_contains(o.out, " choices, ");
+    BALLAST(&o, "tune", SMALL, "--time", "1s", "--json", "--bits", "any");
+    assert_int_equal(o.code, 0);
+    json_t *tuned = json_loads(o.out, 0, NULL);
+    assert_true(json_is_real(json_object_get(tuned, "bound_seconds")));
+    BALLAST(&o, "tune", "--forget"); /* what a busy machine has found is another matter */
+    expect_success(&o);
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
+        choose(tuned, choices[i]);
+        BALLAST(&o, "generate", SMALL, "-o", "tuned.png", "--overwrite");
+        assert_int_equal(o.code, 0);
+        expect_contains(o.err, "Tuned on this machine: phase denoise runs with ");
+        expect_contains(o.err, choices[i]);
+        expect_same_file("untuned.png", "tuned.png");
+    }
+    BALLAST(&o, "generate", SMALL, "-o", "own.png", "--threads", "1"); /* the user's word is the last one */
+    assert_null(strstr(o.err, "threads=2"));
+    json_decref(tuned);
+    rig_free(&o);
+}
+
+/* What is kept can be seen, carried away, and forgotten. */
+static void test_kept(void **state) {
+    outcome o = {0};
+    (void)state;
+    BALLAST(&o, "tune", "--show");
+    expect_success(&o);
+    expect_contains(o.out, "threads=2,level=3");
+    BALLAST(&o, "tune", "--export", "kept.json");
+    expect_success(&o);
+    BALLAST(&o, "tune", "--forget");
+    expect_success(&o);
+    expect_contains(o.out, "forgotten: ");
+    BALLAST(&o, "tune", "--show");
+    expect_contains(o.out, "nothing was tuned here");
+    BALLAST(&o, "tune", "--import", "kept.json");
+    expect_success(&o);
+    BALLAST(&o, "tune", "--export", "again.json");
+    expect_same_file("kept.json", "again.json");
+    BALLAST(&o, "tune", "--export", "again.json");
+    EXPECT_FAILURE(&o, 2, "again.json");
+    BALLAST(&o, "tune", "--export", "new/again.json");
+    expect_same_file("kept.json", "new/again.json");
+    rig_free(&o);
+}
+
+static void test_refused(void **state) {
+    outcome o = {0};
+    (void)state;
+    BALLAST(&o, "tune", SMALL, "--time", "soon");
+    EXPECT_FAILURE(&o, 2, "--time", "soon");
+    BALLAST(&o, "tune", SMALL, "--time", "0");
+    EXPECT_FAILURE(&o, 2, "--time");
+    BALLAST(&o, "tune", SMALL, "--bits", "some");
+    EXPECT_FAILURE(&o, 2, "bits", "same and any");
+    BALLAST(&o, "tune", SMALL, "--device", "sim:rtx4090");
+    EXPECT_FAILURE(&o, 2, "simulated device");
+    BALLAST(&o, "tune", "--import", "nothing.json");
+    EXPECT_FAILURE(&o, 2, "--import", "nothing.json");
+    bl_test_write("bad.json", "{\"ballast_tuned\": 1, \"entries\": [{}]}", 37);
+    BALLAST(&o, "tune", "--import", "bad.json");
+    EXPECT_FAILURE(&o, 2, "entry 1", "device");
+    bl_test_write("zero.json", "{}\0{}", 5);
+    BALLAST(&o, "tune", "--import", "zero.json");
+    EXPECT_FAILURE(&o, 2, "zero byte");
+    rig_free(&o);
+}
+
+/* Ctrl-C: its line all the same, and what was found is kept. */
+static void test_interrupted(void **state) {
+    outcome o = {0};
+    (void)state;
+    pid_t pid =
+        rig_start((const char *const[]){"tune", "-m", model, "-W", "512", "-H", "512", "--time", "1h", NULL});
+    for (int i = 0; i < 100 && rig_runs(pid); i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    }
+    kill(pid, SIGINT);
+    rig_wait(&o, pid);
+    assert_int_equal(o.code, 130);
+    expect_contains(o.err, "ballast: stopped");
+    if (strstr(o.err, "is kept")) { /* it had begun to measure */
+        expect_contains(o.out, "tuned: ");
+    }
+    BALLAST(&o, "tune", "--show");
+    expect_success(&o);
+    rig_free(&o);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_interrupted),
+    };
+    return cmocka_run_group_tests(tests, setup, rig_close);
+}

@@ -1,0 +1,373 @@
+/* The search, on machines that are made up: what they hide is found, what is not faster is not kept. */
+#include "residency/described.h"
+
+#include "core/tuning.h"
+#include "tune/search.h"
+
+#include <math.h>
+
+/* A machine whose seconds only measuring tells. Its clock is virtual. */
+typedef struct machine {
+    bl_tune_search_row rows[3];
+    int row_count;
+    double (*seconds)(const bl_tune_search_point *p); /* of a whole run */
+    bool (*changes_bits)(const bl_tune_search_point *p);
+    double clock;
+    double noise; /* the part of a time that something else may add, to both of a pair about alike */
+    uint64_t random;
+    int stop_after; /* pairs until somebody asks to stop; 0: nobody does */
+    int pairs;
+    int tries;        /* told of */
+    double best_seen; /* of any run */
+} machine;
+
+static double unit(machine *m) {
+    uint64_t z = m->random += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
+}
+
+static double now(void *payload) {
+    return ((machine *)payload)->clock;
+}
+
+/* What it takes, with so much of somebody else's work. */
+static double take(machine *m, const bl_tune_search_point *p, double busy) {
+    double seconds = m->seconds(p) * (1 + m->noise * busy + 0.1 * m->noise * unit(m));
+    m->clock += seconds;
+    return seconds;
+}
+
+static int rough(void *payload, double *seconds, const bl_tune_search_point *points, int count, int effort,
+                 bl_error *err) {
+    machine *m = payload;
+    (void)err;
+    for (int i = 0; i < count; i++) {
+        double s = m->seconds(&points[i]);
+        m->clock += isfinite(s) ? effort * s / 10 : 0;
+        seconds[i] = s * (1 + 0.1 * m->noise * unit(m) / effort); /* the shortest of several */
+        m->best_seen = s < m->best_seen ? s : m->best_seen;
+    }
+    return 0;
+}
+
+static int pair(void *payload, bl_pairs *out, const bl_tune_search_point *present,
+                const bl_tune_search_point *other, int pairs, bl_error *err) {
+    machine *m = payload;
+    *out = (bl_pairs){.count = pairs,
+                      .same_bits = !m->changes_bits || m->changes_bits(present) == m->changes_bits(other)};
+    out->psnr = out->same_bits ? 0 : 80;
+    if (m->stop_after && ++m->pairs > m->stop_after) {
+        return bl_fail(err, BL_E_CANCELLED, "stopped");
+    }
+    (void)take(m, present, 0);
+    (void)take(m, other, 0);
+    for (int i = 0; i < pairs; i++) {
+        double busy = unit(m); /* whatever it is, it lasts for the pair */
+        out->present[i] = take(m, present, busy);
+        out->other[i] = take(m, other, busy);
+    }
+    return 0;
+}
+
+static double bound(void *payload, const bl_tune_search_point *p) {
+    const machine *m = payload;
+    return m->best_seen / m->seconds(p);
+}
+
+static void told(void *payload, const bl_tune_search_try *t) {
+    machine *m = payload;
+    assert_non_null(t->end);
+    assert_true(t->row >= 0 && t->row < m->row_count);
+    m->tries++;
+}
+
+static bl_tune_search search_of(machine *m, double seconds) {
+    m->best_seen = INFINITY;
+    return (bl_tune_search){.rows = m->rows,
+                            .row_count = m->row_count,
+                            .until = m->clock + seconds,
+                            .payload = m,
+                            .now = now,
+                            .rough = rough,
+                            .pair = pair,
+                            .bound = bound,
+                            .told = told};
+}
+
+static bl_tune_search_result run(machine *m, bl_tune_search_point start, double seconds, int expected) {
+    bl_tune_search s = search_of(m, seconds);
+    bl_tune_search_result r;
+    bl_error err = {0};
+    s.start = start;
+    assert_int_equal(bl_tune_search_run(&r, &s, &err), expected);
+    return r;
+}
+
+/* The fastest of all points. */
+static double exhaustive(const machine *m, bl_tune_search_point *at) {
+    double best = INFINITY;
+    int n[3], i[3];
+    for (int k = 0; k < 3; k++) {
+        n[k] = k < m->row_count ? m->rows[k].count : 0;
+    }
+    for (i[0] = -1; i[0] < n[0]; i[0]++) {
+        for (i[1] = -1; i[1] < n[1]; i[1]++) {
+            for (i[2] = -1; i[2] < n[2]; i[2]++) {
+                bl_tune_search_point p = {{0}};
+                for (int k = 0; k < m->row_count; k++) {
+                    p.value[k] = i[k] < 0 ? 0 : m->rows[k].values[i[k]];
+                }
+                double s = m->seconds(&p);
+                if (s < best) {
+                    best = s;
+                    *at = p;
+                }
+            }
+        }
+    }
+    return best;
+}
+
+/* ---- a CPU: threads, level, Winograd's algorithm; 0 is what a handicapped start has */
+
+static double cpu_seconds(const bl_tune_search_point *p) {
+    int threads = p->value[0] ? p->value[0] : 1, level = p->value[1];
+    bool winograd = p->value[2] != 1;
+    double convolutions = winograd ? 0.5 : 1.0;
+    double shared = threads > 4 ? 0.05 * (threads - 4) : 0; /* siblings wait for each other */
+    double caches = level == 1 ? -0.04 : 0.1 * level;
+    return (1.2 + convolutions) / threads + 0.1 + shared + caches;
+}
+
+static machine cpu(void) {
+    return (machine){.rows = {{"threads", 4, {2, 4, 6, 8}, true},
+                              {"level", 3, {1, 2, 3}, true},
+                              {"winograd", 2, {1, 2}, false}},
+                     .row_count = 3,
+                     .seconds = cpu_seconds};
+}
+
+/* One thread, and Winograd off: at least 97% of what there is. */
+static void handicapped(void **state) {
+    (void)state;
+    for (int which = 0; which < 3; which++) {
+        machine m = cpu();
+        bl_tune_search_point best, start = {{which == 0 ? 0 : 4, 0, which == 1 ? 1 : 0}};
+        double least = exhaustive(&m, &best);
+        bl_tune_search_result r = run(&m, start, 600, 0);
+        assert_true(m.seconds(&r.best) <= least / 0.97);
+        assert_true(r.in_time);
+        assert_true(r.kept > 0);
+        assert_true(m.tries > 0);
+        assert_true(r.bound <= r.seconds && r.seconds < r.start_seconds);
+        assert_true(r.low <= r.seconds / r.start_seconds && r.seconds / r.start_seconds <= r.high);
+        assert_true(r.spread < BL_SEARCH_BUSY);
+    }
+}
+
+static double same_seconds(const bl_tune_search_point *p) {
+    (void)p;
+    return 1;
+}
+
+/* Where nothing is faster nothing is kept, but for what the stated level allows on a machine that is busy. */
+static void nothing_to_win(void **state) {
+    (void)state;
+    int kept = 0;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        machine m = cpu();
+        m.seconds = same_seconds;
+        m.noise = 0.5;
+        m.random = seed;
+        bl_tune_search_result r = run(&m, (bl_tune_search_point){{0}}, 600, 0);
+        kept += r.kept;
+    }
+    assert_true(kept <= 60 * 9 * 0.05); /* of nine values each: the level that is stated */
+    machine quiet = cpu();
+    quiet.seconds = same_seconds;
+    bl_tune_search_result r = run(&quiet, (bl_tune_search_point){{0}}, 600, 0);
+    assert_int_equal(r.kept, 0);
+    assert_true(r.enough); /* the bound says so: no pair was made */
+}
+
+/* A machine on which somebody else works: the best is found all the same, and it is said. */
+static void busy_machine(void **state) {
+    (void)state;
+    machine m = cpu();
+    bl_tune_search_point best;
+    m.noise = 0.3;
+    m.random = 7;
+    double least = exhaustive(&m, &best);
+    bl_tune_search_result r = run(&m, (bl_tune_search_point){{0}}, 600, 0);
+    assert_true(m.seconds(&r.best) <= least / 0.97);
+    assert_true(r.spread > BL_SEARCH_BUSY);
+}
+
+static bool threads_change_bits(const bl_tune_search_point *p) {
+    return p->value[0] > 1;
+}
+
+/* A row that should leave every bit as it is, and does not, is no choice. */
+static void other_bits(void **state) {
+    (void)state;
+    machine m = cpu();
+    m.changes_bits = threads_change_bits;
+    bl_tune_search_result r = run(&m, (bl_tune_search_point){{0}}, 600, 0);
+    assert_int_equal(r.best.value[0], 0);
+    assert_true(r.psnr == 0);
+    m = cpu();
+    m.changes_bits = threads_change_bits;
+    m.rows[0].same_bits = false; /* asked for */
+    r = run(&m, (bl_tune_search_point){{0}}, 600, 0);
+    assert_true(r.best.value[0] > 1);
+    assert_true(r.psnr > 0);
+}
+
+/* It ends by its time, however little that is. */
+static void in_time(void **state) {
+    (void)state;
+    for (double limit = 1; limit < 300; limit *= 1.5) {
+        machine m = cpu();
+        bl_tune_search_result r = run(&m, (bl_tune_search_point){{0}}, limit, 0);
+        assert_true(m.clock <= 1.1 * limit);
+        assert_true(m.seconds(&r.best) <= m.seconds(&(bl_tune_search_point){{0}}));
+    }
+}
+
+/* What was found before somebody stopped it is there. */
+static void stopped(void **state) {
+    (void)state;
+    machine m = cpu();
+    m.stop_after = 1;
+    bl_tune_search_result r = run(&m, (bl_tune_search_point){{0}}, 600, BL_E_CANCELLED);
+    assert_int_equal(r.kept, 1);
+    assert_true(m.seconds(&r.best) < m.seconds(&(bl_tune_search_point){{0}}));
+}
+
+/* ---- a card that nobody has: plans are made with the rates that it is believed to have, and run with its
+ * own */
+
+static bl_problem *believed, *hidden;
+static bl_sim_card hidden_card;
+
+/* Of each mode, and of copies that run ahead in `sequential` or not, with and without the fit check; 0: not
+ * run yet. The first has one slot. */
+static double known_seconds[4][2][2];
+
+static double run_plan(const bl_tune_search_point *p) {
+    static const bl_offload modes[] = {BL_OFFLOAD_SEQUENTIAL, BL_OFFLOAD_MODEL, BL_OFFLOAD_BALANCED,
+                                       BL_OFFLOAD_AUTO};
+    bl_offload_settings s = bl_offload_defaults();
+    bl_plan *plan = NULL;
+    bl_error refused = {0};
+    s.mode = modes[p->value[0]];
+    s.ahead = p->value[1];
+    s.fit_check = !p->value[2];
+    if (bl_plan_make(&plan, believed, &s, &refused)) {
+        return INFINITY;
+    }
+    described_machine x;
+    machine_open(&x, hidden, &hidden_card, NULL);
+    CHECK(machine_run(&x, hidden, plan, &described_error));
+    double seconds = bl_ledger_device_seconds(&x.ledger);
+    machine_close(&x);
+    bl_plan_free(&plan);
+    return seconds;
+}
+
+static double plan_seconds(const bl_tune_search_point *p) {
+    double *known = &known_seconds[p->value[0]][p->value[1]][p->value[2]];
+    *known = *known > 0 ? *known : run_plan(p);
+    return *known;
+}
+
+static void hidden_rates(void **state) {
+    (void)state;
+    static const double copies[] = {3e9, 12e9, 50e9};
+    for (int i = 0; i < 3; i++) {
+        bl_sim_card card = described_card();
+        hidden_card = card;
+        hidden_card.copy_rate = copies[i];
+        hidden_card.copy_latency = 1e-4;
+        believed = small_budget(&card, 1500ull << 20);
+        hidden = small_budget(&hidden_card, 1500ull << 20);
+        machine m = {.rows = {{"mode", 3, {1, 2, 3}, true}, {"ahead", 1, {1}, true}, {"fit", 1, {1}, true}},
+                     .row_count = 3,
+                     .seconds = plan_seconds};
+        bl_tune_search_point best;
+        double least = exhaustive(&m, &best);
+        bl_tune_search_result r = run(&m, (bl_tune_search_point){{0}}, 1e6, 0); /* from one slot on */
+        assert_true(plan_seconds(&r.best) <= least / 0.97);
+        bl_problem_free(&believed);
+        bl_problem_free(&hidden);
+        memset(known_seconds, 0, sizeof known_seconds);
+    }
+}
+
+/* ---- the numbers below it */
+
+static void verdicts(void **state) {
+    (void)state;
+    assert_true(fabs(bl_sign_test(8, 8) - 1.0 / 256) < 1e-12);
+    assert_true(fabs(bl_sign_test(7, 8) - 9.0 / 256) < 1e-12);
+    assert_true(fabs(bl_sign_test(0, 5) - 1) < 1e-12);
+    bl_pairs p = {.count = 8};
+    for (int i = 0; i < 8; i++) {
+        p.present[i] = 1 + 0.1 * i;
+        p.other[i] = 0.9 * p.present[i];
+    }
+    bl_verdict v = bl_pairs_judge(&p);
+    assert_true(v.faster && !v.slower);
+    assert_true(fabs(v.ratio - 0.9) < 1e-9 && v.low <= v.ratio + 1e-9 && v.high >= v.ratio - 1e-9);
+    p.other[0] = p.present[0] * 1.5;
+    p.other[1] = p.present[1] * 1.5;
+    v = bl_pairs_judge(&p);
+    assert_false(v.faster); /* six of eight */
+    p.count = 0;
+    v = bl_pairs_judge(&p);
+    assert_true(!v.faster && v.ratio == 1);
+}
+
+static void texts(void **state) {
+    (void)state;
+    char text[BL_TUNING_TEXT];
+    bl_tuning t = {.threads = 12, .winograd = 2}, again;
+    bl_error err = {0};
+    bl_tuning_text(text, &t);
+    assert_string_equal(text, "threads=12,winograd=2");
+    assert_int_equal(bl_tuning_parse(&again, text, &err), 0);
+    assert_true(bl_tuning_same(&t, &again));
+    bl_tuning_text(text, &(bl_tuning){0});
+    assert_string_equal(text, "");
+    assert_int_equal(bl_tuning_parse(&again, "", &err), 0);
+    static const char *const wrong[] = {"threads",
+                                        "threads=",
+                                        "threads=0",
+                                        "threads=1025",
+                                        "threads=-1",
+                                        "threads=2,",
+                                        "thread=2",
+                                        "=2",
+                                        ",",
+                                        "threads=2 ",
+                                        "level=4",
+                                        "winograd=00003",
+                                        "threads=2x",
+                                        "level=1;x",
+                                        "threads=1,threads=2",
+                                        "threads=99999999999999999999"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_int_equal(bl_tuning_parse(&again, wrong[i], &err), BL_E_FORMAT);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(handicapped),  cmocka_unit_test(nothing_to_win), cmocka_unit_test(busy_machine),
+        cmocka_unit_test(other_bits),   cmocka_unit_test(in_time),        cmocka_unit_test(stopped),
+        cmocka_unit_test(hidden_rates), cmocka_unit_test(verdicts),       cmocka_unit_test(texts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
