@@ -30,6 +30,7 @@ static void drop_ports(bl_bench_ports *p) {
 }
 
 static int make_port(void **out, const bl_tensor *t, bl_error *err) {
+    *out = NULL;
     uint64_t bytes = bl_tensor_bytes(t);
     void *data = calloc(1, bytes);
     *out = data;

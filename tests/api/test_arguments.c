@@ -124,7 +124,8 @@ static int no_entry(void *payload, const char *key, const char *value) {
     ROW(ballast_tuned_forget, count, 0, 0, ballast_tuned_forget(NULL, shop.context, NULL, err))              \
     ROW(ballast_tuned_forget, context, -1, 0, ballast_tuned_forget(NULL, NULL, NULL, err))                   \
     ROW(ballast_tuned_forget, model, 0, 0, ballast_tuned_forget(NULL, shop.context, NULL, err))              \
-    ROW(ballast_tuned_import, count, -1, 0, ballast_tuned_import(NULL, shop.context, "{}", err))             \
+    ROW(ballast_tuned_import, count, BALLAST_E_FORMAT, 0,                                                    \
+        ballast_tuned_import(NULL, shop.context, "{}", err))                                                 \
     ROW(ballast_tuned_import, context, -1, 0, ballast_tuned_import(NULL, NULL, "{}", err))                   \
     ROW(ballast_tuned_import, json, -1, 0, ballast_tuned_import(NULL, shop.context, NULL, err))              \
     ROW(ballast_tune, json, BALLAST_E_CANCELLED, MORE,                                                       \
