@@ -55,7 +55,7 @@ static void test_pictures(void **state) {
     BALLAST(&o, "generate", SMALL, "-o", "untuned.png");
     assert_int_equal(o.code, 0);
     assert_null(strstr(o.err, "Tuned on this machine"));
-    BALLAST(&o, "tune", SMALL, "--time", "4s");
+    BALLAST(&o, "tune", SMALL, "--time", "2s");
     assert_int_equal(o.code, 0);
     expect_contains(o.out, "tuned: ");
     expect_contains(o.out, " s a picture (");
