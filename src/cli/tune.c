@@ -175,7 +175,7 @@ int command_tune(int argc, char **argv) {
     struct settings s;
     struct session session = {0};
     struct inputs in = {0};
-    double seconds;
+    double seconds = 0;
     ballast_generate_options o;
     int result = settings_load(&s, CMD_TUNE, 0, argc, argv);
     const char *path = result ? NULL : setting_text(&s, S_EXPORT);
