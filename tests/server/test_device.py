@@ -38,10 +38,20 @@ class Device(Case):
         for field, bad in (("budget", "x"), ("offload", "nope"), ("low", "2"), ("fit_check", "x")):
             self.refused(self.server.post(V1 + "settings", {field: bad}), field)
         self.plan(init_images=[b64(png(64, 64))])
+        self.tells_what_it_does_without()
         self.refused(self.server.post(V1 + "plan", dict(SMALL, steps="many")), "steps")
         self.assertEqual(self.server.post(V1 + "plan", dict(SMALL, model="nowhere")).status, 404)
         self.assertEqual(self.server.get(V1 + "history?limit=1").json["items"], before)
         self.assertEqual(self.server.get(V1 + "jobs").json["items"], [])
+
+    def tells_what_it_does_without(self, **more):
+        """In its answer, and not in the log: it is asked for at each letter of a prompt."""
+        said = self.plan(prompt="a panda <lora:nowhere:1>", **more)["warnings"]
+        self.assertEqual(len(said), 1, said)
+        self.assertIn('no adapter "nowhere"', said[0])
+        self.assertEqual(self.plan(**more)["warnings"], [])
+        with open(self.server.data + ".log") as log:
+            self.assertNotIn("nowhere", log.read())
 
     def test_a_plan_begins_with_what_is_there(self):
         self.ok(self.server.post("/sdapi/v1/unload-checkpoint"))
@@ -66,6 +76,7 @@ class Device(Case):
         busy = self.plan()
         self.assertLess(time.time() - start, 10)
         self.assertEqual(busy["from"], "empty")
+        self.tells_what_it_does_without()
         self.assertAlmostEqual(busy["budget_bytes"] / cold["budget_bytes"], 1, 1)
         self.assertEqual(self.server.get(V1 + "jobs/" + long).json["state"], "running")
         self.server.ask("DELETE", V1 + "jobs/" + long)
@@ -115,7 +126,10 @@ class Device(Case):
         job = self.server.until(self.server.add())
         self.assertEqual((job["ballast"]["plan"]["mode"], job["ballast"]["plan"]["budget_bytes"]), ("sequential", 2 * least))
         self.assertEqual(self.plan()["budget_bytes"], 2 * least)
-        for bad in ({"budget": "banana"}, {"offload": "perhaps"}, {"budget": [3]}, {"model": ""}):
+        self.assertEqual(self.ok(self.server.post(V1 + "settings", {"budget": "1K"}))["budget"], "1K")
+        self.assertIn("smallest that works", self.refused(self.server.post(V1 + "plan", SMALL), "budget"))
+        self.assertIn("smallest that works", self.refused(self.server.post("/sdapi/v1/txt2img", SMALL), "budget"))
+        for bad in ({"budget": "banana"}, {"budget": "0K"}, {"offload": "perhaps"}, {"budget": [3]}, {"model": ""}):
             self.assertEqual(self.server.post(V1 + "settings", bad).status, 422, bad)
         no_store = self.server.post(V1 + "settings", {"host_budget": "2G"})  # weights wait nowhere beside the CPU's
         self.assertEqual(no_store.status, 422)

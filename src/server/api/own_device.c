@@ -52,6 +52,7 @@ static void answer_plan(struct call *c, json_t *body, const struct field *fields
         json_decref(warnings);
         reply_problem(c->x, &p);
     } else {
+        json_array_extend(warnings, json_object_get(plan, "warnings"));
         json_object_set_new(plan, "warnings", warnings);
         reply_json(c->x, 200, plan);
     }

@@ -94,7 +94,7 @@ struct service {
     int (*get_setting)(void *self, const char *key, char **value, struct problem *p);
     int (*set_setting)(void *self, const char *key, const char *value, struct problem *p);
     /* What a request would cost, and nothing is computed: what ballast_plan says, with `from` ("device": with
-     * what lies there now; "empty") beside it. */
+     * what lies there now; "empty") and `warnings`, an array of lines, beside it. */
     int (*plan)(void *self, const struct picture_request *request, const struct plan_wish *wish, json_t **out,
                 struct problem *p);
     /* Where the weights of all open models lie now. 503: the device does not come to answer. */

@@ -8,17 +8,32 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* The library's lines: what it warns of during a job belongs to the job's answer. */
+static void add_warning(json_t *list, const char *line) {
+    char text[1024];
+    snprintf(text, sizeof text, "%s", line);
+    text_mend(text);
+    json_array_append_new(list, json_string(text));
+}
+
+/* The library's lines: what it warns of during a job belongs to the job's answer, too; of a plan's, that is
+ * asked for at each letter of a prompt, to the answer alone. */
 static void on_log(void *payload, int level, const char *line) {
     struct jobs *j = payload;
     if (level == BALLAST_LOG_WARNING) {
         if (j->warnings) {
-            char text[1024];
-            snprintf(text, sizeof text, "%s", line);
-            text_mend(text);
-            json_array_append_new(j->warnings, json_string(text));
+            add_warning(j->warnings, line);
         }
-        j->options.log(line);
+        if (!j->plans) {
+            j->options.log(line);
+        }
+    }
+}
+
+/* Of the context that only plans. */
+static void on_plan_log(void *payload, int level, const char *line) {
+    struct jobs *j = payload;
+    if (level == BALLAST_LOG_WARNING && j->plan_warnings) {
+        add_warning(j->plan_warnings, line);
     }
 }
 
@@ -65,7 +80,7 @@ int device_open(struct jobs *j, struct problem *p) {
 int device_context(struct jobs *j, ballast_context **out, struct problem *p) {
     char path[64];
     snprintf(path, sizeof path, "sim:/proc/self/fd/%d", j->described);
-    return open_context(j, out, j->described > 0 ? path : j->options.device, NULL, p);
+    return open_context(j, out, j->described > 0 ? path : j->options.device, on_plan_log, p);
 }
 
 static void close_one(struct jobs *j, int i) {

@@ -150,7 +150,8 @@ struct jobs {
     atomic_bool no_hash;              /* it is to end */
     atomic_bool stopped;              /* the work in hand is not finished any more */
     atomic_uint_fast64_t versions[2]; /* of what is kept, of that and the work in hand */
-    json_t *warnings;                 /* of the job in work; the worker's alone */
+    json_t *warnings;                 /* of the job or plan in work; the worker's alone */
+    bool plans;                       /* it is a plan; the worker's alone */
 
     struct catalogue catalogue;
     struct task *task; /* at most one, by who has task_lock */
@@ -161,7 +162,8 @@ struct jobs {
     pthread_mutex_t task_lock;     /* taken before `lock`; of what follows */
     ballast_context *plan_context; /* plans are made here while the device is at work; NULL: not yet */
     struct open_model plan_model;
-    int described; /* a file that describes the device; 0: it may be opened twice */
+    json_t *plan_warnings; /* of the plan that is made there */
+    int described;         /* a file that describes the device; 0: it may be opened twice */
 
     /* The worker's alone. */
     pthread_t worker;

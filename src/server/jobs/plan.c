@@ -13,13 +13,15 @@ struct plan_work {
     const ballast_generate_options *options;
     const ballast_plan_options *plan;
     char *json;
-    bool on_device; /* it was made there */
+    json_t *warnings; /* an array: what the plan does without */
+    bool on_device;   /* it was made there */
     int status;
     struct problem problem;
 };
 
 static void make(struct plan_work *w, ballast_model *model) {
     ballast_error err = {0};
+    json_array_clear(w->warnings);
     int code = ballast_plan(&w->json, NULL, model, w->options, w->plan, &err);
     if (code) {
         w->status = problem_set(&w->problem, status_of_request(code), NULL, "%s", err.message);
@@ -39,7 +41,11 @@ static void on_device(struct jobs *j, void *payload) {
     }
     w->status = device_model(j, &model, w->request->model, w->request->vae, &w->problem);
     if (!w->status) {
+        j->warnings = w->warnings;
+        j->plans = true;
         make(w, model);
+        j->plans = false;
+        j->warnings = NULL;
     }
 }
 
@@ -92,7 +98,9 @@ static void elsewhere(struct jobs *j, struct plan_work *w, ballast_generate_opti
     w->status = w->status ? w->status : placement_apply(j, j->plan_context, &w->problem);
     w->status = w->status ? w->status : other_model(j, w->request->model, w->request->vae, &w->problem);
     if (!w->status) {
+        j->plan_warnings = w->warnings;
         make(w, j->plan_model.model);
+        j->plan_warnings = NULL;
     }
     o->budget = bytes > 0 ? NULL : o->budget;
 }
@@ -164,7 +172,7 @@ int jobs_plan(void *self, const struct picture_request *r, const struct plan_wis
         o.count = r->batch * r->count;
         o.batch = 1;
     }
-    struct plan_work w = {.request = r, .options = &o, .plan = &plan};
+    struct plan_work w = {.request = r, .options = &o, .plan = &plan, .warnings = json_array()};
     w.status = make_start(&o, &rgb, r, 0, &w.problem);
     if (!w.status) {
         pthread_mutex_lock(&j->task_lock);
@@ -175,11 +183,13 @@ int jobs_plan(void *self, const struct picture_request *r, const struct plan_wis
             once(j, &w, &o, idle, out);
         }
         pthread_mutex_unlock(&j->task_lock);
+        json_object_set(*out, "warnings", w.warnings);
         json_object_set_new(*out, "from",
                             json_string(w.on_device        ? "device"
                                         : j->described > 0 ? "described"
                                                            : "empty"));
     }
+    json_decref(w.warnings);
     ballast_bytes_free(&rgb);
     if (w.status && p) {
         *p = w.problem;
