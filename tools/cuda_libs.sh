@@ -4,7 +4,15 @@
 # else those for CUDA 13. Does nothing when they are there.
 set -eu
 folder="${XDG_DATA_HOME:-$HOME/.local/share}/ballast/cuda"
-if [ -e "$folder/nvidia/cudnn/lib/libcudnn.so.9" ]; then
+
+# A download that was cut off may have left some of them.
+are_there() {
+    for library in libcudnn.so.9 'libcublasLt.so.1*' 'libnvrtc.so.1*'; do
+        [ -n "$(find "$folder/nvidia" -name "$library" 2>/dev/null | head -n 1)" ] || return 1
+    done
+}
+
+if are_there; then
     echo "cuda-libs: they are in $folder"
     exit 0
 fi
@@ -20,7 +28,7 @@ echo "cuda-libs: $packages into $folder"
 mkdir -p "$folder"
 # shellcheck disable=SC2086
 if ! python3 -m pip install -q --disable-pip-version-check --upgrade --no-deps --target "$folder" $packages; then
-    echo "cuda-libs: pip could not get them (its lines above say why); nothing is in $folder" >&2
+    echo "cuda-libs: pip could not get them (its lines above say why); they are not in $folder" >&2
     exit 1
 fi
 echo "cuda-libs: done; \`ballast devices\` tells whether a card can be used"

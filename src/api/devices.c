@@ -14,7 +14,7 @@
  * second"
  */
 static json_t *text_of(const bl_device_caps *caps) {
-    char own[48] = "", copies[48] = "";
+    char own[48] = "", copies[48] = "", libraries[300] = "";
     if (caps->own_bytes) {
         snprintf(own, sizeof own, ", %s the driver's own", bl_size_of(caps->own_bytes).text);
     }
@@ -22,10 +22,13 @@ static json_t *text_of(const bl_device_caps *caps) {
         snprintf(copies, sizeof copies, "; copies at about %s a second",
                  bl_size_of((uint64_t)caps->copy_rate).text);
     }
-    return json_sprintf("%s, %s free%s; %s%s%s; auto takes %s%s", bl_size_of(caps->memory_bytes).text,
+    if (*caps->libraries) {
+        snprintf(libraries, sizeof libraries, "; libraries of %s", caps->libraries);
+    }
+    return json_sprintf("%s, %s free%s; %s%s%s; auto takes %s%s%s", bl_size_of(caps->memory_bytes).text,
                         bl_size_of(caps->free_bytes).text, own, caps->f32 ? "f32" : "",
                         caps->f32 && caps->bf16 ? ", " : "", caps->bf16 ? "bf16" : "",
-                        caps->bf16_fast ? "bf16" : "f32", copies);
+                        caps->bf16_fast ? "bf16" : "f32", copies, libraries);
 }
 
 /* Takes the device over. NULL: no memory. */

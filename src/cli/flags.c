@@ -22,6 +22,8 @@ static const char *command_name(enum command command) {
         return "tune";
     case CMD_SERVE:
         return "serve";
+    case CMD_DEVICES:
+        return "devices";
     default:
         return "config";
     }

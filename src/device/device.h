@@ -52,6 +52,7 @@ typedef enum bl_device_kind { BL_DEVICE_CPU, BL_DEVICE_GPU } bl_device_kind;
 typedef struct bl_device_caps {
     bl_device_kind kind;
     char name[128];         /* "AMD EPYC ..., avx512_bf16, 2 threads" */
+    char libraries[256];    /* the folder of what it opened when it was opened; "": it opened nothing */
     uint64_t memory_bytes;  /* all there is */
     uint64_t free_bytes;    /* now */
     uint64_t own_bytes;     /* of memory_bytes: what driver and libraries hold beside regions, as far as it

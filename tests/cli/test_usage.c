@@ -70,6 +70,8 @@ static void test_mistyped(void **state) {
     EXPECT_FAILURE(&o, 2, "-z", "no such flag");
     BALLAST(&o, "inspect", "--steps", "3");
     EXPECT_FAILURE(&o, 2, "--steps", "`ballast inspect` does not take this flag");
+    BALLAST(&o, "devices", "--device", "cuda");
+    EXPECT_FAILURE(&o, 2, "--device", "`ballast devices` does not take this flag");
     BALLAST(&o, "generate", "a red fox");
     EXPECT_FAILURE(&o, 2, "a red fox", "is a --flag missing");
     BALLAST(&o, "generate", "--prompt");

@@ -111,6 +111,7 @@ void bl_cuda_caps(bl_device *d, bl_device_caps *out) {
                             .host_bytes = host_all,
                             .host_free_bytes = host_left / HOST_SHARE * (HOST_SHARE - 1)};
     memcpy(out->name, c->name, sizeof out->name);
+    snprintf(out->libraries, sizeof out->libraries, "%.255s", *c->libs->from ? c->libs->from : "the system");
     if (c->planning) {
         c->free_bytes = less_head_room(c, c->card.memory_bytes - c->own_bytes);
     } else if (!c->lost && !c->libs->cu.cuCtxSetCurrent(c->context) &&

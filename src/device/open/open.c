@@ -82,9 +82,10 @@ static int open_plugin(bl_device **out, const char *name, const bl_log *log, bl_
     own_folder(folder);
     given = given && *given ? given : folder;
     if (!find_plugin(path, given, plain)) {
-        return bl_fail(err, BL_E_NOT_FOUND,
-                       "device: no \"%.60s\"; there are cpu and sim:FILE, and no ballast-%s.so in %.600s",
-                       name, plain, *given ? given : "the library's folder");
+        return bl_fail(
+            err, BL_E_NOT_FOUND,
+            "device: no \"%.60s\"; there are cpu, cuda and sim:FILE, and no ballast-%s.so in %.600s", name,
+            plain, *given ? given : "the library's folder");
     }
     const bl_plugin *plugin;
     int rc = load(&plugin, path, err);

@@ -43,3 +43,4 @@ says "not found together"
 links "$folder/own" libcudnn.so.9 libcublasLt.so.12 libnvrtc.so.12
 export BALLAST_CUDA_LIBS="$folder/none:$folder/own"
 says "Fake card 0"
+grep -q "; libraries of $folder/own\$" "$folder/said" || { cat "$folder/said"; exit 1; }
