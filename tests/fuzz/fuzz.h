@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -29,6 +31,14 @@ static inline char *text_of(const uint8_t *data, size_t size) {
     }
     text[size] = 0;
     return text;
+}
+
+/* The input as a file in memory, which `path` names until the descriptor that is returned is closed. */
+static inline int file_of(char path[64], const uint8_t *data, size_t size) {
+    int fd = memfd_create("fuzz", MFD_CLOEXEC);
+    MUST(fd >= 0 && write(fd, data, size) == (ssize_t)size);
+    snprintf(path, 64, "/proc/self/fd/%d", fd);
+    return fd;
 }
 
 #endif

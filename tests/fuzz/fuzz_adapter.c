@@ -1,16 +1,10 @@
 /* Any bytes as an adapter's file: opening it, telling of it, and merging all that it changes end in success
  * or an error. The model is the tiny SD 1.x of the tests, with ones for weights. */
+#include "fuzz.h"
+
 #include "adapter/inspect.h"
 #include "adapter/merge.h"
 #include "model/unet.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const bl_architecture tiny = {
     .family = &bl_sd1,
@@ -53,9 +47,7 @@ static void read_all(const bl_graph *g, bl_merge *m) {
         for (int part = 0; part < w->parts; part++) {
             int64_t rows = w->shape[0] / w->parts, columns = bl_weight_elements(w) / w->shape[0];
             float *out = malloc((size_t)(rows * columns) * sizeof *out);
-            if (!out || s.dtype(s.payload, w, part) != BL_F32) {
-                abort();
-            }
+            MUST(out && s.dtype(s.payload, w, part) == BL_F32);
             s.read(s.payload, w, part, 0, rows / 2, out, NULL);
             s.read(s.payload, w, part, rows / 2, rows, out + rows / 2 * columns, NULL);
             free(out);
@@ -69,10 +61,8 @@ static void merge(bl_adapter *a) {
     bl_unet_shape shape = {.batch = 1, .height = 8, .width = 8, .tokens = 77};
     bl_source base = {.dtype = ones_type, .read = ones};
     bl_wanted wanted[2] = {{a, 1, 0.5}, {a, 1, -2}};
-    if (bl_unet_graph(&g, &tiny.unet, shape, BL_F32, NULL, NULL) || bl_merge_new(&m, g, &base, NULL) ||
-        bl_merge_set(m, &(bl_changes){wanted, 2, NULL}, NULL)) {
-        abort();
-    }
+    MUST(!bl_unet_graph(&g, &tiny.unet, shape, BL_F32, NULL, NULL));
+    MUST(!bl_merge_new(&m, g, &base, NULL) && !bl_merge_set(m, &(bl_changes){wanted, 2, NULL}, NULL));
     read_all(g, m);
     bl_merge_free(&m);
     bl_graph_free(&g);
@@ -81,15 +71,9 @@ static void merge(bl_adapter *a) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static bl_layers *layers;
     bl_error err = {.code = 0};
-    if (!layers && bl_layers_new(&layers, &tiny, &err)) {
-        abort();
-    }
-    int fd = memfd_create("fuzz", MFD_CLOEXEC);
-    if (fd < 0 || write(fd, data, size) != (ssize_t)size) {
-        abort();
-    }
+    MUST(layers || !bl_layers_new(&layers, &tiny, &err));
     char path[64];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int fd = file_of(path, data, size);
     json_t *told = NULL;
     bl_adapter *a = NULL;
     if (!bl_adapter_inspect(&told, path, NULL)) {
@@ -98,8 +82,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!bl_adapter_open(&a, path, layers, &err)) {
         merge(a);
         bl_adapter_drop(&a);
-    } else if (!err.message[0] || a) {
-        abort();
+    } else {
+        MUST(err.message[0] && !a);
     }
     close(fd);
     return 0;

@@ -1,14 +1,8 @@
 /* Any bytes as a checkpoint file: opening, finding out what it is and reading it end in success or an error.
  */
+#include "fuzz.h"
+
 #include "checkpoint/architecture.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* The last bytes of each tensor: the offsets are within the file. */
 static void read_ends(const bl_safetensors *f) {
@@ -17,10 +11,8 @@ static void read_ends(const bl_safetensors *f) {
     for (int i = 0; i < count; i++) {
         unsigned char end[16];
         uint64_t n = t[i].bytes < sizeof end ? t[i].bytes : sizeof end;
-        if (bl_safetensors_read(f, t[i].offset + t[i].bytes - n, n, end, NULL) ||
-            bl_safetensors_find(f, t[i].name) != &t[i]) {
-            abort();
-        }
+        MUST(!bl_safetensors_read(f, t[i].offset + t[i].bytes - n, n, end, NULL));
+        MUST(bl_safetensors_find(f, t[i].name) == &t[i]);
     }
 }
 
@@ -48,41 +40,32 @@ static void read_views(const bl_checkpoint *c) {
         const int64_t other[2] = {v.rank ? v.shape[0] + 1 : 2, 3};
         bl_view same;
         int rc = bl_checkpoint_require(&same, c, names[i].module, names[i].name, v.shape, v.rank, NULL);
-        if ((rc && rc != BL_E_UNSUPPORTED) ||
-            bl_checkpoint_require(&same, c, names[i].module, names[i].name, other, 2, NULL) != BL_E_FORMAT) {
-            abort();
-        }
+        MUST(!rc || rc == BL_E_UNSUPPORTED);
+        MUST(bl_checkpoint_require(&same, c, names[i].module, names[i].name, other, 2, NULL) == BL_E_FORMAT);
         int64_t rows = bl_view_rows(&v), row = bl_view_row_elements(&v);
         if (rows > 0 && row < 1 << 20) {
             void *out = malloc((size_t)row * bl_dtype_size(v.dtype) + 1);
             const int rc_read = out ? bl_view_read(&v, rows - 1, rows, out, NULL) : 0;
-            if (rc_read && (rc_read != BL_E_FORMAT || v.stored->storage == BL_STORED_PLAIN)) {
-                abort(); /* codes that are no number are refused when they are read */
-            }
+            /* Codes that are no number are refused when they are read. */
+            MUST(!rc_read || (rc_read == BL_E_FORMAT && v.stored->storage != BL_STORED_PLAIN));
             free(out);
         }
     }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    int fd = memfd_create("fuzz", MFD_CLOEXEC);
-    if (fd < 0 || write(fd, data, size) != (ssize_t)size) {
-        abort();
-    }
     char path[64];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int fd = file_of(path, data, size);
     bl_error err = {.code = 0};
     bl_checkpoint *c = NULL;
     if (bl_checkpoint_open(&c, path, NULL, &err) == 0) {
         bl_architecture a;
-        if (bl_architecture_detect(&a, c, &err) && !err.message[0]) {
-            abort();
-        }
+        MUST(!bl_architecture_detect(&a, c, &err) || err.message[0]);
         read_ends(bl_checkpoint_file(c, 0));
         read_views(c);
         bl_checkpoint_close(&c);
-    } else if (!err.message[0] || c) {
-        abort();
+    } else {
+        MUST(err.message[0] && !c);
     }
     if (bl_checkpoint_open(&c, path, path, &err) == 0) { /* its own autoencoder, given once more */
         bl_checkpoint_close(&c);

@@ -1,15 +1,10 @@
 /* Any bytes as GGUF, or as weights stored small in safetensors: opening them and widening every tensor ends
  * in values or in an error. */
+#include "fuzz.h"
+
 #include "checkpoint/safetensors.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #define MAX_VALUES (1 << 20)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void read_tensor(const bl_safetensors *f, const bl_file_tensor *t) {
     const bl_dtype dtype = bl_tensor_dtype(t);
@@ -23,19 +18,13 @@ static void read_tensor(const bl_safetensors *f, const bl_file_tensor *t) {
     void *out = malloc((size_t)values * bl_dtype_size(dtype) + 1);
     bl_error err = {.code = 0};
     const int rc = out ? bl_tensor_read(f, t, 0, values, out, &err) : 0;
-    if (rc && (rc != BL_E_FORMAT || !err.message[0])) {
-        abort();
-    }
+    MUST(!rc || (rc == BL_E_FORMAT && err.message[0]));
     free(out);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    int fd = memfd_create("fuzz", MFD_CLOEXEC);
-    if (fd < 0 || write(fd, data, size) != (ssize_t)size) {
-        abort();
-    }
     char path[64];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int fd = file_of(path, data, size);
     bl_error err = {.code = 0};
     bl_safetensors *f = NULL;
     if (bl_safetensors_open(&f, path, &err) == 0) {
@@ -45,8 +34,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             read_tensor(f, &t[i]);
         }
         bl_safetensors_close(&f);
-    } else if (!err.message[0] || f) {
-        abort();
+    } else {
+        MUST(err.message[0] && !f);
     }
     close(fd);
     return 0;
