@@ -237,7 +237,7 @@ typedef struct ballast_generate_options {
     int width, height;    /* multiples of 8; 0: the model's own size, or of a start picture its shape at
                              the model's own number of pixels */
     int steps;            /* 0: what the model's file recommends, or 20 */
-    const char *sampler;  /* "DPM++ 2M" */
+    const char *sampler;  /* NULL: "DPM++ 2M", or what suits the model */
     const char *schedule; /* NULL: what suits sampler and compat */
     double cfg;           /* -1: what the model's file recommends, or 7; 1 skips the unconditional half */
     double cfg_rescale;   /* 0; 0..1, pulls guidance's contrast back (arXiv 2305.08891, section 3.4) */

@@ -106,8 +106,8 @@ int made_up_graph(bl_graph **g, const char *what, bl_dtype dtype, int size, int 
                                     err);
     }
     if (!strcmp(what, "zimage")) {
-        return bl_zimage_graph(g, &zimage, &(bl_zimage_shape){batch, size / 8, size / 8, CAPTION}, dtype,
-                               NULL, err);
+        return bl_zimage_graph(g, &zimage, &(bl_zimage_shape){batch, size / 8, size / 8, CAPTION, false},
+                               dtype, NULL, err);
     }
     if (!strcmp(what, "klein")) {
         return bl_flux2_graph(g, &klein, &(bl_flux2_shape){batch, size / 16, size / 16, CAPTION}, dtype, NULL,

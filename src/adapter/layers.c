@@ -262,6 +262,9 @@ static int name_layers(bl_layers *l, bl_error *err) {
 
 int bl_layers_new(bl_layers **out, const bl_architecture *arch, bl_error *err) {
     *out = NULL;
+    if (arch->family->net != BL_NET_UNET) {
+        return bl_fail(err, BL_E_UNSUPPORTED, "adapters: none are added to %s", arch->family->name);
+    }
     bl_layers *l = calloc(1, sizeof *l);
     if (!l) {
         return bl_fail_memory(err, "the model's layers", sizeof *l);

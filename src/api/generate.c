@@ -11,7 +11,7 @@ static int native_size(const ballast_model *m) {
         width = width * 10 + (*p - '0');
     }
     const bl_family *family = m->arch.family;
-    if (width > 0 && width <= 4096 && width % family->downscale == 0) {
+    if (width > 0 && width <= 4096 && width % bl_family_side(family) == 0) {
         return width;
     }
     if (m->arch.sample_size) {
@@ -25,6 +25,7 @@ bl_pipeline bl_pipeline_of(const ballast_model *m) {
                          .arch = &m->arch,
                          .tokenizer = {m->tokenizer[0] ? m->tokenizer[0] : m->context->tokenizer,
                                        m->tokenizer[1] ? m->tokenizer[1] : m->context->tokenizer},
+                         .words = m->words,
                          .model_name = m->name,
                          .ckpt = m->ckpt,
                          .shelf = m->shelf,
@@ -63,14 +64,12 @@ static void fill_recommended(ballast_generate_options *o, ballast_model *model) 
     const size_t room = sizeof model->recommended_line;
     bl_recommended_fill(o, model);
     if (steps && cfg) {
-        snprintf(line, room,
-                 "%d steps, cfg %g: the model's file recommends them; --steps and --cfg have the last word",
-                 o->steps, o->cfg);
+        snprintf(line, room, "%d steps, cfg %g: %s recommends them; --steps and --cfg have the last word",
+                 o->steps, o->cfg, r->whose);
     } else if (steps) {
-        snprintf(line, room, "%d steps: the model's file recommends them; --steps has the last word",
-                 o->steps);
+        snprintf(line, room, "%d steps: %s recommends them; --steps has the last word", o->steps, r->whose);
     } else if (cfg) {
-        snprintf(line, room, "cfg %g: the model's file recommends it; --cfg has the last word", o->cfg);
+        snprintf(line, room, "cfg %g: %s recommends it; --cfg has the last word", o->cfg, r->whose);
     } else {
         line[0] = 0;
     }

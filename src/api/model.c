@@ -50,9 +50,20 @@ static int find_dtype(bl_dtype *out, const char *name, const char *what, const b
     return caps->bf16 ? 0 : bl_fail(err, BL_E_UNSUPPORTED, "%s: this device does not compute in bf16", what);
 }
 
+/* What flow matching leaves no choice of. */
+static int refuse_flow(const bl_architecture *arch, const char *what, bl_error *err) {
+    return arch->prediction != BL_PREDICT_FLOW
+               ? 0
+               : bl_fail(err, BL_E_UNSUPPORTED, "%s: %s is trained by flow matching, which has one kind",
+                         what, arch->family->name);
+}
+
 static int override_prediction(bl_architecture *arch, const char *name, bl_error *err) {
     if (!name || !strcmp(name, "auto")) {
         return 0;
+    }
+    if (refuse_flow(arch, "prediction", err)) {
+        return BL_E_UNSUPPORTED;
     }
     if (!strcmp(name, "epsilon")) {
         arch->prediction = BL_PREDICT_EPSILON;
@@ -72,6 +83,9 @@ static int override_zero_snr(bl_architecture *arch, const char *name, bl_error *
     }
     if (strcmp(name, "on") != 0 && strcmp(name, "off") != 0) {
         return bl_fail(err, BL_E_NOT_FOUND, "zsnr: no \"%.40s\"; there are auto, on and off", name);
+    }
+    if (strcmp(name, "off") != 0 && refuse_flow(arch, "zsnr", err)) {
+        return BL_E_UNSUPPORTED;
     }
     arch->zero_snr = !strcmp(name, "on");
     return 0;
@@ -116,7 +130,7 @@ static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_
                     "configuration that Ballast does not know is passed over: %s", m->arch.unknown_keys);
     }
     if (!result) {
-        m->recommended = bl_recommended_of(m->ckpt);
+        m->recommended = bl_recommended_of(m->ckpt, m->arch.family);
     }
     if (!result && m->recommended.unread) {
         bl_log_line(&m->context->log, BL_LOG_WARNING,
@@ -162,6 +176,7 @@ static void free_model(ballast_model *m) {
     for (int e = 0; e < BL_FAMILY_ENCODERS; e++) {
         bl_tokenizer_free(&m->tokenizer[e]);
     }
+    bl_byte_bpe_free(&m->words);
     free(m->name);
     free(m->vae_name);
     free(m);
@@ -178,8 +193,12 @@ static int open_model(ballast_model **out, ballast_context *context, const balla
     atomic_init(&m->stop, BL_IDLE);
     m->name = name_of(o->path);
     int result = m->name ? open_checkpoint(m, o, err) : bl_fail_memory(err, "the model's name", 0);
-    for (int e = 0; !result && e < m->arch.family->encoders; e++) {
+    const bool clip = !result && m->arch.family->reader == BL_READER_CLIP;
+    for (int e = 0; clip && !result && e < m->arch.family->encoders; e++) {
         result = open_tokenizer(m, e, err);
+    }
+    if (!result && !clip) {
+        result = bl_byte_bpe_new(&m->words, err);
     }
     if (!result) {
         m->vae_name = name_of_vae(m->ckpt, o->vae_path);

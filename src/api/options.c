@@ -33,7 +33,6 @@ static const ballast_model_options model_defaults = {
     .struct_size = sizeof model_defaults, .dtype = "auto", .prediction = "auto", .zsnr = "auto"};
 
 static const ballast_generate_options generate_defaults = {.struct_size = sizeof generate_defaults,
-                                                           .sampler = "DPM++ 2M",
                                                            .cfg = -1,
                                                            .eta = -1,
                                                            .batch = 1,

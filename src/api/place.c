@@ -80,7 +80,12 @@ int ballast_context_place(ballast_context *context, const ballast_placement_opti
 void bl_recommended_fill(ballast_generate_options *o, const ballast_model *model) {
     const bl_recommended *r = &model->recommended;
     o->steps = o->steps ? o->steps : r->steps ? r->steps : 20;
-    o->cfg = o->cfg != -1 ? o->cfg : r->cfg >= 0 ? r->cfg : 7;
+    if (o->cfg == -1) {
+        o->cfg = r->cfg >= 0 ? r->cfg : 7;
+        bool from_prompt =
+            model->arch.family->cfg_from_prompt && o->compat && !strcmp(o->compat, "diffusers");
+        o->cfg -= from_prompt && o->cfg >= 1;
+    }
 }
 
 void bl_place_fill(ballast_generate_options *o, const ballast_context *context) {

@@ -94,16 +94,21 @@ static int detect_texts(bl_architecture *a, const bl_checkpoint *c, bl_error *er
 
 int bl_architecture_detect(bl_architecture *out, const bl_checkpoint *ckpt, bl_error *err) {
     bl_architecture a = {0};
+    if (bl_checkpoint_has_module(ckpt, BL_TRANSFORMER)) {
+        return bl_detect_transformer(out, ckpt, err);
+    }
     if (!bl_checkpoint_has_module(ckpt, BL_UNET)) {
         return bl_refuse_without_unet(ckpt, err);
     }
-    int rc = bl_check_configs(a.unknown_keys, ckpt, err);
+    int rc = bl_check_configs(a.unknown_keys, ckpt, &bl_sd1, err) /* whose rules those of all UNets are */;
     rc = rc ? rc : bl_detect_unet(&a.unet, ckpt, err);
     rc = rc ? rc : bl_refuse_unet(ckpt, &a.unet, err);
     if (rc) {
         return rc;
     }
     a.family = bl_detect_family(ckpt, &a.unet);
+    a.context_dim = a.unet.context_dim;
+    a.width = a.unet.channels[0];
     rc = detect_texts(&a, ckpt, err);
     rc = rc ? rc : bl_detect_vae(&a.vae, ckpt, a.family, err);
     rc = rc ? rc : bl_detect_taesd(&a.taesd, ckpt, a.family, err);

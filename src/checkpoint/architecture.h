@@ -75,11 +75,18 @@ typedef struct bl_taesd_architecture {
 
 typedef struct bl_architecture {
     const bl_family *family; /* static storage */
+    int width;               /* channels of the denoiser, where it has the fewest */
+    int context_dim;         /* width of what the denoiser reads of the text */
+    /* the family's denoiser */
     bl_unet_architecture unet;
+    bl_zimage zimage;
+    /* and its readers of text */
     bl_text_architecture text[2]; /* SDXL's context is both side by side; the pooled output is the second's */
+    bl_qwen3 qwen3;
     bl_vae_architecture vae;
     bl_taesd_architecture taesd;
     bl_prediction prediction;
+    bl_flow_rule flow;             /* of flow matching */
     bool zero_snr;                 /* trained with betas rescaled to zero terminal SNR */
     const char *prediction_source; /* what said so, for people. Static storage */
     bool prediction_guessed;       /* nothing said so */

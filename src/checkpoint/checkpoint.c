@@ -251,8 +251,15 @@ static void format_shape(char *text, size_t room, const int64_t *shape, int rank
     }
 }
 
-/* Equal but for ones at the end? */
+/* Equal but for ones at the end, or one before the rest? */
 static bool same_shape(const int64_t *a, int a_rank, const int64_t *b, int b_rank) {
+    const int a_first = a_rank > 1 && a[0] == 1, b_first = b_rank > 1 && b[0] == 1;
+    if (a_first != b_first) {
+        a += a_first;
+        a_rank -= a_first;
+        b += b_first;
+        b_rank -= b_first;
+    }
     for (int i = 0; i < a_rank || i < b_rank; i++) {
         if ((i < a_rank ? a[i] : 1) != (i < b_rank ? b[i] : 1)) {
             return false;

@@ -20,9 +20,13 @@ typedef struct bl_config_rule {
 #define BL_WHOLE "whole numbers from 1 up"
 #define BL_POSITIVE "numbers above 0"
 
-/* Rules of the kinds of files; each list ends with a NULL key. */
-extern const bl_config_rule bl_unet_rules[], bl_vae_rules[], bl_text_rules[], bl_scheduler_rules[],
-    bl_index_rules[], bl_tokenizer_rules[];
+/* Rules of the kinds of files in a family's folder; each list ends with a NULL key. */
+typedef struct bl_config_rules {
+    const bl_config_rule *index, *scheduler, *denoiser, *text, *vae, *tokenizer;
+} bl_config_rules;
+
+extern const bl_config_rules bl_unet_folder_rules, /* of SD 1.x, SD 2.x and SDXL */
+    bl_zimage_folder_rules;
 
 /* Holds a configuration against rules. `path`: of its file, for messages. Keys without a rule, but for those
  * that are null, false or empty and those that begin with "_", are added to the text `unknown`. Errors:

@@ -5,7 +5,7 @@
 
 /* diffusers' UNet2DConditionModel. What the shapes of the tensors say as well is compared with them
  * (config_shape.c). */
-const bl_config_rule bl_unet_rules[] = {
+static const bl_config_rule unet_rules[] = {
     {"_class_name", "[\"UNet2DConditionModel\"]"},
     {"torch_dtype", NULL},
     {"dtype", NULL},
@@ -71,7 +71,7 @@ const bl_config_rule bl_unet_rules[] = {
 };
 
 /* diffusers' AutoencoderKL. */
-const bl_config_rule bl_vae_rules[] = {
+static const bl_config_rule vae_rules[] = {
     {"_class_name", "[\"AutoencoderKL\"]"},
     {"torch_dtype", NULL},
     {"dtype", NULL},
@@ -99,7 +99,7 @@ const bl_config_rule bl_vae_rules[] = {
 
 /* transformers' CLIPTextConfig. Its shapes are the tensors'. What else a configuration of transformers may
  * hold is about training, output and writing text. */
-const bl_config_rule bl_text_rules[] = {
+static const bl_config_rule text_rules[] = {
     {"architectures", "[null,\"CLIPTextModel\",\"CLIPTextModelWithProjection\",\"CLIPModel\"]"},
     {"model_type", "[\"clip_text_model\",\"clip\"]"},
     {"torch_dtype", NULL},
@@ -183,7 +183,7 @@ const bl_config_rule bl_text_rules[] = {
 
 /* diffusers' schedulers: what they say of the model counts. Which sampler and which curve of noise levels
  * they are is for --sampler and --schedule to say, and so are options of those. */
-const bl_config_rule bl_scheduler_rules[] = {
+static const bl_config_rule scheduler_rules[] = {
     {"_class_name", NULL}, /* prediction.c */
     {"beta_start", "[0.00085]"},
     {"beta_end", "[0.012]"},
@@ -237,7 +237,7 @@ const bl_config_rule bl_scheduler_rules[] = {
 };
 
 /* model_index.json. Components are checked by their classes. */
-const bl_config_rule bl_index_rules[] = {
+static const bl_config_rule index_rules[] = {
     {"unet", "[null,\"diffusers\",\"UNet2DConditionModel\"]"},
     {"vae", "[null,\"diffusers\",\"AutoencoderKL\"]"},
     {"text_encoder", "[null,\"transformers\",\"CLIPTextModel\",\"CLIPTextModelWithProjection\"]"},
@@ -257,7 +257,7 @@ const bl_config_rule bl_index_rules[] = {
 };
 
 /* transformers' tokenizer_config.json. Words beside the vocabulary and what is padded with: tokens.c. */
-const bl_config_rule bl_tokenizer_rules[] = {
+static const bl_config_rule tokenizer_rules[] = {
     {"tokenizer_class", "[null,\"CLIPTokenizer\",\"CLIPTokenizerFast\"]"},
     {"auto_map", "[null]"},
     {"bos_token", NULL},
@@ -295,3 +295,10 @@ const bl_config_rule bl_tokenizer_rules[] = {
     {"use_fast", NULL},
     {NULL, NULL},
 };
+
+const bl_config_rules bl_unet_folder_rules = {.index = index_rules,
+                                              .scheduler = scheduler_rules,
+                                              .denoiser = unet_rules,
+                                              .text = text_rules,
+                                              .vae = vae_rules,
+                                              .tokenizer = tokenizer_rules};

@@ -24,12 +24,12 @@ static void module_config(config *out, const bl_checkpoint *c, bl_module module)
 /* ---- rules */
 
 /* A component that no rule knows changes what is computed: a ControlNet, an adapter, a depth estimator. */
-static int check_components(const config *index, bl_error *err) {
+static int check_components(const config *index, const bl_config_rule *rules, bl_error *err) {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)index->json, key, value) {
         bool known = false;
-        for (const bl_config_rule *r = bl_index_rules; r->key; r++) {
+        for (const bl_config_rule *r = rules; r->key; r++) {
             known = known || strcmp(r->key, key) == 0;
         }
         if (!known && key[0] != '_' && json_is_array(value) && !json_is_null(json_array_get(value, 0))) {
@@ -48,29 +48,31 @@ static int check_tokenizer(const config *f, bl_error *err) {
     return 0;
 }
 
-int bl_check_configs(char unknown[BL_UNKNOWN_BYTES], const bl_checkpoint *c, bl_error *err) {
-    static const struct {
+int bl_check_configs(char unknown[BL_UNKNOWN_BYTES], const bl_checkpoint *c, const bl_family *family,
+                     bl_error *err) {
+    const bl_config_rules *rules = family->rules;
+    const struct {
         bl_module module;
         const bl_config_rule *rules;
-    } modules[] = {{BL_UNET, bl_unet_rules},
-                   {BL_TEXT_ENCODER, bl_text_rules},
-                   {BL_TEXT_ENCODER_2, bl_text_rules},
-                   {BL_VAE_ENCODER, bl_vae_rules},
-                   {BL_VAE_DECODER, bl_vae_rules}};
+    } modules[] = {{bl_family_denoiser(family), rules->denoiser},
+                   {BL_TEXT_ENCODER, rules->text},
+                   {BL_TEXT_ENCODER_2, rules->text},
+                   {BL_VAE_ENCODER, rules->vae},
+                   {BL_VAE_DECODER, rules->vae}};
     config f = {.json = c->index};
     unknown[0] = '\0';
     snprintf(f.path, sizeof f.path, "%s/model_index.json", c->path);
-    int rc = check_components(&f, err);
-    rc = rc ? rc : bl_config_check(f.json, bl_index_rules, f.path, unknown, err);
+    int rc = check_components(&f, rules->index, err);
+    rc = rc ? rc : bl_config_check(f.json, rules->index, f.path, unknown, err);
     for (int i = 0; i < 2 && !rc; i++) {
         f.json = c->tokenizers[i].config;
         snprintf(f.path, sizeof f.path, "%s/tokenizer%s/tokenizer_config.json", c->path, i ? "_2" : "");
-        rc = bl_config_check(f.json, bl_tokenizer_rules, f.path, unknown, err);
-        rc = rc ? rc : check_tokenizer(&f, err);
+        rc = bl_config_check(f.json, rules->tokenizer, f.path, unknown, err);
+        rc = rc || family->reader != BL_READER_CLIP ? rc : check_tokenizer(&f, err);
     }
     f.json = c->scheduler;
     snprintf(f.path, sizeof f.path, "%s/scheduler/scheduler_config.json", c->path);
-    rc = rc ? rc : bl_config_check(f.json, bl_scheduler_rules, f.path, unknown, err);
+    rc = rc ? rc : bl_config_check(f.json, rules->scheduler, f.path, unknown, err);
     for (int i = 0; i < (int)(sizeof modules / sizeof *modules) && !rc; i++) {
         const json_t *before = f.json;
         module_config(&f, c, modules[i].module);
@@ -245,8 +247,14 @@ static int agree_end_token(const bl_architecture *a, const bl_checkpoint *c, bl_
     return good ? 0 : bl_config_refuse(f.path, "eos_token_id", end, "Ballast runs 49407 and 2", err);
 }
 
+int bl_agree_number(const bl_checkpoint *c, bl_module module, const char *key, int weights, bl_error *err) {
+    config f;
+    module_config(&f, c, module);
+    return agree(&f, key, weights, err);
+}
+
 int bl_agree_with_configs(const bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
-    int rc = agree_unet(a, c, err);
+    int rc = a->family->net == BL_NET_UNET ? agree_unet(a, c, err) : 0;
     rc = rc ? rc : agree_vae(a, c, err);
     rc = rc ? rc : agree_end_token(a, c, err);
     const json_t *clip = json_object_get(c->scheduler, "clip_sample");

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_DIMENSION 65536 /* the vocabulary has 49408 */
+#define MAX_DIMENSION 262144 /* the largest vocabulary has 151936 */
 
 int bl_dimension(int *out, const bl_checkpoint *c, bl_module module, int axis, bl_error *err,
                  const char *format, ...) {
@@ -43,8 +43,8 @@ bool bl_has_tensor(const bl_checkpoint *c, bl_module module, const char *format,
 /* How many layers are numbered from 0: one more than the last of which any of these tensors is there. Several
  * are looked for, and small gaps are stepped over, so that a file that lacks one tensor does not pass for a
  * smaller model. */
-static int count_numbered(const bl_checkpoint *c, bl_module module, const char *before,
-                          const char *const behind[3], int limit) {
+int bl_count_numbered(const bl_checkpoint *c, bl_module module, const char *before,
+                      const char *const behind[3], int limit) {
     int count = 0;
     for (int i = 0; i < limit && i < count + 3; i++) {
         for (int k = 0; k < 3; k++) {
@@ -62,8 +62,7 @@ static const char *const resnet[3] = {".conv1.weight", ".conv2.weight", ".norm1.
 
 /* ---- text encoders */
 
-/* Whole number in a module's configuration, or `otherwise`. */
-static int config_int(const bl_checkpoint *c, bl_module module, const char *key, int otherwise) {
+int bl_config_whole(const bl_checkpoint *c, bl_module module, const char *key, int otherwise) {
     json_t *v = json_object_get(c->modules[module].config, key);
     json_int_t n = json_integer_value(v);
     return json_is_integer(v) && n > 0 && n <= MAX_DIMENSION ? (int)n : otherwise;
@@ -90,15 +89,15 @@ int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module 
         return rc;
     }
     static const char *const layer[3] = {".layer_norm1.weight", ".mlp.fc1.weight", ".mlp.fc2.weight"};
-    t.layers = count_numbered(c, module, "text_model.encoder.layers.", layer, 99);
-    int run = config_int(c, module, "num_hidden_layers", t.layers);
+    t.layers = bl_count_numbered(c, module, "text_model.encoder.layers.", layer, 99);
+    int run = bl_config_whole(c, module, "num_hidden_layers", t.layers);
     if (run > t.layers) {
         return bl_fail(err, BL_E_FORMAT,
                        "%.400s: the %s has %d layers; its config.json says \"num_hidden_layers\": %d",
                        c->path, bl_module_name(module), t.layers, run);
     }
     t.layers = run; /* of those that are there transformers runs so many: a clip skip for good */
-    t.heads = config_int(c, module, "num_attention_heads", t.width % 64 ? t.width / 8 : t.width / 64);
+    t.heads = bl_config_whole(c, module, "num_attention_heads", t.width % 64 ? t.width / 8 : t.width / 64);
     if (t.layers < 2 || t.heads < 1 || t.width % t.heads) {
         return bl_fail(err, BL_E_FORMAT,
                        "%.400s: the %s has %d layers of width %d with %d heads: no known encoder has",
@@ -134,7 +133,7 @@ int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, const bl_fam
                        "%.400s holds no autoencoder (VAE) that decodes; give one with --vae FILE", c->path);
     }
     int from_latent[BL_ARCH_LEVELS]; /* channels of up_blocks.i */
-    v.levels = count_numbered(c, d, "decoder.up_blocks.", first_resnet, BL_ARCH_LEVELS);
+    v.levels = bl_count_numbered(c, d, "decoder.up_blocks.", first_resnet, BL_ARCH_LEVELS);
     for (int i = 0; i < v.levels; i++) {
         int rc =
             bl_dimension(&from_latent[i], c, d, 0, err, "decoder.up_blocks.%d.resnets.0.conv1.weight", i);
@@ -145,7 +144,7 @@ int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, const bl_fam
     for (int i = 0; i < v.levels; i++) {
         v.channels[i] = from_latent[v.levels - 1 - i];
     }
-    int resnets = count_numbered(c, d, "decoder.up_blocks.0.resnets.", resnet, BL_ARCH_BLOCKS);
+    int resnets = bl_count_numbered(c, d, "decoder.up_blocks.0.resnets.", resnet, BL_ARCH_BLOCKS);
     int rc = bl_dimension(&v.latent_channels, c, d, 1, err, "decoder.conv_in.weight");
     if (rc) {
         return rc;
@@ -169,11 +168,12 @@ int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, const bl_fam
     v.post_quant_conv =
         !is_false(c, d, "use_post_quant_conv") &&
         (bl_has_tensor(c, d, "post_quant_conv.weight") || bl_has_tensor(c, d, "post_quant_conv.bias"));
-    v.groups = config_int(c, d, "norm_num_groups", 32);
+    v.groups = bl_config_whole(c, d, "norm_num_groups", 32);
     json_t *scaling = json_object_get(c->modules[d].config, "scaling_factor");
     double scale = json_number_value(scaling);
     v.scale = json_is_number(scaling) && scale > 0 ? scale : family->latent_scale;
-    v.shift = family->latent_shift;
+    json_t *shift = json_object_get(c->modules[d].config, "shift_factor");
+    v.shift = json_is_number(shift) ? json_number_value(shift) : family->latent_shift;
     *out = v;
     return check_groups(c, "VAE", v.channels, v.levels, v.groups, err);
 }
@@ -184,13 +184,13 @@ static int transformer_depth(const bl_checkpoint *c, const char *attention) {
     static const char *const block[3] = {".norm1.weight", ".attn1.to_q.weight", ".ff.net.2.weight"};
     char before[96];
     snprintf(before, sizeof before, "%s.transformer_blocks.", attention);
-    return count_numbered(c, BL_UNET, before, block, 99);
+    return bl_count_numbered(c, BL_UNET, before, block, 99);
 }
 
 /* Levels: their channels, resnets and the depth of each transformer. */
 static int detect_levels(bl_unet_architecture *u, const bl_checkpoint *c, bl_error *err) {
     char at[64];
-    u->levels = count_numbered(c, BL_UNET, "down_blocks.", first_resnet, BL_ARCH_LEVELS);
+    u->levels = bl_count_numbered(c, BL_UNET, "down_blocks.", first_resnet, BL_ARCH_LEVELS);
     for (int l = 0; l < u->levels; l++) {
         int rc =
             bl_dimension(&u->channels[l], c, BL_UNET, 0, err, "down_blocks.%d.resnets.0.conv1.weight", l);
@@ -198,8 +198,8 @@ static int detect_levels(bl_unet_architecture *u, const bl_checkpoint *c, bl_err
             return rc;
         }
         snprintf(at, sizeof at, "down_blocks.%d.resnets.", l);
-        u->resnets[l] =
-            count_numbered(c, BL_UNET, at, resnet, BL_ARCH_BLOCKS - 1); /* there is one more on the way up */
+        u->resnets[l] = bl_count_numbered(c, BL_UNET, at, resnet,
+                                          BL_ARCH_BLOCKS - 1); /* there is one more on the way up */
         for (int j = 0; j < u->resnets[l]; j++) {
             snprintf(at, sizeof at, "down_blocks.%d.attentions.%d", l, j);
             u->down_depth[l][j] = transformer_depth(c, at);
@@ -208,7 +208,7 @@ static int detect_levels(bl_unet_architecture *u, const bl_checkpoint *c, bl_err
     for (int i = 0; i < u->levels; i++) {
         int expected = u->resnets[u->levels - 1 - i] + 1;
         snprintf(at, sizeof at, "up_blocks.%d.resnets.", i);
-        if (count_numbered(c, BL_UNET, at, resnet, BL_ARCH_BLOCKS + 1) != expected) {
+        if (bl_count_numbered(c, BL_UNET, at, resnet, BL_ARCH_BLOCKS + 1) != expected) {
             return bl_fail(
                 err, BL_E_FORMAT,
                 "%.400s: the unet's level %d has %d resnets on the way down and not %d on the way up",
@@ -220,7 +220,7 @@ static int detect_levels(bl_unet_architecture *u, const bl_checkpoint *c, bl_err
         }
     }
     u->mid_depth = transformer_depth(c, "mid_block.attentions.0");
-    u->mid_resnets = u->mid_depth ? 2 : count_numbered(c, BL_UNET, "mid_block.resnets.", resnet, 2);
+    u->mid_resnets = u->mid_depth ? 2 : bl_count_numbered(c, BL_UNET, "mid_block.resnets.", resnet, 2);
     return 0;
 }
 
@@ -287,7 +287,7 @@ int bl_detect_unet(bl_unet_architecture *out, const bl_checkpoint *c, bl_error *
                            c->path, l, u.channels[l], u.heads[l]);
         }
     }
-    u.groups = config_int(c, BL_UNET, "norm_num_groups", 32);
+    u.groups = bl_config_whole(c, BL_UNET, "norm_num_groups", 32);
     json_t *eps = json_object_get(c->modules[BL_UNET].config, "norm_eps");
     u.norm_eps =
         json_is_number(eps) && json_number_value(eps) > 0 ? (float)json_number_value(eps) : u.norm_eps;

@@ -14,6 +14,9 @@ int bl_refuse_unet(const bl_checkpoint *c, const bl_unet_architecture *u, bl_err
  * and context_dim. */
 const bl_family *bl_detect_family(const bl_checkpoint *c, const bl_unet_architecture *u);
 
+/* The whole architecture of a family without a UNet. */
+int bl_detect_transformer(bl_architecture *out, const bl_checkpoint *c, bl_error *err);
+
 int bl_detect_unet(bl_unet_architecture *out, const bl_checkpoint *c, bl_error *err);
 int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module module,
                    const bl_family *family, bl_error *err);
@@ -27,16 +30,27 @@ int bl_detect_taesd(bl_taesd_architecture *out, const bl_checkpoint *c, const bl
 
 /* Holds all configurations against their rules, before anything else is looked at, and against the weights
  * when those are known (config_shape.c). */
-int bl_check_configs(char unknown[BL_UNKNOWN_BYTES], const bl_checkpoint *c, bl_error *err);
+int bl_check_configs(char unknown[BL_UNKNOWN_BYTES], const bl_checkpoint *c, const bl_family *family,
+                     bl_error *err);
 int bl_agree_with_configs(const bl_architecture *a, const bl_checkpoint *c, bl_error *err);
+/* A number of a module's configuration that must be the weights', where it is there. */
+int bl_agree_number(const bl_checkpoint *c, bl_module module, const char *key, int weights, bl_error *err);
 
 /* Fills in prediction, what it comes from, zero_snr and spacing; out->family must be there. */
 int bl_detect_prediction(bl_architecture *out, const bl_checkpoint *c, bl_error *err);
 
 /* Dimension `axis` of a tensor that must be there with `rank` or, for one-sized ends, more dimensions; 1 to
- * 65536. The name may use printf's format. */
+ * 262144. The name may use printf's format. */
 int bl_dimension(int *out, const bl_checkpoint *c, bl_module module, int axis, bl_error *err,
                  const char *format, ...) __attribute__((format(printf, 6, 7)));
+
+/* How many layers are numbered from 0 behind `before`: one more than the last of which a tensor is there that
+ * is called so behind the number; at most `limit`. */
+int bl_count_numbered(const bl_checkpoint *c, bl_module module, const char *before,
+                      const char *const behind[3], int limit);
+
+/* A whole number of the module's configuration, or `otherwise`. */
+int bl_config_whole(const bl_checkpoint *c, bl_module module, const char *key, int otherwise);
 
 /* Is there such a tensor? */
 bool bl_has_tensor(const bl_checkpoint *c, bl_module module, const char *format, ...)

@@ -1,5 +1,7 @@
 #include "checkpoint/family.h"
 
+#include "checkpoint/config.h"
+
 #include <stddef.h>
 
 #define END_TOKEN 49407
@@ -17,11 +19,30 @@
     {0.0568f, 0.1687f, -0.0755f}, \
     {-0.3112f, -0.2359f, -0.2076f}, \
 }
+#define PREVIEW_FLUX { /* of Flux.1's autoencoder */ \
+    {-0.0346f, 0.0244f, 0.0681f}, \
+    {0.0034f, 0.0210f, 0.0687f}, \
+    {0.0275f, -0.0668f, -0.0433f}, \
+    {-0.0174f, 0.0160f, 0.0617f}, \
+    {0.0859f, 0.0721f, 0.0329f}, \
+    {0.0004f, 0.0383f, 0.0115f}, \
+    {0.0405f, 0.0861f, 0.0915f}, \
+    {-0.0236f, -0.0185f, -0.0259f}, \
+    {-0.0245f, 0.0250f, 0.1180f}, \
+    {0.1008f, 0.0755f, -0.0421f}, \
+    {-0.0515f, 0.0201f, 0.0011f}, \
+    {0.0428f, -0.0012f, -0.0036f}, \
+    {0.0817f, 0.0765f, 0.0749f}, \
+    {-0.1264f, -0.0522f, -0.1103f}, \
+    {-0.0280f, -0.0881f, -0.0499f}, \
+    {-0.1262f, -0.0982f, -0.0778f}, \
+}
 /* clang-format on */
 
 const bl_family bl_sd1 = {
     .name = "SD 1.x",
     .type = "sd1",
+    .rules = &bl_unet_folder_rules,
     .prediction = BL_PREDICT_EPSILON,
     .latent_channels = 4,
     .downscale = 8,
@@ -42,6 +63,7 @@ const bl_family bl_sd1 = {
 const bl_family bl_sd2 = {
     .name = "SD 2.x",
     .type = "sd2",
+    .rules = &bl_unet_folder_rules,
     .prediction = BL_PREDICT_EPSILON,
     .latent_channels = 4,
     .downscale = 8,
@@ -63,6 +85,7 @@ static const double sdxl_aligned[] = {14.615, 6.315, 3.771, 2.181, 1.342, 0.862,
 const bl_family bl_sdxl = {
     .name = "SDXL base",
     .type = "sdxl",
+    .rules = &bl_unet_folder_rules,
     .prediction = BL_PREDICT_EPSILON,
     .latent_channels = 4,
     .downscale = 8,
@@ -78,4 +101,36 @@ const bl_family bl_sdxl = {
     .aligned = sdxl_aligned,
 };
 
-const bl_family *const bl_families[] = {&bl_sd1, &bl_sd2, &bl_sdxl, NULL};
+/* Both Z-Image and Z-Image-Turbo, which are one network: what is recommended is the Turbo's. */
+const bl_family bl_z_image = {
+    .name = "Z-Image",
+    .type = "zimage",
+    .net = BL_NET_ZIMAGE,
+    .probe = "cap_embedder.1.weight",
+    .rules = &bl_zimage_folder_rules,
+    .reader = BL_READER_QWEN3,
+    .words = {.before = "<|im_start|>user\n",
+              .after = "<|im_end|>\n<|im_start|>assistant\n",
+              .most = 512,
+              .row_step = 32,
+              .taken = {-1},
+              .count = 1},
+    .prediction = BL_PREDICT_FLOW,
+    .flow = {.kind = BL_SHIFT_FIXED, .shift = 3},
+    .sampler = "Euler",
+    .steps = 8,
+    .cfg = 1,
+    .cfg_from_prompt = true,
+    .latent_channels = 16,
+    .downscale = 8,
+    .patch = 2,
+    .latent_scale = 0.3611,
+    .latent_shift = 0.1159,
+    .preview = PREVIEW_FLUX,
+    .native_size = 1024,
+    .native_size_v = 1024,
+    .encoders = 1,
+    .pooled = -1,
+};
+
+const bl_family *const bl_families[] = {&bl_sd1, &bl_sd2, &bl_sdxl, &bl_z_image, NULL};

@@ -4,12 +4,46 @@
 #ifndef BALLAST_CHECKPOINT_FAMILY_H
 #define BALLAST_CHECKPOINT_FAMILY_H
 
+#include "checkpoint/transformers.h"
+#include "core/module.h"
 #include "core/prediction.h"
 
 #include <stdbool.h>
 
 #define BL_FAMILY_ENCODERS 2  /* of text, at most */
 #define BL_FAMILY_CHANNELS 16 /* of latents, at most */
+
+/* The denoiser's network. */
+typedef enum bl_net { BL_NET_UNET, BL_NET_ZIMAGE, BL_NET_FLUX2 } bl_net;
+
+/* Who reads the text: CLIP, in chunks of 77 tokens with weights (one's or two's contexts side by side); or a
+ * language model, a prompt as it is in a conversation's frame. */
+typedef enum bl_reader { BL_READER_CLIP, BL_READER_QWEN3 } bl_reader;
+
+/* How a language model is asked, and what of its answer counts. */
+typedef struct bl_family_words {
+    const char *before, *after; /* of the prompt: the conversation's frame */
+    int most;                   /* tokens of both together; what is more is left out at the end */
+    int row_step;               /* the denoiser takes rows by so many at once, zeros at the end; 0: singly */
+    bool filled;                /* up to `most` with pad tokens, whose rows count, too */
+    int taken[BL_QWEN3_TAKEN], count; /* hidden states that are read, as in bl_qwen3_outputs; from 0 down they
+                                         count from the last layer's, which is 0 */
+} bl_family_words;
+
+/* How far the noise levels of a model trained by flow matching are shifted towards noise. */
+typedef enum bl_shift_kind {
+    BL_SHIFT_FIXED,
+    BL_SHIFT_BY_SIZE, /* by the picture's tokens, on a line */
+    BL_SHIFT_BY_STEPS /* by tokens and steps: bl_flow_shift_of */
+} bl_shift_kind;
+
+typedef struct bl_flow_rule {
+    bl_shift_kind kind;
+    double shift; /* FIXED */
+    /* BY_SIZE: mu, from `low` at `low_tokens` to `high` at `high_tokens`; the shift is e^mu, or mu itself */
+    double low, high, low_tokens, high_tokens;
+    bool linear;
+} bl_flow_rule;
 
 /* One of a family's text encoders. */
 typedef struct bl_family_encoder {
@@ -23,11 +57,22 @@ typedef struct bl_family {
     const char *name; /* "SD 1.x" */
     const char *type; /* "sd1": what users call it in lists */
 
+    bl_net net;
+    const char *probe;                   /* a tensor that no other family's transformer has; NULL: a UNet */
+    const struct bl_config_rules *rules; /* of its folder's configurations */
+    bl_reader reader;
+    bl_family_words words;    /* of a language model */
     bl_prediction prediction; /* of models that do not say */
+    bl_flow_rule flow;        /* where no configuration says; of flow matching */
+    const char *sampler;      /* where none is asked for; NULL: that of all others */
+    int steps;                /* that its makers recommend; 0: nothing */
+    double cfg;               /* the same, where steps are */
+    bool cfg_from_prompt;     /* diffusers' guidance scale is one less than everybody's */
 
     /* latents */
     int latent_channels;
     int downscale;       /* pixels along one side of a latent's square */
+    int patch;           /* latents along one side of a token's square; 0: no tokens */
     double latent_scale; /* the denoiser's latents are (the autoencoder's - shift) scale; the scale of a */
     double latent_shift; /* folder's configuration comes first */
     /* Linear map from latents to RGB, -1 .. 1, fitted to the family: those that ComfyUI publishes as
@@ -52,7 +97,17 @@ typedef struct bl_family {
     int heads; /* of each of the denoiser's attentions, where no configuration says; 0: channels / 64 */
 } bl_family;
 
-extern const bl_family bl_sd1, bl_sd2, bl_sdxl;
+extern const bl_family bl_sd1, bl_sd2, bl_sdxl, bl_z_image;
+
+/* The module that its denoiser is. */
+static inline bl_module bl_family_denoiser(const bl_family *f) {
+    return f->net == BL_NET_UNET ? BL_UNET : BL_TRANSFORMER;
+}
+
+/* What sides of pictures are multiples of, in pixels. */
+static inline int bl_family_side(const bl_family *f) {
+    return f->downscale * (f->patch ? f->patch : 1);
+}
 
 /* All of them; ends with NULL. */
 extern const bl_family *const bl_families[];

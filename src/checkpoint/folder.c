@@ -187,26 +187,30 @@ int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err) {
     rc = rc ? rc : bl_json_load(&c->scheduler, path, err);
     rc = rc ? rc : bl_join_path(path, folder, "unet", err);
     rc = rc ? rc : open_weights(c, &c->modules[BL_UNET], path, err);
+    rc = rc ? rc : bl_join_path(path, folder, "transformer", err);
+    rc = rc ? rc : open_weights(c, &c->modules[BL_TRANSFORMER], path, err);
     if (rc) {
         return rc;
     }
-    if (!c->index && !c->modules[BL_UNET].present) {
+    const bool transformer = c->modules[BL_TRANSFORMER].present;
+    if (!c->index && !c->modules[BL_UNET].present && !transformer) {
         return bl_fail(
             err, BL_E_NOT_FOUND,
-            "folder %.400s holds no diffusers model: neither model_index.json nor weights in unet/; to use a "
-            "single file, give the file's own path",
+            "folder %.400s holds no diffusers model: neither model_index.json nor weights in unet/ or "
+            "transformer/; to use a single file, give the file's own path",
             folder);
     }
-    rc = bl_join_path(path, folder, "unet/config.json", err);
-    rc = rc ? rc : bl_json_load(&c->modules[BL_UNET].config, path, err);
+    bl_module_files *denoiser = &c->modules[transformer ? BL_TRANSFORMER : BL_UNET];
+    rc = bl_join_path(path, folder, transformer ? "transformer/config.json" : "unet/config.json", err);
+    rc = rc ? rc : bl_json_load(&denoiser->config, path, err);
     rc = rc ? rc : bl_join_path(path, folder, "text_encoder", err);
     rc = rc ? rc : bl_open_text_encoder_folder(c, &c->modules[BL_TEXT_ENCODER], path, err);
     rc = rc ? rc : bl_join_path(path, folder, "text_encoder_2", err);
     rc = rc ? rc : bl_open_text_encoder_folder(c, &c->modules[BL_TEXT_ENCODER_2], path, err);
     rc = rc ? rc : bl_join_path(path, folder, "tokenizer", err);
-    rc = rc ? rc : bl_open_tokenizer(&c->tokenizers[0], path, err);
+    rc = rc ? rc : bl_open_tokenizer(&c->tokenizers[0], path, !transformer, err);
     rc = rc ? rc : bl_join_path(path, folder, "tokenizer_2", err);
-    rc = rc ? rc : bl_open_tokenizer(&c->tokenizers[1], path, err);
+    rc = rc ? rc : bl_open_tokenizer(&c->tokenizers[1], path, !transformer, err);
     rc = rc ? rc : bl_join_path(path, folder, "vae", err);
     return rc ? rc : open_vae_files(c, path, &found, err);
 }

@@ -72,10 +72,9 @@ int bl_config_beside(json_t **out, const char *path, bl_error *err);
  * The caller owns out->config, also after an error. */
 int bl_open_text_encoder_folder(bl_checkpoint *c, bl_module_files *out, const char *folder, bl_error *err);
 
-/* Reads the tokenizer in a folder, which need not be there. The caller owns what is in *out, also after an
- * error.
- */
-int bl_open_tokenizer(bl_tokenizer_files *out, const char *folder, bl_error *err);
+/* Reads the tokenizer in a folder, which need not be there; without `words` its configuration alone. The
+ * caller owns what is in *out, also after an error. */
+int bl_open_tokenizer(bl_tokenizer_files *out, const char *folder, bool words, bl_error *err);
 
 /* Fills modules from the folder at `folder` (one that holds unet/, vae/ ...). */
 int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err);

@@ -16,9 +16,15 @@ static double number_of(bl_recommended *r, const bl_checkpoint *ckpt, const char
     return fine ? number : absent;
 }
 
-bl_recommended bl_recommended_of(const bl_checkpoint *ckpt) {
+bl_recommended bl_recommended_of(const bl_checkpoint *ckpt, const bl_family *family) {
     bl_recommended r = {0};
     r.steps = (int)number_of(&r, ckpt, "ballast.steps", 1, true, 0);
     r.cfg = number_of(&r, ckpt, "ballast.cfg", 0, false, -1);
+    r.whose = "the model's file";
+    if (!r.steps && r.cfg < 0 && family->steps) {
+        r.steps = family->steps;
+        r.cfg = family->cfg;
+        r.whose = family->name;
+    }
     return r;
 }

@@ -133,11 +133,11 @@ static int merge_special(json_t *config, const char *folder, bl_error *err) {
     return rc;
 }
 
-int bl_open_tokenizer(bl_tokenizer_files *out, const char *folder, bl_error *err) {
+int bl_open_tokenizer(bl_tokenizer_files *out, const char *folder, bool words, bl_error *err) {
     char path[BL_PATH_ROOM];
     int rc = bl_join_path(path, folder, "tokenizer_config.json", err);
     rc = rc ? rc : bl_json_load(&out->config, path, err);
-    if (rc) {
+    if (rc || !words) {
         return rc;
     }
     out->config = out->config ? out->config : json_object();

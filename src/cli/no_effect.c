@@ -27,10 +27,14 @@ static void tell_of_sampler(const struct settings *s) {
     const char *name = setting_text(s, S_SAMPLER), *sampler, *schedule, *compat = setting_text(s, S_COMPAT);
     char why[128];
     ballast_error none;
-    if (!name || ballast_sampler_find(&sampler, &schedule, name, &none)) {
+    if (ballast_sampler_find(&sampler, &schedule, name ? name : "DPM++ 2M", &none)) {
         return;
     }
-    snprintf(why, sizeof why, "with --sampler \"%s\"", sampler);
+    if (name) {
+        snprintf(why, sizeof why, "with --sampler \"%s\"", sampler);
+    } else { /* Euler where the model is of another kind, which is no different here */
+        snprintf(why, sizeof why, "with the sampler that is taken where none is named");
+    }
     if (!ballast_sampler_takes(sampler, "eta")) {
         TELL_OF(s, why, S_ETA);
     }

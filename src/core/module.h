@@ -8,13 +8,15 @@ typedef enum bl_module {
     BL_TEXT_ENCODER = 0,
     BL_TEXT_ENCODER_2,
     BL_UNET,
+    BL_TRANSFORMER, /* the denoiser of families that have no UNet */
     BL_VAE_ENCODER,
     BL_VAE_DECODER,
     BL_TAESD, /* a small decoder in place of the VAE's, out of a file of its own */
     BL_MODULE_COUNT
 } bl_module;
 
-/* "text_encoder", "text_encoder_2", "unet", "vae_encoder", "vae_decoder", "taesd". Static storage. */
+/* "text_encoder", "text_encoder_2", "unet", "transformer", "vae_encoder", "vae_decoder", "taesd". Static
+ * storage. */
 const char *bl_module_name(bl_module m);
 
 /* Either half of the autoencoder, or what stands for one. */

@@ -143,11 +143,11 @@ static void final_layer(const net *w, bl_tensor_id x) {
 int bl_flux2_graph(bl_graph **out, const bl_flux2 *a, const bl_flux2_shape *s, bl_dtype dtype,
                    const char *const *taps, bl_error *err) {
     *out = NULL;
-    int rc = bl_net_check_shape(BL_UNET, s->batch, s->height, s->width, s->tokens, err);
+    int rc = bl_net_check_shape(BL_TRANSFORMER, s->batch, s->height, s->width, s->tokens, err);
     if (rc) {
         return rc;
     }
-    net w = {.g = bl_graph_new(BL_UNET, dtype, taps), .a = a, .s = s, .width = a->heads * a->head_dim};
+    net w = {.g = bl_graph_new(BL_TRANSFORMER, dtype, taps), .a = a, .s = s, .width = a->heads * a->head_dim};
     if (!w.g) {
         return bl_fail_memory(err, "a graph", sizeof *w.g);
     }

@@ -3,21 +3,8 @@
 #ifndef BALLAST_MODEL_FLUX2_H
 #define BALLAST_MODEL_FLUX2_H
 
+#include "checkpoint/transformers.h"
 #include "graph/graph.h"
-
-#define BL_FLUX2_AXES 4
-
-typedef struct bl_flux2 {
-    int channels;                /* of latents, which are patches already: a token each */
-    int heads, head_dim, hidden; /* hidden: of the feed-forward layers */
-    int doubles, singles;        /* blocks with streams of their own for text and picture; of one for both */
-    int context;                 /* width of what the text encoder made */
-    int time;                    /* sinusoids of a timestep */
-    bool guided;                 /* reads the guidance as a number */
-    int axis[BL_FLUX2_AXES];     /* of the rotary embedding; their sum is head_dim */
-    float eps;                   /* of the layer norms, which have no weights */
-    double theta;
-} bl_flux2;
 
 typedef struct bl_flux2_shape {
     int batch, height, width; /* of latents */

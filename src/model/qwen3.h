@@ -3,24 +3,8 @@
 #ifndef BALLAST_MODEL_QWEN3_H
 #define BALLAST_MODEL_QWEN3_H
 
+#include "checkpoint/transformers.h"
 #include "graph/graph.h"
-
-typedef struct bl_qwen3 {
-    int width, hidden; /* channels; of the feed-forward layers */
-    int layers;
-    int heads, kv_heads, head_dim; /* heads * head_dim need not be the width */
-    float eps;                     /* of all RMS norms */
-    double theta;                  /* of the rotary embedding, whose pairs are halves of a head */
-} bl_qwen3;
-
-#define BL_QWEN3_TAKEN 3
-
-/* Which layers are read: hidden_states[k], k from 1 (what leaves layer 0), and how many of those side by
- * side. Layers that nobody reads are not in the graph: neither read nor planned. */
-typedef struct bl_qwen3_outputs {
-    int taken[BL_QWEN3_TAKEN], count; /* in rising order */
-    bool last_norm;                   /* the last of them through the final norm, as hidden_states[-1] is */
-} bl_qwen3_outputs;
 
 /* Inputs  "embeddings" F32 [batch, tokens, 1, width]: rows of the table model.embed_tokens.weight;
  *         "counts" I32 [batch, 1, 1, 1]: tokens that are not padding, at the right;

@@ -56,16 +56,22 @@ static bl_tensor_id linear(bl_graph *g, bl_tensor_id x, const char *layer, const
     return bl_net_projections(g, x, &path, 1, out, false);
 }
 
+/* What the tokens that a layer works on are told of themselves. */
+typedef struct token_inputs {
+    bl_tensor_id rope;
+    bl_tensor_id counts; /* how many of them are seen; or BL_NONE: all */
+} token_inputs;
+
 static bl_tensor_id attention(bl_graph *g, const bl_zimage *a, bl_tensor_id x, const char *layer,
-                              bl_tensor_id rope) {
+                              token_inputs of) {
     const int head = head_of(a);
     bl_tensor_id q = linear(g, x, layer, "attention.to_q", a->width);
     bl_tensor_id k = linear(g, x, layer, "attention.to_k", a->width);
     bl_tensor_id v = linear(g, x, layer, "attention.to_v", a->width);
-    q = bl_rope(g, norm(g, q, layer, "attention.norm_q", head, HEAD_EPS), rope, head, false);
-    k = bl_rope(g, norm(g, k, layer, "attention.norm_k", head, HEAD_EPS), rope, head, false);
+    q = bl_rope(g, norm(g, q, layer, "attention.norm_q", head, HEAD_EPS), of.rope, head, false);
+    k = bl_rope(g, norm(g, k, layer, "attention.norm_k", head, HEAD_EPS), of.rope, head, false);
     x = bl_attention(g, q, k, v,
-                     (bl_attention_options){.heads = a->heads, .head_dim = head, .key_counts = BL_NONE});
+                     (bl_attention_options){.heads = a->heads, .head_dim = head, .key_counts = of.counts});
     return linear(g, x, layer, "attention.to_out.0", a->width);
 }
 
@@ -79,14 +85,14 @@ static bl_tensor_id feed_forward(bl_graph *g, const bl_zimage *a, bl_tensor_id x
 /* `time`: the timestep's embedding; BL_NONE in the refiners of the caption, which know no time. Of it each
  * layer makes scale and gate for its attention, then for its feed-forward layer. */
 static bl_tensor_id layer_of(bl_graph *g, const bl_zimage *a, bl_tensor_id x, const char *name,
-                             bl_tensor_id rope, bl_tensor_id time) {
+                             token_inputs of, bl_tensor_id time) {
     const int c = a->width;
     const bl_path path = bl_path_make("%s.adaLN_modulation.0", name);
     bl_tensor_id m = time == BL_NONE ? BL_NONE : bl_net_linear(g, time, path.s, 4 * c, BL_ACT_NONE, BL_NONE);
     for (int part = 0; part < 2; part++) {
         bl_tensor_id y = norm(g, x, name, part ? "ffn_norm1" : "attention_norm1", c, a->eps);
         y = m == BL_NONE ? y : bl_modulate(g, y, m, 2 * part * c, BL_NONE);
-        y = part ? feed_forward(g, a, y, name) : attention(g, a, y, name, rope);
+        y = part ? feed_forward(g, a, y, name) : attention(g, a, y, name, of);
         y = norm(g, y, name, part ? "ffn_norm2" : "attention_norm2", c, a->eps);
         x = m == BL_NONE ? bl_add(g, x, y) : bl_gated_add(g, x, y, m, (2 * part + 1) * c, true);
     }
@@ -100,22 +106,28 @@ typedef struct net {
     bl_graph *g;
     const bl_zimage *a;
     const bl_zimage_shape *s;
-    bl_tensor_id time, image_rope, caption_rope, rope;
+    bl_tensor_id time;
 } net;
 
-static bl_tensor_id table_input(const net *w, const char *name, int tokens) {
-    return bl_input(w->g, name, BL_F32, BL_CHANNELS_LAST, w->s->batch, tokens, 1, head_of(w->a));
+/* `counts`: the name of its input; or NULL. */
+static token_inputs tokens_input(const net *w, const char *rope, int count, const char *counts) {
+    const int n = w->s->batch;
+    return (token_inputs){.rope = bl_input(w->g, rope, BL_F32, BL_CHANNELS_LAST, n, count, 1, head_of(w->a)),
+                          .counts = counts && w->s->own_lengths
+                                        ? bl_input(w->g, counts, BL_I32, BL_CHANNELS_LAST, n, 1, 1, 1)
+                                        : BL_NONE};
 }
 
-/* Fills x up to a multiple of tokens with the row that the weight holds. */
-static bl_tensor_id fill_up(const net *w, bl_tensor_id x, int tokens, const char *weight, const char *input) {
+/* Fills the picture's tokens up to a multiple with the row that a weight holds. */
+static bl_tensor_id fill_up(const net *w, bl_tensor_id x, int tokens) {
+    static const char *const weight = "x_pad_token";
     const int64_t shape[2] = {1, w->a->width};
     const bl_weight_id row = bl_weight_new(w->g, BL_W_EMBEDDING, shape, 2, &weight, 1);
     const int missing = filled(tokens) - tokens;
     if (!missing) {
         return bl_slice(w->g, x, 0, tokens);
     }
-    bl_tensor_id ids = bl_input(w->g, input, BL_I32, BL_CHANNELS_LAST, w->s->batch, missing, 1, 1);
+    bl_tensor_id ids = bl_input(w->g, "image_fill", BL_I32, BL_CHANNELS_LAST, w->s->batch, missing, 1, 1);
     return bl_join(w->g, x, bl_embed(w->g, ids, row, BL_NONE));
 }
 
@@ -132,26 +144,34 @@ static bl_tensor_id image_tokens(net *w) {
     bl_tap_tokens(g, w->time, "t_embedder");
     bl_tensor_id x = bl_patchify(g, bl_import(g, latents), BL_ZIMAGE_PATCH);
     x = bl_net_linear(g, x, "all_x_embedder.2-1", a->width, BL_ACT_NONE, BL_NONE);
-    return fill_up(w, x, patches(w->s), "x_pad_token", "image_fill");
+    return fill_up(w, x, patches(w->s));
 }
 
+/* Captions may differ in length, so that what fills them up cannot be put behind them: a table holds the bias
+ * and the row that fills up, and each token is given its own; what it is added to is zero behind a caption.
+ */
 static bl_tensor_id caption_tokens(const net *w) {
+    static const char *const rows[2] = {"cap_embedder.1.bias", "cap_pad_token"};
+    static const char *const weight = "cap_embedder.1.weight";
     bl_graph *g = w->g;
-    bl_tensor_id y =
-        bl_input(g, "caption", BL_F32, BL_CHANNELS_LAST, w->s->batch, w->s->caption, 1, w->a->caption);
+    const int n = w->s->batch, tokens = bl_zimage_caption_tokens(w->s);
+    const int64_t table[2] = {2, w->a->width}, shape[2] = {w->a->width, w->a->caption};
+    bl_tensor_id y = bl_input(g, "caption", BL_F32, BL_CHANNELS_LAST, n, tokens, 1, w->a->caption);
+    bl_tensor_id ids = bl_input(g, "caption_rows", BL_I32, BL_CHANNELS_LAST, n, tokens, 1, 1);
     y = norm(g, bl_import(g, y), "cap_embedder", "0", w->a->caption, w->a->eps);
-    y = bl_net_linear(g, y, "cap_embedder.1", w->a->width, BL_ACT_NONE, BL_NONE);
-    return fill_up(w, y, w->s->caption, "cap_pad_token", "caption_fill");
+    bl_weight_id linear_weight = bl_weight_new(g, BL_W_LINEAR, shape, 2, &weight, 1);
+    bl_tensor_id own = bl_embed(g, ids, bl_weight_new(g, BL_W_EMBEDDING, table, 2, rows, 2), BL_NONE);
+    return bl_linear(g, y, linear_weight, BL_NONE, BL_ACT_NONE, own);
 }
 
 /* `behind`: rows that the first layer puts behind x; or BL_NONE. */
 static bl_tensor_id layers(const net *w, bl_tensor_id x, bl_tensor_id behind, const char *name, int count,
-                           bl_tensor_id rope, bl_tensor_id time) {
+                           token_inputs of, bl_tensor_id time) {
     for (int i = 0; i < count; i++) {
         const bl_path path = bl_path_make("%s.%d", name, i);
         bl_graph_block(w->g, "%s", path.s);
         x = i || behind == BL_NONE ? x : bl_join(w->g, x, behind);
-        x = layer_of(w->g, w->a, x, path.s, rope, time);
+        x = layer_of(w->g, w->a, x, path.s, of, time);
     }
     return x;
 }
@@ -172,7 +192,7 @@ static void final_layer(const net *w, bl_tensor_id x) {
 int bl_zimage_graph(bl_graph **out, const bl_zimage *a, const bl_zimage_shape *s, bl_dtype dtype,
                     const char *const *taps, bl_error *err) {
     *out = NULL;
-    int rc = bl_net_check_shape(BL_UNET, s->batch, s->height, s->width, s->caption, err);
+    int rc = bl_net_check_shape(BL_TRANSFORMER, s->batch, s->height, s->width, s->caption, err);
     if (!rc && (s->height % BL_ZIMAGE_PATCH || s->width % BL_ZIMAGE_PATCH)) {
         rc = bl_fail(err, BL_E_ARGUMENT, "transformer: latents of %d x %d are no whole patches", s->height,
                      s->width);
@@ -180,19 +200,20 @@ int bl_zimage_graph(bl_graph **out, const bl_zimage *a, const bl_zimage_shape *s
     if (rc) {
         return rc;
     }
-    net w = {.g = bl_graph_new(BL_UNET, dtype, taps), .a = a, .s = s};
+    net w = {.g = bl_graph_new(BL_TRANSFORMER, dtype, taps), .a = a, .s = s};
     if (!w.g) {
         return bl_fail_memory(err, "a graph", sizeof *w.g);
     }
     bl_tensor_id x = image_tokens(&w), y = caption_tokens(&w);
     bl_tap_tokens(w.g, x, "all_x_embedder.2-1");
     bl_tap_tokens(w.g, y, "cap_embedder");
-    w.image_rope = table_input(&w, "image_rope", bl_zimage_image_tokens(s));
-    w.caption_rope = table_input(&w, "caption_rope", bl_zimage_caption_tokens(s));
-    w.rope = table_input(&w, "rope", bl_zimage_image_tokens(s) + bl_zimage_caption_tokens(s));
-    x = layers(&w, x, BL_NONE, "noise_refiner", a->refiners, w.image_rope, w.time);
-    y = layers(&w, y, BL_NONE, "context_refiner", a->refiners, w.caption_rope, BL_NONE);
-    x = layers(&w, x, y, "layers", a->layers, w.rope, w.time);
+    const int images = bl_zimage_image_tokens(s), captions = bl_zimage_caption_tokens(s);
+    const token_inputs image = tokens_input(&w, "image_rope", images, NULL),
+                       caption = tokens_input(&w, "caption_rope", captions, "caption_counts"),
+                       all = tokens_input(&w, "rope", images + captions, "counts");
+    x = layers(&w, x, BL_NONE, "noise_refiner", a->refiners, image, w.time);
+    y = layers(&w, y, BL_NONE, "context_refiner", a->refiners, caption, BL_NONE);
+    x = layers(&w, x, y, "layers", a->layers, all, w.time);
     final_layer(&w, x);
     return bl_net_finish(out, w.g, err);
 }

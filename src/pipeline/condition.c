@@ -1,5 +1,6 @@
 #include "pipeline/condition.h"
 
+#include "pipeline/words.h"
 #include "text/adapter_tags.h"
 
 #include <stdio.h>
@@ -41,18 +42,24 @@ static int parse_text(bl_condition *c, int i, const bl_request *r, const bl_arch
 }
 
 static int parse_all(bl_condition *c, const bl_request *r, const bl_architecture *arch,
-                     const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err) {
+                     const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], const bl_byte_bpe *words,
+                     bl_error *err) {
     size_t n = (size_t)c->texts.count;
     int result = 0;
     c->chunks = calloc(n, sizeof *c->chunks);
+    c->length = calloc(n, sizeof *c->length);
     for (int e = 0; e < 2; e++) {
         c->text[e] = calloc(n, sizeof *c->text[e]);
     }
-    if (!c->chunks || !c->text[0] || !c->text[1]) {
+    if (!c->chunks || !c->length || !c->text[0] || !c->text[1]) {
         return bl_fail_memory(err, "the prompt", n * sizeof *c->text[0]);
+    }
+    if (arch->family->reader != BL_READER_CLIP) {
+        return bl_words_parse(c, arch, words, err);
     }
     for (int i = 0; i < c->texts.count && !result; i++) {
         result = parse_text(c, i, r, arch, tokenizer, err);
+        c->length[i] = c->chunks[i] * BL_CHUNK_TOKENS;
     }
     return result;
 }
@@ -68,11 +75,12 @@ static int read_texts(bl_condition *c, const bl_request *r, bl_error *err) {
     return result;
 }
 
-/* Chunks of the unconditional row and of the longest conditional one at a call. */
+/* Tokens of the unconditional row and of the longest conditional one at a call. */
 static void lengths_at(int of[2], const bl_condition *c, int pass, int call) {
     of[0] = of[1] = 0;
     for (int row = 0; row < c->rows; row++) {
-        int *most = &of[!(c->texts.guided && !row)], n = c->chunks[bl_texts_at(&c->texts, pass, row, call)];
+        int *most = &of[!(c->texts.guided && !row)], n = c->length[bl_texts_at(&c->texts, pass, row, call)];
+        n = c->words ? (n + c->row_step - 1) / c->row_step * c->row_step : n;
         *most = n > *most ? n : *most;
     }
 }
@@ -93,14 +101,15 @@ static void measure(bl_condition *c, bool pads) {
         }
     }
     c->pads = pads && differ;
-    c->tokens = most * BL_CHUNK_TOKENS;
+    c->tokens = most;
     c->own_lengths = least != most;
 }
 
 int bl_condition_parse(bl_condition *out, bl_request *r, const bl_architecture *arch,
-                       const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err) {
+                       const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], const bl_byte_bpe *words,
+                       bl_error *err) {
     bl_condition c = {.clip_skip = r->clip_skip,
-                      .context_dim = arch->unet.context_dim,
+                      .context_dim = arch->context_dim,
                       .pooled_dim =
                           arch->family->pooled < 0 ? 0 : arch->text[arch->family->pooled].projection};
     int result = read_texts(&c, r, err);
@@ -108,10 +117,10 @@ int bl_condition_parse(bl_condition *out, bl_request *r, const bl_architecture *
         c.rows = c.texts.rows;
         c.zero_row = zeros_for(&c, r, arch);
         c.own_context = c.texts.guided && r->negative_own_context;
-        result = parse_all(&c, r, arch, tokenizer, err);
+        result = parse_all(&c, r, arch, tokenizer, words, err);
     }
     if (!result) {
-        measure(&c, r->o->pad_conds && r->compat == BL_COMPAT_A1111);
+        measure(&c, r->o->pad_conds && r->compat == BL_COMPAT_A1111 && !r->plain);
         c.needs_empty = c.from_empty || c.pads;
     }
     for (int e = 0; e < arch->family->encoders && c.needs_empty && !result; e++) {
@@ -134,6 +143,7 @@ void bl_condition_tell(const bl_condition *c, const bl_request *r, const bl_arch
                         i < c->texts.negative ? "the negative prompt" : "the prompt", c->text[0][i].left_out);
         }
     }
+    bl_words_tell(c, r, arch, log);
     double weight = c->texts.row[0][c->texts.guided].weight;
     if (c->rows == c->texts.guided + 1 && weight != 1) {
         bl_log_line(log, BL_LOG_INFO,
@@ -165,6 +175,8 @@ void bl_condition_clear(bl_condition *c) {
         free(c->text[e]);
         bl_chunks_clear(&c->empty[e]);
     }
+    bl_words_clear(c);
+    free(c->length);
     bl_condition_clear_encoded(c);
     free(c->chunks);
     bl_condition_forget(c);
@@ -176,6 +188,14 @@ int bl_condition_chunks_before(const bl_condition *c, int text) {
     int n = 0;
     while (text) {
         n += c->chunks[--text];
+    }
+    return n;
+}
+
+size_t bl_condition_rows_before(const bl_condition *c, int text) {
+    size_t n = 0;
+    while (text) {
+        n += (size_t)c->length[--text];
     }
     return n;
 }
@@ -195,19 +215,18 @@ bool bl_condition_changes(const bl_condition *c, int pass, int call) {
     return changes;
 }
 
-/* One row's context of `chunks` chunks, and behind it as many as make `most`: copies of its last vector, as
- * A1111 joins prompts of two lengths by AND; and then, where texts are padded, empty chunks up to `padded`.
- */
+/* One row's context, and behind it as many rows as make `most`: of CLIP copies of its last vector, as A1111
+ * joins prompts of two lengths by AND, of a language model zeros; and then, where texts are padded, empty
+ * chunks up to `padded`. */
 static void fill_row(float *to, const bl_condition *c, int text, int most, int padded) {
     const size_t dim = (size_t)c->context_dim, chunk = BL_CHUNK_TOKENS * dim;
-    const size_t n = (size_t)c->chunks[text] * chunk,
-                 empty = (size_t)bl_condition_chunks_before(c, c->texts.count) * chunk;
-    memcpy(to, c->context + (size_t)bl_condition_chunks_before(c, text) * chunk, n * sizeof *to);
-    for (size_t i = n; i < (size_t)most * chunk; i++) {
-        to[i] = to[i - dim];
+    const size_t n = (size_t)c->length[text] * dim, empty = bl_condition_rows_before(c, c->texts.count) * dim;
+    memcpy(to, c->context + bl_condition_rows_before(c, text) * dim, n * sizeof *to);
+    for (size_t i = n; i < (size_t)most * dim; i++) {
+        to[i] = c->words ? 0 : to[i - dim];
     }
-    for (int k = most; k < padded; k++) {
-        memcpy(to + (size_t)k * chunk, c->context + empty, chunk * sizeof *to);
+    for (int k = most; k < padded; k += BL_CHUNK_TOKENS) {
+        memcpy(to + (size_t)k * dim, c->context + empty, chunk * sizeof *to);
     }
 }
 
@@ -219,6 +238,7 @@ void bl_condition_fill(float *context, float *pooled, int32_t *lengths, const bl
     int longest = of[0] > of[1] ? of[0] : of[1];
     for (int row = 0; row < c->rows; row++) {
         int text = bl_texts_at(&c->texts, pass, row, call), most = of[!(c->texts.guided && !row)];
+        most = c->words ? c->tokens : most;
         int padded = c->pads ? longest : most;
         float *first = context + (size_t)(row * batch) * row_floats;
         fill_row(first, c, text, most, padded);
@@ -230,7 +250,7 @@ void bl_condition_fill(float *context, float *pooled, int32_t *lengths, const bl
             memcpy(pooled + at * pooled_dim, c->pooled + (size_t)text * pooled_dim,
                    pooled_dim * sizeof *pooled);
             if (lengths) {
-                lengths[at] = padded * BL_CHUNK_TOKENS;
+                lengths[at] = c->words ? c->length[text] : padded;
             }
         }
     }

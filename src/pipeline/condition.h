@@ -1,5 +1,6 @@
-/* From prompts to what the denoiser is told: token chunks, encoder passes, emphasis, the joined context.
- * Which rules of A1111, ComfyUI and diffusers are followed is told in docs/accuracy.md. */
+/* From prompts to what the denoiser is told: tokens (CLIP's in chunks, a language model's as they are),
+ * encoder passes, emphasis, the joined context. Which rules of A1111, ComfyUI and diffusers are followed is
+ * told in docs/accuracy.md. */
 #ifndef BALLAST_PIPELINE_CONDITION_H
 #define BALLAST_PIPELINE_CONDITION_H
 
@@ -7,6 +8,7 @@
 #include "pipeline/generation.h"
 #include "pipeline/request.h"
 #include "pipeline/texts.h"
+#include "text/byte_bpe.h"
 #include "text/prompt.h"
 
 #define BL_ENCODED_AT_ONCE 16 /* chunks: more go through the encoders in several passes */
@@ -27,9 +29,14 @@ typedef struct bl_encoder {
 } bl_encoder;
 
 typedef struct bl_condition {
-    bl_texts texts;     /* which, and when */
-    bl_chunks *text[2]; /* [encoder][texts.count], as many encoders as the family has */
-    int *chunks;        /* [texts.count] of 77 tokens; all encoders have as many */
+    bl_texts texts;       /* which, and when */
+    bl_chunks *text[2];   /* [encoder][texts.count], as many encoders as the family has */
+    int *chunks;          /* [texts.count] of 77 tokens; all encoders have as many; 1 of a language model */
+    int *length;          /* [texts.count] rows of each text's context */
+    bl_token_list *words; /* [texts.count] what a language model reads; NULL of CLIP */
+    int *word_phase;      /* [texts.count] in which it does */
+    int row_step;         /* rows of a context are a multiple of it, zeros at the end */
+    int words_left_out;   /* at the ends of texts: see bl_family_words.most */
     int rows;   /* of the denoiser for one picture: unconditional, if it is guided, then conditional */
     int tokens; /* of the longest row there is: rows of a context, of which a shorter one fills the first */
     bool own_lengths;           /* rows differ in length, or do at another time */
@@ -45,14 +52,16 @@ typedef struct bl_condition {
     bl_encoded *encoded;        /* [encoded_count] owned; NULL before bl_condition_look */
     int encoded_count, missing; /* and how many of them the encoders have to be run for */
     int context_dim, pooled_dim;
-    float *context; /* [chunks of all texts, then the empty one, 77, context_dim] */
+    float *context; /* [rows of all texts, then of the empty one, context_dim] */
     float *pooled;  /* [texts.count, pooled_dim] */
 } bl_condition;
 
 /* Cuts prompt and negative prompt into texts and these into chunks, and notes in the request if one was
- * padded. Owner: caller, bl_condition_clear. */
+ * padded. Of the tokenizers those that the family's reader has are there. Owner: caller, bl_condition_clear.
+ */
 int bl_condition_parse(bl_condition *out, bl_request *r, const bl_architecture *arch,
-                       const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], bl_error *err);
+                       const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], const bl_byte_bpe *words,
+                       bl_error *err);
 void bl_condition_clear(bl_condition *c);
 
 /* Says, a line each, what of the request the followed program leaves out. */
@@ -83,8 +92,9 @@ void bl_condition_forget(bl_condition *c);
 /* For bl_condition_clear. */
 void bl_condition_clear_encoded(bl_condition *c);
 
-/* Chunks of all texts before this one. */
+/* Chunks, and rows of the context, of all texts before this one. */
 int bl_condition_chunks_before(const bl_condition *c, int text);
+size_t bl_condition_rows_before(const bl_condition *c, int text);
 
 /* Declares the encoders' phases: none where all is known. */
 int bl_condition_phases(bl_condition *c, bl_generation *generation, const bl_architecture *arch,

@@ -2,6 +2,7 @@
 #include "pipeline/condition.h"
 
 #include "pipeline/finite.h"
+#include "pipeline/words.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,11 @@ static void write_adapters(writer *w, const bl_changes *changes) {
 
 static void write_key(writer *w, const bl_condition *c, const bl_encoded *x, const bl_changes *changes,
                       int encoders) {
+    if (c->words) {
+        put_bytes(w, c->words[x->text].ids, c->words[x->text].count * sizeof *c->words->ids);
+        write_adapters(w, changes);
+        return;
+    }
     int32_t how[] = {c->clip_skip, c->own_context && x->text < c->texts.negative};
     put_bytes(w, how, sizeof how);
     for (int e = 0; e < encoders; e++) {
@@ -144,6 +150,9 @@ void bl_condition_clear_encoded(bl_condition *c) {
 int bl_condition_phases(bl_condition *c, bl_generation *generation, const bl_architecture *arch,
                         bl_error *err) {
     static const char *const names[] = {"encode prompt", "encode prompt 2"};
+    if (c->words) {
+        return bl_words_phases(c, generation, arch, err);
+    }
     int n = c->missing, passes = (n + BL_ENCODED_AT_ONCE - 1) / BL_ENCODED_AT_ONCE;
     for (int e = 0; e < arch->family->encoders && n; e++) {
         c->encoder_batch = (n + passes - 1) / passes;
@@ -347,6 +356,9 @@ static void place_all(bl_condition *c, float *raw, const bl_architecture *arch) 
 
 int bl_condition_encode(bl_condition *c, bl_generation *generation, const bl_architecture *arch,
                         bl_encodings *encodings, bl_error *err) {
+    if (c->words) {
+        return bl_words_encode(c, generation, arch, encodings, err);
+    }
     size_t chunks = (size_t)bl_condition_chunks_before(c, c->texts.count) + c->needs_empty;
     size_t floats = chunks * BL_CHUNK_TOKENS * (size_t)c->context_dim;
     size_t raw_floats = (size_t)c->encoded_count * chunk_floats(c);

@@ -31,8 +31,9 @@ static int read_request(bl_job *j, const ballast_generate_options *o, bl_error *
     int result = bl_request_check(&j->r, o, p->arch, p->native_size, err);
     result = result ? result
                     : bl_embeddings_open(&j->embeddings, p->arch, p->ckpt, p->tokenizer, o, j->r.compat, err);
-    result =
-        result ? result : bl_condition_parse(&j->condition, &j->r, p->arch, j->embeddings.tokenizer, err);
+    result = result
+                 ? result
+                 : bl_condition_parse(&j->condition, &j->r, p->arch, j->embeddings.tokenizer, p->words, err);
     return result ? result : bl_embeddings_place(&j->embeddings, &j->condition, p->arch, err);
 }
 
@@ -80,8 +81,9 @@ void bl_job_tell(const bl_job *j, const bl_placement *placement) {
 
 /* The UNet's graph for a pass. */
 static bl_shape_key denoiser_key(const bl_job *j, int height, int width) {
-    int whole =
-        1 << (j->p->arch->unet.levels - 1); /* a side that no level has to round up is a multiple of it */
+    const bool unet = bl_job_family(j)->net == BL_NET_UNET;
+    /* a side that no level has to round up is a multiple of it */
+    int whole = unet ? 1 << (j->p->arch->unet.levels - 1) : 1;
     return (bl_shape_key){.batch = j->condition.rows * j->r.o->batch,
                           .height = height,
                           .width = width,
@@ -96,8 +98,9 @@ static int declare_denoiser(bl_job *j, bool hires, bl_shape_key key, bool kept, 
     int result = 0;
     if (j->in_two && !kept) {
         bl_shape_key of_text = {.batch = key.batch, .tokens = key.tokens, .form = BL_UNET_PROLOGUE};
-        result = *prologue = bl_generation_phase(j->generation, hires ? "prologue hires" : "prologue",
-                                                 "pipeline", BL_UNET, of_text, 1, err);
+        result = *prologue =
+            bl_generation_phase(j->generation, hires ? "prologue hires" : "prologue", "pipeline",
+                                bl_family_denoiser(bl_job_family(j)), of_text, 1, err);
     }
     if (result < 0) {
         return result;
@@ -157,8 +160,8 @@ static int declare_phases(bl_job *j, bl_error *err) {
  * j->least becomes the smallest budget of either form. */
 static int declare_with_room(bl_job *j, const bl_placement *placement, bl_error *err) {
     bl_room two, whole;
-    j->in_two =
-        bl_texts_constant(&j->condition.texts); /* what a prologue makes of a text is kept throughout */
+    /* what a prologue makes of a text is kept throughout */
+    j->in_two = bl_job_family(j)->net == BL_NET_UNET && bl_texts_constant(&j->condition.texts);
     int result = declare_phases(j, err);
     if (!result) {
         result = bl_generation_room(&two, j->generation, placement, err);

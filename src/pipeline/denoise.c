@@ -1,5 +1,6 @@
 #include "pipeline/denoise.h"
 
+#include "pipeline/feed.h"
 #include "pipeline/finite.h"
 #include "sample/precondition.h"
 #include "sample/sampler.h"
@@ -11,71 +12,28 @@
 
 #define ENOUGH 1 /* ends the walk, and is no error */
 
-/* What lives as long as one run of the sampler. n: floats of one picture's latents. */
+/* What lives as long as one run of the sampler. */
 typedef struct state {
     const bl_denoise_job *job;
     int rows; /* with guidance all unconditional ones come first, then the conditional ones, prompt by prompt
                */
     int pass, calls; /* calls of the denoiser until now */
-    size_t n;
-    float *sample;         /* [rows * batch, c, h, w] */
-    float *output;         /* [rows * batch, c, h, w] */
-    float *timestep;       /* [rows * batch] */
-    float *context;        /* [rows * batch, tokens, dim] */
-    int32_t *context_rows; /* [rows * batch], where contexts differ in length; else NULL */
-    float *pooled;         /* [rows * batch, pooled_dim] */
-    float *time_ids;       /* [rows * batch, 6] */
+    size_t n;        /* floats of one picture's latents */
+    bl_feed feed;
 } state;
 
-static void *floats(size_t n, bl_error *err, int *result) {
-    float *p = calloc(n ? n : 1, sizeof *p);
-    if (!p && !*result) {
-        *result = bl_fail_memory(err, "a buffer of the denoiser", n * sizeof *p);
-    }
-    return p;
-}
-
 static int open_state(state *s, const bl_denoise_job *job, bl_error *err) {
-    const bl_condition *c = job->condition;
-    *s = (state){.job = job,
-                 .rows = c->rows,
-                 .pass = job->schedule == job->request->second,
-                 .n = (size_t)job->arch->family->latent_channels * (size_t)job->height * (size_t)job->width};
-    size_t all = (size_t)s->rows * (size_t)job->batch;
-    size_t context_row = (size_t)c->tokens * (size_t)c->context_dim;
-    int result = 0;
-    s->sample = floats(all * s->n, err, &result);
-    s->output = floats(all * s->n, err, &result);
-    s->timestep = floats(all, err, &result);
-    s->context = floats(all * context_row, err, &result);
-    s->pooled = floats(all * (size_t)c->pooled_dim, err, &result);
-    s->time_ids = floats(all * BL_SIZE_VALUES, err, &result);
-    if (!result && c->own_lengths) {
-        s->context_rows = malloc(all * sizeof *s->context_rows);
-        result = s->context_rows
-                     ? 0
-                     : bl_fail_memory(err, "a buffer of the denoiser", all * sizeof *s->context_rows);
-    }
-    if (result) {
-        return result;
-    }
-    bl_condition_fill(s->context, s->pooled, s->context_rows, c, s->pass, 0, job->batch);
-    for (size_t i = 0; i < all; i++) { /* no crop: original and target size are the picture's */
-        float *t = s->time_ids + i * BL_SIZE_VALUES;
-        t[0] = t[4] = (float)job->told_height;
-        t[1] = t[5] = (float)job->told_width;
-    }
-    return 0;
-}
-
-static void close_state(state *s) {
-    free(s->sample);
-    free(s->output);
-    free(s->timestep);
-    free(s->context);
-    free(s->context_rows);
-    free(s->pooled);
-    free(s->time_ids);
+    const bl_feed_shape shape = {.arch = job->arch,
+                                 .condition = job->condition,
+                                 .batch = job->batch,
+                                 .height = job->height,
+                                 .width = job->width,
+                                 .told_height = job->told_height,
+                                 .told_width = job->told_width};
+    *s = (state){.job = job, .rows = job->condition->rows, .pass = job->schedule == job->request->second};
+    int result = bl_feed_open(&s->feed, &shape, s->pass, err);
+    s->n = s->feed.n;
+    return result;
 }
 
 static double deviation(const float *x, size_t n) {
@@ -114,17 +72,17 @@ static const float *guide(const state *s) {
     const ballast_generate_options *o = s->job->request->o;
     const bool guided = s->job->condition->texts.guided;
     const size_t apart = (size_t)s->job->batch * s->n;
-    float *result = s->output + (guided ? apart : 0);
+    float *result = s->feed.output + (guided ? apart : 0);
     for (int b = 0; b < s->job->batch; b++) {
-        const float *uncond = guided ? s->output + (size_t)b * s->n : NULL;
+        const float *uncond = guided ? s->feed.output + (size_t)b * s->n : NULL;
         float *cond = result + (size_t)b * s->n;
         const bool rescale = guided && o->cfg_rescale > 0;
         double before = 0;
         if (rescale) {
-            combine(s->sample, s, uncond, cond, apart, 1); /* which the network has read */
-            before = deviation(s->sample, s->n);
+            combine(s->feed.sample, s, uncond, cond, apart, 1); /* which the network has read */
+            before = deviation(s->feed.sample, s->n);
         }
-        combine(cond, s, uncond, cond, apart, (float)o->cfg);
+        combine(cond, s, uncond, cond, apart, (float)s->job->request->cfg);
         double after = rescale ? deviation(cond, s->n) : 0;
         float f = after > 0 ? (float)(o->cfg_rescale * before / after + 1 - o->cfg_rescale) : 1;
         for (size_t i = 0; rescale && i < s->n; i++) {
@@ -143,39 +101,27 @@ static int denoise(void *payload, const float *x, double sigma, double timestep,
     float scale = (float)c.in;
     for (int row = 0; row < s->rows; row++) {
         for (size_t i = 0; i < total; i++) {
-            s->sample[(size_t)row * total + i] = x[i] * scale;
+            s->feed.sample[(size_t)row * total + i] = x[i] * scale;
         }
     }
-    for (size_t i = 0; i < batch * (size_t)s->rows; i++) {
-        s->timestep[i] = (float)timestep;
-    }
+    bl_feed_time(&s->feed, timestep);
     if (s->calls && bl_condition_changes(job->condition, s->pass, s->calls)) {
-        bl_condition_fill(s->context, s->pooled, s->context_rows, job->condition, s->pass, s->calls,
-                          job->batch);
+        bl_feed_tell(&s->feed, s->pass, s->calls);
     }
     s->calls++;
-    bool pooled = job->condition->pooled_dim > 0;
-    bl_port inputs[] = {{"sample", s->sample},
-                        {"timestep", s->timestep},
-                        {"context", s->context},
-                        {pooled ? "text_embeds" : NULL, s->pooled},
-                        {"time_ids", s->time_ids},
-                        {s->context_rows ? "context_rows" : NULL, s->context_rows},
-                        {NULL, NULL}};
-    bl_port outputs[] = {{"output", s->output}, {NULL, NULL}};
-    int result = bl_generation_pass(job->generation, *job->phase, inputs, outputs, err);
+    int result = bl_generation_pass(job->generation, *job->phase, s->feed.inputs, s->feed.outputs, err);
     if (result) {
         return result;
     }
     const float *out = guide(s);
-    float of_x = (float)c.skip, of_out = (float)c.out;
+    float of_x = (float)c.skip, of_out = (float)(s->feed.velocity * c.out);
     for (size_t i = 0; i < total; i++) {
         denoised[i] = x[i] * of_x + out[i] * of_out;
     }
     if (!bl_all_finite(denoised, total)) { /* NaN in either half ends up here */
         char where[64];
         snprintf(where, sizeof where, "at timestep %g", timestep);
-        return bl_fail_nan(job->generation, BL_UNET, where, err);
+        return bl_fail_nan(job->generation, bl_family_denoiser(job->arch->family), where, err);
     }
     return 0;
 }
@@ -214,7 +160,7 @@ static int run_prologue(const state *s, bl_error *err) {
     if (s->job->prologue < 0) {
         return 0;
     }
-    bl_port inputs[] = {{"context", s->context}, {NULL, NULL}}, outputs[] = {{NULL, NULL}};
+    bl_port inputs[] = {{"context", s->feed.context}, {NULL, NULL}}, outputs[] = {{NULL, NULL}};
     return bl_generation_pass(s->job->generation, s->job->prologue, inputs, outputs, err);
 }
 
@@ -236,6 +182,6 @@ int bl_denoise(float *x, const bl_denoise_job *job, bl_error *err) {
         result = result == ENOUGH || (fewer && !result) ? cut(job, err) : result;
     }
     bl_sampler_free(&sampler);
-    close_state(&s);
+    bl_feed_close(&s.feed);
     return result;
 }

@@ -151,6 +151,14 @@ int bl_embeddings_open(bl_embeddings *out, const bl_architecture *arch, const bl
     for (int i = 0; i < BL_FAMILY_ENCODERS; i++) {
         out->tokenizer[i] = tokenizer[i];
     }
+    if (arch->family->reader != BL_READER_CLIP) {
+        return comfyui && (strstr(o->prompt, COMFYUI_WORD) ||
+                           (o->negative_prompt && strstr(o->negative_prompt, COMFYUI_WORD)))
+                   ? bl_fail(err, BL_E_UNSUPPORTED,
+                             "prompt: \"%s\" names vectors for CLIP, which %s does not have", COMFYUI_WORD,
+                             arch->family->name)
+                   : 0;
+    }
     int rc = bl_folders_beside(&folders, ckpt, o->embedding_folders, "embeddings", err);
     rc = rc ? rc : bl_find_all(&list, folders, true, err);
     rc = rc ? rc : open_named(out, &list, before, arch, o, err);

@@ -127,8 +127,7 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
         result = bl_placement_parse(&placement, o, caps_of(p), err);
     }
     if (!result) {
-        placement.host_bytes =
-            bl_host_bytes(&j.r, &j.condition, p->arch->family, placement.tiled != BL_TILED_OFF);
+        placement.host_bytes = bl_host_bytes(&j.r, &j.condition, p->arch, placement.tiled != BL_TILED_OFF);
     }
     for (int i = 0; !result && i < o->count; i++) {
         j.first_image = i * o->batch;
@@ -156,8 +155,7 @@ int bl_generate_plan(json_t **plan, char **text, const bl_pipeline *p, const bal
         result = bl_placement_parse(&placement, o, caps_of(p), err);
     }
     if (!result) {
-        placement.host_bytes =
-            bl_host_bytes(&j.r, &j.condition, p->arch->family, placement.tiled != BL_TILED_OFF);
+        placement.host_bytes = bl_host_bytes(&j.r, &j.condition, p->arch, placement.tiled != BL_TILED_OFF);
     }
     if (!result) {
         j.looked_at = true;

@@ -43,6 +43,10 @@ void bl_generation_free(bl_generation **gp) {
     }
 }
 
+const bl_checkpoint *bl_generation_checkpoint(const bl_generation *g) {
+    return bl_modules_given(g->modules)->ckpt;
+}
+
 const bl_log *bl_generation_log(const bl_generation *g) {
     return bl_modules_given(g->modules)->log;
 }

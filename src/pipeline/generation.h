@@ -120,6 +120,9 @@ void bl_generation_name(bl_generation *g, const char *stage);
  * waited for and nothing is told. */
 int bl_generation_end(bl_generation *g, bool finished, bl_error *err);
 
+/* Where its modules' weights come from. Borrowed. */
+const bl_checkpoint *bl_generation_checkpoint(const bl_generation *g);
+
 /* Where lines for the user go. Borrowed. */
 const bl_log *bl_generation_log(const bl_generation *g);
 /* What a module computes in. */

@@ -8,6 +8,6 @@
 
 /* Never less than what is taken at once, from the first phase until the last picture was handed over; what a
  * caller makes of a picture, written as PNG, is counted once. `tiled`: the VAE may work in tiles. */
-uint64_t bl_host_bytes(const bl_request *r, const bl_condition *c, const bl_family *family, bool tiled);
+uint64_t bl_host_bytes(const bl_request *r, const bl_condition *c, const bl_architecture *arch, bool tiled);
 
 #endif

@@ -59,11 +59,11 @@ static json_t *blocks_of(const bl_device *device, const bl_opened *m, uint64_t *
 /* The shape in which one picture with guidance runs through the module. */
 static bl_shape_key key_of(bl_module module, int width, int height, int scale) {
     bl_shape_key key = {.batch = 1, .height = height / scale, .width = width / scale};
-    if (module == BL_UNET) {
+    if (module == BL_UNET || module == BL_TRANSFORMER) {
         key.batch = 2;
         key.tokens = BL_CHUNK_TOKENS;
     } else if (module == BL_TEXT_ENCODER || module == BL_TEXT_ENCODER_2) {
-        key = (bl_shape_key){.batch = 2};
+        key = (bl_shape_key){.batch = 2, .tokens = BL_CHUNK_TOKENS};
     }
     return key;
 }
@@ -126,7 +126,7 @@ int bl_inspect(json_t **out, bl_modules *modules, const bl_checkpoint *ckpt, con
         json_decref(list);
         return result;
     }
-    const bl_recommended r = bl_recommended_of(ckpt);
+    const bl_recommended r = bl_recommended_of(ckpt, arch->family);
     json_t *recommended = json_pack("{s:o, s:o}", "steps", r.steps ? json_integer(r.steps) : json_null(),
                                     "cfg", r.cfg >= 0 ? json_real(r.cfg) : json_null());
     char *file = bl_utf8_copy(bl_checkpoint_path(ckpt));

@@ -77,8 +77,8 @@ int bl_job_declare_walk(bl_job *j, bool second, bl_shape_key key, bl_error *err)
         w.every = steps > 0 ? every_of(j, steps) : 0;
     }
     for (int step = w.every; w.every && step < steps && result >= 0; step += w.every) {
-        result =
-            bl_generation_phase(j->generation, name, "pipeline", BL_UNET, key, ends[step - 1] - done, err);
+        result = bl_generation_phase(j->generation, name, "pipeline", bl_family_denoiser(bl_job_family(j)),
+                                     key, ends[step - 1] - done, err);
         w.first = w.first < 0 ? result : w.first;
         done = ends[step - 1];
         if (result >= 0) {
@@ -88,7 +88,8 @@ int bl_job_declare_walk(bl_job *j, bool second, bl_shape_key key, bl_error *err)
     }
     if (result >= 0) {
         result = w.last =
-            bl_generation_phase(j->generation, name, "pipeline", BL_UNET, key, evaluations - done, err);
+            bl_generation_phase(j->generation, name, "pipeline", bl_family_denoiser(bl_job_family(j)), key,
+                                evaluations - done, err);
     }
     free(ends);
     w.first = w.first < 0 ? w.last : w.first;

@@ -4,8 +4,10 @@
 #include "graph/arena.h"
 #include "model/autoencoder_kl.h"
 #include "model/clip_text.h"
+#include "model/qwen3.h"
 #include "model/taesd.h"
 #include "model/unet.h"
+#include "model/zimage.h"
 #include "text/prompt.h"
 
 #include <stdio.h>
@@ -54,6 +56,10 @@ bl_dtype bl_modules_dtype(const bl_modules *m, bl_module module) {
 
 static int text_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_shape_key key,
                       const char *const *taps, bl_error *err) {
+    if (m->o.arch->family->reader == BL_READER_QWEN3) {
+        return bl_qwen3_graph(out, &m->o.arch->qwen3, key.batch, key.tokens, m->o.arch->qwen3.outputs,
+                              bl_modules_dtype(m, module), taps, err);
+    }
     const int encoder = module == BL_TEXT_ENCODER_2;
     const bl_text_architecture *t = &m->o.arch->text[encoder];
     bool pooled = encoder == m->o.arch->family->pooled;
@@ -61,6 +67,24 @@ static int text_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_
         .context = true, .clip_skip = key.clip_skip, .own_context = key.own_context, .text_embeds = pooled};
     return bl_clip_text_graph(out, module, t, key.batch, BL_CHUNK_TOKENS, want, bl_modules_dtype(m, module),
                               taps, err);
+}
+
+static int transformer_graph(bl_graph **out, const bl_modules *m, bl_shape_key key, const char *const *taps,
+                             bl_error *err) {
+    const bl_architecture *arch = m->o.arch;
+    const bl_dtype dtype = bl_modules_dtype(m, BL_TRANSFORMER);
+    switch (arch->family->net) {
+    case BL_NET_ZIMAGE: {
+        bl_zimage_shape shape = {.batch = key.batch,
+                                 .height = key.height,
+                                 .width = key.width,
+                                 .caption = key.tokens,
+                                 .own_lengths = key.own_lengths};
+        return bl_zimage_graph(out, &arch->zimage, &shape, dtype, taps, err);
+    }
+    default:
+        return bl_fail(err, BL_E_INTERNAL, "a family whose transformer has no graph");
+    }
 }
 
 int bl_modules_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_shape_key key,
@@ -77,6 +101,8 @@ int bl_modules_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_s
                                .form = key.form};
         return bl_unet_graph(out, &arch->unet, shape, bl_modules_dtype(m, module), taps, err);
     }
+    case BL_TRANSFORMER:
+        return transformer_graph(out, m, key, taps, err);
     case BL_VAE_DECODER:
         return bl_vae_decoder_graph(out, &arch->vae, (bl_vae_shape){key.batch, key.height, key.width},
                                     bl_modules_dtype(m, module), taps, err);
@@ -220,13 +246,16 @@ bool bl_modules_have(const bl_modules *m, bl_module module) {
     const bl_architecture *arch = m->o.arch;
     switch (module) {
     case BL_TEXT_ENCODER:
-        return arch->text[0].present;
+        return arch->text[0].present || arch->family->reader != BL_READER_CLIP;
     case BL_TEXT_ENCODER_2:
         return arch->text[1].present;
     case BL_VAE_ENCODER:
         return arch->vae.has_encoder;
     case BL_TAESD:
         return arch->taesd.channels > 0;
+    case BL_UNET:
+    case BL_TRANSFORMER:
+        return module == bl_family_denoiser(arch->family);
     default:
         return true;
     }
@@ -300,7 +329,7 @@ int bl_modules_open(bl_modules **out, const bl_modules_options *options, bl_erro
     m->serial = atomic_fetch_add(&serials, 1) + 1;
     m->device = bl_memory_device(options->memory);
     snprintf(m->key, sizeof m->key, "%s, %d channels, context %d", options->arch->family->name,
-             options->arch->unet.channels[0], options->arch->unet.context_dim);
+             options->arch->width, options->arch->context_dim);
     int result = check_sizes(options->ckpt, options->arch, err);
     for (int i = 0; i < BL_MODULE_COUNT && !result; i++) {
         result = bl_modules_have(m, (bl_module)i) ? open_first(m, (bl_module)i, err) : 0;

@@ -2,6 +2,7 @@
 
 #include "model/clip_text.h"
 #include "pipeline/finite.h"
+#include "sample/flow.h"
 #include "text/unicode.h"
 
 #include <ctype.h>
@@ -148,11 +149,11 @@ void bl_request_tell(const bl_request *r, const bl_log *log) {
 
 static int check_size(bl_request *r, const ballast_generate_options *o, const bl_family *family,
                       int native_size, bl_error *err) {
-    const int channels = family->latent_channels, scale = family->downscale;
-    choose_size(r, o, scale, native_size);
-    int result = check_side(r->width, scale, "width", err);
+    const int channels = family->latent_channels, scale = family->downscale, side = bl_family_side(family);
+    choose_size(r, o, side, native_size);
+    int result = check_side(r->width, side, "width", err);
     if (!result) {
-        result = check_side(r->height, scale, "height", err);
+        result = check_side(r->height, side, "height", err);
     }
     if (!result && o->latents &&
         (o->latents_height != r->height / scale || o->latents_width != r->width / scale ||
@@ -193,7 +194,7 @@ static int check_start(bl_request *r, const ballast_generate_options *o, bl_erro
 }
 
 static int check_hires_size(bl_request *r, double times, const bl_family *family, bl_error *err) {
-    const int scale = family->downscale;
+    const int scale = bl_family_side(family);
     int result = check_between(times, 1, 8, "hires", err);
     if (!result) {
         r->hires_width = (int)(r->width * times / scale) * scale;
@@ -240,6 +241,15 @@ static int check_counts(bl_request *r, const ballast_generate_options *o, bl_err
  * prompt alone. */
 static int check_clip_skip(bl_request *r, const bl_architecture *arch, bl_error *err) {
     const bl_family *f = arch->family;
+    r->ensd = r->compat == BL_COMPAT_A1111 ? r->o->ensd : 0;
+    if (f->reader != BL_READER_CLIP) {
+        return r->o->clip_skip == 0 || r->o->clip_skip == 1
+                   ? 0
+                   : bl_fail(
+                         err, BL_E_UNSUPPORTED,
+                         "clip-skip: %s reads the prompt with a language model, of whose layers one is read",
+                         f->name);
+    }
     int n = r->o->clip_skip, own = 1 + f->encoder[0].context_skip, extra = 0;
     if (r->compat == BL_COMPAT_COMFYUI) {
         extra = -f->untrained_layers;
@@ -258,7 +268,6 @@ static int check_clip_skip(bl_request *r, const bl_architecture *arch, bl_error 
             "model's own",
             n, f->name, own - extra);
     }
-    r->ensd = r->compat == BL_COMPAT_A1111 ? r->o->ensd : 0;
     bool can = r->compat == BL_COMPAT_A1111 ? f->a1111_clip_skip : f->clip_skip;
     r->clip_skip = can && n && n + extra != own ? n + extra : 0;
     r->negative_own_context = r->compat == BL_COMPAT_DIFFUSERS && r->clip_skip;
@@ -274,6 +283,24 @@ static void take_spacing(bl_schedule_options *so, const bl_architecture *arch) {
     if (so->compat == BL_COMPAT_DIFFUSERS && so->spacing == BL_SCHEDULE_AUTOMATIC) {
         so->spacing = spacings[arch->spacing];
         so->schedule = so->schedule == BL_SCHEDULE_AUTOMATIC ? so->spacing : so->schedule;
+    }
+}
+
+/* The factor by which a flow model's noise levels are shifted for a picture of this size; 0 of other models.
+ */
+static double flow_shift(const bl_architecture *arch, int width, int height, int steps) {
+    const bl_flow_rule *f = &arch->flow;
+    const int side = bl_family_side(arch->family), tokens = width / side * (height / side);
+    if (arch->prediction != BL_PREDICT_FLOW) {
+        return 0;
+    }
+    switch (f->kind) {
+    case BL_SHIFT_BY_SIZE:
+        return bl_flow_shift_by_size(tokens, f->low, f->high, f->low_tokens, f->high_tokens, f->linear);
+    case BL_SHIFT_BY_STEPS:
+        return bl_flow_shift_of(tokens, steps);
+    default:
+        return f->shift;
     }
 }
 
@@ -296,6 +323,8 @@ static int make_schedule(bl_schedule **out, const bl_request *r, const bl_archit
         so.strength = o->hires_strength;
         so.steps = o->hires_steps ? o->hires_steps : o->steps;
     }
+    so.flow_shift =
+        flow_shift(arch, second ? r->hires_width : r->width, second ? r->hires_height : r->height, so.steps);
     return bl_schedule_new(out, &so, err);
 }
 
@@ -307,7 +336,8 @@ static int check_sampling(bl_request *r, const bl_architecture *arch, bl_error *
         result = bl_rng_find(&r->rng, o->rng ? o->rng : "cpu", err);
     }
     if (!result) {
-        result = bl_sampler_find(&r->sampler, &schedule, o->sampler ? o->sampler : "DPM++ 2M", err);
+        const char *usual = arch->family->sampler ? arch->family->sampler : "DPM++ 2M";
+        result = bl_sampler_find(&r->sampler, &schedule, o->sampler ? o->sampler : usual, err);
     }
     if (!result && o->schedule) {
         result = bl_schedule_find(&schedule, &spacing, o->schedule, err);
@@ -319,6 +349,15 @@ static int check_sampling(bl_request *r, const bl_architecture *arch, bl_error *
         }
     }
     return result ? result : make_schedule(&r->base, r, arch, schedule, spacing, false, err);
+}
+
+/* diffusers counts some families' guidance from the prompt: 0 is none. Who asks for 0 by that count elsewhere
+ * means the same: everybody's 0 would be a picture of the negative prompt. */
+static void take_guidance(bl_request *r, const bl_architecture *arch) {
+    r->cfg = r->o->cfg;
+    if (arch->family->cfg_from_prompt) {
+        r->cfg = r->compat == BL_COMPAT_DIFFUSERS ? r->cfg + 1 : r->cfg == 0 ? 1 : r->cfg;
+    }
 }
 
 static int check_decode(bl_request *r, const bl_architecture *arch, bl_error *err) {
@@ -450,6 +489,8 @@ int bl_request_check(bl_request *out, const ballast_generate_options *o, const b
     if (!result) {
         result = check_clip_skip(&r, arch, err);
     }
+    take_guidance(&r, arch);
+    r.plain = arch->family->reader != BL_READER_CLIP;
     result = result ? result : check_decode(&r, arch, err);
     result = result ? result : check_previews(&r, arch, err);
     if (result) {

@@ -35,6 +35,8 @@ typedef struct bl_request {
     bl_fit fit;     /* of a start picture of another shape */
     bl_compat compat;
     bl_sampler_id sampler;
+    double cfg;          /* guidance as everybody counts it: 1 is none */
+    bool plain;          /* the reader takes prompts as they are: no brackets, no weights, no AND */
     bl_schedule *base;   /* first pass */
     bl_schedule *second; /* NULL without hires */
     bl_rng_kind rng;

@@ -31,6 +31,11 @@ static void add_weights(char *line, size_t room, const char *text, bl_compat com
 static void show_text(const bl_condition *c, int i, bl_compat compat, const bl_log *log) {
     char line[1024];
     int tokens = 0;
+    if (c->words) {
+        bl_log_line(log, BL_LOG_INFO, "text %d: %d tokens in its frame: \"%.300s\"", i + 1,
+                    (int)c->words[i].count, c->texts.text[i]);
+        return;
+    }
     for (int k = 0; k < c->chunks[i]; k++) {
         tokens += c->text[0][i].eos_index[k] - 1;
     }

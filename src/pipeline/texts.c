@@ -88,7 +88,7 @@ static int read_part(bl_texts *t, int row, const bl_subprompt *part, const bl_re
     for (int pass = 0; pass < 2 && !result; pass++) {
         bl_text_row *x = &t->row[pass][row];
         x->weight = part->weight;
-        if (r->compat != BL_COMPAT_A1111) {
+        if (r->compat != BL_COMPAT_A1111 || r->plain) {
             bl_edit whole = {.end = base, .start = 0, .length = part->length};
             bl_edits one = {.count = 1, .list = &whole, .text = (char *)(uintptr_t)part->text};
             result = add_edits(t, x, &one, err);
@@ -116,7 +116,7 @@ static bool is_guided(const bl_subprompt *parts, int count, double cfg) {
 static int read_all(bl_texts *t, const bl_request *r, const char *negative, const bl_subprompt *parts,
                     int count, bl_error *err) {
     int result = 0;
-    t->guided = is_guided(parts, count, r->o->cfg);
+    t->guided = is_guided(parts, count, r->cfg);
     t->rows = t->guided + count;
     for (int pass = 0; pass < 2; pass++) {
         t->row[pass] = calloc((size_t)t->rows, sizeof *t->row[pass]);
@@ -140,7 +140,7 @@ static int read_parts(bl_texts *t, const bl_request *r, const char *negative, co
                       bl_error *err) {
     bl_subprompt whole = {prompt, strlen(prompt), 1.0}, *parts;
     int count;
-    if (r->compat != BL_COMPAT_A1111) {
+    if (r->compat != BL_COMPAT_A1111 || r->plain) {
         return read_all(t, r, negative, &whole, 1, err);
     }
     int result = bl_subprompts_split(&parts, &count, prompt, strlen(prompt), err);
@@ -160,7 +160,7 @@ static char *to_read(const bl_request *r, const char *text) {
     size_t n = strlen(text);
     char *out = malloc(n + 1);
     if (out) {
-        bool comments = r->compat == BL_COMPAT_A1111;
+        bool comments = r->compat == BL_COMPAT_A1111 && !r->plain;
         memcpy(out, text, n);
         out[comments ? bl_leave_out_comments(out, text, n) : n] = 0;
     }

@@ -12,6 +12,13 @@ void bl_flow_sigmas(double *sigmas, int steps, double shift) {
     sigmas[steps] = 0;
 }
 
+double bl_flow_shift_by_size(double tokens, double low, double high, double low_tokens, double high_tokens,
+                             bool linear) {
+    const double span = high_tokens - low_tokens;
+    const double mu = span > 0 ? low + (high - low) * (tokens - low_tokens) / span : low;
+    return linear ? mu : exp(mu);
+}
+
 double bl_flow_shift_of(int tokens, int steps) {
     const double few = 8.73809524e-05 * tokens + 1.89833333, many = 0.00016927 * tokens + 0.45666666;
     if (tokens > MOST_TOKENS) {

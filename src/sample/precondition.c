@@ -13,8 +13,13 @@ static bl_precondition velocity(double sigma) {
                              .out = -sigma / sqrt(sigma * sigma + 1)};
 }
 
+/* x = (1 - sigma) x0 + sigma noise, v = noise - x0 */
+static bl_precondition flow(double sigma) {
+    return (bl_precondition){.in = 1, .skip = 1, .out = -sigma};
+}
+
 bl_precondition bl_precondition_at(bl_prediction prediction, double sigma) {
     static bl_precondition (*const table[BL_PREDICTION_COUNT])(double) = {
-        [BL_PREDICT_EPSILON] = epsilon, [BL_PREDICT_V] = velocity};
+        [BL_PREDICT_EPSILON] = epsilon, [BL_PREDICT_V] = velocity, [BL_PREDICT_FLOW] = flow};
     return table[prediction](sigma);
 }

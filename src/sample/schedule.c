@@ -2,6 +2,7 @@
 #include "sample/schedule.h"
 
 #include "sample/curves.h"
+#include "sample/flow.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -335,6 +336,75 @@ static void fill_table(bl_sigmas *table, const bl_schedule_options *o) {
     }
 }
 
+/* ---- flow matching */
+
+/* Those that walk sigmas and draw no noise: their formulas hold as they are (flow.h). */
+static bool walks_flow(bl_sampler_id id) {
+    return id == BL_SAMPLER_EULER || id == BL_SAMPLER_HEUN || id == BL_SAMPLER_DPM2 ||
+           id == BL_SAMPLER_DPMPP_2M || id == BL_SAMPLER_LMS;
+}
+
+static int check_flow(const bl_schedule_options *o, bl_error *err) {
+    if (!walks_flow(o->sampler)) {
+        return bl_fail(
+            err, BL_E_UNSUPPORTED,
+            "sampler: %s does not walk models trained by flow matching; there are Euler, Heun, DPM2, "
+            "DPM++ 2M and LMS",
+            bl_sampler_name(o->sampler));
+    }
+    if (o->schedule != BL_SCHEDULE_AUTOMATIC && o->schedule != BL_SCHEDULE_SIMPLE) {
+        return bl_fail(
+            err, BL_E_UNSUPPORTED,
+            "schedule: '%s' is none of models trained by flow matching; there are automatic and simple",
+            bl_schedule_name(o->schedule));
+    }
+    return 0;
+}
+
+/* Steps that strength leaves out of n. */
+static int flow_first(const bl_schedule_options *o, int n) {
+    if (o->start == BL_FROM_NOISE) {
+        return 0;
+    }
+    if (o->compat == BL_COMPAT_DIFFUSERS) {
+        return (int)(n - n * o->strength);
+    }
+    int first = o->compat == BL_COMPAT_A1111 ? n - a1111_encode_step(o, n) - 1 : n - o->steps;
+    return first > 0 ? first < n ? first : n - 1 : 0;
+}
+
+static int fill_flow(bl_schedule *s, const bl_schedule_options *o, int total, bl_error *err) {
+    int rc = check_flow(o, err);
+    if (rc) {
+        return rc;
+    }
+    bl_flow_sigmas(s->sigmas, total, o->flow_shift);
+    for (int i = 0; o->schedule == BL_SCHEDULE_SIMPLE && i < total; i++) {
+        const double level =
+            (BL_TRAIN_STEPS - (int)(i * ((double)BL_TRAIN_STEPS / total))) / (double)BL_TRAIN_STEPS;
+        s->sigmas[i] = o->flow_shift / (o->flow_shift + 1 / level - 1);
+    }
+    const int first = flow_first(o, total), n = total - first;
+    if (n < 1) {
+        return bl_fail(err, BL_E_ARGUMENT,
+                       "strength %g of %d steps leaves no step: use a larger strength or more steps",
+                       o->strength, o->steps);
+    }
+    memmove(s->sigmas, s->sigmas + first, ((size_t)n + 1) * sizeof *s->sigmas);
+    memcpy(s->targets, s->sigmas + 1, (size_t)n * sizeof *s->targets);
+    for (int i = 0; i < n; i++) {
+        s->timesteps[i] = BL_TRAIN_STEPS * s->sigmas[i];
+    }
+    s->flow = true;
+    s->compat = o->compat;
+    s->schedule = o->schedule;
+    s->steps = n;
+    s->image_scale = 1 - s->sigmas[0];
+    s->noise_scale = s->sigmas[0];
+    set_brownian(s, s->sigmas, n);
+    return 0;
+}
+
 static int fill(bl_schedule *s, const bl_schedule_options *o, int total, bl_error *err) {
     bl_schedule_id spacing = BL_SCHEDULE_AUTOMATIC;
     bool timesteps = a1111_timesteps(o);
@@ -391,7 +461,7 @@ int bl_schedule_new(bl_schedule **out, const bl_schedule_options *o, bl_error *e
         return rc;
     }
     int total = whole_walk(o);
-    bool spaced = o->schedule >= BL_SCHEDULE_LEADING || a1111_timesteps(o);
+    bool spaced = o->flow_shift > 0 || o->schedule >= BL_SCHEDULE_LEADING || a1111_timesteps(o);
     if (total > (spaced ? BL_TRAIN_STEPS : LONGEST)) {
         return refuse(err, o, total);
     }
@@ -405,7 +475,7 @@ int bl_schedule_new(bl_schedule **out, const bl_schedule_options *o, bl_error *e
     s->sigmas = lists;
     s->targets = lists + room;
     s->timesteps = lists + 2 * room;
-    rc = fill(s, o, total, err);
+    rc = o->flow_shift > 0 ? fill_flow(s, o, total, err) : fill(s, o, total, err);
     if (rc) {
         goto fail;
     }
@@ -426,6 +496,9 @@ void bl_schedule_free(bl_schedule **schedule) {
 }
 
 double bl_sigma_to_timestep(const bl_schedule *schedule, double sigma) {
+    if (schedule->flow) {
+        return BL_TRAIN_STEPS * sigma;
+    }
     bool thinned = schedule->table.count < BL_TRAIN_STEPS;
     if (schedule->compat == BL_COMPAT_COMFYUI || thinned) {
         return bl_timestep_nearest(&schedule->table, sigma);

@@ -34,6 +34,10 @@
  *   UniPC       even timesteps; ends   ends on sigma 0.001    ends on sigma 0
  *               on timestep 0
  *
+ * Of models trained by flow matching, in all three: the list of flow.h, or ComfyUI's "simple", which reads it
+ * off 1000 levels; from noise x = noise, from an image x = (1 - sigma) x0 + sigma noise; samplers that draw
+ * no noise and walk no timesteps. diffusers leaves int(n - s n) steps out.
+ *
  * A1111's DDIM and UniPC know one list each, which "automatic" takes (and ddim_uniform, sgm_uniform by name);
  * another schedule asked for by name is walked down to 0 as the other samplers do. */
 #ifndef BALLAST_SAMPLE_SCHEDULE_H
@@ -62,6 +66,7 @@ typedef struct bl_schedule_options {
     bool zero_snr;         /* the model was trained with zero terminal SNR */
     const double *aligned; /* the model's Align Your Steps (curves.h), or NULL */
     bool alpha_to_one;     /* diffusers' DDIM: set_alpha_to_one of the scheduler's config; SD's is false */
+    double flow_shift; /* above 0: a model trained by flow matching, whose list is shifted by it (flow.h) */
 } bl_schedule_options;
 
 typedef struct bl_schedule {
@@ -75,12 +80,13 @@ typedef struct bl_schedule {
     double image_scale, noise_scale;
     double brownian_low, brownian_high; /* sigmas between which Brownian noise is defined (brownian.h) */
     bool boundary_scaling;              /* LCM's denoiser as it was distilled: see bl_sample_lcm */
+    bool flow;                          /* of flow matching: the table is not used */
     bl_sigmas table;
 } bl_schedule;
 
 /* Makes the list. Owner: the caller; free with bl_schedule_free. BL_E_ARGUMENT for steps or strength out of
  * range (a strength that leaves no step counts), BL_E_UNSUPPORTED for a combination that diffusers does not
- * have. */
+ * have, and for samplers and schedules that flow matching does not. */
 int bl_schedule_new(bl_schedule **out, const bl_schedule_options *options, bl_error *err);
 
 void bl_schedule_free(bl_schedule **schedule);

@@ -369,7 +369,8 @@ static void unknown_keys_are_told(void **state) {
         snprintf(expected, sizeof expected, "a_long_name_of_a_key_%d", i);
         json_object_set_new(many, expected, json_integer(i));
     }
-    assert_int_equal(bl_config_check(many, bl_unet_rules, "/x/unet/config.json", unknown, &err), 0);
+    assert_int_equal(
+        bl_config_check(many, bl_unet_folder_rules.denoiser, "/x/unet/config.json", unknown, &err), 0);
     json_decref(many);
     assert_true(strlen(unknown) < sizeof unknown);
     assert_string_equal(unknown + strlen(unknown) - 5, ", ...");

@@ -22,7 +22,7 @@ static bl_recommended recommended(const char *metadata) {
     if (bl_checkpoint_open(&c, path, NULL, &err)) {
         fail_msg("%s", err.message);
     }
-    bl_recommended r = bl_recommended_of(c);
+    bl_recommended r = bl_recommended_of(c, &bl_sd1);
     bl_checkpoint_close(&c);
     return r;
 }

@@ -58,7 +58,7 @@ static void test_no_effect(void **state) {
         {"--fit-check has no effect", "--no-fit-check"},
         {"--variation-seed has no effect", "--variation-seed", "3"},
         {"--negative has no effect with --cfg 1", "--cfg=1", "--negative", "x"},
-        {"--eta has no effect with --sampler \"DPM++ 2M\"", "--eta", "0.5"},
+        {"--eta has no effect with the sampler that is taken where none is named", "--eta", "0.5"},
         {"--eta has no effect with --sampler \"LCM\"", "--eta=0.5", "--sampler", "lcm"},
         {"--ensd has no effect with --sampler \"DPM++ SDE\"", "--ensd=31337", "--sampler",
          "DPM++ SDE Karras"},

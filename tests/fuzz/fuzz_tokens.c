@@ -72,7 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bl_text_architecture t = {.vocab = ROWS, .pad_token = -1};
     MUST(mkdtemp(folder));
     write_files(folder, data, size);
-    int rc = bl_open_tokenizer(&c.tokenizers[0], folder, &err);
+    int rc = bl_open_tokenizer(&c.tokenizers[0], folder, true, &err);
     rc = rc ? rc : bl_detect_tokens(&t, &c, 0, &err);
     MUST(!rc ||
          ((rc == BL_E_FORMAT || rc == BL_E_UNSUPPORTED) && err.message[0] && !strchr(err.message, '\n')));

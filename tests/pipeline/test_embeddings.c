@@ -65,7 +65,7 @@ static void read_it(read_prompt *p, const bench *b, const char *prompt) {
     ok(bl_request_check(&p->request, &p->options, &b->arch, 64, &err), &err);
     ok(bl_embeddings_open(&p->embeddings, &b->arch, b->ckpt, tokenizers, &p->options, BL_COMPAT_A1111, &err),
        &err);
-    ok(bl_condition_parse(&p->condition, &p->request, &b->arch, p->embeddings.tokenizer, &err), &err);
+    ok(bl_condition_parse(&p->condition, &p->request, &b->arch, p->embeddings.tokenizer, NULL, &err), &err);
     ok(bl_embeddings_place(&p->embeddings, &p->condition, &b->arch, &err), &err);
 }
 

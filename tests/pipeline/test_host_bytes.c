@@ -51,7 +51,7 @@ static uint64_t planned(const ballast_generate_options *o, int width) {
     if (bl_request_check(&r, o, &arch, 512, &err)) {
         fail_msg("%s", err.message);
     }
-    uint64_t bytes = bl_host_bytes(&r, &c, &bl_sd1, o->tiled_decode && strcmp(o->tiled_decode, "off") != 0);
+    uint64_t bytes = bl_host_bytes(&r, &c, &arch, o->tiled_decode && strcmp(o->tiled_decode, "off") != 0);
     bl_request_clear(&r);
     return bytes;
 }

@@ -116,7 +116,7 @@ static void expect_job(const char *prompt, const char *negative, double cfg, con
     assert_int_equal(bl_tokenizer_new(&tokenizer, &err), 0);
     const bl_tokenizer *const tokenizers[BL_FAMILY_ENCODERS] = {tokenizer, tokenizer};
     assert_int_equal(bl_request_check(&r, &o, &arch, 512, &err), 0);
-    assert_int_equal(bl_condition_parse(&c, &r, &arch, tokenizers, &err), 0);
+    assert_int_equal(bl_condition_parse(&c, &r, &arch, tokenizers, NULL, &err), 0);
     if (bl_condition_encoded(&c) != encoded || c.rows != rows || bl_texts_constant(&c.texts) != constant) {
         fail_msg("\"%s\": %d chunks in %d rows, constant %d", prompt, bl_condition_encoded(&c), c.rows,
                  bl_texts_constant(&c.texts));

@@ -319,7 +319,9 @@ static void build_folder(const char *folder, const json_t *weights, const char *
         if (access(path, F_OK)) {
             build_component(path, weights, component);
             snprintf(name, sizeof name, "diffusers/%s", json_string_value(file));
-            check_digest(path, weights, name);
+            if (json_object_size(json_object_get(weights, "sha256"))) {
+                check_digest(path, weights, name);
+            }
         }
         snprintf(name, sizeof name, "%s/config.json", component);
         copy_config(folder, family, name);
@@ -374,20 +376,38 @@ void bl_synth_checkpoint(char path[BL_TEST_PATH], const char *family, bl_synth_l
     json_decref(weights);
 }
 
-void bl_synth_component(char path[BL_TEST_PATH], const char *family, const char *component) {
-    char cache[BL_TEST_PATH], name[BL_TEST_PATH];
-    snprintf(name, sizeof name, "%s/weights.json", family);
-    json_t *weights = bl_test_json(name);
+/* A path below the cache that is another for other weights, and the lock that is held on the cache. */
+static int lock_path(char path[BL_TEST_PATH], const json_t *weights, const char *name, const char *suffix) {
+    char cache[BL_TEST_PATH], lock_name[BL_TEST_PATH];
     char *text = json_dumps(weights, JSON_COMPACT | JSON_SORT_KEYS);
     assert_non_null(text);
     const unsigned long long key = fnv1a(0xcbf29ce484222325u, text);
     free(text);
     cache_folder(cache);
-    int n = snprintf(path, BL_TEST_PATH, "%s/%s-%016llx.safetensors", cache, component, key);
+    int n = snprintf(path, BL_TEST_PATH, "%s/%s-%016llx%s", cache, name, key, suffix);
     assert_true(n < BL_TEST_PATH);
-    snprintf(name, sizeof name, "%.4000s/lock", cache);
-    int lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    snprintf(lock_name, sizeof lock_name, "%.4000s/lock", cache);
+    int lock = open(lock_name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     assert_true(lock >= 0 && flock(lock, LOCK_EX) == 0);
+    return lock;
+}
+
+void bl_synth_folder(char path[BL_TEST_PATH], const char *family) {
+    char name[BL_TEST_PATH];
+    snprintf(name, sizeof name, "%s/weights.json", family);
+    json_t *weights = bl_test_json(name);
+    int lock = lock_path(path, weights, family, "");
+    make_folder(path);
+    build_folder(path, weights, family);
+    close(lock);
+    json_decref(weights);
+}
+
+void bl_synth_component(char path[BL_TEST_PATH], const char *family, const char *component) {
+    char name[BL_TEST_PATH];
+    snprintf(name, sizeof name, "%s/weights.json", family);
+    json_t *weights = bl_test_json(name);
+    int lock = lock_path(path, weights, component, ".safetensors");
     if (access(path, F_OK)) {
         build_component(path, weights, component);
     }

@@ -26,6 +26,10 @@ typedef enum bl_synth_layout {
  * test if its SHA-256 is not the one that weights.json gives. */
 void bl_synth_checkpoint(char path[BL_TEST_PATH], const char *family, bl_synth_layout layout);
 
+/* Path of the diffusers folder of a family whose files' digests are not known ("zimage"), F32, which is built
+ * if it is not there. */
+void bl_synth_folder(char path[BL_TEST_PATH], const char *family);
+
 /* Path of one component of a family alone ("transformer" of "zimage"), F32 under diffusers' names, which is
  * built if it is not there. No digest of it is known. */
 void bl_synth_component(char path[BL_TEST_PATH], const char *family, const char *component);

@@ -1,0 +1,180 @@
+/* Every key that a configuration of a family of transformers may hold. */
+#include "checkpoint/config.h"
+
+#include <stddef.h>
+
+/* diffusers' ZImageTransformer2DModel. Its shapes are the tensors'. */
+static const bl_config_rule zimage_rules[] = {
+    {"_class_name", "[\"ZImageTransformer2DModel\"]"},
+    {"torch_dtype", NULL},
+    {"dtype", NULL},
+    {"quantization_config", "[null]"},
+    {"all_patch_size", "[2]"},
+    {"all_f_patch_size", "[1]"},
+    {"in_channels", BL_WHOLE},
+    {"dim", BL_WHOLE},
+    {"n_layers", BL_WHOLE},
+    {"n_refiner_layers", BL_WHOLE},
+    {"n_heads", BL_WHOLE},
+    {"n_kv_heads", NULL}, /* diffusers passes it over, too */
+    {"norm_eps", BL_POSITIVE},
+    {"qk_norm", "[true]"},
+    {"cap_feat_dim", BL_WHOLE},
+    {"siglip_feat_dim", "[null]"},
+    {"rope_theta", BL_POSITIVE},
+    {"t_scale", "[1000]"},
+    {"axes_dims", BL_WHOLE},
+    {"axes_lens", NULL}, /* how long diffusers makes its tables */
+    {NULL, NULL},
+};
+
+/* diffusers' AutoencoderKL, as Flux.1 has it. */
+static const bl_config_rule vae_rules[] = {
+    {"_class_name", "[\"AutoencoderKL\"]"},
+    {"torch_dtype", NULL},
+    {"dtype", NULL},
+    {"quantization_config", "[null]"},
+    {"in_channels", "[3]"},
+    {"out_channels", "[3]"},
+    {"down_block_types", "[\"DownEncoderBlock2D\"]"},
+    {"up_block_types", "[\"UpDecoderBlock2D\"]"},
+    {"block_out_channels", BL_WHOLE},
+    {"layers_per_block", BL_WHOLE},
+    {"act_fn", "[\"silu\",\"swish\"]"},
+    {"latent_channels", BL_WHOLE},
+    {"norm_num_groups", BL_WHOLE},
+    {"sample_size", NULL}, /* of diffusers' tiles */
+    {"scaling_factor", BL_POSITIVE},
+    {"shift_factor", NULL}, /* a number: detect.c */
+    {"latents_mean", "[null]"},
+    {"latents_std", "[null]"},
+    {"force_upcast", NULL}, /* of half precision */
+    {"use_quant_conv", "[true,false]"},
+    {"use_post_quant_conv", "[true,false]"},
+    {"mid_block_add_attention", "[true]"},
+    {NULL, NULL},
+};
+
+/* transformers' Qwen3Config. Its shapes are the tensors'. What else a configuration of transformers may hold
+ * is about training, output and writing text. */
+static const bl_config_rule qwen3_rules[] = {
+    {"architectures", "[null,\"Qwen3ForCausalLM\",\"Qwen3Model\"]"},
+    {"model_type", "[\"qwen3\"]"},
+    {"torch_dtype", NULL},
+    {"dtype", NULL},
+    {"quantization_config", "[null]"},
+    {"vocab_size", BL_WHOLE},
+    {"hidden_size", BL_WHOLE},
+    {"intermediate_size", BL_WHOLE},
+    {"num_hidden_layers", BL_WHOLE},
+    {"num_attention_heads", BL_WHOLE},
+    {"num_key_value_heads", BL_WHOLE},
+    {"head_dim", BL_WHOLE},
+    {"hidden_act", "[\"silu\"]"},
+    {"rms_norm_eps", BL_POSITIVE},
+    {"rope_theta", BL_POSITIVE},
+    {"rope_scaling", "[null]"},
+    {"rope_parameters", NULL}, /* detect_transformers.c */
+    {"attention_bias", "[false]"},
+    {"use_sliding_window", "[false]"},
+    {"sliding_window", NULL},
+    {"max_window_layers", NULL},
+    {"layer_types", "[null,\"full_attention\"]"},
+    {"attention_dropout", NULL},
+    {"max_position_embeddings", NULL}, /* far above what a prompt has */
+    {"tie_word_embeddings", NULL},     /* no words are written */
+    {"initializer_range", NULL},
+    {"pad_token_id", NULL},
+    {"bos_token_id", NULL},
+    {"eos_token_id", NULL},
+    {"transformers_version", NULL},
+    {"attn_implementation", NULL},
+    {"use_cache", NULL},
+    {"chunk_size_feed_forward", NULL},
+    {"id2label", NULL},
+    {"label2id", NULL},
+    {"is_decoder", NULL},
+    {"is_encoder_decoder", NULL},
+    {"output_attentions", NULL},
+    {"output_hidden_states", NULL},
+    {"problem_type", NULL},
+    {"return_dict", NULL},
+    {"add_cross_attention", NULL},
+    {"cross_attention_hidden_size", NULL},
+    {"pruned_heads", "[null,{}]"},
+    {"use_bfloat16", NULL},
+    {"torchscript", NULL},
+    {NULL, NULL},
+};
+
+/* diffusers' FlowMatchEulerDiscreteScheduler: what it says of the noise levels counts. Which sampler it is,
+ * is for --sampler to say. */
+static const bl_config_rule flow_rules[] = {
+    {"_class_name", "[\"FlowMatchEulerDiscreteScheduler\"]"},
+    {"num_train_timesteps", "[1000]"},
+    {"shift", BL_POSITIVE},
+    {"use_dynamic_shifting", "[true,false]"},
+    {"base_shift", BL_POSITIVE},
+    {"max_shift", BL_POSITIVE},
+    {"base_image_seq_len", BL_WHOLE},
+    {"max_image_seq_len", BL_WHOLE},
+    {"time_shift_type", "[\"exponential\",\"linear\"]"},
+    {"invert_sigmas", "[false]"},
+    {"shift_terminal", "[null]"},
+    {"use_karras_sigmas", "[null,false]"},
+    {"use_exponential_sigmas", "[null,false]"},
+    {"use_beta_sigmas", "[null,false]"},
+    {"stochastic_sampling", "[null,false]"},
+    {NULL, NULL},
+};
+
+/* model_index.json. Components are checked by their classes. */
+static const bl_config_rule zimage_index_rules[] = {
+    {"transformer", "[null,\"diffusers\",\"ZImageTransformer2DModel\"]"},
+    {"vae", "[null,\"diffusers\",\"AutoencoderKL\"]"},
+    {"text_encoder", "[null,\"transformers\",\"Qwen3Model\",\"Qwen3ForCausalLM\"]"},
+    {"tokenizer", "[null,\"transformers\",\"Qwen2Tokenizer\",\"Qwen2TokenizerFast\"]"},
+    {"scheduler", NULL}, /* its own file says more */
+    {NULL, NULL},
+};
+
+/* Qwen's words are those that Ballast has; nothing that a tokenizer's file says beside its class changes what
+ * a prompt is read as. */
+static const bl_config_rule qwen_tokenizer_rules[] = {
+    {"tokenizer_class", "[null,\"Qwen2Tokenizer\",\"Qwen2TokenizerFast\"]"},
+    {"auto_map", "[null]"},
+    {"add_bos_token", "[null,false]"},
+    {"add_prefix_space", "[null,false]"},
+    {"split_special_tokens", "[null,false]"},
+    {"pad_token", NULL},
+    {"bos_token", NULL},
+    {"eos_token", NULL},
+    {"unk_token", NULL},
+    {"added_tokens_decoder", NULL},
+    {"additional_special_tokens", NULL},
+    {"extra_special_tokens", NULL},
+    {"chat_template", NULL}, /* the family's own is asked by */
+    {"clean_up_tokenization_spaces", NULL},
+    {"errors", NULL},
+    {"model_max_length", NULL},
+    {"model_specific_special_tokens", NULL},
+    {"padding_side", NULL},
+    {"truncation_side", NULL},
+    {"backend", NULL},
+    {"is_local", NULL},
+    {"local_files_only", NULL},
+    {"name_or_path", NULL},
+    {"processor_class", NULL},
+    {"tokenizer_file", NULL},
+    {"vocab_file", NULL},
+    {"merges_file", NULL},
+    {"use_fast", NULL},
+    {NULL, NULL},
+};
+
+const bl_config_rules bl_zimage_folder_rules = {.index = zimage_index_rules,
+                                                .scheduler = flow_rules,
+                                                .denoiser = zimage_rules,
+                                                .text = qwen3_rules,
+                                                .vae = vae_rules,
+                                                .tokenizer = qwen_tokenizer_rules};

@@ -1,0 +1,213 @@
+/* Families without a UNet: a transformer denoises, a language model reads the text. */
+#include "checkpoint/config.h"
+#include "checkpoint/detect.h"
+#include "checkpoint/internal.h"
+
+#include <string.h>
+
+/* A number above 0 of a module's configuration, or `otherwise`. */
+static double config_number(const json_t *config, const char *key, double otherwise) {
+    const json_t *v = json_object_get(config, key);
+    return json_is_number(v) && json_number_value(v) > 0 ? json_number_value(v) : otherwise;
+}
+
+/* ---- Z-Image */
+
+/* How a head's channels are shared out to the axes: as the configuration says, or as in the published models.
+ */
+static int zimage_axes(bl_zimage *z, const bl_checkpoint *c, int head, bl_error *err) {
+    static const int published[3] = {32, 48, 48};
+    const json_t *list = json_object_get(c->modules[BL_TRANSFORMER].config, "axes_dims");
+    int sum = 0;
+    bool even = !list || json_array_size(list) == 3;
+    for (int i = 0; i < 3; i++) {
+        const json_t *v = json_array_get(list, (size_t)i);
+        const json_int_t n = list ? json_integer_value(v) : published[i];
+        even = even && n > 0 && n <= head && n % 2 == 0;
+        z->axis[i] = even ? (int)n : 0;
+        sum += z->axis[i];
+    }
+    return even && sum == head
+               ? 0
+               : bl_fail(
+                     err, BL_E_FORMAT,
+                     "%.400s: heads of the transformer have %d channels, which its axes%s do not share out",
+                     c->path, head, list ? " (\"axes_dims\")" : " 32, 48 and 48");
+}
+
+static int detect_zimage(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
+    static const char *const layer[3] = {".attention.to_q.weight", ".feed_forward.w1.weight",
+                                         ".attention_norm1.weight"};
+    const bl_module m = BL_TRANSFORMER;
+    const json_t *config = c->modules[m].config;
+    bl_zimage z = {.eps = (float)config_number(config, "norm_eps", 1e-5),
+                   .theta = config_number(config, "rope_theta", 256)};
+    int head = 0, squares = 0;
+    int rc = bl_dimension(&z.caption, c, m, 1, err, "cap_embedder.1.weight");
+    rc = rc ? rc : bl_dimension(&z.width, c, m, 0, err, "cap_embedder.1.weight");
+    rc = rc ? rc : bl_dimension(&squares, c, m, 1, err, "all_x_embedder.2-1.weight");
+    rc = rc ? rc : bl_dimension(&z.hidden, c, m, 0, err, "layers.0.feed_forward.w1.weight");
+    rc = rc ? rc : bl_dimension(&z.time_hidden, c, m, 0, err, "t_embedder.mlp.0.weight");
+    rc = rc ? rc : bl_dimension(&z.time, c, m, 0, err, "t_embedder.mlp.2.weight");
+    rc = rc ? rc : bl_dimension(&head, c, m, 0, err, "layers.0.attention.norm_q.weight");
+    rc = rc ? rc : zimage_axes(&z, c, head, err);
+    if (rc) {
+        return rc;
+    }
+    z.channels = squares / (a->family->patch * a->family->patch);
+    z.layers = bl_count_numbered(c, m, "layers.", layer, 99);
+    z.refiners = bl_count_numbered(c, m, "noise_refiner.", layer, 99);
+    z.heads = z.width / head;
+    if (z.width % head || z.channels != a->family->latent_channels || z.layers < 1 || z.refiners < 1) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s: the transformer has %d layers and %d refiners of width %d, heads of %d and "
+                       "%d latent channels: not one that Ballast knows",
+                       c->path, z.layers, z.refiners, z.width, head, z.channels);
+    }
+    a->zimage = z;
+    a->context_dim = z.caption;
+    a->width = z.width;
+    rc = bl_agree_number(c, m, "dim", z.width, err);
+    rc = rc ? rc : bl_agree_number(c, m, "n_heads", z.heads, err);
+    rc = rc ? rc : bl_agree_number(c, m, "n_layers", z.layers, err);
+    rc = rc ? rc : bl_agree_number(c, m, "n_refiner_layers", z.refiners, err);
+    rc = rc ? rc : bl_agree_number(c, m, "in_channels", z.channels, err);
+    return rc ? rc : bl_agree_number(c, m, "cap_feat_dim", z.caption, err);
+}
+
+/* ---- Qwen3 */
+
+/* transformers 5 puts theta into an object of its own. */
+static double theta_of(const json_t *config, double otherwise) {
+    return config_number(json_object_get(config, "rope_parameters"), "rope_theta",
+                         config_number(config, "rope_theta", otherwise));
+}
+
+/* Layers that the family reads, of those that there are. */
+static int take_outputs(bl_qwen3 *q, const bl_checkpoint *c, const bl_family_words *words, bl_error *err) {
+    q->outputs.count = words->count;
+    for (int i = 0; i < words->count; i++) {
+        const int k = words->taken[i];
+        q->outputs.taken[i] = k > 0 ? k : q->layers + k;
+        if (q->outputs.taken[i] < 1 || q->outputs.taken[i] > q->layers) {
+            return bl_fail(err, BL_E_FORMAT,
+                           "%.400s: the text encoder has %d layers, too few for this family", c->path,
+                           q->layers);
+        }
+    }
+    return 0;
+}
+
+static int detect_qwen3(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
+    static const char *const layer[3] = {".self_attn.q_proj.weight", ".mlp.down_proj.weight",
+                                         ".input_layernorm.weight"};
+    const bl_module m = BL_TEXT_ENCODER;
+    const json_t *config = c->modules[m].config;
+    bl_qwen3 q = {.eps = (float)config_number(config, "rms_norm_eps", 1e-6), .theta = theta_of(config, 1e6)};
+    int queries = 0, keys = 0;
+    int rc = bl_dimension(&q.vocab, c, m, 0, err, "model.embed_tokens.weight");
+    rc = rc ? rc : bl_dimension(&q.width, c, m, 1, err, "model.embed_tokens.weight");
+    rc = rc ? rc : bl_dimension(&q.hidden, c, m, 0, err, "model.layers.0.mlp.gate_proj.weight");
+    rc = rc ? rc : bl_dimension(&q.head_dim, c, m, 0, err, "model.layers.0.self_attn.q_norm.weight");
+    rc = rc ? rc : bl_dimension(&queries, c, m, 0, err, "model.layers.0.self_attn.q_proj.weight");
+    rc = rc ? rc : bl_dimension(&keys, c, m, 0, err, "model.layers.0.self_attn.k_proj.weight");
+    if (rc) {
+        return rc;
+    }
+    /* a file may have left out the layers behind the last that is read: then its configuration counts them */
+    q.layers =
+        bl_config_whole(c, m, "num_hidden_layers", bl_count_numbered(c, m, "model.layers.", layer, 99));
+    q.heads = queries / q.head_dim;
+    q.kv_heads = keys / q.head_dim;
+    if (queries % q.head_dim || keys % q.head_dim || q.kv_heads < 1 || q.heads % q.kv_heads ||
+        q.head_dim % 2) {
+        return bl_fail(
+            err, BL_E_FORMAT,
+            "%.400s: the text encoder has %d channels of queries and %d of keys in heads of %d: no "
+            "known one has",
+            c->path, queries, keys, q.head_dim);
+    }
+    rc = bl_agree_number(c, m, "num_attention_heads", q.heads, err);
+    rc = rc ? rc : bl_agree_number(c, m, "num_key_value_heads", q.kv_heads, err);
+    rc = rc ? rc : take_outputs(&q, c, &a->family->words, err);
+    a->qwen3 = q;
+    return rc;
+}
+
+/* ---- the whole */
+
+/* One a network. */
+typedef int detect_net(bl_architecture *a, const bl_checkpoint *c, bl_error *err);
+static detect_net *const nets[] = {[BL_NET_ZIMAGE] = detect_zimage};
+
+static const bl_family *find_family(const bl_checkpoint *c) {
+    for (const bl_family *const *f = bl_families; *f; f++) {
+        if ((*f)->probe && bl_has_tensor(c, BL_TRANSFORMER, "%s", (*f)->probe)) {
+            return *f;
+        }
+    }
+    return NULL;
+}
+
+/* A transformer that no family of ours has. */
+static int refuse_unknown(const bl_checkpoint *c, bl_error *err) {
+    const char *name = json_string_value(json_object_get(c->modules[BL_TRANSFORMER].config, "_class_name"));
+    return bl_fail(
+        err, BL_E_UNSUPPORTED,
+        "%.400s holds a transformer%s%.80s that Ballast does not run: there are SD 1.x, SD 2.x, SDXL "
+        "base and Z-Image",
+        c->path, name ? ", " : "", name ? name : "");
+}
+
+static int detect_reader(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
+    if (!bl_checkpoint_has_module(c, BL_TEXT_ENCODER)) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s holds %s's transformer but no text encoder; give one with --text-encoder FILE",
+                       c->path, a->family->name);
+    }
+    int rc = detect_qwen3(a, c, err);
+    const int width = a->qwen3.width * a->qwen3.outputs.count;
+    return rc || width == a->context_dim
+               ? rc
+               : bl_fail(
+                     err, BL_E_FORMAT,
+                     "%.400s: the transformer expects a text context of width %d, the text encoder gives %d",
+                     c->path, a->context_dim, width);
+}
+
+/* How the noise levels are shifted. */
+static void detect_flow(bl_architecture *a, const bl_checkpoint *c) {
+    const char *type = json_string_value(json_object_get(c->scheduler, "time_shift_type"));
+    bl_flow_rule f = a->family->flow;
+    if (f.kind != BL_SHIFT_BY_STEPS && json_is_true(json_object_get(c->scheduler, "use_dynamic_shifting"))) {
+        f = (bl_flow_rule){.kind = BL_SHIFT_BY_SIZE,
+                           .low = config_number(c->scheduler, "base_shift", 0.5),
+                           .high = config_number(c->scheduler, "max_shift", 1.15),
+                           .low_tokens = config_number(c->scheduler, "base_image_seq_len", 256),
+                           .high_tokens = config_number(c->scheduler, "max_image_seq_len", 4096),
+                           .linear = type && !strcmp(type, "linear")};
+    } else {
+        f.shift = config_number(c->scheduler, "shift", f.shift);
+    }
+    a->flow = f;
+    a->prediction = a->family->prediction;
+    a->prediction_source = "usual for the family";
+}
+
+int bl_detect_transformer(bl_architecture *out, const bl_checkpoint *c, bl_error *err) {
+    bl_architecture a = {.family = find_family(c)};
+    if (!a.family) {
+        return refuse_unknown(c, err);
+    }
+    int rc = bl_check_configs(a.unknown_keys, c, a.family, err);
+    rc = rc ? rc : nets[a.family->net](&a, c, err);
+    rc = rc ? rc : detect_reader(&a, c, err);
+    rc = rc ? rc : bl_detect_vae(&a.vae, c, a.family, err);
+    rc = rc ? rc : bl_detect_taesd(&a.taesd, c, a.family, err);
+    rc = rc ? rc : bl_agree_with_configs(&a, c, err);
+    if (!rc) {
+        detect_flow(&a, c);
+        *out = a;
+    }
+    return rc;
+}

@@ -1,0 +1,218 @@
+#include "pipeline/feed.h"
+
+#include "model/zimage.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What a kind of network wants. */
+typedef struct kind {
+    int (*open)(bl_feed *f, bl_error *err); /* buffers of its own and all ports */
+    void (*told)(bl_feed *f);               /* what follows from context and lengths; may be NULL */
+    float (*time)(double timestep);
+    uint64_t (*bytes)(const bl_feed_shape *s); /* of its own buffers */
+    double velocity;
+} kind;
+
+static size_t rows_of(const bl_feed_shape *s) {
+    return (size_t)s->condition->rows * (size_t)s->batch;
+}
+
+static void bind(bl_feed *f, const char *name, void *data) {
+    f->inputs[f->input_count++] = (bl_port){name, data};
+}
+
+static void *zeros(size_t n, size_t size, bl_error *err, int *result) {
+    void *p = calloc(n ? n : 1, size);
+    if (!p && !*result) {
+        *result = bl_fail_memory(err, "a buffer of the denoiser", (unsigned long long)n * size);
+    }
+    return p;
+}
+
+/* ---- the UNet */
+
+static int open_unet(bl_feed *f, bl_error *err) {
+    const bl_condition *c = f->shape.condition;
+    int result = 0;
+    f->pooled = zeros(f->rows * (size_t)c->pooled_dim, sizeof *f->pooled, err, &result);
+    f->time_ids = zeros(f->rows * BL_SIZE_VALUES, sizeof *f->time_ids, err, &result);
+    for (size_t i = 0; i < f->rows && !result;
+         i++) { /* no crop: original and target size are the picture's */
+        float *t = f->time_ids + i * BL_SIZE_VALUES;
+        t[0] = t[4] = (float)f->shape.told_height;
+        t[1] = t[5] = (float)f->shape.told_width;
+    }
+    bind(f, "sample", f->sample);
+    bind(f, "timestep", f->timestep);
+    bind(f, "context", f->context);
+    bind(f, "time_ids", f->time_ids);
+    if (c->pooled_dim) {
+        bind(f, "text_embeds", f->pooled);
+    }
+    if (f->lengths) {
+        bind(f, "context_rows", f->lengths);
+    }
+    return result;
+}
+
+static float same_time(double timestep) {
+    return (float)timestep;
+}
+
+static uint64_t unet_bytes(const bl_feed_shape *s) {
+    return rows_of(s) * ((uint64_t)s->condition->pooled_dim + BL_SIZE_VALUES) * sizeof(float);
+}
+
+/* ---- Z-Image */
+
+enum { IMAGE_ROPE, CAPTION_ROPE, ROPE };                   /* tables */
+enum { CAPTION_ROWS, IMAGE_FILL, CAPTION_COUNTS, COUNTS }; /* indices */
+
+/* Of one row, whose caption has so many tokens. */
+static bl_zimage_shape zimage_shape(const bl_feed_shape *s, int caption) {
+    return (bl_zimage_shape){.batch = 1, .height = s->height, .width = s->width, .caption = caption};
+}
+
+static int zimage_fill(const bl_feed_shape *s) {
+    const bl_zimage_shape one = zimage_shape(s, 1);
+    return bl_zimage_image_tokens(&one) - s->height / BL_ZIMAGE_PATCH * (s->width / BL_ZIMAGE_PATCH);
+}
+
+static size_t zimage_head(const bl_feed_shape *s) {
+    return (size_t)(s->arch->zimage.width / s->arch->zimage.heads);
+}
+
+static int open_zimage(bl_feed *f, bl_error *err) {
+    const bl_zimage_shape one = zimage_shape(&f->shape, f->shape.condition->tokens);
+    const size_t images = (size_t)bl_zimage_image_tokens(&one), captions = (size_t)one.caption,
+                 head = zimage_head(&f->shape), fill = (size_t)zimage_fill(&f->shape);
+    const size_t tables[BL_FEED_TABLES] = {images * head, captions * head, (images + captions) * head},
+                 indices[BL_FEED_INDICES] = {captions, fill, 1, 1};
+    int result = 0;
+    for (int i = 0; i < BL_FEED_TABLES; i++) {
+        f->tables[i] = zeros(f->rows * tables[i], sizeof(float), err, &result);
+    }
+    for (int i = 0; i < BL_FEED_INDICES; i++) {
+        f->indices[i] = zeros(f->rows * indices[i], sizeof(int32_t), err, &result);
+    }
+    bind(f, "latents", f->sample);
+    bind(f, "t", f->timestep);
+    bind(f, "caption", f->context);
+    bind(f, "caption_rows", f->indices[CAPTION_ROWS]);
+    bind(f, "image_rope", f->tables[IMAGE_ROPE]);
+    bind(f, "caption_rope", f->tables[CAPTION_ROPE]);
+    bind(f, "rope", f->tables[ROPE]);
+    if (fill) {
+        bind(f, "image_fill", f->indices[IMAGE_FILL]);
+    }
+    if (f->shape.condition->own_lengths) {
+        bind(f, "caption_counts", f->indices[CAPTION_COUNTS]);
+        bind(f, "counts", f->indices[COUNTS]);
+    }
+    return result;
+}
+
+static void tell_zimage(bl_feed *f) {
+    const size_t tokens = (size_t)f->shape.condition->tokens, head = zimage_head(&f->shape);
+    for (size_t row = 0; row < f->rows; row++) {
+        const bl_zimage_shape one = zimage_shape(&f->shape, f->lengths[row]);
+        const size_t images = (size_t)bl_zimage_image_tokens(&one) * head, captions = tokens * head;
+        float *image = f->tables[IMAGE_ROPE] + row * images,
+              *caption = f->tables[CAPTION_ROPE] + row * captions,
+              *both = f->tables[ROPE] + row * (images + captions);
+        bl_zimage_rope(image, caption, &f->shape.arch->zimage, &one);
+        memcpy(both, image, images * sizeof *both);
+        memcpy(both + images, caption, captions * sizeof *both);
+        for (size_t i = 0; i < tokens; i++) {
+            f->indices[CAPTION_ROWS][row * tokens + i] = (int32_t)i >= f->lengths[row];
+        }
+        f->indices[CAPTION_COUNTS][row] = bl_zimage_caption_tokens(&one);
+        f->indices[COUNTS][row] = bl_zimage_image_tokens(&one) + bl_zimage_caption_tokens(&one);
+    }
+}
+
+/* The time runs from noise to picture; rounded as the model's own code does. */
+static float zimage_time(double timestep) {
+    return (1000.0f - (float)timestep) / 1000.0f * 1000.0f;
+}
+
+static uint64_t zimage_bytes(const bl_feed_shape *s) {
+    const bl_zimage_shape one = zimage_shape(s, s->condition->tokens);
+    const uint64_t images = (uint64_t)bl_zimage_image_tokens(&one), captions = (uint64_t)one.caption;
+    return rows_of(s) * (2 * (images + captions) * zimage_head(s) + captions + images) * sizeof(float);
+}
+
+/* ---- all */
+
+static const kind kinds[] = {
+    [BL_NET_UNET] = {.open = open_unet, .time = same_time, .bytes = unet_bytes, .velocity = 1},
+    [BL_NET_ZIMAGE] = {.open = open_zimage,
+                       .told = tell_zimage,
+                       .time = zimage_time,
+                       .bytes = zimage_bytes,
+                       .velocity = -1},
+};
+
+static const kind *kind_of(const bl_feed_shape *s) {
+    return &kinds[s->arch->family->net];
+}
+
+int bl_feed_open(bl_feed *f, const bl_feed_shape *s, int pass, bl_error *err) {
+    const bl_condition *c = s->condition;
+    *f = (bl_feed){.shape = *s,
+                   .rows = rows_of(s),
+                   .n = (size_t)s->arch->family->latent_channels * (size_t)s->height * (size_t)s->width,
+                   .velocity = kind_of(s)->velocity};
+    int result = 0;
+    f->sample = zeros(f->rows * f->n, sizeof *f->sample, err, &result);
+    f->output = zeros(f->rows * f->n, sizeof *f->output, err, &result);
+    f->timestep = zeros(f->rows, sizeof *f->timestep, err, &result);
+    f->context =
+        zeros(f->rows * (size_t)c->tokens * (size_t)c->context_dim, sizeof *f->context, err, &result);
+    if (c->own_lengths || c->words) {
+        f->lengths = zeros(f->rows, sizeof *f->lengths, err, &result);
+    }
+    result = result ? result : kind_of(s)->open(f, err);
+    if (result) {
+        return result;
+    }
+    f->outputs[0] = (bl_port){"output", f->output};
+    bl_feed_tell(f, pass, 0);
+    return 0;
+}
+
+void bl_feed_close(bl_feed *f) {
+    free(f->sample);
+    free(f->output);
+    free(f->timestep);
+    free(f->context);
+    free(f->lengths);
+    free(f->pooled);
+    free(f->time_ids);
+    for (int i = 0; i < BL_FEED_TABLES; i++) {
+        free(f->tables[i]);
+    }
+    for (int i = 0; i < BL_FEED_INDICES; i++) {
+        free(f->indices[i]);
+    }
+}
+
+void bl_feed_tell(bl_feed *f, int pass, int call) {
+    const kind *k = kind_of(&f->shape);
+    bl_condition_fill(f->context, f->pooled, f->lengths, f->shape.condition, pass, call, f->shape.batch);
+    if (k->told) {
+        k->told(f);
+    }
+}
+
+void bl_feed_time(bl_feed *f, double timestep) {
+    const float t = kind_of(&f->shape)->time(timestep);
+    for (size_t i = 0; i < f->rows; i++) {
+        f->timestep[i] = t;
+    }
+}
+
+uint64_t bl_feed_bytes(const bl_feed_shape *s) {
+    return kind_of(s)->bytes(s);
+}

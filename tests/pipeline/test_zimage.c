@@ -1,0 +1,120 @@
+/* Z-Image from a request to a picture, through the public functions, against diffusers: a folder with a tiny
+ * transformer, its VAE and a tiny Qwen3 with the whole vocabulary. */
+#include "pipeline/rig.h"
+
+#include "support/goldens.h"
+
+#define CHANNELS 16
+
+/* "a" and 29 times " a": with its frame 38 tokens, one step of 32 more than short prompts have. */
+#define A5 " a a a a a"
+static const char long_text[] = "a" A5 A5 A5 A5 A5 " a a a a";
+
+/* What a generation gave. */
+typedef struct taken {
+    rig_pictures pictures;
+    float *latents; /* [16, height, width] */
+    int64_t count;
+} taken;
+
+static int take_latents(void *payload, const ballast_latents *latents) {
+    taken *t = payload;
+    assert_int_equal(latents->channels, CHANNELS);
+    t->count = (int64_t)latents->channels * latents->height * latents->width;
+    free(t->latents);
+    t->latents = malloc((size_t)t->count * sizeof *t->latents);
+    assert_non_null(t->latents);
+    memcpy(t->latents, latents->data, (size_t)t->count * sizeof *t->latents);
+    return 0;
+}
+
+static int take_picture(void *payload, const ballast_image *image) {
+    return rig_take(&((taken *)payload)->pictures, image);
+}
+
+static void drop(taken *t) {
+    free(t->latents);
+    rig_release(&t->pictures);
+}
+
+static ballast_generate_options request(taken *t) {
+    ballast_generate_options o;
+    ballast_generate_options_init(&o, sizeof o);
+    *t = (taken){0};
+    o.prompt = "a photo of a cat";
+    o.width = o.height = 64;
+    o.steps = 2;
+    o.seed = 3;
+    o.hints = 0;
+    o.image = take_picture;
+    o.save_latents = take_latents;
+    o.payload = t;
+    return o;
+}
+
+static void open_model(rig_studio *s, const char *dtype) {
+    char folder[BL_TEST_PATH];
+    bl_synth_folder(folder, "zimage");
+    rig_open(s, folder, dtype, "");
+}
+
+/* ---- against diffusers */
+
+/* A case of the goldens; `guidance` as diffusers counts it. */
+static void check_case(rig_studio *s, const bl_golden *g, const char *name, const char *negative,
+                       double guidance, int steps, int height, int width, bl_dtype dtype) {
+    char tensor[64];
+    taken t;
+    ballast_generate_options o = request(&t);
+    snprintf(tensor, sizeof tensor, "%s.noise", name);
+    float *noise = bl_golden_f32(g, tensor);
+    o.negative_prompt = negative;
+    o.compat = "diffusers";
+    o.cfg = guidance;
+    o.steps = steps;
+    o.height = height;
+    o.width = width;
+    o.latents = noise;
+    o.latents_batch = 1;
+    o.latents_height = height / 8;
+    o.latents_width = width / 8;
+    rig_make(s, &o);
+    snprintf(tensor, sizeof tensor, "%s.latents", name);
+    bl_golden_check(g, tensor, t.latents, t.count, dtype);
+    snprintf(tensor, sizeof tensor, "%s.image", name);
+    float *image = bl_golden_f32(g, tensor);
+    const size_t plane = (size_t)height * (size_t)width;
+    assert_int_equal(t.pictures.bytes, 3 * plane);
+    const double slack = dtype == BL_F32 ? 0.51 : 12;
+    for (size_t i = 0; i < 3 * plane; i++) {
+        double v = 127.5 * (image[i % 3 * plane + i / 3] + 1);
+        v = v < 0 ? 0 : v > 255 ? 255 : v;
+        if (v - t.pictures.rgb[i] > slack || t.pictures.rgb[i] - v > slack) {
+            fail_msg("%s: byte %zu is %d for %.3f", name, i, t.pictures.rgb[i], v);
+        }
+    }
+    free(image);
+    free(noise);
+    drop(&t);
+}
+
+static void pictures_are_those_of_diffusers(void **state) {
+    (void)state;
+    bl_golden g;
+    bl_golden_open(&g, "zimage/golden/pictures.safetensors");
+    for (int i = 0; i < 2; i++) {
+        rig_studio s;
+        open_model(&s, i ? "bf16" : "f32");
+        check_case(&s, &g, "cat", NULL, 0, 4, 64, 64, i ? BL_BF16 : BL_F32);
+        check_case(&s, &g, "guided", long_text, 2.5, 3, 64, 96, i ? BL_BF16 : BL_F32);
+        rig_close(&s);
+    }
+    bl_golden_close(&g);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pictures_are_those_of_diffusers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
