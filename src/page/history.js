@@ -102,7 +102,8 @@ async function forget(path) {
 // One picture; `all`: those that were asked for with it, too.
 function remove(item, all = false) {
   const path = all ? item.job : `${item.job}/${item.index}`;
-  const keys = all ? items.get().filter((one) => one.job === item.job).map(keyOf) : [keyOf(item)];
+  // Not those that are being deleted by themselves: an undo brings back what it took.
+  const keys = all ? items.get().filter((one) => one.job === item.job).map(keyOf).filter((key) => !gone.has(key)) : [keyOf(item)];
   keys.forEach((key) => gone.add(key));
   pending.set(path, setTimeout(() => forget(path), KEEP_SECONDS * 1000));
   open.set(null);
