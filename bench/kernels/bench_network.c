@@ -1,7 +1,7 @@
 /* Seconds of one network at full size on made-up weights, and where they go:
- *     bench_network unet|sdxl|vae f32|bf16 SIZE BATCH [RUNS [ISA [THREADS]]]
- * ISA: 1 plain, 2 AVX2, 3 AVX-512, 4 AVX512_BF16, 0 the best. Prints the best run, and the ops by kind and
- * shape. */
+ *     bench_network unet|sdxl|vae f32|bf16 SIZE BATCH [RUNS [ISA [THREADS [STORED]]]]
+ * STORED: Q8_0, F8_E4M3, ...: weights stay small. ISA: 1 plain, 2 AVX2, 3 AVX-512, 4 AVX512_BF16, 0 the best.
+ * Prints the best run, and the ops by kind and shape. */
 #include "core/clock.h"
 #include "device/cpu/cpu.h"
 #include "kernels/made_up.h"
@@ -117,6 +117,14 @@ static void run_all(bl_device *d, bl_device_module *m, bl_graph *g, int runs, bl
                "%.2f GB\n",
                prepare, load, (double)source / load * 1e-9, (double)at * 1e-9,
                (double)info.arena_bytes * 1e-6, (double)usage.ru_maxrss * 1024e-9);
+        double widened = 0, widening = bl_device_executable_widened(d, x);
+        for (int b = 0; info.block_widened && b < g->block_count; b++) {
+            widened += info.block_widened[b];
+        }
+        if (widened > 0) {
+            printf("widening %.3f s a run, %.2f G values a second\n", widening / runs,
+                   widened * runs / widening * 1e-9);
+        }
         printf("best of %d: %.3f s, %.0f GF/s, checksum %08x\n", runs, best, flops / best * 1e-9,
                *(unsigned *)outputs[0]);
         for (int i = 0; i < g->input_count && i < 8; i++) {
@@ -129,9 +137,19 @@ static void run_all(bl_device *d, bl_device_module *m, bl_graph *g, int runs, bl
     bl_device_executable_close(d, x);
 }
 
+static bl_storage stored_as(const char *name) {
+    for (int s = BL_STORED_PLAIN + 1; s < BL_STORAGE_COUNT; s++) {
+        if (!strcmp(name, bl_storage_of((bl_storage)s)->name)) {
+            return (bl_storage)s;
+        }
+    }
+    return BL_STORED_PLAIN;
+}
+
 int main(int argc, char **argv) {
     if (argc < 5) {
-        fprintf(stderr, "usage: bench_network unet|sdxl|vae f32|bf16 SIZE BATCH [RUNS [ISA [THREADS]]]\n");
+        fprintf(stderr,
+                "usage: bench_network unet|sdxl|vae f32|bf16 SIZE BATCH [RUNS [ISA [THREADS [STORED]]]]\n");
         return 2;
     }
     made_up_begin();
@@ -139,7 +157,12 @@ int main(int argc, char **argv) {
     bl_device *d = NULL;
     bl_graph *g = NULL;
     bl_device_module *m = NULL;
-    bl_source source = {.dtype = made_up_dtype, .read = made_up_read};
+    bl_storage stored = argc > 8 ? stored_as(argv[8]) : BL_STORED_PLAIN;
+    bl_source source = {.payload = &stored, .dtype = made_up_dtype, .read = made_up_read};
+    if (stored) {
+        source.small = made_up_small;
+        source.read_small = made_up_read_small;
+    }
     bl_cpu_options options = {.isa_max = argc > 6 ? (bl_cpu_isa)atoi(argv[6]) : BL_ISA_BEST,
                               .threads = argc > 7 ? atoi(argv[7]) : 0};
     if (!bl_cpu_open(&d, &options, &err) &&

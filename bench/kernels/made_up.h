@@ -16,6 +16,12 @@ bl_dtype made_up_dtype(void *payload, const bl_weight *w, int part);
 int made_up_read(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end, void *dst,
                  bl_error *err);
 
+/* The same as codes: `payload` is the bl_storage that weights wait in. Their values are others than those of
+ * made_up_read, and small. */
+bool made_up_small(void *payload, const bl_weight *w, int part, bl_small *form);
+int made_up_read_small(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end, void *codes,
+                       float *scales, bl_error *err);
+
 /* unet (SD 1.5), sdxl, zimage, klein (FLUX.2), vae (decoder) or tiny, for pictures of `size`; qwen3: a
  * text. */
 int made_up_graph(bl_graph **g, const char *what, bl_dtype dtype, int size, int batch, bl_error *err);

@@ -2,7 +2,6 @@
 
 #include "core/dtype.h"
 
-#include <math.h>
 #include <string.h>
 
 #define SMALL 32  /* values in a block of Q4_0 to Q8_0 */
@@ -17,18 +16,49 @@ static const bl_storage_form forms[BL_STORAGE_COUNT] = {
     [BL_STORED_I8] = {"I8", 1, 1},
 };
 
+/* What is below is one text for every CPU: bl_widen has it compiled a second time for AVX2, into itself. The
+ * bits are the same, as each value is made by the same few operations. */
+#define BODY static inline __attribute__((always_inline))
+
 const bl_storage_form *bl_storage_of(bl_storage s) {
     return &forms[s];
 }
 
-static float half_at(const uint8_t *p) {
-    return bl_f16_to_f32((uint16_t)(p[0] | p[1] << 8));
+BODY float from_bits(uint32_t bits) {
+    union {
+        uint32_t u;
+        float f;
+    } v = {.u = bits};
+    return v.f;
+}
+
+BODY uint32_t bits_of(float f) {
+    union {
+        float f;
+        uint32_t u;
+    } v = {.f = f};
+    return v.u;
+}
+
+/* A small float of `mantissa` bits, without its sign, and the exponent of f32 that 0 stands for. One without
+ * exponent gets a one before its point, which is then taken off. */
+BODY float small_float(uint32_t code, int mantissa, uint32_t zero) {
+    const uint32_t without = code < 1u << mantissa;
+    const float one = from_bits(without ? (zero + 1) << 23 : 0);
+    return from_bits((code << (23 - mantissa)) + ((zero + without) << 23)) - one;
+}
+
+/* As bl_f16_to_f32. */
+BODY float half_at(const uint8_t *p) {
+    const uint32_t h = p[0] | (uint32_t)p[1] << 8, code = h & 0x7fff;
+    const uint32_t past = code > 0x7c00 ? 0x7fc00000u : code == 0x7c00 ? 0x7f800000u : 0;
+    return from_bits(bits_of(small_float(code, 10, 112)) | past | (h & 0x8000) << 16);
 }
 
 /* ---- blocks of 32: a scale, perhaps a minimum, perhaps the fifth bits, then the codes' low halves: byte i
  * holds value i below and value i + 16 above */
 
-static void widen_q4(float *dst, const uint8_t *b, bool with_minimum) {
+BODY void widen_q4(float *dst, const uint8_t *b, bool with_minimum) {
     const float d = half_at(b), minimum = with_minimum ? half_at(b + 2) : 0;
     const uint8_t *q = b + (with_minimum ? 4 : 2);
     for (int i = 0; i < SMALL / 2; i++) {
@@ -38,7 +68,7 @@ static void widen_q4(float *dst, const uint8_t *b, bool with_minimum) {
     }
 }
 
-static void widen_q5(float *dst, const uint8_t *b, bool with_minimum) {
+BODY void widen_q5(float *dst, const uint8_t *b, bool with_minimum) {
     const float d = half_at(b), minimum = with_minimum ? half_at(b + 2) : 0;
     const uint8_t *h = b + (with_minimum ? 4 : 2), *q = h + 4;
     const uint32_t fifth = h[0] | (uint32_t)h[1] << 8 | (uint32_t)h[2] << 16 | (uint32_t)h[3] << 24;
@@ -50,7 +80,7 @@ static void widen_q5(float *dst, const uint8_t *b, bool with_minimum) {
     }
 }
 
-static void widen_q8(float *dst, const uint8_t *b) {
+BODY void widen_q8(float *dst, const uint8_t *b) {
     const float d = half_at(b);
     for (int i = 0; i < SMALL; i++) {
         dst[i] = d * (float)(int8_t)b[2 + i];
@@ -59,7 +89,7 @@ static void widen_q8(float *dst, const uint8_t *b) {
 
 /* ---- blocks of 256: eight groups of 32, each with a scale and a minimum of six bits in 12 bytes */
 
-static void group_scale(float *scale, float *minimum, const uint8_t *s, int group) {
+BODY void group_scale(float *scale, float *minimum, const uint8_t *s, int group) {
     int sc, m;
     if (group < 4) {
         sc = s[group] & 63;
@@ -74,7 +104,7 @@ static void group_scale(float *scale, float *minimum, const uint8_t *s, int grou
 
 /* Codes: four runs of 32 bytes, each two groups, low halves first. `fifth`: bit g of byte i belongs to value
  * i of group g; NULL where codes have four bits. */
-static void widen_k(float *dst, const uint8_t *b, const uint8_t *fifth, const uint8_t *q) {
+BODY void widen_k(float *dst, const uint8_t *b, const uint8_t *fifth, const uint8_t *q) {
     const float d = half_at(b), d_minimum = half_at(b + 2);
     for (int g = 0; g < LARGE / 32; g++) {
         float scale, minimum;
@@ -91,73 +121,97 @@ static void widen_k(float *dst, const uint8_t *b, const uint8_t *fifth, const ui
 /* 128 bytes of low halves, 64 of upper pairs of bits, 16 scales of eight bits (one for 16 values), the
  * block's scale. Each half of 128 values is four groups of 32: groups 0 and 2, 1 and 3 share bytes of low
  * halves. */
-static void widen_q6(float *dst, const uint8_t *b) {
+BODY void widen_q6(float *dst, const uint8_t *b) {
     const float d = half_at(b + 208);
-    for (int g = 0; g < LARGE / 32; g++) {
-        const int half = g / 4, quarter = g % 4;
-        const uint8_t *low = b + half * 64 + (quarter & 1) * 32, *high = b + 128 + half * 32;
-        for (int i = 0; i < 32; i++) {
-            const int code = (quarter & 2 ? low[i] >> 4 : low[i] & 15) | (high[i] >> (2 * quarter) & 3) << 4;
-            const float scale = (float)(int8_t)b[192 + g * 2 + i / 16];
-            dst[g * 32 + i] = d * scale * (float)(code - 32);
+    for (int run = 0; run < LARGE / 16; run++) {
+        const int half = run / 8, group = run / 2 % 4, at = run % 2 * 16;
+        const uint8_t *low = b + half * 64 + (group & 1) * 32 + at, *high = b + 128 + half * 32 + at;
+        const int down = group & 2 ? 4 : 0, pair = 2 * group;
+        const float scale = d * (float)(int8_t)b[192 + run];
+        for (int i = 0; i < 16; i++) {
+            const int code = (low[i] >> down & 15) | (high[i] >> pair & 3) << 4;
+            dst[run * 16 + i] = scale * (float)(code - 32);
         }
     }
 }
 
 /* ---- single codes */
 
-/* Sign, four bits of exponent (bias 7), three of mantissa; no infinities, all ones is NaN. */
-static float e4m3(uint8_t c) {
-    const int exponent = c >> 3 & 15, mantissa = c & 7;
-    const float size = (c & 127) == 127 ? NAN
-                       : exponent       ? ldexpf((float)(8 + mantissa), exponent - 10)
-                                        : (float)mantissa * 0x1p-9f;
-    return c & 128 ? -size : size;
+/* Four bits of exponent (bias 7), three of mantissa; no infinities, all ones is NaN. */
+BODY float e4m3(uint32_t c) {
+    const uint32_t code = c & 127, past = code == 127 ? 0x7fc00000u : 0;
+    return from_bits(bits_of(small_float(code, 3, 120)) | past | (c & 128) << 24);
 }
 
-static void widen_bytes(float *dst, bl_storage s, const uint8_t *src, size_t n) {
-    float table[256];
-    for (int c = 0; c < 256; c++) {
-        table[c] = s == BL_STORED_I8        ? (float)(int8_t)c
-                   : s == BL_STORED_F8_E5M2 ? bl_f16_to_f32((uint16_t)(c << 8)) /* the upper half of an f16 */
-                                            : e4m3((uint8_t)c);
-    }
-    for (size_t i = 0; i < n; i++) {
-        dst[i] = table[src[i]];
-    }
+/* The upper half of an f16: five bits of exponent (bias 15), two of mantissa. */
+BODY float e5m2(uint32_t c) {
+    const uint32_t code = c & 127, past = code > 124 ? 0x7fc00000u : code == 124 ? 0x7f800000u : 0;
+    return from_bits(bits_of(small_float(code, 2, 112)) | past | (c & 128) << 24);
 }
 
-void bl_widen(float *dst, bl_storage s, const void *src, size_t blocks) {
-    const bl_storage_form *f = &forms[s];
-    if (f->values == 1) {
-        widen_bytes(dst, s, src, blocks);
-        return;
-    }
-    const uint8_t *b = src;
-    for (size_t i = 0; i < blocks; i++, b += f->bytes, dst += f->values) {
-        switch (s) {
-        case BL_STORED_Q4_0:
-        case BL_STORED_Q4_1:
-            widen_q4(dst, b, s == BL_STORED_Q4_1);
-            break;
-        case BL_STORED_Q5_0:
-        case BL_STORED_Q5_1:
-            widen_q5(dst, b, s == BL_STORED_Q5_1);
-            break;
-        case BL_STORED_Q8_0:
-            widen_q8(dst, b);
-            break;
-        case BL_STORED_Q4_K:
-            widen_k(dst, b, NULL, b + 16);
-            break;
-        case BL_STORED_Q5_K:
-            widen_k(dst, b, b + 16, b + 48);
-            break;
-        default:
-            widen_q6(dst, b);
-            break;
+BODY void widen_bytes(float *dst, bl_storage s, const uint8_t *src, size_t n) {
+    if (s == BL_STORED_I8) {
+        for (size_t i = 0; i < n; i++) {
+            dst[i] = (float)(int8_t)src[i];
+        }
+    } else if (s == BL_STORED_F8_E5M2) {
+        for (size_t i = 0; i < n; i++) {
+            dst[i] = e5m2(src[i]);
+        }
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            dst[i] = e4m3(src[i]);
         }
     }
+}
+
+#define EACH_BLOCK(widen)                              \
+    for (size_t i = 0; i < blocks; i++) {              \
+        float *y = dst + i * (size_t)f->values;        \
+        const uint8_t *b = src + i * (size_t)f->bytes; \
+        widen;                                         \
+    }                                                  \
+    break
+
+BODY void widen_all(float *dst, bl_storage s, const uint8_t *src, size_t blocks) {
+    const bl_storage_form *f = &forms[s];
+    switch (s) {
+    case BL_STORED_Q4_0:
+        EACH_BLOCK(widen_q4(y, b, false));
+    case BL_STORED_Q4_1:
+        EACH_BLOCK(widen_q4(y, b, true));
+    case BL_STORED_Q5_0:
+        EACH_BLOCK(widen_q5(y, b, false));
+    case BL_STORED_Q5_1:
+        EACH_BLOCK(widen_q5(y, b, true));
+    case BL_STORED_Q8_0:
+        EACH_BLOCK(widen_q8(y, b));
+    case BL_STORED_Q4_K:
+        EACH_BLOCK(widen_k(y, b, NULL, b + 16));
+    case BL_STORED_Q5_K:
+        EACH_BLOCK(widen_k(y, b, b + 16, b + 48));
+    case BL_STORED_Q6_K:
+        EACH_BLOCK(widen_q6(y, b));
+    default:
+        widen_bytes(dst, s, src, blocks);
+    }
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2,f16c"))) static void widen_vectors(float *dst, bl_storage s, const uint8_t *src,
+                                                               size_t blocks) {
+    widen_all(dst, s, src, blocks);
+}
+#endif
+
+void bl_widen(float *dst, bl_storage s, const void *src, size_t blocks) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) {
+        widen_vectors(dst, s, src, blocks);
+        return;
+    }
+#endif
+    widen_all(dst, s, src, blocks);
 }
 
 void bl_unrotate(float *row, size_t values, int group) {

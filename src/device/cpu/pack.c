@@ -184,6 +184,26 @@ static void join_pairs(uint32_t *dst, const uint32_t *src, const in_places *f) {
 
 #define WORDS_AT_ONCE 256
 
+/* Goes through the elements of a row: channels, each with its positions. */
+typedef struct walk {
+    int64_t in, base, position; /* channel inside its inner block, where that begins, position */
+} walk;
+
+/* Where the next word of `per` elements lies, in words. */
+static int64_t next_place(walk *w, const in_places *f, int64_t per) {
+    const int64_t place = (w->base + f->place[w->in] + f->position[w->position]) >> (per - 1); /* by 1 or 2 */
+    w->position = f->positions > 1 ? w->position + 1 : 0;
+    if (w->position == f->positions || f->positions == 1) {
+        w->position = 0;
+        w->in += f->positions > 1 ? 1 : per;
+        if (w->in >= f->inner) {
+            w->in = 0;
+            w->base += f->stride;
+        }
+    }
+    return place;
+}
+
 /* src [GROUP][channels][positions] of `per` elements a word -> packed, from the first row's place on.
  * `spare`: room for as much. */
 static void transpose_group(const bl_kernels *kernels, uint32_t *dst, const uint32_t *src, uint32_t *spare,
@@ -191,12 +211,11 @@ static void transpose_group(const bl_kernels *kernels, uint32_t *dst, const uint
     int64_t row = f->channels * f->positions / per, place[WORDS_AT_ONCE];
     bool mixed =
         per == 2 && f->positions > 1; /* then a word has one position of two channels only by chance */
+    walk w = {0};
     for (int64_t first = 0; first < row; first += WORDS_AT_ONCE) {
         int64_t count = row - first < WORDS_AT_ONCE ? row - first : WORDS_AT_ONCE;
         for (int64_t i = 0; i < count; i++) {
-            int64_t element = (first + i) * per, k = element % f->positions;
-            place[i] =
-                mixed ? (first + i) * GROUP : (place_of(f, element / f->positions) + f->position[k]) / per;
+            place[i] = mixed ? (first + i) * GROUP : next_place(&w, f, per);
         }
         kernels->transpose(mixed ? spare : dst, place, src + first, row, count);
     }
