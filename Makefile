@@ -13,6 +13,7 @@
 #     make cuda-libs      what an NVIDIA card needs, from PyPI into the user's data folder: docs/cuda.md
 #     make bench          times networks and pictures of full size (PEER="command" beside another program)
 #     make bench-offload  what each way of placing weights costs
+#     make bench-tune     what tuning finds, and what it is worth, in pairs of pictures
 #     make bench-server   what ten thousand callers cost a picture
 #     make bench-page     how fast the page comes and scrolls, in chromium
 #     make install        into /usr/local, or PREFIX=/where/else (DESTDIR works too)
@@ -26,7 +27,7 @@ CMAKE_FLAGS ?=
 # Tests at once: some wait, for a clock or for each other.
 JOBS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: all demo test test-long test-alloc test-onednn3 test-debian13 check sanitize tsan bench bench-offload bench-server bench-page cuda-libs install uninstall help clean setup setup-tests
+.PHONY: all demo test test-long test-alloc test-onednn3 test-debian13 check sanitize tsan bench bench-offload bench-tune bench-server bench-page cuda-libs install uninstall help clean setup setup-tests
 .DEFAULT_GOAL := all
 
 setup:
@@ -116,6 +117,10 @@ SERVED = events|http
 bench bench-offload: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) bench
 	@python3 -B bench/run.py $(BUILD)/bin $(if $(findstring offload,$@),--offload,$(ROWS))
+
+bench-tune: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) ballast_cli
+	@python3 -B bench/tune.py $(BUILD)/bin $(ROWS)
 
 bench-server: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) ballast_cli bench_load

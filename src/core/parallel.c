@@ -108,34 +108,79 @@ int bl_threads(void) {
     return omp_get_max_threads();
 }
 
-/* Cores of the affinity mask that are the first of their SMT siblings inside the mask. */
+/* Is this processor the first of its core's SMT siblings inside the mask? */
+static bool stands_for_core(int cpu, const cpu_set_t *allowed) {
+    char path[96], line[256];
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
+    int first = cpu;
+    if (bl_first_line(path, line, sizeof line)) {
+        /* "0,64" or "0-1": the lowest sibling that we may use stands for the core */
+        int a, b, used;
+        for (const char *p = line; sscanf(p, "%d%n", &a, &used) == 1;) {
+            p += used;
+            b = a;
+            if (*p == '-' && sscanf(p + 1, "%d%n", &b, &used) == 1) {
+                p += 1 + used;
+            }
+            for (int s = a; s <= b && s < cpu && s >= 0; s++) {
+                first = first == cpu && CPU_ISSET(s, allowed) ? s : first;
+            }
+            p += *p == ',';
+        }
+    }
+    return first == cpu;
+}
+
+/* Cores of the affinity mask. */
 static int physical_cores(const cpu_set_t *allowed) {
     int count = 0;
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (!CPU_ISSET(cpu, allowed)) {
-            continue;
-        }
-        char path[96], line[256];
-        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
-        int first = cpu;
-        if (bl_first_line(path, line, sizeof line)) {
-            /* "0,64" or "0-1": the lowest sibling that we may use stands for the core */
-            int a, b, used;
-            for (const char *p = line; sscanf(p, "%d%n", &a, &used) == 1;) {
-                p += used;
-                b = a;
-                if (*p == '-' && sscanf(p + 1, "%d%n", &b, &used) == 1) {
-                    p += 1 + used;
-                }
-                for (int s = a; s <= b && s < cpu && s >= 0; s++) {
-                    first = first == cpu && CPU_ISSET(s, allowed) ? s : first;
-                }
-                p += *p == ',';
-            }
-        }
-        count += first == cpu;
+        count += CPU_ISSET(cpu, allowed) && stands_for_core(cpu, allowed);
     }
     return count;
+}
+
+/* ---- threads that keep to a processor */
+
+/* What a team is told. */
+typedef struct pinning {
+    const cpu_set_t *all; /* that the calling thread had */
+    int order[CPU_SETSIZE];
+    int count; /* 0: each gets all of them */
+} pinning;
+
+static void pin_one(void *data) {
+    const pinning *p = data;
+    __tsan_acquire(data);
+    cpu_set_t set = *p->all;
+    if (p->count) {
+        CPU_ZERO(&set);
+        CPU_SET(p->order[omp_get_thread_num() % p->count], &set);
+    }
+    (void)sched_setaffinity(0, sizeof set, &set); /* a wish */
+    __tsan_release(data);
+}
+
+void bl_pin_threads(bool pinned) {
+    static _Thread_local cpu_set_t all; /* before the first pin */
+    static _Thread_local int now;       /* threads that are pinned; 0: none */
+    int threads = bl_threads();
+    if ((pinned ? threads : 0) == now || (!now && sched_getaffinity(0, sizeof all, &all))) {
+        return;
+    }
+    pinning p = {.all = &all};
+    for (int sibling = 0; pinned && sibling < 2; sibling++) {
+        for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+            if (CPU_ISSET(cpu, &all) && stands_for_core(cpu, &all) != sibling) {
+                p.order[p.count++] = cpu;
+            }
+        }
+    }
+    /* all that are, or were, pinned; new ones have what the calling thread has until they are told */
+    __tsan_release(&p);
+    GOMP_parallel(pin_one, &p, (unsigned)(threads > now ? threads : now), 0);
+    __tsan_acquire(&p);
+    now = pinned ? threads : 0;
 }
 
 int bl_usable_processors(void) {

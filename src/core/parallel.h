@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Work on items [begin, end). `thread` is 0 .. bl_threads()-1; each thread gets one range, fixed by n and the
@@ -30,5 +31,10 @@ int bl_threads(void);
 /* The same, and has them started, for which libgomp would end the process if there were no memory:
  * BL_E_MEMORY. */
 int bl_start_threads(int n, bl_error *err);
+
+/* Whether each thread of the calling thread's loops keeps to a processor of its own: one of each core, in the
+ * order of their numbers, then their SMT siblings. Said after each bl_set_threads; costs nothing where
+ * nothing changes. `false` gives all of them back what the calling thread had. */
+void bl_pin_threads(bool pinned);
 
 #endif

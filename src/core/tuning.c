@@ -17,6 +17,11 @@ static int thread_counts(int values[BL_CHOICE_VALUES], const bl_choice_place *w)
     return w->cores ? count : 0;
 }
 
+static int ways_to_place(int values[BL_CHOICE_VALUES], const bl_choice_place *w) {
+    values[0] = 1;
+    return w->processors > 1;
+}
+
 static int levels(int values[BL_CHOICE_VALUES], const bl_choice_place *w) {
     int count = 0;
     for (int l = 1; l < w->arena_levels && count < BL_CHOICE_VALUES; l++) {
@@ -34,6 +39,7 @@ static int ways_to_convolve(int values[BL_CHOICE_VALUES], const bl_choice_place 
 const bl_choice bl_choices[BL_CHOICES] = {
     {"threads", "time alone", offsetof(bl_tuning, threads), 1024, true, thread_counts},
     {"level", "time and memory", offsetof(bl_tuning, level), 3, true, levels},
+    {"pin", "time alone", offsetof(bl_tuning, pin), 1, true, ways_to_place},
     {"winograd", "the last bits", offsetof(bl_tuning, winograd), 2, false, ways_to_convolve},
 };
 

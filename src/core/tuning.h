@@ -12,6 +12,7 @@
 typedef struct bl_tuning {
     int threads;  /* that run the graph */
     int level;    /* the arena level that it begins with: what higher levels are to it */
+    int pin;      /* 1: each thread keeps to a core of its own */
     int winograd; /* 1: no convolution that oneDNN could do, 2: every one that may be */
 } bl_tuning;
 
@@ -35,7 +36,7 @@ typedef struct bl_choice {
     int (*values)(int values[BL_CHOICE_VALUES], const bl_choice_place *where);
 } bl_choice;
 
-#define BL_CHOICES 3
+#define BL_CHOICES 4
 extern const bl_choice bl_choices[BL_CHOICES];
 
 static inline int *bl_tuning_field(bl_tuning *t, const bl_choice *c) {

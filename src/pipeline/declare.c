@@ -123,6 +123,9 @@ static int declare_phases(bl_job *j, bl_error *err) {
     }
     bl_generation *e = j->generation;
     bl_generation_adapt(e, changes_of(j));
+    if (j->untuned) {
+        bl_generation_untuned(e);
+    }
     if (j->looked_at) {
         bl_generation_all_levels(e);
     }
@@ -232,10 +235,14 @@ static int declare_tiled(bl_job *j, const bl_placement *placement, bl_error *err
     j->side = placement->tiled == BL_TILED_ON ? largest : 0;
     j->tiled_least = j->whole_least = 0;
     int result = declare_with_room(j, placement, err);
+    result = result ? result : bl_generation_budget(j->generation, placement, &least, &budget, err);
+    if (!result && least > budget && bl_generation_is_tuned(j->generation)) {
+        j->untuned = true; /* more threads need more memory: a budget that does without them still does */
+        return declare_tiled(j, placement, err);
+    }
     if (result || j->side) {
         return result;
     }
-    result = bl_generation_budget(j->generation, placement, &least, &budget, err);
     tiled_least = least;
     for (int side = may ? largest : BL_TILES_SMALLEST; !result && side && tiled_least > budget;
          side = bl_tiles_smaller(side)) {

@@ -80,12 +80,26 @@ int bl_generation_phase_tuned(bl_generation *g, const bl_phase_of *p, bl_error *
 int bl_generation_phase(bl_generation *g, const char *name, const char *stage, bl_module module,
                         bl_shape_key key, int passes, bl_error *err) {
     bl_phase_of p = {.name = name, .stage = stage, .module = module, .key = key, .passes = passes};
-    bl_tuned_choices(&p.tuning, g->modules, module, key);
+    if (!g->untuned) {
+        bl_tuned_choices(&p.tuning, g->modules, module, key);
+    }
     int phase = bl_generation_phase_tuned(g, &p, err);
     if (phase >= 0) {
         g->declared[phase].tuned = !bl_tuning_same(&p.tuning, &(bl_tuning){0});
     }
     return phase;
+}
+
+void bl_generation_untuned(bl_generation *g) {
+    g->untuned = true;
+}
+
+bool bl_generation_is_tuned(const bl_generation *g) {
+    bool tuned = false;
+    for (int i = 0; i < g->declared_count; i++) {
+        tuned = tuned || g->declared[i].tuned;
+    }
+    return tuned;
 }
 
 bool bl_generation_phase_at(bl_phase_of *out, const bl_generation *g, int phase) {

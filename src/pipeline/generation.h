@@ -45,6 +45,11 @@ bool bl_generation_phase_at(bl_phase_of *out, const bl_generation *g, int phase)
  * touched; of a generation that has ended. */
 double bl_generation_pass_seconds(const bl_generation *g, int phase);
 
+/* Runs as if nothing had been tuned; before anything is declared. */
+void bl_generation_untuned(bl_generation *g);
+/* Whether any phase runs with choices that were kept for it. */
+bool bl_generation_is_tuned(const bl_generation *g);
+
 /* The adapters and rows that it runs with; none without this. What they point to is borrowed until it is
  * freed; before anything is declared.
  */

@@ -40,6 +40,7 @@ typedef struct bl_job {
     bl_generation *after;   /* the batch after this one, where that is another: declared, never started */
     bool later;             /* declared as a batch after the first: texts and start picture are encoded */
     int hits, misses;       /* chunks of text that the batch found encoded, and those that it encoded */
+    bool untuned;           /* what was tuned does not fit the budget, and is left out */
     bool looked_at;         /* planned and not run: the smallest budget is told */
     bool in_two;            /* the denoiser is a prologue and a step (unet.h) */
     bool weigh;             /* which form is the better is not plain */

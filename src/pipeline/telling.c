@@ -2,6 +2,7 @@
 
 #include "core/lines.h"
 #include "pipeline/generation_parts.h"
+#include "pipeline/tuned.h"
 #include "residency/problem/follow.h"
 #include "residency/plan/planner.h"
 #include "residency/tell/advise.h"
@@ -124,7 +125,10 @@ void bl_tell(bl_told *out, const bl_generation *g, bl_tell_wish wish) {
         bl_plan_against_ledger(line, sizeof line, g->plan, &g->ledger);
         bl_log_line(bl_generation_log(g), BL_LOG_INFO, "%s", line);
     }
-    if (wish.hint && !make_hint(&out->hint, g, wish.again, &ignored) && out->hint.text[0]) {
+    const bool hinted = wish.hint && !make_hint(&out->hint, g, wish.again, &ignored);
+    if (hinted && !out->hint.text[0]) {
+        bl_tuned_hint(g, wall);
+    } else if (hinted) {
         bl_log_line(bl_generation_log(g), BL_LOG_INFO, "Hint: %s", out->hint.text);
     }
 }

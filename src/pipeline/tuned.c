@@ -4,6 +4,10 @@
 #include "pipeline/modules_parts.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORTH_SAYING 0.05 /* of the wall clock, as of other hints */
 
 void bl_tuned_names(bl_tuned *out, const bl_modules *m, bl_module module, bl_shape_key key) {
     *out = (bl_tuned){0};
@@ -40,6 +44,45 @@ void bl_tuned_tell(bl_generation *g) {
                     "Tuned on this machine: phase %s runs with %s%s; `ballast tune --show` says more",
                     g->declared[first].name, text, more);
         g->modules->told_tuned = true;
+    }
+}
+
+/* The part of its seconds that the graph would keep, by entries of the same module at other shapes: the least
+ * of the gains that there were. 1: there are none. */
+static double gain_elsewhere(const bl_tuned *list, int count, const bl_tuned *names) {
+    double part = 0;
+    for (int i = 0; i < count; i++) {
+        const bl_tuned *t = &list[i];
+        if (!strcmp(t->device, names->device) && !strcmp(t->model, names->model) &&
+            !strcmp(t->dtype, names->dtype) && !strcmp(t->module, names->module) &&
+            !strcmp(t->version, names->version) && !(t->psnr > 0)) {
+            double ratio = t->seconds / t->untuned_seconds;
+            part = ratio > part ? ratio : part;
+        }
+    }
+    return part > 0 && part < 1 ? part : 1;
+}
+
+void bl_tuned_hint(const bl_generation *g, double wall_seconds) {
+    bl_tuned *list, names;
+    bl_error ignored = {0};
+    int count;
+    double saves = 0;
+    if (bl_tuned_list(&list, &count, bl_memory_calibration(g->memory), &ignored)) {
+        return;
+    }
+    for (int i = 0; i < g->declared_count && count; i++) {
+        const bl_declared *d = &g->declared[i];
+        bl_tuned_names(&names, g->modules, d->module, d->prepared->key);
+        if (d->passes > 1 && !d->tuned && !g->untuned) {
+            saves += d->passes * bl_generation_pass_seconds(g, i) * (1 - gain_elsewhere(list, count, &names));
+        }
+    }
+    free(list);
+    if (saves > WORTH_SAYING * wall_seconds) {
+        bl_log_line(bl_generation_log(g), BL_LOG_INFO,
+                    "Hint: `ballast tune` would save about %.*f s of %.1f s: it does at another size",
+                    saves < 0.95 ? 2 : 1, saves, wall_seconds);
     }
 }
 

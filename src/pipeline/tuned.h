@@ -16,6 +16,10 @@ void bl_tuned_choices(bl_tuning *out, const bl_modules *m, bl_module module, bl_
 /* Says, once for a model, that its generation runs with what was tuned. */
 void bl_tuned_tell(bl_generation *g);
 
+/* Where nothing was tuned for the generation's denoiser, but for another size of it, where it gained: a line
+ * of how much that would be here, if it is worth a word. */
+void bl_tuned_hint(const bl_generation *g, double wall_seconds);
+
 /* Holds the ledger of a generation that has ended against the entries that it ran with; one that turned out
  * slower is dropped, and that is said. */
 void bl_tuned_judge(const bl_generation *g);

@@ -25,8 +25,8 @@ static int setup(void **state) {
 
 #define SMALL "-m", model, "-p", "a fox", "-S", "1", "-s", "2", "-W", "64", "-H", "64"
 
-/* Something that was found for the denoiser of these pictures. */
-static void choose(const json_t *tuned, const char *choices) {
+/* Something that was found for the denoiser of these pictures, or, with another shape, of others. */
+static void choose(const json_t *tuned, const char *choices, const char *shape) {
     outcome o = {0};
     json_t *list = json_array(), *phase;
     size_t i;
@@ -34,6 +34,11 @@ static void choose(const json_t *tuned, const char *choices) {
         if (!strcmp(json_string_value(json_object_get(phase, "module")), "unet")) {
             json_t *entry = json_copy(phase);
             json_object_set_new(entry, "choices", json_string(choices));
+            json_object_set_new(entry, "seconds",
+                                json_real(0.001 * json_real_value(json_object_get(entry, "seconds"))));
+            if (shape) {
+                json_object_set_new(entry, "shape", json_string(shape));
+            }
             json_array_append_new(list, entry);
         }
     }
@@ -47,9 +52,39 @@ static void choose(const json_t *tuned, const char *choices) {
     rig_free(&o);
 }
 
+/* More threads need more memory: a budget that does without them still does, with the same bits. */
+static void test_short_budget(const json_t *tuned) {
+    outcome o = {0};
+    char budget[32];
+    BALLAST(&o, "tune", "--forget");
+    BALLAST(&o, "plan", SMALL, "--json");
+    json_t *plan = json_loads(o.out, 0, NULL);
+    snprintf(budget, sizeof budget, "%lld",
+             (long long)json_integer_value(json_object_get(plan, "min_budget_bytes")));
+    json_decref(plan);
+    choose(tuned, "threads=8", NULL);
+    BALLAST(&o, "generate", SMALL, "-o", "tuned.png", "--overwrite", "--budget", budget);
+    assert_int_equal(o.code, 0);
+    expect_same_file("untuned.png", "tuned.png");
+    rig_free(&o);
+}
+
+/* What tuning gained at another size is worth a word, where nothing was tuned. */
+static void test_hint(const json_t *tuned) {
+    outcome o = {0};
+    BALLAST(&o, "tune", "--forget");
+    choose(tuned, "level=1", "other");
+    BALLAST(&o, "generate", "-m", model, "-p", "a fox", "-W", "192", "-H", "192", "-s", "40", "-o",
+            "hint.png");
+    assert_int_equal(o.code, 0);
+    expect_contains(o.err, "Hint: `ballast tune` would save about ");
+    expect_contains(o.err, " s of ");
+    rig_free(&o);
+}
+
 /* It ends with its line; and whatever was kept leaves every bit of a picture as it is, and is told. */
 static void test_pictures(void **state) {
-    static const char *const choices[] = {"threads=1", "level=1", "threads=2,level=3"};
+    static const char *const choices[] = {"threads=1", "level=1,pin=1", "threads=2,level=3"};
     outcome o = {0};
     (void)state;
     BALLAST(&o, "generate", SMALL, "-o", "untuned.png");
@@ -67,7 +102,7 @@ static void test_pictures(void **state) {
     BALLAST(&o, "tune", "--forget"); /* what a busy machine has found is another matter */
     expect_success(&o);
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
-        choose(tuned, choices[i]);
+        choose(tuned, choices[i], NULL);
         BALLAST(&o, "generate", SMALL, "-o", "tuned.png", "--overwrite");
         assert_int_equal(o.code, 0);
         expect_contains(o.err, "Tuned on this machine: phase denoise runs with ");
@@ -76,6 +111,9 @@ static void test_pictures(void **state) {
     }
     BALLAST(&o, "generate", SMALL, "-o", "own.png", "--threads", "1"); /* the user's word is the last one */
     assert_null(strstr(o.err, "threads=2"));
+    test_short_budget(tuned);
+    test_hint(tuned);
+    choose(tuned, choices[2], NULL);
     json_decref(tuned);
     rig_free(&o);
 }

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -233,13 +234,53 @@ static void test_new_file(void **state) {
     assert_int_equal(bl_new_file_begin(&f, path, &err), BL_E_IO);
 }
 
+/* Processors that each thread of a loop may use. */
+typedef struct masks {
+    cpu_set_t of[8];
+} masks;
+
+static void note_mask(void *context, int64_t begin, int64_t end, int thread) {
+    masks *m = context;
+    (void)begin, (void)end;
+    sched_getaffinity(0, sizeof m->of[thread], &m->of[thread]);
+}
+
+/* Pinned threads keep to a processor each, as far as there are some; afterwards all have what they had. */
+static void test_pinned(void **state) {
+    (void)state;
+    masks m = {0};
+    cpu_set_t before;
+    const int own = bl_threads(), processors = bl_usable_processors(), cores = bl_usable_cores();
+    sched_getaffinity(0, sizeof before, &before);
+    for (int threads = 1; threads <= 4; threads++) {
+        bl_set_threads(threads);
+        bl_pin_threads(true);
+        bl_parallel_for(threads, 1, note_mask, &m);
+        for (int t = 0; t < threads; t++) {
+            assert_int_equal(CPU_COUNT(&m.of[t]), 1);
+            for (int k = 0; k < t && threads <= processors; k++) {
+                assert_false(CPU_EQUAL(&m.of[t], &m.of[k]));
+            }
+        }
+    }
+    bl_set_threads(2);
+    bl_pin_threads(false);
+    bl_parallel_for(2, 1, note_mask, &m);
+    assert_true(CPU_EQUAL(&m.of[0], &before) && CPU_EQUAL(&m.of[1], &before));
+    bl_set_threads(4);
+    bl_parallel_for(4, 1, note_mask, &m);
+    assert_true(CPU_EQUAL(&m.of[3], &before));
+    assert_int_equal(bl_usable_cores(), cores);
+    bl_set_threads(own);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_half),    cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_convert_pairs), cmocka_unit_test(test_convert_every_pattern),
         cmocka_unit_test(test_messages),      cmocka_unit_test(test_checked),
-        cmocka_unit_test(test_loops),         cmocka_unit_test(test_open_failures),
-        cmocka_unit_test(test_new_file),
+        cmocka_unit_test(test_loops),         cmocka_unit_test(test_pinned),
+        cmocka_unit_test(test_open_failures), cmocka_unit_test(test_new_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -98,6 +98,7 @@ struct bl_executable {
     bl_graph *changed; /* NULL, or what `graph` points to */
     int threads;       /* that run it */
     int winograd;      /* as in bl_tuning */
+    bool pinned;       /* its threads keep to their cores */
     bl_step *steps;    /* [op_count] */
     bl_arena_plan plan;
     double *flops;   /* [block_count] */

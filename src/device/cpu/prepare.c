@@ -99,6 +99,7 @@ int bl_cpu_prepare(bl_executable **out, bl_device_module *m, const bl_graph *gra
         x->module = m;
         x->threads = threads;
         x->winograd = options->tuning.winograd;
+        x->pinned = options->tuning.pin;
         int rc = make_executable(x, level, graph, &sure, err);
         if (!rc && sure) {
             *out = x;
