@@ -80,9 +80,9 @@ static int open_single_file(bl_checkpoint *c, const char *vae_path, bl_error *er
         return rc;
     }
     bl_find_single_file_modules(c, 0);
-    bl_module_files *unet = &c->modules[BL_UNET];
-    if (unet->present && unet->naming == BL_NAMES_DIFFUSERS && !unet->prefix[0]) { /* out of a folder */
-        rc = bl_config_beside(&unet->config, c->path, err);
+    bl_module_files *denoiser = &c->modules[c->modules[BL_TRANSFORMER].present ? BL_TRANSFORMER : BL_UNET];
+    if (denoiser->present && denoiser->naming == BL_NAMES_DIFFUSERS && !denoiser->prefix[0]) {
+        rc = bl_config_beside(&denoiser->config, c->path, err); /* out of a folder */
     }
     if (rc) {
         return rc;

@@ -106,7 +106,7 @@ const bl_family bl_z_image = {
     .name = "Z-Image",
     .type = "zimage",
     .net = BL_NET_ZIMAGE,
-    .probe = "cap_embedder.1.weight",
+    .probe = "cap_pad_token",
     .rules = &bl_zimage_folder_rules,
     .reader = BL_READER_QWEN3,
     .words = {.before = "<|im_start|>user\n",

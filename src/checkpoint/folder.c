@@ -131,6 +131,8 @@ int bl_open_text_encoder_folder(bl_checkpoint *c, bl_module_files *out, const ch
     out->naming =
         bl_find_in_files(c, out->first_file, out->file_count, "", "embeddings.token_embedding.weight", &file)
             ? BL_NAMES_CLIP_BARE
+        : bl_find_in_files(c, out->first_file, out->file_count, "", "embed_tokens.weight", &file)
+            ? BL_NAMES_QWEN_BARE
             : BL_NAMES_DIFFUSERS;
     rc = bl_join_path(path, folder, "config.json", err);
     rc = rc ? rc : bl_json_load(&out->config, path, err);

@@ -92,6 +92,14 @@ bool bl_stored_name(bl_stored *out, bl_naming naming, const bl_ldm_numbers *numb
         return bl_open_clip_name(out, name);
     case BL_NAMES_TAESD:
         return bl_taesd_name(out, name);
+    case BL_NAMES_ZIMAGE:
+        return bl_zimage_name(out, name);
+    case BL_NAMES_QWEN_BARE:
+        bare = bl_after(name, "model.");
+        set_name(out, bare ? bare : name);
+        return true;
+    case BL_NAMES_LLAMA:
+        return bl_llama_name(out, name);
     }
     return false;
 }

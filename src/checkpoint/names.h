@@ -17,6 +17,9 @@ typedef enum bl_naming {
     BL_NAMES_LDM_UNET,  /* CompVis: input_blocks.4.1... */
     BL_NAMES_LDM_VAE,   /* CompVis: decoder.up.3.block.0... */
     BL_NAMES_TAESD,     /* of an nn.Sequential: 3.conv.0..., one number more than diffusers' */
+    BL_NAMES_ZIMAGE,    /* Z-Image's authors: attention.qkv, x_embedder; ComfyUI and GGUF files, too */
+    BL_NAMES_QWEN_BARE, /* transformers' Qwen3 without "model." */
+    BL_NAMES_LLAMA,     /* llama.cpp's: blk.0.attn_q... */
     BL_NAMES_OPEN_CLIP  /* transformer.resblocks.0.attn.in_proj_weight... */
 } bl_naming;
 
@@ -56,6 +59,8 @@ bool bl_ldm_unet_name(bl_stored *out, const bl_ldm_numbers *numbers, const char 
 bool bl_ldm_vae_name(bl_stored *out, int levels, const char *name);
 bool bl_open_clip_name(bl_stored *out, const char *name);
 bool bl_taesd_name(bl_stored *out, const char *name);
+bool bl_zimage_name(bl_stored *out, const char *name);
+bool bl_llama_name(bl_stored *out, const char *name);
 
 /* If `name` starts with `start`, returns what follows, else NULL. */
 const char *bl_after(const char *name, const char *start);

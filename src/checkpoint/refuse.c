@@ -56,10 +56,10 @@ static void first_words(char *text, size_t room, const bl_safetensors *file) {
 int bl_refuse_without_unet(const bl_checkpoint *c, bl_error *err) {
     if (c->folder) {
         const char *name = json_string_value(json_object_get(c->index, "_class_name"));
-        return bl_fail(
-            err, BL_E_UNSUPPORTED,
-            "%.400s is a %.80s without weights in unet/: Ballast runs SD 1.x, SD 2.x and SDXL base", c->path,
-            name ? name : "diffusers folder");
+        return bl_fail(err, BL_E_UNSUPPORTED,
+                       "%.400s is a %.80s without weights in unet/ or transformer/: Ballast runs SD 1.x, SD "
+                       "2.x, SDXL base and Z-Image",
+                       c->path, name ? name : "diffusers folder");
     }
     const bl_safetensors *f = c->files[0];
     const char *own_name = bl_safetensors_metadata(f, "modelspec.architecture");
@@ -67,18 +67,20 @@ int bl_refuse_without_unet(const bl_checkpoint *c, bl_error *err) {
         char deeper[96];
         snprintf(deeper, sizeof deeper, "model.diffusion_model.%s", others[i].start);
         if (bl_safetensors_find_prefix(f, others[i].start) || bl_safetensors_find_prefix(f, deeper)) {
-            return bl_fail(err, BL_E_UNSUPPORTED, "%.400s is %s: Ballast runs SD 1.x, SD 2.x and SDXL base",
-                           c->path, others[i].what);
+            return bl_fail(err, BL_E_UNSUPPORTED,
+                           "%.400s is %s: Ballast runs SD 1.x, SD 2.x, SDXL base and Z-Image", c->path,
+                           others[i].what);
         }
     }
     char words[400];
     int count;
     bl_safetensors_tensors(f, &count);
     first_words(words, sizeof words, f);
-    return bl_fail(
-        err, BL_E_UNSUPPORTED,
-        "%.300s: unknown architecture%s%.60s%s; saw %d tensors (%s) and no unet of SD 1.x, SD 2.x or SDXL",
-        c->path, own_name ? " \"" : "", own_name ? own_name : "", own_name ? "\"" : "", count, words);
+    return bl_fail(err, BL_E_UNSUPPORTED,
+                   "%.300s: unknown architecture%s%.60s%s; saw %d tensors (%s) and no denoiser of SD 1.x, SD "
+                   "2.x, SDXL or Z-Image",
+                   c->path, own_name ? " \"" : "", own_name ? own_name : "", own_name ? "\"" : "", count,
+                   words);
 }
 
 static int refuse(const bl_checkpoint *c, const char *what, bl_error *err) {

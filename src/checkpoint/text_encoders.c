@@ -175,8 +175,70 @@ static int take_folder(bl_checkpoint *c, finding *f, bl_error *err) {
     return rc;
 }
 
+/* ---- of families whose reader is a language model */
+
+static const layout readers[] = {{BL_NAMES_DIFFUSERS, "model.layers.0.self_attn.q_norm."},
+                                 {BL_NAMES_QWEN_BARE, "layers.0.self_attn.q_norm."},
+                                 {BL_NAMES_LLAMA, "blk.0.attn_q_norm."}};
+
+static const char *const reader_prefixes[] = {"", "text_encoder.", "text_encoders.qwen3_4b.transformer.",
+                                              "text_encoders.qwen3_8b.transformer."};
+
+/* The reader in files [first, first + count); absent where there is none. */
+static bl_module_files find_reader(const bl_checkpoint *c, int first, int count) {
+    bl_module_files e = {.first_file = first, .file_count = count};
+    for (int p = 0; p < COUNT(reader_prefixes) && !e.present; p++) {
+        for (int i = 0; i < COUNT(readers) && !e.present; i++) {
+            for (int f = first; f < first + count && !e.present; f++) {
+                e.present = has_start(c->files[f], "", reader_prefixes[p], readers[i].probe);
+                e.naming = readers[i].naming;
+            }
+        }
+        snprintf(e.prefix, sizeof e.prefix, "%s", reader_prefixes[p]);
+    }
+    return e;
+}
+
+/* Whether it is one that the denoiser can read, detection says. */
+static int take_reader(bl_checkpoint *c, const char *path, bl_error *err) {
+    bl_module_files *own = &c->modules[BL_TEXT_ENCODER], opened = {.present = false};
+    const int first = c->file_count;
+    if (own->given) {
+        return bl_fail(err, BL_E_ARGUMENT, "text-encoder: %.400s is a second one, of which the model has one",
+                       path);
+    }
+    int rc;
+    if (bl_is_folder(path)) {
+        char inner[BL_PATH_ROOM];
+        rc = bl_open_text_encoder_folder(c, &opened, path, err);
+        if (!rc && !opened.present) {
+            rc = bl_join_path(inner, path, "text_encoder", err);
+            rc = rc ? rc : bl_open_text_encoder_folder(c, &opened, inner, err);
+        }
+    } else {
+        rc = bl_add_file(c, path, err);
+        rc = rc ? rc : bl_config_beside(&opened.config, path, err);
+    }
+    bl_module_files e = find_reader(c, first, c->file_count - first);
+    if (!rc && !e.present) {
+        rc = bl_fail(err, BL_E_FORMAT, "text-encoder: %.400s holds no Qwen3 language model", path);
+    }
+    if (rc) {
+        json_decref(opened.config);
+        return rc;
+    }
+    json_decref(own->config);
+    e.given = true;
+    e.config = opened.config;
+    *own = e;
+    return 0;
+}
+
 int bl_checkpoint_take_text_encoders(bl_checkpoint *c, const char *path, bl_error *err) {
     finding f = {.path = path};
+    if (bl_checkpoint_has_module(c, BL_TRANSFORMER)) {
+        return take_reader(c, path, err);
+    }
     if (!bl_checkpoint_has_module(c, BL_UNET) || !find_need(&f.n, c)) {
         return 0; /* no model at all: detection says why */
     }

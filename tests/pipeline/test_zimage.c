@@ -2,7 +2,9 @@
  * transformer, its VAE and a tiny Qwen3 with the whole vocabulary. */
 #include "pipeline/rig.h"
 
+#include "support/gguf.h"
 #include "support/goldens.h"
+#include "support/zimage_files.h"
 
 #define CHANNELS 16
 
@@ -112,9 +114,84 @@ static void pictures_are_those_of_diffusers(void **state) {
     bl_golden_close(&g);
 }
 
+/* ---- every file that holds it */
+
+/* Opens a model out of several files, any of which may be NULL but the first. */
+static void open_files(rig_studio *s, const char *path, const char *encoder, const char *vae) {
+    ballast_error err = {0};
+    ballast_context_options co;
+    ballast_model_options mo;
+    ballast_context_options_init(&co, sizeof co);
+    ballast_model_options_init(&mo, sizeof mo);
+    *s = (rig_studio){0};
+    co.cache_dir = "";
+    mo.path = path;
+    mo.dtype = "f32";
+    mo.vae_path = vae;
+    mo.text_encoder_paths = &encoder;
+    mo.text_encoder_count = encoder != NULL;
+    if (ballast_context_open(&s->context, &co, &err) ||
+        ballast_model_open(&s->model, s->context, &mo, &err)) {
+        fail_msg("%s: %s", path, err.message);
+    }
+}
+
+static void take_from(taken *t, const char *path, const char *encoder, const char *vae) {
+    rig_studio s;
+    ballast_generate_options o = request(t);
+    open_files(&s, path, encoder, vae);
+    o.negative_prompt = "dull";
+    o.cfg = 3;
+    rig_make(&s, &o);
+    rig_close(&s);
+}
+
+/* ComfyUI's single file beside encoder and VAE of their own; GGUF files of both networks, which hold what is
+ * stored small, against the same values in F32. */
+static void single_files_give_the_folders_picture(void **state) {
+    (void)state;
+    char folder[BL_TEST_PATH], single[BL_TEST_PATH], synth[BL_TEST_PATH], encoder[BL_TEST_PATH],
+        vae[BL_TEST_PATH], llama[BL_TEST_PATH], small[BL_TEST_PATH], small_encoder[BL_TEST_PATH],
+        widened[BL_TEST_PATH], widened_encoder[BL_TEST_PATH];
+    taken wanted, got;
+    bl_test_folder(folder);
+    bl_synth_folder(synth, "zimage");
+    bl_test_zimage_folder(folder);
+    bl_test_join(single, folder, "single.safetensors");
+    bl_test_join(encoder, synth, "text_encoder/model.safetensors");
+    bl_test_join(vae, synth, "vae/diffusion_pytorch_model.safetensors");
+    take_from(&wanted, folder, NULL, NULL);
+    bl_test_zimage_single(single, "model.diffusion_model.");
+    take_from(&got, single, encoder, vae);
+    rig_same(&got.pictures, &wanted.pictures, "ComfyUI's names");
+    drop(&got);
+    bl_test_join(llama, folder, "llama.safetensors");
+    bl_test_zimage_llama(llama);
+    take_from(&got, single, llama, vae);
+    rig_same(&got.pictures, &wanted.pictures, "llama.cpp's names");
+    drop(&got);
+    drop(&wanted);
+    bl_test_zimage_single(single, "");
+    bl_test_join(small, folder, "small.gguf");
+    bl_test_join(small_encoder, folder, "encoder.gguf");
+    bl_test_join(widened, folder, "widened.safetensors");
+    bl_test_join(widened_encoder, folder, "widened_encoder.safetensors");
+    bl_test_write_gguf(small, single);
+    bl_test_write_gguf(small_encoder, llama);
+    bl_test_write_widened(widened, small);
+    bl_test_write_widened(widened_encoder, small_encoder);
+    take_from(&wanted, widened, widened_encoder, vae);
+    take_from(&got, small, small_encoder, vae);
+    rig_same(&got.pictures, &wanted.pictures, "GGUF");
+    drop(&got);
+    drop(&wanted);
+    bl_test_folder_remove(folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pictures_are_those_of_diffusers),
+        cmocka_unit_test(single_files_give_the_folders_picture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
