@@ -53,7 +53,10 @@ static int print_table(const char *text, int blocks) {
     }
     json_object_foreach(json_object_get(root, "recommended"), key, value) {
         if (json_is_number(value)) {
-            printf("%-16s %g, recommended by the file\n", key, json_number_value(value));
+            const char *whose =
+                json_string_value(json_object_get(json_object_get(root, "recommended"), "from"));
+            printf("%-16s %g, recommended by %s\n", key, json_number_value(value),
+                   whose ? whose : "the file");
         }
     }
     printf("\n");

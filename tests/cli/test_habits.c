@@ -200,7 +200,7 @@ static void test_recommended(void **state) {
     expect_success(&o);
     expect_parameters("other.png", "CFG scale: 7, ");
     BALLAST(&o, "inspect");
-    expect_contains(o.out, "5, recommended by the file\n");
+    expect_contains(o.out, "5, recommended by the model's file\n");
     rig_free(&o);
 }
 

@@ -188,9 +188,125 @@ static void single_files_give_the_folders_picture(void **state) {
     bl_test_folder_remove(folder);
 }
 
+/* ---- whatever the placement */
+
+static const char *const modes[] = {"none", "model", "sequential", "balanced", "auto"};
+enum { MODES = sizeof modes / sizeof *modes, BUDGETS = 8 };
+
+/* With a negative prompt of another length, a start picture, a second pass through pictures, and previews. */
+static ballast_generate_options rich_request(taken *t) {
+    static uint8_t start[64 * 64 * 3];
+    for (size_t i = 0; i < sizeof start; i++) {
+        start[i] = (uint8_t)(i * 7919 % 251);
+    }
+    ballast_generate_options o = request(t);
+    o.negative_prompt = long_text;
+    o.cfg = 3;
+    o.init_rgb = start;
+    o.init_width = o.init_height = 64;
+    o.strength = 0.9;
+    rig_add_hires(&o);
+    o.hires_scale = 1.5;
+    o.count = 1;
+    return o;
+}
+
+static void placement_changes_nothing(void **state) {
+    (void)state;
+    rig_studio s;
+    taken wanted, got;
+    ballast_generate_options o = rich_request(&wanted);
+    open_model(&s, "f32");
+    json_t *report = rig_generate(&s, &o);
+    const uint64_t least = rig_figure(report, 0, "plan", "min_budget_bytes"),
+                   most = rig_figure(report, 0, "plan", "peak_bytes");
+    json_decref(report);
+    assert_int_equal(wanted.pictures.bytes, 96 * 96 * 3);
+    assert_true(least < most);
+    for (int i = 0; i < MODES + BUDGETS; i++) {
+        o = rich_request(&got);
+        rig_size budget =
+            rig_bytes(least + (most - least) * (uint64_t)(i < MODES ? 0 : i - MODES) / (BUDGETS - 1));
+        o.offload = modes[i < MODES ? i : MODES - 1];
+        o.budget = i < MODES ? NULL : budget.text;
+        rig_make(&s, &o);
+        rig_same(&got.pictures, &wanted.pictures, i < MODES ? modes[i] : budget.text);
+        drop(&got);
+    }
+    drop(&wanted);
+    rig_close(&s);
+}
+
+/* ---- what does not apply */
+
+static int parameters_of(void *payload, const ballast_image *image) {
+    snprintf(payload, 512, "%s", image->parameters);
+    return 0;
+}
+
+static void refuses(rig_studio *s, const ballast_generate_options *o, const char *words) {
+    ballast_error err = {0};
+    assert_true(ballast_generate(NULL, s->model, o, &err) < 0);
+    if (!strstr(err.message, words)) {
+        fail_msg("\"%s\" is not in: %s", words, err.message);
+    }
+}
+
+static void what_does_not_apply_is_refused_or_told(void **state) {
+    (void)state;
+    rig_studio s;
+    taken t, plain;
+    char parameters[512] = "";
+    open_model(&s, "f32");
+    ballast_generate_options o = request(&t);
+    o.clip_skip = 2;
+    refuses(&s, &o, "clip-skip: Z-Image");
+    o.clip_skip = 0;
+    o.sampler = "Euler a";
+    refuses(&s, &o, "sampler: Euler a does not walk");
+    o.sampler = NULL;
+    o.schedule = "karras";
+    refuses(&s, &o, "schedule: 'karras'");
+    o.schedule = NULL;
+    o.width = 72;
+    refuses(&s, &o, "width: 72 is not a positive multiple of 16; the next below is 64");
+    o.width = 64;
+    o.compat = "comfyui";
+    o.prompt = "embedding:good";
+    refuses(&s, &o, "Z-Image does not have");
+    o.compat = "a1111";
+    o.prompt = "a (cat:1.2) AND a dog";
+    assert_int_equal(s.warnings, 0);
+    rig_make(&s, &o);
+    assert_int_equal(s.warnings, 1);
+    assert_non_null(strstr(s.warning, "reads prompts as they are written: weights"));
+    drop(&t);
+    /* steps, guidance and sampler that nobody gave; 0 and 1 are no guidance */
+    o = request(&t);
+    o.steps = 0;
+    o.payload = parameters;
+    o.image = parameters_of;
+    o.save_latents = NULL;
+    rig_make(&s, &o);
+    assert_non_null(strstr(parameters, "Steps: 8, Sampler: Euler,"));
+    assert_non_null(strstr(parameters, "CFG scale: 1"));
+    o = request(&plain);
+    o.cfg = 1;
+    rig_make(&s, &o);
+    o = request(&t);
+    o.cfg = 0;
+    rig_make(&s, &o);
+    rig_same(&t.pictures, &plain.pictures, "cfg 0");
+    drop(&t);
+    drop(&plain);
+    rig_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pictures_are_those_of_diffusers),
+        cmocka_unit_test(placement_changes_nothing),
+        cmocka_unit_test(what_does_not_apply_is_refused_or_told),
         cmocka_unit_test(single_files_give_the_folders_picture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

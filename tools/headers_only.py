@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""headers_only.py z-image FOLDER: a diffusers folder of the published size whose weights are holes in their files.
+
+For `ballast plan` and `ballast inspect`, which read headers alone: the files name every tensor with its shape and type
+(BF16; the autoencoder F32) and take no room on the disk. A picture of it is noise. Only Python's own library is needed."""
+import json
+import os
+import struct
+import sys
+
+SIZES = {"F32": 4, "BF16": 2}
+
+
+def write(path, tensors, dtype):
+    """tensors: [(name, shape)]"""
+    header, at = {}, 0
+    for name, shape in tensors:
+        size = SIZES[dtype]
+        for n in shape:
+            size *= n
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    raw = json.dumps(header, separators=(",", ":")).encode()
+    raw += b" " * (-len(raw) % 8)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(raw)) + raw)
+        f.truncate(8 + len(raw) + at)
+
+
+def save(path, value):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as f:
+        json.dump(value, f)
+
+
+def linear(name, rows, columns):
+    return [(name + ".weight", [rows, columns]), (name + ".bias", [rows])]
+
+
+def zimage_transformer(width=3840, hidden=10240, layers=30, refiners=2, head=128, caption=2560, time=256):
+    out = [("cap_embedder.0.weight", [caption]), *linear("cap_embedder.1", width, caption),
+           ("x_pad_token", [1, width]), ("cap_pad_token", [1, width]), *linear("all_x_embedder.2-1", width, 64),
+           *linear("all_final_layer.2-1.linear", 64, width),
+           *linear("all_final_layer.2-1.adaLN_modulation.1", width, time),
+           *linear("t_embedder.mlp.0", 1024, 256), *linear("t_embedder.mlp.2", time, 1024)]
+    for kind, count in (("noise_refiner", refiners), ("context_refiner", refiners), ("layers", layers)):
+        for i in range(count):
+            at = f"{kind}.{i}."
+            out += [(f"{at}attention.{n}.weight", [width, width]) for n in ("to_q", "to_k", "to_v", "to_out.0")]
+            out += [(f"{at}attention.{n}.weight", [head]) for n in ("norm_q", "norm_k")]
+            out += [(f"{at}feed_forward.{n}.weight", [hidden, width]) for n in ("w1", "w3")]
+            out += [(f"{at}feed_forward.w2.weight", [width, hidden])]
+            out += [(f"{at}{n}.weight", [width]) for n in ("attention_norm1", "attention_norm2", "ffn_norm1", "ffn_norm2")]
+            if kind != "context_refiner":
+                out += linear(at + "adaLN_modulation.0", 4 * width, time)
+    return out
+
+
+def qwen3(width=2560, hidden=9728, layers=36, heads=32, kv_heads=8, head=128, vocab=151936):
+    out = [("model.embed_tokens.weight", [vocab, width]), ("model.norm.weight", [width])]
+    for i in range(layers):
+        at = f"model.layers.{i}."
+        out += [(f"{at}self_attn.q_proj.weight", [heads * head, width]),
+                (f"{at}self_attn.k_proj.weight", [kv_heads * head, width]),
+                (f"{at}self_attn.v_proj.weight", [kv_heads * head, width]),
+                (f"{at}self_attn.o_proj.weight", [width, heads * head]),
+                (f"{at}self_attn.q_norm.weight", [head]), (f"{at}self_attn.k_norm.weight", [head]),
+                (f"{at}mlp.gate_proj.weight", [hidden, width]), (f"{at}mlp.up_proj.weight", [hidden, width]),
+                (f"{at}mlp.down_proj.weight", [width, hidden]), (f"{at}input_layernorm.weight", [width]),
+                (f"{at}post_attention_layernorm.weight", [width])]
+    return out
+
+
+def conv(name, rows, columns, side=3):
+    return [(name + ".weight", [rows, columns, side, side]), (name + ".bias", [rows])]
+
+
+def norm(name, channels):
+    return [(name + ".weight", [channels]), (name + ".bias", [channels])]
+
+
+def resnet(name, rows, columns):
+    return [*norm(name + ".norm1", columns), *conv(name + ".conv1", rows, columns), *norm(name + ".norm2", rows),
+            *conv(name + ".conv2", rows, rows), *(conv(name + ".conv_shortcut", rows, columns, 1) if rows != columns else [])]
+
+
+def vae_half(side, latents, channels):
+    top, decoder = channels[-1], side == "decoder"
+    out = conv(f"{side}.conv_in", top if decoder else channels[0], latents if decoder else 3)
+    for i in range(2):
+        out += resnet(f"{side}.mid_block.resnets.{i}", top, top)
+    out += norm(f"{side}.mid_block.attentions.0.group_norm", top)
+    for n in ("to_q", "to_k", "to_v", "to_out.0"):
+        out += linear(f"{side}.mid_block.attentions.0.{n}", top, top)
+    order = channels[::-1] if decoder else channels
+    before = order[0]
+    for level, c in enumerate(order):
+        blocks = f"{side}.{'up' if decoder else 'down'}_blocks.{level}"
+        for i in range(3 if decoder else 2):
+            out += resnet(f"{blocks}.resnets.{i}", c, before)
+            before = c
+        if level + 1 < len(order):
+            out += conv(f"{blocks}.{'upsamplers' if decoder else 'downsamplers'}.0.conv", c, c)
+    end = order[-1]
+    return out + norm(f"{side}.conv_norm_out", end) + conv(f"{side}.conv_out", 3 if decoder else 2 * latents, end)
+
+
+def zimage(folder):
+    at = lambda *parts: os.path.join(folder, *parts)
+    write(at("transformer", "diffusion_pytorch_model.safetensors"), zimage_transformer(), "BF16")
+    write(at("text_encoder", "model.safetensors"), qwen3(), "BF16")
+    write(at("vae", "diffusion_pytorch_model.safetensors"),
+          [t for side in ("encoder", "decoder") for t in vae_half(side, 16, [128, 256, 512, 512])], "F32")
+    save(at("model_index.json"), {"_class_name": "ZImagePipeline"})
+    save(at("vae", "config.json"), {"scaling_factor": 0.3611, "shift_factor": 0.1159, "use_quant_conv": False,
+                                    "use_post_quant_conv": False})
+    save(at("scheduler", "scheduler_config.json"), {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0})
+
+
+FAMILIES = {"z-image": zimage}
+
+if __name__ == "__main__":
+    FAMILIES[sys.argv[1]](sys.argv[2])
