@@ -32,25 +32,48 @@ typedef struct job {
     int64_t o, k;
 } job;
 
-/* The order of each sum is the same in every clone: none of them fuses products into additions. */
+/* ROWS x COLUMNS sums are held in registers while k goes by: each is added up in the order of k, and no clone
+ * fuses a product into an addition. */
+#define ROWS 4
+#define LANES 8
+#define COLUMNS (2 * LANES)
+typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float))));
+
+static inline __attribute__((always_inline)) void one_tile(const job *j, int64_t row, int64_t column) {
+    lanes sum[ROWS][2] = {{{0}}};
+    const float *x = j->x + row * j->k, *w = j->turned + column;
+    for (int64_t i = 0; i < j->k; i++, w += j->o) {
+        const lanes *both = (const lanes *)(const void *)w;
+        for (int r = 0; r < ROWS; r++) {
+            sum[r][0] += x[r * j->k + i] * both[0];
+            sum[r][1] += x[r * j->k + i] * both[1];
+        }
+    }
+    for (int r = 0; r < ROWS; r++) {
+        memcpy(j->y + (row + r) * j->o + column, sum[r], sizeof sum[r]);
+    }
+}
+
+static void one_sum(const job *j, int64_t row, int64_t column) {
+    float sum = 0.0f;
+    for (int64_t i = 0; i < j->k; i++) {
+        sum += j->x[row * j->k + i] * j->turned[i * j->o + column];
+    }
+    j->y[row * j->o + column] = sum;
+}
+
 __attribute__((target_clones("avx2", "default"))) static void some_rows(void *context, int64_t begin,
                                                                         int64_t end, int thread) {
     const job *j = context;
     (void)thread;
-    for (int64_t r = begin; r < end; r++) {
-        float *y = j->y + r * j->o;
-        memset(y, 0, (size_t)j->o * sizeof *y);
-        const float *x = j->x + r * j->k, *w = j->turned;
-        int64_t i = 0;
-        for (; i + 4 <= j->k; i += 4, w += 4 * j->o) { /* in the order of k, with y fetched once for four */
-            for (int64_t o = 0; o < j->o; o++) {
-                y[o] = (((y[o] + x[i] * w[o]) + x[i + 1] * w[o + j->o]) + x[i + 2] * w[o + 2 * j->o]) +
-                       x[i + 3] * w[o + 3 * j->o];
-            }
+    for (int64_t r = begin; r < end; r += ROWS) {
+        int64_t o = 0;
+        for (; r + ROWS <= end && o + COLUMNS <= j->o; o += COLUMNS) {
+            one_tile(j, r, o);
         }
-        for (; i < j->k; i++, w += j->o) {
-            for (int64_t o = 0; o < j->o; o++) {
-                y[o] += x[i] * w[o];
+        for (int64_t row = r; row < end && row < r + ROWS; row++) {
+            for (int64_t c = o; c < j->o; c++) {
+                one_sum(j, row, c);
             }
         }
     }

@@ -54,8 +54,6 @@ static void read_log(const char *log, const char *name, row *out, const char *wh
     out->shared = shared > out->shared ? shared : out->shared;
 }
 
-static row rows[32][6]; /* of each kernel on each architecture */
-
 #define KERNEL(name) #name,
 static const char *const names[] = {BL_CUDA_KERNELS(KERNEL)};
 #undef KERNEL
@@ -63,6 +61,8 @@ static const char *const names[] = {BL_CUDA_KERNELS(KERNEL)};
 
 static const int architectures[] = {80, 86, 89, 90, 100, 120};
 #define ARCHITECTURES (sizeof architectures / sizeof *architectures)
+
+static row rows[KERNELS][ARCHITECTURES];
 
 static void compile(size_t which, int bf16) {
     int architecture = architectures[which];
