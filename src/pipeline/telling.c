@@ -88,9 +88,11 @@ static int in_bf16(bl_problem **out, const bl_generation *g, const bl_problem *p
     return result;
 }
 
-/* One hint, if something could be better. By what was measured in this generation, too. `again`: what is
- * loaded anew for each picture could have stayed, which shows only in pictures that follow others. */
-static int make_hint(bl_hint *out, const bl_generation *g, bool again, bl_error *err) {
+/* One hint, if something could be better than this plan. By what was measured in this generation, too.
+ * `again`: what is loaded anew for each picture could have stayed, which shows only in pictures that follow
+ * others. */
+static int make_hint(bl_hint *out, const bl_generation *g, const bl_plan *plan, bool again,
+                     double wall_seconds, bl_error *err) {
     bl_problem *p = NULL, *half = NULL;
     bl_calibration_key key = bl_generation_key(g);
     int result = bl_problem_copy(&p, g->problem, err);
@@ -105,10 +107,22 @@ static int make_hint(bl_hint *out, const bl_generation *g, bool again, bl_error 
     }
     if (!result) {
         bl_hint_bf16 bf16 = {half, bl_modules_given(g->modules)->dtype == BL_F32 ? "--dtype" : "--vae-dtype"};
-        result = bl_hint_find(out, p, g->plan, &g->settings, half ? &bf16 : NULL, g->ended - g->began, err);
+        result = bl_hint_find(out, p, plan, &g->settings, half ? &bf16 : NULL, wall_seconds, err);
     }
     bl_problem_free(&half);
     bl_problem_free(&p);
+    return result;
+}
+
+int bl_tell_hint(bl_hint *out, bl_generation *g, const bl_placement *placement, bl_error *err) {
+    bl_placement steady = *placement;
+    bl_plan *plan = NULL;
+    *out = (bl_hint){0};
+    steady.repeats = true;
+    int result = bl_generation_problem(g, &steady, err);
+    result = result ? result : bl_plan_steady(&plan, g->problem, &g->settings, err);
+    result = result ? result : make_hint(out, g, plan, true, plan->seconds, err);
+    bl_plan_free(&plan);
     return result;
 }
 
@@ -125,7 +139,7 @@ void bl_tell(bl_told *out, const bl_generation *g, bl_tell_wish wish) {
         bl_plan_against_ledger(line, sizeof line, g->plan, &g->ledger);
         bl_log_line(bl_generation_log(g), BL_LOG_INFO, "%s", line);
     }
-    const bool hinted = wish.hint && !make_hint(&out->hint, g, wish.again, &ignored);
+    const bool hinted = wish.hint && !make_hint(&out->hint, g, g->plan, wish.again, wall, &ignored);
     if (hinted && !out->hint.text[0]) {
         bl_tuned_hint(g, wall);
     } else if (hinted) {

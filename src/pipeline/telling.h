@@ -32,6 +32,10 @@ typedef struct bl_tell_wish {
 /* The timing line of a finished generation and what is wished for; each line goes to the log. */
 void bl_tell(bl_told *out, const bl_generation *g, bl_tell_wish wish);
 
+/* What other settings would do to generations like this one, which follow each other: declared, and not
+ * started. */
+int bl_tell_hint(bl_hint *out, bl_generation *g, const bl_placement *placement, bl_error *err);
+
 /* A request's ledgers as Chrome trace events, in a file that appears when it is closed. Begin with {0}. */
 typedef struct bl_trace {
     bl_new_file file;

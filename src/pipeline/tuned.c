@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define WORTH_SAYING 0.05 /* of the wall clock, as of other hints */
 
@@ -23,7 +24,7 @@ void bl_tuned_choices(bl_tuning *out, const bl_modules *m, bl_module module, bl_
     bl_tuned t;
     bl_tuned_names(&t, m, module, key);
     *out = bl_tuned_find(&t, bl_memory_calibration(m->o.memory)) ? t.tuning : (bl_tuning){0};
-    out->threads = m->o.own_threads ? 0 : out->threads;
+    out->threads = m->o.own_threads || out->threads > 2 * sysconf(_SC_NPROCESSORS_CONF) ? 0 : out->threads;
     int levels = bl_memory_caps(m->o.memory)->arena_levels;
     out->level = out->level < levels ? out->level : 0;
 }

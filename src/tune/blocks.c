@@ -84,23 +84,24 @@ static void leave(bl_bench *b, place *p) {
     *p = (place){0};
 }
 
-/* Brings in the weights of one block of each group. */
+/* Brings in the weights of one block of each group. Each is there before the next takes its place in host
+ * memory. */
 static int pack(bl_bench *b, place *p, bl_device_module *m, bl_error *err) {
     bl_host *own = bl_device_region_host(b->device, p->region);
     int result = 0;
+    bool lost;
     for (int i = 0; i < b->group_count && !result; i++) {
         const bl_bench_group *g = &b->groups[i];
-        if (own) {
-            result = bl_device_pack(b->device, m, g->block, own, g->at, BL_STREAM_COMPUTE, err);
-            continue;
+        result =
+            bl_device_pack(b->device, m, g->block, own ? own : p->host, own ? g->at : 0, BL_STREAM_LOAD, err);
+        result = result ? result : bl_device_sync(b->device, &lost, err);
+        if (!result && !own) {
+            result =
+                bl_device_copy(b->device, m, g->block, p->host, 0, p->region, g->at, BL_STREAM_COPY, err);
+            result = result ? result : bl_device_sync(b->device, &lost, err);
         }
-        result = bl_device_pack(b->device, m, g->block, p->host, 0, BL_STREAM_COMPUTE, err);
-        result = result ? result
-                        : bl_device_copy(b->device, m, g->block, p->host, 0, p->region, g->at,
-                                         BL_STREAM_COMPUTE, err);
     }
-    bool lost;
-    return result ? result : bl_device_sync(b->device, &lost, err);
+    return result;
 }
 
 /* A region with the arena first and the blocks behind it. */

@@ -8,7 +8,8 @@
 #define FINALISTS 3 /* that go into pairs without being halved further */
 #define EFFORT 4    /* the most of a cheap measurement */
 #define PAIRS 8
-#define WORSE 1.02 /* than the present best by the cheap measurement: not worth pairs */
+#define WORSE 1.02    /* than the present best by the cheap measurement: not worth pairs */
+#define FAR_WORSE 1.3 /* by the first of it, which is rough */
 #define ROUNDS 3
 
 /* A value of a row that could be taken beside the present best. */
@@ -136,12 +137,12 @@ static int measure(walk *w, int effort, bl_error *err) {
     return 0;
 }
 
-/* Leaves out what is slower, and all behind the first `most`. */
-static void cut(walk *w, int most) {
+/* Leaves out what takes more than `worse` as long as the best, and all behind the first `most`. */
+static void cut(walk *w, int most, double worse) {
     int kept = 0;
     for (int i = 0; i < w->count; i++) {
         const candidate *c = &w->list[i];
-        if (kept < most && c->seconds < WORSE * w->present) {
+        if (kept < most && c->seconds < worse * w->present) {
             w->list[kept++] = *c;
         } else {
             tell(w, c, c->seconds, NULL, isinf(c->seconds) ? "fails" : "slower", 0);
@@ -157,7 +158,7 @@ static int halve(walk *w, bl_error *err) {
         result = measure(w, effort, err);
         if (!result) {
             int half = (w->count + 1) / 2;
-            cut(w, half > FINALISTS ? half : FINALISTS);
+            cut(w, half > FINALISTS ? half : FINALISTS, effort < EFFORT ? FAR_WORSE : WORSE);
         }
     }
     return result;

@@ -166,9 +166,9 @@ static int open_bench(tuning *t, const subject *s, bl_error *err) {
 }
 
 /* How long each takes as it is: what the time is shared by. */
-static int weigh(tuning *t, bl_error *err) {
+static int weigh(tuning *t, double until, bl_error *err) {
     int result = 0;
-    for (int i = 0; i < t->subject_count && !result; i++) {
+    for (int i = 0; i < t->subject_count && !result && bl_now() < until; i++) {
         bl_tune_search_point as_it_is = {{0}};
         subject *s = &t->subjects[i];
         result = open_bench(t, s, err);
@@ -308,36 +308,57 @@ static json_t *entries(const tuning *t) {
     return list;
 }
 
-static int tell(json_t **out, char **text, tuning *t, int stopped, bl_error *err) {
-    *out = NULL;
-    sums a = add_up(t);
+/* What the planner says of other settings, now that rates are measured; "" where that is nothing. */
+static bl_hint ask_planner(tuning *t) {
+    bl_hint hint = {0};
+    bl_error ignored = {0};
+    if (bl_job_declare(&t->job, &t->placement, &ignored) ||
+        bl_tell_hint(&hint, t->job.generation, &t->placement, &ignored)) {
+        hint = (bl_hint){0};
+    }
+    return hint;
+}
+
+static int print_line(char **text, const sums *a, const bl_hint *hint, bool stopped, bl_error *err) {
     size_t bytes;
+    *text = NULL;
     FILE *f = open_memstream(text, &bytes);
     if (!f) {
         return bl_fail_memory(err, "the result", 0);
     }
-    double change = a.start > 0 ? 100 * (a.seconds / a.start - 1) : 0;
-    double half = a.start > 0 ? 50 * (a.high - a.low) / a.start : 0;
+    double change = a->start > 0 ? 100 * (a->seconds / a->start - 1) : 0;
+    double half = a->start > 0 ? 50 * (a->high - a->low) / a->start : 0;
     fprintf(f, "tuned: %.2f s -> %.2f s a picture (%+.1f%% +-%.1f%%), bound %.2f s; %d choices, %d kept",
-            a.start, a.seconds, change, half, a.bound, a.tried, a.kept);
-    if (a.spread > BL_SEARCH_BUSY) {
+            a->start, a->seconds, change, half, a->bound, a->tried, a->kept);
+    if (a->spread > BL_SEARCH_BUSY) {
         fprintf(f, "\nthe machine is busy: one and the same step varied by %.0f%%; a quiet one shows more",
-                100 * a.spread);
+                100 * a->spread);
     }
-    if (!a.in_time && !stopped) {
+    if (!a->in_time && !stopped) {
         fprintf(f, "\nthe time was up before all was tried: --time gives it more");
+    }
+    if (hint->text[0]) {
+        fprintf(f, "\nby the rates that were measured: %s", hint->text);
     }
     if (fclose(f)) {
         free(*text);
         *text = NULL;
         return bl_fail_memory(err, "the result", 0);
     }
-    *out = json_pack("{s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:b, s:b, s:f, s:b, s:f, s:o, s:O}",
+    return 0;
+}
+
+static int tell(json_t **out, char **text, tuning *t, bool stopped, bl_error *err) {
+    *out = NULL;
+    sums a = add_up(t);
+    json_t *phases = entries(t);
+    bl_hint hint = stopped ? (bl_hint){0} : ask_planner(t);
+    *out = json_pack("{s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:b, s:b, s:f, s:b, s:f, s:o, s:o, s:O}",
                      "untuned_seconds", a.start, "seconds", a.seconds, "low", a.low, "high", a.high,
                      "bound_seconds", a.bound, "tried", a.tried, "kept", a.kept, "in_time", a.in_time,
-                     "stopped", stopped != 0, "spread", a.spread, "busy", a.spread > BL_SEARCH_BUSY, "psnr",
-                     a.psnr, "phases", entries(t), "tries", t->tries);
-    return *out ? 0 : bl_fail_memory(err, "the result", 0);
+                     "stopped", stopped, "spread", a.spread, "busy", a.spread > BL_SEARCH_BUSY, "psnr",
+                     a.psnr, "hint", bl_hint_json(&hint), "phases", phases, "tries", t->tries);
+    return *out ? print_line(text, &a, &hint, stopped, err) : bl_fail_memory(err, "the result", 0);
 }
 
 static int open_request(tuning *t, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
@@ -364,11 +385,11 @@ int bl_tune(json_t **out, char **text, const bl_pipeline *p, const ballast_gener
     if (!result) {
         list_subjects(t);
         list_rows(t);
-        result = weigh(t, err);
+        result = weigh(t, until, err);
         result = result ? result : search_all(t, until, err);
     }
     if (!result || (result == BL_E_CANCELLED && t->subject_count)) {
-        int failed = tell(out, text, t, result, result ? NULL : err);
+        int failed = tell(out, text, t, result != 0, result ? NULL : err);
         result = result ? result : failed;
     }
     bl_job_close(&t->job);

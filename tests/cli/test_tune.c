@@ -55,14 +55,15 @@ static void choose(const json_t *tuned, const char *choices, const char *shape) 
 /* More threads need more memory: a budget that does without them still does, with the same bits. */
 static void test_short_budget(const json_t *tuned) {
     outcome o = {0};
-    char budget[32];
+    char budget[32], choices[40];
     BALLAST(&o, "tune", "--forget");
     BALLAST(&o, "plan", SMALL, "--json");
     json_t *plan = json_loads(o.out, 0, NULL);
     snprintf(budget, sizeof budget, "%lld",
              (long long)json_integer_value(json_object_get(plan, "min_budget_bytes")));
     json_decref(plan);
-    choose(tuned, "threads=8", NULL);
+    snprintf(choices, sizeof choices, "threads=%ld", 2 * sysconf(_SC_NPROCESSORS_CONF));
+    choose(tuned, choices, NULL);
     BALLAST(&o, "generate", SMALL, "-o", "tuned.png", "--overwrite", "--budget", budget);
     assert_int_equal(o.code, 0);
     expect_same_file("untuned.png", "tuned.png");
