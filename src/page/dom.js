@@ -106,11 +106,14 @@ export function later(f, milliseconds) {
   };
 }
 
-// What this browser remembers; a browser that remembers nothing is fine, too.
+// What this browser remembers; a browser that remembers nothing is fine, too, and so is one that remembers something
+// of another kind.
+const alike = (a, b) => b === null || typeof a === typeof b && Array.isArray(a) === Array.isArray(b);
 export const memory = {
   get(key, fallback) {
     try {
-      return JSON.parse(localStorage.getItem('ballast.' + key)) ?? fallback;
+      const value = JSON.parse(localStorage.getItem('ballast.' + key)) ?? fallback;
+      return alike(value, fallback) ? value : fallback;
     } catch {
       return fallback;
     }

@@ -24,6 +24,9 @@ const AXES = {
 };
 
 let grid = memory.get('grid', null); // {x, y, xs, ys, body, key, jobs: {"i,j": id}}
+if (!(grid?.body && grid.jobs && [grid.x, grid.y].every((axis) => !axis || AXES[axis]) && [grid.xs, grid.ys].every(Array.isArray))) {
+  grid = null;
+}
 
 function read(axis, text) {
   const list = axis ? AXES[axis][2](text) : [''];

@@ -5,7 +5,8 @@ export const DEFAULTS = {prompt: '', negative: '', model: '', own: true, width: 
   schedule: 'karras', cfg: 7, seed: '', lock: false, count: 1, hires: false, scale: 1.5, hiresSteps: 0,
   upscaler: 'Latent', strength: 0.6, fit: '1'};
 
-export const values = signal({...DEFAULTS, ...memory.get('form', {})});
+const kept = Object.entries(memory.get('form', {})).filter(([name, value]) => typeof value === typeof DEFAULTS[name]);
+export const values = signal({...DEFAULTS, ...Object.fromEntries(kept)});
 
 // Changes some values; inputs follow.
 export function change(some) {

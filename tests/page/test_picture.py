@@ -105,6 +105,19 @@ class Picture(Case):
         finally:
             self.server.process.send_signal(signal.SIGCONT)
 
+    def test_what_was_kept_is_looked_at(self):
+        """What the browser remembers may be of another version, or of nobody."""
+        b = self.browser
+        b.driver.get("http://%s:%d/page/icon.svg" % (self.server.host, self.server.port))
+        for key, value in (("form", '{"steps": "x", "prompt": 5, "cfg": 4}'), ("grid", '{"x": "nope"}'), ("prompts", "{}"), ("applied", "[]"), ("advice", "7"), ("start", "3")):
+            b.js("localStorage.setItem('ballast.' + arguments[0], arguments[1])", key, value)
+        b.driver.get_log("browser")  # of that page, which has no icon
+        b.open(self.server)
+        b.until("return /about/.test(document.querySelector('.cost').textContent)")
+        self.assertEqual(b.js("return ['prompt', 'steps', 'cfg'].map((n) => document.querySelector(`#form [name=${n}]`).value)"), ["", "20", "4"])
+        b.go("grid")
+        b.until("return document.querySelector('.gridview')?.textContent.includes('A grid shows how')")
+
     def test_sizes_have_prices(self):
         """Beside each, for who looks there; none that is old."""
         b = self.browser
