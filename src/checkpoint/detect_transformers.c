@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define MOST_LAYERS 99 /* of any network */
+
 /* A number above 0 of a module's configuration, or `otherwise`. */
 static double config_number(const json_t *config, const char *key, double otherwise) {
     const json_t *v = json_object_get(config, key);
@@ -55,8 +57,8 @@ static int detect_zimage(bl_architecture *a, const bl_checkpoint *c, bl_error *e
         return rc;
     }
     z.channels = squares / (a->family->patch * a->family->patch);
-    z.layers = bl_count_numbered(c, m, "layers.", layer, 99);
-    z.refiners = bl_count_numbered(c, m, "noise_refiner.", layer, 99);
+    z.layers = bl_count_numbered(c, m, "layers.", layer, MOST_LAYERS);
+    z.refiners = bl_count_numbered(c, m, "noise_refiner.", layer, MOST_LAYERS);
     z.heads = z.width / head;
     if (z.width % head || z.channels != a->family->latent_channels || z.layers < 1 || z.refiners < 1) {
         return bl_fail(err, BL_E_FORMAT,
@@ -115,10 +117,14 @@ static int detect_qwen3(bl_architecture *a, const bl_checkpoint *c, bl_error *er
         return rc;
     }
     /* a file may have left out the layers behind the last that is read: then its configuration counts them */
-    q.layers =
-        bl_config_whole(c, m, "num_hidden_layers", bl_count_numbered(c, m, "model.layers.", layer, 99));
+    q.layers = bl_config_whole(c, m, "num_hidden_layers",
+                               bl_count_numbered(c, m, "model.layers.", layer, MOST_LAYERS));
     q.heads = queries / q.head_dim;
     q.kv_heads = keys / q.head_dim;
+    if (q.layers > MOST_LAYERS) {
+        return bl_fail(err, BL_E_FORMAT, "%.400s: a text encoder of %d layers is not one that Ballast knows",
+                       c->path, q.layers);
+    }
     if (queries % q.head_dim || keys % q.head_dim || q.kv_heads < 1 || q.heads % q.kv_heads ||
         q.head_dim % 2) {
         return bl_fail(

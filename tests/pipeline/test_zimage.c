@@ -275,6 +275,20 @@ static void what_does_not_apply_is_refused_or_told(void **state) {
     o.prompt = "embedding:good";
     refuses(&s, &o, "Z-Image does not have");
     o.compat = "a1111";
+    ballast_adapter adapter;
+    char lora[BL_TEST_PATH];
+    bl_synth_component(lora, "zimage", "vae"); /* any file */
+    ballast_adapter_init(&adapter, sizeof adapter);
+    adapter.path = lora;
+    o.adapters = &adapter;
+    o.adapter_count = 1;
+    refuses(&s, &o, "adapters: none are added to Z-Image");
+    o.adapter_count = 0;
+    ballast_error err = {0};
+    assert_int_equal(ballast_eval(s.model, "transformer", lora, "/nonexistent/out", 0, &err),
+                     BALLAST_E_UNSUPPORTED);
+    assert_int_equal(ballast_eval(s.model, "text_encoder", lora, "/nonexistent/out", 0, &err),
+                     BALLAST_E_UNSUPPORTED);
     o.prompt = "a (cat:1.2) AND a dog";
     assert_int_equal(s.warnings, 0);
     rig_make(&s, &o);

@@ -1,5 +1,6 @@
 /* Lists of flow-matching models against diffusers' (floats there: 1e-6). */
 #include "sample/flow.h"
+#include "sample/schedule.h"
 
 #include "support/goldens.h"
 
@@ -57,9 +58,78 @@ static void flux2_shifts_by_tokens_and_steps(void **state) {
     json_decref(root);
 }
 
+static bl_schedule *schedule_of(bl_compat compat, bl_schedule_start start, int steps, double strength) {
+    bl_schedule *s;
+    bl_error err;
+    bl_schedule_options o = {.compat = compat,
+                             .sampler = BL_SAMPLER_EULER,
+                             .steps = steps,
+                             .start = start,
+                             .strength = strength,
+                             .flow_shift = 3};
+    if (bl_schedule_new(&s, &o, &err)) {
+        fail_msg("%s", err.message);
+    }
+    return s;
+}
+
+/* What a picture becomes that the walk starts from, and where that is. */
+static void a_start_picture_is_mixed_with_noise(void **state) {
+    (void)state;
+    bl_golden g;
+    bl_golden_open(&g, "zimage/golden/pipeline.safetensors");
+    float *x0 = bl_golden_f32(&g, "img2img.latents0"), *noise = bl_golden_f32(&g, "img2img.noise"),
+          *strength = bl_golden_f32(&g, "img2img.strength"), *sigmas = bl_golden_f32(&g, "img2img.sigmas");
+    const int64_t n = (int64_t)(bl_golden_tensor(&g, "img2img.noise")->bytes / sizeof(float)),
+                  steps = (int64_t)(bl_golden_tensor(&g, "img2img.sigmas")->bytes / sizeof(float)) - 1;
+    bl_schedule *s = schedule_of(BL_COMPAT_DIFFUSERS, BL_FROM_IMAGE, (int)steps, *strength);
+    for (int i = 0; i <= s->steps; i++) {
+        assert_true(fabs(s->sigmas[i] - sigmas[steps - s->steps + i]) < TOLERANCE);
+        assert_true(i == s->steps || s->timesteps[i] == 1000 * s->sigmas[i]);
+    }
+    float *x = malloc((size_t)n * sizeof *x);
+    assert_non_null(x);
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = x0[i] * (float)s->image_scale + noise[i] * (float)s->noise_scale;
+    }
+    bl_golden_check(&g, "img2img.noised", x, n, BL_F32);
+    bl_schedule_free(&s);
+    free(x);
+    free(x0);
+    free(noise);
+    free(strength);
+    free(sigmas);
+    bl_golden_close(&g);
+}
+
+static void strength_leaves_steps_as_each_program_counts(void **state) {
+    (void)state;
+    static const struct {
+        bl_compat compat;
+        bl_schedule_start start;
+        int steps;
+        double strength;
+        int left;
+    } cases[] = {
+        {BL_COMPAT_A1111, BL_FROM_IMAGE, 8, 0.5, 5},     {BL_COMPAT_A1111, BL_FROM_IMAGE, 8, 1, 8},
+        {BL_COMPAT_COMFYUI, BL_FROM_IMAGE, 8, 0.5, 8},   {BL_COMPAT_DIFFUSERS, BL_FROM_IMAGE, 9, 0.5, 5},
+        {BL_COMPAT_DIFFUSERS, BL_FROM_IMAGE, 8, 0.5, 4}, {BL_COMPAT_A1111, BL_FROM_SECOND_PASS, 8, 0.5, 8}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bl_schedule *s = schedule_of(cases[i].compat, cases[i].start, cases[i].steps, cases[i].strength);
+        if (s->steps != cases[i].left) {
+            fail_msg("case %zu: %d steps, not %d", i, s->steps, cases[i].left);
+        }
+        assert_true(s->sigmas[s->steps] == 0 && s->targets[s->steps - 1] == 0);
+        assert_true(s->noise_scale == s->sigmas[0] && s->image_scale == 1 - s->sigmas[0]);
+        bl_schedule_free(&s);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(zimage_shifts_by_three),
+        cmocka_unit_test(a_start_picture_is_mixed_with_noise),
+        cmocka_unit_test(strength_leaves_steps_as_each_program_counts),
         cmocka_unit_test(flux2_shifts_by_tokens_and_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
