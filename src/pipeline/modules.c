@@ -33,7 +33,7 @@ const char *bl_modules_key(const bl_modules *m) {
 
 const char *bl_modules_dtype_text(const bl_modules *m) {
     for (int i = 0; i < m->opened_count; i++) {
-        if (m->opened[i]->module == BL_UNET) {
+        if (m->opened[i]->module == bl_family_denoiser(m->o.arch->family)) {
             return m->opened[i]->dtype;
         }
     }

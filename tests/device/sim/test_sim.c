@@ -302,6 +302,84 @@ static void graphs_are_prepared(void **state) {
     bl_graph_free(&g);
 }
 
+static bl_dtype small_dtype(void *payload, const bl_weight *w, int part) {
+    (void)payload, (void)w, (void)part;
+    return BL_F32;
+}
+
+static uint64_t small_bytes(void *payload, const bl_weight *w, int part) {
+    (void)payload, (void)w, (void)part;
+    return 64 * 34;
+}
+
+/* `payload`: whether it stays small. */
+static bool stays_small(void *payload, const bl_weight *w, int part, bl_small *form) {
+    (void)w, (void)part;
+    *form = (bl_small){.storage = BL_STORED_Q8_0};
+    return *(const bool *)payload;
+}
+
+static double run_seconds(bl_device *d, bl_device_module *m, bl_executable *x, uint64_t arena) {
+    bl_region *r;
+    uint64_t at[1] = {bl_align_up(arena, BL_ALIGN)};
+    bl_binding binding = {.block_offset = at};
+    assert_int_equal(bl_device_region_open(&r, d, at[0] + 8192, &err), 0);
+    binding.region = r;
+    assert_int_equal(bl_device_pack(d, m, 0, bl_device_region_host(d, r), at[0], BL_STREAM_COMPUTE, &err), 0);
+    bl_event *e[2];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(bl_device_event_open(&e[i], d, &err), 0);
+        bl_device_event_record(d, e[i], BL_STREAM_COMPUTE, &err);
+        assert_int_equal(i || bl_device_run(d, x, 0, &binding, BL_STREAM_COMPUTE, &err), i);
+    }
+    assert_int_equal(bl_device_event_wait(d, e[1], &err) || bl_device_event_wait(d, e[0], &err), 0);
+    double seconds = bl_device_event_seconds(d, e[1]) - bl_device_event_seconds(d, e[0]);
+    bl_device_event_close(d, e[0]);
+    bl_device_event_close(d, e[1]);
+    bl_device_region_close(d, r);
+    return seconds;
+}
+
+/* The same layer of weights that stay small: fewer bytes, room for the wide ones in the arena, and time to
+ * make them. */
+static void small_weights_are_widened(void **state) {
+    (void)state;
+    bl_graph *g = bl_graph_new(BL_UNET, BL_F32, NULL);
+    bl_graph_block(g, "only");
+    bl_tensor_id x = bl_import(g, bl_input(g, "x", BL_F32, BL_CHANNELS_LAST, 1, 16, 1, 32));
+    const char *name = "w";
+    bl_weight_id w = bl_weight_new(g, BL_W_LINEAR, (int64_t[]){64, 32}, 2, &name, 1);
+    bl_export(g, bl_linear(g, x, w, BL_NONE, BL_ACT_NONE, BL_NONE), "y", BL_CHANNELS_LAST);
+    assert_int_equal(bl_graph_finish(g, &err), 0);
+    bl_device *d = open_sim(false);
+    bl_device_module *m;
+    bl_executable *e;
+    bool small = true;
+    bl_source source = {.payload = &small, .dtype = small_dtype, .bytes = small_bytes, .small = stays_small};
+    assert_int_equal(bl_device_module_open(&m, d, g, &source, &err), 0);
+    const bl_block_cost *cost = bl_device_module_costs(d, m);
+    assert_true(cost->packed_bytes == 64 * 34 && cost->small_bytes == 64 * 34);
+    assert_true(cost->wide_bytes == 64 * 32 * 4);
+    assert_int_equal(bl_device_prepare(&e, d, m, g, NULL, &err), 0);
+    bl_exec_info info = bl_device_executable_info(d, e);
+    const double widening = (8192 + 64 * 34) / 1e6, wide = 65536 / 1e6;
+    assert_true(info.arena_bytes >= (16 * 32 + 16 * 64) * 4 + 8192);
+    assert_true(info.block_widened[0] == 64 * 32);
+    assert_true(fabs(info.block_widen_seconds[0] - widening) < 1e-12);
+    assert_true(fabs(info.block_seconds[0] - wide - widening) < 1e-12);
+    assert_true(fabs(run_seconds(d, m, e, info.arena_bytes) - wide - widening) < 1e-9);
+    assert_true(fabs(bl_device_executable_widened(d, e) - widening) < 1e-12);
+    small = false; /* an adapter changes it */
+    bl_device_module_refresh(d, m);
+    assert_true(cost->packed_bytes == cost->wide_bytes);
+    assert_true(fabs(run_seconds(d, m, e, info.arena_bytes) - wide) < 1e-9);
+    assert_true(fabs(bl_device_executable_widened(d, e) - widening) < 1e-12);
+    bl_device_executable_close(d, e);
+    bl_device_module_close(d, m);
+    bl_device_close(&d);
+    bl_graph_free(&g);
+}
+
 /* Two rows, each a batch's item, through 512 channels and back: 131072 operations on as many bytes of
  * weights. Apart, one item is 512 channels wide at a time, and the weights are read twice. */
 static void levels_are_prepared(void **state) {
@@ -349,6 +427,7 @@ int main(void) {
         cmocka_unit_test(blocks_pass_through_host_memory),
         cmocka_unit_test(late_faults_reach_who_waits),
         cmocka_unit_test(graphs_are_prepared),
+        cmocka_unit_test(small_weights_are_widened),
         cmocka_unit_test(levels_are_prepared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
