@@ -180,7 +180,7 @@ function ofPicture(batch, name) {
   const drawing = telling(timeline(batch), said);
   const modules = [...new Set([...plan.phases, ...plan.modules || []].map((one) => one.module))];
   const peak = (batch.ledger ? `${bytes(batch.ledger.peak_bytes)} measured, ` : '') + `${bytes(plan.peak_bytes)} planned`;
-  return [drawing, said, legend(modules, [h('li', null, h('i', {class: 'line-peak'}), `peak, ${peak}`), plan.moved_bytes > 0 && h('li', null, h('i', {class: 'move'}, '▲'), 'weights come in'), h('li', null, h('i', {class: 'line-measured'}), 'measured'), h('li', null, h('i', {class: 'line-bound'}), 'no plan ends sooner')]),
+  return [drawing, said, legend(modules, [h('li', null, h('i', {class: 'line-peak'}), `peak, ${peak}`), plan.moved_bytes > 0 && h('li', null, h('i', {class: 'move'}, '▲'), 'weights come in'), batch.ledger && h('li', null, h('i', {class: 'line-measured'}), 'measured'), h('li', null, h('i', {class: 'line-bound'}), 'no plan ends sooner')]),
     h('p', {class: 'note'}, `Planned ${seconds(plan.seconds)}, at least ${seconds(plan.bound_seconds)} under this budget of ${bytes(plan.budget_bytes)}` +
       (batch.ledger ? `; it took ${seconds(batch.ledger.seconds)}.` : '.') + ` ${bytes(plan.moved_bytes)} came in; no plan moves less than ${bytes(plan.bound_moved_bytes)}.`),
     exporting(() => drawing, name)];
@@ -206,8 +206,8 @@ function curve(sweep, plan, at, model) {
     return {rows};
   }
   const [low, high] = [rows[0].budget_bytes, rows[rows.length - 1].budget_bytes];
-  const most = Math.max(...rows.map((r) => r.seconds)) * 1.1;
-  const {y, lines} = axes(most, 4, seconds);
+  const most = Math.max(...rows.map((r) => r.seconds)) * 1.3; // above it words have room
+  const {y, lines} = axes(most, 4, (s) => s < 60 ? seconds(s) : s < 3600 ? `${(s / 60).toFixed(1)} min` : `${(s / 3600).toFixed(1)} h`);
   const x = (b) => LEFT + (W - LEFT - RIGHT) * (b - low) / (high - low || 1);
   const path = (key) => rows.map((r, i) => `${i ? 'L' : 'M'}${x(r.budget_bytes).toFixed(1)} ${y(r[key]).toFixed(1)}`).join('');
   const told = (b) => `about ${seconds(interpolate(rows, b))}`;
@@ -257,7 +257,7 @@ async function whatIf(place) {
   let at = Math.min(plan.budget_bytes || Infinity, Math.max(...plan.sweep.map((r) => r.budget_bytes)));
   const said = h('p', {class: 'said', role: 'status'});
   const chart = h('div');
-  const detail = h('div');
+  const detail = h('div', {class: 'planned'});
   const model = lists.get()?.models.find((m) => m.title === (v.model || settings.get()?.model));
   const draw = () => curve(plan.sweep, plan, at, model && {name: model.model_name, bytes: model.bytes});
   let drawn = draw();
@@ -286,6 +286,7 @@ async function whatIf(place) {
   telling(chart, said);
   fill(chart, drawn.node);
   fill(place, refused && h('p', {class: 'warning', role: 'alert'}, refused), chart, h('div', {class: 'under-chart'}, handle), said,
+    h('ul', {class: 'legend'}, h('li', null, h('i', {class: 'line-curve'}), 'planned'), h('li', null, h('i', {class: 'line-least'}), 'no plan is faster')),
     larger && h('p', {class: 'note'}, `Cards of ${cardName(larger)} and more lie beyond the right edge: nothing has to move on them.`), exporting(() => drawn.node, 'ballast-curve.svg'), detail);
 }
 
@@ -297,6 +298,7 @@ export function makeMemory() {
   const what = h('div', {class: 'panel'});
   const showLast = async () => {
     const at = chosen.get();
+    last.classList.toggle('bare', !at);
     const whole = at && await job(at.job).catch(() => null);
     const batch = whole && batchOf(whole, at.index);
     fill(last, batch && batch.plan ? ofPicture(batch, 'ballast-memory.svg') : h('p', {class: 'note'}, 'After the first picture this shows what lay in memory while it was made.'));
