@@ -151,8 +151,8 @@ static void take_from(taken *t, const char *path, const char *encoder, const cha
 static void single_files_give_the_folders_picture(void **state) {
     (void)state;
     char folder[BL_TEST_PATH], single[BL_TEST_PATH], synth[BL_TEST_PATH], encoder[BL_TEST_PATH],
-        vae[BL_TEST_PATH], llama[BL_TEST_PATH], small[BL_TEST_PATH], small_encoder[BL_TEST_PATH],
-        widened[BL_TEST_PATH], widened_encoder[BL_TEST_PATH];
+        vae[BL_TEST_PATH], llama[BL_TEST_PATH], bare[BL_TEST_PATH], ldm[BL_TEST_PATH], small[BL_TEST_PATH],
+        small_encoder[BL_TEST_PATH], widened[BL_TEST_PATH], widened_encoder[BL_TEST_PATH];
     taken wanted, got;
     bl_test_folder(folder);
     bl_synth_folder(synth, "zimage");
@@ -169,6 +169,13 @@ static void single_files_give_the_folders_picture(void **state) {
     bl_test_zimage_llama(llama);
     take_from(&got, single, llama, vae);
     rig_same(&got.pictures, &wanted.pictures, "llama.cpp's names");
+    drop(&got);
+    bl_test_join(bare, folder, "bare.safetensors");
+    bl_test_join(ldm, folder, "ae.safetensors");
+    bl_test_zimage_bare(bare);
+    bl_test_zimage_vae(ldm);
+    take_from(&got, single, bare, ldm);
+    rig_same(&got.pictures, &wanted.pictures, "names without \"model.\", and Flux.1's VAE");
     drop(&got);
     drop(&wanted);
     bl_test_zimage_single(single, "");

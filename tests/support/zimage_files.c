@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "checkpoint/names.h"
 #include "support/files.h"
 #include "support/synth.h"
 
@@ -173,9 +174,37 @@ static bool llama_name(void *context, char *name, bl_tensor_data *t) {
     return true;
 }
 
-void bl_test_zimage_llama(const char *path) {
+static void rewrite(const char *path, const char *name, bl_rewrite_fn *fn) {
     char synth[BL_TEST_PATH], from[BL_TEST_PATH];
     bl_synth_folder(synth, "zimage");
-    bl_test_join(from, synth, "text_encoder/model.safetensors");
-    bl_test_rewrite(path, from, llama_name, NULL, NULL, 0);
+    bl_test_join(from, synth, name);
+    bl_test_rewrite(path, from, fn, NULL, NULL, 0);
+}
+
+void bl_test_zimage_llama(const char *path) {
+    rewrite(path, "text_encoder/model.safetensors", llama_name);
+}
+
+static bool bare_name(void *context, char *name, bl_tensor_data *t) {
+    (void)context, (void)t;
+    const size_t n = strlen("model.");
+    assert_memory_equal(name, "model.", n);
+    memmove(name, name + n, strlen(name + n) + 1);
+    return true;
+}
+
+void bl_test_zimage_bare(const char *path) {
+    rewrite(path, "text_encoder/model.safetensors", bare_name);
+}
+
+static bool ldm_name(void *context, char *name, bl_tensor_data *t) {
+    bl_stored stored;
+    (void)context, (void)t;
+    assert_true(bl_stored_name(&stored, BL_NAMES_LDM_VAE, NULL, 4, name) && stored.shares == 1);
+    snprintf(name, 256, "%s", stored.name);
+    return true;
+}
+
+void bl_test_zimage_vae(const char *path) {
+    rewrite(path, "vae/diffusion_pytorch_model.safetensors", ldm_name);
 }
