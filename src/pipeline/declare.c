@@ -51,7 +51,7 @@ static int look(bl_job *j, bool anew, bl_error *err) {
 }
 
 int bl_job_open(bl_job *j, const bl_pipeline *p, const ballast_generate_options *o, bl_error *err) {
-    *j = (bl_job){.p = p};
+    *j = (bl_job){.p = p, .untuned = p->untuned};
     int result = read_request(j, o, err);
     result =
         result ? result

@@ -28,6 +28,7 @@ typedef struct bl_pipeline {
     int next_count;
     const char *recommended; /* a line of what the model's file recommends and the request has taken; NULL or
                                 "": none */
+    bool untuned;            /* what was tuned does not count */
     int native_size;         /* pixels of a side that the model was trained for */
     bool again;              /* the model has made pictures before */
     bool *encoded;           /* becomes whether a text had to be encoded; may be NULL */

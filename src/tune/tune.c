@@ -4,6 +4,7 @@
 #include "pipeline/job.h"
 #include "pipeline/tuned.h"
 #include "tune/bench.h"
+#include "tune/compare.h"
 #include "tune/search.h"
 
 #include <math.h>
@@ -269,6 +270,8 @@ typedef struct sums {
     double start, seconds, low, high, bound, spread, psnr;
     int tried, kept;
     bool in_time;
+    double picture_psnr; /* 0: the same picture, or it was not made */
+    bool compared;
 } sums;
 
 static sums add_up(const tuning *t) {
@@ -308,6 +311,14 @@ static json_t *entries(const tuning *t) {
     return list;
 }
 
+/* With bits that may differ: how much a picture does. Needs the time of two; without it, or where one fails,
+ * nothing is said of pictures. */
+static void compare(sums *a, const tuning *t, double until) {
+    bl_error ignored = {0};
+    a->compared = a->psnr > 0 && bl_now() + a->start + a->seconds < until &&
+                  !bl_tune_compare(&a->picture_psnr, t->job.p, t->job.r.o, &ignored);
+}
+
 /* What the planner says of other settings, now that rates are measured; "" where that is nothing. */
 static bl_hint ask_planner(tuning *t) {
     bl_hint hint = {0};
@@ -330,6 +341,14 @@ static int print_line(char **text, const sums *a, const bl_hint *hint, bool stop
     double half = a->start > 0 ? 50 * (a->high - a->low) / a->start : 0;
     fprintf(f, "tuned: %.2f s -> %.2f s a picture (%+.1f%% +-%.1f%%), bound %.2f s; %d choices, %d kept",
             a->start, a->seconds, change, half, a->bound, a->tried, a->kept);
+    if (a->psnr > 0) {
+        fprintf(f, "\nother bits, as --bits any allows: PSNR of a pass %.0f dB", a->psnr);
+        if (a->compared && a->picture_psnr > 0) {
+            fprintf(f, ", of the picture %.1f dB", a->picture_psnr);
+        } else {
+            fprintf(f, a->compared ? ", the picture is the same" : "; no picture was made for it");
+        }
+    }
     if (a->spread > BL_SEARCH_BUSY) {
         fprintf(f, "\nthe machine is busy: one and the same step varied by %.0f%%; a quiet one shows more",
                 100 * a->spread);
@@ -348,16 +367,21 @@ static int print_line(char **text, const sums *a, const bl_hint *hint, bool stop
     return 0;
 }
 
-static int tell(json_t **out, char **text, tuning *t, bool stopped, bl_error *err) {
+static int tell(json_t **out, char **text, tuning *t, double until, bool stopped, bl_error *err) {
     *out = NULL;
     sums a = add_up(t);
     json_t *phases = entries(t);
-    bl_hint hint = stopped ? (bl_hint){0} : ask_planner(t);
-    *out = json_pack("{s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:b, s:b, s:f, s:b, s:f, s:o, s:o, s:O}",
+    bl_hint hint = {0};
+    if (!stopped) {
+        compare(&a, t, until);
+        hint = ask_planner(t);
+    }
+    *out = json_pack("{s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:b, s:b, s:f, s:b, s:f, s:f, s:o, s:o, s:O}",
                      "untuned_seconds", a.start, "seconds", a.seconds, "low", a.low, "high", a.high,
                      "bound_seconds", a.bound, "tried", a.tried, "kept", a.kept, "in_time", a.in_time,
                      "stopped", stopped, "spread", a.spread, "busy", a.spread > BL_SEARCH_BUSY, "psnr",
-                     a.psnr, "hint", bl_hint_json(&hint), "phases", phases, "tries", t->tries);
+                     a.psnr, "picture_psnr", a.picture_psnr, "hint", bl_hint_json(&hint), "phases", phases,
+                     "tries", t->tries);
     return *out ? print_line(text, &a, &hint, stopped, err) : bl_fail_memory(err, "the result", 0);
 }
 
@@ -389,7 +413,7 @@ int bl_tune(json_t **out, char **text, const bl_pipeline *p, const ballast_gener
         result = result ? result : search_all(t, until, err);
     }
     if (!result || (result == BL_E_CANCELLED && t->subject_count)) {
-        int failed = tell(out, text, t, result != 0, result ? NULL : err);
+        int failed = tell(out, text, t, until, result != 0, result ? NULL : err);
         result = result ? result : failed;
     }
     bl_job_close(&t->job);
