@@ -34,8 +34,8 @@ static void choose(const json_t *tuned, const char *choices, const char *shape) 
         if (!strcmp(json_string_value(json_object_get(phase, "module")), "unet")) {
             json_t *entry = json_copy(phase);
             json_object_set_new(entry, "choices", json_string(choices));
-            json_object_set_new(entry, "seconds",
-                                json_real(0.001 * json_real_value(json_object_get(entry, "seconds"))));
+            json_object_set_new(entry, "untuned_seconds", json_real(1));
+            json_object_set_new(entry, "seconds", json_real(0.001));
             if (shape) {
                 json_object_set_new(entry, "shape", json_string(shape));
             }

@@ -25,6 +25,8 @@ static void choose(const ballast_generate_options *o, const char *choices) {
     ballast_string_free(&text);
     json_array_foreach(json_object_get(tuned, "phases"), i, phase) {
         json_object_set_new(phase, "choices", json_string(choices));
+        json_object_set_new(phase, "untuned_seconds", json_real(1));
+        json_object_set_new(phase, "seconds", json_real(0.5));
         json_array_append(list, phase);
     }
     json_t *root = json_pack("{s:i, s:o}", "ballast_tuned", 1, "entries", list);
