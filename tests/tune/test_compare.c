@@ -31,7 +31,9 @@ static void choose(const ballast_generate_options *o, const char *choices) {
     }
     json_t *root = json_pack("{s:i, s:o}", "ballast_tuned", 1, "entries", list);
     text = json_dumps(root, 0);
-    assert_int_equal(ballast_tuned_import(&count, studio.context, text, &err), 0);
+    if (ballast_tuned_import(&count, studio.context, text, &err)) {
+        fail_msg("%s", err.message);
+    }
     assert_true(count >= 2); /* denoiser and decoder */
     free(text);
     json_decref(root);
@@ -55,9 +57,10 @@ static void pictures(void **state) {
     rig_open_small(&studio);
     ballast_generate_options o = rig_request(&p, SIDE);
     assert_true(difference(&o) == 0);
-    choose(&o, "threads=1,level=2");
+    choose(&o, "level=2,pin=1");
     assert_true(difference(&o) == 0);
-    choose(&o, "winograd=1");
+    choose(&o,
+           "threads=1,winograd=1"); /* in f32 oneDNN's sums may be cut by threads: why tuning compares bits */
     double psnr = difference(&o);
     assert_true(psnr == 0 || psnr > 40); /* 0: less than a pixel shows */
     rig_close(&studio);
