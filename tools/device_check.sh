@@ -51,9 +51,10 @@ pack() {
     set -e
     tree=$(mktemp -d)
     trap 'rm -rf "$tree"' EXIT
-    ninja -C "$build" ballast_cli ballast_plugin_cuda bench_device bench_offload cuda_card test_pipeline_goldens test_cli_eval
+    ninja -C "$build" ballast_cli ballast_plugin_cuda bench_device bench_offload cuda_card test_pipeline_goldens test_model_transformers \
+        test_cli_eval
     mkdir -p "$tree/bin" "$tree/lib" "$tree/spare" "$tree/tests" "$tree/python" "$folder"
-    cp "$build"/bin/{ballast,bench_device,bench_offload,cuda_card,test_pipeline_goldens,test_cli_eval} "$tree/bin"
+    cp "$build"/bin/{ballast,bench_device,bench_offload,cuda_card,test_pipeline_goldens,test_model_transformers,test_cli_eval} "$tree/bin"
     cp -L "$build/lib/ballast-cuda.so" "$tree/lib"
     cp -L "$(ls "$build"/lib/libballast.so.0.? | head -1)" "$tree/lib"
     ldd "$tree"/bin/* | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
@@ -194,9 +195,14 @@ part_pictures() {
     cp "$tree/none.png" "$out" 2>/dev/null
 }
 
+# Pictures of three families; Z-Image, FLUX.2 and Qwen3 as networks.
 part_goldens() {
-    BALLAST_TEST_DEVICE=$device step goldens.log 40 "${ours[@]}" "$tree/bin/test_pipeline_goldens"
-    row "goldens, pictures" "$(last goldens.log 'PASSED|FAILED|^exit [1-9]|^exit:')"
+    local program said=""
+    for program in test_pipeline_goldens test_model_transformers; do
+        BALLAST_TEST_DEVICE=$device step goldens.log 40 "${ours[@]}" "$tree/bin/$program"
+        said+="${said:+; transformers }$(last goldens.log 'PASSED|FAILED|^exit [1-9]|^exit:')"
+    done
+    row "goldens, pictures" "$said"
 }
 
 # Every module of three families by `ballast eval`, in F32 and BF16.

@@ -7,7 +7,13 @@
 
 #include <string.h>
 
-#define CHUNK 77 /* keys; of other numbers plans are made when they come */
+#define CHUNK 77       /* keys; of other numbers plans are made when they come */
+#define MOST_CHUNKS 16 /* of a text; where there are more, a picture is among them */
+
+/* The fewest keys that a plan is made for beforehand; the others lie at multiples of CHUNK. */
+static int64_t fewest(const bl_op *op, int64_t keys) {
+    return op->in[3] == BL_NONE || keys > MOST_CHUNKS * CHUNK ? keys : CHUNK;
+}
 
 /* Of an address that these numbers of bytes are added to. */
 static int64_t alignment(int64_t a, int64_t b, int64_t c) {
@@ -44,7 +50,7 @@ static bl_cuda_attention_shape shape_of(const bl_executable *x, const bl_op *op,
 static int prepare(bl_executable *x, bl_cuda_step *s, const bl_op *op, bl_error *err) {
     bl_cuda_attention_shape shape = shape_of(x, op, bl_cuda_rows_each(&x->graph->tensors[op->in[1]]));
     int rc = bl_cuda_find_attention(&s->attention, x->module->c, &shape, err);
-    for (int64_t keys = CHUNK; op->in[3] != BL_NONE && keys < shape.keys && !rc; keys += CHUNK) {
+    for (int64_t keys = fewest(op, shape.keys); keys < shape.keys && !rc; keys += CHUNK) {
         const bl_cuda_attention *fewer;
         bl_cuda_attention_shape part = shape_of(x, op, keys);
         rc = bl_cuda_find_attention(&fewer, x->module->c, &part, err);
@@ -61,7 +67,7 @@ static int prepare(bl_executable *x, bl_cuda_step *s, const bl_op *op, bl_error 
 static int run_all_counts(const bl_cuda_running *r, bl_error *err) {
     int64_t all = r->step->attention->shape.keys;
     int rc = 0;
-    for (int64_t keys = r->op->in[3] == BL_NONE ? all : CHUNK; !rc; keys += CHUNK) {
+    for (int64_t keys = fewest(r->op, all); !rc; keys += CHUNK) {
         const bl_cuda_attention *a;
         bl_cuda_attention_shape s = shape_of(r->x, r->op, keys < all ? keys : all);
         rc = bl_cuda_find_attention(&a, r->c, &s, err);

@@ -173,6 +173,7 @@ static void attention(void **state) {
     check_attention(2, 9, 12, 4, 2, 128, false, NULL);
     check_attention(3, 10, 10, 6, 3, 128, true, (const int32_t[]){7, 10, 1});
     check_attention(2, 7, 7, 4, 4, 9, false, (const int32_t[]){7, 3});
+    check_attention(2, 3, 1300, 1, 1, 8, false, (const int32_t[]){1300, 1270}); /* a text behind a picture */
 }
 
 /* Who sees fewer keys gets the bits that it gets where there are no more. */
