@@ -22,6 +22,26 @@ static void read_tensor(const bl_safetensors *f, const bl_file_tensor *t) {
     free(out);
 }
 
+/* Its codes, as memory keeps them. */
+static void read_small(const bl_safetensors *f, const bl_file_tensor *t) {
+    bl_small form;
+    int64_t values = 1;
+    for (int i = 0; i < t->rank; i++) {
+        values *= t->shape[i];
+    }
+    if (!t->rank || !values || values > MAX_VALUES || !bl_tensor_small(&form, t)) {
+        return;
+    }
+    const int64_t rows = t->shape[0], row = values / rows;
+    void *codes = malloc((size_t)rows * (size_t)bl_small_row_bytes(&form, row));
+    float *scales = malloc((size_t)rows * sizeof *scales);
+    bl_error err = {.code = 0};
+    const int rc = codes && scales ? bl_tensor_read_small(f, t, 0, rows, row, codes, scales, &err) : 0;
+    MUST(!rc || (rc == BL_E_FORMAT && err.message[0]));
+    free(scales);
+    free(codes);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char path[64];
     int fd = file_of(path, data, size);
@@ -32,6 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const bl_file_tensor *t = bl_safetensors_tensors(f, &count);
         for (int i = 0; i < count; i++) {
             read_tensor(f, &t[i]);
+            read_small(f, &t[i]);
         }
         bl_safetensors_close(&f);
     } else {

@@ -83,6 +83,27 @@ static void small_or_wide_the_same_picture(void **state) {
     }
 }
 
+/* What is in the file, and what of it memory takes. */
+static void inspect_tells_small_and_wide(void **state) {
+    rig_studio s;
+    char *text;
+    ballast_error err;
+    (void)state;
+    rig_open(&s, gguf, "f32", "");
+    if (ballast_model_inspect(&text, s.model, 0, 0, &err)) {
+        fail_msg("%s", err.message);
+    }
+    json_t *root = json_loads(text, 0, NULL);
+    json_t *unet = json_object_get(json_object_get(root, "modules"), "unet");
+    assert_string_equal(json_string_value(json_object_get(unet, "dtypes")), "F32, Q8_0");
+    json_int_t packed = json_integer_value(json_object_get(unet, "packed_bytes")),
+               wide_bytes = json_integer_value(json_object_get(unet, "wide_bytes"));
+    assert_true(packed > 0 && packed * 3 < wide_bytes);
+    json_decref(root);
+    ballast_string_free(&text);
+    rig_close(&s);
+}
+
 /* A card with the host's memory between it and the file, and one without. */
 static void make_card(char path[BL_TEST_PATH], const char *name, const char *host) {
     bl_test_join(path, folder, name);
@@ -168,6 +189,7 @@ static void adapters_are_added_to_the_widened(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_or_wide_the_same_picture),
+        cmocka_unit_test(inspect_tells_small_and_wide),
         cmocka_unit_test(plans_count_stored_bytes),
         cmocka_unit_test(adapters_are_added_to_the_widened),
     };
