@@ -151,9 +151,18 @@ function wordAt(text, at) {
   return [from, to];
 }
 
+const clamp = (weight, least) => Math.round(Math.min(3, Math.max(least, weight)) * 100) / 100;
+
 export function weigh(area, by) {
   const text = area.value;
   let [from, to] = [area.selectionStart, area.selectionEnd];
+  // Of an adapter it is its strength.
+  for (const m of text.matchAll(/(<lora:[^:<>]+)(?::(\d*\.?\d+))?(?=[:>])/g)) {
+    if (m.index < from && to <= m.index + m[0].length + 1) {
+      replace(area, m.index, m.index + m[0].length, `${m[1]}:${clamp(parseFloat(m[2] ?? 1) + by, 0)}`, [from, from]);
+      return;
+    }
+  }
   const old = weighted(text, from, to);
   let words;
   let weight = 1;
@@ -169,7 +178,7 @@ export function weigh(area, by) {
       return;
     }
   }
-  weight = Math.round(Math.min(3, Math.max(0.1, weight + by)) * 100) / 100;
+  weight = clamp(weight + by, 0.1);
   const put = weight === 1 ? words : `(${words}:${weight})`;
   const start = from + (weight === 1 ? 0 : 1);
   replace(area, from, to, put, [start, start + words.length]);

@@ -216,6 +216,12 @@ class Life(Case):
         b.until(value + " === 'a red car, oil on canvas'")
         chord("z")
         b.until(value + " === 'a red car, oil on (canvas:1.1)'")
+        # Of an adapter it is the strength.
+        for before, after in (("a <lora:style:0.5> b", "a <lora:style:0.6> b"), ("<lora:style>", "<lora:style:1.1>"), ("<lora:style:1:0.5>", "<lora:style:1.1:0.5>")):
+            b.js("const a = document.querySelector('[name=prompt]'); a.focus(); a.value = arguments[0]; a.selectionStart = a.selectionEnd = arguments[0].indexOf('tyle')", before)
+            chord(Keys.ARROW_UP)
+            self.assertEqual(b.js(value), after)
+        b.fill("prompt", "a red car, oil on (canvas:1.1)")
         b.fill("steps", 2)
         b.js("document.querySelector('[name=prompt]').focus()")
         chord(Keys.ENTER)
