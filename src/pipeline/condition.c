@@ -247,8 +247,10 @@ void bl_condition_fill(float *context, float *pooled, int32_t *lengths, const bl
             if (b) {
                 memcpy(context + at * row_floats, first, row_floats * sizeof *context);
             }
-            memcpy(pooled + at * pooled_dim, c->pooled + (size_t)text * pooled_dim,
-                   pooled_dim * sizeof *pooled);
+            if (pooled) {
+                memcpy(pooled + at * pooled_dim, c->pooled + (size_t)text * pooled_dim,
+                       pooled_dim * sizeof *pooled);
+            }
             if (lengths) {
                 lengths[at] = c->words ? c->length[text] : padded;
             }

@@ -78,7 +78,8 @@ int bl_condition_encoded(const bl_condition *c);
 bool bl_condition_changes(const bl_condition *c, int pass, int call);
 
 /* What the denoiser is told at a call of a pass: context [rows, batch, tokens, context_dim], pooled [rows,
- * batch, pooled_dim], and how much of each row counts, lengths [rows, batch]; NULL where all do. */
+ * batch, pooled_dim] (NULL: nobody reads it), and how much of each row counts, lengths [rows, batch]; NULL
+ * where all do. */
 void bl_condition_fill(float *context, float *pooled, int32_t *lengths, const bl_condition *c, int pass,
                        int call, int batch);
 
