@@ -1,14 +1,12 @@
 /* Which pictures are computed together. Jobs that stand next to each other and differ only in their seeds,
  * and the pictures of one job, may share each pass over the weights: where the plan says that it pays. Each
- * picture has the bits that it has alone (docs/accuracy.md names the one corner where it has not, which is
- * left out). */
+ * picture has the bits that it has alone (docs/accuracy.md). */
 #include "server/jobs/internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define PAYS 0.97          /* of the seconds one after the other */
-#define CORNER (128 * 128) /* pixels: below, and without guidance, a batch may be another picture */
+#define PAYS 0.97 /* of the seconds one after the other */
 
 /* All of a request without variation but its seeds; NULL: no memory. */
 static char *without_seed(const json_t *request) {
@@ -73,9 +71,7 @@ static bool cost_of(struct cost *out, struct work *w, int batch) {
 static bool pays(struct work *w, int batch) {
     struct cost one, all;
     double times = (double)batch / w->request.batch;
-    long long pixels = (long long)w->request.width * w->request.height;
-    if ((w->request.cfg == 1 && pixels < CORNER) || !cost_of(&one, w, w->request.batch) ||
-        !cost_of(&all, w, batch)) {
+    if (!cost_of(&one, w, w->request.batch) || !cost_of(&all, w, batch)) {
         return false;
     }
     double seconds =
