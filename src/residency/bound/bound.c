@@ -341,7 +341,7 @@ static void read_shares(bl_shares *out, bl_program *l, bool served, const double
 }
 
 int bl_bound_shares(bl_shares *out, const bl_problem *p, uint64_t device_spare, uint64_t store_spare,
-                    bool served, bl_error *err) {
+                    bl_shares_of of, bl_error *err) {
     bl_problem less = *p; /* shares the lists */
     memset(out, 0, sizeof *out);
     if (!p->has_store || device_spare >= p->budget_bytes || store_spare >= p->host_bytes) {
@@ -354,6 +354,7 @@ int bl_bound_shares(bl_shares *out, const bl_problem *p, uint64_t device_spare, 
     bool proved = false;
     const double *x;
     all_rows(&l, false);
+    int still = of == BL_SHARES_STILL && !l.lp.no_memory ? bl_bound_still_rows(&l) : -1;
     if (!l.lp.no_memory) {
         set_cost(&l, true);
     }
@@ -367,7 +368,11 @@ int bl_bound_shares(bl_shares *out, const bl_problem *p, uint64_t device_spare, 
         rc = bl_lp_solve(&l.lp, &traffic, &proved, &x, err);
         if (!rc && proved) {
             out->found = true;
-            read_shares(out, &l, served, x);
+            read_shares(out, &l, of == BL_SHARES_SERVED, x);
+            for (int m = 0; m < p->module_count && still >= 0; m++) {
+                out->device[m] = to_bytes(x[still + m]);
+                out->store[m] = to_bytes(x[still + p->module_count + m]);
+            }
         }
     }
     bl_lp_free(&l.lp);

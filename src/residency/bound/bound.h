@@ -20,6 +20,11 @@ int bl_bound_find(bl_bound *out, const bl_problem *p, bool steady, bl_error *err
 /* The steady state's seconds alone. */
 int bl_bound_steady(double *seconds, const bl_problem *p, bl_error *err);
 
+/* What counts as a module's share of the store: the least that it has there through a phase of another, and
+ * when its own begin and end; the same, but no more than its own passes find there; or what stays where it is
+ * in a schedule that brings all else anew for each phase. */
+typedef enum bl_shares_of { BL_SHARES_LEAST, BL_SHARES_SERVED, BL_SHARES_STILL } bl_shares_of;
+
 /* Bytes of each module that never leave the device, and of the rest those that never leave the host store. */
 typedef struct bl_shares {
     bool found; /* false: with so little room there is no such schedule */
@@ -27,10 +32,9 @@ typedef struct bl_shares {
 } bl_shares;
 
 /* What the fastest relaxed schedule of the steady state (of those the one that moves least) keeps all the
- * while, where so much of the device and of the store is left for what is under way. `served`: of the store
- * only what the module's own passes find there, too. `p` has a store. */
+ * while, where so much of the device and of the store is left for what is under way. `p` has a store. */
 int bl_bound_shares(bl_shares *out, const bl_problem *p, uint64_t device_spare, uint64_t store_spare,
-                    bool served, bl_error *err);
+                    bl_shares_of of, bl_error *err);
 
 /* Raises *seconds to what is found by looking at whole blocks, at where in a pass they are copied, and at the
  * first and last pass of a phase by themselves: higher, and slower to find. */

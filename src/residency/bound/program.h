@@ -134,5 +134,9 @@ void bl_bound_block_rows(bl_program *l);
  * them. */
 void bl_bound_store_columns(bl_program *l);
 void bl_bound_store_rows(bl_program *l);
+/* Of each module m, what stays where it is: on the device in column m from the one returned on, in the store
+ * in those behind them. What its phase finds beside that was brought during the phase before. Not part of the
+ * bound: a plan need not be like that. */
+int bl_bound_still_rows(bl_program *l);
 
 #endif

@@ -135,3 +135,71 @@ void bl_bound_store_rows(bl_program *l) {
         initial_rows(l, m);
     }
 }
+
+/* column >= factor * still */
+static void at_least(bl_program *l, int column, double factor, int still) {
+    bl_lp_row(&l->lp, 0, INFINITY);
+    bl_lp_add(&l->lp, column, 1);
+    bl_lp_add(&l->lp, still, -factor);
+}
+
+/* In the store lies at once what stays there of the phase's module, or what its passes find there, whichever
+ * is more; `most`: its column. */
+static void still_store_rows(bl_program *l, int i, int most, int still) {
+    const bl_problem *p = l->p;
+    int own = p->phases[i].module;
+    double passes = p->phases[i].passes, room = passes * (double)p->host_bytes / bl_unit;
+    l->lp.high[most] = room;
+    at_least(l, most, 1, column_served(l, i));
+    at_least(l, most, passes - 1, still + p->module_count + own);
+    bl_lp_row(&l->lp, -INFINITY, room);
+    bl_lp_add(&l->lp, most, 1);
+    for (int m = 0; m < p->module_count; m++) {
+        if (m != own) {
+            bl_lp_add(&l->lp, store_column(l, store_stay, i, m), passes);
+        }
+    }
+}
+
+/* What the phase's module has when it begins stays all the while, or came in the phase before. */
+static void still_start_rows(bl_program *l, int i, int before, int still) {
+    int own = l->p->phases[i].module;
+    for (int t = 0; t < BL_TIERS; t++) {
+        bl_lp_row(&l->lp, 0, INFINITY);
+        bl_lp_add(&l->lp, tier_column(l, (bl_tier)t, col_start, i, own), -1);
+        bl_lp_add(&l->lp, tier_column(l, (bl_tier)t, col_during, before, own), 1);
+        bl_lp_add(&l->lp, tier_column(l, (bl_tier)t, col_after, before, own), 1);
+        bl_lp_add(&l->lp, still + own, 1);
+        if (t == BL_TIER_FILE) {
+            bl_lp_add(&l->lp, still + l->p->module_count + own, 1);
+        }
+    }
+}
+
+int bl_bound_still_rows(bl_program *l) {
+    const bl_problem *p = l->p;
+    int n = p->module_count, still = bl_lp_columns(&l->lp, 2 * n + p->phase_count, 0, 0);
+    for (int m = 0; m < n && !l->lp.no_memory; m++) {
+        double bytes = (double)p->modules[m].bytes / bl_unit;
+        l->lp.high[still + m] = l->lp.high[still + n + m] = bytes;
+        bl_lp_row(&l->lp, -INFINITY, bytes);
+        bl_lp_add(&l->lp, still + m, 1);
+        bl_lp_add(&l->lp, still + n + m, 1);
+    }
+    for (int i = 0; i < p->phase_count && !l->lp.no_memory; i++) {
+        int own = p->phases[i].module, before = (i ? i : p->phase_count) - 1;
+        for (int m = 0; m < n; m++) {
+            bool runs = m == own;
+            at_least(l, tier_column(l, BL_TIER_DEVICE, runs ? col_start : col_stay, i, m), 1, still + m);
+            at_least(l, tier_column(l, BL_TIER_DEVICE, col_end, i, m), 1, still + m);
+            at_least(l, store_column(l, runs ? store_start : store_stay, i, m), 1, still + n + m);
+            at_least(l, store_column(l, store_end, i, m), 1, still + n + m);
+        }
+        at_least(l, kept_column(l, BL_TIER_DEVICE, i), p->phases[i].passes - 1, still + own);
+        still_store_rows(l, i, still + 2 * n + i, still);
+        if (p->phases[before].module != own) {
+            still_start_rows(l, i, before, still);
+        }
+    }
+    return still;
+}

@@ -1,6 +1,7 @@
 #include "residency/plan/later.h"
 
 #include "residency/plan/march.h"
+#include "residency/plan/siding.h"
 
 #include "residency/bound/bound.h"
 #include "residency/plan/builder.h"
@@ -20,6 +21,9 @@ static const int few_runs = 1500;
 
 /* Generations that the next one stands for where there is a host store. */
 static const double store_weight = 3;
+
+/* The same, where a plan only pays off in the long run. */
+static const double far_weight = 6;
 
 void bl_later_close(bl_later *l) {
     for (int i = l->count - 1; i >= 0; i--) {
@@ -100,6 +104,13 @@ int bl_later_open(bl_later *l, const bl_problem *p, const bl_plan *levels, bool 
     return rc;
 }
 
+void bl_later_look_far(bl_later *l) {
+    if (bl_problem_repeats(l->p) && l->p->has_store && l->count == 2) {
+        l->weight = far_weight;
+        l->steps[1].likelihood = far_weight - l->steps[0].likelihood;
+    }
+}
+
 int bl_later_walk(bl_plan **out, bl_later *l, const bl_problem *p, const bl_plan *levels, bool reopen,
                   uint64_t region_bytes, const bl_pager_options *o, bl_error *err) {
     *out = NULL;
@@ -115,7 +126,11 @@ int bl_later_walk(bl_plan **out, bl_later *l, const bl_problem *p, const bl_plan
     plan->reopen = reopen;
     plan->region_bytes = region_bytes;
     bool fits = false;
-    rc = o->in_order ? bl_march_plan(&fits, plan, p, o, err) : 0;
+    rc = o->through ? bl_siding_plan(&fits, plan, p, o, err) : 0;
+    if (!rc && !fits && o->in_order) {
+        plan->move_count = 0;
+        rc = bl_march_plan(&fits, plan, p, o, err);
+    }
     if (!rc && !fits) {
         plan->move_count = 0;
         rc = bl_pager_plan(plan, p, o, err);
@@ -169,6 +184,7 @@ int bl_later_worth(double *worth, bl_later *l, const bl_plan *plan, const bl_pag
         if (rc) {
             return rc;
         }
+        l->ends[i] = next->end_seconds;
         *worth += x->likelihood * next->end_seconds;
         bl_replay_after(x->p, next);
         bl_plan_free(&next);

@@ -21,13 +21,17 @@ typedef struct bl_later {
     const bl_plan *levels;
     bl_later_step steps[bl_later_most];
     int count;
-    double weight; /* where the same follows: generations that the steps stand for */
-    long work;     /* spent on walks, in the search's unit */
+    double weight;              /* where the same follows: generations that the steps stand for */
+    double ends[bl_later_most]; /* seconds of each step behind the last plan that bl_later_worth saw */
+    long work;                  /* spent on walks, in the search's unit */
 } bl_later;
 
 /* `p` and its `levels` are borrowed. `reopen`: a region is opened for the plan. */
 int bl_later_open(bl_later *l, const bl_problem *p, const bl_plan *levels, bool reopen, bl_error *err);
 void bl_later_close(bl_later *l);
+
+/* From now on the last step stands for more generations, where the same comes again and there is a store. */
+void bl_later_look_far(bl_later *l);
 
 /* A plan by the pager, replayed. Adds to the work. Caller owns *out. */
 int bl_later_walk(bl_plan **out, bl_later *l, const bl_problem *p, const bl_plan *levels, bool reopen,

@@ -19,6 +19,7 @@ typedef struct bl_pager_options {
                    them */
     bl_store_options store; /* where there is a host store */
     bool in_order;          /* copies are made in the order of their runs (march.h) */
+    uint64_t through;       /* above 0: in two orders instead (siding.h) */
     const bl_homes *homes;  /* NULL, or where residents lie and others pass by: instead of `pin` there */
 } bl_pager_options;
 

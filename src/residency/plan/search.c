@@ -28,6 +28,7 @@ static void offer(bl_search *s, bl_plan *plan, double worth) {
         bl_plan_free(&s->best);
         s->best = plan;
         s->worth = worth;
+        memcpy(s->ends, s->later.ends, sizeof s->ends);
     } else {
         bl_plan_free(&plan);
     }
@@ -175,6 +176,7 @@ static int try_modes(bl_search *s, bl_error *err) {
             bl_plan_free(&s->best);
             s->best = plan;
             s->worth = worth;
+            memcpy(s->ends, s->later.ends, sizeof s->ends);
         } else {
             bl_plan_free(&plan);
         }
@@ -234,7 +236,8 @@ static int search_run(bl_search *s, bl_error *err) {
     }
     rc = rc || bl_search_within(s, bl_search_near) ? rc : try_spread(s, err);
     rc = rc ? rc : try_homes(s, err);
-    return rc ? rc : try_modes(s, err);
+    rc = rc ? rc : try_modes(s, err);
+    return rc || !p->has_store ? rc : bl_search_turns(s, err);
 }
 
 int bl_search_plan(bl_plan **out, const bl_problem *p, const bl_plan *levels, bool reopen, bl_error *err) {

@@ -33,7 +33,8 @@ typedef struct bl_search {
     double best_seconds[BL_PROBLEM_PHASES]; /* over all candidates */
     int best_window[BL_PROBLEM_PHASES];
     bl_plan *best;
-    double worth; /* of the best: its seconds and those of the generations ahead */
+    double ends[bl_later_most]; /* of those generations, behind the best */
+    double worth;               /* of the best: its seconds and those of the generations ahead */
 } bl_search;
 
 /* Whether the best plan is within a factor of the least that any is worth. */
@@ -46,5 +47,8 @@ int bl_search_candidate(bl_search *s, const char *method, bl_pager_options o, bl
 
 /* Candidates for a problem with a host store, once there is a first plan. */
 int bl_search_store(bl_search *s, bl_error *err);
+
+/* And where modules take turns, once all others have been tried: what each keeps all the while. */
+int bl_search_turns(bl_search *s, bl_error *err);
 
 #endif

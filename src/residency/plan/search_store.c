@@ -71,7 +71,8 @@ static int expect_loads(bl_search *s, bl_error *err) {
 /* Copies after loads, and further choices of kinds, end here; of generations of more runs than these sooner:
  * all that is in their walks is not in the work. */
 static const long loads_work = 1200000, kinds_work = 3800000, long_loads_work = 900000,
-                  long_kinds_work = 1600000, alone_kinds_work = 7600000; /* alone: of one phase */
+                  long_kinds_work = 1600000, alone_kinds_work = 7600000, /* alone: of one phase */
+    turns_work = 4000000, long_turns_work = 600000;
 static const int few_runs = 1500;
 
 static long kinds_most(const bl_search *s) {
@@ -96,9 +97,11 @@ static int try_loads(bl_search *s, bl_error *err) {
     return rc;
 }
 
-static int try_these(bl_search *s, const char *method, const bl_kinds *kinds, bl_error *err) {
+static int try_these(bl_search *s, const char *method, const bl_kinds *kinds, uint64_t through,
+                     bl_error *err) {
     bl_pager_options o = s->usual;
     o.in_order = true;
+    o.through = through;
     o.homes = &kinds->homes;
     o.store = (bl_store_options){.ring_bytes = bl_store_usual_ring(s->p),
                                  .ring = kinds->ring,
@@ -120,42 +123,55 @@ static int try_kinds(bl_search *s, const int *levels, int first, int last, bl_er
             return rc;
         }
         s->later.work += kinds.work;
-        rc = kinds.fits ? try_these(s, "three kinds", &kinds, err) : 0;
+        rc = kinds.fits ? try_these(s, "three kinds", &kinds, 0, err) : 0;
         bl_kinds_free(&kinds);
     }
     return rc;
 }
 
 /* What is left for what is under way, on the device and in the store, in halves of the largest block; and
- * whether a module's own passes have to find its share in the store. */
-static const struct {
+ * what shares are. */
+typedef struct spare {
     int device, store;
-    bool served;
-} spares[] = {{4, 4, true}, {4, 4, false}, {2, 2, true}, {4, 8, false}, {6, 4, true}, {8, 16, false}};
+    bl_shares_of of;
+} spare;
+
+static const spare spares[] = {{4, 4, BL_SHARES_SERVED}, {4, 4, BL_SHARES_LEAST},  {2, 2, BL_SHARES_SERVED},
+                               {4, 8, BL_SHARES_LEAST},  {6, 4, BL_SHARES_SERVED}, {8, 16, BL_SHARES_LEAST}};
 enum { spare_count = sizeof spares / sizeof *spares };
+
+static uint64_t half_block(const bl_problem *p) {
+    uint64_t half = 0;
+    for (int m = 0; m < p->module_count; m++) {
+        uint64_t largest = p->modules[m].largest_block;
+        half = largest / 2 > half ? largest / 2 : half;
+    }
+    return half;
+}
+
+/* Kinds for what each module keeps all the while. */
+static int find_cycle(bl_kinds *out, bl_search *s, const int *levels, const spare *x, bl_error *err) {
+    uint64_t half = half_block(s->p);
+    bl_shares shares;
+    memset(out, 0, sizeof *out);
+    int rc =
+        bl_bound_shares(&shares, s->p, half * (uint64_t)x->device, half * (uint64_t)x->store, x->of, err);
+    if (rc || !shares.found) {
+        return rc;
+    }
+    rc = bl_cycle_find(out, s->p, levels, s->region_bytes, &shares, 1, err);
+    s->later.work += rc ? 0 : out->work;
+    return rc;
+}
 
 /* Kinds over the whole generation: choices number `first` to `last`. The first is always tried. */
 static int try_cycle(bl_search *s, const int *levels, int first, int last, bl_error *err) {
-    uint64_t half = 0;
     int rc = 0;
-    for (int m = 0; m < s->p->module_count; m++) {
-        uint64_t largest = s->p->modules[m].largest_block;
-        half = largest / 2 > half ? largest / 2 : half;
-    }
     for (int i = first; i < last && !rc && may_go_on(s, i ? kinds_most(s) : LONG_MAX); i++) {
-        bl_shares shares;
         bl_kinds kinds;
-        rc = bl_bound_shares(&shares, s->p, half * (uint64_t)spares[i].device,
-                             half * (uint64_t)spares[i].store, spares[i].served, err);
-        if (rc || !shares.found) {
-            continue;
-        }
-        rc = bl_cycle_find(&kinds, s->p, levels, s->region_bytes, &shares, 1, err);
-        if (!rc) {
-            s->later.work += kinds.work;
-            rc = kinds.fits ? try_these(s, "kinds over all phases", &kinds, err) : 0;
-            bl_kinds_free(&kinds);
-        }
+        rc = find_cycle(&kinds, s, levels, &spares[i], err);
+        rc = rc || !kinds.fits ? rc : try_these(s, "kinds over all phases", &kinds, 0, err);
+        bl_kinds_free(&kinds);
     }
     return rc;
 }
@@ -172,4 +188,41 @@ int bl_search_store(bl_search *s, bl_error *err) {
     /* With one phase only the kinds themselves are to be chosen. */
     rc = rc || !repeats || s->p->phase_count < 2 ? rc : try_cycle(s, levels, 1, spare_count, err);
     return rc ? rc : try_kinds(s, levels, 2, s->p->phase_count > 1 ? 4 : 3, err);
+}
+
+static const spare still_spares[] = {{4, 4, BL_SHARES_STILL},
+                                     {2, 2, BL_SHARES_STILL},
+                                     {4, 8, BL_SHARES_STILL},
+                                     {4, 2, BL_SHARES_STILL},
+                                     {2, 4, BL_SHARES_STILL}};
+
+/* How much of the window no block waits in, in halves of the largest block; 0: there are no two orders. */
+static const int throughs[] = {0, 2, 8};
+
+int bl_search_turns(bl_search *s, bl_error *err) {
+    int levels[BL_PROBLEM_PHASES], rc = 0;
+    long most = s->later.work + (s->p->run_count > few_runs ? long_turns_work : turns_work);
+    if (s->p->phase_count < 2 || !bl_problem_repeats(s->p)) {
+        return 0;
+    }
+    bl_later_look_far(&s->later);
+    s->worth = s->best->end_seconds;
+    for (int i = 0; i < s->later.count; i++) {
+        s->worth += s->later.steps[i].likelihood * s->ends[i];
+    }
+    s->least = s->bound.seconds + s->later.weight * s->next_bound;
+    for (int i = 0; i < s->p->phase_count; i++) {
+        levels[i] = s->levels->phases[i].level;
+    }
+    for (size_t i = 0; i < sizeof still_spares / sizeof *still_spares && !rc && may_go_on(s, most); i++) {
+        bl_kinds kinds;
+        rc = find_cycle(&kinds, s, levels, &still_spares[i], err);
+        for (size_t k = 0; k < sizeof throughs / sizeof *throughs && !rc && kinds.fits && may_go_on(s, most);
+             k++) {
+            rc = try_these(s, throughs[k] ? "kinds in two orders" : "kinds over all phases", &kinds,
+                           half_block(s->p) * (uint64_t)throughs[k], err);
+        }
+        bl_kinds_free(&kinds);
+    }
+    return rc;
 }
