@@ -48,12 +48,12 @@ static void small_hosts(void **state) {
         "quarters within %.2f%%, nine tenths within %.1f%%; worst %.1f%%, %d above 15%%\n",
         count, 100 * sum / count, 100 * gap[count / 2], 100 * gap[count * 3 / 4], 100 * gap[count * 9 / 10],
         100 * gap[count - 1], above);
-    assert_true(sum / count <= 0.0255);
+    assert_true(sum / count <= 0.0245);
     assert_true(gap[count / 2] <= 0.001);
     assert_true(gap[count * 3 / 4] <= 0.0095);
-    assert_true(gap[count * 9 / 10] <= 0.09);
+    assert_true(gap[count * 9 / 10] <= 0.085);
     assert_true(gap[count - 1] <= 0.53);
-    assert_true(above <= (every_problem ? 27 : 2));
+    assert_true(above <= (every_problem ? 25 : 2));
 }
 
 typedef struct held {
@@ -79,7 +79,7 @@ static void hold(const held *list, int count) {
  * and a plan that costs now and is to pay off later has to do so. */
 static void shares_are_kept(void **state) {
     (void)state;
-    static const held list[] = {{68, 0.08}, {95, 0.29}, {341, 0.15}, {392, 0.21}, {424, 0.5}};
+    static const held list[] = {{68, 0.08}, {95, 0.29}, {341, 0.12}, {392, 0.21}, {424, 0.18}};
     hold(list, sizeof list / sizeof *list);
 }
 
