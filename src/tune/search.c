@@ -256,13 +256,17 @@ static int go_round(walk *w, bool *changed, bl_error *err) {
     *changed = false;
     w->open_count = 0;
     list(w);
-    int result = halve(w, err);
+    int result = halve(w, err), i = 0;
     set_bound(w);
-    for (int i = 0; i < w->count && !result && !w->r->enough; i++) {
+    while (i < w->count && !result && !w->r->enough) {
         bool kept = false;
         result = is_taken(w, i) ? 0 : try_pairs(w, &w->list[i], &kept, err);
         *changed = *changed || kept;
         set_bound(w);
+        i += !result;
+    }
+    for (; i < w->count && (!result || result == 1); i++) { /* what nobody got to */
+        tell(w, &w->list[i], w->list[i].seconds, NULL, result ? "no time" : "little to win", 0);
     }
     return result;
 }

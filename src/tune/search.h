@@ -32,7 +32,8 @@ typedef struct bl_tune_search_try {
     int row, value;
     double seconds;   /* as the cheap measurement has it, or the median of the pairs */
     double low, high; /* interval of its change against the present best: ratios; 0: not held in pairs */
-    const char *end;  /* "kept", "slower", "no faster", "other bits", "fails". Static storage */
+    const char *end;  /* "kept", "slower", "no faster", "other bits", "fails", "no time", "little to win".
+                         Static  storage */
     double psnr;      /* where bits differ and may; else 0 */
 } bl_tune_search_try;
 
