@@ -186,12 +186,46 @@ static void adapters_are_added_to_the_widened(void **state) {
     rig_release(&plain);
 }
 
+/* With blocks that lie on the device: an adapter makes some wide and gives them back, at any room. */
+static void adapters_come_and_go(void **state) {
+    static const char *const ways[][2] = {{"auto", "1G"}, {"auto", "12M"}, {"balanced", "16M"}};
+    char adapter[BL_TEST_PATH];
+    rig_studio s;
+    ballast_adapter a;
+    rig_pictures first[2] = {{0}};
+    (void)state;
+    bl_test_data(adapter, "sd15/adapters/lora/kohya.safetensors");
+    ballast_adapter_init(&a, sizeof a);
+    a.path = adapter;
+    rig_open(&s, gguf, "f32", "");
+    for (size_t i = 0; i < 2 * sizeof ways / sizeof *ways; i++) {
+        rig_pictures p = {0};
+        ballast_generate_options o = rig_request(&p, SIDE);
+        o.adapters = &a;
+        o.adapter_count = i % 2;
+        o.offload = ways[i / 2][0];
+        o.budget = ways[i / 2][1];
+        json_t *report = rig_generate(&s, &o);
+        check_report(report, true);
+        json_decref(report);
+        if (i < 2) {
+            first[i] = p;
+        } else {
+            rig_same(&p, &first[i % 2], o.offload);
+            rig_release(&p);
+        }
+    }
+    assert_true(memcmp(first[0].rgb, first[1].rgb, first[0].bytes) != 0);
+    rig_release(&first[0]);
+    rig_release(&first[1]);
+    rig_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(small_or_wide_the_same_picture),
-        cmocka_unit_test(inspect_tells_small_and_wide),
-        cmocka_unit_test(plans_count_stored_bytes),
-        cmocka_unit_test(adapters_are_added_to_the_widened),
+        cmocka_unit_test(small_or_wide_the_same_picture), cmocka_unit_test(inspect_tells_small_and_wide),
+        cmocka_unit_test(plans_count_stored_bytes),       cmocka_unit_test(adapters_are_added_to_the_widened),
+        cmocka_unit_test(adapters_come_and_go),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }
