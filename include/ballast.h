@@ -161,7 +161,9 @@ typedef struct ballast_model_options {
     const char *const *text_encoder_paths;
     size_t text_encoder_count;
     const char *taesd_path; /* NULL; a safetensors file with TAESD's decoder, the authors' or diffusers', made
-                               for this model's family: what `decode` "taesd" takes */
+                               for this model's family: what `decode` "taesd" takes. Or a folder, of which the
+                               family's is taken: taesd_decoder.safetensors of SD 1.x and 2.x,
+                               taesdxl_decoder.safetensors of SDXL (docs/server.md) */
 } ballast_model_options;
 
 BALLAST_API void ballast_model_options_init(ballast_model_options *options, size_t struct_size);
@@ -356,6 +358,11 @@ BALLAST_API void ballast_adapter_init(ballast_adapter *adapter, size_t struct_si
  * it was trained with (docs/adapters.md, "Looking into one"). BALLAST_E_FORMAT: it is none. Only its header
  * is read. Free with ballast_string_free. */
 BALLAST_API int ballast_adapter_inspect(char **json, const char *path, ballast_error *err);
+
+/* What a TAESD decoder's file is, as JSON: {"taesd": its path, "layout" ("authors" or "diffusers"),
+ * "channels", "latent_channels", "type", "tensors", "bytes", "family" (by the file's name, "SDXL base"; null:
+ * it has another)}. BALLAST_E_FORMAT: it is none. Only its header is read. Free with ballast_string_free. */
+BALLAST_API int ballast_taesd_inspect(char **json, const char *path, ballast_error *err);
 
 /* The adapters in folders (':' between them) and in folders within these, as JSON: [{"name", "alias" (what
  * its metadata calls it, or null), "path"}], sorted by name. Free with ballast_string_free. */

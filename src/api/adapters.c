@@ -1,9 +1,10 @@
-/* Adapters as programs list them. */
+/* Adapters as programs list them, and what such files are. */
 #include "api/api.h"
 
 #include "adapter/embedding.h"
 #include "adapter/find.h"
 #include "adapter/inspect.h"
+#include "checkpoint/checkpoint.h"
 #include "core/utf8.h"
 
 #include <stdlib.h>
@@ -115,4 +116,22 @@ int ballast_adapter_inspect(char **json, const char *path, ballast_error *err) {
     BL_NEED(path);
     int result = bl_adapter_inspect(&object, path, err);
     return result ? result : bl_json_text(json, object, err);
+}
+
+int ballast_taesd_inspect(char **json, const char *path, ballast_error *err) {
+    bl_taesd_about a;
+    BL_NEED(json);
+    *json = NULL;
+    BL_NEED(path);
+    int result = bl_taesd_inspect(&a, path, err);
+    if (result) {
+        return result;
+    }
+    char *name = bl_utf8_copy(path);
+    json_t *object = json_pack("{s:s?, s:s, s:i, s:i, s:s, s:i, s:I, s:s?}", "taesd", name, "layout",
+                               a.diffusers ? "diffusers" : "authors", "channels", a.channels,
+                               "latent_channels", a.latent_channels, "type", a.type, "tensors", a.tensors,
+                               "bytes", (json_int_t)a.bytes, "family", a.family);
+    free(name);
+    return bl_json_text(json, object, err);
 }

@@ -104,6 +104,21 @@ static int take_text_encoders(bl_checkpoint *ckpt, const ballast_model_options *
     return result;
 }
 
+/* Its file, or the one that a folder has for this family. */
+static int take_taesd(ballast_model *m, const char *given, bl_error *err) {
+    char *path, note[BL_TAESD_NOTE];
+    int result = bl_taesd_find(&path, note, given, m->arch.family, err);
+    if (!result && path) {
+        result = bl_checkpoint_take_taesd(m->ckpt, path, err);
+        result = result ? result : bl_detect_taesd(&m->arch.taesd, m->ckpt, m->arch.family, err);
+    }
+    if (!result && note[0]) {
+        bl_log_line(&m->context->log, BL_LOG_WARNING, "%s", note);
+    }
+    free(path);
+    return result;
+}
+
 static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_error *err) {
     bl_device_caps caps = bl_device_caps_of(m->context->device);
     int result = find_dtype(&m->dtype, o->dtype ? o->dtype : "auto", "dtype", &caps, err);
@@ -117,11 +132,11 @@ static int open_checkpoint(ballast_model *m, const ballast_model_options *o, bl_
     if (!result) {
         result = take_text_encoders(m->ckpt, o, err);
     }
-    if (!result && o->taesd_path) {
-        result = bl_checkpoint_take_taesd(m->ckpt, o->taesd_path, err);
-    }
     if (!result) {
         result = bl_architecture_detect(&m->arch, m->ckpt, err);
+    }
+    if (!result && o->taesd_path) {
+        result = take_taesd(m, o->taesd_path, err);
     }
     result = result ? result : override_prediction(&m->arch, o->prediction, err);
     result = result ? result : override_zero_snr(&m->arch, o->zsnr, err);

@@ -111,4 +111,10 @@ typedef struct bl_architecture {
  * Family: SDXL has two text encoders; SD 2.x reads the text of OpenCLIP's H, SD 1.x that of CLIP's L. */
 int bl_architecture_detect(bl_architecture *out, const bl_checkpoint *ckpt, bl_error *err);
 
+/* The decoder that the checkpoint took. Channels 0 where it has none. BL_E_UNSUPPORTED: for latents of
+ * another family.
+ */
+int bl_detect_taesd(bl_taesd_architecture *out, const bl_checkpoint *c, const bl_family *family,
+                    bl_error *err);
+
 #endif

@@ -11,6 +11,7 @@
 #ifndef BALLAST_CHECKPOINT_CHECKPOINT_H
 #define BALLAST_CHECKPOINT_CHECKPOINT_H
 
+#include "checkpoint/family.h"
 #include "checkpoint/safetensors.h"
 #include "core/added_token.h"
 #include "core/module.h"
@@ -36,6 +37,28 @@ int bl_checkpoint_take_text_encoders(bl_checkpoint *ckpt, const char *path, bl_e
  * from the names of its tensors. Errors: those of opening; BL_E_FORMAT, with what was seen, for any other
  * file. The checkpoint can only be closed then. */
 int bl_checkpoint_take_taesd(bl_checkpoint *ckpt, const char *path, bl_error *err);
+
+#define BL_TAESD_NOTE 512
+/* Which file a model of this family takes where `path` was named: the shapes of SD's and SDXL's are the same.
+ * Of a folder the one with the family's name: taesd_decoder.safetensors, taesd.safetensors or taesd/ as
+ * diffusers writes it, with taesdxl of SDXL. *out: NULL where a folder has none. Any other path is taken as
+ * it is, a diffusers folder too, whose file it is then. `note`: what the user should know, that there is
+ * none, or that a file has another family's name; "": nothing. Caller frees *out. */
+int bl_taesd_find(char **out, char note[BL_TAESD_NOTE], const char *path, const bl_family *family,
+                  bl_error *err);
+
+/* What a TAESD decoder's file is. */
+typedef struct bl_taesd_about {
+    bool diffusers; /* in its layout; else in its authors' */
+    int channels, latent_channels;
+    int tensors; /* of the decoder */
+    uint64_t bytes;
+    const char *type;   /* of its first tensor: "F16". Static storage */
+    const char *family; /* by the file's name: "SDXL base"; NULL: it has another name. Static storage */
+} bl_taesd_about;
+
+/* Errors: those of bl_checkpoint_take_taesd. */
+int bl_taesd_inspect(bl_taesd_about *out, const char *path, bl_error *err);
 
 void bl_checkpoint_close(bl_checkpoint **ckpt);
 

@@ -24,9 +24,6 @@ int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module 
  * needs vocab and the family's pad_token. */
 int bl_detect_tokens(bl_text_architecture *t, const bl_checkpoint *c, int encoder, bl_error *err);
 int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, const bl_family *family, bl_error *err);
-/* Channels 0 where the checkpoint has none. BL_E_UNSUPPORTED: for latents of another family. */
-int bl_detect_taesd(bl_taesd_architecture *out, const bl_checkpoint *c, const bl_family *family,
-                    bl_error *err);
 
 /* Holds all configurations against their rules, before anything else is looked at, and against the weights
  * when those are known (config_shape.c). */

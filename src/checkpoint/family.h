@@ -92,6 +92,8 @@ typedef struct bl_family {
     bool a1111_clip_skip; /* in A1111 too, which reads the model's own layer of the other families */
     bool zero_negative;   /* zeros stand for a negative prompt that is not there, or empty: see condition.c */
 
+    const char *taesd; /* how the files of its TAESD begin; NULL: it has none */
+
     const double *aligned; /* [11] sigmas of Align Your Steps; NULL: those of SD 1.5 */
 
     int heads; /* of each of the denoiser's attentions, where no configuration says; 0: channels / 64 */

@@ -111,16 +111,40 @@ static int print_adapter(const char *text) {
     return 0;
 }
 
-/* True: the file is an adapter, and was told of. */
-static bool inspect_adapter(const char *path, const struct settings *s, int *result) {
+/* "TAESD, a small decoder", and what its header says. */
+static int print_taesd(const char *text) {
+    json_t *root = json_loads(text, 0, NULL);
+    if (!root) {
+        return out_of_memory();
+    }
+    const char *family = json_string_value(json_object_get(root, "family"));
+    bool authors = !strcmp(json_string_value(json_object_get(root, "layout")), "authors");
+    printf("%-16s %s\n", "taesd", json_string_value(json_object_get(root, "taesd")));
+    printf("%-16s %s\n", "kind", "TAESD, a small decoder for --taesd");
+    printf("%-16s %s\n", "family",
+           family ? family : "its name does not say; the shapes of SD's and SDXL's are the same");
+    printf("%-16s %s\n", "layout", authors ? "of its authors" : "of diffusers");
+    printf("%-16s %" JSON_INTEGER_FORMAT ", from latents of %" JSON_INTEGER_FORMAT "\n", "channels",
+           json_integer_value(json_object_get(root, "channels")),
+           json_integer_value(json_object_get(root, "latent_channels")));
+    printf("%-16s %" JSON_INTEGER_FORMAT ", %.1f MB, %s\n", "tensors",
+           json_integer_value(json_object_get(root, "tensors")), megabytes(root, "bytes"),
+           json_string_value(json_object_get(root, "type")));
+    json_decref(root);
+    return 0;
+}
+
+/* True: the file is an adapter, or a TAESD, and was told of. */
+static bool inspect_part(const char *path, const struct settings *s, int *result) {
     char *json = NULL;
-    if (!path || ballast_adapter_inspect(&json, path, NULL)) {
+    bool adapter = path && !ballast_adapter_inspect(&json, path, NULL);
+    if (!adapter && (!path || ballast_taesd_inspect(&json, path, NULL))) {
         return false;
     }
     if (setting_on(s, S_JSON)) {
         printf("%s\n", json);
     } else {
-        *result = print_adapter(json);
+        *result = adapter ? print_adapter(json) : print_taesd(json);
     }
     ballast_string_free(&json);
     return true;
@@ -137,7 +161,7 @@ int command_inspect(int argc, char **argv) {
         result = read_size(&width, &height, &s);
     }
     const char *path = s.positional_count ? s.positional[0] : NULL;
-    if (!result && inspect_adapter(path ? path : setting_text(&s, S_MODEL), &s, &result)) {
+    if (!result && inspect_part(path ? path : setting_text(&s, S_MODEL), &s, &result)) {
         settings_free(&s);
         return result;
     }

@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <cmocka.h>
 
 /* How a copy differs: the tensor whose name is, or begins with, `name`. */
@@ -138,8 +139,79 @@ static void other_files_are_none(void **state) {
     assert_non_null(strstr(err.message, "is a folder; give the file in it"));
 }
 
+/* ---- whose they are */
+
+static char found_in[BL_TEST_PATH + 16];
+
+/* What a model of the family takes of `given`: the path behind it, "" for none, and what is said. */
+static void finds(const bl_family *family, const char *given, const char *wanted, const char *says) {
+    bl_error err = {0};
+    char note[BL_TAESD_NOTE], *found;
+    assert_int_equal(bl_taesd_find(&found, note, given, family, &err), 0);
+    if (*wanted) {
+        assert_non_null(found);
+        assert_string_equal(found + (strcmp(found, given) ? strlen(given) : 0), wanted);
+    } else {
+        assert_null(found);
+    }
+    assert_true(*says ? strstr(note, says) != NULL : !*note);
+    free(found);
+}
+
+static void put(const char *name) {
+    char file[BL_TEST_PATH + 128];
+    snprintf(file, sizeof file, "%s/%s", found_in, name);
+    bl_test_write(file, "x", 1);
+}
+
+static void each_family_has_its_own(void **state) {
+    (void)state;
+    char name[BL_TEST_PATH + 128];
+    snprintf(found_in, sizeof found_in, "%s/whose", folder);
+    assert_int_equal(mkdir(found_in, 0700), 0);
+    finds(&bl_sd1, found_in, "", "holds none for SD 1.x: no taesd_decoder.safetensors");
+    finds(&bl_sdxl, found_in, "", "holds none for SDXL base: no taesdxl_decoder.safetensors");
+    snprintf(name, sizeof name, "%s/taesdxl", found_in);
+    assert_int_equal(mkdir(name, 0700), 0);
+    put("taesdxl/diffusion_pytorch_model.safetensors");
+    finds(&bl_sdxl, found_in, "/taesdxl/diffusion_pytorch_model.safetensors", "");
+    finds(&bl_sdxl, name, "/diffusion_pytorch_model.safetensors", ""); /* a folder as diffusers writes it */
+    finds(&bl_sd2, found_in, "", "holds none for SD 2.x");
+    put("taesd.safetensors");
+    finds(&bl_sd2, found_in, "/taesd.safetensors", "");
+    put("taesd_decoder.safetensors");
+    put("taesdxl_decoder.safetensors");
+    finds(&bl_sd1, found_in, "/taesd_decoder.safetensors", "");
+    finds(&bl_sdxl, found_in, "/taesdxl_decoder.safetensors", "");
+    /* a file is taken as it is, and its name is held against the family */
+    finds(&bl_sd1, "x/any.safetensors", "x/any.safetensors", "");
+    finds(&bl_sd2, "x/taesd_decoder.safetensors", "x/taesd_decoder.safetensors", "");
+    finds(&bl_sdxl, "x/taesdxl_decoder.safetensors", "x/taesdxl_decoder.safetensors", "");
+    finds(&bl_sdxl, "x/taesd_decoder.safetensors", "x/taesd_decoder.safetensors",
+          "is for SD 1.x by its name");
+    finds(&bl_sd1, "x/TAESDXL_decoder.safetensors", "x/TAESDXL_decoder.safetensors",
+          "is for SDXL base by its name");
+}
+
+static void a_file_is_told_of(void **state) {
+    (void)state;
+    bl_error err = {0};
+    bl_taesd_about a;
+    char file[BL_TEST_PATH];
+    bl_test_data(file, "common/taesd/decoder.safetensors");
+    assert_int_equal(bl_taesd_inspect(&a, file, &err), 0);
+    assert_true(!a.diffusers && a.channels == 8 && a.latent_channels == 4 && a.tensors == 67 && a.bytes > 0);
+    assert_null(a.family);
+    bl_test_data(file, "common/taesd/diffusers.safetensors");
+    assert_int_equal(bl_taesd_inspect(&a, file, &err), 0);
+    assert_true(a.diffusers && a.channels == 8 && a.tensors == 67);
+    bl_test_data(file, "sd15/adapters/lora/kohya.safetensors");
+    assert_int_equal(bl_taesd_inspect(&a, file, &err), BL_E_FORMAT);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(both_layouts_are_taken), TEST(what_does_not_fit_is_named),
-                                       TEST(relatives_are_none), TEST(other_files_are_none)};
+    const struct CMUnitTest tests[] = {TEST(each_family_has_its_own), TEST(a_file_is_told_of),
+                                       TEST(both_layouts_are_taken),  TEST(what_does_not_fit_is_named),
+                                       TEST(relatives_are_none),      TEST(other_files_are_none)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,19 @@
 """Server-sent events: what is told, in which order, and what those get who come back."""
+import base64
 import http.client
 import json
+import os
+import shutil
 import socket
+import struct
+import tempfile
 import threading
 import time
 import unittest
 
-from rig import Case, with_tsan
+from rig import Case, Server, with_tsan
+
+DATA = os.path.join(os.path.dirname(__file__), "..", "data")
 
 
 class Listener:
@@ -98,6 +105,35 @@ class Events(Case):
                 l.wait("done", job)
                 l.close()
         self.assertEqual(self.server.get("/healthz").status, 200)
+
+
+class Taesd(unittest.TestCase):
+    """Previews by a folder of small decoders: whole where there is the family's, linear where there is none."""
+    def preview_of(self, name):
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copy(os.path.join(DATA, "common", "taesd", "decoder.safetensors"), os.path.join(folder, name))
+            server = Server("--taesd", folder, "--preview", "taesd")
+            try:
+                l = Listener(server)
+                job = server.add(steps=6, width=128, height=64)
+                preview, _ = l.wait("preview", job)
+                self.assertEqual(l.wait("done", job)[0]["state"], "done")
+                l.close()
+            finally:
+                with open(server.data + ".log", errors="replace") as log:
+                    said = log.read()
+                server.close()
+            return struct.unpack(">II", base64.b64decode(preview["image"])[16:24]), said
+
+    def test_of_its_family(self):
+        size, said = self.preview_of("taesd_decoder.safetensors")
+        self.assertEqual(size, (128, 64))
+        self.assertNotIn("taesd:", said)
+
+    def test_of_another(self):
+        size, said = self.preview_of("taesdxl_decoder.safetensors")
+        self.assertEqual(size, (16, 8))
+        self.assertIn("holds none for SD 1.x", said)
 
 
 if __name__ == "__main__":

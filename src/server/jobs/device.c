@@ -168,6 +168,29 @@ bool device_has_room(const struct jobs *j, const char *title, const char *vae) {
     return j->open_count < MOST_OPEN;
 }
 
+/* A folder of them may have none for its family. */
+static bool has_taesd(ballast_model *model) {
+    char *text = NULL;
+    bool has = false;
+    if (!ballast_model_inspect(&text, model, 0, 0, NULL)) {
+        json_t *report = json_loads(text, 0, NULL);
+        has = json_object_get(json_object_get(report, "modules"), "taesd") != NULL;
+        json_decref(report);
+    }
+    ballast_string_free(&text);
+    return has;
+}
+
+const char *device_previews(const struct jobs *j, const ballast_model *model) {
+    const char *asked = j->options.previews;
+    for (int i = 0; i < j->open_count && asked && !strcmp(asked, "taesd"); i++) {
+        if (j->open[i].model == model && !j->open[i].taesd) {
+            return "linear";
+        }
+    }
+    return asked;
+}
+
 int device_model(struct jobs *j, ballast_model **out, const char *title, const char *vae, struct problem *p) {
     *out = NULL;
     int opened = j->device_failed ? device_again(j, p) : 0;
@@ -188,7 +211,7 @@ int device_model(struct jobs *j, ballast_model **out, const char *title, const c
         }
         close_one(j, oldest);
     }
-    struct open_model fresh = {strdup(title), vae ? strdup(vae) : NULL, NULL, j->jobs_done, 0};
+    struct open_model fresh = {.title = strdup(title), .vae = vae ? strdup(vae) : NULL, .used = j->jobs_done};
     int status = !fresh.title || (vae && !fresh.vae)
                      ? problem_set(p, 503, NULL, "out of memory")
                      : device_open_model(j, j->context, &fresh.model, title, vae, p);
@@ -197,6 +220,7 @@ int device_model(struct jobs *j, ballast_model **out, const char *title, const c
         free(fresh.vae);
         return status;
     }
+    fresh.taesd = j->options.taesd && has_taesd(fresh.model);
     j->open[j->open_count++] = fresh;
     *out = fresh.model;
     return 0;

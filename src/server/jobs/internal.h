@@ -31,6 +31,7 @@ struct open_model {
     char *title, *vae; /* vae: title, or NULL */
     ballast_model *model;
     uint64_t used;   /* counts jobs: the last one that used it */
+    bool taesd;      /* it has one */
     double released; /* bytes that an idle hour cost it, until its next picture; 0: none */
 };
 #define MOST_OPEN 8
@@ -227,6 +228,8 @@ int device_open(struct jobs *j, struct problem *p);
  * with ballast_context_close. */
 int device_context(struct jobs *j, ballast_context **out, struct problem *p);
 /* Opens a model of the catalogue. From any thread. */
+/* How previews of this model are made: as was asked for, where that is by TAESD and it has none, linear. */
+const char *device_previews(const struct jobs *j, const ballast_model *model);
 int device_open_model(struct jobs *j, ballast_context *context, ballast_model **out, const char *title,
                       const char *vae, struct problem *p);
 void device_close(struct jobs *j);
