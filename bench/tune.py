@@ -23,7 +23,7 @@ EMBEDDED = None
 ROWS = {  # row: checkpoint, flags
     "mini-128": (EMBEDDED, ["-W", "128", "-H", "128"]),
     "mini-384": (EMBEDDED, ["-W", "384", "-H", "384"]),
-    "mini-batch": (EMBEDDED, ["-W", "128", "-H", "128", "-b", "8"]),
+    "mini-batch": (EMBEDDED, ["-W", "128", "-H", "128", "--batch", "8"]),
     "mini-any": (EMBEDDED, ["-W", "128", "-H", "128"]),
     "sd15-bf16": ("sd15", ["-W", "512", "-H", "512", "-s", "4", "--dtype", "bf16"]),
     "sd15-f32": ("sd15", ["-W", "512", "-H", "512", "-s", "4", "--dtype", "f32"]),
