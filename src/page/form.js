@@ -181,8 +181,9 @@ function sizes() {
 }
 
 function seed() {
-  const node = h('input', {type: 'text', name: 'seed', inputmode: 'numeric', pattern: '[0-9]*', placeholder: 'random', autocomplete: 'off',
-    oninput: () => /^\d*$/.test(node.value) && change({seed: node.value})});
+  // What is no seed goes to the server as it is, which says so; -1 is what others call random.
+  const node = h('input', {type: 'text', name: 'seed', inputmode: 'numeric', placeholder: 'random', autocomplete: 'off',
+    oninput: () => change({seed: node.value.trim() === '-1' ? '' : node.value.trim()})});
   const lock = h('button', {type: 'button', class: 'quiet', 'aria-pressed': 'false', title: 'Keep the seed from one picture to the next',
     onclick: () => change({lock: !values.get().lock})}, 'Lock');
   inputs.seed = (value) => document.activeElement !== node && (node.value = value);
@@ -249,7 +250,7 @@ export function makeForm(prompting, picker) {
   const schedule = choice('schedule', 'Schedule', []);
   const cost = h('output', {class: 'cost', 'aria-live': 'off'});
   const button = h('button', {class: 'main', title: 'Ctrl+Enter'}, 'Make the picture');
-  const prompt = text('prompt', 'Prompt', {id: 'prompt', rows: 4, placeholder: 'a lighthouse at dusk, oil on canvas'});
+  const prompt = text('prompt', 'Prompt', {id: 'prompt', rows: 4, placeholder: 'a panda in the snow, oil on canvas'});
   const negative = text('negative', 'Not in it', {rows: 2, placeholder: 'blurry, text'});
   const rest = h('details', {class: 'rest', open: matchMedia('(min-width: 56rem)').matches},
     h('summary', null, 'Settings of the picture'),

@@ -214,6 +214,12 @@ class Picture(Case):
         b.until("return document.querySelector('.toast')?.textContent.includes('--max-pixels')")
         b.until("return document.querySelector('[name=width][aria-invalid]')")
         self.assertEqual(b.all(".toast button"), [])  # the same again would be refused again
+        b.js("import('./page/inputs.js').then((form) => form.change({own: true, width: 64, height: 64}))")
+        b.fill("seed", "abc")
+        b.until("return document.querySelector('.cost').textContent.includes('is not a seed')")
+        b.press("Make the picture")
+        b.until("return document.querySelector('[name=seed][aria-invalid]')")
+        b.fill("seed", "-1")  # as others write it: any
         # Numbers that no browser would take for valid, in fields that are not seen any more, are in nobody's way.
         b.js("import('./page/inputs.js').then((form) => form.change({own: true, width: 100, scale: 1.33}))")
         b.picture("a panda", 1)
