@@ -52,11 +52,12 @@ static int print_table(const char *text, int blocks) {
         }
     }
     json_object_foreach(json_object_get(root, "recommended"), key, value) {
+        const char *whose = json_string_value(json_object_get(json_object_get(root, "recommended"), "from"));
         if (json_is_number(value)) {
-            const char *whose =
-                json_string_value(json_object_get(json_object_get(root, "recommended"), "from"));
             printf("%-16s %g, recommended by %s\n", key, json_number_value(value),
                    whose ? whose : "the file");
+        } else if (json_is_string(value) && strcmp(key, "from")) {
+            printf("%-16s %s, of its family\n", key, json_string_value(value));
         }
     }
     printf("\n");

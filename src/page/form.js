@@ -208,16 +208,15 @@ function hires() {
   return [h('label', {class: 'switch'}, node, ' Second pass at a larger size'), more];
 }
 
-const FLOWS = /Z-Image/; // families trained by flow matching, which know none of the others' schedules
-
 // What suits the model, by its file or its family, unless somebody has chosen something else.
 function advise() {
   const [l, s, v] = [lists.get(), settings.get(), values.get()];
   const model = l && s && l.models.find((m) => m.title === (v.model || s.model));
   if (model) {
     const last = memory.get('advice', {});
-    const next = {steps: model.recommended.steps ?? DEFAULTS.steps, cfg: model.recommended.cfg ?? DEFAULTS.cfg,
-      sampler: FLOWS.test(model.family) ? 'Euler' : DEFAULTS.sampler, schedule: FLOWS.test(model.family) ? '' : DEFAULTS.schedule};
+    const {steps, cfg, sampler} = model.recommended; // a sampler of its own comes with its own noise levels
+    const next = {steps: steps ?? DEFAULTS.steps, cfg: cfg ?? DEFAULTS.cfg, sampler: sampler ?? DEFAULTS.sampler,
+      schedule: sampler ? '' : DEFAULTS.schedule};
     const some = Object.entries(next).filter(([key, value]) => value !== v[key] && v[key] === (last[key] ?? DEFAULTS[key]));
     memory.set('advice', next);
     if (some.length) {

@@ -81,10 +81,10 @@ class Picture(Case):
             job = server.get("/ballast/v1/jobs/" + server.get("/ballast/v1/history").json["items"][0]["job"]).json
             self.assertEqual((job["request"]["prompt"], job["request"]["cfg"]), ("a panda", 5.0))
             # What the family can do nothing with is not asked for.
-            of = ("return import('./page/server.js').then((s) => { const l = s.lists.get(); s.lists.set({...l, models: l.models.map((m) => ({...m, family: arguments[0]}))});"
+            of = ("return import('./page/server.js').then((s) => { const l = s.lists.get(); s.lists.set({...l, models: l.models.map((m) => ({...m, recommended: {...m.recommended, sampler: arguments[0]}}))});"
                   " return ['sampler', 'schedule'].map((n) => document.querySelector(`#form [name=${n}]`).value); })")
-            self.assertEqual(b.js(of, "Z-Image"), ["Euler", ""])
-            self.assertEqual(b.js(of, "SD 1.x"), ["DPM++ 2M", "karras"])
+            self.assertEqual(b.js(of, "Euler"), ["Euler", ""])
+            self.assertEqual(b.js(of, None), ["DPM++ 2M", "karras"])
             # What somebody chose stays.
             b.fill("cfg", 6)
             b.open(server)

@@ -269,8 +269,11 @@ static void what_does_not_apply_is_refused_or_told(void **state) {
     (void)state;
     rig_studio s;
     taken t, plain;
-    char parameters[512] = "";
+    char parameters[512] = "", *report = NULL;
     open_model(&s, "f32");
+    assert_int_equal(ballast_model_inspect(&report, s.model, 0, 0, NULL), 0);
+    assert_non_null(strstr(report, "\"sampler\": \"Euler\""));
+    ballast_string_free(&report);
     ballast_generate_options o = request(&t);
     o.clip_skip = 2;
     refuses(&s, &o, "clip-skip: Z-Image");

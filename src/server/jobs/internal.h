@@ -18,6 +18,7 @@ struct model_entry {
     json_int_t bytes; /* of its weights as the device holds them; 0 likewise */
     int steps;        /* what its file recommends; 0: nothing */
     double cfg;       /* likewise; -1 */
+    char sampler[32]; /* that its family needs another than all others; "" */
     char sha256[65];  /* "" until it is known */
 };
 

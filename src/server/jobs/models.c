@@ -82,6 +82,8 @@ static bool opens(ballast_context *context, const char *path, struct model_entry
                      *cfg = json_object_get(recommended, "cfg");
         about->steps = (int)json_integer_value(json_object_get(recommended, "steps"));
         about->cfg = json_is_number(cfg) ? json_number_value(cfg) : -1;
+        const char *sampler = json_string_value(json_object_get(recommended, "sampler"));
+        snprintf(about->sampler, sizeof about->sampler, "%s", sampler ? sampler : "");
         json_decref(report);
     }
     ballast_string_free(&json);
@@ -211,11 +213,12 @@ static json_t *list_of(const struct model_entry *entries, int count) {
         const struct model_entry *e = &entries[i];
         char hash[11] = "";
         memcpy(hash, e->sha256, 10);
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:n, s:s, s:I, s:{s:o, s:o}, s:o, s:o}",
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:n, s:s, s:I, s:{s:o, s:o, s:s?}, s:o, s:o}",
                                               "title", e->title, "model_name", e->name, "filename", e->path,
                                               "config", "family", e->family, "bytes", e->bytes, "recommended",
                                               "steps", e->steps ? json_integer(e->steps) : json_null(), "cfg",
-                                              e->cfg >= 0 ? json_real(e->cfg) : json_null(), "hash",
+                                              e->cfg >= 0 ? json_real(e->cfg) : json_null(), "sampler",
+                                              *e->sampler ? e->sampler : NULL, "hash",
                                               *hash ? json_string(hash) : json_null(), "sha256",
                                               *hash ? json_string(e->sha256) : json_null()));
     }
