@@ -134,6 +134,9 @@ void bl_turn_end(bl_turn *turn);
 int bl_begin(bl_turn *turn, ballast_generate_options *own, ballast_adapter **adapters, ballast_model *model,
              const ballast_generate_options *given, const char *what, bl_error *err);
 
+/* For work whose pictures nobody gets: no callback takes one, and nothing is expected to follow. */
+void bl_leave_out_results(ballast_generate_options *o);
+
 /* Hands over a JSON object as text; takes the object, also on failure. */
 int bl_json_text(char **out, json_t *object, bl_error *err);
 

@@ -197,6 +197,16 @@ int ballast_plan(char **json, char **text, ballast_model *model, const ballast_g
     return result;
 }
 
+void bl_leave_out_results(ballast_generate_options *o) {
+    static const ballast_expected nothing;
+    o->image = NULL;
+    o->preview = NULL;
+    o->save_latents = NULL;
+    o->enough = NULL;
+    o->next = &nothing; /* NULL: what came lately is expected again */
+    o->next_count = 0;
+}
+
 /* A small generation like the one asked for, which is checked first: what is replaced here must be right,
  * too. */
 static int calibrate(ballast_model *model, ballast_generate_options *o, bl_error *err) {
@@ -212,15 +222,10 @@ static int calibrate(ballast_model *model, ballast_generate_options *o, bl_error
     o->count = 2; /* the first meets memory that nothing has touched yet */
     o->strength = o->hires_strength = 1;
     o->latents = NULL; /* those of `count` batches would not fit two */
-    o->image = NULL;
-    o->preview = NULL;
-    o->save_latents = NULL;
-    o->enough = NULL;
     o->seeds = NULL;
     o->seed_count = 0;
     o->hints = 0;
-    o->next = &(ballast_expected){0}; /* nothing follows */
-    o->next_count = 0;
+    bl_leave_out_results(o);
     return generate(NULL, model, o, err);
 }
 

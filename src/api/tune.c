@@ -37,16 +37,6 @@ static int read_wish(bl_tune_wish *wish, const ballast_model *m, const ballast_t
     return 0;
 }
 
-/* What only the making of pictures has callbacks for. */
-static void leave_out(ballast_generate_options *o) {
-    o->image = NULL;
-    o->preview = NULL;
-    o->save_latents = NULL;
-    o->enough = NULL;
-    o->next = &(ballast_expected){0}; /* nothing follows */
-    o->next_count = 0;
-}
-
 int ballast_tune(char **json, char **text, ballast_model *model, const ballast_generate_options *options,
                  const ballast_tune_options *tune, ballast_error *err) {
     ballast_generate_options o;
@@ -69,7 +59,7 @@ int ballast_tune(char **json, char **text, ballast_model *model, const ballast_g
     int result = bl_take_tune_options(&own_tune, tune, err);
     result = result ? result : bl_begin(&turn, &o, &adapters, model, options, __func__, err);
     if (!result) {
-        leave_out(&o);
+        bl_leave_out_results(&o);
         result = read_wish(&wish, model, &own_tune, err);
         if (!result) {
             bl_pipeline p = bl_pipeline_of(model);
