@@ -488,7 +488,7 @@ static void forget_oldest(bl_modules *m) {
     }
 }
 
-/* Together with same_key: each field of the key is in both. */
+/* Together with bl_shape_same: each field of the key is in both. */
 void bl_shape_text(char *out, size_t room, bl_shape_key key) {
     static const char *const forms[] = {[BL_UNET_WHOLE] = "", [BL_UNET_PROLOGUE] = "p", [BL_UNET_STEP] = "s"};
     char kept[24] = "";
@@ -500,7 +500,7 @@ void bl_shape_text(char *out, size_t room, bl_shape_key key) {
              key.late_crop ? "l" : "", kept);
 }
 
-static bool same_key(bl_shape_key a, bl_shape_key b) {
+bool bl_shape_same(bl_shape_key a, bl_shape_key b) {
     return a.batch == b.batch && a.height == b.height && a.width == b.width && a.tokens == b.tokens &&
            a.clip_skip == b.clip_skip && a.own_context == b.own_context && a.own_lengths == b.own_lengths &&
            a.late_crop == b.late_crop && a.form == b.form && a.kept == b.kept;
@@ -513,7 +513,7 @@ int bl_modules_take(bl_prepared **out, bl_modules *m, bl_module module, bl_shape
     *out = NULL;
     for (int i = 0; i < m->prepared_count && !*out; i++) {
         bl_prepared *p = m->prepared[i];
-        if (p->opened->module == module && same_key(p->key, key) && bl_tuning_same(&p->tuning, tuning)) {
+        if (p->opened->module == module && bl_shape_same(p->key, key) && bl_tuning_same(&p->tuning, tuning)) {
             *out = p;
         }
     }

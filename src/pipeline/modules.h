@@ -47,6 +47,7 @@ typedef struct bl_shape_key {
 /* The key as text: no two keys have the same one, so that what was measured of one graph is not taken for
  * another's. "2x64x64x77x0s" is a step of the UNet. */
 void bl_shape_text(char *out, size_t room, bl_shape_key key);
+bool bl_shape_same(bl_shape_key a, bl_shape_key b);
 
 /* Makes the graph of a module at one shape. `taps` as in the model room, or NULL. Owner: caller,
  * bl_graph_free. */

@@ -10,7 +10,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define MOST_SUBJECTS 16
 #define LEAST_SHARE 0.02 /* of a picture: a phase that takes less is left as it is */
@@ -114,10 +113,7 @@ static void told(void *payload, const bl_tune_search_try *x) {
 /* ---- which phases there are */
 
 static bool same_phase(const bl_phase_of *a, const bl_phase_of *b) {
-    char x[64], y[64];
-    bl_shape_text(x, sizeof x, a->key);
-    bl_shape_text(y, sizeof y, b->key);
-    return a->module == b->module && !strcmp(x, y);
+    return a->module == b->module && bl_shape_same(a->key, b->key);
 }
 
 static void list_subjects(tuning *t) {
