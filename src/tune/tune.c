@@ -37,12 +37,18 @@ typedef struct tuning {
     const subject *now;
     bl_bench *bench;
     json_t *tries;
+    bool no_memory; /* for a row of the report */
 } tuning;
 
 static void say(const tuning *t, const char *line) {
     if (t->wish->line) {
         t->wish->line(t->wish->payload, line);
     }
+}
+
+/* Takes the row. */
+static void add(tuning *t, json_t *list, json_t *row) {
+    t->no_memory = json_array_append_new(list, row) || t->no_memory;
 }
 
 /* ---- what the search measures */
@@ -104,10 +110,10 @@ static void told(void *payload, const bl_tune_search_try *x) {
     snprintf(line, sizeof line, "%-16.16s %-9s %5s  %9.4f  %-18s %s%s", t->now->phase.name, name, value,
              x->seconds, change, x->end, psnr);
     say(t, line);
-    json_array_append_new(t->tries, json_pack("{s:s, s:s, s:i, s:f, s:f, s:f, s:s, s:f}", "phase",
-                                              t->now->phase.name, "choice", name, "value", x->value,
-                                              "seconds", isfinite(x->seconds) ? x->seconds : 0.0, "low",
-                                              x->low, "high", x->high, "end", x->end, "psnr", x->psnr));
+    add(t, t->tries,
+        json_pack("{s:s, s:s, s:i, s:f, s:f, s:f, s:s, s:f}", "phase", t->now->phase.name, "choice", name,
+                  "value", x->value, "seconds", isfinite(x->seconds) ? x->seconds : 0.0, "low", x->low,
+                  "high", x->high, "end", x->end, "psnr", x->psnr));
 }
 
 /* ---- which phases there are */
@@ -289,7 +295,7 @@ static sums add_up(const tuning *t) {
     return a;
 }
 
-static json_t *entries(const tuning *t) {
+static json_t *entries(tuning *t) {
     json_t *list = json_array();
     for (int i = 0; i < t->subject_count; i++) {
         const subject *s = &t->subjects[i];
@@ -297,12 +303,12 @@ static json_t *entries(const tuning *t) {
         bl_tuned n;
         bl_tuned_names(&n, t->job.p->modules, s->phase.module, s->phase.key);
         bl_tuning_text(text, &s->best);
-        json_array_append_new(
-            list, json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:f}", "phase",
-                            s->phase.name, "passes", s->passes, "device", n.device, "model", n.model, "dtype",
-                            n.dtype, "module", n.module, "shape", n.shape, "version", n.version, "choices",
-                            text, "untuned_seconds", s->result.start_seconds, "seconds", s->result.seconds,
-                            "bound_seconds", s->result.bound, "psnr", s->result.psnr));
+        add(t, list,
+            json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:f}", "phase",
+                      s->phase.name, "passes", s->passes, "device", n.device, "model", n.model, "dtype",
+                      n.dtype, "module", n.module, "shape", n.shape, "version", n.version, "choices", text,
+                      "untuned_seconds", s->result.start_seconds, "seconds", s->result.seconds,
+                      "bound_seconds", s->result.bound, "psnr", s->result.psnr));
     }
     return list;
 }
@@ -368,6 +374,10 @@ static int tell(json_t **out, char **text, tuning *t, double until, bool stopped
     sums a = add_up(t);
     json_t *phases = entries(t);
     bl_hint hint = {0};
+    if (t->no_memory) {
+        json_decref(phases);
+        return bl_fail_memory(err, "the result", 0);
+    }
     if (!stopped) {
         compare(&a, t, until);
         hint = ask_planner(t);
