@@ -1,22 +1,21 @@
 /* Whole passes of a phase, in pairs. */
 #include "tune/bench_parts.h"
 
+#include "core/splitmix.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Numbers of either sign below 1, as latents and contexts have them (SplitMix64); whole numbers are 1, which
- * is a token, a length and a place. */
+/* Numbers of either sign up to 1, as latents and contexts have them; whole numbers are 1, which is a token, a
+ * length and a place. */
 static void fill(void *data, const bl_tensor *t, uint64_t seed) {
     uint64_t count = bl_tensor_bytes(t) / sizeof(float), state = seed;
     for (uint64_t i = 0; i < count; i++) {
-        uint64_t z = state += 0x9e3779b97f4a7c15u;
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-        z ^= z >> 27;
         if (t->dtype == BL_I32) {
             ((int32_t *)data)[i] = 1;
         } else {
-            ((float *)data)[i] = (float)((double)(z >> 40) / (1 << 23) - 1);
+            ((float *)data)[i] = (float)(2 * bl_splitmix_unit(&state) - 1);
         }
     }
 }

@@ -1,5 +1,7 @@
 #include "tune/paired.h"
 
+#include "core/splitmix.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -29,14 +31,6 @@ static double quantile(double *x, int n, double share) {
     return x[low] + (at - low) * (x[high] - x[low]);
 }
 
-/* SplitMix64. */
-static uint64_t draw(uint64_t *state) {
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
 static void bootstrap(bl_verdict *v, const double *logs, int n) {
     static const double tail = BL_PAIRS_LEVEL / 2;
     double means[DRAWS];
@@ -44,7 +38,7 @@ static void bootstrap(bl_verdict *v, const double *logs, int n) {
     for (int d = 0; d < DRAWS; d++) {
         double sum = 0;
         for (int i = 0; i < n; i++) {
-            sum += logs[draw(&state) % (uint64_t)n];
+            sum += logs[bl_splitmix(&state) % (uint64_t)n];
         }
         means[d] = sum / n;
     }

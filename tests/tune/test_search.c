@@ -1,6 +1,7 @@
 /* The search, on machines that are made up: what they hide is found, what is not faster is not kept. */
 #include "residency/described.h"
 
+#include "core/splitmix.h"
 #include "core/tuning.h"
 #include "tune/search.h"
 
@@ -22,10 +23,7 @@ typedef struct machine {
 } machine;
 
 static double unit(machine *m) {
-    uint64_t z = m->random += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
+    return bl_splitmix_unit(&m->random);
 }
 
 static double now(void *payload) {

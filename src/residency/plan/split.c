@@ -1,5 +1,6 @@
 #include "residency/plan/split.h"
 
+#include "core/splitmix.h"
 #include "residency/plan/passage.h"
 #include "residency/plan/spread.h"
 
@@ -124,12 +125,9 @@ static double value(chooser *c, double limit) {
     return pass_seconds(c, limit - bytes) + bytes;
 }
 
-/* splitmix64 (Steele, Lea, Flood 2014), as a number in [0, 1): the same problem gets the same plan. */
+/* The same problem gets the same plan. */
 static double unit_random(chooser *c) {
-    uint64_t z = c->random += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
+    return bl_splitmix_unit(&c->random);
 }
 
 /* Whether a block may be of a kind. */
