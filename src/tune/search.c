@@ -214,7 +214,8 @@ static int try_pairs(walk *w, const candidate *c, bool *kept, bl_error *err) {
     }
     bl_verdict v = bl_pairs_judge(&p);
     learn(w, &v);
-    bool allowed = p.same_bits || !w->s->rows[c->row].same_bits;
+    /* other bits, where they may be, that are numbers still */
+    bool allowed = p.same_bits || (!w->s->rows[c->row].same_bits && p.psnr > 0);
     *kept = v.faster && allowed;
     double psnr = p.same_bits ? 0 : p.psnr;
     close(w, c, *kept);
