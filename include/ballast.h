@@ -436,7 +436,7 @@ BALLAST_API int ballast_tune(char **json, char **text, ballast_model *model,
                              ballast_error *err);
 
 /* What was tuned, of all machines and models that cache_dir knows, as JSON that ballast_tuned_import reads.
- * Free with ballast_string_free. */
+ * Free with ballast_string_free. BALLAST_E_IO: it cannot be read, as where another process holds it. */
 BALLAST_API int ballast_tuned(char **json, ballast_context *context, ballast_error *err);
 /* Forgets it: of models like `model`, or, where that is NULL, all. *count (may be NULL): how many entries. */
 BALLAST_API int ballast_tuned_forget(int *count, ballast_context *context, const ballast_model *model,

@@ -2,7 +2,7 @@
  * of all of it as it was. */
 #include "described.h"
 
-#include "residency/run/calibration.h"
+#include "residency/run/tuned.h"
 #include "support/failing.h"
 #include "support/files.h"
 
@@ -201,6 +201,30 @@ static void locked_file_is_left_alone(void **state) {
     expect_good_file("locked");
 }
 
+/* And no more than it is what was tuned taken to be nothing, which would be shown, and exported. */
+static void locked_entries_are_not_none(void **state) {
+    (void)state;
+    bl_calibration *c = NULL;
+    bl_tuned t = {
+        .device = "d", .model = "m", .shape = "s", .tuning.level = 1, .untuned_seconds = 2, .seconds = 1};
+    bl_tuned *list;
+    bl_error err = {0};
+    sqlite3 *db = NULL;
+    int count;
+    CHECK(bl_calibration_open(&c, path, NULL, &described_error));
+    CHECK(bl_tuned_keep(c, &t, &described_error));
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(bl_tuned_list(&list, &count, c, &err), BL_E_IO);
+    assert_string_equal(err.message, "what was tuned could not be read: database is locked");
+    assert_true(!list && !count);
+    sqlite3_close(db);
+    CHECK(bl_tuned_list(&list, &count, c, &described_error));
+    assert_int_equal(count, 1);
+    free(list);
+    bl_calibration_close(&c);
+}
+
 static void damaged_file_is_kept_under_another_name(void **state) {
     (void)state;
     static const char noise[] = "this is no database, but it may be somebody's";
@@ -226,6 +250,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(memory_runs_out, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(disk_is_full, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(locked_file_is_left_alone, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(locked_entries_are_not_none, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(damaged_file_is_kept_under_another_name, open_folder, close_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

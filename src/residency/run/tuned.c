@@ -20,10 +20,15 @@ void bl_tuned_device(char out[128], const char *name) {
     snprintf(out, 128, "%.*s%s", (int)(at ? at - name : 127), name, at ? at + n : "");
 }
 
-static int fail(bl_calibration *c, bl_error *err) {
+/* `done`: what should have been done with it. */
+static int fail_to(const char *done, const bl_calibration *c, bl_error *err) {
     sqlite3 *db = bl_calibration_database(c);
     return bl_fail(err, (sqlite3_errcode(db) & 0xff) == SQLITE_NOMEM ? BL_E_MEMORY : BL_E_IO,
-                   "what was tuned could not be kept: %s", sqlite3_errmsg(db));
+                   "what was tuned could not be %s: %s", done, sqlite3_errmsg(db));
+}
+
+static int fail(const bl_calibration *c, bl_error *err) {
+    return fail_to("kept", c, err);
 }
 
 /* NULL: as in sqlite3_prepare_v2's failure. */
@@ -116,10 +121,10 @@ static void read_name(char *out, size_t room, sqlite3_stmt *s, int i) {
 int bl_tuned_list(bl_tuned **out, int *count, const bl_calibration *c, bl_error *err) {
     *out = NULL;
     *count = 0;
-    int room = 0, result = 0;
+    int room = 0, result = 0, step = SQLITE_ROW;
     sqlite3_stmt *s = prepare(c, "SELECT device, model, dtype, module, shape, version, choices, untuned, "
                                  "seconds, psnr, runs, slower FROM tuned ORDER BY 1, 2, 3, 4, 5, 6");
-    while (s && !result && *count < BL_TUNED_MOST && sqlite3_step(s) == SQLITE_ROW) {
+    while (s && !result && *count < BL_TUNED_MOST && (step = sqlite3_step(s)) == SQLITE_ROW) {
         if (*count == room) {
             room = room ? 2 * room : 16;
             bl_tuned *list = realloc(*out, (size_t)room * sizeof *list);
@@ -137,6 +142,9 @@ int bl_tuned_list(bl_tuned **out, int *count, const bl_calibration *c, bl_error 
             read_name(t->version, sizeof t->version, s, 5);
             *count += read_row(t, s, 6);
         }
+    }
+    if (!result && (!s || (step != SQLITE_ROW && step != SQLITE_DONE))) {
+        result = fail_to("read", c, err);
     }
     sqlite3_finalize(s);
     if (result) {

@@ -30,7 +30,7 @@ int bl_tuned_keep(bl_calibration *c, const bl_tuned *t, bl_error *err);
 int bl_tuned_keep_all(bl_calibration *c, const bl_tuned *list, int count, bl_error *err);
 /* Forgets the entry of these names, if there is one. */
 int bl_tuned_drop(bl_calibration *c, const bl_tuned *t, bl_error *err);
-/* All entries, of every version. Caller frees *out; NULL where there are none. */
+/* All entries, of every version. Caller frees *out; NULL where there are none. BL_E_MEMORY, BL_E_IO. */
 int bl_tuned_list(bl_tuned **out, int *count, const bl_calibration *c, bl_error *err);
 /* Forgets the entries of a model, or, with NULL, all. *count: how many. */
 int bl_tuned_forget(int *count, bl_calibration *c, const char *model, bl_error *err);
