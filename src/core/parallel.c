@@ -169,13 +169,19 @@ void bl_pin_threads(bool pinned) {
         return;
     }
     pinning p = {.all = &all};
-    for (int sibling = 0; pinned && sibling < 2; sibling++) {
-        for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-            if (CPU_ISSET(cpu, &all) && stands_for_core(cpu, &all) != sibling) {
-                p.order[p.count++] = cpu;
-            }
+    int siblings[CPU_SETSIZE], more = 0;
+    for (int cpu = 0; pinned && cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &all)) {
+            continue;
+        }
+        if (stands_for_core(cpu, &all)) {
+            p.order[p.count++] = cpu;
+        } else {
+            siblings[more++] = cpu;
         }
     }
+    memcpy(p.order + p.count, siblings, (size_t)more * sizeof *siblings);
+    p.count += more;
     /* all that are, or were, pinned; new ones have what the calling thread has until they are told */
     __tsan_release(&p);
     GOMP_parallel(pin_one, &p, (unsigned)(threads > now ? threads : now), 0);
