@@ -1,7 +1,5 @@
 #include "core/storage.h"
 
-#include "core/dtype.h"
-
 #include <string.h>
 
 #define SMALL 32  /* values in a block of Q4_0 to Q8_0 */
