@@ -23,8 +23,9 @@ static bool better(const bl_search *s, const bl_plan *plan, double worth) {
                                                      : plan->onload_count < s->best->onload_count;
 }
 
-static void offer(bl_search *s, bl_plan *plan, double worth) {
-    if (better(s, plan, worth)) {
+/* Takes the plan, whose generations ahead were the last to be looked at, if `so`; else frees it. */
+static void take_if(bool so, bl_search *s, bl_plan *plan, double worth) {
+    if (so) {
         bl_plan_free(&s->best);
         s->best = plan;
         s->worth = worth;
@@ -32,6 +33,10 @@ static void offer(bl_search *s, bl_plan *plan, double worth) {
     } else {
         bl_plan_free(&plan);
     }
+}
+
+static void offer(bl_search *s, bl_plan *plan, double worth) {
+    take_if(better(s, plan, worth), s, plan, worth);
 }
 
 int bl_search_candidate(bl_search *s, const char *method, bl_pager_options o, bl_error *err) {
@@ -172,14 +177,7 @@ static int try_modes(bl_search *s, bl_error *err) {
             rc = bl_later_worth(&worth, &s->later, plan, &s->usual, 0, INFINITY, err);
             best = s->worth;
         }
-        if (!rc && worth < best * (1 - 1e-4)) {
-            bl_plan_free(&s->best);
-            s->best = plan;
-            s->worth = worth;
-            memcpy(s->ends, s->later.ends, sizeof s->ends);
-        } else {
-            bl_plan_free(&plan);
-        }
+        take_if(!rc && worth < best * (1 - 1e-4), s, plan, worth);
         if (rc) {
             return rc;
         }
