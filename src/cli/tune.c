@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,10 +72,20 @@ static int write_kept(const struct settings *s, const char *path, const char *js
         return too_long(s, S_EXPORT, path);
     }
     FILE *f = fopen(part, "wxe");
-    bool fine = f && fputs(json, f) >= 0 && fputc('\n', f) != EOF;
-    fine = f && !fclose(f) && fine && !rename(part, path);
+    bool fine = f && fputs(json, f) >= 0 && fputc('\n', f) != EOF && !fflush(f);
+    int why = errno;
+    if (f && fclose(f) && fine) {
+        fine = false;
+        why = errno;
+    }
+    if (fine && rename(part, path)) {
+        fine = false;
+        why = errno;
+    }
     if (!fine) {
-        perror(path);
+        fprintf(stderr, "ballast: cannot write %s: %s\n", path, strerror(why));
+    }
+    if (f && !fine) {
         unlink(part);
     }
     return fine ? 0 : EXIT_OURS;

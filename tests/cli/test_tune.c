@@ -141,7 +141,12 @@ static void test_kept(void **state) {
     BALLAST(&o, "tune", "--export", "again.json");
     expect_same_file("kept.json", "again.json");
     BALLAST(&o, "tune", "--export", "again.json");
-    EXPECT_FAILURE(&o, 2, "again.json");
+    EXPECT_FAILURE(&o, 2, "again.json", "--overwrite");
+    BALLAST(&o, "tune", "--export", "again.json", "--overwrite");
+    expect_success(&o);
+    expect_same_file("kept.json", "again.json");
+    BALLAST(&o, "tune", "--export", "/proc/again.json"); /* where no file can be made */
+    EXPECT_FAILURE(&o, 1, "cannot write /proc/again.json: ");
     BALLAST(&o, "tune", "--export", "new/again.json");
     expect_same_file("kept.json", "new/again.json");
     rig_free(&o);
