@@ -2,12 +2,7 @@
 
 #include "core/size_text.h"
 #include "graph/arena.h"
-#include "model/autoencoder_kl.h"
-#include "model/clip_text.h"
-#include "model/qwen3.h"
-#include "model/taesd.h"
 #include "model/unet.h"
-#include "model/zimage.h"
 #include "text/prompt.h"
 
 #include <stdio.h>
@@ -52,69 +47,6 @@ const bl_opened *bl_modules_at(const bl_modules *m, int index) {
 
 bl_dtype bl_modules_dtype(const bl_modules *m, bl_module module) {
     return bl_module_is_vae(module) ? m->o.vae_dtype : m->o.dtype;
-}
-
-static int text_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_shape_key key,
-                      const char *const *taps, bl_error *err) {
-    if (m->o.arch->family->reader == BL_READER_QWEN3) {
-        return bl_qwen3_graph(out, &m->o.arch->qwen3, key.batch, key.tokens, m->o.arch->qwen3.outputs,
-                              bl_modules_dtype(m, module), taps, err);
-    }
-    const int encoder = module == BL_TEXT_ENCODER_2;
-    const bl_text_architecture *t = &m->o.arch->text[encoder];
-    bool pooled = encoder == m->o.arch->family->pooled;
-    bl_clip_text_outputs want = {
-        .context = true, .clip_skip = key.clip_skip, .own_context = key.own_context, .text_embeds = pooled};
-    return bl_clip_text_graph(out, module, t, key.batch, BL_CHUNK_TOKENS, want, bl_modules_dtype(m, module),
-                              taps, err);
-}
-
-static int transformer_graph(bl_graph **out, const bl_modules *m, bl_shape_key key, const char *const *taps,
-                             bl_error *err) {
-    const bl_architecture *arch = m->o.arch;
-    const bl_dtype dtype = bl_modules_dtype(m, BL_TRANSFORMER);
-    switch (arch->family->net) {
-    case BL_NET_ZIMAGE: {
-        bl_zimage_shape shape = {.batch = key.batch,
-                                 .height = key.height,
-                                 .width = key.width,
-                                 .caption = key.tokens,
-                                 .own_lengths = key.own_lengths};
-        return bl_zimage_graph(out, &arch->zimage, &shape, dtype, taps, err);
-    }
-    default:
-        return bl_fail(err, BL_E_INTERNAL, "a family whose transformer has no graph");
-    }
-}
-
-int bl_modules_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_shape_key key,
-                     const char *const *taps, bl_error *err) {
-    const bl_architecture *arch = m->o.arch;
-    switch (module) {
-    case BL_UNET: {
-        bl_unet_shape shape = {.batch = key.batch,
-                               .height = key.height,
-                               .width = key.width,
-                               .tokens = key.tokens,
-                               .own_lengths = key.own_lengths,
-                               .late_crop = key.late_crop,
-                               .form = key.form};
-        return bl_unet_graph(out, &arch->unet, shape, bl_modules_dtype(m, module), taps, err);
-    }
-    case BL_TRANSFORMER:
-        return transformer_graph(out, m, key, taps, err);
-    case BL_VAE_DECODER:
-        return bl_vae_decoder_graph(out, &arch->vae, (bl_vae_shape){key.batch, key.height, key.width},
-                                    bl_modules_dtype(m, module), taps, err);
-    case BL_VAE_ENCODER:
-        return bl_vae_encoder_graph(out, &arch->vae, (bl_vae_shape){key.batch, key.height, key.width},
-                                    bl_modules_dtype(m, module), taps, err);
-    case BL_TAESD:
-        return bl_taesd_graph(out, &arch->taesd, (bl_taesd_shape){key.batch, key.height, key.width, key.kept},
-                              bl_modules_dtype(m, module), taps, err);
-    default:
-        return text_graph(out, m, module, key, taps, err);
-    }
 }
 
 /* ---- modules on the device */

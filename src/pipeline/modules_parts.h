@@ -1,4 +1,5 @@
-/* What a model's modules consist of: modules.c makes them, modules_adapt.c changes their adapters. */
+/* What a model's modules consist of: modules.c makes them, modules_graph.c their networks, modules_adapt.c
+ * changes their adapters. */
 #ifndef BALLAST_PIPELINE_MODULES_PARTS_H
 #define BALLAST_PIPELINE_MODULES_PARTS_H
 
