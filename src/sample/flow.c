@@ -4,10 +4,13 @@
 
 #define MOST_TOKENS 4300 /* above it the number of steps does not matter */
 
+double bl_flow_sigma(double level, double shift) {
+    return shift / (shift + 1 / level - 1);
+}
+
 void bl_flow_sigmas(double *sigmas, int steps, double shift) {
     for (int i = 0; i < steps; i++) {
-        const double s = 1 - (double)i / steps; /* the last is 1 / steps */
-        sigmas[i] = shift / (shift + 1 / s - 1);
+        sigmas[i] = bl_flow_sigma(1 - (double)i / steps, shift); /* the last of 1 / steps */
     }
     sigmas[steps] = 0;
 }

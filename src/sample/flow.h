@@ -9,6 +9,9 @@
 
 #include <stdbool.h>
 
+/* One level above 0, at most 1, shifted by the factor a above. */
+double bl_flow_sigma(double level, double shift);
+
 /* sigmas: [steps + 1] descending from 1 to 0. `shift` > 0: the factor a above; Z-Image's is 3. */
 void bl_flow_sigmas(double *sigmas, int steps, double shift);
 

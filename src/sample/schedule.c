@@ -2,7 +2,7 @@
 #include "sample/schedule.h"
 
 #include "sample/curves.h"
-#include "sample/flow.h"
+#include "sample/schedule_parts.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -21,6 +21,12 @@ static int refuse(bl_error *err, const bl_schedule_options *o, int total) {
         "fewer steps",
         o->start == BL_FROM_SECOND_PASS ? "hires-steps, hires-strength" : "steps, strength", o->steps,
         o->strength, total, bl_sampler_name(o->sampler));
+}
+
+int bl_schedule_no_step(const bl_schedule_options *o, bl_error *err) {
+    return bl_fail(err, BL_E_ARGUMENT,
+                   "strength %g of %d steps leaves no step: use a larger strength or more steps", o->strength,
+                   o->steps);
 }
 
 static int check(const bl_schedule_options *o, bl_error *err) {
@@ -83,8 +89,7 @@ static int whole_walk(const bl_schedule_options *o) {
     return total > INT32_MAX ? INT32_MAX : (int)total;
 }
 
-/* A1111's t_enc: one less than the steps that its sigma samplers run. */
-static int a1111_encode_step(const bl_schedule_options *o, int total) {
+int bl_a1111_encode_step(const bl_schedule_options *o, int total) {
     if (o->start == BL_FROM_NOISE) {
         return total - 1;
     }
@@ -133,7 +138,7 @@ static int fill_a1111_timesteps(bl_schedule *s, const bl_schedule_options *o, in
     int stride = BL_TRAIN_STEPS / total, count = LAST / stride + 1;
     int top = count - 1; /* index of the timestep at which the walk begins */
     if (o->start != BL_FROM_NOISE) {
-        int encode = a1111_encode_step(o, total);
+        int encode = bl_a1111_encode_step(o, total);
         top = encode > 1 ? encode - 1 : 0;
     }
     int n;
@@ -293,7 +298,7 @@ static int first_step(const bl_schedule_options *o, int total, int n) {
         return 0;
     }
     if (o->compat == BL_COMPAT_A1111) {
-        first = total - a1111_encode_step(o, total) - 1;
+        first = total - bl_a1111_encode_step(o, total) - 1;
     } else if (o->compat == BL_COMPAT_COMFYUI) {
         first = n - o->steps;
     } else {
@@ -336,75 +341,6 @@ static void fill_table(bl_sigmas *table, const bl_schedule_options *o) {
     }
 }
 
-/* ---- flow matching */
-
-/* Those that walk sigmas and draw no noise: their formulas hold as they are (flow.h). */
-static bool walks_flow(bl_sampler_id id) {
-    return id == BL_SAMPLER_EULER || id == BL_SAMPLER_HEUN || id == BL_SAMPLER_DPM2 ||
-           id == BL_SAMPLER_DPMPP_2M || id == BL_SAMPLER_LMS;
-}
-
-static int check_flow(const bl_schedule_options *o, bl_error *err) {
-    if (!walks_flow(o->sampler)) {
-        return bl_fail(
-            err, BL_E_UNSUPPORTED,
-            "sampler: %s does not walk models trained by flow matching; there are Euler, Heun, DPM2, "
-            "DPM++ 2M and LMS",
-            bl_sampler_name(o->sampler));
-    }
-    if (o->schedule != BL_SCHEDULE_AUTOMATIC && o->schedule != BL_SCHEDULE_SIMPLE) {
-        return bl_fail(
-            err, BL_E_UNSUPPORTED,
-            "schedule: '%s' is none of models trained by flow matching; there are automatic and simple",
-            bl_schedule_name(o->schedule));
-    }
-    return 0;
-}
-
-/* Steps that strength leaves out of n. */
-static int flow_first(const bl_schedule_options *o, int n) {
-    if (o->start == BL_FROM_NOISE) {
-        return 0;
-    }
-    if (o->compat == BL_COMPAT_DIFFUSERS) {
-        return (int)(n - n * o->strength);
-    }
-    int first = o->compat == BL_COMPAT_A1111 ? n - a1111_encode_step(o, n) - 1 : n - o->steps;
-    return first > 0 ? first < n ? first : n - 1 : 0;
-}
-
-static int fill_flow(bl_schedule *s, const bl_schedule_options *o, int total, bl_error *err) {
-    int rc = check_flow(o, err);
-    if (rc) {
-        return rc;
-    }
-    bl_flow_sigmas(s->sigmas, total, o->flow_shift);
-    for (int i = 0; o->schedule == BL_SCHEDULE_SIMPLE && i < total; i++) {
-        const double level =
-            (BL_TRAIN_STEPS - (int)(i * ((double)BL_TRAIN_STEPS / total))) / (double)BL_TRAIN_STEPS;
-        s->sigmas[i] = o->flow_shift / (o->flow_shift + 1 / level - 1);
-    }
-    const int first = flow_first(o, total), n = total - first;
-    if (n < 1) {
-        return bl_fail(err, BL_E_ARGUMENT,
-                       "strength %g of %d steps leaves no step: use a larger strength or more steps",
-                       o->strength, o->steps);
-    }
-    memmove(s->sigmas, s->sigmas + first, ((size_t)n + 1) * sizeof *s->sigmas);
-    memcpy(s->targets, s->sigmas + 1, (size_t)n * sizeof *s->targets);
-    for (int i = 0; i < n; i++) {
-        s->timesteps[i] = BL_TRAIN_STEPS * s->sigmas[i];
-    }
-    s->flow = true;
-    s->compat = o->compat;
-    s->schedule = o->schedule;
-    s->steps = n;
-    s->image_scale = 1 - s->sigmas[0];
-    s->noise_scale = s->sigmas[0];
-    set_brownian(s, s->sigmas, n);
-    return 0;
-}
-
 static int fill(bl_schedule *s, const bl_schedule_options *o, int total, bl_error *err) {
     bl_schedule_id spacing = BL_SCHEDULE_AUTOMATIC;
     bool timesteps = a1111_timesteps(o);
@@ -428,9 +364,7 @@ static int fill(bl_schedule *s, const bl_schedule_options *o, int total, bl_erro
     n = drop_repeats(s, n);
     int first = first_step(o, total, n);
     if (first < 0) {
-        return bl_fail(err, BL_E_ARGUMENT,
-                       "strength %g of %d steps leaves no step: use a larger strength or more steps",
-                       o->strength, o->steps);
+        return bl_schedule_no_step(o, err);
     }
     set_brownian(s, s->sigmas, n);
     n -= first;
@@ -475,7 +409,7 @@ int bl_schedule_new(bl_schedule **out, const bl_schedule_options *o, bl_error *e
     s->sigmas = lists;
     s->targets = lists + room;
     s->timesteps = lists + 2 * room;
-    rc = o->flow_shift > 0 ? fill_flow(s, o, total, err) : fill(s, o, total, err);
+    rc = o->flow_shift > 0 ? bl_schedule_fill_flow(s, o, total, err) : fill(s, o, total, err);
     if (rc) {
         goto fail;
     }
