@@ -2,7 +2,7 @@
 
 #include "model/clip_text.h"
 #include "pipeline/finite.h"
-#include "sample/flow.h"
+#include "pipeline/request_schedule.h"
 #include "text/unicode.h"
 
 #include <ctype.h>
@@ -274,60 +274,6 @@ static int check_clip_skip(bl_request *r, const bl_architecture *arch, bl_error 
     return 0;
 }
 
-/* diffusers' pipelines take timesteps as the folder's scheduler says, where nothing else is asked for. */
-static void take_spacing(bl_schedule_options *so, const bl_architecture *arch) {
-    static const bl_schedule_id spacings[] = {[BL_SPACING_UNKNOWN] = BL_SCHEDULE_AUTOMATIC,
-                                              [BL_SPACING_LEADING] = BL_SCHEDULE_LEADING,
-                                              [BL_SPACING_LINSPACE] = BL_SCHEDULE_LINSPACE,
-                                              [BL_SPACING_TRAILING] = BL_SCHEDULE_TRAILING};
-    if (so->compat == BL_COMPAT_DIFFUSERS && so->spacing == BL_SCHEDULE_AUTOMATIC) {
-        so->spacing = spacings[arch->spacing];
-        so->schedule = so->schedule == BL_SCHEDULE_AUTOMATIC ? so->spacing : so->schedule;
-    }
-}
-
-/* The factor by which a flow model's noise levels are shifted for a picture of this size; 0 of other models.
- */
-static double flow_shift(const bl_architecture *arch, int width, int height, int steps) {
-    const bl_flow_rule *f = &arch->flow;
-    const int side = bl_family_side(arch->family), tokens = width / side * (height / side);
-    if (arch->prediction != BL_PREDICT_FLOW) {
-        return 0;
-    }
-    switch (f->kind) {
-    case BL_SHIFT_BY_SIZE:
-        return bl_flow_shift_by_size(tokens, f->low, f->high, f->low_tokens, f->high_tokens, f->linear);
-    case BL_SHIFT_BY_STEPS:
-        return bl_flow_shift_of(tokens, steps);
-    default:
-        return f->shift;
-    }
-}
-
-static int make_schedule(bl_schedule **out, const bl_request *r, const bl_architecture *arch,
-                         bl_schedule_id schedule, bl_schedule_id spacing, bool second, bl_error *err) {
-    const ballast_generate_options *o = r->o;
-    bl_schedule_options so = {.compat = r->compat,
-                              .sampler = r->sampler,
-                              .schedule = schedule,
-                              .spacing = spacing,
-                              .steps = o->steps,
-                              .start = o->init_rgb ? BL_FROM_IMAGE : BL_FROM_NOISE,
-                              .strength = o->strength,
-                              .zero_snr = arch->zero_snr,
-                              .aligned = arch->family->aligned,
-                              .alpha_to_one = arch->alpha_to_one};
-    take_spacing(&so, arch);
-    if (second) {
-        so.start = BL_FROM_SECOND_PASS;
-        so.strength = o->hires_strength;
-        so.steps = o->hires_steps ? o->hires_steps : o->steps;
-    }
-    so.flow_shift =
-        flow_shift(arch, second ? r->hires_width : r->width, second ? r->hires_height : r->height, so.steps);
-    return bl_schedule_new(out, &so, err);
-}
-
 static int check_sampling(bl_request *r, const bl_architecture *arch, bl_error *err) {
     const ballast_generate_options *o = r->o;
     bl_schedule_id schedule = BL_SCHEDULE_AUTOMATIC, spacing = BL_SCHEDULE_AUTOMATIC;
@@ -345,10 +291,10 @@ static int check_sampling(bl_request *r, const bl_architecture *arch, bl_error *
     if (!result && o->hires_scale != 0) {
         result = check_hires_size(r, o->hires_scale, arch->family, err);
         if (!result) {
-            result = make_schedule(&r->second, r, arch, schedule, spacing, true, err);
+            result = bl_request_schedule(&r->second, r, arch, schedule, spacing, true, err);
         }
     }
-    return result ? result : make_schedule(&r->base, r, arch, schedule, spacing, false, err);
+    return result ? result : bl_request_schedule(&r->base, r, arch, schedule, spacing, false, err);
 }
 
 /* diffusers counts some families' guidance from the prompt: 0 is none. Who asks for 0 by that count elsewhere
