@@ -2,6 +2,8 @@
 
 #include "sample/flow.h"
 
+#define MOST_SHIFT 1e9 /* and its inverse the least: 1000 levels still stay apart */
+
 /* diffusers' pipelines take timesteps as the folder's scheduler says, where nothing else is asked for. */
 static void take_spacing(bl_schedule_options *so, const bl_architecture *arch) {
     static const bl_schedule_id spacings[] = {[BL_SPACING_UNKNOWN] = BL_SCHEDULE_AUTOMATIC,
@@ -15,21 +17,34 @@ static void take_spacing(bl_schedule_options *so, const bl_architecture *arch) {
 }
 
 /* The factor by which a flow model's noise levels are shifted for a picture of this size; 0 of other models.
- */
-static double flow_shift(const bl_architecture *arch, int width, int height, int steps) {
+ * A configuration's line from one size to another ends nowhere: what it gives is held against what leaves the
+ * levels apart. */
+static int take_flow_shift(double *out, const bl_architecture *arch, int width, int height, int steps,
+                           bl_error *err) {
     const bl_flow_rule *f = &arch->flow;
     const int side = bl_family_side(arch->family), tokens = width / side * (height / side);
+    *out = 0;
     if (arch->prediction != BL_PREDICT_FLOW) {
         return 0;
     }
     switch (f->kind) {
     case BL_SHIFT_BY_SIZE:
-        return bl_flow_shift_by_size(tokens, f->low, f->high, f->low_tokens, f->high_tokens, f->linear);
+        *out = bl_flow_shift_by_size(tokens, f->low, f->high, f->low_tokens, f->high_tokens, f->linear);
+        break;
     case BL_SHIFT_BY_STEPS:
-        return bl_flow_shift_of(tokens, steps);
+        *out = bl_flow_shift_of(tokens, steps);
+        break;
     default:
-        return f->shift;
+        *out = f->shift;
+        break;
     }
+    return *out >= 1 / MOST_SHIFT && *out <= MOST_SHIFT
+               ? 0
+               : bl_fail(err, BL_E_UNSUPPORTED,
+                         "scheduler_config.json shifts the noise levels of a picture of %d x %d by %g; "
+                         "Ballast runs %g to %g: choose another size, or correct its \"shift\", or "
+                         "\"base_shift\" and \"max_shift\"",
+                         width, height, *out, 1 / MOST_SHIFT, MOST_SHIFT);
 }
 
 int bl_request_schedule(bl_schedule **out, const bl_request *r, const bl_architecture *arch,
@@ -51,7 +66,7 @@ int bl_request_schedule(bl_schedule **out, const bl_request *r, const bl_archite
         so.strength = o->hires_strength;
         so.steps = o->hires_steps ? o->hires_steps : o->steps;
     }
-    so.flow_shift =
-        flow_shift(arch, second ? r->hires_width : r->width, second ? r->hires_height : r->height, so.steps);
-    return bl_schedule_new(out, &so, err);
+    int result = take_flow_shift(&so.flow_shift, arch, second ? r->hires_width : r->width,
+                                 second ? r->hires_height : r->height, so.steps, err);
+    return result ? result : bl_schedule_new(out, &so, err);
 }

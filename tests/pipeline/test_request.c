@@ -253,11 +253,51 @@ static void test_what_becomes_of_a_request(void **state) {
     }
 }
 
+/* A configuration may draw a line that gives some sizes no shift: those are refused, not walked as another
+ * kind of model. */
+static void test_shifts_of_flow_models(void **state) {
+    static const struct {
+        bl_flow_rule rule;
+        int side, code;
+    } cases[] = {
+        {{.shift = 3}, 512, 0},
+        {{.shift = 1e-12}, 512, BL_E_UNSUPPORTED},
+        {{.shift = 1e300}, 512, BL_E_UNSUPPORTED},
+        {{BL_SHIFT_BY_SIZE, 0, 0.5, 1.15, 256, 4096, false}, 16, 0},
+        {{BL_SHIFT_BY_SIZE, 0, 0.5, 20, 256, 4096, true}, 1024, 0},
+        {{BL_SHIFT_BY_SIZE, 0, 0.5, 20, 256, 4096, true}, 16, BL_E_UNSUPPORTED},
+        {{BL_SHIFT_BY_SIZE, 0, 0.5, 1e5, 256, 4096, false}, 1024, BL_E_UNSUPPORTED},
+        {{BL_SHIFT_BY_SIZE, 0, 0.5, 1e5, 256, 4096, false}, 16, BL_E_UNSUPPORTED},
+        {{BL_SHIFT_BY_SIZE, 0, 1e308, 1e-308, 1, 2, true}, 1024, BL_E_UNSUPPORTED},
+    };
+    (void)state;
+    ballast_generate_options o = usual();
+    o.prompt = "a fox";
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bl_architecture arch = {.family = &bl_z_image, .prediction = BL_PREDICT_FLOW, .flow = cases[i].rule};
+        bl_request r;
+        bl_error err = {0};
+        o.width = o.height = cases[i].side;
+        int result = bl_request_check(&r, &o, &arch, 1024, &err);
+        if (result != cases[i].code || (result && !strstr(err.message, "scheduler_config.json"))) {
+            fail_msg("case %zu: %d %s", i, result, err.message);
+        }
+        if (!result) {
+            assert_true(r.base->flow && r.base->sigmas[1] < r.base->sigmas[0]);
+            bl_request_clear(&r);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes_of_memory), cmocka_unit_test(test_placement),
-        cmocka_unit_test(test_refusals),        cmocka_unit_test(test_unused_values),
-        cmocka_unit_test(test_large_seeds),     cmocka_unit_test(test_what_becomes_of_a_request),
+        cmocka_unit_test(test_sizes_of_memory),
+        cmocka_unit_test(test_placement),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_unused_values),
+        cmocka_unit_test(test_large_seeds),
+        cmocka_unit_test(test_what_becomes_of_a_request),
+        cmocka_unit_test(test_shifts_of_flow_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
