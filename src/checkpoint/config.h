@@ -11,18 +11,20 @@
 /* What is run of one key. */
 typedef struct bl_config_rule {
     const char *key;
-    /* NULL: any value, as it makes no difference, or is looked at elsewhere. BL_WHOLE, BL_POSITIVE: numbers.
-     * Else the values that are run, as a JSON array. Of a value that is an array, all elements are held
-     * against it. */
+    /* NULL: any value, as it makes no difference, or is looked at elsewhere. BL_POSITIVE, BL_NUMBER: a number
+     * alone. BL_WHOLE: numbers. Else the values that are run, as a JSON array. Of these two a value that is
+     * an array is fine where all of its elements are. */
     const char *runs;
 } bl_config_rule;
 
 #define BL_WHOLE "whole numbers from 1 up"
-#define BL_POSITIVE "numbers above 0"
+#define BL_POSITIVE "a number above 0"
+#define BL_NUMBER "a number"
 
 /* Rules of the kinds of files in a family's folder; each list ends with a NULL key. */
 typedef struct bl_config_rules {
     const bl_config_rule *index, *scheduler, *denoiser, *text, *vae, *tokenizer;
+    const bl_config_rule *rope; /* of the text encoder's "rope_parameters"; NULL: it has none */
 } bl_config_rules;
 
 extern const bl_config_rules bl_unet_folder_rules, /* of SD 1.x, SD 2.x and SDXL */

@@ -45,7 +45,7 @@ static const bl_config_rule vae_rules[] = {
     {"norm_num_groups", BL_WHOLE},
     {"sample_size", NULL}, /* of diffusers' tiles */
     {"scaling_factor", BL_POSITIVE},
-    {"shift_factor", NULL}, /* a number: detect.c */
+    {"shift_factor", BL_NUMBER},
     {"latents_mean", "[null]"},
     {"latents_std", "[null]"},
     {"force_upcast", NULL}, /* of half precision */
@@ -74,7 +74,7 @@ static const bl_config_rule qwen3_rules[] = {
     {"rms_norm_eps", BL_POSITIVE},
     {"rope_theta", BL_POSITIVE},
     {"rope_scaling", "[null]"},
-    {"rope_parameters", NULL}, /* detect_transformers.c */
+    {"rope_parameters", NULL}, /* rope_rules */
     {"attention_bias", "[false]"},
     {"use_sliding_window", "[false]"},
     {"sliding_window", NULL},
@@ -104,6 +104,13 @@ static const bl_config_rule qwen3_rules[] = {
     {"pruned_heads", "[null,{}]"},
     {"use_bfloat16", NULL},
     {"torchscript", NULL},
+    {NULL, NULL},
+};
+
+/* transformers 5 has rope_theta in here, and other kinds of frequencies by their names. */
+static const bl_config_rule rope_rules[] = {
+    {"rope_type", "[\"default\"]"},
+    {"rope_theta", BL_POSITIVE},
     {NULL, NULL},
 };
 
@@ -177,4 +184,5 @@ const bl_config_rules bl_zimage_folder_rules = {.index = zimage_index_rules,
                                                 .denoiser = zimage_rules,
                                                 .text = qwen3_rules,
                                                 .vae = vae_rules,
-                                                .tokenizer = qwen_tokenizer_rules};
+                                                .tokenizer = qwen_tokenizer_rules,
+                                                .rope = rope_rules};

@@ -48,6 +48,18 @@ static int check_tokenizer(const config *f, bl_error *err) {
     return 0;
 }
 
+/* An object in the text encoder's configuration. */
+static int check_rope(const config *f, const bl_config_rule *rules, char unknown[BL_UNKNOWN_BYTES],
+                      bl_error *err) {
+    const json_t *rope = json_object_get(f->json, "rope_parameters");
+    if (!rules || !rope || json_is_null(rope)) {
+        return 0;
+    }
+    return json_is_object(rope)
+               ? bl_config_check(rope, rules, f->path, unknown, err)
+               : bl_config_refuse(f->path, "rope_parameters", rope, "Ballast runs an object", err);
+}
+
 int bl_check_configs(char unknown[BL_UNKNOWN_BYTES], const bl_checkpoint *c, const bl_family *family,
                      bl_error *err) {
     const bl_config_rules *rules = family->rules;
@@ -80,7 +92,8 @@ int bl_check_configs(char unknown[BL_UNKNOWN_BYTES], const bl_checkpoint *c, con
             rc = bl_config_check(f.json, modules[i].rules, f.path, unknown, err);
         }
     }
-    return rc;
+    module_config(&f, c, BL_TEXT_ENCODER);
+    return rc ? rc : check_rope(&f, rules->rope, unknown, err);
 }
 
 /* ---- weights */

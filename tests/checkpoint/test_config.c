@@ -15,30 +15,37 @@
 #include <cmocka.h>
 
 #define UNET "unet/config.json"
+#define TRANSFORMER "transformer/config.json"
 #define VAE "vae/config.json"
 #define TEXT "text_encoder/config.json"
 #define TEXT_2 "text_encoder_2/config.json"
 #define SCHEDULER "scheduler/scheduler_config.json"
 #define INDEX "model_index.json"
 
-static const char *const configs[] = {INDEX, SCHEDULER, UNET, VAE, TEXT, TEXT_2};
+static const char *const configs[] = {INDEX, SCHEDULER, UNET, TRANSFORMER, VAE, TEXT, TEXT_2};
 #define CONFIGS ((int)(sizeof configs / sizeof *configs))
 
 /* `folder` becomes one of this family: its weights are links, its configurations copies. */
 static void link_family(const char *family) {
     static const char *const weights[] = {
-        "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors",
-        "text_encoder/model.safetensors", "text_encoder_2/model.safetensors"};
+        "unet/diffusion_pytorch_model.safetensors", "transformer/diffusion_pytorch_model.safetensors",
+        "vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors",
+        "text_encoder_2/model.safetensors"};
+    enum { WEIGHTS = sizeof weights / sizeof *weights };
     char source[BL_TEST_PATH], from[BL_TEST_PATH], to[BL_TEST_PATH];
-    bl_synth_checkpoint(source, family, BL_SYNTH_FOLDER);
-    for (int i = 0; i < 4 + CONFIGS; i++) {
-        const char *name = i < 4 ? weights[i] : configs[i - 4];
+    if (strcmp(family, "zimage") == 0) {
+        bl_synth_folder(source, family);
+    } else {
+        bl_synth_checkpoint(source, family, BL_SYNTH_FOLDER);
+    }
+    for (int i = 0; i < WEIGHTS + CONFIGS; i++) {
+        const char *name = i < WEIGHTS ? weights[i] : configs[i - WEIGHTS];
         bl_test_join(from, source, name);
         bl_test_join(to, folder, name);
         char *real = realpath(from, NULL);
         unlink(to); /* of another family */
         json_error_t why;
-        json_t *root = real && i >= 4 ? json_load_file(real, 0, &why) : NULL;
+        json_t *root = real && i >= WEIGHTS ? json_load_file(real, 0, &why) : NULL;
         if (root) {
             assert_int_equal(json_dump_file(root, to, 0), 0);
         } else if (real) {
@@ -136,6 +143,7 @@ static void unets_are_refused_by_name(void **state) {
         {UNET, "norm_num_groups", "1.5"},
         {UNET, "norm_num_groups", "\"32\""},
         {UNET, "norm_eps", "0"},
+        {UNET, "norm_eps", "[1e-5]"},
         {UNET, "norm_eps", "\"1e-5\""},
         {UNET, "cross_attention_dim", "64"},
         {UNET, "transformer_layers_per_block", "2"},
@@ -341,6 +349,51 @@ static void what_makes_a_difference_is_computed(void **state) {
     assert_false(a.text[1].pools_largest);
 }
 
+static void transformers_are_held_against_rules(void **state) {
+    static const one refused[] = {
+        {TRANSFORMER, "_class_name", "\"FluxTransformer2DModel\""},
+        {TRANSFORMER, "all_patch_size", "[4]"},
+        {TRANSFORMER, "qk_norm", "false"},
+        {TRANSFORMER, "siglip_feat_dim", "1152"},
+        {TRANSFORMER, "t_scale", "1"},
+        {TRANSFORMER, "dim", "64"},
+        {TRANSFORMER, "n_layers", "3"},
+        {TRANSFORMER, "cap_feat_dim", "\"16\""},
+        {VAE, "shift_factor", "\"0.1159\""},
+        {VAE, "shift_factor", "true"},
+        {VAE, "latents_mean", "[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]"},
+        {TEXT, "model_type", "\"qwen2\""},
+        {TEXT, "attention_bias", "true"},
+        {TEXT, "num_attention_heads", "4"},
+        {TEXT, "layer_types", "[\"full_attention\",\"sliding_attention\"]"},
+        {TEXT, "rope_scaling", "{\"type\":\"yarn\",\"factor\":4}"},
+        {TEXT, "rope_parameters", "7"},
+        {TEXT, "rope_theta", "[5000]"},
+        {SCHEDULER, "_class_name", "\"EulerDiscreteScheduler\""},
+        {SCHEDULER, "shift", "0"},
+        {SCHEDULER, "shift", "[6]"},
+        {SCHEDULER, "use_karras_sigmas", "true"},
+        {INDEX, "controlnet", "[\"diffusers\",\"ZImageControlNetModel\"]"},
+    };
+    (void)state;
+    bl_architecture a;
+    bl_error err = {.code = 0};
+    link_family("zimage");
+    EXPECT_REFUSED(refused);
+    assert_int_equal(with(&a, VAE, "shift_factor", "-2", &err), 0);
+    assert_true(a.vae.shift == -2);
+    /* rope_theta moved into an object, where other kinds of frequencies are, too */
+    assert_int_equal(
+        with(&a, TEXT, "rope_parameters", "{\"rope_theta\":5000,\"rope_type\":\"default\"}", &err), 0);
+    assert_true(a.qwen3.theta == 5000);
+    assert_string_equal(a.unknown_keys, "");
+    assert_int_equal(with(&a, TEXT, "rope_parameters", "{\"rope_type\":\"yarn\",\"factor\":4}", &err),
+                     BL_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, TEXT));
+    assert_non_null(strstr(err.message, "\"rope_type\" is \"yarn\""));
+    assert_int_equal(with(&a, TEXT, "rope_parameters", "{\"rope_theta\":[5000]}", &err), BL_E_UNSUPPORTED);
+}
+
 static void unknown_keys_are_told(void **state) {
     static const one cases[] = {{UNET, "foo", "3"},
                                 {VAE, "foo", "\"x\""},
@@ -379,11 +432,9 @@ static void unknown_keys_are_told(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(unets_are_refused_by_name),
-        TEST(other_files_are_refused_by_name),
-        TEST(what_makes_no_difference_is_taken),
-        TEST(what_makes_a_difference_is_computed),
-        TEST(unknown_keys_are_told),
+        TEST(unets_are_refused_by_name),           TEST(other_files_are_refused_by_name),
+        TEST(what_makes_no_difference_is_taken),   TEST(what_makes_a_difference_is_computed),
+        TEST(transformers_are_held_against_rules), TEST(unknown_keys_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
