@@ -75,13 +75,13 @@ bl_dtype bl_tensor_dtype(const bl_file_tensor *t);
 int bl_tensor_read(const bl_safetensors *file, const bl_file_tensor *t, int64_t first, int64_t count,
                    void *dst, bl_error *err);
 
-/* May the tensor stay small in memory: is it stored small, each row whole blocks of codes? Then *form says
- * how. */
-bool bl_tensor_small(bl_small *form, const bl_file_tensor *t);
+/* May the tensor stay small in memory, in rows of `columns` values: is it stored small, in rows of as many,
+ * each whole blocks of codes? Then *form says how. */
+bool bl_tensor_small(bl_small *form, const bl_file_tensor *t, int64_t columns);
 
 /* Reads the codes of rows [begin, end), each of `columns` values, of a tensor that bl_tensor_small is true
- * of, and, where rows have one, the factor of each to scales [end - begin]. Checked as bl_tensor_read checks
- * values. May be called from several threads. */
+ * of with these, and, where rows have one, the factor of each to scales [end - begin]. Checked as
+ * bl_tensor_read checks values. May be called from several threads. */
 int bl_tensor_read_small(const bl_safetensors *file, const bl_file_tensor *t, int64_t begin, int64_t end,
                          int64_t columns, void *codes, float *scales, bl_error *err);
 

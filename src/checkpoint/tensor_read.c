@@ -92,10 +92,9 @@ int bl_tensor_read(const bl_safetensors *file, const bl_file_tensor *t, int64_t 
     return rc;
 }
 
-bool bl_tensor_small(bl_small *form, const bl_file_tensor *t) {
-    const int64_t row = row_of(t);
-    const bool small =
-        t->storage != BL_STORED_PLAIN && row > 0 && row % bl_storage_of(t->storage)->values == 0;
+bool bl_tensor_small(bl_small *form, const bl_file_tensor *t, int64_t columns) {
+    const bool small = t->storage != BL_STORED_PLAIN && columns > 0 && columns == row_of(t) &&
+                       columns % bl_storage_of(t->storage)->values == 0;
     if (small) {
         *form = (bl_small){.storage = t->storage, .rotation = t->rotation, .scaled = t->scales != NULL};
     }

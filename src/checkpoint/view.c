@@ -72,7 +72,7 @@ int bl_view_read(const bl_view *view, int64_t begin, int64_t end, void *dst, bl_
 }
 
 bool bl_view_small(bl_small *form, const bl_view *view) {
-    return !view->transposed && bl_tensor_small(form, view->stored);
+    return !view->transposed && bl_tensor_small(form, view->stored, bl_view_row_elements(view));
 }
 
 int bl_view_read_small(const bl_view *view, int64_t begin, int64_t end, void *codes, float *scales,

@@ -1,6 +1,6 @@
 /* Weights stored small: the values are those of the formats' definitions, bit for bit, and damaged files are
  * refused. */
-#include "checkpoint/safetensors.h"
+#include "checkpoint/checkpoint.h"
 #include "support/files.h"
 
 #include <setjmp.h>
@@ -60,10 +60,10 @@ static void check_bits(const char *name, const float *gold, const float *mine, i
 static void check_small(const bl_safetensors *f, const bl_file_tensor *t, const float *gold, int *small) {
     bl_small form;
     bl_error err;
-    if (!bl_tensor_small(&form, t)) {
+    const int64_t rows = t->shape[0], row = values_of(t) / rows, first = rows / 3;
+    if (!bl_tensor_small(&form, t, row)) {
         return;
     }
-    const int64_t rows = t->shape[0], row = values_of(t) / rows, first = rows / 3;
     const size_t bytes = (size_t)(rows - first) * (size_t)bl_small_row_bytes(&form, row);
     char *codes = malloc(bytes);
     float *scales = calloc((size_t)rows, sizeof *scales);
@@ -78,6 +78,29 @@ static void check_small(const bl_safetensors *f, const bl_file_tensor *t, const 
     free(scales);
     free(values);
     ++*small;
+}
+
+/* A vector with a factor for each value is no row of values with one: where a network reads it as one, it is
+ * made wide. */
+static void rows_are_those_of_the_file(void **state) {
+    (void)state;
+    float scales[64];
+    bl_small form;
+    const bl_file_tensor vector = {.name = "v",
+                                   .storage = BL_STORED_F8_E4M3,
+                                   .rank = 1,
+                                   .shape = {64},
+                                   .scales = scales,
+                                   .scale_count = 64};
+    const bl_file_tensor row = {.name = "r",
+                                .storage = BL_STORED_F8_E4M3,
+                                .rank = 2,
+                                .shape = {1, 64},
+                                .scales = scales,
+                                .scale_count = 1};
+    assert_false(bl_view_small(&form, &(bl_view){.stored = &vector, .rank = 2, .shape = {1, 64}}));
+    assert_true(bl_view_small(&form, &(bl_view){.stored = &vector, .rank = 1, .shape = {64}}));
+    assert_true(bl_view_small(&form, &(bl_view){.stored = &row, .rank = 2, .shape = {1, 64}}));
 }
 
 /* As a whole, then row by row, as packing reads them. */
@@ -276,6 +299,7 @@ int main(void) {
         cmocka_unit_test(eight_bit_floats_have_the_bytes_of_their_shape),
         cmocka_unit_test(codes_without_scales_are_values),
         cmocka_unit_test(values_are_those_of_the_definitions),
+        cmocka_unit_test(rows_are_those_of_the_file),
         cmocka_unit_test(tensors_are_as_listed),
         cmocka_unit_test(damaged_files_are_refused),
     };

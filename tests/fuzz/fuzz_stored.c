@@ -29,7 +29,7 @@ static void read_small(const bl_safetensors *f, const bl_file_tensor *t) {
     for (int i = 0; i < t->rank; i++) {
         values *= t->shape[i];
     }
-    if (!t->rank || !values || values > MAX_VALUES || !bl_tensor_small(&form, t)) {
+    if (!t->rank || !values || values > MAX_VALUES || !bl_tensor_small(&form, t, values / t->shape[0])) {
         return;
     }
     const int64_t rows = t->shape[0], row = values / rows;
