@@ -22,7 +22,7 @@ CONFIG = dict(vocab_size=151936, hidden_size=16, intermediate_size=48, num_hidde
 FRAME = ([151644, 872, 198], [151645, 198, 151644, 77091, 198])
 CAT = FRAME[0] + [64, 6548, 315, 264, 8251] + FRAME[1]          # "a photo of a cat"
 LONG = FRAME[0] + [64] + [264] * 29 + FRAME[1]                  # "a" and " a" 29 times: 38 tokens
-EMPTY = FRAME[0] + FRAME[1][0:]                                 # ""
+EMPTY = FRAME[0] + FRAME[1]                                      # ""
 
 
 def fnv1a64(text):

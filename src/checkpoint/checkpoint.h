@@ -98,10 +98,9 @@ bool bl_checkpoint_find(bl_view *out, const bl_checkpoint *ckpt, bl_module modul
 
 /* The same for a tensor that must be there, in this shape, in a type that we can compute with (F32, F16,
  * BF16, F64, or stored small: see storage.h). Ones at the end of a shape do not count: a 1x1 convolution
- * [C,C,1,1] is a linear layer [C,C]. Nor does a one before the rest that
- * one of the two has: a vector [C] is a row of a table [1,C]. On success the view has the shape that was
- * asked for. Errors (BL_E_FORMAT, BL_E_UNSUPPORTED) name the file, the module, the tensor as the file calls
- * it, and both shapes. */
+ * [C,C,1,1] is a linear layer [C,C]. Nor does a one before the rest that one of the two has: a vector [C] is
+ * a row of a table [1,C]. On success the view has the shape that was asked for. Errors (BL_E_FORMAT,
+ * BL_E_UNSUPPORTED) name the file, the module, the tensor as the file calls it, and both shapes. */
 int bl_checkpoint_require(bl_view *out, const bl_checkpoint *ckpt, bl_module module, const char *name,
                           const int64_t *shape, int rank, bl_error *err);
 

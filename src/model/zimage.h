@@ -31,10 +31,11 @@ void bl_zimage_rope(float *image, float *caption, const bl_zimage *arch, const b
  *         "image_rope", "caption_rope", "rope" F32 [n, tokens, 1, head];
  *         "image_fill" I32 [n, fill, 1, 1], zeros; only there where something is to fill up;
  *         "caption_counts", "counts" I32 [n, 1, 1, 1], tokens of each caption, filled up, and those of the
- * picture and it together; only there with own lengths. Output  "output" F32 NCHW [n, channels, height,
- * width]: the velocity is its negative. Taps: "t_embedder", "all_x_embedder.2-1", "cap_embedder",
- * "noise_refiner.k", "context_refiner.k", "layers.k", "all_final_layer.2-1". Blocks: what is before the
- * layers, each layer, what is behind. Owner of *out: caller, bl_graph_free. */
+ * picture and it together; only there with own lengths.
+ * Output  "output" F32 NCHW [n, channels, height, width]: the velocity is its negative.
+ * Taps: "t_embedder", "all_x_embedder.2-1", "cap_embedder", "noise_refiner.k", "context_refiner.k",
+ *       "layers.k", "all_final_layer.2-1".
+ * Blocks: what is before the layers, each layer, what is behind. Owner of *out: caller, bl_graph_free. */
 int bl_zimage_graph(bl_graph **out, const bl_zimage *arch, const bl_zimage_shape *shape, bl_dtype dtype,
                     const char *const *taps, bl_error *err);
 

@@ -53,7 +53,7 @@ typedef struct bl_condition {
     int encoded_count, missing; /* and how many of them the encoders have to be run for */
     int context_dim, pooled_dim;
     float *context; /* [rows of all texts, then of the empty one, context_dim] */
-    float *pooled;  /* [texts.count, pooled_dim] */
+    float *pooled;  /* [texts.count, pooled_dim]; NULL of a language model */
 } bl_condition;
 
 /* Cuts prompt and negative prompt into texts and these into chunks, and notes in the request if one was

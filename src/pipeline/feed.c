@@ -37,8 +37,8 @@ static int open_unet(bl_feed *f, bl_error *err) {
     int result = 0;
     f->pooled = zeros(f->rows * (size_t)c->pooled_dim, sizeof *f->pooled, err, &result);
     f->time_ids = zeros(f->rows * BL_SIZE_VALUES, sizeof *f->time_ids, err, &result);
-    for (size_t i = 0; i < f->rows && !result;
-         i++) { /* no crop: original and target size are the picture's */
+    /* no crop: original and target size are the picture's */
+    for (size_t i = 0; i < f->rows && !result; i++) {
         float *t = f->time_ids + i * BL_SIZE_VALUES;
         t[0] = t[4] = (float)f->shape.told_height;
         t[1] = t[5] = (float)f->shape.told_width;

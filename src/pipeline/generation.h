@@ -22,8 +22,7 @@ void bl_generation_free(bl_generation **g);
 
 /* Declares `passes` passes of a module; `name` is what people read, `stage` what the timing line calls it. It
  * runs with the choices that were found to be the fastest here, where it was tuned. Returns the phase's
- * number
- * (>= 0) or an error. */
+ * number (>= 0) or an error. */
 int bl_generation_phase(bl_generation *g, const char *name, const char *stage, bl_module module,
                         bl_shape_key key, int passes, bl_error *err);
 

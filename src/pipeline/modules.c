@@ -133,8 +133,7 @@ static int fill_opened(bl_modules *m, bl_opened *x, bl_error *err) {
         bl_source base = bl_model_source(&x->weights);
         result = bl_merge_new(&x->merge, x->reference, &base, err);
     }
-    if (!result) { /* before adapters change any of the weights: it learns which ones stay small without them
-                    */
+    if (!result) { /* before adapters change any weight: it learns which ones stay small without them */
         bl_source source = bl_merge_source(x->merge);
         result = bl_device_module_open(&x->device, m->device, x->reference, &source, err);
         if (!result) {

@@ -115,8 +115,7 @@ static int rows_of(const bl_condition *c, int text) {
     return (c->length[text] + BL_WORDS_STEP - 1) / BL_WORDS_STEP * BL_WORDS_STEP;
 }
 
-int bl_words_phases(bl_condition *c, bl_generation *generation, const bl_architecture *arch, bl_error *err) {
-    (void)arch;
+int bl_words_phases(bl_condition *c, bl_generation *generation, bl_error *err) {
     for (int n = 0; n < c->encoded_count; n++) {
         const int text = c->encoded[n].text, rows = rows_of(c, text);
         int earlier = 0, passes = 0;
@@ -258,8 +257,7 @@ int bl_words_encode(bl_condition *c, bl_generation *generation, const bl_archite
                     bl_encodings *encodings, bl_error *err) {
     const size_t floats = bl_condition_rows_before(c, c->texts.count) * (size_t)c->context_dim;
     c->context = calloc(floats + 1, sizeof *c->context);
-    c->pooled = calloc(1, sizeof *c->pooled);
-    if (!c->context || !c->pooled) {
+    if (!c->context) {
         return bl_fail_memory(err, "the context", floats * sizeof *c->context);
     }
     for (int n = 0; n < c->encoded_count; n++) {
