@@ -4,6 +4,7 @@
 #include "api/api.h"
 
 #include "pipeline/placement.h"
+#include "sample/names.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -82,8 +83,10 @@ void bl_recommended_fill(ballast_generate_options *o, const ballast_model *model
     o->steps = o->steps ? o->steps : r->steps ? r->steps : 20;
     if (o->cfg == -1) {
         o->cfg = r->cfg >= 0 ? r->cfg : 7;
-        bool from_prompt =
-            model->arch.family->cfg_from_prompt && o->compat && !strcmp(o->compat, "diffusers");
+        bl_compat compat;
+        bl_error ignored; /* the request's own look says what is wrong */
+        bool from_prompt = model->arch.family->cfg_from_prompt && o->compat &&
+                           !bl_compat_find(&compat, o->compat, &ignored) && compat == BL_COMPAT_DIFFUSERS;
         o->cfg -= from_prompt && o->cfg >= 1;
     }
 }

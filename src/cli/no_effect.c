@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static void tell(enum setting_id id, const char *why) {
     fprintf(stderr, "ballast: --%s has no effect %s\n", setting_table[id].name, why);
@@ -41,7 +42,7 @@ static void tell_of_sampler(const struct settings *s) {
     if (!ballast_sampler_takes(sampler, "ensd")) {
         TELL_OF(s, why, S_ENSD);
     }
-    if (!strcmp(sampler, "LCM") && compat && !strcmp(compat, "diffusers")) {
+    if (!strcmp(sampler, "LCM") && compat && !strcasecmp(compat, "diffusers")) {
         TELL_OF(s, "with --sampler LCM in --compat diffusers, which has levels of its own", S_SCHEDULE);
     }
     const char *other = setting_text(s, S_SCHEDULE);

@@ -65,7 +65,7 @@ static void test_no_effect(void **state) {
         {"--eta has no effect with --sampler \"LCM\"", "--eta=0.5", "--sampler", "lcm"},
         {"--ensd has no effect with --sampler \"DPM++ SDE\"", "--ensd=31337", "--sampler",
          "DPM++ SDE Karras"},
-        {"--schedule has no effect with --sampler LCM", "--sampler=lcm", "--compat=diffusers", "--schedule",
+        {"--schedule has no effect with --sampler LCM", "--sampler=lcm", "--compat=Diffusers", "--schedule",
          "trailing"},
         {"two schedules are given; --schedule exponential counts", "--sampler=DPM++ 2M Karras", "--schedule",
          "exponential"},

@@ -329,6 +329,17 @@ static void what_does_not_apply_is_refused_or_told(void **state) {
     rig_same(&t.pictures, &plain.pictures, "cfg 0");
     drop(&t);
     drop(&plain);
+    /* diffusers' count has 0 for what is recommended, however its name is written */
+    o = request(&plain);
+    o.compat = "diffusers";
+    o.cfg = 0;
+    rig_make(&s, &o);
+    o = request(&t);
+    o.compat = "Diffusers";
+    rig_make(&s, &o);
+    rig_same(&t.pictures, &plain.pictures, "no cfg, in diffusers' count");
+    drop(&t);
+    drop(&plain);
     rig_close(&s);
 }
 
