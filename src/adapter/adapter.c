@@ -3,6 +3,7 @@
 #include "core/checked.h"
 #include "core/utf8.h"
 
+#include <float.h>
 #include <jansson.h>
 #include <math.h>
 #include <openssl/evp.h>
@@ -106,6 +107,7 @@ static double peft_alpha(const peft *p, const bl_layer *l) {
 
 /* ---- reading it */
 
+/* As F32, which is what they are read to. */
 static bool all_finite(const void *data, bl_dtype type, size_t n) {
     for (size_t i = 0; i < n; i++) {
         bool bad = false;
@@ -120,7 +122,7 @@ static bool all_finite(const void *data, bl_dtype type, size_t n) {
             bad = !isfinite(((const float *)data)[i]);
             break;
         default:
-            bad = !isfinite(((const double *)data)[i]);
+            bad = !(fabs(((const double *)data)[i]) <= (double)FLT_MAX);
             break;
         }
         if (bad) {
@@ -150,8 +152,9 @@ static int read_whole(bl_adapter *a, EVP_MD_CTX *hash, const bl_file_tensor **or
             }
             if (!rc && weights && !all_finite(piece, t->dtype, (size_t)n / bl_dtype_size(t->dtype))) {
                 rc = bl_fail(err, BL_E_FORMAT,
-                             "%.400s: \"%.200s\" holds a NaN or an infinity: the file is damaged", a->path,
-                             t->name);
+                             "%.400s: \"%.200s\" holds a NaN, an infinity or what F32 has no number for: the "
+                             "file is damaged",
+                             a->path, t->name);
             }
         }
     }

@@ -70,6 +70,45 @@ static void test_files(void **state) {
     }
 }
 
+/* Makes factors F64, each with *context as its first value. */
+static bool in_f64(void *context, char *name, bl_tensor_data *t) {
+    static double values[1 << 16];
+    int64_t n = 1;
+    for (int i = 0; i < t->rank; i++) {
+        n *= t->shape[i];
+    }
+    if (strstr(name, "lora_down")) {
+        assert_true(n <= 1 << 16);
+        values[0] = *(double *)context;
+        t->dtype = BL_F64;
+        t->data = values;
+    }
+    return true;
+}
+
+/* An F64 that F32 has no number for is none, whatever it is in F64. */
+static void test_beyond_f32(void **state) {
+    (void)state;
+    rig r;
+    char folder[BL_TEST_PATH], from[BL_TEST_PATH], to[BL_TEST_PATH];
+    double values[] = {-3e38, 1e39, -1e300};
+    rig_open(&r, "sd15", BL_SYNTH_SINGLE);
+    rig_path(from, &r, "kohya");
+    bl_test_folder(folder);
+    bl_test_join(to, folder, "f64.safetensors");
+    for (int i = 0; i < 3; i++) {
+        bl_adapter *a = NULL;
+        bl_error err = {0};
+        bl_test_rewrite(to, from, in_f64, &values[i], NULL, 0);
+        int rc = bl_adapter_open(&a, to, r.layers, &err);
+        assert_int_equal(rc, i ? BL_E_FORMAT : 0);
+        assert_true(!i || strstr(err.message, "what F32 has no number for"));
+        bl_adapter_drop(&a);
+    }
+    bl_test_folder_remove(folder);
+    rig_close(&r);
+}
+
 /* Blocks that a strength or a set changes, and none besides. */
 static void test_blocks(void **state) {
     (void)state;
@@ -174,7 +213,8 @@ static void test_empty(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_files), cmocka_unit_test(test_blocks),
-                                       cmocka_unit_test(test_inspect), cmocka_unit_test(test_empty)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_files), cmocka_unit_test(test_beyond_f32),
+                                       cmocka_unit_test(test_blocks), cmocka_unit_test(test_inspect),
+                                       cmocka_unit_test(test_empty)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
