@@ -9,6 +9,7 @@
 
 #include "adapter/fixed.h"
 #include "core/dtype.h"
+#include "drawn.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,20 +18,6 @@
 #define ROWS 21 /* whole tiles of every version, and rows behind them */
 #define STRIDE (BL_FIXED_PANEL + 3)
 #define MOST_RANK 130
-
-static uint32_t state = 7;
-
-/* In -1 .. 1. */
-static float drawn(void) {
-    state = state * 1664525u + 1013904223u;
-    return (float)((double)(state >> 8) / (1 << 23) - 1);
-}
-
-static void fill(float *v, int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        v[i] = drawn();
-    }
-}
 
 /* One element: each run of the rank without error, then added in one rounding. */
 static float expected(float out, const int16_t *a, float a_scale, const int16_t *panel, int64_t column,

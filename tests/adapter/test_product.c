@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "adapter/product.h"
+#include "drawn.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -15,19 +16,6 @@
 #define ROWS 21 /* whole tiles of every version, and rows behind them */
 #define STRIDE (BL_PANEL + 3)
 #define MOST_RANK 128
-
-static uint32_t state = 7;
-
-static float drawn(void) {
-    state = state * 1664525u + 1013904223u;
-    return (float)((double)(state >> 8) / (1 << 23) - 1);
-}
-
-static void fill(float *v, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        v[i] = drawn();
-    }
-}
 
 static float expected(float out, const float *a, const float *b, float scale, bool add, int64_t rank) {
     float sum = 0;
@@ -39,8 +27,8 @@ static float expected(float out, const float *a, const float *b, float scale, bo
 
 static void hold(bl_product_fn *product, int64_t rows, int64_t rank, bool add) {
     static float a[ROWS * MOST_RANK], b[MOST_RANK * BL_PANEL], out[ROWS * STRIDE], before[ROWS * STRIDE];
-    fill(a, (size_t)(rows * rank));
-    fill(b, (size_t)(rank * BL_PANEL));
+    fill(a, rows * rank);
+    fill(b, rank * BL_PANEL);
     fill(out, ROWS * STRIDE);
     memcpy(before, out, sizeof out);
     product(out, STRIDE, a, b, 0.7f, add, rows, rank);
