@@ -7,17 +7,26 @@ int64_t bl_fixed_rank(int64_t rank) {
     return rank + rank % 2;
 }
 
+/* The larger of most and |v|, NaN if either is. */
+static float larger(float most, float v) {
+    v = fabsf(v);
+    return v > most || isnan(v) ? v : most;
+}
+
 /* What a unit of the rounded values stands for where `most` is the largest. What lies below all that weights
- * have is nothing. */
+ * have is nothing. Where there is none the product is no number. */
 static float unit_of(float most) {
     int exponent;
+    if (!isfinite(most)) {
+        return NAN;
+    }
     frexpf(most, &exponent);
     return most < 0x1p-100f ? 0 : ldexpf(1, exponent - 13);
 }
 
 static int16_t rounded(float v, float per) {
     float x = rintf(v * per);
-    return (int16_t)(x > BL_FIXED_MOST ? BL_FIXED_MOST : x < -BL_FIXED_MOST ? -BL_FIXED_MOST : x);
+    return (int16_t)(x > BL_FIXED_MOST ? BL_FIXED_MOST : x > -BL_FIXED_MOST ? x : -BL_FIXED_MOST);
 }
 
 void bl_fixed_rows(int16_t *out, float *scales, const float *v, int64_t rows, int64_t rank) {
@@ -25,7 +34,7 @@ void bl_fixed_rows(int16_t *out, float *scales, const float *v, int64_t rows, in
     for (int64_t r = 0; r < rows; r++, v += rank, out += whole) {
         float most = 0;
         for (int64_t k = 0; k < rank; k++) {
-            most = fabsf(v[k]) > most ? fabsf(v[k]) : most;
+            most = larger(most, v[k]);
         }
         scales[r] = unit_of(most);
         float per = scales[r] > 0 ? 1 / scales[r] : 0;
@@ -43,8 +52,7 @@ void bl_fixed_panels(int16_t *out, float *scales, const float *v, int64_t rank, 
         memset(scales, 0, BL_FIXED_PANEL * sizeof *scales);
         for (int64_t k = 0; k < rank; k++) {
             for (int64_t c = 0; c < n; c++) {
-                float x = fabsf(v[k * columns + first + c]);
-                scales[c] = x > scales[c] ? x : scales[c];
+                scales[c] = larger(scales[c], v[k * columns + first + c]);
             }
         }
         for (int64_t c = 0; c < n; c++) {

@@ -5,7 +5,7 @@
  * the power of two above its largest: values of F16 not below an eighth of that are as they were, and an
  * error is at most 2^-14 of it, 32 times finer than bf16's own. Products are summed without error over
  * BL_FIXED_RUN of the rank, the sums of runs are added in F32 from the first on. So it has the same bits on
- * every CPU and whatever rows are asked for together. */
+ * every CPU and whatever rows are asked for together. A row or column with an infinity or a NaN is NaN. */
 #ifndef BALLAST_ADAPTER_FIXED_H
 #define BALLAST_ADAPTER_FIXED_H
 

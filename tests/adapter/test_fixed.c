@@ -112,6 +112,30 @@ static void rounding(void **test_state) {
     assert_true(out[0] == -out[1] && out[0] > 8000 && isfinite(scale));
 }
 
+/* Factors that are multiplied first, as a Tucker core is, may leave what F32 has: that is no number
+ * afterwards either, in the row or column of it alone. */
+static void no_number_stays_none(void **test_state) {
+    (void)test_state;
+    enum { RANK = 3 };
+    const float wrong[] = {INFINITY, -INFINITY, NAN};
+    for (int i = 0; i < 3 * RANK; i++) {
+        float a[2 * RANK] = {0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f}, b[RANK * 2] = {1, 1, 1, 1, 1, 1};
+        float a_scales[2], b_scales[BL_FIXED_PANEL], out[4] = {0};
+        int16_t fixed_a[2 * (RANK + 1)], panels[(RANK + 1) * BL_FIXED_PANEL];
+        const bl_fixed_b factor = {panels, b_scales, RANK, 2};
+        bl_fixed_panels(panels, b_scales, b, RANK, 2);
+        a[RANK + i % RANK] = wrong[i / RANK];
+        bl_fixed_rows(fixed_a, a_scales, a, 2, RANK);
+        bl_fixed_add(out, fixed_a, a_scales, &factor, 1, 2);
+        assert_true(out[0] == 1.5f && out[1] == 1.5f && !isfinite(out[2]) && !isfinite(out[3]));
+        b[i % RANK * 2] = wrong[i / RANK];
+        bl_fixed_panels(panels, b_scales, b, RANK, 2);
+        memset(out, 0, sizeof out);
+        bl_fixed_add(out, fixed_a, a_scales, &factor, 1, 1);
+        assert_true(!isfinite(out[0]) && out[1] == 1.5f);
+    }
+}
+
 /* What a weight that is rounded to bf16 in the end gets: base and delta of like size, as no adapter has it,
  * are within a twentieth of that rounding from the exact sum. */
 static void far_below_bf16(void **test_state) {
@@ -169,6 +193,7 @@ static void slices_agree(void **test_state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(versions_agree), cmocka_unit_test(rounding),
+                                       cmocka_unit_test(no_number_stays_none),
                                        cmocka_unit_test(far_below_bf16), cmocka_unit_test(slices_agree)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
