@@ -99,18 +99,19 @@ static int transpose(float **out, const bl_adapter *a, const bl_file_tensor *t, 
 
 /* b [rank, columns] to panels of either kind. */
 static int lay_out(struct bl_pair *pair, const float *b, int64_t columns, bool coarse, bl_error *err) {
-    size_t floats;
-    if (!bl_panel_floats(&floats, bl_fixed_rank(pair->rank) + coarse, columns)) {
+    size_t values;
+    if (!bl_panel_floats(&values, coarse ? bl_fixed_rank(pair->rank) : pair->rank, columns)) {
         return bl_fail_memory(err, "an adapter's factors", UINT64_MAX);
     }
     if (coarse) {
-        pair->fixed = malloc(floats * sizeof *pair->fixed + 1);
+        pair->fixed = malloc(values * sizeof *pair->fixed + 1);
         pair->scales = malloc((size_t)(columns + BL_FIXED_PANEL) * sizeof *pair->scales);
     } else {
-        pair->panels = malloc(floats * sizeof *pair->panels + 1);
+        pair->panels = malloc(values * sizeof *pair->panels + 1);
     }
     if (coarse ? !pair->fixed || !pair->scales : !pair->panels) {
-        return bl_fail_memory(err, "an adapter's factors", floats * sizeof *pair->panels);
+        return bl_fail_memory(err, "an adapter's factors",
+                              values * (coarse ? sizeof *pair->fixed : sizeof *pair->panels));
     }
     if (coarse) {
         bl_fixed_panels(pair->fixed, pair->scales, b, pair->rank, columns);
