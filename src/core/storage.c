@@ -196,8 +196,8 @@ BODY void widen_all(float *dst, bl_storage s, const uint8_t *src, size_t blocks)
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx2,f16c"))) static void widen_vectors(float *dst, bl_storage s, const uint8_t *src,
-                                                               size_t blocks) {
+__attribute__((target("avx2"))) static void widen_vectors(float *dst, bl_storage s, const uint8_t *src,
+                                                          size_t blocks) {
     widen_all(dst, s, src, blocks);
 }
 #endif

@@ -6,8 +6,6 @@
  */
 #include "device/cuda/internal.h"
 
-#include "core/checked.h"
-
 static int prepare_over_input(bl_executable *x, bl_cuda_step *s, const bl_op *op, bl_error *err) {
     (void)x, (void)op, (void)err;
     s->inplace = 0;
