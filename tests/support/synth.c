@@ -347,6 +347,25 @@ static void cache_folder(char path[BL_TEST_PATH]) {
     make_folder(path);
 }
 
+/* Of the cache, by whoever builds in it. What fails a test leaves with the lock held: then the next that
+ * takes it gives that one back first. */
+static int lock = -1;
+
+static void give_lock(void) {
+    close(lock);
+    lock = -1;
+}
+
+static void take_lock(const char *cache) {
+    char path[BL_TEST_PATH];
+    if (lock >= 0) {
+        give_lock();
+    }
+    snprintf(path, sizeof path, "%.4000s/lock", cache);
+    lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    assert_true(lock >= 0 && flock(lock, LOCK_EX) == 0);
+}
+
 void bl_synth_checkpoint(char path[BL_TEST_PATH], const char *family, bl_synth_layout layout) {
     char cache[BL_TEST_PATH], name[BL_TEST_PATH];
     static const char *const files[] = {[BL_SYNTH_SINGLE] = "single_file/model.safetensors",
@@ -362,9 +381,7 @@ void bl_synth_checkpoint(char path[BL_TEST_PATH], const char *family, bl_synth_l
     int n = snprintf(path, BL_TEST_PATH, "%s/%s-%.16s%s", cache, family, digest,
                      layout == BL_SYNTH_FOLDER ? "" : ".safetensors");
     assert_true(n < BL_TEST_PATH);
-    snprintf(name, sizeof name, "%.4000s/lock", cache);
-    int lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    assert_true(lock >= 0 && flock(lock, LOCK_EX) == 0);
+    take_lock(cache);
     if (layout == BL_SYNTH_FOLDER) {
         make_folder(path);
         build_folder(path, weights, family);
@@ -372,13 +389,13 @@ void bl_synth_checkpoint(char path[BL_TEST_PATH], const char *family, bl_synth_l
         build_single(path, weights, layout == BL_SYNTH_SINGLE_F16);
         check_digest(path, weights, files[layout]);
     }
-    close(lock);
+    give_lock();
     json_decref(weights);
 }
 
-/* A path below the cache that is another for other weights, and the lock that is held on the cache. */
-static int lock_path(char path[BL_TEST_PATH], const json_t *weights, const char *name, const char *suffix) {
-    char cache[BL_TEST_PATH], lock_name[BL_TEST_PATH];
+/* A path below the cache that is another for other weights; takes the lock. */
+static void lock_path(char path[BL_TEST_PATH], const json_t *weights, const char *name, const char *suffix) {
+    char cache[BL_TEST_PATH];
     char *text = json_dumps(weights, JSON_COMPACT | JSON_SORT_KEYS);
     assert_non_null(text);
     const unsigned long long key = fnv1a(0xcbf29ce484222325u, text);
@@ -386,20 +403,17 @@ static int lock_path(char path[BL_TEST_PATH], const json_t *weights, const char 
     cache_folder(cache);
     int n = snprintf(path, BL_TEST_PATH, "%s/%s-%016llx%s", cache, name, key, suffix);
     assert_true(n < BL_TEST_PATH);
-    snprintf(lock_name, sizeof lock_name, "%.4000s/lock", cache);
-    int lock = open(lock_name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    assert_true(lock >= 0 && flock(lock, LOCK_EX) == 0);
-    return lock;
+    take_lock(cache);
 }
 
 void bl_synth_folder(char path[BL_TEST_PATH], const char *family) {
     char name[BL_TEST_PATH];
     snprintf(name, sizeof name, "%s/weights.json", family);
     json_t *weights = bl_test_json(name);
-    int lock = lock_path(path, weights, family, "");
+    lock_path(path, weights, family, "");
     make_folder(path);
     build_folder(path, weights, family);
-    close(lock);
+    give_lock();
     json_decref(weights);
 }
 
@@ -407,10 +421,10 @@ void bl_synth_component(char path[BL_TEST_PATH], const char *family, const char 
     char name[BL_TEST_PATH];
     snprintf(name, sizeof name, "%s/weights.json", family);
     json_t *weights = bl_test_json(name);
-    int lock = lock_path(path, weights, component, ".safetensors");
+    lock_path(path, weights, component, ".safetensors");
     if (access(path, F_OK)) {
         build_component(path, weights, component);
     }
-    close(lock);
+    give_lock();
     json_decref(weights);
 }
