@@ -133,10 +133,11 @@ void fake_run_all(void) {
 
 /* ---- putting works on them */
 
-static work *new_work(work w, const void *payload, size_t bytes) {
+/* A copy of `w`, with this payload. */
+static work *new_work(const work *w, const void *payload, size_t bytes) {
     work *item = fake_memory(sizeof *item + bytes);
     if (item) {
-        *item = w;
+        *item = *w;
         item->next = NULL;
         item->bytes = bytes;
         if (bytes) {
@@ -146,7 +147,7 @@ static work *new_work(work w, const void *payload, size_t bytes) {
     return item;
 }
 
-static bl_cu_result put(struct CUstream_st *s, work w, const void *payload, size_t bytes) {
+static bl_cu_result put(struct CUstream_st *s, const work *w, const void *payload, size_t bytes) {
     work *item = new_work(w, payload, bytes);
     if (!item) {
         return BL_CU_NO_MEMORY;
@@ -155,12 +156,12 @@ static bl_cu_result put(struct CUstream_st *s, work w, const void *payload, size
         fake.fault = "a work is put on a stream of another card";
     }
     if (s->captured) {
-        fake.fault = w.kind == RUN ? fake.fault : "an event inside of what is captured";
+        fake.fault = w->kind == RUN ? fake.fault : "an event inside of what is captured";
         *s->captured->last = item;
         s->captured->last = &item->next;
         return 0;
     }
-    fake.stepping = fake.stepping || w.kernel;
+    fake.stepping = fake.stepping || w->kernel;
     *s->last = item;
     s->last = &item->next;
     for (uint64_t early = fake.script.seed / 3 % 2 ? fake_draw() % 4 : 0; early; early--) {
@@ -170,12 +171,12 @@ static bl_cu_result put(struct CUstream_st *s, work w, const void *payload, size
 }
 
 bl_cu_result fake_put(bl_cu_stream stream, void (*run)(void *payload), const void *payload, size_t bytes) {
-    return put(stream, (work){.kind = RUN, .run = run}, payload, bytes);
+    return put(stream, &(work){.kind = RUN, .run = run}, payload, bytes);
 }
 
 bl_cu_result fake_put_kernel(bl_cu_stream stream, void (*run)(void *payload), const void *payload,
                              size_t bytes) {
-    return put(stream, (work){.kind = RUN, .kernel = true, .run = run}, payload, bytes);
+    return put(stream, &(work){.kind = RUN, .kernel = true, .run = run}, payload, bytes);
 }
 
 /* ---- streams */
@@ -238,7 +239,7 @@ static bl_cu_result stream_wait(bl_cu_stream s, bl_cu_event e, unsigned flags) {
     fake.waits++;
     return r || !e->asked || fake.script.without_waits || fake.waits == fake.script.lost_wait
                ? r
-               : put(s, (work){.kind = WAIT, .event = e, .serial = e->asked}, NULL, 0);
+               : put(s, &(work){.kind = WAIT, .event = e, .serial = e->asked}, NULL, 0);
 }
 
 /* ---- events */
@@ -258,7 +259,7 @@ static bl_cu_result event_destroy(bl_cu_event e) {
 
 static bl_cu_result event_record(bl_cu_event e, bl_cu_stream s) {
     bl_cu_result r = fake_enter();
-    return r ? r : put(s, (work){.kind = RECORD, .event = e, .serial = ++e->asked}, NULL, 0);
+    return r ? r : put(s, &(work){.kind = RECORD, .event = e, .serial = ++e->asked}, NULL, 0);
 }
 
 static bl_cu_result event_synchronize(bl_cu_event e) {
@@ -357,7 +358,7 @@ static bl_cu_result graph_instantiate(bl_cu_graph_exec *out, bl_cu_graph g, unsi
     struct CUgraph_st *own = fake_new(sizeof *own);
     *own = (struct CUgraph_st){.last = &own->first, .card = g->card};
     for (const work *w = g->first; w; w = w->next) {
-        *own->last = new_work(*w, w->payload, w->bytes);
+        *own->last = new_work(w, w->payload, w->bytes);
         own->last = &(*own->last)->next;
     }
     *out = fake_new(sizeof **out);
@@ -369,7 +370,7 @@ static bl_cu_result graph_launch(bl_cu_graph_exec x, bl_cu_stream s) {
     bl_cu_result r = fake_enter();
     fake.graphs++;
     for (const work *w = x->graph->first; w && !r; w = w->next) {
-        r = put(s, *w, w->payload, w->bytes);
+        r = put(s, w, w->payload, w->bytes);
     }
     return r;
 }
