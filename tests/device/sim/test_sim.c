@@ -275,8 +275,7 @@ static void late_faults_reach_who_waits(void **state) {
 }
 
 /* One linear layer of 64 x 32 on 16 rows: 2 * 16 * 64 * 32 operations, 64 * 32 f32 weights. */
-static void graphs_are_prepared(void **state) {
-    (void)state;
+static bl_graph *one_layer(void) {
     bl_graph *g = bl_graph_new(BL_UNET, BL_F32, NULL);
     bl_graph_block(g, "only");
     bl_tensor_id x = bl_import(g, bl_input(g, "x", BL_F32, BL_CHANNELS_LAST, 1, 16, 1, 32));
@@ -284,6 +283,12 @@ static void graphs_are_prepared(void **state) {
     bl_weight_id w = bl_weight_new(g, BL_W_LINEAR, (int64_t[]){64, 32}, 2, &name, 1);
     bl_export(g, bl_linear(g, x, w, BL_NONE, BL_ACT_NONE, BL_NONE), "y", BL_CHANNELS_LAST);
     assert_int_equal(bl_graph_finish(g, &err), 0);
+    return g;
+}
+
+static void graphs_are_prepared(void **state) {
+    (void)state;
+    bl_graph *g = one_layer();
     bl_device *d = open_sim(false);
     bl_device_module *m;
     bl_executable *e;
@@ -344,13 +349,7 @@ static double run_seconds(bl_device *d, bl_device_module *m, bl_executable *x, u
  * make them. */
 static void small_weights_are_widened(void **state) {
     (void)state;
-    bl_graph *g = bl_graph_new(BL_UNET, BL_F32, NULL);
-    bl_graph_block(g, "only");
-    bl_tensor_id x = bl_import(g, bl_input(g, "x", BL_F32, BL_CHANNELS_LAST, 1, 16, 1, 32));
-    const char *name = "w";
-    bl_weight_id w = bl_weight_new(g, BL_W_LINEAR, (int64_t[]){64, 32}, 2, &name, 1);
-    bl_export(g, bl_linear(g, x, w, BL_NONE, BL_ACT_NONE, BL_NONE), "y", BL_CHANNELS_LAST);
-    assert_int_equal(bl_graph_finish(g, &err), 0);
+    bl_graph *g = one_layer();
     bl_device *d = open_sim(false);
     bl_device_module *m;
     bl_executable *e;
