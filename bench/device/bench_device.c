@@ -266,9 +266,8 @@ int main(int argc, char **argv) {
     bool ops = argc > 5 && !strcmp(argv[2], "ops"), network = argc > 6 && !strcmp(argv[2], "network");
     bool rates = argc > 5 && !strcmp(argv[2], "rates");
     if (!ops && !network && !rates) {
-        fprintf(stderr, "usage: bench_device DEVICE ops|network|rates unet|sdxl|vae|zimage|klein|qwen3 "
-                        "f32|bf16 SIZE [BATCH "
-                        "[RUNS]]\n");
+        fprintf(stderr, "usage: bench_device DEVICE ops|network|rates "
+                        "unet|sdxl|vae|zimage|klein|qwen3|tiny f32|bf16 SIZE [BATCH [RUNS]]\n");
         return 2;
     }
     made_up_begin();

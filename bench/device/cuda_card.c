@@ -1,7 +1,8 @@
 /* Writes the file of the first card (device/card_file.h): of SD 1.5, SDXL and the VAE every shape, with the
  * fastest of the libraries' proposals, what copies reach, and whether CUDA's graphs pay:
  *     cuda_card [SECONDS [FILE [tiny]]]
- * A FILE is written twice, before and after proposals are timed, so that who has no patience has one, too. */
+ * A FILE is written twice, before and after proposals are timed, so that who has no patience has one, too.
+ * tiny: of a small network alone. */
 #include "device/card_file.h"
 #include "device/cuda/cuda.h"
 #include "device/cuda/internal.h"

@@ -163,8 +163,7 @@ static int measure(bl_device *d, const bl_architecture *arch, bl_dtype dtype, bl
     }
     if (!rc) {
         printf("packed in %.2f s of processors (%.2f s), with the adapter %.2f s (%.2f s): %+.2f s; %.3f "
-               "TFLOP in "
-               "%.2f s of threads, %.0f GF/s\n",
+               "TFLOP in %.2f s of threads, %.0f GF/s\n",
                plain.processor, plain.wall, merged.processor, merged.wall, merged.processor - plain.processor,
                flops * 1e-12, merging, flops / merging * 1e-9);
     }

@@ -1,5 +1,5 @@
 /* Seconds of one network at full size on made-up weights, and where they go:
- *     bench_network unet|sdxl|vae f32|bf16 SIZE BATCH [RUNS [ISA [THREADS [STORED]]]]
+ *     bench_network unet|sdxl|vae|zimage|klein|qwen3 f32|bf16 SIZE BATCH [RUNS [ISA [THREADS [STORED]]]]
  * STORED: Q8_0, F8_E4M3, ...: weights stay small. ISA: 1 plain, 2 AVX2, 3 AVX-512, 4 AVX512_BF16, 0 the best.
  * Prints the best run, and the ops by kind and shape. */
 #include "core/clock.h"
@@ -148,8 +148,8 @@ static bl_storage stored_as(const char *name) {
 
 int main(int argc, char **argv) {
     if (argc < 5) {
-        fprintf(stderr,
-                "usage: bench_network unet|sdxl|vae f32|bf16 SIZE BATCH [RUNS [ISA [THREADS [STORED]]]]\n");
+        fprintf(stderr, "usage: bench_network unet|sdxl|vae|zimage|klein|qwen3 f32|bf16 SIZE BATCH "
+                        "[RUNS [ISA [THREADS [STORED]]]]\n");
         return 2;
     }
     made_up_begin();
