@@ -347,9 +347,9 @@ static void cache_folder(char path[BL_TEST_PATH]) {
     make_folder(path);
 }
 
-/* Of the cache, by whoever builds in it. What fails a test leaves with the lock held: then the next that
- * takes it gives that one back first. */
-static int lock = -1;
+/* Of the cache, by the thread that builds in it. What fails a test leaves with the lock held: then the next
+ * of this thread that takes it gives that one back first. */
+static _Thread_local int lock = -1;
 
 static void give_lock(void) {
     close(lock);
