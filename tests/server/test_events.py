@@ -109,7 +109,8 @@ class Events(Case):
 
 class Taesd(unittest.TestCase):
     """Previews by a folder of small decoders: whole where there is the family's, linear where there is none."""
-    def preview_of(self, name):
+    def preview_of(self, name, known):
+        self.known = known
         with tempfile.TemporaryDirectory() as folder:
             shutil.copy(os.path.join(DATA, "common", "taesd", "decoder.safetensors"), os.path.join(folder, name))
             server = Server("--taesd", folder, "--preview", "taesd")
@@ -119,20 +120,45 @@ class Taesd(unittest.TestCase):
                 preview, _ = l.wait("preview", job)
                 self.assertEqual(l.wait("done", job)[0]["state"], "done")
                 l.close()
+                planned = self.planned(server)
+                self.drafts(server)
             finally:
                 with open(server.data + ".log", errors="replace") as log:
                     said = log.read()
                 server.close()
-            return struct.unpack(">II", base64.b64decode(preview["image"])[16:24]), said
+            return struct.unpack(">II", base64.b64decode(preview["image"])[16:24]), said, planned
+
+    def planned(self, server):
+        """Previews that plans of the same picture have, on the device and beside it."""
+        phases = []
+        for budget in ({}, {"budget": "2G"}):
+            answer = server.post("/ballast/v1/plan", dict(prompt="a cat", steps=6, width=128, height=64, **budget))
+            phases.append([phase["name"] for phase in answer.json["phases"]])
+        self.assertEqual(phases[0], phases[1])
+        return phases[0].count("preview")
+
+    def drafts(self, server):
+        """The decoder that a request asks for, by our field and by A1111's setting; ours counts first."""
+        small, full = {"prompt": "a cat", "steps": 2, "width": 64, "height": 64}, {"sd_vae_decode_method": "Full"}
+        draft = {"override_settings": {"sd_vae_decode_method": "TAESD"}}
+        for wish, taesd in ((dict(decode="taesd"), True), (draft, True), (dict(draft, decode="vae"), False),
+                            (dict(decode="taesd", override_settings=full), True), ({}, False)):
+            answer = server.post("/sdapi/v1/txt2img", dict(small, **wish))
+            if self.known:
+                self.assertEqual("VAE Decoder: TAESD" in answer.json["info"], taesd, wish)
+            else:
+                self.assertEqual(answer.status, 422 if taesd else 200, wish)
 
     def test_of_its_family(self):
-        size, said = self.preview_of("taesd_decoder.safetensors")
+        size, said, planned = self.preview_of("taesd_decoder.safetensors", True)
         self.assertEqual(size, (128, 64))
+        self.assertEqual(planned, 5)
         self.assertNotIn("taesd:", said)
 
     def test_of_another(self):
-        size, said = self.preview_of("taesdxl_decoder.safetensors")
+        size, said, planned = self.preview_of("taesdxl_decoder.safetensors", False)
         self.assertEqual(size, (16, 8))
+        self.assertEqual(planned, 0)
         self.assertIn("holds none for SD 1.x", said)
 
 

@@ -88,6 +88,10 @@ class Behaviours(Case):
             self.assertTrue(self.refused(self.small(**{field: value}), field))
         self.refused(self.small(enable_hr=True, hr_prompt="another"), "hr_prompt")
         self.refused(self.small(tiled_decode="perhaps"), "tiled_decode")
+        self.refused(self.small(decode="perhaps"), "decode")
+        self.refused(self.small(decode="taesd"), "decode")  # there is none
+        self.refused(self.small(override_settings={"sd_vae_decode_method": "Half"}), "sd_vae_decode_method")
+        self.refused(self.server.post(SD + "options", {"sd_vae_decode_method": "Half"}), "sd_vae_decode_method")
         self.refused(self.small(enable_hr=True, hr_upscaler="ESRGAN_4x"), "hr_upscaler")
 
     def test_what_is_done_without_is_said(self):
@@ -116,7 +120,7 @@ class Behaviours(Case):
         title = models[0]["title"]
         options = self.ok(self.server.get(SD + "options"))
         self.assertEqual(options["sd_model_checkpoint"], title)
-        for key in ("sd_vae", "samples_format", "CLIP_stop_at_last_layers"):
+        for key in ("sd_vae", "samples_format", "sd_vae_decode_method", "CLIP_stop_at_last_layers"):
             self.assertIn(key, options)
         self.ok(self.server.post(SD + "options", options))
         self.assertEqual(self.ok(self.server.get(SD + "options")), options)

@@ -42,7 +42,8 @@ static const char *field_of(const char *path, const struct problem *p) {
                                            {"sampler", "sampler_name"},
                                            {"eta", "eta"},
                                            {"batch", "batch_size"},
-                                           {"strength", "denoising_strength"}};
+                                           {"strength", "denoising_strength"},
+                                           {"decode", "decode"}};
     size_t n = strspn(p->text, "abcdefghijklmnopqrstuvwxyz_");
     for (size_t i = 0; i < sizeof names / sizeof *names && (p->text[n] == ':' || p->text[n] == ','); i++) {
         if (strlen(names[i][0]) == n && !memcmp(names[i][0], p->text, n)) {

@@ -46,11 +46,12 @@ static const struct kind {
                  " model:string"},
     {"Lists", "version:string models:[object] vaes:[object] samplers:[string] schedules:[object]"
               " upscalers:[string] loras:[object] embeddings:[object] limits:object"},
-    {"Options", "sd_model_checkpoint:string sd_checkpoint_hash:string? sd_vae:string samples_format:string"
-                " CLIP_stop_at_last_layers:integer randn_source:string samples_save:boolean"
-                " enable_pnginfo:boolean send_seed:boolean outdir_samples:string live_previews_enable:boolean"
-                " show_progress_every_n_steps:integer eta_noise_seed_delta:integer pad_cond_uncond:boolean"
-                " comma_padding_backtrack:integer"},
+    {"Options",
+     "sd_model_checkpoint:string sd_checkpoint_hash:string? sd_vae:string samples_format:string"
+     " sd_vae_decode_method:string CLIP_stop_at_last_layers:integer randn_source:string samples_save:boolean"
+     " enable_pnginfo:boolean send_seed:boolean outdir_samples:string live_previews_enable:boolean"
+     " show_progress_every_n_steps:integer eta_noise_seed_delta:integer pad_cond_uncond:boolean"
+     " comma_padding_backtrack:integer"},
     {"Progress", "progress:number eta_relative:number state:ProgressState current_image:string?"
                  " textinfo:string? ballast:Work"},
     {"ProgressState", "skipped:boolean interrupted:boolean stopping_generation:boolean job:string"

@@ -22,7 +22,7 @@ struct sd_body {
     json_t *init_images, *override_settings, *alwayson_scripts, *styles;
     int resize_mode;
     /* Beside A1111's: */
-    const char *model, *tiled_decode;
+    const char *model, *tiled_decode, *decode;
     double cfg_rescale;
     int priority;
 };
@@ -50,7 +50,7 @@ struct sd_body {
 
 /* override_settings, and POST options. */
 struct sd_settings {
-    const char *checkpoint, *vae, *randn_source, *samples_format;
+    const char *checkpoint, *vae, *randn_source, *samples_format, *decode_method;
     int clip_skip, ensd;
     bool pad_conds;
 };
@@ -85,6 +85,7 @@ int sd_check_rng(const char *name, struct problem *p);
 /* The form that ballast_image_encode knows it by: "jpeg" of "JPG"; NULL: it is none. */
 const char *sd_format(const char *name);
 int sd_check_format(const char *name, struct problem *p);
+int sd_check_decode_method(const char *name, struct problem *p);
 
 /* The title that is the current model; freed by the caller. NULL: no memory. */
 char *sd_current_model(struct api *api);

@@ -99,7 +99,8 @@
         {"infotext", FIELD_WARNED, "null", 0, 0, 0, "settings are not read from it: done without"},          \
         {"model", FIELD_TEXT, "null", 0, 1000, AT(model), "ours: the model, as sd_model_checkpoint"},        \
         {"cfg_rescale", FIELD_NUMBER, "0", 0, 1, AT(cfg_rescale), "ours: pulls back guidance's contrast"},   \
-        {"tiled_decode", FIELD_TEXT, "null", 0, 8, AT(tiled_decode), "ours: off, auto or on"}, {             \
+        {"tiled_decode", FIELD_TEXT, "null", 0, 8, AT(tiled_decode), "ours: off, auto or on"},               \
+        {"decode", FIELD_TEXT, "null", 0, 8, AT(decode), "ours: vae, or taesd for a draft"}, {               \
         "priority", FIELD_INT, "0", -100, 100, AT(priority), "ours: larger goes first"                       \
     }
 
@@ -175,6 +176,8 @@ const struct field sd_setting_fields[] = {
     {"sd_vae", FIELD_TEXT, "\"Automatic\"", 0, 1000, SETTING_AT(vae), "Automatic, None, or a VAE's name"},
     {"samples_format", FIELD_TEXT, "\"png\"", 0, 20, SETTING_AT(samples_format),
      "png, jpg or webp: of the pictures in answers of /sdapi/v1"},
+    {"sd_vae_decode_method", FIELD_TEXT, "\"Full\"", 0, 20, SETTING_AT(decode_method),
+     "Full; TAESD, for drafts"},
     {"CLIP_stop_at_last_layers", FIELD_INT, "1", 1, 12, SETTING_AT(clip_skip),
      "which hidden state of the text encoder"},
     {"randn_source", FIELD_TEXT, "\"CPU\"", 0, 20, SETTING_AT(randn_source),

@@ -219,6 +219,11 @@ int sd_check_format(const char *name, struct problem *p) {
                : problem_set(p, 422, "samples_format", "samples_format: png, jpg or webp");
 }
 
+int sd_check_decode_method(const char *name, struct problem *p) {
+    bool known = !name || !*name || !strcasecmp(name, "Full") || !strcasecmp(name, "TAESD");
+    return known ? 0 : problem_set(p, 422, "sd_vae_decode_method", "sd_vae_decode_method: Full or TAESD");
+}
+
 static int read_settings(struct api *api, struct picture_request *r, struct sd_body *b, json_t *warnings,
                          struct problem *p) {
     struct sd_settings s = {0};
@@ -228,6 +233,7 @@ static int read_settings(struct api *api, struct picture_request *r, struct sd_b
         status = status ? status : sd_check_vae(api, s.vae, p);
         status = status ? status : sd_check_rng(s.randn_source, p);
         status = status ? status : sd_check_format(s.samples_format, p);
+        status = status ? status : sd_check_decode_method(s.decode_method, p);
         if (status) {
             return status;
         }
@@ -256,8 +262,12 @@ static int read_settings(struct api *api, struct picture_request *r, struct sd_b
     value = setting_or(api, given(s.samples_format) ? s.samples_format : NULL, "samples_format");
     b->format = value ? sd_format(value) : "png";
     free(value);
+    value = setting_or(api, given(s.decode_method) ? s.decode_method : NULL, "sd_vae_decode_method");
+    const char *decode = value && !strcasecmp(value, "TAESD") ? "taesd" : NULL;
+    free(value);
     vae = setting_or(api, s.vae, "sd_vae");
-    bool good = picture_text_set(&r->rng, gpu ? "gpu" : "cpu");
+    bool good = picture_text_set(&r->rng, gpu ? "gpu" : "cpu") &&
+                picture_text_set(&r->decode, b->decode ? b->decode : decode);
     if (given(vae) && strcasecmp(vae, "automatic") != 0) {
         good = good && picture_text_set(&r->vae, vae);
     }
@@ -357,11 +367,14 @@ static int read_init(struct api *api, struct picture_request *r, const struct sd
     return status;
 }
 
-static int check_tiles(const char *word, struct problem *p) {
-    if (!word || !strcmp(word, "off") || !strcmp(word, "auto") || !strcmp(word, "on")) {
-        return 0;
+static int check_decode(const struct sd_body *b, struct problem *p) {
+    const char *word = b->tiled_decode, *by = b->decode;
+    if (word && strcmp(word, "off") != 0 && strcmp(word, "auto") != 0 && strcmp(word, "on") != 0) {
+        return problem_set(p, 422, "tiled_decode", "tiled_decode: \"%.40s\" is none of off, auto, on", word);
     }
-    return problem_set(p, 422, "tiled_decode", "tiled_decode: \"%.40s\" is none of off, auto, on", word);
+    return !by || !strcmp(by, "vae") || !strcmp(by, "taesd")
+               ? 0
+               : problem_set(p, 422, "decode", "decode: \"%.40s\" is none of vae, taesd", by);
 }
 
 int sd_read(struct api *api, struct picture_request *r, struct sd_body *b, const struct field *fields,
@@ -403,7 +416,7 @@ int sd_read(struct api *api, struct picture_request *r, struct sd_body *b, const
     if (!status) {
         sd_recommend(api, r);
     }
-    status = status ? status : check_tiles(b->tiled_decode, p);
+    status = status ? status : check_decode(b, p);
     if (!status && b->enable_hr) {
         status = read_hires(r, b, p);
     }

@@ -38,6 +38,7 @@
     REQUEST_FIELD(REAL, hires_strength, 0.5)   \
     REQUEST_FIELD(TEXT, hires_upscaler, NULL)  \
     REQUEST_FIELD(TEXT, tiled_decode, NULL)    \
+    REQUEST_FIELD(TEXT, decode, NULL)          \
     REQUEST_FIELD(TEXT, fit, NULL)             \
     REQUEST_FIELD(TEXT, init_sizes, NULL)      \
     REQUEST_FIELD(INT, ensd, 0)                \

@@ -135,9 +135,22 @@ int status_of_request(int code) {
     return code == BALLAST_E_NOT_FOUND ? 422 : status_of(code);
 }
 
-int device_open_model(struct jobs *j, ballast_context *context, ballast_model **out, const char *title,
-                      const char *vae, struct problem *p) {
-    char *path = catalogue_path(j, title, false), *vae_path = vae ? catalogue_path(j, vae, true) : NULL;
+/* A folder of them may have none for its family. */
+static bool has_taesd(ballast_model *model) {
+    char *text = NULL;
+    bool has = false;
+    if (!ballast_model_inspect(&text, model, 0, 0, NULL)) {
+        json_t *report = json_loads(text, 0, NULL);
+        has = json_object_get(json_object_get(report, "modules"), "taesd") != NULL;
+        json_decref(report);
+    }
+    ballast_string_free(&text);
+    return has;
+}
+
+int device_open_model(struct jobs *j, ballast_context *context, struct open_model *out, struct problem *p) {
+    char *path = catalogue_path(j, out->title, false),
+         *vae_path = out->vae ? catalogue_path(j, out->vae, true) : NULL;
     ballast_model_options o;
     ballast_error err = {0};
     int status = 0;
@@ -147,13 +160,14 @@ int device_open_model(struct jobs *j, ballast_context *context, ballast_model **
     o.dtype = j->options.dtype ? j->options.dtype : o.dtype;
     o.vae_dtype = j->options.vae_dtype;
     o.taesd_path = j->options.taesd;
-    if (!path || (vae && !vae_path)) {
+    if (!path || (out->vae && !vae_path)) {
         status = problem_set(p, 404, path ? "sd_vae" : "sd_model_checkpoint",
-                             "%s is not in the models' folder any more", path ? vae : title);
+                             "%s is not in the models' folder any more", path ? out->vae : out->title);
     } else {
-        int code = ballast_model_open(out, context, &o, &err);
+        int code = ballast_model_open(&out->model, context, &o, &err);
         status = code ? problem_set(p, status_of(code), NULL, "%s", err.message) : 0;
     }
+    out->taesd = !status && o.taesd_path && has_taesd(out->model);
     free(path);
     free(vae_path);
     return status;
@@ -168,27 +182,14 @@ bool device_has_room(const struct jobs *j, const char *title, const char *vae) {
     return j->open_count < MOST_OPEN;
 }
 
-/* A folder of them may have none for its family. */
-static bool has_taesd(ballast_model *model) {
-    char *text = NULL;
-    bool has = false;
-    if (!ballast_model_inspect(&text, model, 0, 0, NULL)) {
-        json_t *report = json_loads(text, 0, NULL);
-        has = json_object_get(json_object_get(report, "modules"), "taesd") != NULL;
-        json_decref(report);
+void device_previews(ballast_generate_options *o, const struct jobs *j, const ballast_model *model) {
+    const struct open_model *of = j->plan_model.model == model ? &j->plan_model : NULL;
+    for (int i = 0; i < j->open_count; i++) {
+        of = j->open[i].model == model ? &j->open[i] : of;
     }
-    ballast_string_free(&text);
-    return has;
-}
-
-const char *device_previews(const struct jobs *j, const ballast_model *model) {
     const char *asked = j->options.previews;
-    for (int i = 0; i < j->open_count && asked && !strcmp(asked, "taesd"); i++) {
-        if (j->open[i].model == model && !j->open[i].taesd) {
-            return "linear";
-        }
-    }
-    return asked;
+    o->previews = asked && !strcmp(asked, "taesd") && of && !of->taesd ? "linear" : asked;
+    o->preview_every = j->options.preview_every ? (size_t)j->options.preview_every : 1;
 }
 
 int device_model(struct jobs *j, ballast_model **out, const char *title, const char *vae, struct problem *p) {
@@ -212,15 +213,13 @@ int device_model(struct jobs *j, ballast_model **out, const char *title, const c
         close_one(j, oldest);
     }
     struct open_model fresh = {.title = strdup(title), .vae = vae ? strdup(vae) : NULL, .used = j->jobs_done};
-    int status = !fresh.title || (vae && !fresh.vae)
-                     ? problem_set(p, 503, NULL, "out of memory")
-                     : device_open_model(j, j->context, &fresh.model, title, vae, p);
+    int status = !fresh.title || (vae && !fresh.vae) ? problem_set(p, 503, NULL, "out of memory")
+                                                     : device_open_model(j, j->context, &fresh, p);
     if (status) {
         free(fresh.title);
         free(fresh.vae);
         return status;
     }
-    fresh.taesd = j->options.taesd && has_taesd(fresh.model);
     j->open[j->open_count++] = fresh;
     *out = fresh.model;
     return 0;

@@ -228,11 +228,11 @@ int device_open(struct jobs *j, struct problem *p);
 /* Another context to plan in, with the same options; of a card on its description. From any thread; close
  * with ballast_context_close. */
 int device_context(struct jobs *j, ballast_context **out, struct problem *p);
-/* Opens a model of the catalogue. From any thread. */
-/* How previews of this model are made: as was asked for, where that is by TAESD and it has none, linear. */
-const char *device_previews(const struct jobs *j, const ballast_model *model);
-int device_open_model(struct jobs *j, ballast_context *context, ballast_model **out, const char *title,
-                      const char *vae, struct problem *p);
+/* Opens the model of out->title and out->vae in the catalogue. From any thread. */
+int device_open_model(struct jobs *j, ballast_context *context, struct open_model *out, struct problem *p);
+/* How previews of this model are made: as was asked for, where that is by TAESD and it has none, linear.
+ * `model`: open on the device, or to plan with. */
+void device_previews(ballast_generate_options *o, const struct jobs *j, const ballast_model *model);
 void device_close(struct jobs *j);
 /* Opens the device anew after it gave up, with nothing on it. Where that fails, *p says why, and who needs it
  * next tries again. */

@@ -163,8 +163,7 @@ int make_prepare(struct work *w, struct problem *p) {
         w->options.progress = on_progress;
         w->options.image = on_image;
         w->options.preview = on_preview;
-        w->options.previews = device_previews(j, w->model);
-        w->options.preview_every = j->options.preview_every ? (size_t)j->options.preview_every : 1;
+        device_previews(&w->options, j, w->model);
         w->options.enough = on_enough;
         w->options.payload = w;
         status = make_start(&w->options, &w->rgb, &w->request, 0, p);

@@ -31,6 +31,7 @@ void fill_options(ballast_generate_options *o, const struct jobs *j, const struc
     o->hires_strength = r->hires_strength;
     o->hires_upscaler = r->hires_upscaler ? r->hires_upscaler : o->hires_upscaler;
     o->tiled_decode = r->tiled_decode ? r->tiled_decode : o->tiled_decode;
+    o->decode = r->decode ? r->decode : o->decode;
     o->fit = r->fit ? r->fit : o->fit;
     o->ensd = r->ensd;
     o->pad_conds = r->pad_conds;

@@ -10,7 +10,7 @@
 
 struct plan_work {
     const struct picture_request *request;
-    const ballast_generate_options *options;
+    ballast_generate_options *options;
     const ballast_plan_options *plan;
     char *json;
     json_t *warnings; /* an array: what the plan does without */
@@ -19,8 +19,9 @@ struct plan_work {
     struct problem problem;
 };
 
-static void make(struct plan_work *w, ballast_model *model) {
+static void make(struct jobs *j, struct plan_work *w, ballast_model *model) {
     ballast_error err = {0};
+    device_previews(w->options, j, model);
     json_array_clear(w->warnings);
     int code = ballast_plan(&w->json, NULL, model, w->options, w->plan, &err);
     if (code) {
@@ -43,7 +44,7 @@ static void on_device(struct jobs *j, void *payload) {
     if (!w->status) {
         j->warnings = w->warnings;
         j->plans = true;
-        make(w, model);
+        make(j, w, model);
         j->plans = false;
         j->warnings = NULL;
     }
@@ -77,7 +78,7 @@ static int other_model(struct jobs *j, const char *title, const char *vae, struc
     if (!m->title || (vae && !m->vae)) {
         return problem_set(p, 503, NULL, "out of memory");
     }
-    return device_open_model(j, j->plan_context, &m->model, title, vae, p);
+    return device_open_model(j, j->plan_context, m, p);
 }
 
 /* In the other context. Where nobody said a budget it takes the device's last one: what is free now leaves
@@ -99,7 +100,7 @@ static void elsewhere(struct jobs *j, struct plan_work *w, ballast_generate_opti
     w->status = w->status ? w->status : other_model(j, w->request->model, w->request->vae, &w->problem);
     if (!w->status) {
         j->plan_warnings = w->warnings;
-        make(w, j->plan_model.model);
+        make(j, w, j->plan_model.model);
         j->plan_warnings = NULL;
     }
     o->budget = bytes > 0 ? NULL : o->budget;
