@@ -49,16 +49,16 @@ def make(weights, component, entry):
     return torch.from_numpy(w.reshape(shape))
 
 
-def encoder_entries():
-    width, hidden, head = CONFIG["hidden_size"], CONFIG["intermediate_size"], CONFIG["head_dim"]
-    queries, keys = CONFIG["num_attention_heads"] * head, CONFIG["num_key_value_heads"] * head
+def encoder_entries(config):
+    width, hidden, head = config["hidden_size"], config["intermediate_size"], config["head_dim"]
+    queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
 
     def entry(name, shape, std, mean=0.0):
         scale = float(np.float32(std / LANE_STD))
         return [name, shape, scale, int(round(mean / scale))]
 
-    out = [entry("model.embed_tokens.weight", [CONFIG["vocab_size"], width], 1.0)]
-    for i in range(CONFIG["num_hidden_layers"]):
+    out = [entry("model.embed_tokens.weight", [config["vocab_size"], width], 1.0)]
+    for i in range(config["num_hidden_layers"]):
         at = f"model.layers.{i}."
         out += [entry(at + "self_attn.q_proj.weight", [queries, width], 0.25),
                 entry(at + "self_attn.k_proj.weight", [keys, width], 0.25),
@@ -119,7 +119,7 @@ def picture(family, loaded, dtype, noise, prompt, negative, guidance, steps):
 def main(data):
     family = os.path.join(data, "zimage")
     weights = load_json(f"{family}/weights.json")
-    weights["components"]["text_encoder"] = encoder_entries()
+    weights["components"]["text_encoder"] = encoder_entries(CONFIG)
     weights["files"]["text_encoder"] = "text_encoder/model.safetensors"
     save_json(f"{family}/weights.json", weights, ",[\"")
     config = dict(CONFIG, architectures=["Qwen3ForCausalLM"], model_type="qwen3", torch_dtype="float32")

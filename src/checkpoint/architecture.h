@@ -11,6 +11,7 @@
 #define BL_ARCH_LEVELS 6
 #define BL_ARCH_BLOCKS 8
 #define BL_UNKNOWN_BYTES 256
+#define BL_ARCH_STATISTICS 128
 #define BL_SIZE_VALUES 6 /* SDXL: original height and width, crop top and left, target height and width */
 #define BL_SIZE_VALUE_DIM 256 /* each as a sinusoid of that many channels */
 
@@ -65,6 +66,8 @@ typedef struct bl_vae_architecture {
     bool quant_conv, post_quant_conv;
     int groups;
     double scale, shift; /* the denoiser's latents are (the autoencoder's - shift) scale */
+    /* of the channels of packed ones, which are (the autoencoder's - mean) / deviation */
+    float mean[BL_ARCH_STATISTICS], deviation[BL_ARCH_STATISTICS];
 } bl_vae_architecture;
 
 /* TAESD's decoder, of whoever gave one. */
@@ -80,6 +83,7 @@ typedef struct bl_architecture {
     /* the family's denoiser */
     bl_unet_architecture unet;
     bl_zimage zimage;
+    bl_flux2 flux2;
     /* and its readers of text */
     bl_text_architecture text[2]; /* SDXL's context is both side by side; the pooled output is the second's */
     bl_qwen3 qwen3;

@@ -196,7 +196,8 @@ static const bl_file_tensor *find_stored(const bl_checkpoint *c, const bl_module
     return t;
 }
 
-/* Takes the share of the first axis, or exchanges the axes. False if the stored shape does not allow it. */
+/* Takes the share of the first axis, or exchanges the axes, or its halves. False if the stored shape does not
+ * allow it. */
 static bool make_view(bl_view *v, const bl_safetensors *file, const bl_file_tensor *t, const bl_stored *s) {
     *v = (bl_view){.file = file, .stored = t, .dtype = bl_tensor_dtype(t), .rank = t->rank};
     memcpy(v->shape, t->shape, sizeof v->shape);
@@ -215,7 +216,8 @@ static bool make_view(bl_view *v, const bl_safetensors *file, const bl_file_tens
         v->shape[1] = t->shape[0];
         v->transposed = true;
     }
-    return true;
+    v->swapped = s->swapped;
+    return !s->swapped || (t->rank >= 1 && t->shape[0] % 2 == 0);
 }
 
 bool bl_checkpoint_find(bl_view *out, const bl_checkpoint *ckpt, bl_module module, const char *name) {

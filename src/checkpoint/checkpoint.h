@@ -91,6 +91,7 @@ typedef struct bl_view {
                                     one */
     int64_t first;   /* elements of the stored tensor before the view's; whole matrix if transposed */
     bool transposed; /* stored is [shape[1], shape[0]] */
+    bool swapped;    /* the view's first half of rows is stored behind the second */
 } bl_view;
 
 /* Finds a tensor. False if the checkpoint has none of this name. */

@@ -28,6 +28,29 @@ static const bl_config_rule zimage_rules[] = {
     {NULL, NULL},
 };
 
+/* diffusers' Flux2Transformer2DModel. */
+static const bl_config_rule flux2_rules[] = {
+    {"_class_name", "[\"Flux2Transformer2DModel\"]"},
+    {"torch_dtype", NULL},
+    {"dtype", NULL},
+    {"quantization_config", "[null]"},
+    {"patch_size", "[1]"},
+    {"in_channels", BL_WHOLE},
+    {"out_channels", "[null,128]"},
+    {"num_layers", BL_WHOLE},
+    {"num_single_layers", BL_WHOLE},
+    {"attention_head_dim", BL_WHOLE},
+    {"num_attention_heads", BL_WHOLE},
+    {"joint_attention_dim", BL_WHOLE},
+    {"timestep_guidance_channels", BL_WHOLE},
+    {"mlp_ratio", BL_POSITIVE}, /* the tensors' shapes */
+    {"axes_dims_rope", BL_WHOLE},
+    {"rope_theta", BL_POSITIVE},
+    {"eps", BL_POSITIVE},
+    {"guidance_embeds", "[true,false]"},
+    {NULL, NULL},
+};
+
 /* diffusers' AutoencoderKL, as Flux.1 has it. */
 static const bl_config_rule vae_rules[] = {
     {"_class_name", "[\"AutoencoderKL\"]"},
@@ -49,6 +72,33 @@ static const bl_config_rule vae_rules[] = {
     {"latents_mean", "[null]"},
     {"latents_std", "[null]"},
     {"force_upcast", NULL}, /* of half precision */
+    {"use_quant_conv", "[true,false]"},
+    {"use_post_quant_conv", "[true,false]"},
+    {"mid_block_add_attention", "[true]"},
+    {NULL, NULL},
+};
+
+/* diffusers' AutoencoderKLFlux2. */
+static const bl_config_rule flux2_vae_rules[] = {
+    {"_class_name", "[\"AutoencoderKLFlux2\"]"},
+    {"torch_dtype", NULL},
+    {"dtype", NULL},
+    {"quantization_config", "[null]"},
+    {"in_channels", "[3]"},
+    {"out_channels", "[3]"},
+    {"down_block_types", "[\"DownEncoderBlock2D\"]"},
+    {"up_block_types", "[\"UpDecoderBlock2D\"]"},
+    {"block_out_channels", BL_WHOLE},
+    {"decoder_block_out_channels", "[null]"},
+    {"layers_per_block", BL_WHOLE},
+    {"act_fn", "[\"silu\",\"swish\"]"},
+    {"latent_channels", BL_WHOLE},
+    {"norm_num_groups", BL_WHOLE},
+    {"patch_size", "[2]"},
+    {"batch_norm_eps", BL_POSITIVE},
+    {"batch_norm_momentum", NULL}, /* of training */
+    {"sample_size", NULL},         /* of diffusers' tiles */
+    {"force_upcast", NULL},        /* of half precision */
     {"use_quant_conv", "[true,false]"},
     {"use_post_quant_conv", "[true,false]"},
     {"mid_block_add_attention", "[true]"},
@@ -145,6 +195,16 @@ static const bl_config_rule zimage_index_rules[] = {
     {NULL, NULL},
 };
 
+static const bl_config_rule flux2_index_rules[] = {
+    {"transformer", "[null,\"diffusers\",\"Flux2Transformer2DModel\"]"},
+    {"vae", "[null,\"diffusers\",\"AutoencoderKLFlux2\"]"},
+    {"text_encoder", "[null,\"transformers\",\"Qwen3Model\",\"Qwen3ForCausalLM\"]"},
+    {"tokenizer", "[null,\"transformers\",\"Qwen2Tokenizer\",\"Qwen2TokenizerFast\"]"},
+    {"scheduler", NULL},              /* its own file says more */
+    {"is_distilled", "[true,false]"}, /* what is recommended */
+    {NULL, NULL},
+};
+
 /* Qwen's words are those that Ballast has; nothing that a tokenizer's file says beside its class changes what
  * a prompt is read as. */
 static const bl_config_rule qwen_tokenizer_rules[] = {
@@ -186,3 +246,11 @@ const bl_config_rules bl_zimage_folder_rules = {.index = zimage_index_rules,
                                                 .vae = vae_rules,
                                                 .tokenizer = qwen_tokenizer_rules,
                                                 .rope = rope_rules};
+
+const bl_config_rules bl_flux2_folder_rules = {.index = flux2_index_rules,
+                                               .scheduler = flow_rules,
+                                               .denoiser = flux2_rules,
+                                               .text = qwen3_rules,
+                                               .vae = flux2_vae_rules,
+                                               .tokenizer = qwen_tokenizer_rules,
+                                               .rope = rope_rules};

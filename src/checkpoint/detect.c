@@ -2,6 +2,7 @@
 
 #include "checkpoint/internal.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -125,6 +126,35 @@ static int check_groups(const bl_checkpoint *c, const char *what, const int *cha
     return 0;
 }
 
+/* The running mean and variance of packed latents' channels, which every pass of the autoencoder needs. */
+static int read_statistics(bl_vae_architecture *v, const bl_checkpoint *c, const bl_family *family,
+                           bl_error *err) {
+    static const char *const names[2] = {"bn.running_mean", "bn.running_var"};
+    const int64_t n = family->latent_channels;
+    const json_t *eps = json_object_get(c->modules[BL_VAE_DECODER].config, "batch_norm_eps");
+    const float least = json_is_number(eps) ? (float)json_number_value(eps) : 1e-4f;
+    float *const to[2] = {v->mean, v->deviation};
+    for (int i = 0; i < 2; i++) {
+        double stored[BL_ARCH_STATISTICS]; /* room for any type */
+        bl_view view;
+        int rc = bl_checkpoint_require(&view, c, BL_VAE_DECODER, names[i], &n, 1, err);
+        rc = rc ? rc : bl_view_read(&view, 0, n, stored, err);
+        if (rc) {
+            return rc;
+        }
+        bl_convert(to[i], BL_F32, stored, view.dtype, (size_t)n);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        v->deviation[i] = sqrtf(v->deviation[i] + least);
+        if (!isfinite(v->mean[i]) || !(v->deviation[i] > 0) || !isfinite(v->deviation[i])) {
+            return bl_fail(err, BL_E_FORMAT, "%.400s: \"%s\" or \"%s\" holds no number at %lld",
+                           bl_safetensors_path(bl_checkpoint_module_file(c, BL_VAE_DECODER)), names[0],
+                           names[1], (long long)i);
+        }
+    }
+    return 0;
+}
+
 int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, const bl_family *family, bl_error *err) {
     bl_vae_architecture v = {.has_encoder = bl_checkpoint_has_module(c, BL_VAE_ENCODER)};
     const bl_module d = BL_VAE_DECODER;
@@ -155,11 +185,11 @@ int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, const bl_fam
                        v.levels, resnets);
     }
     v.resnets = resnets - 1;
-    if (v.latent_channels != family->latent_channels) {
+    if (v.latent_channels != bl_family_vae_channels(family)) {
         return bl_fail(err, BL_E_UNSUPPORTED,
                        "%.400s: this autoencoder (VAE) has %d latent channels; that of %s has %d",
                        bl_safetensors_path(bl_checkpoint_module_file(c, d)), v.latent_channels, family->name,
-                       family->latent_channels);
+                       bl_family_vae_channels(family));
     }
     /* one that the configuration denies is left over */
     v.quant_conv = v.has_encoder && !is_false(c, BL_VAE_ENCODER, "use_quant_conv") &&
@@ -174,8 +204,9 @@ int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, const bl_fam
     v.scale = json_is_number(scaling) && scale > 0 ? scale : family->latent_scale;
     json_t *shift = json_object_get(c->modules[d].config, "shift_factor");
     v.shift = json_is_number(shift) ? json_number_value(shift) : family->latent_shift;
+    rc = family->packed ? read_statistics(&v, c, family, err) : 0;
     *out = v;
-    return check_groups(c, "VAE", v.channels, v.levels, v.groups, err);
+    return rc ? rc : check_groups(c, "VAE", v.channels, v.levels, v.groups, err);
 }
 
 /* ---- UNet */

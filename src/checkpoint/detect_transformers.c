@@ -17,29 +17,31 @@ static double config_number(const json_t *config, const char *key, double otherw
 
 /* How a head's channels are shared out to the axes: as the configuration says, or as in the published models.
  */
-static int zimage_axes(bl_zimage *z, const bl_checkpoint *c, int head, bl_error *err) {
-    static const int published[3] = {32, 48, 48};
-    const json_t *list = json_object_get(c->modules[BL_TRANSFORMER].config, "axes_dims");
+static int share_axes(int *axis, const int *published, int count, const char *key, const bl_checkpoint *c,
+                      int head, bl_error *err) {
+    const json_t *list = json_object_get(c->modules[BL_TRANSFORMER].config, key);
     int sum = 0;
-    bool even = !list || json_array_size(list) == 3;
-    for (int i = 0; i < 3; i++) {
+    bool even = !list || json_array_size(list) == (size_t)count;
+    for (int i = 0; i < count; i++) {
         const json_t *v = json_array_get(list, (size_t)i);
         const json_int_t n = list ? json_integer_value(v) : published[i];
         even = even && n > 0 && n <= head && n % 2 == 0;
-        z->axis[i] = even ? (int)n : 0;
-        sum += z->axis[i];
+        axis[i] = even ? (int)n : 0;
+        sum += axis[i];
     }
     return even && sum == head
                ? 0
                : bl_fail(
                      err, BL_E_FORMAT,
-                     "%.400s: heads of the transformer have %d channels, which its axes%s do not share out",
-                     c->path, head, list ? " (\"axes_dims\")" : " 32, 48 and 48");
+                     "%.400s: heads of the transformer have %d channels, which its axes (\"%s\"%s) do not "
+                     "share out",
+                     c->path, head, key, list ? "" : ", as published");
 }
 
 static int detect_zimage(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
     static const char *const layer[3] = {".attention.to_q.weight", ".feed_forward.w1.weight",
                                          ".attention_norm1.weight"};
+    static const int axes[3] = {32, 48, 48};
     const bl_module m = BL_TRANSFORMER;
     const json_t *config = c->modules[m].config;
     bl_zimage z = {.eps = (float)config_number(config, "norm_eps", 1e-5),
@@ -52,7 +54,7 @@ static int detect_zimage(bl_architecture *a, const bl_checkpoint *c, bl_error *e
     rc = rc ? rc : bl_dimension(&z.time_hidden, c, m, 0, err, "t_embedder.mlp.0.weight");
     rc = rc ? rc : bl_dimension(&z.time, c, m, 0, err, "t_embedder.mlp.2.weight");
     rc = rc ? rc : bl_dimension(&head, c, m, 0, err, "layers.0.attention.norm_q.weight");
-    rc = rc ? rc : zimage_axes(&z, c, head, err);
+    rc = rc ? rc : share_axes(z.axis, axes, 3, "axes_dims", c, head, err);
     if (rc) {
         return rc;
     }
@@ -75,6 +77,69 @@ static int detect_zimage(bl_architecture *a, const bl_checkpoint *c, bl_error *e
     rc = rc ? rc : bl_agree_number(c, m, "n_refiner_layers", z.refiners, err);
     rc = rc ? rc : bl_agree_number(c, m, "in_channels", z.channels, err);
     return rc ? rc : bl_agree_number(c, m, "cap_feat_dim", z.caption, err);
+}
+
+/* ---- FLUX.2 */
+
+static int check_flux2(const bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
+    const bl_module m = BL_TRANSFORMER;
+    const bl_flux2 *f = &a->flux2;
+    const json_t *guided = json_object_get(c->modules[m].config, "guidance_embeds");
+    if (a->width % f->head_dim || f->channels != a->family->latent_channels || f->doubles < 1 ||
+        f->singles < 1) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s: the transformer has %d double and %d single blocks of width %d, heads of %d "
+                       "and %d latent channels: not one that Ballast knows",
+                       c->path, f->doubles, f->singles, a->width, f->head_dim, f->channels);
+    }
+    if (json_is_boolean(guided) && json_is_true(guided) != f->guided) {
+        return bl_fail(err, BL_E_FORMAT, "%.400s: \"guidance_embeds\" is %s, the weights say otherwise",
+                       c->path, f->guided ? "false" : "true");
+    }
+    int rc = bl_agree_number(c, m, "num_layers", f->doubles, err);
+    rc = rc ? rc : bl_agree_number(c, m, "num_single_layers", f->singles, err);
+    rc = rc ? rc : bl_agree_number(c, m, "num_attention_heads", f->heads, err);
+    rc = rc ? rc : bl_agree_number(c, m, "attention_head_dim", f->head_dim, err);
+    rc = rc ? rc : bl_agree_number(c, m, "in_channels", f->channels, err);
+    rc = rc ? rc : bl_agree_number(c, m, "timestep_guidance_channels", f->time, err);
+    return rc ? rc : bl_agree_number(c, m, "joint_attention_dim", f->context, err);
+}
+
+static int detect_flux2(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
+    static const char *const two[3] = {".attn.to_q.weight", ".ff.linear_out.weight",
+                                       ".attn.add_q_proj.weight"},
+                             *const one[3] = {".attn.to_qkv_mlp_proj.weight", ".attn.to_out.weight",
+                                              ".attn.norm_q.weight"};
+    static const int axes[BL_FLUX2_AXES] = {32, 32, 32, 32};
+    const bl_module m = BL_TRANSFORMER;
+    const json_t *config = c->modules[m].config;
+    bl_flux2 f = {.eps = (float)config_number(config, "eps", 1e-6),
+                  .theta = config_number(config, "rope_theta", 2000),
+                  .guided = bl_has_tensor(c, m, "time_guidance_embed.guidance_embedder.linear_1.weight")};
+    int rc = bl_dimension(&a->width, c, m, 0, err, "x_embedder.weight");
+    rc = rc ? rc : bl_dimension(&f.channels, c, m, 1, err, "x_embedder.weight");
+    rc = rc ? rc : bl_dimension(&f.context, c, m, 1, err, "context_embedder.weight");
+    rc = rc ? rc : bl_dimension(&f.hidden, c, m, 1, err, "transformer_blocks.0.ff.linear_out.weight");
+    rc = rc ? rc : bl_dimension(&f.head_dim, c, m, 0, err, "transformer_blocks.0.attn.norm_q.weight");
+    rc = rc ? rc
+            : bl_dimension(&f.time, c, m, 1, err, "time_guidance_embed.timestep_embedder.linear_1.weight");
+    rc = rc ? rc : share_axes(f.axis, axes, BL_FLUX2_AXES, "axes_dims_rope", c, f.head_dim, err);
+    if (rc) {
+        return rc;
+    }
+    f.heads = a->width / f.head_dim;
+    f.doubles = bl_count_numbered(c, m, "transformer_blocks.", two, MOST_LAYERS);
+    f.singles = bl_count_numbered(c, m, "single_transformer_blocks.", one, MOST_LAYERS);
+    if (f.guided) {
+        return bl_fail(
+            err, BL_E_UNSUPPORTED,
+            "%.400s is FLUX.2 dev, which reads the guidance as a number and its text through Mistral: "
+            "of FLUX.2 Ballast runs klein",
+            c->path);
+    }
+    a->flux2 = f;
+    a->context_dim = f.context;
+    return check_flux2(a, c, err);
 }
 
 /* ---- Qwen3 */
@@ -144,7 +209,7 @@ static int detect_qwen3(bl_architecture *a, const bl_checkpoint *c, bl_error *er
 
 /* One a network. */
 typedef int detect_net(bl_architecture *a, const bl_checkpoint *c, bl_error *err);
-static detect_net *const nets[] = {[BL_NET_ZIMAGE] = detect_zimage};
+static detect_net *const nets[] = {[BL_NET_ZIMAGE] = detect_zimage, [BL_NET_FLUX2] = detect_flux2};
 
 static const bl_family *find_family(const bl_checkpoint *c) {
     for (const bl_family *const *f = bl_families; *f; f++) {
@@ -161,7 +226,7 @@ static int refuse_unknown(const bl_checkpoint *c, bl_error *err) {
     return bl_fail(
         err, BL_E_UNSUPPORTED,
         "%.400s holds a transformer%s%.80s that Ballast does not run: there are SD 1.x, SD 2.x, SDXL "
-        "base and Z-Image",
+        "base, Z-Image and FLUX.2 klein",
         c->path, name ? ", " : "", name ? name : "");
 }
 

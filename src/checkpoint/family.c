@@ -37,6 +37,40 @@
     {-0.0280f, -0.0881f, -0.0499f}, \
     {-0.1262f, -0.0982f, -0.0778f}, \
 }
+#define PREVIEW_FLUX2 { \
+    {0.0058f, 0.0113f, 0.0073f}, \
+    {0.0495f, 0.0443f, 0.0836f}, \
+    {-0.0099f, 0.0096f, 0.0644f}, \
+    {0.2144f, 0.3009f, 0.3652f}, \
+    {0.0166f, -0.0039f, -0.0054f}, \
+    {0.0157f, 0.0103f, -0.0160f}, \
+    {-0.0398f, 0.0902f, -0.0235f}, \
+    {-0.0052f, 0.0095f, 0.0109f}, \
+    {-0.3527f, -0.2712f, -0.1666f}, \
+    {-0.0301f, -0.0356f, -0.0180f}, \
+    {-0.0107f, 0.0078f, 0.0013f}, \
+    {0.0746f, 0.0090f, -0.0941f}, \
+    {0.0156f, 0.0169f, 0.0070f}, \
+    {-0.0034f, -0.0040f, -0.0114f}, \
+    {0.0032f, 0.0181f, 0.0080f}, \
+    {-0.0939f, -0.0008f, 0.0186f}, \
+    {0.0018f, 0.0043f, 0.0104f}, \
+    {0.0284f, 0.0056f, -0.0127f}, \
+    {-0.0024f, -0.0022f, -0.0030f}, \
+    {0.1207f, -0.0026f, 0.0065f}, \
+    {0.0128f, 0.0101f, 0.0142f}, \
+    {0.0137f, -0.0072f, -0.0007f}, \
+    {0.0095f, 0.0092f, -0.0059f}, \
+    {0.0000f, -0.0077f, -0.0049f}, \
+    {-0.0465f, -0.0204f, -0.0312f}, \
+    {0.0095f, 0.0012f, -0.0066f}, \
+    {0.0290f, -0.0034f, 0.0025f}, \
+    {0.0220f, 0.0169f, -0.0048f}, \
+    {-0.0332f, -0.0457f, -0.0468f}, \
+    {-0.0085f, 0.0389f, 0.0609f}, \
+    {-0.0076f, 0.0003f, -0.0043f}, \
+    {-0.0111f, -0.0460f, -0.0614f}, \
+}
 /* clang-format on */
 
 const bl_family bl_sd1 = {
@@ -136,4 +170,37 @@ const bl_family bl_z_image = {
     .pooled = -1,
 };
 
-const bl_family *const bl_families[] = {&bl_sd1, &bl_sd2, &bl_sdxl, &bl_z_image, NULL};
+/* FLUX.2 klein, of 4 and of 9 billion weights. What is recommended is for the distilled ones. */
+const bl_family bl_flux2_klein = {
+    .name = "FLUX.2 klein",
+    .type = "flux2klein",
+    .net = BL_NET_FLUX2,
+    .probe = "double_stream_modulation_img.linear.weight",
+    .rules = &bl_flux2_folder_rules,
+    .reader = BL_READER_QWEN3,
+    .words = {.before = "<|im_start|>user\n",
+              .after = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+              .most = 512,
+              .filled = true,
+              .taken = {9, 18, 27},
+              .count = 3},
+    .prediction = BL_PREDICT_FLOW,
+    .flow = {.kind = BL_SHIFT_BY_STEPS},
+    .sampler = "Euler",
+    .steps = 4,
+    .cfg = 1,
+    .full_steps = 50,
+    .full_cfg = 4,
+    .latent_channels = 128,
+    .downscale = 16,
+    .patch = 1,
+    .packed = 2,
+    .latent_scale = 1,
+    .preview = PREVIEW_FLUX2,
+    .native_size = 1024,
+    .native_size_v = 1024,
+    .encoders = 1,
+    .pooled = -1,
+};
+
+const bl_family *const bl_families[] = {&bl_sd1, &bl_sd2, &bl_sdxl, &bl_z_image, &bl_flux2_klein, NULL};

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 #define BL_FAMILY_ENCODERS 2  /* of text, at most */
-#define BL_FAMILY_CHANNELS 16 /* of latents, at most */
+#define BL_FAMILY_CHANNELS 32 /* of an autoencoder's latents, at most */
 
 /* The denoiser's network. */
 typedef enum bl_net { BL_NET_UNET, BL_NET_ZIMAGE, BL_NET_FLUX2 } bl_net;
@@ -67,16 +67,21 @@ typedef struct bl_family {
     const char *sampler;      /* where none is asked for; NULL: that of all others */
     int steps;                /* that its makers recommend; 0: nothing */
     double cfg;               /* the same, where steps are */
-    bool cfg_from_prompt;     /* diffusers' guidance scale is one less than everybody's */
+    int full_steps; /* both of a folder whose pipeline says that it was not distilled; 0: the same */
+    double full_cfg;
+    bool cfg_from_prompt; /* diffusers' guidance scale is one less than everybody's */
 
     /* latents */
     int latent_channels;
-    int downscale;       /* pixels along one side of a latent's square */
-    int patch;           /* latents along one side of a token's square; 0: no tokens */
+    int downscale; /* pixels along one side of a latent's square */
+    int patch;     /* latents along one side of a token's square; 0: no tokens */
+    int packed;    /* side of the square of the autoencoder's latents that one of the denoiser's holds, each
+                      channel's square in a row, and normalised by the autoencoder's statistics; 0: they are one
+                    */
     double latent_scale; /* the denoiser's latents are (the autoencoder's - shift) scale; the scale of a */
     double latent_shift; /* folder's configuration comes first */
     /* Linear map from latents to RGB, -1 .. 1, fitted to the family: those that ComfyUI publishes as
-     * latent_rgb_factors. */
+     * latent_rgb_factors; of the autoencoder's. */
     float preview[BL_FAMILY_CHANNELS][3];
 
     /* pictures */
@@ -99,7 +104,7 @@ typedef struct bl_family {
     int heads; /* of each of the denoiser's attentions, where no configuration says; 0: channels / 64 */
 } bl_family;
 
-extern const bl_family bl_sd1, bl_sd2, bl_sdxl, bl_z_image;
+extern const bl_family bl_sd1, bl_sd2, bl_sdxl, bl_z_image, bl_flux2_klein;
 
 /* The module that its denoiser is. */
 static inline bl_module bl_family_denoiser(const bl_family *f) {
@@ -109,6 +114,20 @@ static inline bl_module bl_family_denoiser(const bl_family *f) {
 /* What sides of pictures are multiples of, in pixels. */
 static inline int bl_family_side(const bl_family *f) {
     return f->downscale * (f->patch ? f->patch : 1);
+}
+
+/* Of the autoencoder: its latents along one side of the denoiser's; the pixels along one side of them; their
+ * channels. */
+static inline int bl_family_packed(const bl_family *f) {
+    return f->packed ? f->packed : 1;
+}
+
+static inline int bl_family_vae_downscale(const bl_family *f) {
+    return f->downscale / bl_family_packed(f);
+}
+
+static inline int bl_family_vae_channels(const bl_family *f) {
+    return f->latent_channels / (bl_family_packed(f) * bl_family_packed(f));
 }
 
 /* All of them; ends with NULL. */

@@ -94,6 +94,8 @@ bool bl_stored_name(bl_stored *out, bl_naming naming, const bl_ldm_numbers *numb
         return bl_taesd_name(out, name);
     case BL_NAMES_ZIMAGE:
         return bl_zimage_name(out, name);
+    case BL_NAMES_FLUX2:
+        return bl_flux2_name(out, name);
     case BL_NAMES_QWEN_BARE:
         bare = bl_after(name, "model.");
         set_name(out, bare ? bare : name);

@@ -18,6 +18,7 @@ typedef enum bl_naming {
     BL_NAMES_LDM_VAE,   /* CompVis: decoder.up.3.block.0... */
     BL_NAMES_TAESD,     /* of an nn.Sequential: 3.conv.0..., one number more than diffusers' */
     BL_NAMES_ZIMAGE,    /* Z-Image's authors: attention.qkv, x_embedder; ComfyUI and GGUF files, too */
+    BL_NAMES_FLUX2,     /* FLUX.2's authors: double_blocks.0.img_attn.qkv; ComfyUI and GGUF files, too */
     BL_NAMES_QWEN_BARE, /* transformers' Qwen3 without "model." */
     BL_NAMES_LLAMA,     /* llama.cpp's: blk.0.attn_q... */
     BL_NAMES_OPEN_CLIP  /* transformer.resblocks.0.attn.in_proj_weight... */
@@ -40,6 +41,7 @@ typedef struct bl_stored {
     char other[BL_STORED_BYTES]; /* an older name for the same, or "" */
     int share, shares;           /* it is share number `share` of `shares` of the first axis */
     bool transposed;             /* the stored matrix has its axes exchanged */
+    bool swapped;                /* the halves of its first axis are exchanged */
 } bl_stored;
 
 /* Does the file hold a tensor whose name starts so (behind the module's prefix)? */
@@ -60,6 +62,7 @@ bool bl_ldm_vae_name(bl_stored *out, int levels, const char *name);
 bool bl_open_clip_name(bl_stored *out, const char *name);
 bool bl_taesd_name(bl_stored *out, const char *name);
 bool bl_zimage_name(bl_stored *out, const char *name);
+bool bl_flux2_name(bl_stored *out, const char *name);
 bool bl_llama_name(bl_stored *out, const char *name);
 
 /* If `name` starts with `start`, returns what follows, else NULL. */

@@ -1,5 +1,5 @@
-/* Names of transformers in single files: Z-Image's as its authors and ComfyUI have them, and Qwen3's as
- * llama.cpp does. */
+/* Names of transformers in single files: Z-Image's and FLUX.2's as their authors and ComfyUI have them, and
+ * Qwen3's as llama.cpp does. */
 #include "checkpoint/names.h"
 
 #include <stdio.h>
@@ -36,6 +36,75 @@ bool bl_zimage_name(bl_stored *out, const char *name) {
         }
     }
     return bl_renamed(out, head, rest, zimage_attention, COUNT(zimage_attention), false);
+}
+
+static const bl_rename flux2_ends[] = {
+    {"time_guidance_embed.timestep_embedder.linear_1", "time_in.in_layer"},
+    {"time_guidance_embed.timestep_embedder.linear_2", "time_in.out_layer"},
+    {"time_guidance_embed.guidance_embedder.linear_1", "guidance_in.in_layer"},
+    {"time_guidance_embed.guidance_embedder.linear_2", "guidance_in.out_layer"},
+    {"double_stream_modulation_img.linear", "double_stream_modulation_img.lin"},
+    {"double_stream_modulation_txt.linear", "double_stream_modulation_txt.lin"},
+    {"single_stream_modulation.linear", "single_stream_modulation.lin"},
+    {"x_embedder", "img_in"},
+    {"context_embedder", "txt_in"},
+    {"norm_out.linear", "final_layer.adaLN_modulation.1"},
+    {"proj_out", "final_layer.linear"}};
+
+static const bl_rename flux2_double[] = {{"attn.norm_q", "img_attn.norm.query_norm"},
+                                         {"attn.norm_k", "img_attn.norm.key_norm"},
+                                         {"attn.norm_added_q", "txt_attn.norm.query_norm"},
+                                         {"attn.norm_added_k", "txt_attn.norm.key_norm"},
+                                         {"attn.to_out.0", "img_attn.proj"},
+                                         {"attn.to_add_out", "txt_attn.proj"},
+                                         {"ff.linear_in", "img_mlp.0"},
+                                         {"ff.linear_out", "img_mlp.2"},
+                                         {"ff_context.linear_in", "txt_mlp.0"},
+                                         {"ff_context.linear_out", "txt_mlp.2"}};
+
+static const bl_rename flux2_single[] = {{"attn.to_qkv_mlp_proj", "linear1"},
+                                         {"attn.to_out", "linear2"},
+                                         {"attn.norm_q", "norm.query_norm"},
+                                         {"attn.norm_k", "norm.key_norm"}};
+
+/* What its authors call the weights of norms of heads; ComfyUI writes "weight", too. */
+static void flux2_norm(bl_stored *out) {
+    static const char end[] = "_norm.weight";
+    const size_t n = strlen(out->name), m = strlen(end);
+    if (n > m && !strcmp(out->name + n - m, end)) {
+        memcpy(out->other, out->name, n + 1);
+        memcpy(out->name + n - strlen("weight"), "scale", sizeof "scale");
+    }
+}
+
+/* Queries, keys and values are one matrix; the last layer's shift comes before its scale. */
+bool bl_flux2_name(bl_stored *out, const char *name) {
+    static const char *const fused[2][3] = {{"attn.to_q.", "attn.to_k.", "attn.to_v."},
+                                            {"attn.add_q_proj.", "attn.add_k_proj.", "attn.add_v_proj."}};
+    char head[32];
+    const char *rest = bl_after(name, "transformer_blocks.");
+    const bool two = rest != NULL;
+    rest = two ? rest : bl_after(name, "single_transformer_blocks.");
+    if (!rest) {
+        out->swapped = bl_after(name, "norm_out.linear.") != NULL;
+        return bl_renamed(out, "", name, flux2_ends, COUNT(flux2_ends), false);
+    }
+    const int number = bl_take_number(&rest);
+    snprintf(head, sizeof head, two ? "double_blocks.%d." : "single_blocks.%d.", number);
+    for (int i = 0; two && i < 6; i++) {
+        const char *kind = bl_after(rest, fused[i / 3][i % 3]);
+        if (kind) {
+            out->share = i % 3;
+            out->shares = 3;
+            const int n =
+                snprintf(out->name, sizeof out->name, "%s%s_attn.qkv.%s", head, i < 3 ? "img" : "txt", kind);
+            return number >= 0 && n < (int)sizeof out->name;
+        }
+    }
+    const bool known = bl_renamed(out, head, rest, two ? flux2_double : flux2_single,
+                                  two ? COUNT(flux2_double) : COUNT(flux2_single), false);
+    flux2_norm(out);
+    return number >= 0 && known;
 }
 
 static const bl_rename llama_ends[] = {{"embed_tokens", "token_embd"}, {"norm", "output_norm"}};

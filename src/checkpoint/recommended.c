@@ -1,6 +1,6 @@
 #include "checkpoint/recommended.h"
 
-#include "checkpoint/safetensors.h"
+#include "checkpoint/internal.h"
 #include "core/decimal.h"
 
 #include <math.h>
@@ -22,8 +22,9 @@ bl_recommended bl_recommended_of(const bl_checkpoint *ckpt, const bl_family *fam
     r.cfg = number_of(&r, ckpt, "ballast.cfg", 0, false, -1);
     r.whose = "the model's file";
     if (!r.steps && r.cfg < 0 && family->steps) {
-        r.steps = family->steps;
-        r.cfg = family->cfg;
+        const bool full = family->full_steps && json_is_false(json_object_get(ckpt->index, "is_distilled"));
+        r.steps = full ? family->full_steps : family->steps;
+        r.cfg = full ? family->full_cfg : family->cfg;
         r.whose = family->name;
     }
     return r;

@@ -24,8 +24,8 @@ static const known others[] = {
     {"string_to_param", "a textual inversion, not a model"},
     {"clip_g", "a textual inversion, not a model"},
     {"joint_blocks.0.", "Stable Diffusion 3"},
-    {"double_blocks.0.", "Flux, or a relative of it"},
-    {"single_transformer_blocks.0.", "Flux, or a relative of it"},
+    {"double_blocks.0.", "Flux.1, or a relative of it"},
+    {"single_transformer_blocks.0.", "Flux.1, or a relative of it"},
     {"double_layers.0.", "AuraFlow"},
     {"transformer_blocks.0.", "a diffusion transformer"},
     {"cond_stage_model.", "a text encoder without a unet"},
@@ -58,7 +58,7 @@ int bl_refuse_without_unet(const bl_checkpoint *c, bl_error *err) {
         const char *name = json_string_value(json_object_get(c->index, "_class_name"));
         return bl_fail(err, BL_E_UNSUPPORTED,
                        "%.400s is a %.80s without weights in unet/ or transformer/: Ballast runs SD 1.x, SD "
-                       "2.x, SDXL base and Z-Image",
+                       "2.x, SDXL base, Z-Image and FLUX.2 klein",
                        c->path, name ? name : "diffusers folder");
     }
     const bl_safetensors *f = c->files[0];
@@ -68,8 +68,8 @@ int bl_refuse_without_unet(const bl_checkpoint *c, bl_error *err) {
         snprintf(deeper, sizeof deeper, "model.diffusion_model.%s", others[i].start);
         if (bl_safetensors_find_prefix(f, others[i].start) || bl_safetensors_find_prefix(f, deeper)) {
             return bl_fail(err, BL_E_UNSUPPORTED,
-                           "%.400s is %s: Ballast runs SD 1.x, SD 2.x, SDXL base and Z-Image", c->path,
-                           others[i].what);
+                           "%.400s is %s: Ballast runs SD 1.x, SD 2.x, SDXL base, Z-Image and FLUX.2 klein",
+                           c->path, others[i].what);
         }
     }
     char words[400];
@@ -78,7 +78,7 @@ int bl_refuse_without_unet(const bl_checkpoint *c, bl_error *err) {
     first_words(words, sizeof words, f);
     return bl_fail(err, BL_E_UNSUPPORTED,
                    "%.300s: unknown architecture%s%.60s%s; saw %d tensors (%s) and no denoiser of SD 1.x, SD "
-                   "2.x, SDXL or Z-Image",
+                   "2.x, SDXL, Z-Image or FLUX.2",
                    c->path, own_name ? " \"" : "", own_name ? own_name : "", own_name ? "\"" : "", count,
                    words);
 }

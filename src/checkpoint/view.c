@@ -59,6 +59,20 @@ static int check_rows(const bl_view *view, int64_t begin, int64_t end, bl_error 
     return 0;
 }
 
+/* Rows from `begin` on that are stored one behind the other. */
+typedef struct piece {
+    int64_t stored, rows;
+} piece;
+
+static piece piece_of(const bl_view *view, int64_t begin, int64_t end) {
+    const int64_t half = bl_view_rows(view) / 2;
+    if (!view->swapped) {
+        return (piece){begin, end - begin};
+    }
+    const int64_t last = begin < half && half < end ? half : end;
+    return (piece){begin < half ? begin + half : begin - half, last - begin};
+}
+
 int bl_view_read(const bl_view *view, int64_t begin, int64_t end, void *dst, bl_error *err) {
     int rc = check_rows(view, begin, end, err);
     if (rc) {
@@ -68,7 +82,13 @@ int bl_view_read(const bl_view *view, int64_t begin, int64_t end, void *dst, bl_
         return read_transposed(view, begin, end, dst, err);
     }
     const int64_t row = bl_view_row_elements(view);
-    return bl_tensor_read(view->file, view->stored, view->first + begin * row, (end - begin) * row, dst, err);
+    while (begin < end && !rc) {
+        const piece p = piece_of(view, begin, end);
+        rc = bl_tensor_read(view->file, view->stored, view->first + p.stored * row, p.rows * row, dst, err);
+        dst = (char *)dst + (size_t)(p.rows * row) * bl_dtype_size(view->dtype);
+        begin += p.rows;
+    }
+    return rc;
 }
 
 bool bl_view_small(bl_small *form, const bl_view *view) {
@@ -79,7 +99,14 @@ int bl_view_read_small(const bl_view *view, int64_t begin, int64_t end, void *co
                        bl_error *err) {
     const int64_t row = bl_view_row_elements(view), first = view->first / row;
     int rc = check_rows(view, begin, end, err);
-    return rc ? rc
-              : bl_tensor_read_small(view->file, view->stored, first + begin, first + end, row, codes, scales,
-                                     err);
+    const bl_small form = {.storage = view->stored->storage};
+    while (begin < end && !rc) {
+        const piece p = piece_of(view, begin, end);
+        rc = bl_tensor_read_small(view->file, view->stored, first + p.stored, first + p.stored + p.rows, row,
+                                  codes, scales, err);
+        codes = (char *)codes + (uint64_t)p.rows * bl_small_row_bytes(&form, row);
+        scales = scales ? scales + p.rows : NULL;
+        begin += p.rows;
+    }
+    return rc;
 }

@@ -113,7 +113,7 @@ static int declare_denoiser(bl_job *j, bool hires, bl_shape_key key, bool kept, 
 
 static int declare_phases(bl_job *j, bl_error *err) {
     const bl_request *r = &j->r;
-    const int scale = bl_job_family(j)->downscale;
+    const int scale = bl_job_family(j)->downscale, packed = bl_family_packed(bl_job_family(j));
     int h = r->height / scale, w = r->width / scale, batch = r->o->batch;
     j->at = (bl_job_phases){-1, -1, -1, -1, -1, -1, -1, -1};
     bl_generation_free(&j->generation);
@@ -133,7 +133,8 @@ static int declare_phases(bl_job *j, bl_error *err) {
         result = bl_condition_phases(&j->condition, e, j->p->arch, err);
     }
     if (!result && r->o->init_rgb && !j->init_latents && !j->later) {
-        result = j->at.encode_init = bl_encode_phase(e, "encode image", 1, h, w, j->side, err);
+        result = j->at.encode_init =
+            bl_encode_phase(e, "encode image", 1, packed * h, packed * w, j->side, err);
     }
     if (result >= 0) {
         result = declare_denoiser(j, false, denoiser_key(j, h, w), false, err);
@@ -141,10 +142,11 @@ static int declare_phases(bl_job *j, bl_error *err) {
     if (result >= 0 && r->second) {
         if (!r->upscaler->latent) {
             result = j->at.decode_base =
-                bl_decode_phase(e, "decode base", r->taesd, batch, h, w, j->side, err);
+                bl_decode_phase(e, "decode base", r->taesd, batch, packed * h, packed * w, j->side, err);
             if (result >= 0) {
-                result = j->at.encode_hires = bl_encode_phase(
-                    e, "encode hires", batch, r->hires_height / scale, r->hires_width / scale, j->side, err);
+                result = j->at.encode_hires =
+                    bl_encode_phase(e, "encode hires", batch, packed * (r->hires_height / scale),
+                                    packed * (r->hires_width / scale), j->side, err);
             }
         }
         h = r->hires_height / scale;
@@ -154,7 +156,8 @@ static int declare_phases(bl_job *j, bl_error *err) {
         }
     }
     if (result >= 0) {
-        result = j->at.decode = bl_decode_phase(e, "decode", r->taesd, batch, h, w, j->side, err);
+        result = j->at.decode =
+            bl_decode_phase(e, "decode", r->taesd, batch, packed * h, packed * w, j->side, err);
     }
     return result < 0 ? result : 0;
 }
@@ -225,7 +228,7 @@ static bool wants_blocks(const bl_placement *placement) {
 }
 
 static int largest_tile(const bl_job *j) {
-    return bl_tiles_side(j->p->native_size / bl_job_family(j)->downscale);
+    return bl_tiles_side(j->p->native_size / bl_family_vae_downscale(bl_job_family(j)));
 }
 
 static int declare_tiled(bl_job *j, const bl_placement *placement, bl_error *err) {
@@ -403,8 +406,9 @@ int bl_job_mention(const bl_job *j, int result, bl_error *err) {
         bl_log_line(bl_generation_log(j->generation), BL_LOG_INFO,
                     "The VAE works in tiles of %d x %d pixels, which changes the picture slightly: whole "
                     "needs a budget of %s, this is %s",
-                    bl_job_family(j)->downscale * j->side, bl_job_family(j)->downscale * j->side,
-                    bl_size_of(j->whole_least).text, bl_size_of(j->budget).text);
+                    bl_family_vae_downscale(bl_job_family(j)) * j->side,
+                    bl_family_vae_downscale(bl_job_family(j)) * j->side, bl_size_of(j->whole_least).text,
+                    bl_size_of(j->budget).text);
     }
     if (result != BL_E_BUDGET || !err) {
         return result;

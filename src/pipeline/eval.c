@@ -321,7 +321,7 @@ static int split_moments(work *w, const char *name, bl_error *err) {
 }
 
 static int eval_encoder(work *w, bl_error *err) {
-    const int scale = w->e->arch->family->downscale;
+    const int scale = bl_family_vae_downscale(w->e->arch->family);
     int64_t s[4];
     bl_graph *g = NULL;
     int result = shape_of(s, w, "image", 4, err);

@@ -1,5 +1,6 @@
 #include "pipeline/feed.h"
 
+#include "model/flux2.h"
 #include "model/zimage.h"
 
 #include <stdlib.h>
@@ -143,6 +144,43 @@ static uint64_t zimage_bytes(const bl_feed_shape *s) {
     return rows_of(s) * (2 * (images + captions) * zimage_head(s) + captions + images) * sizeof(float);
 }
 
+/* ---- FLUX.2 */
+
+static bl_flux2_shape flux2_shape(const bl_feed_shape *s) {
+    return (bl_flux2_shape){
+        .batch = 1, .height = s->height, .width = s->width, .tokens = s->condition->tokens};
+}
+
+/* Floats of one row's table. */
+static size_t flux2_rope(const bl_feed_shape *s) {
+    const size_t rows = (size_t)s->condition->tokens + (size_t)s->height * (size_t)s->width;
+    return rows * (size_t)s->arch->flux2.head_dim;
+}
+
+static int open_flux2(bl_feed *f, bl_error *err) {
+    const bl_flux2_shape one = flux2_shape(&f->shape);
+    const size_t n = flux2_rope(&f->shape);
+    int result = 0;
+    f->tables[0] = zeros(f->rows * n, sizeof(float), err, &result);
+    for (size_t row = 0; row < f->rows && !result; row++) {
+        bl_flux2_rope(f->tables[0] + row * n, &f->shape.arch->flux2, &one);
+    }
+    bind(f, "latents", f->sample);
+    bind(f, "t", f->timestep);
+    bind(f, "context", f->context);
+    bind(f, "rope", f->tables[0]);
+    return result;
+}
+
+/* Rounded as the model's own code does. */
+static float flux2_time(double timestep) {
+    return (float)timestep / 1000.0f * 1000.0f;
+}
+
+static uint64_t flux2_bytes(const bl_feed_shape *s) {
+    return (uint64_t)(rows_of(s) * flux2_rope(s)) * sizeof(float);
+}
+
 /* ---- all */
 
 static const kind kinds[] = {
@@ -152,6 +190,7 @@ static const kind kinds[] = {
                        .time = zimage_time,
                        .bytes = zimage_bytes,
                        .velocity = -1},
+    [BL_NET_FLUX2] = {.open = open_flux2, .time = flux2_time, .bytes = flux2_bytes, .velocity = 1},
 };
 
 static const kind *kind_of(const bl_feed_shape *s) {

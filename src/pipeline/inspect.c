@@ -57,9 +57,11 @@ static json_t *blocks_of(const bl_device *device, const bl_opened *m, uint64_t *
 }
 
 /* The shape in which one picture with guidance runs through the module. */
-static bl_shape_key key_of(bl_module module, int width, int height, int scale) {
+static bl_shape_key key_of(bl_module module, int width, int height, const bl_family *f) {
+    const bool denoises = module == bl_family_denoiser(f);
+    const int scale = denoises ? f->downscale : bl_family_vae_downscale(f);
     bl_shape_key key = {.batch = 1, .height = height / scale, .width = width / scale};
-    if (module == BL_UNET || module == BL_TRANSFORMER) {
+    if (denoises) {
         key.batch = 2;
         key.tokens = BL_CHUNK_TOKENS;
     } else if (module == BL_TEXT_ENCODER || module == BL_TEXT_ENCODER_2) {
@@ -116,7 +118,7 @@ int bl_inspect(json_t **out, bl_modules *modules, const bl_checkpoint *ckpt, con
     int result = list ? 0 : bl_fail_memory(err, "the report", 0);
     for (int i = 0; i < BL_MODULE_COUNT && !result; i++) {
         const bl_opened *m;
-        bl_shape_key key = key_of((bl_module)i, width, height, scale);
+        bl_shape_key key = key_of((bl_module)i, width, height, arch->family);
         if (bl_modules_have(modules, (bl_module)i)) {
             result = bl_modules_find(&m, modules, (bl_module)i, 0, BL_UNET_WHOLE, err);
             result = result ? result : add_module(list, modules, m, ckpt, width && height ? &key : NULL, err);

@@ -45,7 +45,7 @@ typedef struct bl_job {
     bool in_two;            /* the denoiser is a prologue and a step (unet.h) */
     bool weigh;             /* which form is the better is not plain */
     uint64_t least;         /* the smallest budget without tiles, of either form */
-    int side;               /* of the tiles in which the VAE works, in latents; 0: whole pictures */
+    int side;               /* of the tiles in which the VAE works, in its latents; 0: whole pictures */
     uint64_t tiled_least;   /* the smallest budget with tiles, where the one without is refused; else 0 */
     uint64_t taesd_least;   /* the same with TAESD as decoder, if there is one; else 0 */
     bool taesd_might;       /* there is none, and what does not fit is the decode */

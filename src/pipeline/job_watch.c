@@ -48,7 +48,7 @@ static int make_preview(uint8_t *rgb, bl_job *j, bool taesd, const float *latent
 /* The pictures of the batch. *stop: what the caller says to them. */
 static int show_previews(int *stop, bl_job *j, int step, bool taesd, const float *denoised, bl_error *err) {
     const ballast_generate_options *o = j->r.o;
-    const int scale = taesd ? bl_job_family(j)->downscale : 1;
+    const int scale = taesd ? bl_job_family(j)->downscale : bl_family_packed(bl_job_family(j));
     size_t bytes = 3 * (size_t)(scale * scale) * (size_t)j->height * (size_t)j->width;
     uint8_t *rgb = malloc(bytes);
     int result = rgb ? 0 : bl_fail_memory(err, "a preview", bytes);

@@ -226,7 +226,7 @@ static int check_sizes(const bl_checkpoint *ckpt, const bl_architecture *arch, b
                 t->positions, CLIP_TOKENS, BL_CHUNK_TOKENS);
         }
     }
-    const int side = 1 << (arch->vae.levels - 1), usual = arch->family->downscale;
+    const int side = 1 << (arch->vae.levels - 1), usual = bl_family_vae_downscale(arch->family);
     if (side != usual) {
         return bl_fail(
             err, BL_E_UNSUPPORTED,

@@ -1,6 +1,7 @@
 /* The network of a module in a shape. */
 #include "model/autoencoder_kl.h"
 #include "model/clip_text.h"
+#include "model/flux2.h"
 #include "model/qwen3.h"
 #include "model/taesd.h"
 #include "model/unet.h"
@@ -35,6 +36,11 @@ static int transformer_graph(bl_graph **out, const bl_modules *m, bl_shape_key k
                                  .caption = key.tokens,
                                  .own_lengths = key.own_lengths};
         return bl_zimage_graph(out, &arch->zimage, &shape, dtype, taps, err);
+    }
+    case BL_NET_FLUX2: {
+        bl_flux2_shape shape = {
+            .batch = key.batch, .height = key.height, .width = key.width, .tokens = key.tokens};
+        return bl_flux2_graph(out, &arch->flux2, &shape, dtype, taps, err);
     }
     default:
         return bl_fail(err, BL_E_INTERNAL, "a family whose transformer has no graph");

@@ -3,12 +3,13 @@
 #include "image/pixels.h"
 #include "model/taesd.h"
 #include "pipeline/finite.h"
+#include "pipeline/packed.h"
 #include "pipeline/tiles.h"
 
 #include <stdlib.h>
 
 static bl_tiles_plane pixels_plane(const bl_architecture *arch) {
-    return (bl_tiles_plane){.channels = 3, .scale = arch->family->downscale};
+    return (bl_tiles_plane){.channels = 3, .scale = bl_family_vae_downscale(arch->family)};
 }
 
 static bl_tiles_plane latents_plane(int channels) {
@@ -80,10 +81,11 @@ static int pass_tiles(bl_generation *generation, int phase, const bl_tiles *t, c
 
 int bl_decode(uint8_t *rgb, bl_generation *generation, int phase, const bl_architecture *arch,
               const bl_request *r, const float *latents, int height, int width, int side, bl_error *err) {
-    bl_tiles t = bl_tiles_of(height, width, side);
+    const int packed = bl_family_packed(arch->family), rows = packed * height, columns = packed * width;
+    bl_tiles t = bl_tiles_of(rows, columns, side);
     end z = {.port = "z", .plane = latents_plane(arch->vae.latent_channels)};
     end image = {.port = "image", .plane = pixels_plane(arch)};
-    size_t n = floats_of(z.plane, height, width), values = floats_of(image.plane, height, width);
+    size_t n = floats_of(z.plane, rows, columns), values = floats_of(image.plane, rows, columns);
     z.data = malloc(n * sizeof *z.data);
     image.data = calloc(values, sizeof *image.data);
     int result = 0;
@@ -93,9 +95,8 @@ int bl_decode(uint8_t *rgb, bl_generation *generation, int phase, const bl_archi
     }
     if (r->taesd) {
         bl_taesd_clamp(z.data, latents, n);
-    }
-    for (size_t i = 0; i < n && !r->taesd; i++) {
-        z.data[i] = latents[i] / (float)arch->vae.scale + (float)arch->vae.shift;
+    } else {
+        bl_latents_to_vae(z.data, arch, latents, height, width);
     }
     result = pass_tiles(generation, phase, &t, &z, &image, err);
     if (!result && !bl_all_finite(image.data, values)) {
@@ -105,7 +106,7 @@ int bl_decode(uint8_t *rgb, bl_generation *generation, int phase, const bl_archi
         bl_taesd_range(image.data, values);
     }
     if (!result) {
-        bl_pixels_from_float(rgb, image.data, height * image.plane.scale, width * image.plane.scale,
+        bl_pixels_from_float(rgb, image.data, rows * image.plane.scale, columns * image.plane.scale,
                              r->compat == BL_COMPAT_DIFFUSERS ? BL_PIXELS_NEAREST : BL_PIXELS_TRUNCATE);
     }
 done:
@@ -116,10 +117,11 @@ done:
 
 int bl_encode(float *latents, bl_generation *generation, int phase, const bl_architecture *arch,
               const uint8_t *rgb, int height, int width, int side, bl_error *err) {
-    bl_tiles t = bl_tiles_of(height, width, side);
+    const int packed = bl_family_packed(arch->family), rows = packed * height, columns = packed * width;
+    bl_tiles t = bl_tiles_of(rows, columns, side);
     end image = {.port = "image", .plane = pixels_plane(arch)};
     end moments = {.port = "moments", .plane = latents_plane(2 * arch->vae.latent_channels)};
-    size_t values = floats_of(image.plane, height, width), n = floats_of(moments.plane, height, width);
+    size_t values = floats_of(image.plane, rows, columns), n = floats_of(moments.plane, rows, columns);
     image.data = malloc(values * sizeof *image.data);
     moments.data = calloc(n, sizeof *moments.data);
     int result = 0;
@@ -127,13 +129,13 @@ int bl_encode(float *latents, bl_generation *generation, int phase, const bl_arc
         result = bl_fail_memory(err, "the picture to encode", values * sizeof *image.data);
         goto done;
     }
-    bl_pixels_to_float(image.data, rgb, height * image.plane.scale, width * image.plane.scale);
+    bl_pixels_to_float(image.data, rgb, rows * image.plane.scale, columns * image.plane.scale);
     result = pass_tiles(generation, phase, &t, &image, &moments, err);
     if (!result && !bl_all_finite(moments.data, n)) {
         result = bl_fail_nan(generation, BL_VAE_ENCODER, "in the latents", err);
     }
-    for (size_t i = 0; i < n / 2 && !result; i++) { /* the first half of the channels is the mean */
-        latents[i] = (moments.data[i] - (float)arch->vae.shift) * (float)arch->vae.scale;
+    if (!result) { /* the first half of the channels is the mean */
+        bl_latents_from_vae(latents, arch, moments.data, height, width);
     }
 done:
     free(image.data);
@@ -142,12 +144,13 @@ done:
 }
 
 void bl_latent_preview(uint8_t *rgb, const bl_family *family, const float *latents, int height, int width) {
-    size_t n = (size_t)height * (size_t)width;
-    for (size_t i = 0; i < n; i++) {
+    const int packed = bl_family_packed(family), columns = packed * width;
+    for (size_t i = 0; i < (size_t)(packed * height) * (size_t)columns; i++) {
+        const int y = (int)(i / (size_t)columns), x = (int)(i % (size_t)columns);
         for (int c = 0; c < 3; c++) {
             float v = 0;
-            for (int k = 0; k < family->latent_channels; k++) {
-                v += latents[(size_t)k * n + i] * family->preview[k][c];
+            for (int k = 0; k < bl_family_vae_channels(family); k++) {
+                v += latents[bl_packed_place(family, height, width, k, y, x)] * family->preview[k][c];
             }
             v = 127.5f * (v + 1);
             rgb[i * 3 + (size_t)c] = (uint8_t)(v > 0 ? v < 255 ? v : 255 : 0);

@@ -410,7 +410,8 @@ void bl_synth_folder(char path[BL_TEST_PATH], const char *family) {
     char name[BL_TEST_PATH];
     snprintf(name, sizeof name, "%s/weights.json", family);
     json_t *weights = bl_test_json(name);
-    lock_path(path, weights, family, "");
+    const char *last = strrchr(family, '/'); /* "flux2/klein_2_2": a folder in the cache all the same */
+    lock_path(path, weights, last ? last + 1 : family, "");
     make_folder(path);
     build_folder(path, weights, family);
     give_lock();
