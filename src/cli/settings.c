@@ -80,6 +80,7 @@ const char *setting_like(const char *typed, enum command command) {
 }
 
 #define PREFIX "BALLAST_"
+#define OF_TESTS PREFIX "TEST_" /* are read by the tests alone */
 
 struct variable setting_variable(int id) {
     struct variable v = {PREFIX};
@@ -107,7 +108,8 @@ static void warn_of_environment(void) {
     for (char **e = environ; *e; e++) {
         char name[64] = "";
         size_t length = strcspn(*e, "=");
-        if (strncmp(*e, PREFIX, strlen(PREFIX)) != 0 || length - strlen(PREFIX) >= sizeof name) {
+        if (strncmp(*e, PREFIX, strlen(PREFIX)) != 0 || length - strlen(PREFIX) >= sizeof name ||
+            !strncmp(*e, OF_TESTS, strlen(OF_TESTS))) {
             continue;
         }
         for (size_t i = 0; i + strlen(PREFIX) < length; i++) {

@@ -223,17 +223,20 @@ static void test_elsewhere(void **state) {
     setenv("BALLAST_BUGDET", "2G", 1);
     setenv("BALLAST_MOVE_DEBG", "1", 1);
     setenv("BALLAST_MODEL_ZOO", "x", 1);
+    setenv("BALLAST_TEST_CACHE", "x", 1); /* of the tests, and nearly BALLAST_TEXT_CACHE */
     BALLAST(&o, "config");
     assert_int_equal(o.code, 0);
     expect_contains(o.err, "BALLAST_BUGDET is none of our variables");
     expect_contains(o.err, "did you mean BALLAST_BUDGET?");
     expect_contains(o.err, "did you mean BALLAST_MOVE_DEBUG?");
     assert_null(strstr(o.err, "ZOO"));
+    assert_null(strstr(o.err, "TEST_CACHE"));
     BALLAST(&o, "config", "-q");
     expect_success(&o);
     unsetenv("BALLAST_BUGDET");
     unsetenv("BALLAST_MOVE_DEBG");
     unsetenv("BALLAST_MODEL_ZOO");
+    unsetenv("BALLAST_TEST_CACHE");
     write_text("bad", "bugdet = 2G\n");
     BALLAST(&o, "plan", "--config", "bad");
     EXPECT_FAILURE(&o, 2, "bad:1", "did you mean budget?");
