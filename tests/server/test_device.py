@@ -92,6 +92,18 @@ class Device(Case):
             self.refused(self.server.get(V1 + "plan/curve?" + bad), field)
         self.assertEqual(self.server.get(V1 + "plan/curve?low=banana&high=2G").status, 422)
 
+    def test_a_curve_of_a_body(self):
+        """One that begins from a picture has a phase more."""
+        small = {"steps": 4, "width": 64, "height": 64}
+        text = self.ok(self.server.post(V1 + "plan/curve?points=3", small))
+        self.assertEqual(len(text["phases"]), len(self.ok(self.server.get(V1 + "plan/curve?steps=4&width=64&height=64&points=3"))["phases"]))
+        picture = self.ok(self.server.post(V1 + "plan/curve?points=3", dict(small, init_images=[b64(png(64, 64))])))
+        modules = [[phase["module"] for phase in plan["phases"]] for plan in (text, picture)]
+        self.assertEqual(["vae_encoder" in one for one in modules], [False, True])
+        self.assertEqual(len([r for r in picture["sweep"] if r["mode"] == "auto"]), 3)
+        self.refused(self.server.post(V1 + "plan/curve?points=3", dict(small, init_images=["no picture"])), "init_images")
+        self.refused(self.server.post(V1 + "plan/curve?points=1", small), "points")
+
     def test_residency(self):
         self.server.until(self.server.add())
         idle = self.ok(self.server.get(V1 + "residency"))

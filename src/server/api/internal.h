@@ -70,9 +70,9 @@ struct route {
 extern const struct route routes[];
 extern const int route_count;
 
-/* What may stand behind the '?' of a GET. */
+/* What may stand behind the '?'. */
 struct route_query {
-    const char *path; /* NULL ends the table */
+    const char *method, *path; /* NULL ends the table */
     const struct field *fields[3];
 };
 extern const struct route_query route_queries[];

@@ -36,8 +36,9 @@ static json_t *parameters_of(const struct route *r) {
                               json_pack("{s:s%, s:s, s:b, s:{s:s}}", "name", at + 1, strcspn(at + 1, "}"),
                                         "in", "path", "required", 1, "schema", "type", "string"));
     }
-    for (const struct route_query *q = route_queries; q->path && !strcmp(r->method, "GET"); q++) {
-        for (int i = 0; !strcmp(q->path, r->path) && q->fields[i]; i++) {
+    for (const struct route_query *q = route_queries; q->path; q++) {
+        bool ours = !strcmp(q->method, r->method) && !strcmp(q->path, r->path);
+        for (int i = 0; ours && q->fields[i]; i++) {
             add_query(list, q->fields[i]);
         }
     }

@@ -58,8 +58,11 @@ static void answer_plan(struct call *c, json_t *body, const struct field *fields
     }
 }
 
+static const struct field *fields_of(const json_t *body) {
+    return json_object_get(body, "init_images") ? own_img2img_fields : own_txt2img_fields;
+}
+
 void own_plan(struct call *c) {
-    bool from_picture = json_object_get(c->body, "init_images") != NULL;
     const json_t *budget = json_object_get(c->body, "budget");
     struct plan_wish wish = {.compare = true, .budget = json_string_value(budget)};
     if (budget && !json_is_null(budget) && !wish.budget) {
@@ -67,12 +70,32 @@ void own_plan(struct call *c) {
             c->x, &(struct problem){.status = 422, .field = "budget", .text = "budget: a text as 6G or 80%"});
         return;
     }
-    answer_plan(c, c->body, from_picture ? own_img2img_fields : own_txt2img_fields, &wish);
+    answer_plan(c, c->body, fields_of(c->body), &wish);
 }
 
-/* The request stands behind the '?', field by field. */
-void own_curve(struct call *c) {
+/* The fields of a text's request that stand behind the '?'. NULL: one cannot be read, *p says which. */
+static json_t *from_query(struct call *c, struct problem *p) {
     json_t *body = json_object();
+    for (const struct field *f = own_txt2img_fields; f->name; f++) {
+        const char *value = exchange_query(c->x, f->name);
+        if (value && f->kind < FIELD_LIST) {
+            json_t *text = json_string(value);
+            if (!text) {
+                problem_set(p, 422, f->name, "%s: it is no UTF-8", f->name);
+            }
+            json_object_set_new(body, f->name, text);
+        }
+    }
+    if (p->status) {
+        json_decref(body);
+        return NULL;
+    }
+    return body;
+}
+
+/* What is asked of the curve stands behind the '?'; the request, too, or in the body of a POST: a picture to
+ * start from has no place elsewhere. */
+void own_curve(struct call *c) {
     struct problem p = {0};
     struct plan_wish wish = {.low = exchange_query(c->x, "low"),
                              .high = exchange_query(c->x, "high"),
@@ -80,16 +103,7 @@ void own_curve(struct call *c) {
     const char *points = exchange_query(c->x, "points");
     char *end = NULL;
     long count = points ? strtol(points, &end, 10) : 23;
-    for (const struct field *f = own_txt2img_fields; f->name; f++) {
-        const char *value = exchange_query(c->x, f->name);
-        if (value && f->kind < FIELD_LIST) {
-            json_t *text = json_string(value);
-            if (!text) {
-                problem_set(&p, 422, f->name, "%s: it is no UTF-8", f->name);
-            }
-            json_object_set_new(body, f->name, text);
-        }
-    }
+    json_t *body = c->body ? json_incref(c->body) : from_query(c, &p);
     if ((end && *end) || count < 2 || count > MOST_POINTS) {
         problem_set(&p, 422, "points", "points: 2 to %d", MOST_POINTS);
     }
@@ -97,7 +111,7 @@ void own_curve(struct call *c) {
         reply_problem(c->x, &p);
     } else {
         wish.points = (int)count;
-        answer_plan(c, body, own_txt2img_fields, &wish);
+        answer_plan(c, body, fields_of(body), &wish);
     }
     json_decref(body);
 }

@@ -110,6 +110,8 @@ const struct route routes[] = {
     {"POST", OWN "plan", own_plan, BODY_JSON, own_txt2img_fields, "Plan",
      "what such a request would cost, in each mode; nothing is computed"},
     {"GET", OWN "plan/curve", own_curve, BODY_NONE, NULL, "Plan", "its seconds against the budget"},
+    {"POST", OWN "plan/curve", own_curve, BODY_JSON, own_txt2img_fields, "Plan",
+     "the same, of a request in the body: one that begins from a picture, too"},
     {"GET", OWN "residency", own_residency, BODY_NONE, NULL, "Residency",
      "what lies where now, block by block"},
     {"GET", OWN "devices", own_devices, BODY_NONE, NULL, "Devices", "what could compute here"},
@@ -132,12 +134,13 @@ const struct route routes[] = {
 const int route_count = sizeof routes / sizeof *routes;
 
 const struct route_query route_queries[] = {
-    {OWN "jobs", {state_query}},
-    {OWN "history", {history_query}},
-    {OWN "jobs/{id}/image/{number}", {image_query}},
-    {OWN "events", {events_query}},
-    {OWN "adapter", {adapter_query}},
-    {OWN "plan/curve", {own_curve_fields, own_txt2img_fields}},
-    {SD "progress", {progress_query}},
-    {NULL, {NULL}},
+    {"GET", OWN "jobs", {state_query}},
+    {"GET", OWN "history", {history_query}},
+    {"GET", OWN "jobs/{id}/image/{number}", {image_query}},
+    {"GET", OWN "events", {events_query}},
+    {"GET", OWN "adapter", {adapter_query}},
+    {"GET", OWN "plan/curve", {own_curve_fields, own_txt2img_fields}},
+    {"POST", OWN "plan/curve", {own_curve_fields}},
+    {"GET", SD "progress", {progress_query}},
+    {NULL, NULL, {NULL}},
 };
