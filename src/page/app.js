@@ -1,16 +1,14 @@
 // Puts the views together: which one is seen, keys that hold everywhere, pictures that are dropped or pasted.
 import {h, fill, toast} from './dom.js';
 import {link, listen, lists, settings, refresh} from './server.js';
-import {change} from './inputs.js';
-import {takeFile} from './start.js';
+import {change, takeFile, fromText, textOf} from './inputs.js';
 import {makeForm} from './form.js';
 import {makeStage, interrupt} from './stage.js';
-import {fromText, textOf} from './infotext.js';
 import {prompting, picker} from './prompt.js';
 import {makeHistory, makeRecent, seekBox} from './history.js';
 import {makeGrid} from './grid.js';
 import {makeMemory} from './memory.js';
-import {makeSettings} from './settings.js';
+import {makeSettings} from './telling.js';
 
 const main = document.getElementById('main');
 const views = {
@@ -114,8 +112,13 @@ addEventListener('keydown', (event) => {
 
 made.picture = views.picture[1](); // the others stand on its form
 show();
-listen();
-// The lists do not wait for the stream.
-if (!lists.get() || !settings.get()) {
-  refresh().catch(() => {});
+refresh().catch(() => {}); // the lists do not wait for the stream, nor the page for its worker
+let listens = false;
+function begin() {
+  if (!listens) {
+    listens = true;
+    listen();
+  }
 }
+addEventListener('load', () => setTimeout(begin));
+setTimeout(begin, 1000); // a picture may keep the load waiting

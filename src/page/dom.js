@@ -183,7 +183,8 @@ export function when(time) {
   return (new Date().toDateString() === date.toDateString() ? CLOCK : DAY).format(date);
 }
 
-// A line at the bottom for a while; `action`: [label, what it does].
+// A line at the bottom for a while; `action`: [label, what it does]. It stays where it is: one that comes takes the
+// lowest place that is free.
 export function toast(text, action, milliseconds = 6000) {
   const close = () => {
     clearTimeout(timer);
@@ -195,7 +196,11 @@ export function toast(text, action, milliseconds = 6000) {
       action[1]();
     }}, action[0]));
   const timer = setTimeout(close, milliseconds);
-  document.getElementById('toasts').append(line);
+  const box = document.getElementById('toasts');
+  const others = [...box.children].map((node) => [node.base, node.base + node.offsetHeight + 8]).sort(([a], [b]) => a - b);
+  box.append(line);
+  line.base = others.reduce((at, [from, to]) => at + line.offsetHeight + 8 <= from ? at : Math.max(at, to), 0);
+  line.style.insetBlockEnd = line.base + 'px';
   return close;
 }
 

@@ -1,8 +1,7 @@
 // The form: what is to be drawn, what it will cost, and sending it off.
 import {h, fill, signal, later, memory, seconds, bytes, toast} from './dom.js';
 import {ask, lists, settings, link, ended, Refused} from './server.js';
-import {DEFAULTS, values, change, inputs, field, text, number, choice, setOptions} from './inputs.js';
-import {start, kept, startPicture} from './start.js';
+import {DEFAULTS, values, change, inputs, field, text, number, choice, setOptions, start, kept, startPicture} from './inputs.js';
 
 const SIZES = [['own', 'The model’s own'], ['512x512', '512 × 512, square'], ['512x768', '512 × 768, portrait'],
   ['768x512', '768 × 512, landscape'], ['768x768', '768 × 768'], ['1024x1024', '1024 × 1024, square'],
@@ -218,7 +217,9 @@ function advise() {
     const next = {steps: steps ?? DEFAULTS.steps, cfg: cfg ?? DEFAULTS.cfg, sampler: sampler ?? DEFAULTS.sampler,
       schedule: sampler ? '' : DEFAULTS.schedule};
     const some = Object.entries(next).filter(([key, value]) => value !== v[key] && v[key] === (last[key] ?? DEFAULTS[key]));
-    memory.set('advice', next);
+    if (JSON.stringify(next) !== JSON.stringify(last)) {
+      memory.set('advice', next);
+    }
     if (some.length) {
       change(Object.fromEntries(some));
     }

@@ -2,8 +2,7 @@
 // reload, saved as one picture or as rows.
 import {h, fill, later, memory, shelf, seconds, toast} from './dom.js';
 import {ask, job, lists, settings, changed, pathOf} from './server.js';
-import {values} from './inputs.js';
-import {start} from './start.js';
+import {values, start} from './inputs.js';
 import {requestOf, planSeconds, randomKey} from './form.js';
 import {choose} from './stage.js';
 

@@ -2,13 +2,13 @@
 // from the report, /plan and /residency alone.
 import {h, svg, fill, later, seconds, bytes} from './dom.js';
 import {ask, job, ended, lists, settings} from './server.js';
-import {values} from './inputs.js';
-import {start} from './start.js';
+import {values, start} from './inputs.js';
 import {requestOf} from './form.js';
 import {chosen} from './stage.js';
 import {batchOf} from './telling.js';
 
 const [W, H, LEFT, BOTTOM, TOP, RIGHT] = [960, 320, 66, 44, 14, 12];
+const WORDS = 150; // that "budget 23.9 GB" takes at most
 const CARDS = [4, 6, 8, 10, 12, 16, 24, 32, 48, 80].map((gb) => gb * 1e9); // memory that cards come with
 const cardName = (b) => b / 1e9 + ' GB';
 const NAMES = ['text_encoder', 'text_encoder_2', 'unet', 'unet.context', 'vae_decoder', 'vae_encoder', 'taesd'];
@@ -163,11 +163,13 @@ function timeline(batch) {
     x += width;
   });
   const [budget, peak] = [plan.budget_bytes, ledger ? ledger.peak_bytes : plan.peak_bytes];
+  const bound = boundAt === null ? W : Math.min(boundAt, W - RIGHT);
+  const clear = bound > W - RIGHT - WORDS ? bound : W - RIGHT; // the budget's words end before the bound's line
   return svg('svg', {viewBox: `0 0 ${W} ${H}`, class: 'chart', role: 'group', 'aria-label': 'Memory along time'}, lines, parts,
     close && [svg('line', {x1: LEFT, x2: W - RIGHT, y1: y(budget), y2: y(budget), class: 'budget'}),
-      svg('text', {x: W - RIGHT - 6, y: y(budget) - 4, class: 'tick end budget'}, `budget ${bytes(budget)}`)],
+      svg('text', {x: clear - 6, y: y(budget) - 4, class: 'tick end budget'}, `budget ${bytes(budget)}`)],
     svg('line', {x1: LEFT, x2: W - RIGHT, y1: y(peak), y2: y(peak), class: 'peak'}),
-    boundAt !== null && svg('line', {x1: Math.min(boundAt, W - RIGHT), x2: Math.min(boundAt, W - RIGHT), y1: TOP, y2: H - BOTTOM, class: 'bound'}));
+    boundAt !== null && svg('line', {x1: bound, x2: bound, y1: TOP, y2: H - BOTTOM, class: 'bound'}));
 }
 
 function legend(modules, more) {
@@ -237,13 +239,7 @@ function interpolate(rows, at) {
 async function whatIf(place) {
   const v = values.get();
   const body = requestOf(v, start.get() && start.get().small);
-  const q = new URLSearchParams({points: 25});
-  for (const [key, value] of Object.entries(body)) {
-    if (['string', 'number', 'boolean'].includes(typeof value) && key !== 'prompt' && key !== 'negative_prompt') {
-      q.set(key, value);
-    }
-  }
-  const curveOf = () => ask('GET', 'plan/curve?' + q);
+  const curveOf = (more = '') => ask('POST', 'plan/curve?points=25' + more, body);
   let refused = '';
   // A budget that nothing works with is when the curve is needed most.
   const plan = await curveOf().catch((error) => {
@@ -251,8 +247,7 @@ async function whatIf(place) {
       throw error;
     }
     refused = error.message;
-    q.set('budget', '95%');
-    return curveOf().then((p) => ({...p, budget_bytes: 0}));
+    return curveOf('&budget=95%25').then((p) => ({...p, budget_bytes: 0}));
   });
   let at = Math.min(plan.budget_bytes || Infinity, Math.max(...plan.sweep.map((r) => r.budget_bytes)));
   const said = h('p', {class: 'said', role: 'status'});

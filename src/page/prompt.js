@@ -4,6 +4,7 @@ import {ask, lists, changed, pathOf} from './server.js';
 
 const MOST = 8;
 let pieces = new Map(); // pieces of prompts between commas, with how often they were used
+let gathered = false; // those of the history, too
 
 function count(prompt) {
   for (const piece of prompt.split(/[,\n]/)) {
@@ -14,7 +15,12 @@ function count(prompt) {
   }
 }
 
+// Once somebody writes.
 async function gather() {
+  if (gathered) {
+    return;
+  }
+  gathered = true;
   pieces = new Map();
   memory.get('prompts', []).forEach(count);
   try {
@@ -232,6 +238,7 @@ export function prompting(area) {
     replace(area, text.startsWith('<') && area.value[from - 1] === '<' ? from - 1 : from, to, text);
   };
   const look = () => {
+    gather();
     const to = area.selectionStart;
     const word = to === area.selectionEnd ? area.value.slice(begin(area.value, to), to) : '';
     found = word.length >= 2 ? suggestions(word.replace(/^lora:/, ''), area.value) : [];
@@ -250,6 +257,7 @@ export function prompting(area) {
   };
   area.addEventListener('input', (event) => event.inputType !== 'insertText' || event.isTrusted ? look() : null);
   area.addEventListener('focus', loadTags);
+  area.addEventListener('focus', gather);
   area.addEventListener('blur', close);
   area.addEventListener('keydown', (event) => {
     const up = event.key === 'ArrowUp';
@@ -270,4 +278,4 @@ export function prompting(area) {
   });
 }
 
-changed.watch(() => gather());
+changed.watch(() => gathered = false);

@@ -102,11 +102,18 @@ const look = later(async () => {
   }
 }, 30);
 
+// What is as it was makes nobody draw anew.
+function renew(known, next) {
+  if (JSON.stringify(known.get()) !== JSON.stringify(next)) {
+    known.set(next);
+  }
+}
+
 export async function refresh() {
   look();
   const [newLists, newSettings] = await Promise.all([ask('GET', 'lists'), ask('GET', 'settings')]);
-  lists.set(newLists);
-  settings.set(newSettings);
+  renew(lists, newLists);
+  renew(settings, newSettings);
 }
 
 function heard({link: state, name, data}) {

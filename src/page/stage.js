@@ -1,11 +1,9 @@
 // The stage: the picture first, while it is made and after; and the queue.
 import {h, fill, keyed, signal, seconds, when, toast} from './dom.js';
 import {ask, job, queue, progress, preview, ended, changed, link, pathOf, lists, imageOf} from './server.js';
-import {values, change} from './inputs.js';
-import {start, takeFile} from './start.js';
+import {values, change, start, takeFile, fromJob} from './inputs.js';
 import {sent, planSeconds} from './form.js';
 import {telling} from './telling.js';
-import {fromJob} from './infotext.js';
 
 export const chosen = signal(null); // {job, index}: the picture that is looked at; null: none yet
 const shown = signal(null); // {job (whole), index}

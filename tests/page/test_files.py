@@ -61,7 +61,7 @@ class Files(Case):
             self.assertLess(text.count("\n"), 400, name)
             self.assertEqual(re.findall(r"https?://(?!www\.w3\.org/)[\w.]+", text), [], name)
             self.assertFalse(re.search(r"\binnerHTML\b|\beval\(|<style|\sstyle=|\son\w+=\"", text), name)
-        self.assertLessEqual(len(FILES), 20)
+        self.assertLessEqual(len(FILES), 15)
 
 
 class Folder(unittest.TestCase):

@@ -61,6 +61,25 @@ class Life(Case):
             document.querySelector(arguments[3]).dispatchEvent(new DragEvent('drop', {dataTransfer: t, bubbles: true, cancelable: true}));""",
                         base64.b64encode(data).decode(), name, kind, onto)
 
+    def test_toasts_stay(self):
+        """One that comes or goes moves no other, and lies on none."""
+        b = self.browser
+        b.js("""return import(document.querySelector('[type=module]').src.replace('app.js', 'dom.js')).then(({toast}) => {
+                window.closes = ['one', 'two '.repeat(60), 'three', 'four'].map((text) => toast(text, null, 60000)); })""")
+        b.settle()
+        places = "return [...document.querySelectorAll('.toast')].map((t) => [t.textContent.split(' ')[0], t.getBoundingClientRect().top, t.getBoundingClientRect().bottom])"
+        before = b.js(places)
+        self.assertEqual([name for name, _, _ in before], ["one", "two", "three", "four"])
+        b.js("closes[1]()")
+        b.js("return import(document.querySelector('[type=module]').src.replace('app.js', 'dom.js')).then(({toast}) => { toast('five', null, 60000); })")
+        b.settle()
+        after = b.js(places)
+        self.assertEqual([row for row in after if row[0] != "five"], [row for row in before if row[0] != "two"])
+        ends = sorted((top, bottom) for _, top, bottom in after)
+        self.assertTrue(all(a[1] <= c[0] for a, c in zip(ends, ends[1:])), after)
+        self.assertGreaterEqual(dict((name, top) for name, top, _ in after)["five"], dict((name, top) for name, top, _ in before)["two"])
+        self.assertEqual(b.js("return [window.shift, window.shifts]"), [0, None])
+
     def test_reload_midway(self):
         b = self.browser
         b.fill("prompt", "a slow panda")

@@ -17,6 +17,9 @@ PLUGINS = os.path.join(os.path.dirname(os.path.abspath(PROGRAM)), "../plugins")
 SAVED = """window.saved = null; URL.createObjectURL = (blob) => { const r = new FileReader();
            r.onload = () => { saved = r.result.split(',')[1]; }; r.readAsDataURL(blob); return '#'; };
            HTMLAnchorElement.prototype.click = () => {};"""
+# A picture to start from.
+DOT = """const c = document.createElement('canvas'); c.width = c.height = 64; c.getContext('2d').fillRect(8, 8, 40, 40);
+return new Promise((done) => c.toBlob(done)).then((dot) => import('./page/inputs.js').then((s) => s.takeFile(dot, 'dot.png')));"""
 
 
 class Views(Case):
@@ -178,8 +181,7 @@ class Views(Case):
     def test_a_grid_goes_on(self):
         """A reload in the midst of sending: the rest is sent then, with the picture that it starts from."""
         b = self.browser
-        b.js("""const c = document.createElement('canvas'); c.width = c.height = 64; c.getContext('2d').fillRect(8, 8, 40, 40);
-                return new Promise((done) => c.toBlob(done)).then((dot) => import('./page/start.js').then((s) => s.takeFile(dot, 'dot.png')));""")
+        b.js(DOT)
         b.fill("prompt", "a bear")
         b.go("grid")
         b.js("const e = document.querySelector('[name=\"x-values\"]'); e.value = '1, 2, 3, 4'; e.dispatchEvent(new Event('input'))")
@@ -261,6 +263,15 @@ class Views(Case):
         b.until("return /^With .* it would take about .* s\\.$/.test(document.querySelector('.memory section:nth-child(3) .said').textContent)")
         b.until("return document.querySelectorAll('.memory .chart').length === 3 && document.querySelector('.memory section:nth-child(3) .chart .budget')")
         self.assertGreater(budget, 1e6)
+        # No words lie on the line of the bound.
+        for width in (360, 1440):
+            b.size(width, 900)
+            b.settle()
+            self.assertEqual(b.js("""return [...document.querySelectorAll('.chart:has(line.bound)')].flatMap((chart) => {
+                const line = chart.querySelector('line.bound').getBoundingClientRect();
+                return [...chart.querySelectorAll('text.budget')].map((t) => t.getBoundingClientRect())
+                  .filter((r) => r.left < line.right && line.left < r.right).map((r) => [r.left, line.left, r.right]); })"""), [])
+        self.assertTrue(b.js("return document.querySelector('.chart:has(line.bound) text.budget') !== null"))
         for words, told in (("the model", r"All weights of ballast-mini take 2\d MB\. .* about [\d.]+ s\."), ("nothing moves", "nothing has to move")):
             b.js("[...document.querySelectorAll('.memory section:nth-child(3) text')].find((e) => e.textContent === arguments[0]).focus()", words)
             self.assertRegex(b.text(".memory section:nth-child(3) .said"), told)
@@ -275,6 +286,18 @@ class Views(Case):
             self.server.post("/ballast/v1/settings", {"budget": ""})
         b.driver.get_log("browser")  # the refusals
         b.open(self.server, "#memory")
+        b.until("return document.querySelectorAll('.memory .chart').length >= 2")
+        # The picture to start from counts: it is encoded first.
+        b.js("""window.asked = []; const fetch_ = window.fetch;
+             window.fetch = (url, o) => { if (/plan.curve/.test(url)) asked.push(JSON.parse(o.body).init_images?.length); return fetch_(url, o); };""")
+        b.js(DOT)
+        b.go("picture")
+        b.go("memory")
+        b.until("return asked.length")
+        self.assertEqual(b.js("return asked"), [1])
+        b.go("picture")
+        b.press("Remove", ".start")
+        b.go("memory")
         b.until("return document.querySelectorAll('.memory .chart').length >= 2")
         # What is seen can be kept: a drawing that needs no style sheet.
         drawing = xml.etree.ElementTree.fromstring(self.saved("Save as SVG", ".memory section:first-child"))
