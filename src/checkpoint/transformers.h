@@ -31,6 +31,21 @@ typedef struct bl_flux2 {
     double theta;
 } bl_flux2;
 
+#define BL_FLUX1_AXES 3
+
+/* Flux.1's denoiser: FluxTransformer2DModel. */
+typedef struct bl_flux1 {
+    int channels;                /* of latents */
+    int heads, head_dim, hidden; /* hidden: of the feed-forward layers */
+    int doubles, singles;        /* blocks with streams of their own for text and picture; of one for both */
+    int context, pooled;         /* width of what the text encoders made: of its rows; of the vector */
+    int time;                    /* sinusoids of a timestep */
+    bool guided;                 /* reads the guidance as a number */
+    int axis[BL_FLUX1_AXES];     /* of the rotary embedding; their sum is head_dim */
+    float eps;                   /* of the layer norms, which have no weights */
+    double theta;
+} bl_flux1;
+
 #define BL_QWEN3_TAKEN 3
 
 /* Which layers are read: hidden_states[k], k from 1 (what leaves layer 0), and how many of those side by
@@ -50,5 +65,15 @@ typedef struct bl_qwen3 {
     double theta;                  /* of the rotary embedding, whose pairs are halves of a head */
     bl_qwen3_outputs outputs;      /* that the denoiser reads */
 } bl_qwen3;
+
+/* T5's encoder, version 1.1: RMS norms, gated tanh-GELU, a bias by distance that all layers share. */
+typedef struct bl_t5 {
+    int vocab;
+    int width, hidden; /* channels; of the feed-forward layers */
+    int layers;
+    int heads, head_dim;   /* heads * head_dim need not be the width */
+    int buckets, distance; /* of relative positions; those further apart than `distance` share one */
+    float eps;             /* of all RMS norms */
+} bl_t5;
 
 #endif

@@ -7,7 +7,7 @@
  * Activations are channels-last: [n, h, w, c] with c innermost. Tokens are [n, T, 1, c], vectors [n, 1, 1,
  * c]. They have the graph's dtype (F32 or BF16), except those that are said to be F32. What comes from and
  * goes to the host is F32 or I32, and enters and leaves through IMPORT, EMBED, SINUSOID, TAKE_ROW, ATTENTION
- * (counts of keys) and EXPORT. */
+ * (counts of keys, biases) and EXPORT. */
 #ifndef BALLAST_GRAPH_GRAPH_H
 #define BALLAST_GRAPH_GRAPH_H
 
@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define BL_NONE (-1) /* no tensor, no weight */
-#define BL_OP_INPUTS 4
+#define BL_OP_INPUTS 5
 #define BL_WEIGHT_PARTS 3
 #define BL_NAME_BYTES 128
 
@@ -87,7 +87,8 @@ typedef enum bl_act {
     BL_ACT_GELU,       /* x Phi(x), with erf */
     BL_ACT_QUICK_GELU, /* x sigmoid(1.702 x) */
     BL_ACT_GEGLU,      /* only LINEAR */
-    BL_ACT_RELU
+    BL_ACT_RELU,
+    BL_ACT_GELU_TANH /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
 } bl_act;
 
 typedef struct bl_op {
@@ -225,7 +226,7 @@ bl_tensor_id bl_rms_norm(bl_graph *g, bl_tensor_id x, bl_weight_id scale, float 
 bl_tensor_id bl_rope(bl_graph *g, bl_tensor_id x, bl_tensor_id table, int dim, bool halves);
 bl_tensor_id bl_modulate(bl_graph *g, bl_tensor_id x, bl_tensor_id m, int scale, int shift);
 bl_tensor_id bl_gated_add(bl_graph *g, bl_tensor_id x, bl_tensor_id y, bl_tensor_id m, int at, bool tanh);
-bl_tensor_id bl_swiglu(bl_graph *g, bl_tensor_id x);
+bl_tensor_id bl_glu(bl_graph *g, bl_tensor_id x, bl_act act);
 bl_tensor_id bl_join(bl_graph *g, bl_tensor_id a, bl_tensor_id b);
 bl_tensor_id bl_slice(bl_graph *g, bl_tensor_id x, int first, int count);
 bl_tensor_id bl_channels(bl_graph *g, bl_tensor_id x, int first, int count);
@@ -244,6 +245,10 @@ typedef struct bl_attention_options {
  * batch that sees fewer of them gets what it would get if it had no more. */
 bl_tensor_id bl_attention(bl_graph *g, bl_tensor_id q, bl_tensor_id k, bl_tensor_id v,
                           bl_attention_options o);
+/* The same without a scale, `bias` added to the scores of each head: an F32 input [n, heads, 1, d] of
+ * d = q.h q.w + k.h k.w - 1, that of query i and key j at its place i - j + k.h k.w - 1. */
+bl_tensor_id bl_biased_attention(bl_graph *g, bl_tensor_id q, bl_tensor_id k, bl_tensor_id v,
+                                 bl_tensor_id bias, bl_attention_options o);
 
 bl_tensor_id bl_activation(bl_graph *g, bl_tensor_id x, bl_act act);
 bl_tensor_id bl_add(bl_graph *g, bl_tensor_id a, bl_tensor_id b);

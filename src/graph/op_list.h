@@ -37,7 +37,9 @@
     ROW(RMS_NORM, rms_norm, rms_norm_shape, no_flops, over_input)                                       \
     /* in: q, k, v (channel slices of them), INPUT I32 [n,1,1,1] or NONE: how many of its keys each of  \
      * the batch sees, from the first on; softmax(q k^T scale) v per head. Heads of q share those of k  \
-     * and v, each of these for as many that lie side by side */                                        \
+     * and v, each of these for as many that lie side by side. Or, with INPUT F32 [n,heads,1,d],        \
+     * d = rows of q + rows of k - 1: softmax(q k^T + bias) v, the bias of row i and key j at its place \
+     * i - j + rows of k - 1 */                                                                         \
     ROW(ATTENTION, attention, attention_shape, attention_flops, own_place)                              \
     /* in: x, INPUT F32 [n,T,1,d]: cos t_j, then sin t_j, j < d/2. Each d channels, a head, are turned: \
      * pairs (a, b) become (a cos - b sin, a sin + b cos); those of channels 2j, 2j + 1, or, `halves`,  \
@@ -47,8 +49,8 @@
     ROW(MODULATE, modulate, modulate_shape, no_flops, over_input)                                       \
     /* in: x, y, m [n,1,1,k]: x + g y, g = m[at ..] or its tanh */                                      \
     ROW(GATED_ADD, gated_add, gated_add_shape, no_flops, over_input)                                    \
-    /* in: [a, b] along channels -> silu(a) b */                                                        \
-    ROW(SWIGLU, swiglu, swiglu_shape, no_flops, own_place)                                              \
+    /* in: [a, b] along channels -> act(a) b; act SILU (SwiGLU) or GELU_TANH (the GEGLU of T5) */       \
+    ROW(GLU, glu, glu_shape, no_flops, own_place)                                                       \
     /* in: a, b, of as many channels -> [n,T,1,c]: b's rows behind a's */                               \
     ROW(JOIN, join, join_shape, no_flops, own_place)                                                    \
     /* in: x -> [n,count,1,c]: rows [first, first + count) */                                           \

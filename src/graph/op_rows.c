@@ -142,7 +142,13 @@ static const char *attention_shape(const bl_graph *g, bl_op *op, bl_tensor *out)
                                bl_tensor_elements(&g->tensors[counts]) == q.n)) {
         return "wants a number of keys for each of the batch";
     }
-    op->u.attention.scale = (float)(1.0 / __builtin_sqrt((double)op->u.attention.head_dim));
+    const bool biased = op->in[4] != BL_NONE;
+    const bl_tensor bias = tensor_of(g, op->in[4]);
+    if (biased && !(is_input(g, op->in[4], BL_F32) && bias.n == q.n && bias.h == op->u.attention.heads &&
+                    bias.w == 1 && (int64_t)bias.c == (int64_t)q.h * q.w + (int64_t)k.h * k.w - 1)) {
+        return "wants a bias for each head and distance";
+    }
+    op->u.attention.scale = biased ? 1.0f : (float)(1.0 / __builtin_sqrt((double)op->u.attention.head_dim));
     out->c = width;
     return NULL;
 }
@@ -175,10 +181,11 @@ static const char *gated_add_shape(const bl_graph *g, bl_op *op, bl_tensor *out)
     return ok ? NULL : "shapes differ, or the gate does not fit";
 }
 
-static const char *swiglu_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
-    bool ok = is_activation(g, op->in[0]) && out->c % 2 == 0;
+static const char *glu_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {
+    bool ok = is_activation(g, op->in[0]) && out->c % 2 == 0 &&
+              (op->act == BL_ACT_SILU || op->act == BL_ACT_GELU_TANH);
     out->c /= 2;
-    return ok ? NULL : "wants an even number of channels";
+    return ok ? NULL : "wants an even number of channels, and SiLU or tanh-GELU";
 }
 
 static const char *join_shape(const bl_graph *g, bl_op *op, bl_tensor *out) {

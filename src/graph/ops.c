@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const bl_op empty_op = {.in = {BL_NONE, BL_NONE, BL_NONE, BL_NONE},
+static const bl_op empty_op = {.in = {BL_NONE, BL_NONE, BL_NONE, BL_NONE, BL_NONE},
                                .out = BL_NONE,
                                .weight = BL_NONE,
                                .weight2 = BL_NONE,
@@ -170,12 +170,13 @@ bl_tensor_id bl_rms_norm(bl_graph *g, bl_tensor_id x, bl_weight_id scale, float 
     return add(g, op);
 }
 
-bl_tensor_id bl_attention(bl_graph *g, bl_tensor_id q, bl_tensor_id k, bl_tensor_id v,
-                          bl_attention_options o) {
+bl_tensor_id bl_biased_attention(bl_graph *g, bl_tensor_id q, bl_tensor_id k, bl_tensor_id v,
+                                 bl_tensor_id bias, bl_attention_options o) {
     bl_op op = op_of(BL_OP_ATTENTION, q);
     op.in[1] = k;
     op.in[2] = v;
     op.in[3] = o.key_counts;
+    op.in[4] = bias;
     op.u.attention.heads = o.heads;
     op.u.attention.kv_heads = o.kv_heads ? o.kv_heads : o.heads;
     op.u.attention.head_dim = o.head_dim;
@@ -184,6 +185,11 @@ bl_tensor_id bl_attention(bl_graph *g, bl_tensor_id q, bl_tensor_id k, bl_tensor
     op.u.attention.v_offset = o.v_offset;
     op.u.attention.causal = o.causal;
     return add(g, op);
+}
+
+bl_tensor_id bl_attention(bl_graph *g, bl_tensor_id q, bl_tensor_id k, bl_tensor_id v,
+                          bl_attention_options o) {
+    return bl_biased_attention(g, q, k, v, BL_NONE, o);
 }
 
 bl_tensor_id bl_rope(bl_graph *g, bl_tensor_id x, bl_tensor_id table, int dim, bool halves) {
@@ -211,8 +217,10 @@ bl_tensor_id bl_gated_add(bl_graph *g, bl_tensor_id x, bl_tensor_id y, bl_tensor
     return add(g, op);
 }
 
-bl_tensor_id bl_swiglu(bl_graph *g, bl_tensor_id x) {
-    return add(g, op_of(BL_OP_SWIGLU, x));
+bl_tensor_id bl_glu(bl_graph *g, bl_tensor_id x, bl_act act) {
+    bl_op op = op_of(BL_OP_GLU, x);
+    op.act = act;
+    return add(g, op);
 }
 
 bl_tensor_id bl_join(bl_graph *g, bl_tensor_id a, bl_tensor_id b) {

@@ -56,7 +56,7 @@ static bl_tensor_id feed_forward(const net *w, bl_tensor_id x, bl_tensor_id m, c
                                  const char *name) {
     const bl_path in = bl_path_make("%s.linear_in", name), out = bl_path_make("%s.linear_out", name);
     bl_tensor_id y = linear(w, modulated(w, x, m, 3 * w->width), block, in.s, 2 * w->a->hidden);
-    y = linear(w, bl_swiglu(w->g, y), block, out.s, w->width);
+    y = linear(w, bl_glu(w->g, y, BL_ACT_SILU), block, out.s, w->width);
     return bl_gated_add(w->g, x, y, m, 5 * w->width, false);
 }
 
@@ -93,7 +93,7 @@ static bl_tensor_id single_block(const net *w, bl_tensor_id x, int i) {
     bl_tensor_id q = norm(w, bl_channels(g, z, 0, c), block.s, "attn.norm_q");
     bl_tensor_id k = norm(w, bl_channels(g, z, c, c), block.s, "attn.norm_k");
     bl_tensor_id o = attention(w, q, k, bl_channels(g, z, 2 * c, c));
-    bl_tensor_id f = bl_swiglu(g, bl_channels(g, z, 3 * c, 2 * hidden));
+    bl_tensor_id f = bl_glu(g, bl_channels(g, z, 3 * c, 2 * hidden), BL_ACT_SILU);
     x = bl_gated_add(g, x, linear(w, bl_concat(g, o, f), block.s, "attn.to_out", c), w->both, 2 * c, false);
     bl_tap_tokens(g, x, "single_transformer_blocks.%d", i);
     return x;

@@ -50,8 +50,8 @@ static bl_tensor_id feed_forward(bl_graph *g, const bl_qwen3 *a, bl_tensor_id x,
     const char *const names[] = {gate.s, up.s};
     const int64_t shape[2] = {2 * (int64_t)a->hidden, a->width};
     x = bl_linear(g, x, bl_weight_new(g, BL_W_LINEAR, shape, 2, names, 2), BL_NONE, BL_ACT_NONE, BL_NONE);
-    return linear(g, bl_swiglu(g, x), bl_path_make("model.layers.%d.mlp.down_proj.weight", i), a->width,
-                  residual);
+    return linear(g, bl_glu(g, x, BL_ACT_SILU), bl_path_make("model.layers.%d.mlp.down_proj.weight", i),
+                  a->width, residual);
 }
 
 static bl_tensor_id layer(bl_graph *g, const bl_qwen3 *a, bl_tensor_id x, int i, inputs in) {

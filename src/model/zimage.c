@@ -78,7 +78,7 @@ static bl_tensor_id attention(bl_graph *g, const bl_zimage *a, bl_tensor_id x, c
 static bl_tensor_id feed_forward(bl_graph *g, const bl_zimage *a, bl_tensor_id x, const char *layer) {
     const bl_path names[2] = {bl_path_make("%s.feed_forward.w1", layer),
                               bl_path_make("%s.feed_forward.w3", layer)};
-    x = bl_swiglu(g, bl_net_projections(g, x, names, 2, a->hidden, false));
+    x = bl_glu(g, bl_net_projections(g, x, names, 2, a->hidden, false), BL_ACT_SILU);
     return linear(g, x, layer, "feed_forward.w2", a->width);
 }
 

@@ -144,6 +144,8 @@ static dnnl_status_t activation(dnnl_post_ops_t ops, bl_act act) {
         return bl_dnnl_add_eltwise(ops, dnnl_eltwise_swish, 1.702f);
     case BL_ACT_GELU:
         return bl_dnnl_add_eltwise(ops, dnnl_eltwise_gelu_erf, 0.0f);
+    case BL_ACT_GELU_TANH:
+        return bl_dnnl_add_eltwise(ops, dnnl_eltwise_gelu_tanh, 0.0f);
     case BL_ACT_RELU:
         return bl_dnnl_add_eltwise(ops, dnnl_eltwise_relu, 0.0f);
     default:

@@ -19,7 +19,7 @@ typedef struct bl_moments {
 } bl_moments;
 
 /* Attention of one picture of a batch: y[i] = sum over keys j of softmax(q[i] k[j] scale)_j v[j], for each
- * head. */
+ * head; a bias is added to the products of q and k. */
 typedef struct bl_attention_job {
     const void *q, *k, *v; /* first channel of the first head; rows `*_stride` elements apart */
     void *y;
@@ -27,7 +27,10 @@ typedef struct bl_attention_job {
     int heads, kv_heads, head_dim; /* kv_heads divides heads: so many side by side share one */
     int q_rows, k_rows;
     float scale;
-    bool causal;  /* row i sees keys 0..i */
+    bool causal; /* row i sees keys 0..i */
+    /* F32, of row i and key j of a head at i - j, heads `bias_stride` elements apart; or NULL */
+    const float *bias;
+    int64_t bias_stride;
     void *packed; /* attention_packed bytes: keys and values of all heads, in the kernel's order */
 } bl_attention_job;
 

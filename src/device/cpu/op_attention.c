@@ -49,6 +49,8 @@ static int run(const bl_running *r, bl_error *err) {
     const unsigned char *q = bl_running_data(r, r->op->in[0]), *k = bl_running_data(r, r->op->in[1]);
     const unsigned char *v = bl_running_data(r, r->op->in[2]);
     const int32_t *counts = bl_running_data(r, r->op->in[3]);
+    const float *bias = bl_running_data(r, r->op->in[4]);
+    const int64_t distances = bias ? bl_running_tensor(r, r->op->in[4])->c : 0;
     unsigned char *y = bl_running_data(r, r->op->out);
     size_t e = r->element;
     l.scratch_bytes = bl_align_up(r->k->attention_scratch(shape), BL_ALIGN);
@@ -62,6 +64,8 @@ static int run(const bl_running *r, bl_error *err) {
         l.job.q = q + (size_t)(i * shape->q_rows * shape->q_stride + r->op->u.attention.q_offset) * e;
         l.job.k = k + (size_t)(i * shape->k_rows * shape->k_stride + r->op->u.attention.k_offset) * e;
         l.job.v = v + (size_t)(i * shape->k_rows * shape->v_stride + r->op->u.attention.v_offset) * e;
+        l.job.bias = bias ? bias + i * shape->heads * distances + shape->k_rows - 1 : NULL;
+        l.job.bias_stride = distances;
         l.job.y = y + (size_t)(i * shape->q_rows * shape->y_stride) * e;
         bl_parallel_for(r->k->attention_pack_items(&l.job), 1, pack_range, &l);
         bl_parallel_for(r->k->attention_items(&l.job), 1, attend_range, &l);

@@ -152,12 +152,14 @@ struct row_norm_args {
 };
 
 /* Scores F32 [rows, stride] -> weights [rows, stride], both of `keys` each. Where `causal` row i of each
- * `rows_each` sees the first first + i + 1 keys, else all. */
+ * `rows_each` sees the first first + i + 1 keys, else all. `bias` F32 [heads, bias_stride] is added before,
+ * that of row first + i and key k at first + i - k + bias_zero; or 0. */
 struct softmax_args {
     BL_POINTER(const float) x;
+    BL_POINTER(const float) bias;
     BL_POINTER(element) y;
     long long rows; /* heads * rows_each */
-    int rows_each, stride, keys, causal, first;
+    int rows_each, stride, keys, causal, first, bias_stride, bias_zero;
 };
 
 /* What a convolution reads for `count` / (kh kw c) pixels of the output from number `first` on:
@@ -216,12 +218,12 @@ struct gated_add_args {
     int c, width, at, bounded;
 };
 
-/* y [rows, c] = silu(a) b, of x [rows, 2 c] = [a, b] */
-struct swiglu_args {
+/* y [rows, c] = act(a) b, of x [rows, 2 c] = [a, b] */
+struct glu_args {
     BL_POINTER(const element) x;
     BL_POINTER(element) y;
     long long count;
-    int c;
+    int c, act;
 };
 
 /* Rows [first, first + rows) of each picture's from_rows become rows [at, at + rows) of its to_rows. */
@@ -272,7 +274,7 @@ struct patchify_args {
     KERNEL(rope)                \
     KERNEL(modulate)            \
     KERNEL(gated_add)           \
-    KERNEL(swiglu)              \
+    KERNEL(glu)                 \
     KERNEL(put_rows)            \
     KERNEL(channels)            \
     KERNEL(patchify)

@@ -1,4 +1,4 @@
-/* Attention of one picture: by cuDNN where it has it (bf16, heads of at most 256 channels, no causal mask),
+/* Attention of one picture: by cuDNN where it has it (bf16, heads of at most 256 channels, no mask or bias),
  * else in bands of rows, so that the scores of all of them never lie side by side. */
 #include "device/cuda/dnn.h"
 #include "device/cuda/internal.h"
@@ -43,7 +43,7 @@ void bl_dnn_attention_graph(bl_dnn_graph *g, const bl_cuda_attention_shape *s) {
 }
 
 static bool is_cudnns(const bl_cuda_attention_shape *s) {
-    return s->dtype == BL_BF16 && !s->causal && s->dim <= MOST_DIM && s->dim % 8 == 0 &&
+    return s->dtype == BL_BF16 && !s->causal && !s->biased && s->dim <= MOST_DIM && s->dim % 8 == 0 &&
            s->q_width % 8 == 0 && s->k_width % 8 == 0 && s->v_width % 8 == 0 && s->q_align >= 16 &&
            s->k_align >= 16 && s->v_align >= 16;
 }
@@ -204,7 +204,8 @@ void bl_cuda_attentions_close(bl_cuda *c) {
 }
 
 static int attend_in_bands(const bl_cuda_running *r, const bl_cuda_attention *a, bl_cu_pointer y,
-                           bl_cu_pointer q, bl_cu_pointer k, bl_cu_pointer v, bl_error *err) {
+                           bl_cu_pointer q, bl_cu_pointer k, bl_cu_pointer v, bl_cuda_bias bias,
+                           bl_error *err) {
     const bl_cuda_attention_shape *s = &a->shape;
     bl_cu_pointer weights = r->scratch + a->weights_at, workspace = r->scratch + a->workspace_at;
     int64_t share = share_of(s);
@@ -219,13 +220,16 @@ static int attend_in_bands(const bl_cuda_running *r, const bl_cuda_attention *a,
                                   from + (uint64_t)i * head, k, 0, 0, s->scale, workspace, err);
         }
         struct softmax_args args = {.x = r->scratch,
+                                    .bias = bias.at,
                                     .y = weights,
                                     .rows = s->heads * rows,
                                     .rows_each = (int)rows,
                                     .stride = (int)a->stride,
                                     .keys = (int)s->keys,
                                     .causal = (int)s->causal,
-                                    .first = (int)first};
+                                    .first = (int)first,
+                                    .bias_stride = bias.stride,
+                                    .bias_zero = bias.zero};
         rc =
             rc ? rc
                : bl_cuda_launch_blocks(r, BL_KERNEL_softmax, &args, (args.rows + BL_ROWS - 1) / BL_ROWS, err);
@@ -239,9 +243,9 @@ static int attend_in_bands(const bl_cuda_running *r, const bl_cuda_attention *a,
 }
 
 int bl_cuda_attend(const bl_cuda_running *r, const bl_cuda_attention *a, bl_cu_pointer y, bl_cu_pointer q,
-                   bl_cu_pointer k, bl_cu_pointer v, bl_error *err) {
+                   bl_cu_pointer k, bl_cu_pointer v, bl_cuda_bias bias, bl_error *err) {
     const bl_cu_pointer tensors[] = {q, k, v, y}; /* 1 .. 4 */
     return a->has_plan
                ? bl_dnn_execute(r->c, a->plan, tensors, 4, &a->shape.scale, r->scratch, "attention", err)
-               : attend_in_bands(r, a, y, q, k, v, err);
+               : attend_in_bands(r, a, y, q, k, v, bias, err);
 }

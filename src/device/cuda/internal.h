@@ -282,9 +282,15 @@ int bl_cuda_launch(const bl_cuda_running *r, bl_cuda_kernel kernel, const void *
 int bl_cuda_launch_blocks(const bl_cuda_running *r, bl_cuda_kernel kernel, const void *args, int64_t blocks,
                           bl_error *err);
 
+/* What attention adds to the scores of one picture: see softmax_args. */
+typedef struct bl_cuda_bias {
+    bl_cu_pointer at; /* 0: nothing */
+    int stride, zero;
+} bl_cuda_bias;
+
 /* attention.c. The scratch is the op's. */
 int bl_cuda_attend(const bl_cuda_running *r, const bl_cuda_attention *a, bl_cu_pointer y, bl_cu_pointer q,
-                   bl_cu_pointer k, bl_cu_pointer v, bl_error *err);
+                   bl_cu_pointer k, bl_cu_pointer v, bl_cuda_bias bias, bl_error *err);
 
 /* prepare.c, run.c */
 int bl_cuda_prepare(bl_executable **out, bl_device_module *m, const bl_graph *graph,
@@ -302,6 +308,8 @@ bl_cu_pointer bl_cuda_data(const bl_cuda_running *r, bl_tensor_id id);
 bl_cu_pointer bl_cuda_weight_data(const bl_cuda_running *r, bl_weight_id id);
 /* Where a table of the host lies on the card while its graph runs. */
 bl_cu_pointer bl_cuda_table(const bl_cuda_running *r, bl_tensor_id id);
+/* The table, or BL_NONE where an op before `op` has copied it to the card already. */
+bl_tensor_id bl_cuda_first_of(const bl_executable *x, const bl_op *op, bl_tensor_id table);
 
 /* Rows of a tensor's channels: of one picture, and of all. */
 static inline int64_t bl_cuda_rows_each(const bl_tensor *t) {

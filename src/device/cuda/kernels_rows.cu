@@ -45,11 +45,16 @@ FUNCTION float gelu(float x) {
     return 0.5f * x * (1.0f + erff(x * 0.70710678f));
 }
 
+FUNCTION float gelu_tanh(float x) {
+    return 0.5f * x * (1.0f + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
+}
+
 /* The numbers are those of bl_act. */
 FUNCTION float activated(float x, int act) {
     return act == 1   ? x / (1.0f + expf(-x))
            : act == 2 ? gelu(x)
            : act == 3 ? x / (1.0f + expf(-1.702f * x))
+           : act == 6 ? gelu_tanh(x)
            : act == 5 && x < 0.0f
                ? 0.0f
                : x;
@@ -193,10 +198,10 @@ KERNEL(gated_add, BL_FLAT) {
     }
 }
 
-KERNEL(swiglu, BL_FLAT) {
+KERNEL(glu, BL_FLAT) {
     FOR_MINE(i, a.count) {
         long long at = i / a.c * 2 * a.c + i % a.c;
-        a.y[i] = store(activated(load(a.x[at]), 1) * load(a.x[at + a.c]));
+        a.y[i] = store(activated(load(a.x[at]), a.act) * load(a.x[at + a.c]));
     }
 }
 

@@ -122,6 +122,11 @@ KERNEL(row_norm, BL_LANES * BL_ROWS) {
     }
 }
 
+#define SCORE(k)                                                                                             \
+    (a.x[MY_ROW * a.stride + (k)] +                                                                          \
+     (a.bias ? a.bias[MY_ROW / a.rows_each * a.bias_stride + a.first + MY_ROW % a.rows_each - (k) + a.bias_zero] \
+             : 0.0f))
+
 KERNEL(softmax, BL_LANES * BL_ROWS) {
     SHARED(float, most, BL_LANES * BL_ROWS);
     SHARED(float, sum, BL_LANES * BL_ROWS);
@@ -136,7 +141,7 @@ KERNEL(softmax, BL_LANES * BL_ROWS) {
     THREADS {
         float m = -3.0e38f;
         for (int k = THREAD % BL_LANES; k < seen[THREAD / BL_LANES]; k += BL_LANES) {
-            m = fmaxf(m, a.x[MY_ROW * a.stride + k]);
+            m = fmaxf(m, SCORE(k));
         }
         most[THREAD] = m;
     }
@@ -144,7 +149,7 @@ KERNEL(softmax, BL_LANES * BL_ROWS) {
     THREADS {
         float s = 0.0f;
         for (int k = THREAD % BL_LANES; k < seen[THREAD / BL_LANES]; k += BL_LANES) {
-            s += expf(a.x[MY_ROW * a.stride + k] - OF_MY_ROW(most));
+            s += expf(SCORE(k) - OF_MY_ROW(most));
         }
         sum[THREAD] = s;
     }
@@ -153,7 +158,7 @@ KERNEL(softmax, BL_LANES * BL_ROWS) {
         float factor = 1.0f / OF_MY_ROW(sum);
         for (int k = THREAD % BL_LANES; MY_ROW < a.rows && k < a.stride; k += BL_LANES) {
             long long i = MY_ROW * a.stride + k;
-            a.y[i] = store(k < seen[THREAD / BL_LANES] ? expf(a.x[i] - OF_MY_ROW(most)) * factor : 0.0f);
+            a.y[i] = store(k < seen[THREAD / BL_LANES] ? expf(SCORE(k) - OF_MY_ROW(most)) * factor : 0.0f);
         }
     }
 }

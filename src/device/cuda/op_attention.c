@@ -44,6 +44,7 @@ static bl_cuda_attention_shape shape_of(const bl_executable *x, const bl_op *op,
     s.causal = op->u.attention.causal;
     s.dtype = x->graph->dtype;
     s.scale = op->u.attention.scale;
+    s.biased = op->in[4] != BL_NONE;
     return s;
 }
 
@@ -60,7 +61,20 @@ static int prepare(bl_executable *x, bl_cuda_step *s, const bl_op *op, bl_error 
             op->in[3] != BL_NONE ? bl_cuda_attention_most(&shape) : s->attention->scratch_bytes;
     }
     s->inplace = -1;
+    s->host_input = op->in[4] != BL_NONE ? bl_cuda_first_of(x, op, op->in[4]) : BL_NONE;
     return rc;
+}
+
+/* Of one picture, by the distance of query and key. */
+static bl_cuda_bias bias_of(const bl_cuda_running *r, int picture) {
+    const bl_tensor *t = bl_cuda_tensor(r, r->op->in[4]);
+    if (!t) {
+        return (bl_cuda_bias){0};
+    }
+    return (bl_cuda_bias){.at = bl_cuda_table(r, r->op->in[4]) +
+                                (uint64_t)picture * (uint64_t)t->h * (uint64_t)t->c * sizeof(float),
+                          .stride = t->c,
+                          .zero = (int)r->step->attention->shape.keys - 1};
 }
 
 /* With what there is of each number of keys, all of it at one address. */
@@ -71,7 +85,7 @@ static int run_all_counts(const bl_cuda_running *r, bl_error *err) {
         const bl_cuda_attention *a;
         bl_cuda_attention_shape s = shape_of(r->x, r->op, keys < all ? keys : all);
         rc = bl_cuda_find_attention(&a, r->c, &s, err);
-        rc = rc ? rc : bl_cuda_attend(r, a, r->only, r->only, r->only, r->only, err);
+        rc = rc ? rc : bl_cuda_attend(r, a, r->only, r->only, r->only, r->only, bias_of(r, 0), err);
         if (keys >= all) {
             break;
         }
@@ -101,10 +115,12 @@ static int run(const bl_cuda_running *r, bl_error *err) {
     const int offset[3] = {r->op->u.attention.q_offset, r->op->u.attention.k_offset,
                            r->op->u.attention.v_offset};
     const bl_tensor *tensors[3] = {q, k, v};
-    int rc = 0;
     if (r->only) {
         return run_all_counts(r, err);
     }
+    int rc = r->step->host_input == BL_NONE
+                 ? 0
+                 : bl_cuda_port_in(r, r->op->in[4], bl_cuda_table(r, r->op->in[4]), err);
     for (int i = 0; i < q->n && !rc; i++) {
         bl_cu_pointer at[3];
         int64_t keys;
@@ -124,7 +140,7 @@ static int run(const bl_cuda_running *r, bl_error *err) {
         }
         rc = rc ? rc
                 : bl_cuda_attend(r, a, to + (uint64_t)i * (bl_tensor_bytes(y) / (uint64_t)y->n), at[0], at[1],
-                                 at[2], err);
+                                 at[2], bias_of(r, i), err);
     }
     return rc;
 }

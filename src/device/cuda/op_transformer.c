@@ -13,11 +13,7 @@ static int prepare_over_input(bl_executable *x, bl_cuda_step *s, const bl_op *op
 }
 
 static int prepare_rope(bl_executable *x, bl_cuda_step *s, const bl_op *op, bl_error *err) {
-    const bl_op *first = x->graph->ops;
-    while (first->kind != BL_OP_ROPE || first->in[1] != op->in[1]) {
-        first++;
-    }
-    s->host_input = first == op ? op->in[1] : BL_NONE;
+    s->host_input = bl_cuda_first_of(x, op, op->in[1]);
     return prepare_over_input(x, s, op, err);
 }
 
@@ -63,16 +59,17 @@ static int run_gated_add(const bl_cuda_running *r, bl_error *err) {
     return bl_cuda_launch(r, BL_KERNEL_gated_add, &a, a.count, err);
 }
 
-static int run_swiglu(const bl_cuda_running *r, bl_error *err) {
+static int run_glu(const bl_cuda_running *r, bl_error *err) {
     const bl_tensor *out = bl_cuda_tensor(r, r->op->out);
-    struct swiglu_args a = {.x = bl_cuda_data(r, r->op->in[0]),
-                            .y = bl_cuda_data(r, r->op->out),
-                            .count = bl_tensor_elements(out),
-                            .c = out->c};
-    return bl_cuda_launch(r, BL_KERNEL_swiglu, &a, a.count, err);
+    struct glu_args a = {.x = bl_cuda_data(r, r->op->in[0]),
+                         .y = bl_cuda_data(r, r->op->out),
+                         .count = bl_tensor_elements(out),
+                         .c = out->c,
+                         .act = r->op->act};
+    return bl_cuda_launch(r, BL_KERNEL_glu, &a, a.count, err);
 }
 
 const bl_cuda_op bl_cuda_rope_op = {prepare_rope, run_rope};
 const bl_cuda_op bl_cuda_modulate_op = {prepare_over_input, run_modulate};
 const bl_cuda_op bl_cuda_gated_add_op = {prepare_over_input, run_gated_add};
-const bl_cuda_op bl_cuda_swiglu_op = {NULL, run_swiglu};
+const bl_cuda_op bl_cuda_glu_op = {NULL, run_glu};

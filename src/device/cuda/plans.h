@@ -67,7 +67,8 @@ typedef struct bl_cuda_attention_shape {
     int64_t rows, keys, heads, kv_heads, dim, q_width, k_width, v_width;
     int64_t q_align, k_align, v_align;
     int64_t causal, dtype;
-    float scale, zero; /* no bytes that nobody sets */
+    float scale;
+    int32_t biased; /* no bytes that nobody sets */
 } bl_cuda_attention_shape;
 
 /* The most scratch that it takes, whatever number of keys up to all of them is seen. */

@@ -4,12 +4,25 @@
 
 #include <stdlib.h>
 
+bl_tensor_id bl_cuda_first_of(const bl_executable *x, const bl_op *op, bl_tensor_id table) {
+    for (const bl_op *before = x->graph->ops; before < op; before++) {
+        for (int j = 0; j < BL_OP_INPUTS; j++) {
+            if (before->in[j] == table) {
+                return BL_NONE;
+            }
+        }
+    }
+    return table;
+}
+
 /* Behind the arena: what the host brings for many ops. */
 static void place_tables(bl_executable *x) {
     for (int i = 0; i < x->graph->op_count; i++) {
-        const bl_tensor *t = x->graph->ops[i].kind == BL_OP_ROPE && x->steps[i].host_input != BL_NONE
-                                 ? &x->graph->tensors[x->steps[i].host_input]
-                                 : NULL;
+        const bl_op_kind kind = x->graph->ops[i].kind;
+        const bl_tensor *t =
+            (kind == BL_OP_ROPE || kind == BL_OP_ATTENTION) && x->steps[i].host_input != BL_NONE
+                ? &x->graph->tensors[x->steps[i].host_input]
+                : NULL;
         if (t) {
             x->table_at[t->port] = x->plan.bytes;
             x->plan.bytes += bl_align_up(bl_tensor_bytes(t), BL_ALIGN);

@@ -19,7 +19,7 @@
     OP(ROPE, rope_op)             \
     OP(MODULATE, modulate_op)     \
     OP(GATED_ADD, gated_add_op)   \
-    OP(SWIGLU, swiglu_op)         \
+    OP(GLU, glu_op)               \
     OP(JOIN, join_op)             \
     OP(SLICE, slice_op)           \
     OP(CHANNELS, channels_op)     \

@@ -1,15 +1,17 @@
-/* Attention of the cpu device against a plain reference in double precision, causal and not, and with keys
- * that are counted. */
+/* Attention of the cpu device against a plain reference in double precision, causal and not, biased, and
+ * with keys that are counted. */
 #include "device/cpu/ops.h"
 
-static void check_attention(rig *r, int n, int rows, int keys, int heads, int dim, bool causal) {
+static void check_attention(rig *r, int n, int rows, int keys, int heads, int dim, bool causal, bool biased) {
     int c = heads * dim, wide = causal ? 3 * c : c; /* causal: q, k, v in one tensor */
     int64_t out = (int64_t)n * rows * c;
     float *q = filled(r, 1, (int64_t)n * rows * wide), *kv = filled(r, 2, (int64_t)n * keys * 2 * c);
     float *got = malloc((size_t)out * sizeof *got);
+    const int distances = rows + keys - 1;
+    float *bias = filled(r, 3, (int64_t)n * heads * distances);
     double *want = malloc((size_t)out * sizeof *want), *p = malloc((size_t)keys * sizeof *p);
     for (int64_t i = 0; i < (int64_t)n * rows * wide; i++) {
-        q[i] *= 2.0f; /* so that softmax is not flat */
+        q[i] *= 2.0f / (biased ? sqrtf((float)dim) : 1.0f); /* so that softmax is not flat */
     }
     bl_graph *g = graph_of(r);
     bl_tensor_id tq = input(g, "q", n, rows, 1, wide), tk = input(g, "kv", n, keys, 1, 2 * c);
@@ -20,8 +22,10 @@ static void check_attention(rig *r, int n, int rows, int keys, int heads, int di
         o.v_offset = 2 * c;
         tk = tq;
     }
-    bl_export(g, bl_attention(g, tq, tk, tk, o), "y", BL_CHANNELS_LAST);
-    run_graph(r, g, (const void *[]){q, kv}, (void *[]){got});
+    const bl_tensor_id tb =
+        biased ? bl_input(g, "bias", BL_F32, BL_CHANNELS_LAST, n, heads, 1, distances) : BL_NONE;
+    bl_export(g, bl_biased_attention(g, tq, tk, tk, tb, o), "y", BL_CHANNELS_LAST);
+    run_graph(r, g, (const void *[]){q, kv, bias}, (void *[]){got});
     for (int64_t i = 0; i < (int64_t)n * rows * heads; i++) {
         int64_t row = i / heads, head = i % heads, image = row / rows;
         int seen = causal ? (int)(row % rows) + 1 : keys;
@@ -33,7 +37,8 @@ static void check_attention(rig *r, int n, int rows, int keys, int heads, int di
             for (int d = 0; d < dim; d++) {
                 p[j] += (double)q[row * wide + head * dim + d] * (double)k0[j * step + head * dim + d];
             }
-            p[j] /= sqrt(dim);
+            p[j] /= biased ? 1 : sqrt(dim);
+            p[j] += biased ? (double)bias[(image * heads + head) * distances + row % rows - j + keys - 1] : 0;
             most = p[j] > most ? p[j] : most;
         }
         for (int j = 0; j < seen; j++) {
@@ -48,10 +53,11 @@ static void check_attention(rig *r, int n, int rows, int keys, int heads, int di
             want[row * c + head * dim + d] = s / sum;
         }
     }
-    CHECK_CLOSE(r, got, want, out, "attention %dx%d, %d keys, %d heads of %d%s", n, rows, keys, heads, dim,
-                causal ? ", causal" : "");
+    CHECK_CLOSE(r, got, want, out, "attention %dx%d, %d keys, %d heads of %d%s%s", n, rows, keys, heads, dim,
+                causal ? ", causal" : "", biased ? ", biased" : "");
     free(q);
     free(kv);
+    free(bias);
     free(got);
     free(want);
     free(p);
@@ -61,14 +67,17 @@ static void attention(void **state) {
     (void)state;
     for (int t = 0; t < type_count; t += 2) {
         rig r = rig_of(t);
-        check_attention(&r, 2, 77, 77, 4, 8, true);
-        check_attention(&r, 1, 300, 300, 2, 64, true);
-        check_attention(&r, 2, 70, 77, 3, 40, false);
-        check_attention(&r, 1, 1, 1, 1, 13, false);
-        check_attention(&r, 1, 500, 600, 2, 80, false);
-        check_attention(&r, 1, 64, 64, 2, 160, false);
-        check_attention(&r, 2, 60, 60, 1, 512, false);
-        check_attention(&r, 1, 33, 257, 1, 9, false);
+        check_attention(&r, 2, 77, 77, 4, 8, true, false);
+        check_attention(&r, 1, 300, 300, 2, 64, true, false);
+        check_attention(&r, 2, 70, 77, 3, 40, false, false);
+        check_attention(&r, 1, 1, 1, 1, 13, false, false);
+        check_attention(&r, 1, 500, 600, 2, 80, false, false);
+        check_attention(&r, 1, 64, 64, 2, 160, false, false);
+        check_attention(&r, 2, 60, 60, 1, 512, false, false);
+        check_attention(&r, 1, 33, 257, 1, 9, false, false);
+        check_attention(&r, 2, 77, 77, 3, 16, false, true);
+        check_attention(&r, 1, 70, 300, 2, 64, false, true);
+        check_attention(&r, 2, 13, 13, 2, 8, true, true);
     }
 }
 

@@ -10,6 +10,7 @@ static double act_of(double x, bl_act act) {
     return act == BL_ACT_SILU         ? x / (1.0 + exp(-x))
            : act == BL_ACT_QUICK_GELU ? x / (1.0 + exp(-1.702 * x))
            : act == BL_ACT_GELU       ? gelu_of(x)
+           : act == BL_ACT_GELU_TANH  ? x / 2 * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)))
                                       : x;
 }
 
@@ -153,6 +154,7 @@ static void linear_layers(void **state) {
         rig r = rig_of(t);
         check_linear(&r, 1, 1, 320, 1280, BL_ACT_SILU, false, true);
         check_linear(&r, 2, 77, 24, 56, BL_ACT_QUICK_GELU, false, true);
+        check_linear(&r, 1, 13, 24, 40, BL_ACT_GELU_TANH, false, true);
         check_linear(&r, 2, 77, 64, 64, BL_ACT_NONE, true, true);
         check_linear(&r, 2, 13, 19, 7, BL_ACT_GELU, false, false);
         check_linear(&r, 2, 50, 48, 80, BL_ACT_GEGLU, false, true);
@@ -262,7 +264,9 @@ static void elementwise(void **state) {
     enum { n = 2, h = 5, w = 3, c = 21, all = n * h * w * c };
     for (int t = 0; t < type_count; t++) {
         rig r = rig_of(t);
-        for (bl_act act = BL_ACT_SILU; act <= BL_ACT_QUICK_GELU; act++) {
+        const bl_act acts[] = {BL_ACT_SILU, BL_ACT_GELU, BL_ACT_QUICK_GELU, BL_ACT_GELU_TANH};
+        for (size_t k = 0; k < sizeof acts / sizeof *acts; k++) {
+            const bl_act act = acts[k];
             float *a = filled(&r, 1, all), *b = filled(&r, 2, all), got[2][all];
             double want[2][all];
             for (int i = 0; i < all; i++) {

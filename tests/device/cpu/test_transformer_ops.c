@@ -88,7 +88,7 @@ static void gates_are_silu_of_the_first_half(void **state) {
     (void)state;
     float *x = bl_golden_f32(&gold, "act.swiglu_x");
     bl_graph *g = graph_of();
-    check(g, bl_swiglu(g, input(g, "x", 4, 6, 16)), (const void *[]){x}, "act.swiglu_first_half");
+    check(g, bl_glu(g, input(g, "x", 4, 6, 16), BL_ACT_SILU), (const void *[]){x}, "act.swiglu_first_half");
     free(x);
 }
 
@@ -194,8 +194,11 @@ static void what_does_not_fit_is_refused(void **state) {
     bl_rope(g, input(g, "x", 1, 4, 8), bl_input(g, "t", BL_F32, BL_CHANNELS_LAST, 1, 3, 1, 8), 8, true);
     refused(g, "ROPE");
     g = graph_of();
-    bl_swiglu(g, input(g, "x", 1, 4, 7));
-    refused(g, "SWIGLU");
+    bl_glu(g, input(g, "x", 1, 4, 7), BL_ACT_SILU);
+    refused(g, "GLU");
+    g = graph_of();
+    bl_glu(g, input(g, "x", 1, 4, 8), BL_ACT_GELU);
+    refused(g, "GLU");
     g = graph_of();
     bl_slice(g, input(g, "x", 1, 4, 8), 2, 3);
     refused(g, "SLICE");
@@ -213,6 +216,11 @@ static void what_does_not_fit_is_refused(void **state) {
     bl_attention(g, q, q, q,
                  (bl_attention_options){.heads = 3, .kv_heads = 2, .head_dim = 4, .key_counts = BL_NONE});
     refused(g, "ATTENTION");
+    g = graph_of();
+    q = input(g, "q", 1, 4, 12);
+    bl_biased_attention(g, q, q, q, bl_input(g, "bias", BL_F32, BL_CHANNELS_LAST, 1, 3, 1, 8),
+                        (bl_attention_options){.heads = 3, .head_dim = 4, .key_counts = BL_NONE});
+    refused(g, "a bias for each head and distance");
 }
 
 static int open_all(void **state) {

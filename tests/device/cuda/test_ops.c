@@ -137,7 +137,7 @@ static void norms(void **state) {
 
 /* `shared`: how many heads of q have one of k and v. */
 static void check_attention(int n, int rows, int keys, int heads, int shared, int dim, bool causal,
-                            const int32_t *counts) {
+                            const int32_t *counts, bool biased) {
     int c = heads * dim, kc = c / shared, wide = causal ? c + 2 * kc : c; /* causal: q, k, v in one tensor */
     bl_graph *g = begin();
     bl_tensor_id q = input(g, "q", n, rows, 1, wide), k = input(g, "kv", n, keys, 1, 2 * kc);
@@ -155,25 +155,36 @@ static void check_attention(int n, int rows, int keys, int heads, int shared, in
     if (counts) {
         o.key_counts = bl_input(g, "counts", BL_I32, BL_CHANNELS_LAST, n, 1, 1, 1);
     }
-    bl_export(g, bl_attention(g, q, k, k, o), "y", BL_CHANNELS_LAST);
+    const int distances = rows + keys - 1;
+    const bl_tensor_id b =
+        biased ? bl_input(g, "bias", BL_F32, BL_CHANNELS_LAST, n, heads, 1, distances) : BL_NONE;
+    bl_export(g, bl_biased_attention(g, q, k, k, b, o), "y", BL_CHANNELS_LAST);
     float *in = filled(1, (int64_t)n * rows * wide, 3.4f), *kv = filled(2, (int64_t)n * keys * 2 * kc, 1.7f);
-    compare(g, (const void *[]){in, kv, counts}, (int64_t)n * rows * c, "attention");
+    float *bias = filled(3, (int64_t)n * heads * distances, 2.0f);
+    const void *inputs[4] = {in, kv}; /* in the order in which they are declared */
+    inputs[2] = counts ? (const void *)counts : bias;
+    inputs[3] = bias;
+    compare(g, inputs, (int64_t)n * rows * c, "attention");
+    free(bias);
     free(in);
     free(kv);
 }
 
 static void attention(void **state) {
     (void)state;
-    check_attention(2, 11, 11, 4, 1, 8, true, NULL);
-    check_attention(2, 20, 13, 3, 1, 40, false, NULL);
-    check_attention(1, 1, 1, 1, 1, 13, false, NULL);
-    check_attention(1, 16, 16, 2, 1, 160, false, NULL);
-    check_attention(2, 9, 9, 1, 1, 512, false, NULL);
-    check_attention(3, 9, 31, 2, 1, 16, false, (const int32_t[]){31, 1, 17});
-    check_attention(2, 9, 12, 4, 2, 128, false, NULL);
-    check_attention(3, 10, 10, 6, 3, 128, true, (const int32_t[]){7, 10, 1});
-    check_attention(2, 7, 7, 4, 4, 9, false, (const int32_t[]){7, 3});
-    check_attention(2, 3, 1300, 1, 1, 8, false, (const int32_t[]){1300, 1270}); /* a text behind a picture */
+    check_attention(2, 11, 11, 4, 1, 8, true, NULL, false);
+    check_attention(2, 20, 13, 3, 1, 40, false, NULL, false);
+    check_attention(1, 1, 1, 1, 1, 13, false, NULL, false);
+    check_attention(1, 16, 16, 2, 1, 160, false, NULL, false);
+    check_attention(2, 9, 9, 1, 1, 512, false, NULL, false);
+    check_attention(3, 9, 31, 2, 1, 16, false, (const int32_t[]){31, 1, 17}, false);
+    check_attention(2, 9, 12, 4, 2, 128, false, NULL, false);
+    check_attention(3, 10, 10, 6, 3, 128, true, (const int32_t[]){7, 10, 1}, false);
+    check_attention(2, 7, 7, 4, 4, 9, false, (const int32_t[]){7, 3}, false);
+    check_attention(2, 9, 9, 4, 1, 8, false, NULL, true);
+    check_attention(2, 7, 12, 4, 2, 128, false, (const int32_t[]){12, 5}, true);
+    check_attention(2, 3, 1300, 1, 1, 8, false, (const int32_t[]){1300, 1270},
+                    false); /* a text behind a picture */
 }
 
 /* Who sees fewer keys gets the bits that it gets where there are no more. */
@@ -226,8 +237,8 @@ static void gates(void **state) {
         bl_tensor_id by = input(g, "m", N, 1, 1, 3 * C);
         a = bl_modulate(g, a, by, C, form ? 2 * C : BL_NONE);
         a = bl_gated_add(g, a, b, by, form ? C : 1, form);
-        bl_export(g, bl_swiglu(g, a), "y", BL_CHANNELS_LAST);
-        compare(g, (const void *[]){x, y, m}, ALL / 2, "modulate, gated add and swiglu");
+        bl_export(g, bl_glu(g, a, form ? BL_ACT_GELU_TANH : BL_ACT_SILU), "y", BL_CHANNELS_LAST);
+        compare(g, (const void *[]){x, y, m}, ALL / 2, "modulate, gated add and glu");
     }
     free(x);
     free(y);

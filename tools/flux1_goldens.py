@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""flux1_goldens.py DATA: references for Flux.1 at tiny sizes, written into DATA/flux1/dev and DATA/flux1/schnell.
+
+Needs numpy, torch, diffusers 0.42.1 and transformers. Weights follow from a hash, as tests/support/synth.h says; the
+autoencoder is that of DATA/zimage. Outputs are those of transformers' T5EncoderModel and CLIPTextModel, and of diffusers'
+FluxTransformer2DModel. The same input gives the same bytes."""
+import json
+import os
+import sys
+
+import numpy as np
+import torch
+from diffusers import FluxTransformer2DModel
+from safetensors.torch import save_file
+from transformers import T5Config, T5EncoderModel
+
+from zimage_pictures import LANE_STD, load_json, make, save_json
+
+WIDTH, CONTEXT, POOLED, HEADS, HEAD = 32, 48, 32, 2, 16
+T5 = dict(vocab_size=1000, d_model=CONTEXT, d_kv=16, d_ff=96, num_layers=2, num_heads=4, relative_attention_num_buckets=32,
+          relative_attention_max_distance=128, dropout_rate=0.0, layer_norm_epsilon=1e-6, feed_forward_proj="gated-gelu",
+          is_encoder_decoder=True, tie_word_embeddings=False, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0)
+VARIANTS = {"dev": dict(num_layers=2, num_single_layers=2, guidance_embeds=True),
+            "schnell": dict(num_layers=1, num_single_layers=2, guidance_embeds=False)}
+
+
+def transformer_config(variant):
+    return dict(patch_size=1, in_channels=64, out_channels=None, attention_head_dim=HEAD, num_attention_heads=HEADS,
+                joint_attention_dim=CONTEXT, pooled_projection_dim=POOLED, axes_dims_rope=[4, 4, 8], **VARIANTS[variant])
+
+
+def entry(name, shape, std, mean=0.0):
+    scale = float(np.float32(std / LANE_STD))
+    return [name, shape, scale, int(round(mean / scale))]
+
+
+def t5_entries():
+    c, inner, hidden = T5["d_model"], T5["num_heads"] * T5["d_kv"], T5["d_ff"]
+    out = [entry("shared.weight", [T5["vocab_size"], c], 1.0)]
+    for i in range(T5["num_layers"]):
+        at = f"encoder.block.{i}.layer."
+        out += [entry(f"{at}0.SelfAttention.{n}.weight", [inner, c], std) for n, std in (("q", 0.06), ("k", 0.15), ("v", 0.15))]
+        out += [entry(f"{at}0.SelfAttention.o.weight", [c, inner], 0.12)]
+        if i == 0:
+            out += [entry(f"{at}0.SelfAttention.relative_attention_bias.weight", [32, T5["num_heads"]], 1.5)]
+        out += [entry(f"{at}0.layer_norm.weight", [c], 0.15, 1.0),
+                entry(f"{at}1.DenseReluDense.wi_0.weight", [hidden, c], 0.15),
+                entry(f"{at}1.DenseReluDense.wi_1.weight", [hidden, c], 0.15),
+                entry(f"{at}1.DenseReluDense.wo.weight", [c, hidden], 0.1),
+                entry(f"{at}1.layer_norm.weight", [c], 0.15, 1.0)]
+    return out + [entry("encoder.final_layer_norm.weight", [c], 0.15, 1.0)]
+
+
+def transformer_entries(variant):
+    """Shapes from the class itself; every tensor's spread by what it is."""
+    out = []
+    with torch.device("meta"):
+        state = FluxTransformer2DModel(**transformer_config(variant)).state_dict()
+    for name, value in state.items():
+        shape = list(value.shape)
+        if len(shape) == 1:
+            norm = ".norm_" in name and name.endswith("q.weight") or name.endswith("k.weight")
+            out.append(entry(name, shape, 0.15 if norm else 0.1, 1.2 if norm else 0.0))
+        else:
+            wide = "norm" in name or "time_text_embed" in name
+            out.append(entry(name, shape, (0.9 if wide else 0.8) / shape[1] ** 0.5))
+    return out
+
+
+def loaded(cls, config, weights, component, dtype):
+    state = {e[0]: make(weights, component, e) for e in weights["components"][component]}
+    model = cls(config) if cls is T5EncoderModel else cls(**config)
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not unexpected and all(m == "encoder.embed_tokens.weight" for m in missing), (missing, unexpected)
+    return model.eval().to(dtype)
+
+
+def with_taps(model, run, taps):
+    """Outputs of run(), and of the modules named: a tuple's parts by their numbers."""
+    kept, hooks = {}, []
+    for name in taps:
+        def keep(_, __, out, name=name):
+            for i, part in enumerate(out) if isinstance(out, tuple) else ((None, out),):
+                if torch.is_tensor(part):
+                    kept[name if i is None else f"{name}.{i}"] = part.detach()
+        hooks.append(model.get_submodule(name).register_forward_hook(keep))
+    out = run()
+    for h in hooks:
+        h.remove()
+    return out, kept
+
+
+def t5_cases(weights):
+    ids = {"short": [17, 3, 250, 999, 42, 8, 8, 1], "long": [(i * 37 + 11) % 998 + 2 for i in range(159)] + [1]}
+    def run(dtype):
+        model = loaded(T5EncoderModel, T5Config(**T5), weights, "text_encoder_2", dtype)
+        got = {}
+        for name, tokens in ids.items():
+            taps = ["encoder.block.0"] if name == "short" else []
+            out, kept = with_taps(model, lambda: model(torch.tensor([tokens])).last_hidden_state, taps)
+            got[f"{name}.context"] = out
+            got.update({f"{name}.at.{k.removesuffix('.0') if k.count('.') > 2 else k}": v for k, v in kept.items()
+                        if v.shape == out.shape})
+        return got
+    return {f"{n}.ids": torch.tensor(v, dtype=torch.int32) for n, v in ids.items()}, run
+
+
+def ids_of(height, width, tokens):
+    grid = torch.zeros(height, width, 3)
+    grid[..., 1] += torch.arange(height)[:, None]
+    grid[..., 2] += torch.arange(width)[None, :]
+    return grid.reshape(-1, 3), torch.zeros(tokens, 3)
+
+
+def transformer_cases(weights, variant):
+    cases = {"a": (6, 4, 13, 0.5, 4.0), "b": (7, 5, 40, 0.03125, 1.0)}      # the sides in tokens, tokens of the text; numbers that bf16 holds
+    given = {}
+    for name, (h, w, tokens, t, guidance) in cases.items():
+        given[f"{name}.hidden_states"] = make(weights, "inputs", [f"{name}.x", [1, h * w, 64], 1 / LANE_STD, 0])
+        given[f"{name}.encoder_hidden_states"] = make(weights, "inputs", [f"{name}.c", [1, tokens, CONTEXT], 1 / LANE_STD, 0])
+        given[f"{name}.pooled"] = make(weights, "inputs", [f"{name}.p", [1, POOLED], 1 / LANE_STD, 0])
+        given[f"{name}.timestep"] = torch.tensor([t])
+        given[f"{name}.guidance"] = torch.tensor([guidance])
+
+    def run(dtype):
+        model = loaded(FluxTransformer2DModel, transformer_config(variant), weights, "transformer", dtype)
+        got = {}
+        for name, (h, w, tokens, _, _) in cases.items():
+            image, text = ids_of(h, w, tokens)
+            value = {k: given[f"{name}.{k}"].to(dtype) for k in ("hidden_states", "encoder_hidden_states", "pooled", "timestep",
+                                                                  "guidance")}
+            taps = ["time_text_embed", "transformer_blocks.0", "single_transformer_blocks.0"] if name == "a" else []
+            out, kept = with_taps(model, lambda: model(
+                hidden_states=value["hidden_states"], encoder_hidden_states=value["encoder_hidden_states"],
+                pooled_projections=value["pooled"], timestep=value["timestep"],
+                guidance=value["guidance"] if VARIANTS[variant]["guidance_embeds"] else None,
+                img_ids=image, txt_ids=text).sample, taps)
+            got[f"{name}.output"] = out
+            if "single_transformer_blocks.0.0" in kept:                    # text, then picture
+                both = [kept.pop("single_transformer_blocks.0.0"), kept.pop("single_transformer_blocks.0.1")]
+                kept["single_transformer_blocks.0"] = torch.cat(both, 1)
+            got.update({f"{name}.at.{k}": v for k, v in kept.items()})
+        return got
+    return given, run
+
+
+def write(folder, name, given, run, tolerances):
+    """f32 outputs, what f64 says of them, and what bf16 errs."""
+    got = {t: run(t) for t in (torch.float32, torch.float64, torch.bfloat16)}
+    table = tolerances.setdefault(name, {})
+    for key, value in got[torch.float32].items():
+        exact = got[torch.float64][key].double()
+        peak, apart = float(exact.abs().max()), float((value.double() - exact).abs().max())
+        rough = (got[torch.bfloat16][key].double() - exact)
+        table[key] = {"peak": peak, "tol_abs": max(16 * apart, 2e-6 * peak), "bf16_abs": float(rough.abs().max()),
+                      "bf16_rms": float(rough.square().mean().sqrt())}
+    tensors = {**given, **{k: v.contiguous() for k, v in got[torch.float32].items()}}
+    os.makedirs(os.path.join(folder, "golden"), exist_ok=True)
+    save_file(tensors, os.path.join(folder, "golden", name))
+
+
+def main(data):
+    torch.set_num_threads(1)
+    for variant in VARIANTS:
+        folder = os.path.join(data, "flux1", variant)
+        weights = {"seed": 1, "family": f"flux1_{variant}", "f16_exact": False, "metadata": {"format": "pt"},
+                   "files": {"text_encoder_2": "text_encoder_2/model.safetensors",
+                             "transformer": "transformer/diffusion_pytorch_model.safetensors"}, "sha256": {},
+                   "components": {"text_encoder_2": t5_entries(), "transformer": transformer_entries(variant)},
+                   "single_file": []}
+        tolerances = {}
+        with torch.no_grad():
+            if variant == "dev":
+                write(folder, "t5.safetensors", *t5_cases(weights), tolerances)
+            write(folder, "transformer.safetensors", *transformer_cases(weights, variant), tolerances)
+        save_json(f"{folder}/weights.json", weights, ",[\"")
+        save_json(f"{folder}/golden/tolerances.json", tolerances, "},\"")
+        save_json(f"{folder}/diffusers/transformer/config.json",
+                  dict(transformer_config(variant), _class_name="FluxTransformer2DModel"), ",\"")
+        save_json(f"{folder}/diffusers/text_encoder_2/config.json",
+                  dict(T5, architectures=["T5EncoderModel"], model_type="t5", torch_dtype="float32"), ",\"")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
