@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""headers_only.py z-image FOLDER: a diffusers folder of the published size whose weights are holes in their files.
+"""headers_only.py FAMILY FOLDER: a diffusers folder of the published size whose weights are holes in their files.
+FAMILY: z-image, flux2-klein-4b, flux2-klein-9b.
 
 For `ballast plan` and `ballast inspect`, which read headers alone: the files name every tensor with its shape and type
 (BF16; the autoencoder F32) and take no room on the disk. A picture of it is noise. Only Python's own library is needed."""
@@ -106,6 +107,48 @@ def vae_half(side, latents, channels):
     return out + norm(f"{side}.conv_norm_out", end) + conv(f"{side}.conv_out", 3 if decoder else 2 * latents, end)
 
 
+def flux2_transformer(width, doubles, singles, context, guided=False, head=128):
+    hidden, times = 3 * width, ["timestep_embedder"] + ["guidance_embedder"] * guided
+    out = [(f"time_guidance_embed.{t}.linear_{i}.weight", [width, (256, width)[i - 1]]) for t in times for i in (1, 2)]
+    out += [("double_stream_modulation_img.linear.weight", [6 * width, width]),
+            ("double_stream_modulation_txt.linear.weight", [6 * width, width]),
+            ("single_stream_modulation.linear.weight", [3 * width, width]), ("x_embedder.weight", [width, 128]),
+            ("context_embedder.weight", [width, context]), ("norm_out.linear.weight", [2 * width, width]),
+            ("proj_out.weight", [128, width])]
+    for i in range(doubles):
+        at = f"transformer_blocks.{i}."
+        out += [(f"{at}attn.{n}.weight", [width, width])
+                for n in ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")]
+        out += [(f"{at}attn.{n}.weight", [head]) for n in ("norm_q", "norm_k", "norm_added_q", "norm_added_k")]
+        for n in ("ff", "ff_context"):
+            out += [(f"{at}{n}.linear_in.weight", [2 * hidden, width]), (f"{at}{n}.linear_out.weight", [width, hidden])]
+    for i in range(singles):
+        at = f"single_transformer_blocks.{i}.attn."
+        out += [(at + "to_qkv_mlp_proj.weight", [3 * width + 2 * hidden, width]), (at + "norm_q.weight", [head]),
+                (at + "norm_k.weight", [head]), (at + "to_out.weight", [width, width + hidden])]
+    return out
+
+
+def flux2(folder, transformer, encoder, pipeline):
+    at = lambda *parts: os.path.join(folder, *parts)
+    write(at("transformer", "diffusion_pytorch_model.safetensors"), transformer, "BF16")
+    write(at("text_encoder", "model.safetensors"), encoder, "BF16")
+    convs = [*conv("quant_conv", 64, 64, 1), *conv("post_quant_conv", 32, 32, 1)]
+    write(at("vae", "diffusion_pytorch_model.safetensors"),
+          [t for side in ("encoder", "decoder") for t in vae_half(side, 32, [128, 256, 512, 512])] + convs +
+          [("bn.running_mean", [128]), ("bn.running_var", [128])], "F32")
+    save(at("model_index.json"), {"_class_name": pipeline})
+    save(at("scheduler", "scheduler_config.json"), {"_class_name": "FlowMatchEulerDiscreteScheduler"})
+
+
+def klein_4b(folder):
+    flux2(folder, flux2_transformer(3072, 5, 20, 3 * 2560), qwen3(), "Flux2KleinPipeline")
+
+
+def klein_9b(folder):
+    flux2(folder, flux2_transformer(4096, 8, 24, 3 * 4096), qwen3(width=4096, hidden=12288), "Flux2KleinPipeline")
+
+
 def zimage(folder):
     at = lambda *parts: os.path.join(folder, *parts)
     write(at("transformer", "diffusion_pytorch_model.safetensors"), zimage_transformer(), "BF16")
@@ -118,7 +161,9 @@ def zimage(folder):
     save(at("scheduler", "scheduler_config.json"), {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0})
 
 
-FAMILIES = {"z-image": zimage}
+FAMILIES = {"z-image": zimage, "flux2-klein-4b": klein_4b, "flux2-klein-9b": klein_9b}
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] not in FAMILIES:
+        sys.exit(f"usage: headers_only.py {'|'.join(FAMILIES)} FOLDER")
     FAMILIES[sys.argv[1]](sys.argv[2])

@@ -198,5 +198,12 @@ bool bl_ldm_vae_name(bl_stored *out, int levels, const char *name) {
         snprintf(head, sizeof head, "%smid.", side);
         return bl_renamed(out, head, mid, vae_mid, COUNT(vae_mid), false);
     }
-    return bl_renamed(out, side, rest, vae_ends, COUNT(vae_ends), true);
+    const char *latents = bl_after(name, "quant_conv.")        ? "encoder."
+                          : bl_after(name, "post_quant_conv.") ? "decoder."
+                                                               : NULL;
+    const bool fits = bl_renamed(out, side, rest, vae_ends, COUNT(vae_ends), true);
+    if (latents) { /* FLUX.2's authors have them in the halves */
+        snprintf(out->other, sizeof out->other, "%s%.64s", latents, name);
+    }
+    return fits;
 }

@@ -305,7 +305,7 @@ const MODULES = {text_encoder: 'text encoder', text_encoder_2: 'second text enco
 function modules() {
   const plan = price.get();
   const model = lists.get()?.models.find((m) => m.title === (values.get().model || settings.get().model));
-  const there = ['text_encoder', ...(/SDXL/.test(model?.family) ? ['text_encoder_2'] : []), /Z-Image/.test(model?.family) ? 'transformer' : 'unet', 'vae_decoder'];
+  const there = ['text_encoder', ...(/SDXL/.test(model?.family) ? ['text_encoder_2'] : []), /Z-Image|FLUX/.test(model?.family) ? 'transformer' : 'unet', 'vae_decoder'];
   return plan && !plan.error
     ? Object.keys(MODULES).filter((name) => there.includes(name) || plan.phases.some((p) => p.module.replace(/\..*/, '') === name))
     : [];

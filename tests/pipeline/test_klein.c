@@ -2,6 +2,9 @@
  * tiny transformer, its VAE and a narrow Qwen3 with the whole vocabulary. */
 #include "pipeline/flow_rig.h"
 
+#include "support/flux2_files.h"
+#include "support/gguf.h"
+#include "support/other_names.h"
 #include "support/slow.h"
 
 #define FAMILY "flux2/klein_2_2"
@@ -36,9 +39,82 @@ static void pictures_are_those_of_diffusers(void **state) {
     bl_golden_close(&g);
 }
 
+/* ---- every file that holds it */
+
+/* Its authors' file beside encoder and VAE of their own; a GGUF file, which holds what is stored small,
+ * against the same values in F32. */
+static void single_files_give_the_folders_picture(void **state) {
+    (void)state;
+    char folder[BL_TEST_PATH], single[BL_TEST_PATH], llama[BL_TEST_PATH], vae[BL_TEST_PATH],
+        small[BL_TEST_PATH], widened[BL_TEST_PATH];
+    flow_taken wanted, got;
+    bl_test_folder(folder);
+    bl_test_flux2_folder(folder);
+    bl_test_join(single, folder, "single.safetensors");
+    bl_test_join(llama, folder, "llama.safetensors");
+    bl_test_join(vae, folder, "ae.safetensors");
+    flow_take_from(&wanted, folder, NULL, NULL);
+    bl_test_flux2_single(single, "model.diffusion_model.");
+    bl_test_qwen_llama(llama, FAMILY);
+    bl_test_ldm_vae(vae, FAMILY);
+    flow_take_from(&got, single, llama, vae);
+    rig_same(&got.pictures, &wanted.pictures, "its authors' names");
+    flow_drop(&got);
+    flow_drop(&wanted);
+    bl_test_flux2_single(single, "");
+    bl_test_join(small, folder, "small.gguf");
+    bl_test_join(widened, folder, "widened.safetensors");
+    bl_test_write_gguf(small, single);
+    bl_test_write_widened(widened, small);
+    flow_take_from(&wanted, widened, llama, vae);
+    flow_take_from(&got, small, llama, vae);
+    rig_same(&got.pictures, &wanted.pictures, "GGUF");
+    flow_drop(&got);
+    flow_drop(&wanted);
+    bl_test_folder_remove(folder);
+}
+
+/* ---- whatever the placement */
+
+/* With a negative prompt of another length, a start picture, a second pass through pictures, and previews. */
+static ballast_generate_options rich_request(flow_taken *t) {
+    ballast_generate_options o = flow_request(t);
+    o.negative_prompt = "a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a";
+    flow_add_all(&o);
+    return o;
+}
+
+/* Texts of different lengths fill as many rows: the encoder runs in one phase, a pass each. */
+static void check_encoder_phases(rig_studio *s) {
+    flow_taken t;
+    ballast_generate_options o = rich_request(&t);
+    json_t *plan = rig_plan(s, &o), *phase;
+    size_t i;
+    int64_t phases = 0, passes = 0;
+    json_array_foreach(json_object_get(plan, "phases"), i, phase) {
+        const bool encodes = !strcmp(json_string_value(json_object_get(phase, "module")), "text_encoder");
+        phases += encodes;
+        passes += encodes ? json_integer_value(json_object_get(phase, "passes")) : 0;
+    }
+    assert_int_equal(phases, 1);
+    assert_int_equal(passes, 2);
+    json_decref(plan);
+}
+
+static void placement_changes_nothing(void **state) {
+    (void)state;
+    rig_studio s;
+    open_model(&s, "f32");
+    check_encoder_phases(&s);
+    flow_same_everywhere(&s, rich_request, bl_test_slow() ? FLOW_MODES : 2);
+    rig_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pictures_are_those_of_diffusers),
+        cmocka_unit_test(single_files_give_the_folders_picture),
+        cmocka_unit_test(placement_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include "pipeline/flow_rig.h"
 
 #include "support/gguf.h"
+#include "support/other_names.h"
 #include "support/slow.h"
 #include "support/zimage_files.h"
 
@@ -72,14 +73,14 @@ static void single_files_give_the_folders_picture(void **state) {
         return;
     }
     bl_test_join(llama, folder, "llama.safetensors");
-    bl_test_zimage_llama(llama);
+    bl_test_qwen_llama(llama, "zimage");
     flow_take_from(&got, single, llama, vae);
     rig_same(&got.pictures, &wanted.pictures, "llama.cpp's names");
     flow_drop(&got);
     bl_test_join(bare, folder, "bare.safetensors");
     bl_test_join(ldm, folder, "ae.safetensors");
-    bl_test_zimage_bare(bare);
-    bl_test_zimage_vae(ldm);
+    bl_test_qwen_bare(bare, "zimage");
+    bl_test_ldm_vae(ldm, "zimage");
     flow_take_from(&got, single, bare, ldm);
     rig_same(&got.pictures, &wanted.pictures, "names without \"model.\", and Flux.1's VAE");
     flow_drop(&got);

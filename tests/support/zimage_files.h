@@ -12,12 +12,4 @@ void bl_test_zimage_folder(const char *path);
  * values in one. */
 void bl_test_zimage_single(const char *path, const char *prefix);
 
-/* Writes the text encoder of bl_synth_folder("zimage") as llama.cpp names the tensors, or without "model.".
- */
-void bl_test_zimage_llama(const char *path);
-void bl_test_zimage_bare(const char *path);
-
-/* Writes its VAE as the authors of Flux.1 name the tensors. */
-void bl_test_zimage_vae(const char *path);
-
 #endif
