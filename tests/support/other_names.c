@@ -68,7 +68,7 @@ static bool ldm_name(void *context, char *name, bl_tensor_data *t) {
     (void)context, (void)t;
     assert_true(bl_stored_name(&stored, BL_NAMES_LDM_VAE, NULL, 4, name) && stored.shares == 1);
     const char *half = strncmp(name, "quant_conv.", 11) ? "decoder." : "encoder.";
-    snprintf(name, 256, "%s%s", strstr(name, "quant_conv.") ? half : "", stored.name);
+    snprintf(name, 256, "%s%.200s", strstr(name, "quant_conv.") ? half : "", stored.name);
     return true;
 }
 
