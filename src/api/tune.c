@@ -30,8 +30,10 @@ static int read_wish(bl_tune_wish *wish, const ballast_model *m, const ballast_t
                            .where = {.threads = m->context->threads,
                                      .cores = cpu ? bl_usable_cores() : 0,
                                      .processors = cpu ? bl_usable_processors() : 0,
+                                     .nodes = cpu ? bl_usable_nodes() : 0,
                                      .arena_levels = caps.arena_levels,
-                                     .convolves = cpu},
+                                     .launches = !cpu,
+                                     .convolves = caps.convolves},
                            .line = o->line,
                            .payload = o->payload};
     return 0;

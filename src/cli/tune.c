@@ -154,6 +154,18 @@ static int import(const struct settings *s, const struct session *session) {
 
 /* ---- measuring */
 
+/* After Ctrl-C. */
+static void tell_of_kept(const char *json) {
+    json_t *root = json_loads(json, 0, NULL);
+    const char *why = json_string_value(json_object_get(root, "not_kept"));
+    if (why) {
+        fprintf(stderr, "ballast: what was found until now is lost: %s\n", why);
+    } else {
+        fputs("ballast: what was found until now is kept\n", stderr);
+    }
+    json_decref(root);
+}
+
 static int tune(const struct settings *s, struct session *session, ballast_generate_options *o,
                 double seconds) {
     char *json = NULL, *text = NULL;
@@ -175,7 +187,7 @@ static int tune(const struct settings *s, struct session *session, ballast_gener
     if (!code) {
         tell_of_no_effect(s);
     } else if (json && code == BALLAST_E_CANCELLED && !setting_on(s, S_QUIET)) {
-        fprintf(stderr, "ballast: what was found until now is kept\n");
+        tell_of_kept(json);
     }
     ballast_string_free(&json);
     ballast_string_free(&text);

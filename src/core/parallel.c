@@ -10,7 +10,9 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#define NODES 64                 /* of memory, that are looked for */
 #define THREAD_BYTES (64u << 10) /* beside its stack: guard, storage of its own, libgomp's tables */
 
 /* libgomp's entry point for "#pragma omp parallel" (its ABI since GCC 4.9). */
@@ -149,6 +151,63 @@ typedef struct pinning {
     int count; /* 0: each gets all of them */
 } pinning;
 
+static int node_of(int cpu) {
+    char path[96];
+    for (int node = 0; node < NODES; node++) {
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/node%d", cpu, node);
+        if (!access(path, F_OK)) {
+            return node;
+        }
+    }
+    return 0; /* a kernel without nodes has one */
+}
+
+/* Those of the mask, in the order of their numbers; how many. */
+static int list_processors(bl_processor list[CPU_SETSIZE], const cpu_set_t *allowed) {
+    int count = 0;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, allowed)) {
+            list[count++] = (bl_processor){cpu, stands_for_core(cpu, allowed), node_of(cpu)};
+        }
+    }
+    return count;
+}
+
+/* Cores before siblings; then by node, or by how many of the node come before; then by number. */
+static bool comes_before(const bl_processor *a, int place_a, const bl_processor *b, int place_b, int order) {
+    if (a->first != b->first) {
+        return a->first;
+    }
+    if (order == 2 && place_a != place_b) {
+        return place_a < place_b;
+    }
+    return a->node != b->node ? a->node < b->node : a->number < b->number;
+}
+
+/* How many of the same node, and as much first of their cores, come before it. */
+static int place_in_node(const bl_processor *list, int count, int i) {
+    int place = 0;
+    for (int k = 0; k < count; k++) {
+        place +=
+            list[k].node == list[i].node && list[k].first == list[i].first && list[k].number < list[i].number;
+    }
+    return place;
+}
+
+void bl_pin_order(int *out, const bl_processor *list, int count, int order) {
+    int place[CPU_SETSIZE];
+    for (int i = 0; i < count; i++) {
+        place[i] = place_in_node(list, count, i);
+    }
+    for (int i = 0; i < count; i++) {
+        int rank = 0;
+        for (int k = 0; k < count; k++) {
+            rank += k != i && comes_before(&list[k], place[k], &list[i], place[i], order);
+        }
+        out[rank] = i;
+    }
+}
+
 static void pin_one(void *data) {
     const pinning *p = data;
     __tsan_acquire(data);
@@ -161,32 +220,45 @@ static void pin_one(void *data) {
     __tsan_release(data);
 }
 
-void bl_pin_threads(bool pinned) {
-    static _Thread_local cpu_set_t all; /* before the first pin */
-    static _Thread_local int now;       /* threads that are pinned; 0: none */
-    int threads = bl_threads();
-    if ((pinned ? threads : 0) == now || (!now && sched_getaffinity(0, sizeof all, &all))) {
+void bl_pin_threads(int order) {
+    static _Thread_local cpu_set_t all;   /* before the first pin */
+    static _Thread_local int now, before; /* threads that are pinned, 0: none; and in which order */
+    int threads = bl_threads(), wanted = order ? threads : 0;
+    if ((wanted == now && order == before) || (!now && sched_getaffinity(0, sizeof all, &all))) {
         return;
     }
     pinning p = {.all = &all};
-    int siblings[CPU_SETSIZE], more = 0;
-    for (int cpu = 0; pinned && cpu < CPU_SETSIZE; cpu++) {
-        if (!CPU_ISSET(cpu, &all)) {
-            continue;
-        }
-        if (stands_for_core(cpu, &all)) {
-            p.order[p.count++] = cpu;
-        } else {
-            siblings[more++] = cpu;
+    if (order) {
+        bl_processor list[CPU_SETSIZE];
+        int by_index[CPU_SETSIZE];
+        p.count = list_processors(list, &all);
+        bl_pin_order(by_index, list, p.count, order);
+        for (int i = 0; i < p.count; i++) {
+            p.order[i] = list[by_index[i]].number;
         }
     }
-    memcpy(p.order + p.count, siblings, (size_t)more * sizeof *siblings);
-    p.count += more;
     /* all that are, or were, pinned; new ones have what the calling thread has until they are told */
     __tsan_release(&p);
     GOMP_parallel(pin_one, &p, (unsigned)(threads > now ? threads : now), 0);
     __tsan_acquire(&p);
-    now = pinned ? threads : 0;
+    now = wanted;
+    before = order;
+}
+
+int bl_usable_nodes(void) {
+    cpu_set_t allowed;
+    bl_processor list[CPU_SETSIZE];
+    CPU_ZERO(&allowed);
+    int count = sched_getaffinity(0, sizeof allowed, &allowed) ? 0 : list_processors(list, &allowed),
+        nodes = 0;
+    for (int i = 0; i < count; i++) {
+        int k = 0;
+        while (k < i && list[k].node != list[i].node) {
+            k++;
+        }
+        nodes += k == i;
+    }
+    return nodes < 1 ? 1 : nodes;
 }
 
 int bl_usable_processors(void) {

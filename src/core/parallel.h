@@ -24,6 +24,9 @@ int bl_usable_cores(void);
 /* Logical processors of this process's affinity mask. At least 1. */
 int bl_usable_processors(void);
 
+/* Their NUMA nodes. At least 1. */
+int bl_usable_nodes(void);
+
 /* Threads of the calling thread's loops (and of oneDNN called from it); 1 <= n <= 1024. */
 void bl_set_threads(int n);
 int bl_threads(void);
@@ -32,9 +35,19 @@ int bl_threads(void);
  * BL_E_MEMORY. */
 int bl_start_threads(int n, bl_error *err);
 
-/* Whether each thread of the calling thread's loops keeps to a processor of its own: one of each core, in the
- * order of their numbers, then their SMT siblings. Said after each bl_set_threads; costs nothing where
- * nothing changes. `false` gives all of them back what the calling thread had. */
-void bl_pin_threads(bool pinned);
+/* Whether each thread of the calling thread's loops keeps to a processor of its own, in one of these orders.
+ * Said after each bl_set_threads; costs nothing where nothing changes. 0 gives all of them back what the
+ * calling thread had. */
+void bl_pin_threads(int order);
+
+typedef struct bl_processor {
+    int number;
+    bool first; /* of its core's SMT siblings */
+    int node;
+} bl_processor;
+
+/* The order in which threads take `count` processors, at most 1024, by index: one of each core, in the order
+ * of their numbers, then the siblings; 1: of one node after the other, 2: of nodes in turn. */
+void bl_pin_order(int *out, const bl_processor *list, int count, int order);
 
 #endif

@@ -19,7 +19,14 @@ static int thread_counts(int values[BL_CHOICE_VALUES], const bl_choice_place *w)
 
 static int ways_to_place(int values[BL_CHOICE_VALUES], const bl_choice_place *w) {
     values[0] = 1;
-    return w->processors > 1;
+    values[1] = 2;
+    return w->processors < 2 ? 0 : w->nodes < 2 ? 1 : 2;
+}
+
+static int ways_to_launch(int values[BL_CHOICE_VALUES], const bl_choice_place *w) {
+    values[0] = 1;
+    values[1] = 2;
+    return w->launches ? 2 : 0;
 }
 
 static int levels(int values[BL_CHOICE_VALUES], const bl_choice_place *w) {
@@ -30,17 +37,39 @@ static int levels(int values[BL_CHOICE_VALUES], const bl_choice_place *w) {
     return count;
 }
 
-static int ways_to_convolve(int values[BL_CHOICE_VALUES], const bl_choice_place *w) {
-    values[0] = 1;
-    values[1] = 2;
-    return w->convolves ? 2 : 0;
+/* The one that is not the usual one. */
+static int ways_to_convolve(int values[BL_CHOICE_VALUES], int tiles) {
+    values[0] = tiles < BL_TUNING_FEW_TILES ? 2 : 1;
+    return tiles > 0;
+}
+
+#define CONVOLVE(size)                                                                           \
+    static int ways_to_convolve_##size(int values[BL_CHOICE_VALUES], const bl_choice_place *w) { \
+        return ways_to_convolve(values, w->tiles[size]);                                         \
+    }
+CONVOLVE(0)
+CONVOLVE(1)
+CONVOLVE(2)
+CONVOLVE(3)
+#undef CONVOLVE
+
+int bl_tuning_size(int widest, int width) {
+    int size = 0;
+    for (int w = widest; size < BL_TUNING_SIZES - 1 && 4 * width < 3 * w; w = (w + 1) / 2) {
+        size++;
+    }
+    return size;
 }
 
 const bl_choice bl_choices[BL_CHOICES] = {
     {"threads", "time alone", offsetof(bl_tuning, threads), 1024, true, thread_counts},
     {"level", "time and memory", offsetof(bl_tuning, level), 3, true, levels},
-    {"pin", "time alone", offsetof(bl_tuning, pin), 1, true, ways_to_place},
-    {"winograd", "the last bits", offsetof(bl_tuning, winograd), 2, false, ways_to_convolve},
+    {"pin", "time alone", offsetof(bl_tuning, pin), 2, true, ways_to_place},
+    {"graphs", "time alone", offsetof(bl_tuning, graphs), 2, true, ways_to_launch},
+    {"winograd", "the last bits", offsetof(bl_tuning, winograd[0]), 2, false, ways_to_convolve_0},
+    {"winograd/2", "the last bits", offsetof(bl_tuning, winograd[1]), 2, false, ways_to_convolve_1},
+    {"winograd/4", "the last bits", offsetof(bl_tuning, winograd[2]), 2, false, ways_to_convolve_2},
+    {"winograd/8", "the last bits", offsetof(bl_tuning, winograd[3]), 2, false, ways_to_convolve_3},
 };
 
 bool bl_tuning_same(const bl_tuning *a, const bl_tuning *b) {

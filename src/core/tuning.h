@@ -8,21 +8,37 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define BL_TUNING_SIZES 4 /* of pictures in a graph, each half as wide as the one before */
+
+/* Tiles of 4x4 pixels below which a picture is convolved without Winograd's algorithm where nothing was
+ * chosen: transforming the filters costs more than it saves against oneDNN's bf16. A matter of the picture
+ * alone, so that a batch gives the bits of its pictures. */
+#define BL_TUNING_FEW_TILES 8
+
 /* 0: nothing was chosen, and all is as it always is. */
 typedef struct bl_tuning {
-    int threads;  /* that run the graph */
-    int level;    /* the arena level that it begins with: what higher levels are to it */
-    int pin;      /* 1: each thread keeps to a core of its own */
-    int winograd; /* 1: no convolution that oneDNN could do, 2: every one that may be */
+    int threads; /* that run the graph */
+    int level;   /* the arena level that it begins with: what higher levels are to it */
+    int pin; /* each thread keeps to a core of its own: 1: of one node after the other, 2: of nodes in turn */
+    int graphs; /* of a card: 1: each op is launched by itself, 2: blocks as CUDA's graphs */
+    /* Convolutions of pictures of the graph's largest size, half of it, and so on: 1: by oneDNN where it can,
+     * 2: by Winograd's algorithm */
+    int winograd[BL_TUNING_SIZES];
 } bl_tuning;
 
 /* Where choices are made. */
 typedef struct bl_choice_place {
-    int threads;           /* that run a graph without a choice */
-    int cores, processors; /* that this process may use; 0: threads are not ours to choose */
-    int arena_levels;      /* of the device */
-    bool convolves;        /* on the `cpu`, which has two ways to convolve */
+    int threads;                  /* that run a graph without a choice */
+    int cores, processors, nodes; /* that this process may use; 0: threads are not ours to choose */
+    int arena_levels;             /* of the device */
+    bool launches;                /* on a card, whose works may be put into graphs */
+    bool convolves;               /* the device in two ways, what it does in bf16 */
+    int tiles[BL_TUNING_SIZES]; /* of the graph's convolved pictures by size, where it does; 0: there are none
+                                 */
 } bl_choice_place;
+
+/* The size in bl_tuning of a picture so wide, in a graph whose widest convolved picture is `widest`. */
+int bl_tuning_size(int widest, int width);
 
 #define BL_CHOICE_VALUES 16
 
@@ -36,7 +52,7 @@ typedef struct bl_choice {
     int (*values)(int values[BL_CHOICE_VALUES], const bl_choice_place *where);
 } bl_choice;
 
-#define BL_CHOICES 4
+#define BL_CHOICES (4 + BL_TUNING_SIZES)
 extern const bl_choice bl_choices[BL_CHOICES];
 
 static inline int *bl_tuning_field(bl_tuning *t, const bl_choice *c) {
@@ -49,7 +65,7 @@ static inline int bl_tuning_value(const bl_tuning *t, const bl_choice *c) {
 
 bool bl_tuning_same(const bl_tuning *a, const bl_tuning *b);
 
-#define BL_TUNING_TEXT 64
+#define BL_TUNING_TEXT 128
 
 /* "threads=2,level=1"; "" where nothing was chosen. */
 void bl_tuning_text(char out[BL_TUNING_TEXT], const bl_tuning *t);

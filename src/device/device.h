@@ -63,6 +63,7 @@ typedef struct bl_device_caps {
     uint64_t alignment;     /* of blocks and arenas in the region: a power of two, at least BL_ALIGN */
     bool f32, bf16;         /* dtypes that graphs may have */
     bool bf16_fast;         /* has instructions for it: what `auto` should take */
+    bool convolves;         /* in bf16 in two ways, between which bl_tuning's `winograd` chooses */
     bool async_copy;        /* BL_STREAM_COPY runs beside BL_STREAM_COMPUTE */
     int arena_levels;       /* that graphs may have, see bl_prepare_options; at least 1 */
     double copy_rate; /* bytes a second into the region, and seconds each copy takes besides; 0: has to be

@@ -265,6 +265,11 @@ int64_t bl_weight_elements(const bl_weight *w);
 /* "CONV", "ATTENTION", ... Static storage. */
 const char *bl_op_name(bl_op_kind kind);
 
+/* Whether an op is one that has more than one algorithm: a 3x3 convolution of stride 1. */
+bool bl_op_has_ways(const bl_op *op);
+/* Width of the widest picture that such an op makes; 0: there is none. */
+int bl_graph_widest(const bl_graph *g);
+
 /* Floating-point operations of one op, a multiply-add counted as two; only what grows with the picture (conv,
  * linear, attention) is counted, the rest is 0. */
 double bl_op_flops(const bl_graph *g, const bl_op *op);

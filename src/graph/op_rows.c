@@ -350,6 +350,19 @@ const char *bl_op_name(bl_op_kind kind) {
     return bl_op_rows[kind].name;
 }
 
+bool bl_op_has_ways(const bl_op *op) {
+    return op->kind == BL_OP_CONV && op->u.conv.kh == 3 && op->u.conv.kw == 3 && op->u.conv.stride == 1;
+}
+
+int bl_graph_widest(const bl_graph *g) {
+    int widest = 0;
+    for (int i = 0; i < g->op_count; i++) {
+        int width = bl_op_has_ways(&g->ops[i]) ? g->tensors[g->ops[i].out].w : 0;
+        widest = width > widest ? width : widest;
+    }
+    return widest;
+}
+
 double bl_op_flops(const bl_graph *g, const bl_op *op) {
     return bl_op_rows[op->kind].flops(g, op);
 }

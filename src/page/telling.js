@@ -206,7 +206,7 @@ function hintOf(job, batch) {
         event.target.disabled = true;
         apply(hint, job, batch).then(() => fill(event.target, 'Applied'), (error) => toast(error.message));
       }}, 'Apply from the next picture on')
-      : h('span', {class: 'note'}, `Start the server with ${hint.flag} ${hint.value} for that.`));
+      : hint.value ? h('span', {class: 'note'}, `Start the server with ${hint.flag} ${hint.value} for that.`) : null);
 }
 
 // All of it, of one picture.

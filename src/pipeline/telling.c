@@ -141,8 +141,9 @@ void bl_tell(bl_told *out, const bl_generation *g, bl_tell_wish wish) {
     }
     const bool hinted = wish.hint && !make_hint(&out->hint, g, g->plan, wish.again, wall, &ignored);
     if (hinted && !out->hint.text[0]) {
-        bl_tuned_hint(g, wall);
-    } else if (hinted) {
+        bl_tuned_hint(&out->hint, g, wall);
+    }
+    if (hinted && out->hint.text[0]) {
         bl_log_line(bl_generation_log(g), BL_LOG_INFO, "Hint: %s", out->hint.text);
     }
 }

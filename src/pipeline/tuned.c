@@ -64,7 +64,7 @@ static double gain_elsewhere(const bl_tuned *list, int count, const bl_tuned *na
     return part > 0 && part < 1 ? part : 1;
 }
 
-void bl_tuned_hint(const bl_generation *g, double wall_seconds) {
+void bl_tuned_hint(bl_hint *out, const bl_generation *g, double wall_seconds) {
     bl_tuned *list, names;
     bl_error ignored = {0};
     int count;
@@ -81,9 +81,10 @@ void bl_tuned_hint(const bl_generation *g, double wall_seconds) {
     }
     free(list);
     if (saves > WORTH_SAYING * wall_seconds) {
-        bl_log_line(bl_generation_log(g), BL_LOG_INFO,
-                    "Hint: `ballast tune` would save about %.*f s of %.1f s: it does at another size",
-                    saves < 0.95 ? 2 : 1, saves, wall_seconds);
+        *out = (bl_hint){.flag = "ballast tune", .saves_seconds = saves};
+        snprintf(out->text, sizeof out->text,
+                 "`ballast tune` would save about %.*f s of %.1f s: it does at another size",
+                 saves < 0.95 ? 2 : 1, saves, wall_seconds);
     }
 }
 

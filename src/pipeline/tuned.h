@@ -5,6 +5,7 @@
 
 #include "pipeline/generation.h"
 #include "residency/run/tuned.h"
+#include "residency/tell/hints.h"
 
 /* The names under which a graph's entry is kept; the rest is 0. */
 void bl_tuned_names(bl_tuned *out, const bl_modules *m, bl_module module, bl_shape_key key);
@@ -16,9 +17,9 @@ void bl_tuned_choices(bl_tuning *out, const bl_modules *m, bl_module module, bl_
 /* Says, once for a model, that its generation runs with what was tuned. */
 void bl_tuned_tell(bl_generation *g);
 
-/* Where nothing was tuned for the generation's denoiser, but for another size of it, where it gained: a line
- * of how much that would be here, if it is worth a word. */
-void bl_tuned_hint(const bl_generation *g, double wall_seconds);
+/* Where nothing was tuned for the generation's denoiser, but for another size of it, where it gained: how
+ * much that would be here, if it is worth a word; else *out stays as it is. */
+void bl_tuned_hint(bl_hint *out, const bl_generation *g, double wall_seconds);
 
 /* Holds the ledger of a generation that has ended against the entries that it ran with; one that turned out
  * slower is dropped, and that is said. */

@@ -133,6 +133,10 @@ bool rig_runs(pid_t pid) {
     return !waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) && !info.si_pid;
 }
 
+char *rig_stdout(void) {
+    return rig_read(STREAMS "/out", NULL);
+}
+
 char *rig_stderr(void) {
     return rig_read(STREAMS "/err", NULL);
 }

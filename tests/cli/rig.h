@@ -37,7 +37,8 @@ pid_t rig_start(const char *const *arguments);
 void rig_wait(outcome *o, pid_t pid);
 /* Has it not ended yet? */
 bool rig_runs(pid_t pid);
-/* What it has printed on stderr until now; caller frees. */
+/* What it has printed on stdout and stderr until now; caller frees. */
+char *rig_stdout(void);
 char *rig_stderr(void);
 
 /* The run succeeded and printed nothing on stderr but progress. */

@@ -254,7 +254,7 @@ static void test_pinned(void **state) {
     sched_getaffinity(0, sizeof before, &before);
     for (int threads = 1; threads <= 4; threads++) {
         bl_set_threads(threads);
-        bl_pin_threads(true);
+        bl_pin_threads(1);
         bl_parallel_for(threads, 1, note_mask, &m);
         for (int t = 0; t < threads; t++) {
             assert_int_equal(CPU_COUNT(&m.of[t]), 1);
@@ -264,7 +264,7 @@ static void test_pinned(void **state) {
         }
     }
     bl_set_threads(2);
-    bl_pin_threads(false);
+    bl_pin_threads(0);
     bl_parallel_for(2, 1, note_mask, &m);
     assert_true(CPU_EQUAL(&m.of[0], &before) && CPU_EQUAL(&m.of[1], &before));
     bl_set_threads(4);
@@ -274,13 +274,36 @@ static void test_pinned(void **state) {
     bl_set_threads(own);
 }
 
+/* Two nodes of two cores with a sibling each, numbered as machines do: cores before siblings, and of nodes
+ * one after the other or in turn. */
+static void test_pin_order(void **state) {
+    (void)state;
+    static const bl_processor list[] = {{0, true, 0},  {1, true, 0},  {2, true, 1},  {3, true, 1},
+                                        {4, false, 0}, {5, false, 0}, {6, false, 1}, {7, false, 1}};
+    static const bl_processor mixed[] = {{8, true, 1}, {3, true, 0}, {1, false, 0}, {9, true, 1}};
+    static const int turns[] = {0, 2, 1, 3, 4, 6, 5, 7};
+    int order[8];
+    bl_pin_order(order, list, 8, 1);
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(order[i], i);
+    }
+    bl_pin_order(order, list, 8, 2);
+    assert_memory_equal(order, turns, sizeof turns);
+    bl_pin_order(order, mixed, 4, 1);
+    assert_true(order[0] == 1 && order[1] == 0 && order[2] == 3 && order[3] == 2);
+    bl_pin_order(order, mixed, 4, 2);
+    assert_true(order[0] == 1 && order[1] == 0 && order[2] == 3 && order[3] == 2);
+    assert_true(bl_usable_nodes() >= 1 && bl_usable_nodes() <= bl_usable_processors());
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_half),    cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_convert_pairs), cmocka_unit_test(test_convert_every_pattern),
         cmocka_unit_test(test_messages),      cmocka_unit_test(test_checked),
         cmocka_unit_test(test_loops),         cmocka_unit_test(test_pinned),
-        cmocka_unit_test(test_open_failures), cmocka_unit_test(test_new_file),
+        cmocka_unit_test(test_pin_order),     cmocka_unit_test(test_open_failures),
+        cmocka_unit_test(test_new_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,9 @@
 #include <cmocka.h>
 
 #include "core/json_text.h"
+#include "residency/run/calibration_file.h"
 #include "tune/entries.h"
+#include "tune/keep.h"
 
 static bl_calibration *calibration(void) {
     bl_calibration *c;
@@ -143,12 +145,34 @@ static void devices(void **state) {
     assert_string_equal(name, "");
 }
 
+/* What a search found is kept; where it was stopped and that fails, why is said and is no other error. */
+static void kept_or_said(void **state) {
+    (void)state;
+    bl_calibration *c = calibration();
+    bl_tuned e = entry("2x64x64");
+    bl_tune_search_result won = {.kept = 1, .start_seconds = 2, .seconds = 1}, none = {.start_seconds = 2};
+    bl_error err = {0}, lost = {0};
+    assert_int_equal(bl_tune_keep(c, &e, &won, NULL, &err), 0);
+    bl_tuned found = entry("2x64x64");
+    assert_true(bl_tuned_find(&found, c) && found.seconds == 1 && found.untuned_seconds == 2);
+    assert_int_equal(bl_tune_keep(c, &e, &none, &lost, &err), 0); /* stopped before it found anything */
+    assert_true(bl_tuned_find(&found, c));
+    assert_int_equal(bl_tune_keep(c, &e, &none, NULL, &err), 0); /* nothing won */
+    assert_false(bl_tuned_find(&found, c));
+    assert_int_equal(lost.code, 0);
+    sqlite3_exec(bl_calibration_database(c), "DROP TABLE tuned", NULL, NULL, NULL);
+    assert_int_equal(bl_tune_keep(c, &e, &won, &lost, &err), 0);
+    assert_non_null(strstr(lost.message, "could not be kept"));
+    assert_int_equal(err.code, 0);
+    assert_int_not_equal(bl_tune_keep(c, &e, &won, NULL, &err), 0);
+    assert_non_null(strstr(err.message, "could not be kept"));
+    bl_calibration_close(&c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(there_and_back),
-        cmocka_unit_test(hostile),
-        cmocka_unit_test(slower),
-        cmocka_unit_test(devices),
+        cmocka_unit_test(there_and_back), cmocka_unit_test(hostile), cmocka_unit_test(slower),
+        cmocka_unit_test(kept_or_said),   cmocka_unit_test(devices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,6 +40,7 @@ static void device_caps(bl_device *d, bl_device_caps *out) {
     out->host_memory = true;
     out->working_bytes = c->working ? 0 : (uint64_t)c->threads * (STACK_BYTES + c->staging_bytes);
     out->bf16_fast = c->isa >= BL_ISA_AVX512_BF16;
+    out->convolves = out->bf16_fast && !c->amx;
 }
 
 /* There are no asynchronous copies: every call ends when its work is done, so an event has happened when it

@@ -95,11 +95,12 @@ typedef struct bl_step {
 struct bl_executable {
     bl_device_module *module;
     const bl_graph *graph;
-    bl_graph *changed; /* NULL, or what `graph` points to */
-    int threads;       /* that run it */
-    int winograd;      /* as in bl_tuning */
-    bool pinned;       /* its threads keep to their cores */
-    bl_step *steps;    /* [op_count] */
+    bl_graph *changed;             /* NULL, or what `graph` points to */
+    int threads;                   /* that run it */
+    int winograd[BL_TUNING_SIZES]; /* as in bl_tuning */
+    int widest;                    /* of its convolved pictures */
+    int pinned;                    /* as bl_tuning's `pin` */
+    bl_step *steps;                /* [op_count] */
     bl_arena_plan plan;
     double *flops;   /* [block_count] */
     double *seconds; /* [op_count], of all runs */

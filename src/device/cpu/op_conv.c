@@ -8,15 +8,12 @@
  * after. */
 #define EACH_IMAGE_PIXELS 1024
 
-/* Tiles of a picture below which transforming the filters costs more than Winograd's algorithm saves against
- * oneDNN's bf16. A matter of the picture alone, so that a batch gives the bits of its pictures. */
-#define FEW_TILES 8
-
 #define FEW_STRIDED_PIXELS 64 /* below them a batch costs little, whatever its order */
 
 bool bl_cpu_takes_winograd(const bl_executable *x, const bl_packed *p, const bl_op *op,
                            const bl_tensor *out) {
-    bool few = x->winograd ? x->winograd == 1 : (out->h + 3) / 4 * ((out->w + 3) / 4) < FEW_TILES;
+    int chosen = x->winograd[bl_tuning_size(x->widest, out->w)];
+    bool few = chosen ? chosen == 1 : (out->h + 3) / 4 * ((out->w + 3) / 4) < BL_TUNING_FEW_TILES;
     return p->winograd && op->u.conv.stride == 1 && !(p->layout && few);
 }
 

@@ -98,7 +98,8 @@ int bl_cpu_prepare(bl_executable **out, bl_device_module *m, const bl_graph *gra
         }
         x->module = m;
         x->threads = threads;
-        x->winograd = options->tuning.winograd;
+        memcpy(x->winograd, options->tuning.winograd, sizeof x->winograd);
+        x->widest = bl_graph_widest(graph);
         x->pinned = options->tuning.pin;
         int rc = make_executable(x, level, graph, &sure, err);
         if (!rc && sure) {

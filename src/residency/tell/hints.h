@@ -15,7 +15,7 @@ typedef struct bl_hint_bf16 {
 /* Something to set. */
 typedef struct bl_hint {
     char text[512];           /* for people; "": there is none, and the rest is 0 */
-    char flag[24], value[24]; /* "--budget" and "5213M", "--offload" and "auto" */
+    char flag[24], value[24]; /* "--budget" and "5213M", "--offload" and "auto"; "ballast tune" and "" */
     double saves_seconds;     /* about, of the generation's wall clock */
     bool changes_picture;     /* its bits */
 } bl_hint;

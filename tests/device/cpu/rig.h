@@ -83,17 +83,17 @@ static inline int source_read(void *payload, const bl_weight *w, int part, int64
     return 0;
 }
 
-/* Runs a finished graph at an arena level. `inputs` as declared; outputs are written. Checks that nothing
+/* Runs a finished graph prepared in this way. `inputs` as declared; outputs are written. Checks that nothing
  * outside the arena is touched and that the arena's old bytes do not matter. Returns the arena's bytes. */
-static inline uint64_t run_level(rig *r, const bl_graph *g, int level, const void *const *inputs,
-                                 void *const *outputs) {
+static inline uint64_t run_prepared(rig *r, const bl_graph *g, const bl_prepare_options *options,
+                                    const void *const *inputs, void *const *outputs) {
     bl_error err = {0};
     bl_device_module *m = NULL;
     bl_executable *x = NULL;
     bl_region *region = NULL;
     bl_source source = {.payload = r, .dtype = source_dtype, .read = source_read};
     if (bl_device_module_open(&m, r->device, g, &source, &err) ||
-        bl_device_prepare(&x, r->device, m, g, &(bl_prepare_options){.arena_level = level}, &err)) {
+        bl_device_prepare(&x, r->device, m, g, options, &err)) {
         fail_msg("%s", err.message);
     }
     bl_exec_info info = bl_device_executable_info(r->device, x);
@@ -129,6 +129,12 @@ static inline uint64_t run_level(rig *r, const bl_graph *g, int level, const voi
     bl_device_executable_close(r->device, x);
     bl_device_module_close(r->device, m);
     return info.arena_bytes;
+}
+
+/* The same at an arena level. */
+static inline uint64_t run_level(rig *r, const bl_graph *g, int level, const void *const *inputs,
+                                 void *const *outputs) {
+    return run_prepared(r, g, &(bl_prepare_options){.arena_level = level}, inputs, outputs);
 }
 
 /* Finishes a graph, runs it as it is and frees it. */
