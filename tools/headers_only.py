@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """headers_only.py FAMILY FOLDER: a diffusers folder of the published size whose weights are holes in their files.
-FAMILY: z-image, flux2-klein-4b, flux2-klein-9b.
+FAMILY: z-image, flux2-klein-4b, flux2-klein-9b, flux2-dev (which is planned and not run).
 
 For `ballast plan` and `ballast inspect`, which read headers alone: the files name every tensor with its shape and type
 (BF16; the autoencoder F32) and take no room on the disk. A picture of it is noise. Only Python's own library is needed."""
@@ -149,6 +149,12 @@ def klein_9b(folder):
     flux2(folder, flux2_transformer(4096, 8, 24, 3 * 4096), qwen3(width=4096, hidden=12288), "Flux2KleinPipeline")
 
 
+def dev(folder):
+    mistral = [("language_model." + n, s) for n, s in qwen3(5120, 32768, 40, vocab=131072)
+               if not n.endswith(("q_norm.weight", "k_norm.weight"))]
+    flux2(folder, flux2_transformer(6144, 8, 48, 3 * 5120, guided=True), mistral, "Flux2Pipeline")
+
+
 def zimage(folder):
     at = lambda *parts: os.path.join(folder, *parts)
     write(at("transformer", "diffusion_pytorch_model.safetensors"), zimage_transformer(), "BF16")
@@ -161,7 +167,7 @@ def zimage(folder):
     save(at("scheduler", "scheduler_config.json"), {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0})
 
 
-FAMILIES = {"z-image": zimage, "flux2-klein-4b": klein_4b, "flux2-klein-9b": klein_9b}
+FAMILIES = {"z-image": zimage, "flux2-klein-4b": klein_4b, "flux2-klein-9b": klein_9b, "flux2-dev": dev}
 
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[1] not in FAMILIES:

@@ -28,7 +28,7 @@ typedef struct bl_config_rules {
 } bl_config_rules;
 
 extern const bl_config_rules bl_unet_folder_rules, /* of SD 1.x, SD 2.x and SDXL */
-    bl_zimage_folder_rules, bl_flux2_folder_rules;
+    bl_zimage_folder_rules, bl_flux2_folder_rules, bl_flux2_dev_folder_rules;
 
 /* Holds a configuration against rules. `path`: of its file, for messages. Keys without a rule, but for those
  * that are null, false or empty and those that begin with "_", are added to the text `unknown`. Errors:

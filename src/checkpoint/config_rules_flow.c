@@ -157,6 +157,35 @@ static const bl_config_rule qwen3_rules[] = {
     {NULL, NULL},
 };
 
+/* transformers' MistralConfig, as far as it says what is planned. */
+static const bl_config_rule mistral_rules[] = {
+    {"architectures", NULL},
+    {"model_type", "[null,\"mistral\"]"},
+    {"torch_dtype", NULL},
+    {"dtype", NULL},
+    {"quantization_config", "[null]"},
+    {"vocab_size", BL_WHOLE},
+    {"hidden_size", BL_WHOLE},
+    {"intermediate_size", BL_WHOLE},
+    {"num_hidden_layers", BL_WHOLE},
+    {"num_attention_heads", BL_WHOLE},
+    {"num_key_value_heads", BL_WHOLE},
+    {"head_dim", BL_WHOLE},
+    {"hidden_act", "[\"silu\"]"},
+    {"rms_norm_eps", BL_POSITIVE},
+    {"rope_theta", BL_POSITIVE},
+    {"rope_parameters", NULL},
+    {"sliding_window", NULL},
+    {"attention_dropout", NULL},
+    {"initializer_range", NULL},
+    {"max_position_embeddings", NULL},
+    {"tie_word_embeddings", NULL},
+    {"use_cache", NULL},
+    {NULL, NULL},
+};
+
+static const bl_config_rule no_rules[] = {{NULL, NULL}};
+
 /* transformers 5 has rope_theta in here, and other kinds of frequencies by their names. */
 static const bl_config_rule rope_rules[] = {
     {"rope_type", "[\"default\"]"},
@@ -202,6 +231,15 @@ static const bl_config_rule flux2_index_rules[] = {
     {"tokenizer", "[null,\"transformers\",\"Qwen2Tokenizer\",\"Qwen2TokenizerFast\"]"},
     {"scheduler", NULL},              /* its own file says more */
     {"is_distilled", "[true,false]"}, /* what is recommended */
+    {NULL, NULL},
+};
+
+static const bl_config_rule flux2_dev_index_rules[] = {
+    {"transformer", "[null,\"diffusers\",\"Flux2Transformer2DModel\"]"},
+    {"vae", "[null,\"diffusers\",\"AutoencoderKLFlux2\"]"},
+    {"text_encoder", "[null,\"transformers\",\"Mistral3ForConditionalGeneration\"]"},
+    {"tokenizer", NULL}, /* nothing reads its words */
+    {"scheduler", NULL}, /* its own file says more */
     {NULL, NULL},
 };
 
@@ -254,3 +292,10 @@ const bl_config_rules bl_flux2_folder_rules = {.index = flux2_index_rules,
                                                .vae = flux2_vae_rules,
                                                .tokenizer = qwen_tokenizer_rules,
                                                .rope = rope_rules};
+
+const bl_config_rules bl_flux2_dev_folder_rules = {.index = flux2_dev_index_rules,
+                                                   .scheduler = flow_rules,
+                                                   .denoiser = flux2_rules,
+                                                   .text = mistral_rules,
+                                                   .vae = flux2_vae_rules,
+                                                   .tokenizer = no_rules};

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-#define MOST_LAYERS 99 /* of any network */
+#define MOST_LAYERS 99   /* of any network */
+#define MISTRAL_HEAD 128 /* channels of its heads, where no configuration says */
 
 /* A number above 0 of a module's configuration, or `otherwise`. */
 static double config_number(const json_t *config, const char *key, double otherwise) {
@@ -130,19 +131,12 @@ static int detect_flux2(bl_architecture *a, const bl_checkpoint *c, bl_error *er
     f.heads = a->width / f.head_dim;
     f.doubles = bl_count_numbered(c, m, "transformer_blocks.", two, MOST_LAYERS);
     f.singles = bl_count_numbered(c, m, "single_transformer_blocks.", one, MOST_LAYERS);
-    if (f.guided) {
-        return bl_fail(
-            err, BL_E_UNSUPPORTED,
-            "%.400s is FLUX.2 dev, which reads the guidance as a number and its text through Mistral: "
-            "of FLUX.2 Ballast runs klein",
-            c->path);
-    }
     a->flux2 = f;
     a->context_dim = f.context;
     return check_flux2(a, c, err);
 }
 
-/* ---- Qwen3 */
+/* ---- Qwen3, Mistral */
 
 /* transformers 5 puts theta into an object of its own. */
 static double theta_of(const json_t *config, double otherwise) {
@@ -170,12 +164,18 @@ static int detect_qwen3(bl_architecture *a, const bl_checkpoint *c, bl_error *er
                                          ".input_layernorm.weight"};
     const bl_module m = BL_TEXT_ENCODER;
     const json_t *config = c->modules[m].config;
-    bl_qwen3 q = {.eps = (float)config_number(config, "rms_norm_eps", 1e-6), .theta = theta_of(config, 1e6)};
+    bl_qwen3 q = {.eps = (float)config_number(config, "rms_norm_eps", 1e-6),
+                  .theta = theta_of(config, 1e6),
+                  .plain_heads = a->family->reader == BL_READER_MISTRAL};
     int queries = 0, keys = 0;
     int rc = bl_dimension(&q.vocab, c, m, 0, err, "model.embed_tokens.weight");
     rc = rc ? rc : bl_dimension(&q.width, c, m, 1, err, "model.embed_tokens.weight");
     rc = rc ? rc : bl_dimension(&q.hidden, c, m, 0, err, "model.layers.0.mlp.gate_proj.weight");
-    rc = rc ? rc : bl_dimension(&q.head_dim, c, m, 0, err, "model.layers.0.self_attn.q_norm.weight");
+    if (q.plain_heads) {
+        q.head_dim = bl_config_whole(c, m, "head_dim", MISTRAL_HEAD);
+    } else {
+        rc = rc ? rc : bl_dimension(&q.head_dim, c, m, 0, err, "model.layers.0.self_attn.q_norm.weight");
+    }
     rc = rc ? rc : bl_dimension(&queries, c, m, 0, err, "model.layers.0.self_attn.q_proj.weight");
     rc = rc ? rc : bl_dimension(&keys, c, m, 0, err, "model.layers.0.self_attn.k_proj.weight");
     if (rc) {

@@ -203,4 +203,32 @@ const bl_family bl_flux2_klein = {
     .pooled = -1,
 };
 
-const bl_family *const bl_families[] = {&bl_sd1, &bl_sd2, &bl_sdxl, &bl_z_image, &bl_flux2_klein, NULL};
+/* The guidance is a number that the network reads: no second half of a batch. */
+const bl_family bl_flux2_dev = {
+    .name = "FLUX.2 dev",
+    .type = "flux2dev",
+    .net = BL_NET_FLUX2,
+    .probe = "time_guidance_embed.guidance_embedder.linear_1.weight",
+    .rules = &bl_flux2_dev_folder_rules,
+    .reader = BL_READER_MISTRAL,
+    .words = {.before = "", .after = "", .most = 512, .filled = true, .taken = {10, 20, 30}, .count = 3},
+    .unread = "Mistral reads its prompts, whose words Ballast does not have",
+    .prediction = BL_PREDICT_FLOW,
+    .flow = {.kind = BL_SHIFT_BY_STEPS},
+    .sampler = "Euler",
+    .steps = 50,
+    .cfg = 1,
+    .latent_channels = 128,
+    .downscale = 16,
+    .patch = 1,
+    .packed = 2,
+    .latent_scale = 1,
+    .preview = PREVIEW_FLUX2,
+    .native_size = 1024,
+    .native_size_v = 1024,
+    .encoders = 1,
+    .pooled = -1,
+};
+
+const bl_family *const bl_families[] = {&bl_sd1,       &bl_sd2,         &bl_sdxl, &bl_z_image,
+                                        &bl_flux2_dev, &bl_flux2_klein, NULL};

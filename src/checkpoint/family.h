@@ -18,7 +18,7 @@ typedef enum bl_net { BL_NET_UNET, BL_NET_ZIMAGE, BL_NET_FLUX2 } bl_net;
 
 /* Who reads the text: CLIP, in chunks of 77 tokens with weights (one's or two's contexts side by side); or a
  * language model, a prompt as it is in a conversation's frame. */
-typedef enum bl_reader { BL_READER_CLIP, BL_READER_QWEN3 } bl_reader;
+typedef enum bl_reader { BL_READER_CLIP, BL_READER_QWEN3, BL_READER_MISTRAL } bl_reader;
 
 /* How a language model is asked, and what of its answer counts. */
 typedef struct bl_family_words {
@@ -62,6 +62,7 @@ typedef struct bl_family {
     const struct bl_config_rules *rules; /* of its folder's configurations */
     bl_reader reader;
     bl_family_words words;    /* of a language model */
+    const char *unread;       /* why nothing reads its prompts: it is planned and not run; NULL: it is run */
     bl_prediction prediction; /* of models that do not say */
     bl_flow_rule flow;        /* where no configuration says; of flow matching */
     const char *sampler;      /* where none is asked for; NULL: that of all others */
@@ -104,7 +105,7 @@ typedef struct bl_family {
     int heads; /* of each of the denoiser's attentions, where no configuration says; 0: channels / 64 */
 } bl_family;
 
-extern const bl_family bl_sd1, bl_sd2, bl_sdxl, bl_z_image, bl_flux2_klein;
+extern const bl_family bl_sd1, bl_sd2, bl_sdxl, bl_z_image, bl_flux2_dev, bl_flux2_klein;
 
 /* The module that its denoiser is. */
 static inline bl_module bl_family_denoiser(const bl_family *f) {

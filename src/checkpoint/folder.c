@@ -93,12 +93,12 @@ static int open_weights(bl_checkpoint *c, bl_module_files *p, const char *folder
     return rc ? rc : check_shards(c, p, err);
 }
 
-/* CLIP's configuration for text and pictures together holds that of the text: transformers reads it so, too.
- */
+/* CLIP's and Mistral's configuration for text and pictures together holds that of the text: transformers
+ * reads it so, too. */
 static void take_text_config(json_t **config) {
     const char *type = json_string_value(json_object_get(*config, "model_type"));
     json_t *inner = json_object_get(*config, "text_config");
-    if (type && strcmp(type, "clip") == 0 && json_is_object(inner)) {
+    if (type && (!strcmp(type, "clip") || !strcmp(type, "mistral3")) && json_is_object(inner)) {
         json_incref(inner);
         json_decref(*config);
         *config = inner;
@@ -134,6 +134,10 @@ int bl_open_text_encoder_folder(bl_checkpoint *c, bl_module_files *out, const ch
         : bl_find_in_files(c, out->first_file, out->file_count, "", "embed_tokens.weight", &file)
             ? BL_NAMES_QWEN_BARE
             : BL_NAMES_DIFFUSERS;
+    static const char language[] = "language_model."; /* of Mistral, which reads pictures, too */
+    if (bl_find_in_files(c, out->first_file, out->file_count, language, "model.embed_tokens.weight", &file)) {
+        snprintf(out->prefix, sizeof out->prefix, "%s", language);
+    }
     rc = bl_join_path(path, folder, "config.json", err);
     rc = rc ? rc : bl_json_load(&out->config, path, err);
     take_text_config(&out->config);

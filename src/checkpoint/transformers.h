@@ -55,12 +55,13 @@ typedef struct bl_qwen3_outputs {
     bool last_norm;                   /* the last of them through the final norm, as hidden_states[-1] is */
 } bl_qwen3_outputs;
 
-/* The Qwen3 language model as a text encoder. */
+/* The Qwen3 language model as a text encoder, and Mistral, which is the same with plain heads. */
 typedef struct bl_qwen3 {
     int vocab;
     int width, hidden; /* channels; of the feed-forward layers */
     int layers;
     int heads, kv_heads, head_dim; /* heads * head_dim need not be the width */
+    bool plain_heads;              /* no norms of queries and keys */
     float eps;                     /* of all RMS norms */
     double theta;                  /* of the rotary embedding, whose pairs are halves of a head */
     bl_qwen3_outputs outputs;      /* that the denoiser reads */

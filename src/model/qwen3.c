@@ -29,9 +29,11 @@ static bl_tensor_id attention(bl_graph *g, const bl_qwen3 *a, bl_tensor_id x, bl
         linear(g, x, bl_path_make("model.layers.%d.self_attn.k_proj.weight", i), a->kv_heads * d, BL_NONE);
     bl_tensor_id v =
         linear(g, x, bl_path_make("model.layers.%d.self_attn.v_proj.weight", i), a->kv_heads * d, BL_NONE);
-    q = norm(g, q, bl_path_make("model.layers.%d.self_attn.q_norm.weight", i), d, a->eps);
-    bl_tap_tokens(g, q, "layers.%d.self_attn.q_norm", i);
-    k = norm(g, k, bl_path_make("model.layers.%d.self_attn.k_norm.weight", i), d, a->eps);
+    if (!a->plain_heads) {
+        q = norm(g, q, bl_path_make("model.layers.%d.self_attn.q_norm.weight", i), d, a->eps);
+        bl_tap_tokens(g, q, "layers.%d.self_attn.q_norm", i);
+        k = norm(g, k, bl_path_make("model.layers.%d.self_attn.k_norm.weight", i), d, a->eps);
+    }
     q = bl_rope(g, q, in.rope, d, true);
     k = bl_rope(g, k, in.rope, d, true);
     x = bl_attention(g, q, k, v,

@@ -1,5 +1,5 @@
-/* The graph of the Qwen3 language model as a text encoder (transformers' Qwen3Model and its tensor names):
- * what leaves some of its layers. */
+/* The graph of the Qwen3 language model as a text encoder (transformers' Qwen3Model and its tensor names),
+ * and of Mistral: what leaves some of its layers. */
 #ifndef BALLAST_MODEL_QWEN3_H
 #define BALLAST_MODEL_QWEN3_H
 

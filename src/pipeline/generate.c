@@ -120,6 +120,10 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
     bl_report r;
     bl_trace trace = {0};
     int result = bl_report_begin(&r, report != NULL, err);
+    if (!result && p->arch->family->unread) {
+        result = bl_fail(err, BL_E_UNSUPPORTED, "%s is planned and not run: %s", p->arch->family->name,
+                         p->arch->family->unread);
+    }
     if (!result) {
         result = bl_job_open(&j, p, o, err);
     }

@@ -11,7 +11,7 @@
 
 static int text_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_shape_key key,
                       const char *const *taps, bl_error *err) {
-    if (m->o.arch->family->reader == BL_READER_QWEN3) {
+    if (m->o.arch->family->reader != BL_READER_CLIP) {
         return bl_qwen3_graph(out, &m->o.arch->qwen3, key.batch, key.tokens, m->o.arch->qwen3.outputs,
                               bl_modules_dtype(m, module), taps, err);
     }

@@ -57,7 +57,9 @@ int bl_words_parse(bl_condition *c, const bl_architecture *arch, const bl_byte_b
         return bl_fail_memory(err, "the prompt", n * sizeof *c->words);
     }
     for (int i = 0; i < c->texts.count && !result; i++) {
-        result = read_text(&c->words[i], words, &arch->family->words, c->texts.text[i], err);
+        if (!arch->family->unread) {
+            result = read_text(&c->words[i], words, &arch->family->words, c->texts.text[i], err);
+        }
         result = result ? result : fit_text(c, i, arch, err);
     }
     return result;

@@ -110,11 +110,62 @@ static void placement_changes_nothing(void **state) {
     rig_close(&s);
 }
 
+/* ---- what does not apply, and who is planned alone */
+
+static void refuses(rig_studio *s, const ballast_generate_options *o, const char *words) {
+    ballast_error err = {0};
+    assert_true(ballast_generate(NULL, s->model, o, &err) < 0);
+    if (!strstr(err.message, words)) {
+        fail_msg("\"%s\" is not in: %s", words, err.message);
+    }
+}
+
+static void dev_is_planned_and_not_run(void **state) {
+    (void)state;
+    char folder[BL_TEST_PATH];
+    rig_studio s;
+    flow_taken t;
+    bl_test_folder(folder);
+    bl_test_flux2_dev_folder(folder);
+    flow_open_files(&s, folder, NULL, NULL);
+    ballast_generate_options o = flow_request(&t);
+    json_t *plan = rig_plan(&s, &o);
+    assert_int_equal(json_array_size(json_object_get(plan, "phases")), 3);
+    json_decref(plan);
+    refuses(&s, &o, "FLUX.2 dev is planned and not run: Mistral reads its prompts");
+    rig_close(&s);
+    bl_test_folder_remove(folder);
+}
+
+static void what_does_not_apply_is_refused_or_told(void **state) {
+    (void)state;
+    rig_studio s;
+    flow_taken t;
+    open_model(&s, "f32");
+    ballast_generate_options o = flow_request(&t);
+    o.width = 72;
+    refuses(&s, &o, "width: 72 is not a positive multiple of 16; the next below is 64");
+    o.width = 64;
+    o.decode = "taesd";
+    refuses(&s, &o, "decode: taesd needs its file");
+    o.decode = NULL;
+    o.sampler = "Euler a";
+    refuses(&s, &o, "sampler: Euler a does not walk");
+    char *report = NULL; /* the folder says that it was not distilled */
+    assert_int_equal(ballast_model_inspect(&report, s.model, 0, 0, NULL), 0);
+    assert_non_null(strstr(report, "\"steps\": 50"));
+    assert_non_null(strstr(report, "\"cfg\": 4.0"));
+    ballast_string_free(&report);
+    rig_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pictures_are_those_of_diffusers),
         cmocka_unit_test(single_files_give_the_folders_picture),
         cmocka_unit_test(placement_changes_nothing),
+        cmocka_unit_test(dev_is_planned_and_not_run),
+        cmocka_unit_test(what_does_not_apply_is_refused_or_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

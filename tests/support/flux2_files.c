@@ -56,8 +56,8 @@ static const named ends[] = {
     {"transformer_blocks.0.ff_context.linear_out.weight", "double_blocks.0.txt_mlp.2.weight", WIDTH, HIDDEN},
 };
 
-/* `prefix`: of its authors' names; NULL: diffusers'. */
-static void write_transformer(const char *path, const char *prefix) {
+/* `prefix`: of its authors' names; NULL: diffusers'. `guided`: with the weights that dev has more. */
+static void write_transformer(const char *path, const char *prefix, bool guided) {
     static const char *const three[2][3] = {{"attn.to_q", "attn.to_k", "attn.to_v"},
                                             {"attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"}};
     bl_weight_list *l = calloc(1, sizeof *l);
@@ -67,6 +67,10 @@ static void write_transformer(const char *path, const char *prefix) {
         const named *e = &ends[i];
         snprintf(name, sizeof name, "%s%s", prefix ? prefix : "", prefix ? e->authors : e->diffusers);
         bl_weight_list_add(l, name, e->rows, e->columns, e->columns ? 0 : 1, e->columns ? 0.1f : 0.2f);
+    }
+    for (int i = 1; i <= 2 && guided; i++) {
+        snprintf(name, sizeof name, "time_guidance_embed.guidance_embedder.linear_%d.weight", i);
+        bl_weight_list_add(l, name, WIDTH, i == 1 ? SINUSOIDS : WIDTH, 0, 0.1f);
     }
     for (int text = 0; text < 2; text++) {
         for (int i = 0; i < (prefix ? 1 : 3); i++) {
@@ -98,7 +102,7 @@ void bl_test_flux2_folder(const char *path) {
     bl_test_join(to, path, "transformer/config.json");
     bl_test_write(to, config, sizeof config - 1);
     bl_test_join(to, path, "transformer/diffusion_pytorch_model.safetensors");
-    write_transformer(to, NULL);
+    write_transformer(to, NULL, false);
     for (int i = 0; i < 4; i++) {
         bl_test_join(from, synth, same[i]);
         bl_test_join(to, path, same[i]);
@@ -106,6 +110,51 @@ void bl_test_flux2_folder(const char *path) {
     }
 }
 
+/* A Mistral of 31 layers, width 16 and one head of keys, in a model that reads pictures, too. */
+static void write_mistral(const char *path) {
+    enum { NARROW = 16, LAYERS = 31 };
+    bl_weight_list *l = calloc(1, sizeof *l);
+    char layer[64];
+    assert_non_null(l);
+    bl_weight_list_add_in(l, "language_model.model", "embed_tokens.weight", 64, NARROW, 0);
+    for (int i = 0; i < LAYERS; i++) {
+        snprintf(layer, sizeof layer, "language_model.model.layers.%d", i);
+        bl_weight_list_add_in(l, layer, "self_attn.q_proj.weight", 2 * NARROW, NARROW, 0);
+        bl_weight_list_add_in(l, layer, "self_attn.k_proj.weight", NARROW, NARROW, 0);
+        bl_weight_list_add_in(l, layer, "self_attn.v_proj.weight", NARROW, NARROW, 0);
+        bl_weight_list_add_in(l, layer, "self_attn.o_proj.weight", NARROW, 2 * NARROW, 0);
+        bl_weight_list_add_in(l, layer, "mlp.gate_proj.weight", NARROW, NARROW, 0);
+        bl_weight_list_add_in(l, layer, "mlp.up_proj.weight", NARROW, NARROW, 0);
+        bl_weight_list_add_in(l, layer, "mlp.down_proj.weight", NARROW, NARROW, 0);
+        bl_weight_list_add_in(l, layer, "input_layernorm.weight", NARROW, 0, 1);
+        bl_weight_list_add_in(l, layer, "post_attention_layernorm.weight", NARROW, 0, 1);
+    }
+    bl_weight_list_write(l, path);
+    free(l);
+}
+
+void bl_test_flux2_dev_folder(const char *path) {
+    static const char config[] = "{\"guidance_embeds\": true}",
+                      text[] = "{\"model_type\": \"mistral3\", \"text_config\": {\"model_type\": "
+                               "\"mistral\", \"head_dim\": 16}}",
+                      index[] = "{\"_class_name\": \"Flux2Pipeline\"}";
+    char synth[BL_TEST_PATH], from[BL_TEST_PATH], to[BL_TEST_PATH];
+    bl_synth_folder(synth, "flux2/klein_2_2");
+    bl_test_join(to, path, "model_index.json");
+    bl_test_write(to, index, sizeof index - 1);
+    bl_test_join(to, path, "transformer/config.json");
+    bl_test_write(to, config, sizeof config - 1);
+    bl_test_join(to, path, "transformer/diffusion_pytorch_model.safetensors");
+    write_transformer(to, NULL, true);
+    bl_test_join(to, path, "text_encoder/config.json");
+    bl_test_write(to, text, sizeof text - 1);
+    bl_test_join(to, path, "text_encoder/model.safetensors");
+    write_mistral(to);
+    bl_test_join(from, synth, "vae");
+    bl_test_join(to, path, "vae");
+    assert_int_equal(symlink(from, to), 0);
+}
+
 void bl_test_flux2_single(const char *path, const char *prefix) {
-    write_transformer(path, prefix);
+    write_transformer(path, prefix, false);
 }

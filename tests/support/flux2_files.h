@@ -7,6 +7,9 @@
 /* Makes the diffusers folder `path`, with the text encoder and the VAE of bl_synth_folder. */
 void bl_test_flux2_folder(const char *path);
 
+/* Makes the folder of a FLUX.2 dev: the transformer with its guidance, a narrow Mistral, the same VAE. */
+void bl_test_flux2_dev_folder(const char *path);
+
 /* Writes the same transformer alone under its authors' names, `prefix` before each: queries, keys and values
  * in one, norms' weights called "scale", the last layer's shift before its scale. */
 void bl_test_flux2_single(const char *path, const char *prefix);

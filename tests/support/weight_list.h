@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-#define BL_WEIGHT_LIST_MOST 128
+#define BL_WEIGHT_LIST_MOST 320
 
 /* Begin with {0}. The numbers follow from what was added before: three matrices are as one of all their rows.
  */
