@@ -133,6 +133,7 @@ typedef struct bl_op {
         } slice; /* of CHANNELS too */
         struct {
             int side, h, w; /* of the output of UNPATCHIFY */
+            bool planes;
         } patch;
         struct {
             int h, w; /* of the output */
@@ -233,6 +234,9 @@ bl_tensor_id bl_channels(bl_graph *g, bl_tensor_id x, int first, int count);
 bl_tensor_id bl_patchify(bl_graph *g, bl_tensor_id x, int side);
 /* Of tokens [n, h w, 1, c] or of [n, h, w, c]. */
 bl_tensor_id bl_unpatchify(bl_graph *g, bl_tensor_id x, int side, int h, int w);
+/* The same with all of a channel side by side: (c, dy, dx). */
+bl_tensor_id bl_patchify_planes(bl_graph *g, bl_tensor_id x, int side);
+bl_tensor_id bl_unpatchify_planes(bl_graph *g, bl_tensor_id x, int side, int h, int w);
 
 typedef struct bl_attention_options {
     int heads, head_dim;

@@ -57,7 +57,8 @@
     ROW(SLICE, slice, slice_shape, no_flops, own_place)                                                 \
     /* in: x -> its channels [first, first + count) */                                                  \
     ROW(CHANNELS, channels, channels_shape, no_flops, own_place)                                        \
-    /* in: [n,h,w,c] -> [n,h/s,w/s,s s c]: channels (dy, dx, c) of squares of side s; and back */       \
+    /* in: [n,h,w,c] -> [n,h/s,w/s,s s c]: channels (dy, dx, c) of squares of side s, or, `planes`,     \
+     * (c, dy, dx); and back */                                                                         \
     ROW(PATCHIFY, patchify, patchify_shape, no_flops, own_place)                                        \
     ROW(UNPATCHIFY, unpatchify, unpatchify_shape, no_flops, own_place)                                  \
     /* in: x; act */                                                                                    \

@@ -243,18 +243,36 @@ bl_tensor_id bl_channels(bl_graph *g, bl_tensor_id x, int first, int count) {
     return add(g, op);
 }
 
-bl_tensor_id bl_patchify(bl_graph *g, bl_tensor_id x, int side) {
+static bl_tensor_id patchify(bl_graph *g, bl_tensor_id x, int side, bool planes) {
     bl_op op = op_of(BL_OP_PATCHIFY, x);
     op.u.patch.side = side;
+    op.u.patch.planes = planes;
     return add(g, op);
 }
 
-bl_tensor_id bl_unpatchify(bl_graph *g, bl_tensor_id x, int side, int h, int w) {
+static bl_tensor_id unpatchify(bl_graph *g, bl_tensor_id x, int side, int h, int w, bool planes) {
     bl_op op = op_of(BL_OP_UNPATCHIFY, x);
     op.u.patch.side = side;
     op.u.patch.h = h;
     op.u.patch.w = w;
+    op.u.patch.planes = planes;
     return add(g, op);
+}
+
+bl_tensor_id bl_patchify(bl_graph *g, bl_tensor_id x, int side) {
+    return patchify(g, x, side, false);
+}
+
+bl_tensor_id bl_patchify_planes(bl_graph *g, bl_tensor_id x, int side) {
+    return patchify(g, x, side, true);
+}
+
+bl_tensor_id bl_unpatchify(bl_graph *g, bl_tensor_id x, int side, int h, int w) {
+    return unpatchify(g, x, side, h, w, false);
+}
+
+bl_tensor_id bl_unpatchify_planes(bl_graph *g, bl_tensor_id x, int side, int h, int w) {
+    return unpatchify(g, x, side, h, w, true);
 }
 
 bl_tensor_id bl_activation(bl_graph *g, bl_tensor_id x, bl_act act) {

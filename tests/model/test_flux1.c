@@ -2,6 +2,7 @@
  * arena level. */
 #include "model/transformers.h"
 
+#include "model/flux1.h"
 #include "model/t5.h"
 
 /* ---- T5 */
@@ -59,9 +60,133 @@ static void t5_is_that_of_transformers(void **state) {
     }
 }
 
+/* ---- the transformer */
+
+static bl_flux1 tiny_flux1(int doubles, bool guided) {
+    return (bl_flux1){.channels = 16,
+                      .heads = 2,
+                      .head_dim = 16,
+                      .hidden = 128,
+                      .doubles = doubles,
+                      .singles = 2,
+                      .context = 48,
+                      .pooled = 32,
+                      .time = 256,
+                      .guided = guided,
+                      .axis = {4, 4, 8},
+                      .eps = 1e-6f,
+                      .theta = 10000};
+}
+
+/* The golden's tokens [rows][c, dy, dx] to latents [c, 2 rows, 2 columns], or back. */
+static void unpack(float *latents, float *tokens, const bl_flux1_shape *s, int channels, bool back) {
+    const int h = s->height, w = s->width;
+    for (int c = 0; c < channels; c++) {
+        for (int i = 0; i < h * w; i++) {
+            const int y = i / w, x = i % w;
+            float *cut = &tokens[((y / 2 * (w / 2) + x / 2) * channels + c) * 4 + y % 2 * 2 + x % 2];
+            float *flat = &latents[c * h * w + i];
+            *(back ? cut : flat) = *(back ? flat : cut);
+        }
+    }
+}
+
+static void fill_flux1(const bench *b, const bl_graph *g, void *const *inputs, const char *which,
+                       const bl_flux1 *a, const bl_flux1_shape *s) {
+    static const char *const same[][2] = {{"context", "encoder_hidden_states"},
+                                          {"pooled", "pooled"},
+                                          {"t", "timestep"},
+                                          {"guidance", "guidance"}};
+    char name[RIG_NAME];
+    rig_name(name, "%s.hidden_states", which);
+    float *tokens = bl_golden_f32(&b->golden, name);
+    unpack(input_named(g, inputs, "latents"), tokens, s, a->channels, false);
+    free(tokens);
+    for (int i = 0; i < 3 + a->guided; i++) {
+        rig_name(name, "%s.%s", which, same[i][1]);
+        take(b, g, inputs, same[i][0], name);
+        if (i > 1) {
+            *(float *)input_named(g, inputs, same[i][0]) *= 1000;
+        }
+    }
+    bl_flux1_rope(input_named(g, inputs, "rope"), a, s);
+}
+
+/* The output lies as latents, the golden's as tokens: it is turned before it is compared. */
+static void check_flux1(const char *family, const bl_flux1 *a, const char *which, bl_flux1_shape s,
+                        const char *const *taps, bl_dtype dtype) {
+    void *inputs[MOST_PORTS];
+    bl_graph *g;
+    bl_error err;
+    bench b;
+    bench_open(&b, family, "transformer", "transformer");
+    rig_ok(bl_flux1_graph(&g, a, &s, dtype, taps, &err), &err);
+    make_inputs(g, inputs);
+    fill_flux1(&b, g, inputs, which, a, &s);
+    bl_source source = {.payload = b.weights, .dtype = file_dtype, .read = file_read};
+    bl_device_caps caps = bl_device_caps_of(b.device);
+    for (int level = 0; level < caps.arena_levels; level++) {
+        const int64_t values = (int64_t)s.height * s.width * a->channels;
+        void *outputs[MOST_PORTS];
+        for (int i = 0; i < g->output_count; i++) {
+            outputs[i] = malloc((size_t)bl_tensor_elements(bl_graph_port(g, BL_OUTPUT, i)) * sizeof(float));
+            assert_non_null(outputs[i]);
+        }
+        bl_prepare_options options = {.arena_level = level};
+        rig_ok(bl_run_once(b.device, g, &source, &options, (const void *const *)inputs, outputs, &err), &err);
+        for (int i = 0; i < g->output_count; i++) {
+            const bl_tensor *t = bl_graph_port(g, BL_OUTPUT, i);
+            const bool whole = !strcmp(t->name, "output");
+            char name[RIG_NAME];
+            float *got = outputs[i], *tokens = malloc((size_t)values * sizeof *tokens);
+            assert_non_null(tokens);
+            rig_name(name, whole ? "%s.%s" : "%s.at.%s", which, t->name);
+            if (whole) {
+                unpack(got, tokens, &s, a->channels, true);
+                got = tokens;
+            }
+            bl_golden_check(&b.golden, name, got, bl_tensor_elements(t), dtype);
+            free(tokens);
+            free(outputs[i]);
+        }
+    }
+    for (int i = 0; i < g->input_count; i++) {
+        free(inputs[i]);
+    }
+    bl_graph_free(&g);
+    bench_close(&b);
+}
+
+static void flux1_is_that_of_diffusers(void **state) {
+    static const char *const taps[] = {"time_text_embed", "transformer_blocks.0.0", "transformer_blocks.0.1",
+                                       "single_transformer_blocks.0", NULL};
+    (void)state;
+    const bl_flux1 dev = tiny_flux1(2, true), schnell = tiny_flux1(1, false);
+    for (int i = 0; i < 2; i++) {
+        const bl_dtype dtype = i ? BL_BF16 : BL_F32;
+        check_flux1("flux1/dev", &dev, "a", (bl_flux1_shape){1, 12, 8, 13}, taps, dtype);
+        check_flux1("flux1/dev", &dev, "b", (bl_flux1_shape){1, 14, 10, 40}, NULL, dtype);
+        check_flux1("flux1/schnell", &schnell, "a", (bl_flux1_shape){1, 12, 8, 13}, taps, dtype);
+        check_flux1("flux1/schnell", &schnell, "b", (bl_flux1_shape){1, 14, 10, 40}, NULL, dtype);
+    }
+}
+
+static void half_a_patch_is_refused(void **state) {
+    (void)state;
+    bl_graph *g;
+    bl_error err;
+    const bl_flux1 a = tiny_flux1(1, false);
+    const bl_flux1_shape odd = {1, 7, 8, 4};
+    assert_int_equal(bl_flux1_graph(&g, &a, &odd, BL_F32, NULL, &err), BL_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "no whole patches"));
+    assert_null(g);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(t5_is_that_of_transformers),
+        cmocka_unit_test(flux1_is_that_of_diffusers),
+        cmocka_unit_test(half_a_patch_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

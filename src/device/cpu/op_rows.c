@@ -85,14 +85,14 @@ static int run_channels(const bl_running *r, bl_error *err) {
     return 0;
 }
 
-/* A picture [h, w, c] and its patches [h/s, w/s, s, s, c]. */
+/* A picture [h, w, c] and its patches [h/s, w/s, s, s, c], or, `planes`, [h/s, w/s, c, s, s]. */
 typedef struct patch_job {
     const unsigned char *x;
     unsigned char *y;
     const bl_tensor *picture;
-    size_t pixel; /* bytes */
+    size_t pixel, element; /* bytes */
     int side;
-    bool back;
+    bool planes, back;
 } patch_job;
 
 static void patch_lines(void *context, int64_t begin, int64_t end, int thread) {
@@ -102,10 +102,16 @@ static void patch_lines(void *context, int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; i++) { /* a line of the picture */
         const int64_t image = i / h, y = i % h;
         for (int64_t x = 0; x < w; x++) {
-            const size_t flat = (size_t)(i * w + x) * j->pixel;
             const int64_t patch = (image * (h / side) + y / side) * (w / side) + x / side;
-            const size_t cut = (size_t)((patch * side + y % side) * side + x % side) * j->pixel;
-            memcpy(j->y + (j->back ? flat : cut), j->x + (j->back ? cut : flat), j->pixel);
+            const int64_t place = y % side * side + x % side;
+            const size_t flat = (size_t)(i * w + x) * j->pixel;
+            const size_t begin_of = (size_t)(patch * side * side) * j->pixel;
+            const size_t run = j->planes ? j->element : j->pixel;
+            for (size_t at = 0; at < j->pixel; at += run) {
+                const size_t cut =
+                    begin_of + (j->planes ? at * (size_t)(side * side) : 0) + (size_t)place * run;
+                memcpy(j->y + (j->back ? flat + at : cut), j->x + (j->back ? cut : flat + at), run);
+            }
         }
     }
 }
@@ -116,7 +122,9 @@ static int run_patches(const bl_running *r, bool back) {
                    .y = bl_running_data(r, r->op->out),
                    .picture = picture,
                    .pixel = (size_t)picture->c * r->element,
+                   .element = r->element,
                    .side = r->op->u.patch.side,
+                   .planes = r->op->u.patch.planes,
                    .back = back};
     bl_parallel_for((int64_t)picture->n * picture->h, 4, patch_lines, &j);
     return 0;

@@ -242,12 +242,13 @@ struct channels_args {
     int c, width, first;
 };
 
-/* Pictures x [n, h, w, c] -> patches y [n, h / side, w / side, side, side, c]; `back`: the other way */
+/* Pictures x [n, h, w, c] -> patches y [n, h / side, w / side, side, side, c], or, `planes`, [.., c, side,
+ * side]; `back`: the other way */
 struct patchify_args {
     BL_POINTER(const element) x;
     BL_POINTER(element) y;
     long long count;
-    int h, w, c, side, back;
+    int h, w, c, side, planes, back;
 };
 
 /* KERNEL(name) of every kernel. */

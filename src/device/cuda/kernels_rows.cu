@@ -223,7 +223,8 @@ KERNEL(patchify, BL_FLAT) {
         long long pixel = i / a.c, line = pixel / a.w, image = line / a.h;
         int x = (int)(pixel % a.w), y = (int)(line % a.h);
         long long patch = (image * (a.h / a.side) + y / a.side) * (a.w / a.side) + x / a.side;
-        long long cut = ((patch * a.side + y % a.side) * a.side + x % a.side) * a.c + i % a.c;
+        int squares = a.side * a.side, place = y % a.side * a.side + x % a.side, c = (int)(i % a.c);
+        long long cut = patch * squares * a.c + (a.planes ? c * squares + place : place * a.c + c);
         a.y[a.back ? i : cut] = a.x[a.back ? cut : i];
     }
 }

@@ -55,6 +55,7 @@ static int run_patchify(const bl_cuda_running *r, bl_error *err) {
                               .w = picture->w,
                               .c = picture->c,
                               .side = r->op->u.patch.side,
+                              .planes = r->op->u.patch.planes,
                               .back = back};
     return bl_cuda_launch(r, BL_KERNEL_patchify, &a, a.count, err);
 }

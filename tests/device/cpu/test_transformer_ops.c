@@ -171,6 +171,13 @@ static void rows_go_where_they_belong(void **state) {
     /* The second patch of the second picture, its lower right pixel. */
     const int at = ((PATCHES + 1) * 4 + 3) * C, from = ((1 * H + 1) * W + 3) * C;
     assert_true(cut[at] == x[from]);
+    g = graph_of(); /* and channel by channel */
+    p = bl_patchify_planes(g, bl_import(g, bl_input(g, "x", BL_F32, BL_CHANNELS_LAST, N, H, W, C)), 2);
+    bl_export(g, bl_unpatchify_planes(g, p, 2, H, W), "y", BL_CHANNELS_LAST);
+    bl_export(g, p, "cut", BL_CHANNELS_LAST);
+    run_graph(&r, g, (const void *[]){x}, (void *[]){y, cut});
+    assert_memory_equal(y, x, sizeof x);
+    assert_true(cut[(PATCHES + 1) * 4 * C + 2 * 4 + 3] == x[from + 2]);
 }
 
 static void refused(bl_graph *g, const char *text) {

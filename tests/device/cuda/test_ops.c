@@ -253,6 +253,8 @@ static void rows_and_patches(void **state) {
     x = bl_join(g, input(g, "more", N, MORE, 1, SIDE * SIDE * C), x);
     x = bl_join(g, bl_slice(g, x, MORE + 1, H * W / 4 - 1), bl_slice(g, x, 1, 1));
     x = bl_unpatchify(g, bl_layer_norm(g, x, BL_NONE, BL_NONE, 1e-6f), SIDE, H, W);
+    x = bl_unpatchify(g, bl_patchify_planes(g, x, SIDE), SIDE, H, W);
+    x = bl_unpatchify_planes(g, bl_patchify(g, bl_add(g, x, x), SIDE), SIDE, H, W);
     bl_export(g, bl_channels(g, x, 1, 3), "y", BL_CHANNELS_LAST);
     float *in = filled(1, ALL, 1.0f), *more = filled(2, N * MORE * SIDE * SIDE * C, 1.0f);
     compare(g, (const void *[]){in, more}, N * H * W * 3, "patches, rows and channels");
