@@ -208,12 +208,36 @@ static void note_unmatched(bl_adapter *a, const char *key) {
     a->unmatched++;
 }
 
+/* A part of the change of one layer, which it may have with others. */
+static int take_part(bl_adapter *a, int *item_of, const bl_layers *layers, bl_layer_place place, bl_part part,
+                     const bl_file_tensor *t, bl_error *err) {
+    int *item = &item_of[place.layer];
+    if (*item < 0) {
+        *item = a->count;
+        a->items[a->count++] = (bl_adapted){
+            .layer = bl_layers_at(layers, place.layer), .first = place.first, .rows = place.rows};
+    }
+    bl_adapted *x = &a->items[*item];
+    if (x->part[part]) {
+        return bl_fail(err, BL_E_FORMAT, "%.300s: \"%.200s\" and \"%.200s\" are the same part of one layer",
+                       a->path, x->part[part]->name, t->name);
+    }
+    if (x->first != place.first || x->rows != place.rows) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.300s: \"%.200s\" changes layer %.127s, which others change by itself", a->path,
+                       t->name, x->layer->name);
+    }
+    x->part[part] = t;
+    return 0;
+}
+
 static int take_key(bl_adapter *a, int *item_of, const bl_layers *layers, const bl_file_tensor *t,
                     bl_error *err) {
     size_t length;
+    bl_layer_place places[BL_LAYER_SHARES];
     bl_part part = bl_key_part(t->name, &length);
-    int layer = part == BL_PART_COUNT ? -1 : bl_layers_find(layers, t->name, length);
-    if (layer < 0) {
+    int count = part == BL_PART_COUNT ? 0 : bl_layers_find(places, layers, t->name, length), rc = 0;
+    if (!count) {
         note_unmatched(a, t->name);
         return 0;
     }
@@ -222,18 +246,11 @@ static int take_key(bl_adapter *a, int *item_of, const bl_layers *layers, const 
                        "%.300s: \"%.200s\" has type %.20s; adapters are read in F32, F16, BF16 and F64",
                        a->path, t->name, t->dtype_name);
     }
-    if (item_of[layer] < 0) {
-        item_of[layer] = a->count;
-        a->items[a->count++] = (bl_adapted){.layer = bl_layers_at(layers, layer)};
+    for (int i = 0; i < count && !rc; i++) {
+        rc = take_part(a, item_of, layers, places[i], part, t, err);
     }
-    bl_adapted *x = &a->items[item_of[layer]];
-    if (x->part[part]) {
-        return bl_fail(err, BL_E_FORMAT, "%.300s: \"%.200s\" and \"%.200s\" are the same part of one layer",
-                       a->path, x->part[part]->name, t->name);
-    }
-    x->part[part] = t;
     a->bytes += t->bytes;
-    return 0;
+    return rc;
 }
 
 static int read_alpha(double *out, const bl_adapter *a, const bl_adapted *x, const peft *p, bl_error *err) {

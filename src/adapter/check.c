@@ -46,7 +46,7 @@ static int wrong_for_layer(const bl_adapted *x, const char *path, bl_part part, 
     char wants[320];
     const bl_layer *l = x->layer;
     snprintf(wants, sizeof wants, "layer %.127s of the %s: %lld outputs, %lld inputs, %lld places each",
-             l->name, bl_module_name(l->module), (long long)l->rows, (long long)l->inner,
+             l->name, bl_module_name(l->module), (long long)x->rows, (long long)l->inner,
              (long long)l->positions);
     return wrong(x, path, part, wants, err);
 }
@@ -81,10 +81,10 @@ static int check_lora(bl_adapted *x, const char *path, bl_error *err) {
         return missing(x, path, down ? BL_PART_UP : BL_PART_DOWN, err);
     }
     int64_t rank = axis(down, 0), up_rank = mid ? axis(mid, 0) : rank;
-    if (!rank || axis(up, 0) != l->rows) {
+    if (!rank || axis(up, 0) != x->rows) {
         return wrong_for_layer(x, path, rank ? BL_PART_UP : BL_PART_DOWN, err);
     }
-    if (!is(up, l->rows, up_rank)) {
+    if (!is(up, x->rows, up_rank)) {
         char shape[192], wants[256];
         format_shape(shape, sizeof shape, down);
         snprintf(wants, sizeof wants, "the shape %s of its lora_down", shape);
@@ -107,7 +107,7 @@ static int check_hada(bl_adapted *x, const char *path, bl_part a, bl_part b, bl_
     if (!rank || !is(x->part[b], rank, core ? l->inner : l->inner * l->positions)) {
         return wrong_for_layer(x, path, b, err);
     }
-    if (!(core ? is(x->part[a], first, l->rows) : is(x->part[a], l->rows, rank))) {
+    if (!(core ? is(x->part[a], first, x->rows) : is(x->part[a], x->rows, rank))) {
         return wrong_for_layer(x, path, a, err);
     }
     return core && !is_core(core, first, rank, l->positions) ? wrong_for_layer(x, path, t, err) : 0;
@@ -128,7 +128,7 @@ static int check_first_factor(bl_adapted *x, const char *path, int64_t *rows, in
     *rows = axis(whole ? whole : a, 0);
     bl_part shown = whole ? BL_PART_K1 : BL_PART_K1A;
     int64_t rank = whole ? 0 : axis(b, 0);
-    if (!*rows || x->layer->rows % *rows || (!whole && (!rank || !is(a, *rows, rank)))) {
+    if (!*rows || x->rows % *rows || (!whole && (!rank || !is(a, *rows, rank)))) {
         return wrong_for_layer(x, path, shown, err);
     }
     *columns = whole ? elements(whole) / *rows : elements(b) / rank;
@@ -148,7 +148,7 @@ static int check_lokr(bl_adapted *x, const char *path, bl_error *err) {
     if (!whole && (!a || !b)) {
         return missing(x, path, a ? BL_PART_K2B : b ? BL_PART_K2A : BL_PART_K2, err);
     }
-    int64_t o2 = x->layer->rows / o1, i2 = x->layer->inner / i1;
+    int64_t o2 = x->rows / o1, i2 = x->layer->inner / i1;
     if (whole) {
         return is(whole, o2, i2 * positions) ? 0 : wrong_for_layer(x, path, BL_PART_K2, err);
     }
@@ -164,7 +164,7 @@ static int check_lokr(bl_adapted *x, const char *path, bl_error *err) {
 
 static int check_full(bl_adapted *x, const char *path, bl_error *err) {
     const bl_layer *l = x->layer;
-    bool fits = l->weight && is(x->part[BL_PART_DIFF], l->rows, l->inner * l->positions);
+    bool fits = l->weight && is(x->part[BL_PART_DIFF], x->rows, l->inner * l->positions);
     return fits ? 0 : wrong_for_layer(x, path, BL_PART_DIFF, err);
 }
 
@@ -179,8 +179,15 @@ static int check_magnitude(bl_adapted *x, const char *path, bl_error *err) {
     if (x->change == BL_CHANGE_NONE) {
         return missing(x, path, BL_PART_DOWN, err);
     }
-    x->dora_by_output = part == BL_PART_MAGNITUDE || (axis(m, 0) == x->layer->rows && axis(m, 1) == 1);
-    int64_t wants = x->dora_by_output ? x->layer->rows : x->layer->inner;
+    x->dora_by_output = part == BL_PART_MAGNITUDE || (axis(m, 0) == x->rows && axis(m, 1) == 1);
+    if (!x->dora_by_output && x->rows != x->layer->rows) { /* the length of an input is over all of them */
+        return bl_fail(
+            err, BL_E_UNSUPPORTED,
+            "%.300s: \"%.200s\" has a magnitude of each input of layers that are one in this file; "
+            "such are read of single layers, or with one of each output",
+            path, m->name);
+    }
+    int64_t wants = x->dora_by_output ? x->rows : x->layer->inner;
     return elements(m) == wants ? 0 : wrong_for_layer(x, path, part, err);
 }
 
@@ -228,8 +235,7 @@ int bl_adapted_check(bl_adapted *x, const char *path, double alpha, bl_error *er
     if (!rc && checks[x->change]) {
         rc = checks[x->change](x, path, err);
     }
-    if (!rc && x->part[BL_PART_DIFF_B] &&
-        !(x->layer->bias && elements(x->part[BL_PART_DIFF_B]) == x->layer->rows)) {
+    if (!rc && x->part[BL_PART_DIFF_B] && !(x->layer->bias && elements(x->part[BL_PART_DIFF_B]) == x->rows)) {
         rc = wrong_for_layer(x, path, BL_PART_DIFF_B, err);
     }
     rc = rc ? rc : check_magnitude(x, path, err);

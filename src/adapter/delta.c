@@ -143,8 +143,7 @@ static int fill_b(struct bl_pair *pair, const bl_adapter *a, const bl_adapted *x
 static int fill_hada(struct bl_pair *pair, const bl_adapter *a, const bl_adapted *x, bl_part first,
                      bl_part second, bl_part core, int64_t columns, bl_error *err) {
     int rc = fill_b(pair, a, x, x->part[second], x->part[core], columns, false, err);
-    return rc || !x->part[core] ? rc
-                                : transpose(&pair->a, a, x->part[first], pair->rank, x->layer->rows, err);
+    return rc || !x->part[core] ? rc : transpose(&pair->a, a, x->part[first], pair->rank, x->rows, err);
 }
 
 /* a [rows, rank] b [rank, columns], one of LoKr's factors in two. Caller frees *out. */
@@ -202,7 +201,7 @@ static int fill_lokr(bl_factors *f, const bl_adapter *a, const bl_adapted *x, bl
     int rc = fill_factor(&f->w1, a, k1, x->part[BL_PART_K1A], k1b, NULL, f->o1, f->i1, 1, err);
     return rc ? rc
               : fill_factor(&f->w2, a, x->part[BL_PART_K2], x->part[BL_PART_K2A], x->part[BL_PART_K2B],
-                            x->part[BL_PART_KT2], x->layer->rows / f->o1, x->layer->inner / f->i1,
+                            x->part[BL_PART_KT2], x->rows / f->o1, x->layer->inner / f->i1,
                             x->layer->positions, err);
 }
 
@@ -306,7 +305,7 @@ static void put(float *out, float d, float strength, bool add) {
 static void lokr_rows(float *out, float strength, bool add, const bl_factors *f, int64_t begin,
                       int64_t rows) {
     const bl_adapted *x = f->of;
-    int64_t o2 = x->layer->rows / f->o1, width = f->columns / f->i1;
+    int64_t o2 = x->rows / f->o1, width = f->columns / f->i1;
     const float k = (float)x->scale;
     for (int64_t r = 0; r < rows; r++, out += f->columns) {
         const float *w1 = f->w1 + (begin + r) / o2 * f->i1, *w2 = f->w2 + (begin + r) % o2 * width;
@@ -322,6 +321,7 @@ int bl_delta_rows(float *out, float strength, bool add, const bl_factors *f, con
                   int64_t begin, int64_t end, float *spare, bl_error *err) {
     const bl_adapted *x = f->of;
     const int64_t rows = end - begin, n = rows * f->columns;
+    begin += x->first;
     const float k = (float)x->scale;
     int rc = 0;
     switch (x->change) {
@@ -359,7 +359,7 @@ int bl_delta_rows(float *out, float strength, bool add, const bl_factors *f, con
 int bl_delta_bias(float *out, float strength, const bl_adapter *a, const bl_adapted *x, int64_t begin,
                   int64_t end, bl_error *err) {
     float *d = malloc((size_t)(end - begin) * sizeof *d + 1);
-    int rc = d ? read_floats(d, a, x->part[BL_PART_DIFF_B], begin, end - begin, err)
+    int rc = d ? read_floats(d, a, x->part[BL_PART_DIFF_B], x->first + begin, end - begin, err)
                : bl_fail_memory(err, "an adapter's bias", (uint64_t)(end - begin) * sizeof *d);
     for (int64_t i = 0; i < end - begin && !rc; i++) {
         put(out + i, d[i], strength, true);
@@ -399,7 +399,7 @@ void bl_delta_dora(float *out, float strength, const float *base, const float *v
     const bool by_output = f->of->dora_by_output;
     const int64_t positions = f->of->layer->positions, n = f->columns;
     for (int64_t r = 0; r < rows; r++, out += n, base += n, v += n) {
-        float of_row = by_output ? share(f->magnitude[first + r], row_length(v, n)) : 0;
+        float of_row = by_output ? share(f->magnitude[f->of->first + first + r], row_length(v, n)) : 0;
         for (int64_t c = 0; c < n; c++) {
             float factor = by_output ? of_row : share(f->magnitude[c / positions], lengths[c / positions]);
             out[c] += strength * (v[c] * factor - base[c]);

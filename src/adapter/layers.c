@@ -2,24 +2,25 @@
 
 #include "checkpoint/spelling.h"
 #include "model/clip_text.h"
+#include "model/qwen3.h"
 #include "model/unet.h"
+#include "model/zimage.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SPELLINGS 12 /* of one layer, at most */
+#define SPELLINGS 14 /* of one layer, at most */
 
 /* A name in some file, and the layer that it stands for. */
 typedef struct spelling {
     char *text;
-    int layer;
+    bl_layer_place place;
 } spelling;
 
 struct bl_layers {
-    const char *family;
-    int encoders;
-    bl_unet_architecture unet;
+    const bl_architecture *arch; /* borrowed while it is made */
+    const bl_family *family;
     bl_layer *items; /* [count] */
     int count;
     spelling *names; /* [name_count] sorted by text */
@@ -35,7 +36,7 @@ const bl_layer *bl_layers_at(const bl_layers *layers, int index) {
 }
 
 const char *bl_layers_family(const bl_layers *layers) {
-    return layers->family;
+    return layers->family->name;
 }
 
 void bl_layers_free(bl_layers **lp) {
@@ -95,6 +96,32 @@ static int add_graph(bl_layers *l, bl_graph *g, bl_error *err) {
     return result;
 }
 
+static int add_denoiser(bl_layers *l, const bl_architecture *arch, bl_error *err) {
+    const bl_unet_shape unet = {.batch = 1, .height = 8, .width = 8, .tokens = 77, .form = BL_UNET_WHOLE};
+    const bl_zimage_shape zimage = {.batch = 1, .height = 8, .width = 8, .caption = 32};
+    bl_graph *g = NULL;
+    int result;
+    switch (arch->family->net) {
+    case BL_NET_UNET:
+        result = bl_unet_graph(&g, &arch->unet, unet, BL_F32, NULL, err);
+        break;
+    case BL_NET_ZIMAGE:
+        result = bl_zimage_graph(&g, &arch->zimage, &zimage, BL_F32, NULL, err);
+        break;
+    default:
+        return bl_fail(err, BL_E_UNSUPPORTED, "adapters: none are added to %s", arch->family->name);
+    }
+    return result ? result : add_graph(l, g, err);
+}
+
+/* With the layers that nobody reads, which adapters change all the same. */
+static int add_language_model(bl_layers *l, const bl_architecture *arch, bl_error *err) {
+    const bl_qwen3_outputs all = {.taken = {arch->qwen3.layers}, .count = 1, .last_norm = true};
+    bl_graph *g = NULL;
+    int result = bl_qwen3_graph(&g, &arch->qwen3, 1, 8, all, BL_F32, NULL, err);
+    return result ? result : add_graph(l, g, err);
+}
+
 static int add_text_encoder(bl_layers *l, const bl_architecture *arch, int encoder, bl_error *err) {
     bl_graph *g = NULL;
     const bl_text_architecture *t = &arch->text[encoder];
@@ -130,13 +157,18 @@ static void join_leaves(bl_layers *l) {
 
 /* ---- their names in files */
 
-static int add_name(bl_layers *l, int layer, const char *format, const char *name, bl_error *err) {
+static int add_share(bl_layers *l, bl_layer_place place, const char *format, const char *name,
+                     bl_error *err) {
     char *text = NULL;
     if (asprintf(&text, format, name) < 0) {
         return bl_fail_memory(err, "the names of the model's layers", strlen(name));
     }
-    l->names[l->name_count++] = (spelling){text, layer};
+    l->names[l->name_count++] = (spelling){text, place};
     return 0;
+}
+
+static int add_name(bl_layers *l, int layer, const char *format, const char *name, bl_error *err) {
+    return add_share(l, (bl_layer_place){layer, 0, l->items[layer].rows}, format, name, err);
 }
 
 /* With '_' for '.'. */
@@ -190,12 +222,54 @@ static int name_unet_layer(bl_layers *l, int layer, bl_error *err) {
         result = add_name(l, layer, plain[i], other, err);
     }
     snprintf(other, sizeof other, "%.120s.weight", name);
-    if (!result && bl_ldm_spelling(ldm, sizeof ldm, &l->unet, other)) {
+    if (!result && bl_ldm_spelling(ldm, sizeof ldm, &l->arch->unet, other)) {
         ldm[strlen(ldm) - strlen(".weight")] = '\0';
         flatten(flat, ldm);
         result = add_name(l, layer, "unet.%s", ldm, err);
         result = result ? result : add_name(l, layer, "diffusion_model.%s", ldm, err);
         result = result ? result : add_name(l, layer, "lora_unet_%s", flat, err);
+    }
+    return result;
+}
+
+/* By its authors' name a layer may be one with others. */
+static int name_transformer_layer(bl_layers *l, int layer, bl_error *err) {
+    static const char *const dotted[] = {"transformer.%s", "diffusion_model.%s", "%s", "base_model.model.%s"};
+    static const char *const flat_forms[] = {"lora_unet_%s", "lora_transformer_%s", "lycoris_%s"};
+    char names[2][BL_NAME_BYTES], flat[BL_NAME_BYTES];
+    int shares = 1, share = 0, result = 0;
+    const int64_t rows = l->items[layer].rows;
+    snprintf(names[0], sizeof names[0], "%s", l->items[layer].name);
+    const bool other =
+        bl_authors_spelling(names[1], sizeof names[1], &share, &shares, l->family->net, names[0]);
+    for (int n = 0; n < (other ? 2 : 1); n++) {
+        const bl_layer_place place = {layer, n ? share * rows : 0, n ? shares * rows : rows};
+        flatten(flat, names[n]);
+        for (int i = 0; i < 4 && !result; i++) {
+            result = add_share(l, place, dotted[i], names[n], err);
+        }
+        for (int i = 0; i < 3 && !result; i++) {
+            result = add_share(l, place, flat_forms[i], flat, err);
+        }
+    }
+    return result;
+}
+
+/* "model.layers.0.self_attn.q_proj", with and without "model.". */
+static int name_language_layer(bl_layers *l, int layer, bl_error *err) {
+    static const char *const dotted[] = {"text_encoder.%s", "text_encoders.qwen3_4b.transformer.%s"};
+    static const char *const flat_forms[] = {"lora_te_%s", "lora_te1_%s"};
+    static const char model[] = "model.";
+    const char *name = l->items[layer].name;
+    const char *names[2] = {name, strncmp(name, model, strlen(model)) ? NULL : name + strlen(model)};
+    char flat[BL_NAME_BYTES];
+    int result = 0;
+    for (int n = 0; n < 2 && names[n]; n++) {
+        flatten(flat, names[n]);
+        for (int i = 0; i < 2 && !result; i++) {
+            result = add_name(l, layer, dotted[i], names[n], err);
+            result = result ? result : add_name(l, layer, flat_forms[i], flat, err);
+        }
     }
     return result;
 }
@@ -224,7 +298,7 @@ static int name_text_layer(bl_layers *l, int layer, bl_error *err) {
                                              "text_encoders.clip_g.transformer.%s"}};
     char flat[BL_NAME_BYTES], old[BL_NAME_BYTES];
     const char *name = l->items[layer].name;
-    int which = l->encoders < 2 ? 0 : l->items[layer].module == BL_TEXT_ENCODER_2 ? 2 : 1, result;
+    int which = l->family->encoders < 2 ? 0 : l->items[layer].module == BL_TEXT_ENCODER_2 ? 2 : 1, result;
     flatten(flat, name);
     result = add_name(l, layer, kohya[which], flat, err);
     for (int i = 0; i < 3 && !result; i++) {
@@ -243,7 +317,19 @@ static int name_text_layer(bl_layers *l, int layer, bl_error *err) {
 static int by_text(const void *a, const void *b) {
     const spelling *x = a, *y = b;
     int c = strcmp(x->text, y->text);
-    return c ? c : x->layer - y->layer;
+    return c ? c : x->place.layer - y->place.layer;
+}
+
+static int name_layer(bl_layers *l, int layer, bl_error *err) {
+    switch (l->items[layer].module) {
+    case BL_UNET:
+        return name_unet_layer(l, layer, err);
+    case BL_TRANSFORMER:
+        return name_transformer_layer(l, layer, err);
+    default:
+        return l->family->reader == BL_READER_CLIP ? name_text_layer(l, layer, err)
+                                                   : name_language_layer(l, layer, err);
+    }
 }
 
 static int name_layers(bl_layers *l, bl_error *err) {
@@ -254,7 +340,7 @@ static int name_layers(bl_layers *l, bl_error *err) {
         return bl_fail_memory(err, "the names of the model's layers", room * sizeof *l->names);
     }
     for (int i = 0; i < l->count && !result; i++) {
-        result = l->items[i].module == BL_UNET ? name_unet_layer(l, i, err) : name_text_layer(l, i, err);
+        result = name_layer(l, i, err);
     }
     qsort(l->names, (size_t)l->name_count, sizeof *l->names, by_text);
     return result;
@@ -262,21 +348,17 @@ static int name_layers(bl_layers *l, bl_error *err) {
 
 int bl_layers_new(bl_layers **out, const bl_architecture *arch, bl_error *err) {
     *out = NULL;
-    if (arch->family->net != BL_NET_UNET) {
-        return bl_fail(err, BL_E_UNSUPPORTED, "adapters: none are added to %s", arch->family->name);
-    }
     bl_layers *l = calloc(1, sizeof *l);
     if (!l) {
         return bl_fail_memory(err, "the model's layers", sizeof *l);
     }
-    l->family = arch->family->name;
-    l->encoders = arch->family->encoders;
-    l->unet = arch->unet;
-    bl_graph *g = NULL;
-    bl_unet_shape shape = {.batch = 1, .height = 8, .width = 8, .tokens = 77, .form = BL_UNET_WHOLE};
-    int result = bl_unet_graph(&g, &arch->unet, shape, BL_F32, NULL, err);
-    result = result ? result : add_graph(l, g, err);
-    for (int e = 0; e < l->encoders && !result; e++) {
+    l->family = arch->family;
+    l->arch = arch;
+    int result = add_denoiser(l, arch, err);
+    if (!result && arch->family->reader != BL_READER_CLIP) {
+        result = add_language_model(l, arch, err);
+    }
+    for (int e = 0; e < arch->family->encoders && !result; e++) {
         result = arch->text[e].present ? add_text_encoder(l, arch, e, err) : 0;
     }
     if (!result) {
@@ -291,20 +373,31 @@ int bl_layers_new(bl_layers **out, const bl_architecture *arch, bl_error *err) {
     return 0;
 }
 
-int bl_layers_find(const bl_layers *l, const char *prefix, size_t length) {
-    int low = 0, high = l->name_count - 1;
-    while (low <= high) {
-        int middle = low + (high - low) / 2;
-        const char *text = l->names[middle].text;
-        int c = strncmp(prefix, text, length);
-        if (!c && !text[length]) {
-            return l->names[middle].layer;
-        }
-        if (c > 0) {
+/* Order of a prefix and a name: 0 where they are the same. */
+static int order(const char *prefix, size_t length, const char *text) {
+    const int c = strncmp(prefix, text, length);
+    return c ? c : text[length] ? -1 : 0; /* the text goes on behind the prefix: it comes later */
+}
+
+int bl_layers_find(bl_layer_place out[BL_LAYER_SHARES], const bl_layers *l, const char *prefix,
+                   size_t length) {
+    int low = 0, high = l->name_count, count = 0;
+    while (low < high) { /* to the first that is not before it */
+        const int middle = low + (high - low) / 2;
+        if (order(prefix, length, l->names[middle].text) > 0) {
             low = middle + 1;
-        } else { /* the text goes on behind the prefix: it comes later */
-            high = middle - 1;
+        } else {
+            high = middle;
         }
     }
-    return -1;
+    for (; low < l->name_count && count < BL_LAYER_SHARES; low++) {
+        if (order(prefix, length, l->names[low].text)) {
+            break;
+        }
+        const bl_layer_place place = l->names[low].place;
+        if (!count || place.layer != out[count - 1].layer) { /* one may have the same name twice */
+            out[count++] = place;
+        }
+    }
+    return count;
 }

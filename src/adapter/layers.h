@@ -5,6 +5,8 @@
 #include "checkpoint/architecture.h"
 #include "graph/graph.h"
 
+#define BL_LAYER_SHARES 4 /* layers that a file may have in one */
+
 typedef struct bl_layers bl_layers;
 
 /* A layer with a weight [rows, inner, kh, kw], or a norm [rows]. */
@@ -16,7 +18,14 @@ typedef struct bl_layer {
     bool weight, bias;        /* which of the two it has */
 } bl_layer;
 
-/* All layers of UNet and text encoders. Caller owns *out. */
+/* A layer, and where its outputs are among those of the layer that a file knows: queries, keys and values may
+ * be one there. */
+typedef struct bl_layer_place {
+    int layer;
+    int64_t first, rows; /* number of its first output; outputs of the file's layer */
+} bl_layer_place;
+
+/* All layers of denoiser and text encoders. Caller owns *out. */
 int bl_layers_new(bl_layers **out, const bl_architecture *arch, bl_error *err);
 void bl_layers_free(bl_layers **layers);
 
@@ -24,9 +33,10 @@ int bl_layers_count(const bl_layers *layers);
 /* Sorted by module and name. Borrowed. */
 const bl_layer *bl_layers_at(const bl_layers *layers, int index);
 
-/* The layer whose keys begin with this, in any of the namings that are known; -1: none. `prefix` is not
- * terminated. */
-int bl_layers_find(const bl_layers *layers, const char *prefix, size_t length);
+/* The layers whose keys begin with this, in any of the namings that are known. Returns how many: 0 of an
+ * unknown name. `prefix` is not terminated. */
+int bl_layers_find(bl_layer_place out[BL_LAYER_SHARES], const bl_layers *layers, const char *prefix,
+                   size_t length);
 
 /* The model's family, for messages. */
 const char *bl_layers_family(const bl_layers *layers);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 static double strength_of(const bl_wanted *w, bl_module module) {
-    return module == BL_UNET ? w->denoiser : w->text;
+    return module == BL_UNET || module == BL_TRANSFORMER ? w->denoiser : w->text;
 }
 
 /* ---- which adapter changes what */
@@ -261,7 +261,7 @@ int bl_merge_new(bl_merge **out, const bl_graph *g, const bl_source *base, bl_er
     }
     memcpy(m->weights, g->weights, (size_t)g->weight_count * sizeof *m->weights);
     m->table = -1;
-    for (int i = 0; i < g->weight_count && g->module != BL_UNET; i++) {
+    for (int i = 0; i < g->weight_count; i++) {
         if (!strcmp(g->weights[i].name[0], "text_model.embeddings.token_embedding.weight")) {
             m->table = i;
         }

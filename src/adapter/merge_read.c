@@ -227,8 +227,9 @@ static int merged_read(void *payload, const bl_weight *w, int part, int64_t begi
     int rc = read_base(dst, m, w, part, begin, end, columns, err);
     double began = bl_now();
     if (!rc && p->count) {
-        rc = p->bias ? merge_bias(dst, m, p, begin, end, err)
-                     : merge_weight(dst, m, p, w, part, begin, end, columns, err);
+        rc = p->bias
+                 ? merge_bias(dst, m, p, begin * columns, end * columns, err) /* one may be a table's row */
+                 : merge_weight(dst, m, p, w, part, begin, end, columns, err);
     }
     if (!rc && replaces) {
         replace_rows(dst, m, begin, end);

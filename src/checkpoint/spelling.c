@@ -3,6 +3,7 @@
 #include "checkpoint/names.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* The same numbers that bl_ldm_number reads off a file. */
 static bl_ldm_numbers numbers_of(const bl_unet_architecture *a) {
@@ -32,4 +33,29 @@ bool bl_ldm_spelling(char *out, size_t room, const bl_unet_architecture *unet, c
     }
     int n = snprintf(out, room, "%s", s.name);
     return n >= 0 && (size_t)n < room;
+}
+
+/* Of transformers; others are called as in diffusers. */
+static const bl_naming authors[] = {[BL_NET_ZIMAGE] = BL_NAMES_ZIMAGE};
+
+bool bl_authors_spelling(char *out, size_t room, int *share, int *shares, bl_net net, const char *layer) {
+    static const char leaf[] = ".weight";
+    char name[BL_STORED_BYTES];
+    bl_stored s;
+    const int n = snprintf(name, sizeof name, "%s%s", layer, leaf);
+    const size_t known = sizeof authors / sizeof *authors;
+    const bl_naming naming = (size_t)net < known ? authors[net] : BL_NAMES_DIFFUSERS;
+    if (n < 0 || (size_t)n >= sizeof name || !bl_stored_name(&s, naming, NULL, 0, name) || s.transposed ||
+        !strcmp(s.name, name)) {
+        return false;
+    }
+    *share = s.share;
+    *shares = s.shares;
+    const size_t length = strlen(s.name) - strlen(leaf);
+    if (length >= room) {
+        return false;
+    }
+    memcpy(out, s.name, length);
+    out[length] = '\0';
+    return true;
 }

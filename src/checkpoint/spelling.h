@@ -1,5 +1,5 @@
-/* How a layer of the UNet is called by files that number layers as CompVis did, whatever layout the
- * checkpoint itself has: adapters use either naming. */
+/* How a layer of the denoiser is called by files that keep its authors' names (of the UNet, that number
+ * layers as CompVis did), whatever layout the checkpoint itself has: adapters use either naming. */
 #ifndef BALLAST_CHECKPOINT_SPELLING_H
 #define BALLAST_CHECKPOINT_SPELLING_H
 
@@ -11,5 +11,10 @@
 /* "input_blocks.1.1.proj_in.weight" of "down_blocks.0.attentions.0.proj_in.weight". False if it has no such
  * name, or none that fits. */
 bool bl_ldm_spelling(char *out, size_t room, const bl_unet_architecture *unet, const char *name);
+
+/* The same of a layer of a transformer: "layers.0.attention.qkv", whose outputs of the layer are share 0 of
+ * 3, of "layers.0.attention.to_q". False if the name is the same there, or if its rows are in another order.
+ */
+bool bl_authors_spelling(char *out, size_t room, int *share, int *shares, bl_net net, const char *layer);
 
 #endif
