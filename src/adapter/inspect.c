@@ -11,6 +11,7 @@
 
 #define MOST_TAGS (4 << 20) /* bytes of "ss_tag_frequency" */
 #define TRIGGERS 10
+#define ZIMAGE_WIDTH 3840
 
 enum place { UNET, FIRST, SECOND, PLACES };
 enum kind { LORA, LOHA, LOKR, FULL, KINDS };
@@ -20,6 +21,7 @@ typedef struct found {
     bool dora, tucker, convolutions;
     int64_t least_rank, most_rank; /* 0: none has one */
     int64_t context;               /* inputs of a cross attention's keys; 0: there is none */
+    bool zimage;                   /* inputs and names of an attention are Z-Image's */
     bool types[BL_DTYPE_COUNT + 1];
     uint64_t bytes;
     int keys; /* that are an adapter's */
@@ -58,6 +60,17 @@ static void note_rank(found *f, int64_t rank) {
     f->most_rank = rank > f->most_rank ? rank : f->most_rank;
 }
 
+/* Queries of its transformer, alone or with keys and values, which read its 3840 channels. */
+static bool of_zimage(const bl_file_tensor *t) {
+    static const char *const names[] = {"attention.to_q.", "attention_to_q.", "attention.qkv.",
+                                        "attention_qkv."};
+    bool named = false;
+    for (int i = 0; i < 4; i++) {
+        named = named || strstr(t->name, names[i]);
+    }
+    return named && row(t) == ZIMAGE_WIDTH;
+}
+
 static void note_part(found *f, const bl_file_tensor *t, bl_part part) {
     bool keys = strstr(t->name, "attn2_to_k") || strstr(t->name, "attn2.to_k") ||
                 strstr(t->name, "attn2.processor.to_k");
@@ -66,6 +79,7 @@ static void note_part(found *f, const bl_file_tensor *t, bl_part part) {
         f->kinds[LORA]++;
         f->convolutions = f->convolutions || (t->rank == 4 && t->shape[2] > 1);
         f->context = keys ? row(t) : f->context;
+        f->zimage = f->zimage || of_zimage(t);
         note_rank(f, t->rank ? t->shape[0] : 1);
         break;
     case BL_PART_W1B:
@@ -114,6 +128,9 @@ static void look(found *f, const bl_file_tensor *t, int count) {
 
 /* Text encoders and the width of what cross attentions read tell the families apart. */
 static const char *family_of(const found *f) {
+    if (f->zimage) {
+        return "Z-Image";
+    }
     if (f->layers[SECOND] || f->context == 2048) {
         return "SDXL";
     }

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "adapter/inspect.h"
 #include "adapter/merge.h"
 #include "checkpoint/architecture.h"
 #include "model/weights.h"
@@ -135,7 +136,7 @@ typedef struct tensor {
     float values;
 } tensor;
 
-static int open_made(bl_adapter **a, const char *layer, const tensor *t, int count, bl_error *err) {
+static void write_made(const char *layer, const tensor *t, int count) {
     bl_tensor_data data[8];
     char names[8][128];
     float *values[8];
@@ -158,6 +159,10 @@ static int open_made(bl_adapter **a, const char *layer, const tensor *t, int cou
     for (int i = 0; i < count; i++) {
         free(values[i]);
     }
+}
+
+static int open_made(bl_adapter **a, const char *layer, const tensor *t, int count, bl_error *err) {
+    write_made(layer, t, count);
     return bl_adapter_open(a, file, layers, err);
 }
 
@@ -260,10 +265,26 @@ static void text_encoders_have_names_too(void **state) {
     assert_int_equal(bl_layers_find(place, layers, "lora_unet_mid_block", 19), 0);
 }
 
+static void files_say_whose_they_are(void **state) {
+    (void)state;
+    static const char *const names[] = {"diffusion_model.layers.0.attention.qkv",
+                                        "lora_unet_layers_0_attention_to_q"};
+    for (int i = 0; i < 2; i++) {
+        json_t *told = NULL;
+        bl_error err = {0};
+        write_made(names[i], (const tensor[]){{"lora_down.weight", 2, 3840, 1}, {"lora_up.weight", 8, 2, 1}},
+                   2);
+        good(bl_adapter_inspect(&told, file, &err), &err);
+        assert_string_equal(json_string_value(json_object_get(told, "family")), "Z-Image");
+        json_decref(told);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_naming_changes_every_layer),
         cmocka_unit_test(other_kinds_know_their_third),
+        cmocka_unit_test(files_say_whose_they_are),
         cmocka_unit_test(text_encoders_have_names_too),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);

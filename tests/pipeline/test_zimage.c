@@ -168,7 +168,7 @@ static void what_does_not_apply_is_refused_or_told(void **state) {
     adapter.path = lora;
     o.adapters = &adapter;
     o.adapter_count = 1;
-    refuses(&s, &o, "adapters: none are added to Z-Image");
+    refuses(&s, &o, "none of its");
     o.adapter_count = 0;
     ballast_error err = {0};
     assert_int_equal(ballast_eval(s.model, "transformer", lora, "/nonexistent/out", 0, &err),

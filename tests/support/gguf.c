@@ -164,6 +164,18 @@ void bl_test_write_gguf(const char *to, const char *from) {
     bl_safetensors_close(&f);
 }
 
+/* Does it say how others are stored, and so nothing of what is wide? */
+static bool tells_storage(const char *name) {
+    static const char *const ends[] = {".comfy_quant", ".scale_weight", ".weight_scale", "scaled_fp8"};
+    const size_t n = strlen(name);
+    bool tells = false;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        const size_t m = strlen(ends[i]);
+        tells = tells || (n >= m && !strcmp(name + n - m, ends[i]));
+    }
+    return tells;
+}
+
 void bl_test_write_widened(const char *to, const char *from) {
     bl_safetensors *f;
     bl_error err;
@@ -174,16 +186,20 @@ void bl_test_write_widened(const char *to, const char *from) {
     const bl_file_tensor *all = bl_safetensors_tensors(f, &count);
     bl_tensor_data *out = calloc((size_t)count, sizeof *out);
     assert_non_null(out);
+    int kept = 0;
     for (int i = 0; i < count; i++) {
+        if (tells_storage(all[i].name)) {
+            continue;
+        }
         const bl_dtype dtype = bl_tensor_dtype(&all[i]);
         void *data = malloc((size_t)values_of(&all[i]) * bl_dtype_size(dtype) + 1);
         assert_non_null(data);
         assert_int_equal(bl_tensor_read(f, &all[i], 0, values_of(&all[i]), data, &err), 0);
-        out[i] = (bl_tensor_data){.name = all[i].name, .dtype = dtype, .rank = all[i].rank, .data = data};
-        memcpy(out[i].shape, all[i].shape, sizeof out[i].shape);
+        out[kept] = (bl_tensor_data){.name = all[i].name, .dtype = dtype, .rank = all[i].rank, .data = data};
+        memcpy(out[kept++].shape, all[i].shape, sizeof out[0].shape);
     }
-    assert_int_equal(bl_safetensors_write(to, out, count, NULL, 0, &err), 0);
-    for (int i = 0; i < count; i++) {
+    assert_int_equal(bl_safetensors_write(to, out, kept, NULL, 0, &err), 0);
+    for (int i = 0; i < kept; i++) {
         free((void *)out[i].data);
     }
     free(out);

@@ -7,7 +7,7 @@
  * others as F32. */
 void bl_test_write_gguf(const char *to, const char *from);
 
-/* Writes what is in any file of tensors as F32 safetensors. */
+/* Writes the tensors of any file as F32 safetensors, but for those that say how others are stored. */
 void bl_test_write_widened(const char *to, const char *from);
 
 #endif
