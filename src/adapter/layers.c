@@ -2,6 +2,7 @@
 
 #include "checkpoint/spelling.h"
 #include "model/clip_text.h"
+#include "model/flux2.h"
 #include "model/qwen3.h"
 #include "model/unet.h"
 #include "model/zimage.h"
@@ -99,6 +100,7 @@ static int add_graph(bl_layers *l, bl_graph *g, bl_error *err) {
 static int add_denoiser(bl_layers *l, const bl_architecture *arch, bl_error *err) {
     const bl_unet_shape unet = {.batch = 1, .height = 8, .width = 8, .tokens = 77, .form = BL_UNET_WHOLE};
     const bl_zimage_shape zimage = {.batch = 1, .height = 8, .width = 8, .caption = 32};
+    const bl_flux2_shape flux2 = {.batch = 1, .height = 8, .width = 8, .tokens = 32};
     bl_graph *g = NULL;
     int result;
     switch (arch->family->net) {
@@ -107,6 +109,9 @@ static int add_denoiser(bl_layers *l, const bl_architecture *arch, bl_error *err
         break;
     case BL_NET_ZIMAGE:
         result = bl_zimage_graph(&g, &arch->zimage, &zimage, BL_F32, NULL, err);
+        break;
+    case BL_NET_FLUX2:
+        result = bl_flux2_graph(&g, &arch->flux2, &flux2, BL_F32, NULL, err);
         break;
     default:
         return bl_fail(err, BL_E_UNSUPPORTED, "adapters: none are added to %s", arch->family->name);
@@ -257,7 +262,8 @@ static int name_transformer_layer(bl_layers *l, int layer, bl_error *err) {
 
 /* "model.layers.0.self_attn.q_proj", with and without "model.". */
 static int name_language_layer(bl_layers *l, int layer, bl_error *err) {
-    static const char *const dotted[] = {"text_encoder.%s", "text_encoders.qwen3_4b.transformer.%s"};
+    static const char *const dotted[] = {"text_encoder.%s", "text_encoders.qwen3_4b.transformer.%s",
+                                         "text_encoders.qwen3_8b.transformer.%s"};
     static const char *const flat_forms[] = {"lora_te_%s", "lora_te1_%s"};
     static const char model[] = "model.";
     const char *name = l->items[layer].name;
@@ -266,9 +272,11 @@ static int name_language_layer(bl_layers *l, int layer, bl_error *err) {
     int result = 0;
     for (int n = 0; n < 2 && names[n]; n++) {
         flatten(flat, names[n]);
-        for (int i = 0; i < 2 && !result; i++) {
+        for (int i = 0; i < 3 && !result; i++) {
             result = add_name(l, layer, dotted[i], names[n], err);
-            result = result ? result : add_name(l, layer, flat_forms[i], flat, err);
+        }
+        for (int i = 0; i < 2 && !result; i++) {
+            result = add_name(l, layer, flat_forms[i], flat, err);
         }
     }
     return result;

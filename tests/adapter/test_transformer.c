@@ -13,6 +13,7 @@
 #include "model/weights.h"
 #include "model/zimage.h"
 #include "support/files.h"
+#include "support/synth.h"
 #include "support/zimage_files.h"
 #include "support/zimage_lora.h"
 
@@ -137,7 +138,7 @@ typedef struct tensor {
 } tensor;
 
 static void write_made(const char *layer, const tensor *t, int count) {
-    bl_tensor_data data[8];
+    bl_tensor_data data[8] = {{0}};
     char names[8][128];
     float *values[8];
     bl_error ignored;
@@ -280,11 +281,58 @@ static void files_say_whose_they_are(void **state) {
     }
 }
 
+/* FLUX.2's, by the names of diffusers and of its authors. */
+static void layers_of_flux2_have_names(void **state) {
+    (void)state;
+    static const struct {
+        const char *key, *layer;
+        int first, shares;
+    } cases[] = {
+        {"transformer.transformer_blocks.0.attn.to_k", "transformer_blocks.0.attn.to_k", 0, 1},
+        {"diffusion_model.double_blocks.0.img_attn.qkv", "transformer_blocks.0.attn.to_k", 1, 3},
+        {"lora_unet_double_blocks_0_txt_attn_qkv", "transformer_blocks.0.attn.add_k_proj", 1, 3},
+        {"lora_unet_double_blocks_0_txt_mlp_2", "transformer_blocks.0.ff_context.linear_out", 0, 1},
+        {"diffusion_model.single_blocks.0.linear1", "single_transformer_blocks.0.attn.to_qkv_mlp_proj", 0, 1},
+        {"base_model.model.single_transformer_blocks.0.attn.to_out",
+         "single_transformer_blocks.0.attn.to_out", 0, 1},
+        {"diffusion_model.final_layer.linear", "proj_out", 0, 1},
+        {"diffusion_model.double_blocks.0.img_attn.norm.key_norm", "transformer_blocks.0.attn.norm_k", 0, 1},
+        {"transformer.norm_out.linear", "norm_out.linear", 0, 1},
+        {"diffusion_model.final_layer.adaLN_modulation.1", NULL, 0,
+         0}, /* its rows are in another order there */
+    };
+    char path[BL_TEST_PATH];
+    bl_checkpoint *c;
+    bl_architecture a;
+    bl_layers *l;
+    bl_error err = {0};
+    bl_synth_folder(path, "flux2/klein_2_2");
+    good(bl_checkpoint_open(&c, path, NULL, &err), &err);
+    good(bl_architecture_detect(&a, c, &err), &err);
+    good(bl_layers_new(&l, &a, &err), &err);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bl_layer_place places[BL_LAYER_SHARES];
+        const int count = bl_layers_find(places, l, cases[i].key, strlen(cases[i].key));
+        bool found = !cases[i].layer && !count;
+        for (int k = 0; k < count && cases[i].layer; k++) {
+            const bl_layer *x = bl_layers_at(l, places[k].layer);
+            found =
+                found || (!strcmp(x->name, cases[i].layer) && places[k].first == cases[i].first * x->rows &&
+                          places[k].rows == cases[i].shares * x->rows);
+        }
+        if (!found || count != cases[i].shares) {
+            fail_msg("%s: %d layers, not %d with %s", cases[i].key, count, cases[i].shares,
+                     cases[i].layer ? cases[i].layer : "none");
+        }
+    }
+    bl_layers_free(&l);
+    bl_checkpoint_close(&c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_naming_changes_every_layer),
-        cmocka_unit_test(other_kinds_know_their_third),
-        cmocka_unit_test(files_say_whose_they_are),
+        cmocka_unit_test(every_naming_changes_every_layer), cmocka_unit_test(other_kinds_know_their_third),
+        cmocka_unit_test(layers_of_flux2_have_names),       cmocka_unit_test(files_say_whose_they_are),
         cmocka_unit_test(text_encoders_have_names_too),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
