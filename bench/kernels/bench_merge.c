@@ -1,8 +1,9 @@
 /* What merging an adapter adds to packing a network's weights, at full size on made-up ones:
- *     bench_merge sd15|sdxl f32|bf16 [RANK [THREADS]]
+ *     bench_merge sd15|sdxl f32|bf16 [RANK [THREADS [SIDE]]]
  * An adapter in F16 on every layer of the text encoders and the UNet is written to $TMPDIR, and each block
- * packed without and with it, in turn. Processor seconds, since whatever else the machine does stretches the
- * others. */
+ * packed without and with it, in turn. With SIDE, of a picture in pixels: the UNet alone, each block run
+ * after it was packed, as a guided step does that streams all of them. Processor seconds, since whatever else
+ * the machine does stretches the others. */
 #include "adapter/merge.h"
 #include "device/cpu/cpu.h"
 #include "kernels/made_up.h"
@@ -85,10 +86,9 @@ typedef struct packed {
 } packed;
 
 static int open_network(packed *x, bl_device *d, const bl_architecture *arch, bl_module module,
-                        bl_dtype dtype, bl_adapter *adapter, bl_error *err) {
+                        bl_unet_shape shape, bl_dtype dtype, bl_adapter *adapter, bl_error *err) {
     const int second = module == BL_TEXT_ENCODER_2;
     const bl_source base = {.dtype = made_up_dtype, .read = made_up_read};
-    bl_unet_shape shape = {.batch = 1, .height = 8, .width = 8, .tokens = 77};
     bl_clip_text_outputs want = {.last_hidden_state = true, .text_embeds = arch->text[second].projection > 0};
     bl_wanted wanted = {.adapter = adapter, .text = 0.7, .denoiser = 0.7};
     int rc = module == BL_UNET
@@ -151,7 +151,8 @@ static int measure(bl_device *d, const bl_architecture *arch, bl_dtype dtype, bl
         if (modules[i] == BL_TEXT_ENCODER_2 && arch->family->encoders < 2) {
             continue;
         }
-        rc = open_network(&x, d, arch, modules[i], dtype, adapter, err);
+        rc = open_network(&x, d, arch, modules[i], (bl_unet_shape){1, 8, 8, .tokens = 77}, dtype, adapter,
+                          err);
         rc = rc ? rc : pack_all(&plain, &merged, d, &x, err);
         if (x.merge) {
             double seconds, work;
@@ -170,10 +171,80 @@ static int measure(bl_device *d, const bl_architecture *arch, bl_dtype dtype, bl
     return rc;
 }
 
+/* ---- a step */
+
+/* Each block to the region's begin, without and with the adapter, and run there. */
+static int run_streamed(spent *plain, spent *merged, spent *computed, bl_device *d, const packed *x,
+                        bl_executable *step, bl_error *err) {
+    const bl_graph *g = x->graph;
+    const bl_exec_info info = bl_device_executable_info(d, step);
+    uint64_t most = 0, *offsets = calloc((size_t)g->block_count, sizeof *offsets);
+    void *inputs[8] = {0}, *output = calloc(1, bl_tensor_bytes(bl_graph_port(g, BL_OUTPUT, 0)));
+    bl_region *region = NULL;
+    int rc = offsets && output && g->input_count <= 8 ? 0 : bl_fail_memory(err, "a step", 0);
+    for (int b = 0; b < g->block_count; b++) {
+        uint64_t bytes = bl_device_module_costs(d, x->plain)[b].packed_bytes;
+        most = bytes > most ? bytes : most;
+    }
+    for (int i = 0; i < g->input_count && !rc; i++) {
+        int64_t n = bl_tensor_elements(bl_graph_port(g, BL_INPUT, i));
+        float *v = inputs[i] = malloc((size_t)n * sizeof *v);
+        rc = v ? 0 : bl_fail_memory(err, "a step's inputs", (uint64_t)n);
+        for (int64_t k = 0; k < n && !rc; k++) {
+            v[k] = made_up_value(k);
+        }
+    }
+    rc = rc ? rc : bl_device_region_open(&region, d, most + info.arena_bytes, err);
+    const bl_binding binding = {region, most, offsets, (const void *const *)inputs, &output};
+    for (int b = 0; b < g->block_count && !rc; b++) {
+        for (int which = -1; which < 2 && !rc; which++) { /* once before, for pages that are not there yet */
+            spent begin = now();
+            rc = bl_device_pack(d, which > 0 ? x->merged : x->plain, b, bl_device_region_host(d, region), 0,
+                                BL_STREAM_COPY, err);
+            if (which >= 0) {
+                add_since(which ? merged : plain, begin);
+            }
+        }
+        spent begin = now();
+        rc = rc ? rc : bl_device_run(d, step, b, &binding, BL_STREAM_COMPUTE, err);
+        add_since(computed, begin);
+    }
+    if (region) {
+        bl_device_region_close(d, region);
+    }
+    for (int i = 0; i < 8; i++) {
+        free(inputs[i]);
+    }
+    free(output);
+    free(offsets);
+    return rc;
+}
+
+static int measure_step(bl_device *d, const bl_architecture *arch, bl_dtype dtype, bl_adapter *adapter,
+                        int side, bl_error *err) {
+    const bl_unet_shape shape = {2, side / 8, side / 8, .tokens = 77};
+    spent plain = {0}, merged = {0}, computed = {0};
+    bl_executable *step = NULL;
+    packed x = {0};
+    int rc = open_network(&x, d, arch, BL_UNET, shape, dtype, adapter, err);
+    rc = rc ? rc : bl_device_prepare(&step, d, x.plain, x.graph, &(bl_prepare_options){0}, err);
+    rc = rc ? rc : run_streamed(&plain, &merged, &computed, d, &x, step, err);
+    if (!rc) {
+        double whole = plain.processor + computed.processor, more = merged.processor - plain.processor;
+        printf("a step of %d x %d: packs in %.2f s of processors (%.2f s), computes %.2f s (%.2f s); the "
+               "adapter adds %+.2f s (%+.2f s): %.1f%% of the step\n",
+               side, side, plain.processor, plain.wall, computed.processor, computed.wall, more,
+               merged.wall - plain.wall, 100 * more / whole);
+    }
+    bl_device_executable_close(d, step);
+    close_network(d, &x);
+    return rc;
+}
+
 int main(int argc, char **argv) {
     const bool sdxl = argc > 1 && !strcmp(argv[1], "sdxl");
     if (argc < 3) {
-        fprintf(stderr, "usage: bench_merge sd15|sdxl f32|bf16 [RANK [THREADS]]\n");
+        fprintf(stderr, "usage: bench_merge sd15|sdxl f32|bf16 [RANK [THREADS [SIDE]]]\n");
         return 2;
     }
     bl_error err = {0};
@@ -192,7 +263,11 @@ int main(int argc, char **argv) {
     rc = rc ? rc : write_adapter(path, layers, argc > 3 ? atoi(argv[3]) : 32, &err);
     rc = rc ? rc : bl_adapter_open(&adapter, path, layers, &err);
     rc = rc ? rc : bl_cpu_open(&d, &options, &err);
-    rc = rc ? rc : measure(d, &arch, strcmp(argv[2], "bf16") ? BL_F32 : BL_BF16, adapter, &err);
+    const bl_dtype dtype = strcmp(argv[2], "bf16") ? BL_F32 : BL_BF16;
+    const int side = argc > 5 ? atoi(argv[5]) : 0;
+    rc = rc     ? rc
+         : side ? measure_step(d, &arch, dtype, adapter, side, &err)
+                : measure(d, &arch, dtype, adapter, &err);
     if (rc) {
         fprintf(stderr, "%s\n", err.message);
     }
