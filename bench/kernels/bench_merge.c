@@ -2,8 +2,8 @@
  *     bench_merge sd15|sdxl f32|bf16 [RANK [THREADS [SIDE]]]
  * An adapter in F16 on every layer of the text encoders and the UNet is written to $TMPDIR, and each block
  * packed without and with it, in turn. With SIDE, of a picture in pixels: the UNet alone, each block run
- * after it was packed, as a guided step does that streams all of them. Processor seconds, since whatever else
- * the machine does stretches the others. */
+ * after it was packed, as a guided step behind its prologue does that streams all of them. Processor seconds,
+ * since whatever else the machine does stretches the others. */
 #include "adapter/merge.h"
 #include "device/cpu/cpu.h"
 #include "kernels/made_up.h"
@@ -222,7 +222,7 @@ static int run_streamed(spent *plain, spent *merged, spent *computed, bl_device 
 
 static int measure_step(bl_device *d, const bl_architecture *arch, bl_dtype dtype, bl_adapter *adapter,
                         int side, bl_error *err) {
-    const bl_unet_shape shape = {2, side / 8, side / 8, .tokens = 77};
+    const bl_unet_shape shape = {2, side / 8, side / 8, .tokens = 77, .form = BL_UNET_STEP};
     spent plain = {0}, merged = {0}, computed = {0};
     bl_executable *step = NULL;
     packed x = {0};

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Cuts a number behind the last ':' off. False: there is none. */
@@ -53,6 +54,13 @@ int read_adapters(const ballast_adapter **list, size_t *count, struct inputs *in
     }
     for (size_t i = 0; i < n; i++) {
         read_one(&in->adapters[i], (char *)(uintptr_t)files[i]);
+        if (access(in->adapters[i].path, F_OK) && errno == ENOENT) {
+            return complain_of(
+                s, S_LORA,
+                "there is no file %s; write FILE, FILE:0.8 or FILE:TE:UNET. One from --lora-dir is "
+                "asked for in the prompt: <lora:NAME:0.8>",
+                in->adapters[i].path);
+        }
     }
     *list = n ? in->adapters : NULL;
     *count = n;
@@ -71,6 +79,26 @@ static int folder_length(const char *path) {
     return (int)n;
 }
 
+/* Who gave a folder that is not there would miss what is in it, in silence. */
+static int check_folders(enum setting_id id, const struct settings *s, const char *folders) {
+    int result = 0;
+    for (const char *p = folders; *p && !result;) {
+        size_t n = strcspn(p, ":");
+        struct stat st;
+        char *folder = strndup(p, n);
+        if (!folder) {
+            return out_of_memory();
+        }
+        errno = 0;
+        if (n && (stat(folder, &st) || !S_ISDIR(st.st_mode))) {
+            result = complain_of(s, id, "%s: %s", folder, errno ? strerror(errno) : "it is not a folder");
+        }
+        free(folder);
+        p += n + (p[n] == ':');
+    }
+    return result;
+}
+
 int read_folders(const char **folders, char **own, const char *name, enum setting_id id,
                  const struct settings *s, const char *models) {
     const char *given = setting_text(s, id), *model = setting_text(s, S_MODEL), *config = s->config_path;
@@ -78,7 +106,7 @@ int read_folders(const char **folders, char **own, const char *name, enum settin
     *folders = given;
     *own = NULL;
     if (given) {
-        return 0;
+        return check_folders(id, s, given);
     }
     int n = models  ? asprintf(&beside, "%s/%s", models, name)
             : model ? asprintf(&beside, "%.*s%s", folder_length(model), model, name)

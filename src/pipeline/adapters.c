@@ -89,9 +89,11 @@ static int add_named(bl_adapters *out, bl_shelf *shelf, const bl_checkpoint *ckp
     char *folders = NULL, *path = NULL;
     bl_error missing = {0};
     int rc = bl_adapter_tag_read(&call, tag, length, err);
-    if (rc || !call.lora) {
-        bl_log_line(log, BL_LOG_WARNING, "prompt: %.*s is left out: of adapters, LoRA and its kin are read",
+    if (!rc && !call.lora) {
+        bl_log_line(log, BL_LOG_WARNING, "prompt: %.*s is left out: of such tags <lora:NAME> is read",
                     length > 100 ? 100 : (int)length, tag);
+    }
+    if (rc || !call.lora) {
         return rc;
     }
     rc = bl_folders_beside(&folders, ckpt, o->adapter_folders, "lora", err);
@@ -144,6 +146,14 @@ int bl_adapters_open(bl_adapters *out, bl_shelf *shelf, const bl_checkpoint *ckp
     tell_negative(o, log);
     *out = own;
     return 0;
+}
+
+void bl_adapters_show(const bl_adapters *a, const bl_log *log) {
+    for (int i = 0; i < a->count; i++) {
+        const bl_wanted *w = &a->list[i];
+        bl_log_line(log, BL_LOG_INFO, "adapter %s: %d layers; text %g, denoiser %g", w->adapter->name,
+                    w->adapter->count, w->text, w->denoiser);
+    }
 }
 
 int bl_adapters_describe(char **prompt, char **hashes, const bl_adapters *a, const char *given,

@@ -29,6 +29,9 @@ int bl_adapters_open(bl_adapters *out, bl_shelf *shelf, const bl_checkpoint *ckp
                      const ballast_generate_options *o, const bl_log *log, bl_error *err);
 void bl_adapters_clear(bl_adapters *a);
 
+/* For --verbose: each with its layers and strengths. */
+void bl_adapters_show(const bl_adapters *a, const bl_log *log);
+
 /* For a picture's parameters: the prompt, with tags behind it for those that have none, and "NAME: HASH, ..."
  * ("" without adapters). Caller frees both. */
 int bl_adapters_describe(char **prompt, char **hashes, const bl_adapters *a, const char *given,

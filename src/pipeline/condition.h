@@ -68,8 +68,11 @@ void bl_condition_clear(bl_condition *c);
 void bl_condition_tell(const bl_condition *c, const bl_request *r, const bl_architecture *arch,
                        const bl_log *log);
 
-/* For --verbose: each text with its chunks, tokens and weights, and which rows are told it when. */
-void bl_condition_show(const bl_condition *c, const bl_request *r, const bl_log *log);
+/* For --verbose: each text with its chunks, tokens, weights and embeddings, and which rows are told it when.
+ */
+struct bl_embeddings;
+void bl_condition_show(const bl_condition *c, const bl_request *r, const struct bl_embeddings *embeddings,
+                       const bl_log *log);
 
 /* Chunks that the encoders see. */
 int bl_condition_encoded(const bl_condition *c);

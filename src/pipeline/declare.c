@@ -75,7 +75,8 @@ void bl_job_tell(const bl_job *j, const bl_placement *placement) {
             "turn by plan");
     }
     if (j->r.o->verbose) {
-        bl_condition_show(&j->condition, &j->r, log);
+        bl_adapters_show(&j->adapters, log);
+        bl_condition_show(&j->condition, &j->r, &j->embeddings, log);
     }
 }
 

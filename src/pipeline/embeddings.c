@@ -264,6 +264,10 @@ int bl_embeddings_place(bl_embeddings *e, bl_condition *c, const bl_architecture
     return rc;
 }
 
+bool bl_embeddings_in(const bl_embeddings *e, int i, const char *text) {
+    return e->of[i].used && find_word(text, e->items[i].name);
+}
+
 /* Of those that are used the one that is named first behind number `last`; -1: there is none. */
 static int next_used(const bl_embeddings *e, int last) {
     int best = -1;

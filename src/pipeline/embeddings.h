@@ -34,6 +34,9 @@ int bl_embeddings_open(bl_embeddings *out, const bl_architecture *arch, const bl
                        const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS],
                        const ballast_generate_options *o, bl_compat compat, bl_error *err);
 
+/* Does this text of a prompt hold number `i`'s word, and so its vectors? After bl_embeddings_place. */
+bool bl_embeddings_in(const bl_embeddings *e, int i, const char *text);
+
 /* "name: c74b4e810b03, ...", A1111's "TI hashes" of those that are used, in the order of the prompts: the
  * first 12 digits of each file's SHA-256. Caller frees. BL_E_MEMORY. */
 int bl_embeddings_hashes(char **out, const bl_embeddings *e, bl_error *err);

@@ -2,23 +2,20 @@
 
 #include "core/decimal.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-static const char *const kinds[] = {"lora:", "lyco:", "hypernet:"};
-
-/* Length of the tag at p, which is a '<'; 0: it is none. */
+/* Length of the tag at p, which is a '<'; 0: it is none. A word of any kind makes one, as in A1111. */
 static size_t tag_length(const char *p) {
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        size_t n = strlen(kinds[i]);
-        const char *end = strncasecmp(p + 1, kinds[i], n) ? NULL : strchr(p + 1 + n, '>');
-        if (end && end > p + 1 + n) {
-            return (size_t)(end + 1 - p);
-        }
+    const char *colon = p + 1;
+    while (isalnum((unsigned char)*colon) || *colon == '_') {
+        colon++;
     }
-    return 0;
+    const char *end = colon > p + 1 && *colon == ':' ? strchr(colon, '>') : NULL;
+    return end && end > colon + 1 ? (size_t)(end + 1 - p) : 0;
 }
 
 const char *bl_adapter_tag(const char *text, size_t *length) {

@@ -1,5 +1,5 @@
 /* Tags in a prompt that ask for an adapter, as A1111's extra networks: <lora:NAME:TE:UNET>, <lyco:...>, which
- * is the same, and <hypernet:...>, which is not read. They are no words to draw. */
+ * is the same; <hypernet:...> and all other <WORD:...> are not read. They are no words to draw. */
 #ifndef BALLAST_TEXT_ADAPTER_TAGS_H
 #define BALLAST_TEXT_ADAPTER_TAGS_H
 

@@ -64,6 +64,30 @@ static void test_no_checkpoint(void **state) {
     EXPECT_REFUSED("text.safetensors/x", "text.safetensors/x", "Not a directory");
 }
 
+/* Of adapters and embeddings: what is in a folder that is not there would be missed in silence. */
+static void test_no_adapters(void **state) {
+    outcome o = {0};
+    (void)state;
+    WRITE("words", "words");
+    static const char *const given[][3] = {
+        {"--lora", "kohya", "there is no file kohya; write FILE, FILE:0.8 or FILE:TE:UNET."},
+        {"--lora", "words:nan", "there is no file words:nan; "},
+        {"--lora", "words:1:1:1", "there is no file words:1; "},
+        {"--lora-dir", "nowhere", "nowhere: No such file"},
+        {"--lora-dir", ".:nowhere", "nowhere: No such file"},
+        {"--embedding-dir", "words", "words: it is not a folder"}};
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+        BALLAST(&o, "generate", "-m", model, "-p", "fox", "-o", "out.png", given[i][0], given[i][1]);
+        EXPECT_FAILURE(&o, 2, given[i][0], given[i][2]);
+    }
+    BALLAST(&o, "generate", "-m", model, "-p", "a <lora:x:much>", "-o", "out.png");
+    EXPECT_FAILURE(&o, 2, "\"much\" is no strength");
+    BALLAST(&o, "serve", "--lora-dir", "nowhere");
+    EXPECT_FAILURE(&o, 2, "--lora-dir: nowhere: No such file");
+    nothing_written();
+    rig_free(&o);
+}
+
 /* Nobody may read a file of ours with no bits set; root may, so that a test run by root becomes another. */
 static void test_no_permission(void **state) {
     bl_error err = {0};
@@ -403,17 +427,12 @@ static void test_closed_streams(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_checkpoint),
-        cmocka_unit_test(test_no_permission),
-        cmocka_unit_test(test_other_architectures),
-        cmocka_unit_test(test_cut_short),
-        cmocka_unit_test(test_bad_request),
-        cmocka_unit_test(test_refused_tiles),
-        cmocka_unit_test(test_bad_latents),
-        cmocka_unit_test(test_bad_output),
-        cmocka_unit_test(test_nan),
-        cmocka_unit_test(test_bad_eval),
-        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_no_checkpoint),  cmocka_unit_test(test_no_permission),
+        cmocka_unit_test(test_no_adapters),    cmocka_unit_test(test_other_architectures),
+        cmocka_unit_test(test_cut_short),      cmocka_unit_test(test_bad_request),
+        cmocka_unit_test(test_refused_tiles),  cmocka_unit_test(test_bad_latents),
+        cmocka_unit_test(test_bad_output),     cmocka_unit_test(test_nan),
+        cmocka_unit_test(test_bad_eval),       cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_closed_streams),
     };
     return cmocka_run_group_tests_name("cli.bad_input", tests, setup, rig_close);

@@ -202,9 +202,14 @@ static void test_parameters(void **state) {
 /* --verbose shows what a prompt became. */
 static void test_verbose(void **state) {
     outcome o = {0};
+    char adapters[BL_TEST_PATH], embeddings[BL_TEST_PATH];
     (void)state;
-    BALLAST(&o, "generate", "-m", model, "-p", "a (red:1.5) [cat:dog:1] AND [fox] :0.5", "-n", "bad", "-W",
-            "64", "-H", "64", "-s", "2", "-S", "1", "-v", "-o", "verbose.png");
+    bl_test_data(adapters, "sd15/adapters/lora");
+    bl_test_data(embeddings, "sd15/adapters/embedding");
+    BALLAST(&o, "generate", "-m", model, "-p",
+            "a (red:1.5) [cat:dog:1] AND [fox] :0.5 AND Quandar BREAK a fox <lora:te_only:0.5>", "-n", "bad",
+            "-W", "64", "-H", "64", "-s", "2", "-S", "1", "-v", "-o", "verbose.png", "--lora-dir", adapters,
+            "--embedding-dir", embeddings);
     expect_success(&o);
     expect_contains(o.err, "text 1: 1 chunk, 1 token: \"bad\"\n");
     expect_contains(o.err, "text 2: 1 chunk, 3 tokens: \"a (red:1.5) cat\"; \"red\" weighs 1.5\n");
@@ -212,6 +217,9 @@ static void test_verbose(void **state) {
     expect_contains(o.err, "negative 1, weight 1: text 1\n");
     expect_contains(o.err, "prompt 1, weight 1: text 2 to call 2, text 3\n");
     expect_contains(o.err, "prompt 2, weight 0.5: text 4\n");
+    expect_contains(o.err, "adapter te_only: 12 layers; text 0.5, denoiser 0.5\n");
+    expect_contains(o.err, "text 5: 2 chunks (4 + 2), 6 tokens: \" Quandar BREAK a fox\"; \"quandar\" is an "
+                           "embedding of 4 vectors\n");
     rig_free(&o);
 }
 

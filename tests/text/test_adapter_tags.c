@@ -1,4 +1,4 @@
-/* Tags for adapters are found and taken out; nothing else between angle brackets is. */
+/* Tags for adapters are found and taken out; other words between angle brackets are not. */
 #include "text/adapter_tags.h"
 
 #include <setjmp.h>
@@ -17,6 +17,7 @@ static void tags_are_taken_out(void **state) {
         {"a red heart <lora:x:0.8>", "a red heart "},
         {"<hypernet:y>a<LoRA:z z:-1:2><lyco:w>, b", "a, b"},
         {"(<lora:x:1>:1.2)", "(:1.2)"},
+        {"a <lroa:x:1> cat <wild_card:y>, <:z> <a b:c> <\u00e9:d>", "a  cat , <:z> <a b:c> <\u00e9:d>"},
         {"a <cat-toy> < b > <lora> <lora:> <lora:x", "a <cat-toy> < b > <lora> <lora:> <lora:x"},
         {"<<lora:x>lora:y>", "<lora:y>"},
         {"", ""},
@@ -53,6 +54,7 @@ static void tags_are_read(void **state) {
         {"<lora:x:unet=0.5:te=0.25>", "x", true, 0.25, 0.5},
         {"<lora:x:0.7:unet=2>", "x", true, 0.7, 2},
         {"<hypernet:x:1>", "", false, 1, 1},
+        {"<lroa:x:much>", "", false, 1, 1},
         {"<lora:x:>", "x", true, NAN, 0},
         {"<lora:x:1,5>", "x", true, NAN, 0},
         {"<lora:x:1e3>", "x", true, NAN, 0},
