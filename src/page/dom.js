@@ -49,12 +49,17 @@ export function fill(node, ...children) {
 // Makes `parent` show `items` in order, one element for each key. Elements stay while their key does.
 export function keyed(parent, items, keyOf, make, update) {
   const known = parent.known || (parent.known = new Map());
-  const seen = new Set();
+  const seen = new Set(items.map(keyOf));
+  for (const [key, node] of known) { // first: else all that stay would be moved in front of those that go
+    if (!seen.has(key)) {
+      known.delete(key);
+      node.remove();
+    }
+  }
   let at = parent.firstChild;
   for (const item of items) {
     const key = keyOf(item);
     let node = known.get(key);
-    seen.add(key);
     if (!node) {
       node = make(item);
       known.set(key, node);
@@ -66,12 +71,6 @@ export function keyed(parent, items, keyOf, make, update) {
       at = at.nextSibling;
     } else {
       parent.insertBefore(node, at);
-    }
-  }
-  for (const [key, node] of known) {
-    if (!seen.has(key)) {
-      known.delete(key);
-      node.remove();
     }
   }
 }

@@ -129,8 +129,36 @@ let side = 160;
 function cell(item) {
   const label = (item.parameters.split('\n')[0] || 'no prompt') + ', ' + when(item.created);
   const node = h('button', {class: 'cell', 'aria-label': label, title: label, tabindex: -1, onclick: () => pick(item), onkeydown: (event) => keys(event, item)},
-    h('img', {src: pathOf(item.url) + '?size=320', alt: '', decoding: 'async', loading: 'eager', width: 320, height: 320}));
+    h('img', {alt: '', decoding: 'async', width: 320, height: 320}));
+  node.address = pathOf(item.url) + '?size=320';
   return node;
+}
+
+// ---- what flies by
+
+const GLANCE = 330; // milliseconds; what is in sight for less is not fetched
+let before = {at: 0, top: 0}; // where the scroller stood, and when
+let flies = false;
+
+function fetchPictures() {
+  for (const node of sheet.children) {
+    if (!node.firstChild.src) {
+      node.firstChild.src = node.address;
+    }
+  }
+}
+
+const rest = later(() => {
+  flies = false;
+  fetchPictures();
+}, 100);
+
+function scrolled() { // comes once a frame, before it is drawn
+  const [at, top] = [performance.now(), scroller.scrollTop];
+  flies = scroller.clientHeight * (at - before.at) < GLANCE * Math.abs(top - before.top);
+  before = {at, top};
+  draw(false);
+  rest();
 }
 
 const shownItems = () => items.get().filter((item) => !gone.has(keyOf(item)));
@@ -168,6 +196,9 @@ function draw(anyway) {
     node.setAttribute('aria-pressed', String(keyOf(item) === current));
     node.classList.toggle('first', Boolean(first && keyOf(first) === keyOf(item)));
   });
+  if (!flies) {
+    fetchPictures();
+  }
   empty.hidden = list.length > 0 || Boolean(loading);
   empty.textContent = sought.search || sought.model || sought.since || sought.until ? 'No picture fits that.' : 'No pictures yet. What is made is kept here.';
   if (to * columns > list.length - columns * 4) {
@@ -325,7 +356,7 @@ export function makeHistory() {
       h('div', {class: 'dates'}, h('label', null, h('span', null, 'from'), h('input', {type: 'date', onchange: set('since')})),
         h('label', null, h('span', null, 'to'), h('input', {type: 'date', onchange: set('until')})))),
     told, scroller), detail);
-  scroller.addEventListener('scroll', () => draw(false), {passive: true}); // comes once a frame, before it is drawn
+  scroller.addEventListener('scroll', scrolled, {passive: true});
   new ResizeObserver(drawSoon).observe(scroller);
   items.watch(drawSoon, false);
   open.watch(showDetail);

@@ -61,6 +61,19 @@ class Life(Case):
             document.querySelector(arguments[3]).dispatchEvent(new DragEvent('drop', {dataTransfer: t, bubbles: true, cancelable: true}));""",
                         base64.b64encode(data).decode(), name, kind, onto)
 
+    def test_what_stays_in_a_list_is_not_moved(self):
+        """A row that goes above and one that comes below touch those two alone: a history of pictures is such a list."""
+        self.assertEqual(self.browser.js("""return import(document.querySelector('[type=module]').src.replace('app.js', 'dom.js')).then(({h, keyed}) => {
+            const list = h('ul'), seen = new MutationObserver(() => {});
+            const show = (...keys) => keyed(list, keys, (key) => key, (key) => h('li', null, String(key)));
+            const text = () => [list.textContent, seen.takeRecords().map((r) => [r.addedNodes.length, r.removedNodes.length])];
+            show(1, 2, 3, 4, 5);
+            seen.observe(list, {childList: true});
+            const told = [];
+            for (const keys of [[2, 3, 4, 5, 6], [1, 2, 3, 4, 5], [7, 8]]) { show(...keys); told.push(text()); }
+            return told; })"""),
+            [["23456", [[0, 1], [1, 0]]], ["12345", [[0, 1], [1, 0]]], ["78", [[0, 1]] * 5 + [[1, 0]] * 2]])
+
     def test_toasts_stay(self):
         """One that comes or goes moves no other, and lies on none."""
         b = self.browser
