@@ -64,3 +64,13 @@ int bl_card_number(double *out, const json_t *o, const char *key, double least, 
     *out = x;
     return 0;
 }
+
+int bl_card_slowdown(double *out, const json_t *o, const char *origin, bl_error *err) {
+    double x = *out;
+    int rc = bl_card_number(&x, o, "copy_slowdown", 0, false, origin, err);
+    if (!rc && x > BL_CARD_SLOWDOWN) {
+        return bl_card_refuse(origin, "copy_slowdown", "a share from 0 to 10: 0.08 is 8% longer", err);
+    }
+    *out = rc ? *out : x;
+    return rc;
+}

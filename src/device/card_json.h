@@ -22,6 +22,10 @@ int bl_card_parse(json_t **out, const char *text, size_t n, const char *const *k
 int bl_card_number(double *out, const json_t *o, const char *key, double least, bool needed,
                    const char *origin, bl_error *err);
 
+/* "copy_slowdown", which both kinds of cards may have: from 0 to BL_CARD_SLOWDOWN. */
+#define BL_CARD_SLOWDOWN 10.0
+int bl_card_slowdown(double *out, const json_t *o, const char *origin, bl_error *err);
+
 /* Field `key` is not what it must be: BL_E_FORMAT. */
 int bl_card_refuse(const char *origin, const char *key, const char *what, bl_error *err);
 

@@ -69,6 +69,8 @@ typedef struct bl_device_caps {
     double copy_rate; /* bytes a second into the region, and seconds each copy takes besides; 0: has to be
                          measured. Without a host store the reading of the file is in it */
     double copy_latency;
+    double copy_slowdown; /* by what share compute takes longer while copies run beside it; 0: it does not, or
+                             has to be measured */
     bool host_store; /* blocks wait in host memory: pack, then copy */
     /* where they do */
     uint64_t host_bytes; /* of host memory, all there is */

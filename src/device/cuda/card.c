@@ -57,6 +57,7 @@ static int read_rates(bl_cuda_card *c, const json_t *o, const char *origin, bl_e
     int rc = bl_card_number(&clock, o, "clock", 1, false, origin, err);
     rc = rc ? rc : bl_card_number(&c->memory_rate, o, "memory_rate", 1, false, origin, err);
     rc = rc ? rc : bl_card_number(&c->copy_rate, o, "copy_rate", 1, false, origin, err);
+    rc = rc ? rc : bl_card_slowdown(&c->copy_slowdown, o, origin, err);
     rc = rc ? rc : bl_card_number(&c->file_rate, o, "file_rate", 1, false, origin, err);
     if (flops && !rc) {
         rc = bl_card_number(&c->flops_f32, flops, "f32", 1, true, origin, err);
@@ -115,7 +116,7 @@ int bl_cuda_card_parse(bl_cuda_card *out, const char *text, size_t length, const
     static const char *const known[] = {"name",       "sm",        "processors", "memory_bytes", "own_bytes",
                                         "host_bytes", "copy_rate", "file_rate",  "memory_rate",  "flops",
                                         "graphs",     "cudnn",     "cublaslt",   "properties",   "plans",
-                                        "clock",      "sources"};
+                                        "clock",      "sources",   "copy_slowdown"};
     bl_cuda_card card = {0};
     json_t *root;
     *out = card;

@@ -23,6 +23,7 @@ typedef struct bl_cuda_card {
     double flops_f32, flops_bf16; /* a second, as networks reach them; a guess until measured */
     double memory_rate;           /* bytes a second */
     double copy_rate;             /* likewise, into it; a guess until measured */
+    double copy_slowdown;         /* by what share a pass takes longer beside copies; 0 until measured */
     double file_rate;             /* likewise, from files; 0: has to be measured */
     uint64_t host_bytes;          /* of the machine that it is in; 0: not known */
     bool graphs;                  /* CUDA's graphs were faster */

@@ -106,6 +106,7 @@ void bl_cuda_caps(bl_device *d, bl_device_caps *out) {
                             .async_copy = true,
                             .arena_levels = 1,
                             .copy_rate = c->card.copy_rate,
+                            .copy_slowdown = c->card.copy_slowdown,
                             .file_rate = c->card.file_rate,
                             .host_store = true,
                             .host_bytes = host_all,

@@ -16,6 +16,7 @@ static void take(bl_cuda *c, bl_cuda_card *m) {
     c->card.choice_count = m->choice_count;
     c->card.graphs = m->graphs;
     c->card.copy_rate = m->copy_rate;
+    c->card.copy_slowdown = m->copy_slowdown;
     c->card.flops_f32 = m->flops_f32;
     c->card.flops_bf16 = m->flops_bf16;
     m->choices = NULL;

@@ -21,6 +21,7 @@ static int read_fields(bl_sim_card *c, const json_t *o, const char *origin, bl_e
     rc = rc ? rc : bl_card_number(&c->memory_rate, o, "memory_rate", DBL_MIN, true, origin, err);
     rc = rc ? rc : bl_card_number(&c->flops_f32, flops, "f32", DBL_MIN, true, origin, err);
     rc = rc ? rc : bl_card_number(&c->flops_bf16, flops, "bf16", DBL_MIN, true, origin, err);
+    rc = rc ? rc : bl_card_slowdown(&c->copy_slowdown, o, origin, err);
     if (rc) {
         return rc;
     }
@@ -45,7 +46,7 @@ static int read_fields(bl_sim_card *c, const json_t *o, const char *origin, bl_e
 int bl_sim_card_parse(bl_sim_card *out, const char *text, size_t length, const char *origin, bl_error *err) {
     static const char *const known[] = {"name",        "memory_bytes", "copy_rate",    "copy_latency",
                                         "memory_rate", "flops",        "shares_cores", "sources",
-                                        "host_bytes",  "file_rate",    "file_latency"};
+                                        "host_bytes",  "file_rate",    "file_latency", "copy_slowdown"};
     bl_sim_card card = {0};
     json_t *root;
     int rc = bl_card_parse(&root, text, length, known, sizeof known / sizeof *known, origin, err);

@@ -2,6 +2,7 @@
 #ifndef BALLAST_DEVICE_SIM_INTERNAL_H
 #define BALLAST_DEVICE_SIM_INTERNAL_H
 
+#include "core/spans.h"
 #include "device/sim/contents.h"
 #include "device/sim/sim.h"
 
@@ -12,6 +13,7 @@ typedef struct sim {
     bool vanished;                 /* a region was refused: caps show it from now on */
     double host;                   /* the host's clock */
     double clock[BL_STREAM_COUNT]; /* when each stream is done with what was put on it */
+    bl_spans copying;              /* when copies to regions are under way, where compute feels them */
     bool failed[BL_STREAM_COUNT];  /* what is put on it does not happen, until the next sync */
     bl_error error;                /* the first late one since the last sync; its code is 0: none */
     uint64_t open_bytes, peak_bytes, host_bytes;
@@ -78,6 +80,11 @@ typedef struct bl_sim_work {
     bool happens;
 } bl_sim_work;
 bl_sim_work bl_sim_put(sim *s, bl_stream stream, double seconds, const char *what, int block);
+/* The same of a copy into a region, which compute beside it feels. */
+int bl_sim_put_copy(bl_sim_work *out, sim *s, bl_stream stream, double seconds, const char *what, int block,
+                    bl_error *err);
+/* Seconds of a run that takes so many alone, if it is put there now. */
+double bl_sim_beside_copies(sim *s, bl_stream stream, double seconds);
 int bl_sim_event_open(bl_event **out, bl_device *d, bl_error *err);
 void bl_sim_event_close(bl_event *e);
 int bl_sim_event_record(bl_event *e, bl_stream stream, bl_error *err);

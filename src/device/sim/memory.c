@@ -125,7 +125,14 @@ int bl_sim_pack(bl_device_module *m, int block, bl_host *to, uint64_t offset, bl
     }
     double seconds = to->region ? s->card.copy_latency + (double)cost->packed_bytes / s->card.copy_rate
                                 : s->card.file_latency + (double)cost->source_bytes / s->card.file_rate;
-    return fill(to, m, block, offset, bl_sim_put(s, stream, seconds, "packing", block), err);
+    bl_sim_work w = {0};
+    int rc = 0;
+    if (to->region) {
+        rc = bl_sim_put_copy(&w, s, stream, seconds, "packing", block, err);
+    } else {
+        w = bl_sim_put(s, stream, seconds, "packing", block);
+    }
+    return rc ? rc : fill(to, m, block, offset, w, err);
 }
 
 int bl_sim_copy(bl_device_module *m, int block, const bl_host *from, uint64_t from_offset, bl_region *r,
@@ -139,8 +146,9 @@ int bl_sim_copy(bl_device_module *m, int block, const bl_host *from, uint64_t fr
         return bl_fail(err, BL_E_DEVICE, "copy %d of block %d failed, as scripted", s->copies, block);
     }
     double seconds = s->card.copy_latency + (double)bytes / s->card.copy_rate;
-    bl_sim_work w = bl_sim_put(s, stream, seconds, "a copy", block);
-    int rc = w.happens ? check(from, m, block, from_offset, w.start, "a copy", err) : 0;
+    bl_sim_work w;
+    int rc = bl_sim_put_copy(&w, s, stream, seconds, "a copy", block, err);
+    rc = rc || !w.happens ? rc : check(from, m, block, from_offset, w.start, "a copy", err);
     return rc ? rc : fill(&r->memory, m, block, offset, w, err);
 }
 
@@ -167,6 +175,7 @@ int bl_sim_run(bl_executable *x, int block, const bl_binding *b, bl_stream strea
         widen = 0;
     }
     x->widening += widen;
+    seconds = bl_sim_beside_copies(s, stream, seconds);
     bl_sim_work w = bl_sim_put(s, stream, seconds, "the run", block);
     return w.happens ? check(memory, x->m, block, offset, w.start, "the run", err) : 0;
 }

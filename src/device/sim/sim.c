@@ -9,6 +9,7 @@
 #include <string.h>
 
 static void sim_close(bl_device *d) {
+    bl_spans_free(&((sim *)d)->copying);
     free(d);
 }
 
@@ -24,6 +25,7 @@ static void sim_caps(bl_device *d, bl_device_caps *out) {
     out->arena_levels = BL_LEVELS;
     out->copy_rate = s->card.copy_rate;
     out->copy_latency = s->card.copy_latency;
+    out->copy_slowdown = s->card.copy_slowdown;
     out->kind = s->card.shares_cores ? BL_DEVICE_CPU : BL_DEVICE_GPU;
     out->alignment = BL_ALIGN;
     out->host_store = s->card.host_bytes > 0;

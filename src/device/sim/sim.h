@@ -16,6 +16,8 @@ typedef struct bl_sim_faults {
     int late;                /* the piece of work (packing, copy, run) that fails late, counted likewise */
     bool lose;               /* a late fault takes all memory with it */
     bool refuse_pinned;      /* host memory is granted only if it need not be pinned */
+    double slowdown;         /* beside copies compute takes longer by this share, instead of by the card's,
+                                which caps go on to tell; 0: by the card's */
 } bl_sim_faults;
 
 int bl_sim_open(bl_device **out, const bl_sim_card *card, const bl_log *log, bl_error *err);

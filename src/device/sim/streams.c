@@ -5,9 +5,13 @@
 
 #include <stdlib.h>
 
+/* When the stream is free. */
+static double free_at(const sim *s, bl_stream stream) {
+    return s->clock[stream] > s->host ? s->clock[stream] : s->host;
+}
+
 bl_sim_work bl_sim_put(sim *s, bl_stream stream, double seconds, const char *what, int block) {
-    bl_sim_work w = {.start = s->clock[stream] > s->host ? s->clock[stream] : s->host,
-                     .happens = !s->failed[stream]};
+    bl_sim_work w = {.start = free_at(s, stream), .happens = !s->failed[stream]};
     w.end = w.start + seconds;
     if (s->card.shares_cores) { /* whoever puts it there does it */
         s->host = w.end;
@@ -22,6 +26,21 @@ bl_sim_work bl_sim_put(sim *s, bl_stream stream, double seconds, const char *wha
         bl_fail(&s->error, BL_E_DEVICE, "%s of block %d failed late, as scripted", what, block);
     }
     return w;
+}
+
+static double slowdown_of(const sim *s) {
+    return s->card.shares_cores ? 0 : s->faults.slowdown > 0 ? s->faults.slowdown : s->card.copy_slowdown;
+}
+
+int bl_sim_put_copy(bl_sim_work *out, sim *s, bl_stream stream, double seconds, const char *what, int block,
+                    bl_error *err) {
+    *out = bl_sim_put(s, stream, seconds, what, block);
+    return slowdown_of(s) > 0 ? bl_spans_add(&s->copying, out->start, out->end, err) : 0;
+}
+
+double bl_sim_beside_copies(sim *s, bl_stream stream, double seconds) {
+    double slowdown = slowdown_of(s), from = free_at(s, stream);
+    return slowdown > 0 ? bl_spans_end(&s->copying, from, seconds, slowdown / (1 + slowdown)) - from : seconds;
 }
 
 int bl_sim_event_open(bl_event **out, bl_device *d, bl_error *err) {

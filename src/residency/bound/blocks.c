@@ -302,15 +302,17 @@ static void loading_row(bl_program *l, int i, const cluster *clusters) {
     }
 }
 
-/* Seconds of copies: compute beside them cannot be longer, and with the idle ones they fill the section. */
+/* Seconds of copies: compute beside them, as long as it takes alone, cannot be longer than what they leave of
+ * it; and with the idle ones they fill the section. */
 static void copy_rows(bl_program *l, int i, const cluster *clusters) {
     const bl_problem *p = l->p;
     bl_lp *lp = &l->lp;
+    double left = 1 - drag_of(l);
     for (int c = 0; c < l->cluster_count[l->tier][i]; c++) {
         int at = block_column(l, i, c);
         bl_lp_row(lp, 0, INFINITY);
-        bl_lp_add(lp, at + block_copied, clusters[c].dearest);
-        bl_lp_add(lp, at + block_early, clusters[c].dearest);
+        bl_lp_add(lp, at + block_copied, left * clusters[c].dearest);
+        bl_lp_add(lp, at + block_early, left * clusters[c].dearest);
         bl_lp_add(lp, at + block_cover, -1);
     }
     for (int k = 0; k < p->module_count; k++) {
@@ -324,7 +326,7 @@ static void copy_rows(bl_program *l, int i, const cluster *clusters) {
             dearest = fmax(dearest, bring_seconds(l, x) / ((double)x->bytes / bl_unit));
         }
         bl_lp_row(lp, 0, INFINITY);
-        bl_lp_add(lp, column(l, col_during, i, k), dearest);
+        bl_lp_add(lp, column(l, col_during, i, k), left * dearest);
         bl_lp_add(lp, column_other(l, i, k), -1);
     }
     bl_lp_row(lp, 0, INFINITY);

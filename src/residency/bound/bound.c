@@ -77,6 +77,9 @@ static void time_rows(bl_program *l, int i) {
         bl_lp_add(&l->lp, column_seconds(l, i), 1);
         for (int m = 0; m < p->module_count; m++) {
             bl_lp_add(&l->lp, column(l, col_after, i, m), -cheapest(l, m));
+            if (drag_of(l) > 0) {
+                bl_lp_add(&l->lp, column(l, col_during, i, m), -drag_of(l) * cheapest(l, m));
+            }
         }
         bl_lp_row(&l->lp, 0, INFINITY);
     } else {

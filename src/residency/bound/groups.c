@@ -55,6 +55,13 @@ void bl_bound_group_rows(bl_program *l, int i) {
         }
         lp->high[entry + g] = bytes;
         lp->low[length + g] = seconds;
+        if (drag_of(l) > 0) {
+            bl_lp_row(lp, seconds, INFINITY); /* compute, and what copies beside it take of that */
+            bl_lp_add(lp, length + g, 1);
+            for (int k = 0; k < n; k++) {
+                bl_lp_add(lp, copied + k * n + g, -drag_of(l) * rate);
+            }
+        }
         for (int t = 0; t < n; t++) {
             if (t == g) {
                 bl_lp_row(lp, bytes, INFINITY); /* it runs: there or copied */

@@ -99,6 +99,11 @@ static inline double cheapest(const bl_program *l, int module) {
     return best;
 }
 
+/* What compute loses of each second of bringing beside it. Loads are the host's work alone. */
+static inline double drag_of(const bl_program *l) {
+    return l->tier == BL_TIER_FILE ? 0 : bl_problem_drag(l->p);
+}
+
 /* Room for weights in a phase: beside its arena, and in the store where that counts. */
 static inline double phase_room(const bl_program *l, int phase) {
     const bl_problem *p = l->p;

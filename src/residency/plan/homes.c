@@ -23,14 +23,15 @@ typedef struct chooser {
     uint8_t *small_pin;      /* ... and the choice */
     uint64_t room, pinned;   /* bytes; `pinned` of those that `pin` says */
     double streamed;         /* copy seconds of the others */
+    double weight;           /* what a second of these counts */
     uint64_t random;
     long work;
 } chooser;
 
 enum { passes_walked = 2 };
 
-/* Bytes streamed beside compute cost nothing, but of two ways that are as fast the one that streams less
- * leaves more for the neighbours. */
+/* Bytes streamed beside compute cost what they slow it down, and of two ways that are as fast the one that
+ * streams less leaves more for the neighbours. */
 static const double byte_weight = 0.1;
 
 static void count_pins(chooser *c) {
@@ -99,10 +100,10 @@ static double pass_seconds(chooser *c, double limit) {
 
 /* INFINITY, too, where it is seen at once that it is not below `limit`. */
 static double value(chooser *c, double limit) {
-    if (c->pinned > c->room || c->streamed * (1 + byte_weight) >= limit) {
+    if (c->pinned > c->room || c->streamed * (1 + c->weight) >= limit) {
         return INFINITY;
     }
-    return pass_seconds(c, limit - byte_weight * c->streamed) + byte_weight * c->streamed;
+    return pass_seconds(c, limit - c->weight * c->streamed) + c->weight * c->streamed;
 }
 
 /* The same problem gets the same plan. */
@@ -240,7 +241,7 @@ static int lay_out(bl_homes *l, const bl_problem *p, const int *levels, int modu
                    int seed, bl_error *err) {
     const bl_problem_module *m = &p->modules[module];
     size_t n = (size_t)m->block_count;
-    chooser c = {.p = p, .m = m, .random = (uint64_t)seed};
+    chooser c = {.p = p, .m = m, .random = (uint64_t)seed, .weight = byte_weight + bl_problem_drag(p)};
     uint8_t *fixed = calloc(n, 1);
     c.before = calloc(n + 1, sizeof *c.before);
     c.best = malloc(n);

@@ -1,5 +1,6 @@
 #include "residency/plan/march.h"
 
+#include "core/spans.h"
 #include "residency/plan/arrivals.h"
 #include "residency/plan/builder.h"
 #include "residency/problem/follow.h"
@@ -18,6 +19,8 @@ typedef struct march {
     int after;                          /* of the last move */
     int entered;                        /* phases whose arenas have been cleared */
     double copy;                        /* end of the last copy */
+    bl_spans copies;                    /* when copies are under way, where compute feels them */
+    double drag;
     bl_arrivals arrivals;
 } march;
 
@@ -198,7 +201,9 @@ static int fetch(march *g, const need *x, uint64_t offset, int after, bl_error *
     rc = rc ? rc : bl_builder_onload(&g->b, x->module, x->block, offset, after, x->run, err);
     double load = load_of(g, x), start = fmax(g->copy, end_of(g, after));
     double ready = load > 0 ? bl_arrivals_ready(&g->arrivals, bytes, load) : 0;
-    g->copy = fmax(start, ready) + g->p->modules[x->module].blocks[x->block].copy_seconds;
+    double began = fmax(start, ready);
+    g->copy = began + g->p->modules[x->module].blocks[x->block].copy_seconds;
+    rc = rc || !(g->drag > 0) ? rc : bl_spans_add(&g->copies, began, g->copy, err);
     if (load > 0) {
         bl_arrivals_take(&g->arrivals, bytes, load, g->copy);
     }
@@ -234,7 +239,9 @@ static int walk_phase(march *g, bool *fits, int phase, double *compute, bl_error
             rc = fetch(g, &x, offset, after_for(g, &x, offset), err);
             gate = g->copy;
         }
-        *compute = fmax(*compute, gate) + seconds[x.block];
+        double began = fmax(*compute, gate);
+        *compute = g->drag > 0 ? bl_spans_end(&g->copies, began, seconds[x.block], g->drag)
+                               : began + seconds[x.block];
         g->end[x.run] = *compute;
     }
     return rc;
@@ -267,7 +274,7 @@ static int walk_next(march *g, double end, bl_error *err) {
 
 int bl_march_plan(bool *fits, bl_plan *plan, const bl_problem *p, const bl_pager_options *options,
                   bl_error *err) {
-    march g = {.p = p, .plan = plan, .o = options, .after = -1};
+    march g = {.p = p, .plan = plan, .o = options, .after = -1, .drag = bl_problem_drag(p)};
     double compute = 0;
     *fits = true;
     int rc = bl_builder_open(&g.b, p, plan, err);
@@ -291,6 +298,7 @@ int bl_march_plan(bool *fits, bl_plan *plan, const bl_problem *p, const bl_pager
         rc = rc ? rc : go_to(&g, p->run_count - 1, err);
     }
     free(g.end);
+    bl_spans_free(&g.copies);
     bl_builder_close(&g.b);
     return rc;
 }

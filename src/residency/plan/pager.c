@@ -8,6 +8,7 @@
 
 static void pager_close(pager *g) {
     bl_builder_close(&g->b);
+    bl_spans_free(&g->copies);
     free(g->seconds);
     free(g->ahead);
     free(g->gate);
@@ -53,6 +54,7 @@ static int pager_open(pager *g, bl_plan *plan, const bl_problem *p, const bl_pag
     g->p = p;
     g->plan = plan;
     g->o = o;
+    g->drag = bl_problem_drag(p);
     g->arrivals.ring_bytes = bl_store_ring(&o->store, 0);
     int rc = bl_builder_open(&g->b, p, plan, err);
     if (rc) {
@@ -110,14 +112,20 @@ static double run_seconds(const pager *g) {
     return g->prefix[g->run + 1] - g->prefix[g->run];
 }
 
+/* When the present run ends that begins then. */
+static double end_of_run(pager *g, double start) {
+    return g->drag > 0 ? bl_spans_end(&g->copies, start, run_seconds(g), g->drag) : start + run_seconds(g);
+}
+
 /* Lets compute go on up to `until`. */
 static int advance(pager *g, double until, bool one, bl_error *err) {
     while (g->run < g->p->run_count && g->run < g->missing) {
         double start = g->gate[g->run] > g->compute ? g->gate[g->run] : g->compute;
-        if (!one && start + run_seconds(g) > until) {
+        double end = end_of_run(g, start);
+        if (!one && end > until) {
             return 0;
         }
-        g->compute = start + run_seconds(g);
+        g->compute = end;
         int module = g->p->phases[g->phase].module, block = g->run - g->pass_first;
         g->run++;
         int rc = enter(g, err);
@@ -164,7 +172,7 @@ static double latest_start(const pager *g) {
         int b = (from - first) % m->block_count;
         for (int r = from; r < to; r++) {
             if (at[b] == BL_NOWHERE || at[b] < floor) {
-                copies += m->blocks[b].copy_seconds * g->o->margin;
+                copies += m->blocks[b].copy_seconds * (1 - g->drag) * g->o->margin;
                 double load = load_seconds(g, i, r);
                 through += load > 0 ? m->blocks[b].bytes : 0;
                 loads += through > g->arrivals.ring_bytes ? load * g->o->margin : 0;
@@ -205,6 +213,7 @@ static int fetch(pager *g, const spot *s, double start, bl_why why, bl_error *er
         start = start > ready ? start : ready;
         g->copy = start + m->blocks[block].copy_seconds;
         g->gate[before] = g->copy;
+        rc = rc || !(g->drag > 0) ? rc : bl_spans_add(&g->copies, start, g->copy, err);
         if (load > 0) {
             bl_arrivals_take(&g->arrivals, m->blocks[block].bytes, load, g->copy);
         }

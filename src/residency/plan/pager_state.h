@@ -2,6 +2,7 @@
 #ifndef BALLAST_RESIDENCY_PAGER_STATE_H
 #define BALLAST_RESIDENCY_PAGER_STATE_H
 
+#include "core/spans.h"
 #include "residency/plan/arrivals.h"
 #include "residency/plan/builder.h"
 #include "residency/plan/pager.h"
@@ -52,6 +53,8 @@ typedef struct pager {
     int missing;                        /* first run whose block is neither there nor coming */
     int missing_phase;
     double compute, copy; /* clocks: end of the last run, end of the last copy */
+    bl_spans copies;      /* when copies are under way, where compute feels them */
+    double drag;
     bool quiet;           /* nothing has changed since it was found that no copy has to begin before ... */
     double latest;        /* ... this many compute seconds from the generation's begin */
     bl_arrivals arrivals; /* of what comes out of the file */

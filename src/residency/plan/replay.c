@@ -1,5 +1,6 @@
 #include "residency/plan/replay.h"
 
+#include "core/spans.h"
 #include "residency/plan/space.h"
 #include "residency/plan/store_walk.h"
 
@@ -26,6 +27,8 @@ typedef struct walk {
     double *end;          /* [run_count] when a run ends */
     double *gate;         /* [run_count + 1] when the last copy that a run waits for ends */
     double compute, copy; /* the clocks; that of loads is the store's */
+    bl_spans copies;      /* when copies are under way, which compute feels */
+    double drag;
     bl_store_walk store;  /* where the problem has one */
     bool *streamed;       /* [place_count] brought in again for the phase's later passes */
 } walk;
@@ -36,6 +39,7 @@ static void walk_close(walk *w) {
     free(w->gate);
     free(w->streamed);
     bl_space_free(&w->space);
+    bl_spans_free(&w->copies);
     bl_store_walk_close(&w->store);
 }
 
@@ -43,6 +47,7 @@ static int walk_open(walk *w, bl_plan *plan, const bl_problem *p, bl_error *err)
     memset(w, 0, sizeof *w);
     w->p = p;
     w->plan = plan;
+    w->drag = bl_problem_drag(p);
     for (int m = 0; m < p->module_count; m++) {
         w->first[m] = w->place_count;
         w->place_count += p->modules[m].block_count;
@@ -156,7 +161,12 @@ static int onload(walk *w, const bl_move *v, bl_plan_phase *phase, bl_error *err
         if (v->after >= 0 && w->end[v->after] > w->copy) {
             w->copy = w->end[v->after];
         }
+        double began = w->copy;
         w->copy += b->copy_seconds;
+        rc = w->drag > 0 ? bl_spans_add(&w->copies, began, w->copy, err) : 0;
+        if (rc) {
+            return rc;
+        }
         w->gate[v->before] = w->copy;
         if (w->p->has_store) {
             bl_store_walk_copied(&w->store, v, w->copy);
@@ -234,8 +244,9 @@ static int run_block(walk *w, int r, int phase, int block, bl_error *err) {
         w->compute = w->gate[r];
     }
     double s = f->levels[pp->level].block_seconds[block];
-    pp->compute_seconds += s;
-    w->compute += s;
+    double end = w->drag > 0 ? bl_spans_end(&w->copies, w->compute, s, w->drag) : w->compute + s;
+    pp->compute_seconds += end - w->compute;
+    w->compute = end;
     w->end[r] = w->compute;
     x->last_run = r;
     raise_peak(w, x->at + w->p->modules[f->module].blocks[block].bytes);

@@ -20,8 +20,8 @@ typedef struct chooser {
 /* The loader has to find its pace. */
 enum { passes_walked = 3 };
 
-/* What is brought beside compute costs nothing, but of two ways that are as fast the one that brings less
- * leaves more for the neighbours. */
+/* What is brought beside compute costs what it slows that down, and of two ways that are as fast the one that
+ * brings less leaves more for the neighbours. */
 static const double byte_weight = 0.05;
 
 static void count(chooser *c, int block, int sign) {
@@ -116,7 +116,7 @@ static uint64_t least_of(uint64_t a, uint64_t b) {
 
 /* INFINITY, too, where it is seen at once that it is not below `limit`. */
 static double value(chooser *c, double limit) {
-    double bytes = byte_weight * (c->copies + c->loads);
+    double bytes = byte_weight * (c->copies + c->loads) + bl_problem_drag(c->x->p) * c->copies;
     if (c->bytes[BL_KIND_DEVICE] > least_of(c->x->room, c->x->device_most) ||
         c->bytes[BL_KIND_STORE] > least_of(c->x->host, c->x->host_most) ||
         fmax(c->copies, c->loads) + bytes >= limit) {

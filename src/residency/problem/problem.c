@@ -67,6 +67,7 @@ int bl_problem_copy_modules(bl_problem **out, const bl_problem *from, bl_error *
     p->copy_rate = from->copy_rate;
     p->copy_latency = from->copy_latency;
     p->async_copy = from->async_copy;
+    p->copy_slowdown = from->copy_slowdown;
     p->has_store = from->has_store;
     p->host_bytes = from->host_bytes;
     p->load_rate = from->load_rate;
@@ -309,6 +310,10 @@ int bl_problem_finish(bl_problem *p, bl_error *err) {
         return bl_fail(err, BL_E_ARGUMENT,
                        "a copy rate of %g bytes/s with %g s latency cannot be planned with", p->copy_rate,
                        p->copy_latency);
+    }
+    if (!(p->copy_slowdown >= 0) || p->copy_slowdown > BL_PROBLEM_SLOWDOWN) {
+        return bl_fail(err, BL_E_ARGUMENT, "compute beside copies cannot be planned with that takes %g longer",
+                       p->copy_slowdown);
     }
     if (p->has_store && (!p->async_copy || !(p->load_rate > 0) || !(p->load_latency >= 0) ||
                          !isfinite(p->load_rate) || !isfinite(p->load_latency))) {

@@ -24,6 +24,7 @@
 #define BL_PROBLEM_FOLLOWERS 8
 #define BL_PROBLEM_BLOCKS 4096  /* in one module */
 #define BL_PROBLEM_RUNS 4000000 /* blocks run in one generation */
+#define BL_PROBLEM_SLOWDOWN 10.0 /* a larger copy_slowdown is none */
 #define BL_NOWHERE UINT64_MAX
 
 typedef struct bl_problem_block {
@@ -116,6 +117,8 @@ typedef struct bl_problem {
     double load_rate;           /* bytes of source a second, from the file into the store */
     double load_latency;        /* seconds each load */
     bool async_copy;            /* copies run beside compute; if not, they share its cores and time adds up */
+    double copy_slowdown; /* where they run beside it: by what share compute takes longer meanwhile; 0.08: a
+                             pass beside copies takes 8% longer */
     uint64_t
         alignment; /* of blocks, arenas and the region's size: a power of two. bl_problem_new: BL_ALIGN */
 } bl_problem;
@@ -167,6 +170,11 @@ uint64_t bl_problem_working_set(const bl_problem *p);
 uint64_t bl_problem_min_budget(const bl_problem *p);
 /* The largest block of this generation: a host store must have room for it. 0 without one. */
 uint64_t bl_problem_min_host(const bl_problem *p);
+/* What compute loses of each second of a copy beside it, in seconds: from 0 to below 1. */
+static inline double bl_problem_drag(const bl_problem *p) {
+    return p->async_copy ? p->copy_slowdown / (1 + p->copy_slowdown) : 0;
+}
+
 /* The phase that bl_problem_min_budget comes from. */
 int bl_problem_hungriest(const bl_problem *p);
 

@@ -1,6 +1,6 @@
 #include "residency/run/calibration.h"
 
-#include "residency/run/calibration_file.h"
+#include "residency/run/calibration_blocks.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -40,11 +40,6 @@ void bl_calibration_close(bl_calibration **c) {
     }
 }
 
-/* The shape as it is stored: with the arena level, whose kernels differ. */
-static void shape_text(char *out, size_t bytes, const char *shape, int level) {
-    snprintf(out, bytes, "%s@%d", shape, level);
-}
-
 static bool no_memory(const bl_calibration *c) {
     return (sqlite3_errcode(c->db) & 0xff) == SQLITE_NOMEM;
 }
@@ -56,41 +51,16 @@ static bool good_seconds(double x) {
 /* The same of what is stored: figures that cannot be are not averaged with, or they would never go. */
 #define GOOD_SECONDS "typeof(seconds) = 'real' AND seconds >= 0 AND seconds < 1e6"
 
-/* Parameters 1 to 5 of a statement about the blocks of a module at a shape. */
-static void bind_blocks(sqlite3_stmt *s, const bl_calibration_key *key, const char *model,
-                        const bl_problem_module *m, const char *shape) {
-    const char *const values[] = {key->device, model, m->dtype, shape, m->name};
-    sqlite3_reset(s);
-    for (int i = 0; i < 5; i++) {
-        sqlite3_bind_text(s, i + 1, values[i], -1, SQLITE_STATIC);
-    }
-}
-
-/* Reads all blocks of a phase at a level; false unless every one is known. */
-static bool read_blocks(sqlite3_stmt *s, const bl_calibration_key *key, const char *model,
-                        const bl_problem_module *m, const char *shape, double *seconds) {
-    int known = 0;
-    bind_blocks(s, key, model, m, shape);
-    while (sqlite3_step(s) == SQLITE_ROW) {
-        int b = sqlite3_column_int(s, 0);
-        double x = sqlite3_column_double(s, 1);
-        if (b == known && b < m->block_count && good_seconds(x)) {
-            seconds[known++] = x;
-        }
-    }
-    return known == m->block_count;
-}
-
-/* What `copies` has figures of: copies by the dtype alone; loads, in bytes of the file, and widening, in
- * values, beside. */
-typedef enum kind { COPIES, LOADS, WIDENING } kind;
+/* What `copies` has figures of: copies by the dtype alone; loads, in bytes of the file, widening, in values,
+ * and by what share compute is slower beside copies, in seconds of 1. */
+typedef enum kind { COPIES, LOADS, WIDENING, SLOWDOWN } kind;
 
 typedef struct kind_text {
     char text[40];
 } kind_text;
 
 static kind_text kind_of(const bl_calibration_key *key, kind k) {
-    static const char *const behind[] = {[COPIES] = "", [LOADS] = ", load", [WIDENING] = ", widen"};
+    static const char *const behind[] = {[COPIES] = "", [LOADS] = ", load", [WIDENING] = ", widen", [SLOWDOWN] = ", slowdown"};
     kind_text t;
     snprintf(t.text, sizeof t.text, "%.31s%s", key->dtype, behind[k]);
     return t;
@@ -142,6 +112,25 @@ static bool fit_copies(const bl_calibration *c, const bl_calibration_key *key, k
     return isfinite(*rate) && isfinite(*latency);
 }
 
+/* By what share compute was measured to take longer beside copies. False: it is not known. */
+static bool find_slowdown(const bl_calibration *c, const bl_calibration_key *key, double *slowdown) {
+    sqlite3_stmt *s = NULL;
+    kind_text text = kind_of(key, SLOWDOWN);
+    bool found = false;
+    if (sqlite3_prepare_v2(c->db, "SELECT seconds FROM copies WHERE device = ?1 AND dtype = ?2 AND class = 0",
+                           -1, &s, NULL) == SQLITE_OK) {
+        sqlite3_bind_text(s, 1, key->device, -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 2, text.text, -1, SQLITE_STATIC);
+        if (sqlite3_step(s) == SQLITE_ROW) {
+            double x = sqlite3_column_double(s, 0);
+            found = isfinite(x) && x >= 0 && x <= BL_PROBLEM_SLOWDOWN;
+            *slowdown = found ? x : *slowdown;
+        }
+    }
+    sqlite3_finalize(s);
+    return found;
+}
+
 static int nearest_level(unsigned measured, int level) {
     for (int away = 0;; away++) {
         if (level >= away && measured >> (level - away) & 1) {
@@ -173,43 +162,53 @@ static void forget_seconds(bl_problem *p, bool loads) {
     }
 }
 
+/* Block seconds of a phase, at the levels that were measured, without what copies beside them took. */
+static int apply_phase(bool *measured_any, bl_block_figures *figures, const bl_calibration *c,
+                       const bl_calibration_key *key, bl_problem *p, int phase, bool *lacking, bl_error *err) {
+    bl_problem_phase *f = &p->phases[phase];
+    const size_t count = (size_t)p->modules[f->module].block_count;
+    const double drag = bl_problem_drag(p);
+    unsigned measured = 0; /* bits of levels */
+    double *seconds = malloc(2 * count * sizeof *seconds), *beside = seconds + count;
+    if (!seconds) {
+        return bl_fail_memory(err, "measured times", 2 * count * sizeof *seconds);
+    }
+    for (int l = 0; l < f->level_count && key->shapes[phase]; l++) {
+        if (bl_block_figures_read(figures, key, p, phase, l, seconds, beside)) {
+            for (size_t b = 0; b < count; b++) {
+                f->levels[l].block_seconds[b] = seconds[b] - drag * beside[b];
+            }
+            measured |= 1u << l;
+        }
+        *lacking = *lacking || no_memory(c);
+    }
+    fill_levels(f, measured, count * sizeof *seconds);
+    *measured_any = measured != 0;
+    free(seconds);
+    return 0;
+}
+
 int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key, bl_problem *p, int *phases,
                          bl_error *err) {
-    sqlite3_stmt *s = NULL;
-    int known = 0;
+    bl_block_figures figures;
+    int known = 0, rc = 0;
     bool lacking = false; /* memory, within SQLite */
     double latency, rate;
-    if (sqlite3_prepare_v2(
-            c->db,
-            "SELECT block, seconds FROM blocks WHERE device = ?1 AND model = ?2 AND dtype = ?3 AND"
-            " shape = ?4 AND module = ?5 ORDER BY block",
-            -1, &s, NULL) == SQLITE_OK) {
-        for (int i = 0; i < p->listed_phases; i++) {
-            bl_problem_phase *f = &p->phases[i];
-            const bl_problem_module *m = &p->modules[f->module];
-            unsigned measured = 0; /* bits of levels */
-            size_t bytes = (size_t)m->block_count * sizeof(double);
-            double *seconds = malloc(bytes);
-            if (!seconds) {
-                sqlite3_finalize(s);
-                return bl_fail_memory(err, "measured times", bytes);
-            }
-            for (int l = 0; l < f->level_count && key->shapes[i]; l++) {
-                char shape[256];
-                shape_text(shape, sizeof shape, key->shapes[i], l);
-                if (read_blocks(s, key, key->models[i], m, shape, seconds)) {
-                    memcpy(f->levels[l].block_seconds, seconds, bytes);
-                    measured |= 1u << l;
-                }
-                lacking = lacking || no_memory(c);
-            }
-            fill_levels(f, measured, bytes);
-            known += measured != 0;
-            free(seconds);
+    if (p->async_copy) {
+        find_slowdown(c, key, &p->copy_slowdown);
+    }
+    if (bl_block_figures_open(&figures, c->db, false)) {
+        for (int i = 0; i < p->listed_phases && !rc; i++) {
+            bool measured = false;
+            rc = apply_phase(&measured, &figures, c, key, p, i, &lacking, err);
+            known += measured;
         }
     }
     lacking = lacking || no_memory(c);
-    sqlite3_finalize(s);
+    bl_block_figures_close(&figures);
+    if (rc) {
+        return rc;
+    }
     if (fit_copies(c, key, COPIES, &latency, &rate)) {
         p->copy_latency = latency;
         p->copy_rate = rate;
@@ -232,42 +231,6 @@ int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key,
 double bl_calibration_widen_rate(const bl_calibration *c, const bl_calibration_key *key) {
     double latency, rate;
     return fit_copies(c, key, WIDENING, &latency, &rate) ? rate : 0;
-}
-
-/* Adds a figure to what is known. */
-static bool learn_block(sqlite3_stmt *s, const bl_calibration_key *key, const char *model, const char *shape,
-                        const bl_problem_module *m, int block, double seconds) {
-    bind_blocks(s, key, model, m, shape);
-    sqlite3_bind_int(s, 6, block);
-    sqlite3_bind_double(s, 7, seconds);
-    return sqlite3_step(s) == SQLITE_DONE;
-}
-
-static bool learn_phase(sqlite3_stmt *s, const bl_calibration_key *key, const bl_problem *p,
-                        const bl_plan *plan, const bl_ledger *l, int phase) {
-    const bl_problem_phase *f = &p->phases[phase];
-    const bl_problem_module *m = &p->modules[f->module];
-    double *first = calloc((size_t)m->block_count, sizeof *first);
-    double *rest = calloc((size_t)m->block_count, sizeof *rest);
-    int *count = calloc((size_t)m->block_count, sizeof *count);
-    bool fine = first && rest && count;
-    for (int i = 0; i < l->count && fine; i++) {
-        const bl_ledger_entry *e = &l->entries[i];
-        if (e->work == BL_WORK_COMPUTE && e->phase == phase) {
-            *(count[e->block]++ ? &rest[e->block] : &first[e->block]) += e->seconds;
-        }
-    }
-    char shape[256];
-    shape_text(shape, sizeof shape, key->shapes[phase], plan->phases[phase].level);
-    for (int b = 0; b < m->block_count && fine; b++) {
-        /* The first run touches memory that is new, so it counts only where it is the only one. */
-        double seconds = count[b] > 1 ? rest[b] / (count[b] - 1) : first[b];
-        fine = !count[b] || learn_block(s, key, key->models[phase], shape, m, b, seconds);
-    }
-    free(first);
-    free(rest);
-    free(count);
-    return fine;
 }
 
 /* Bytes that were brought in: of a load those of the file, which it is read from. */
@@ -329,13 +292,13 @@ static bool learn_copies(sqlite3_stmt *s, const bl_calibration_key *key, const b
 
 int bl_calibration_learn(bl_calibration *c, const bl_calibration_key *key, const bl_problem *p,
                          const bl_plan *plan, const bl_ledger *l, bl_error *err) {
-    sqlite3_stmt *blocks = NULL, *copies = NULL;
+    bl_block_figures figures;
+    sqlite3_stmt *copies = NULL;
+    double slowdown = p->copy_slowdown;
+    int rc = 0;
+    bool told = false;
     bool fine =
-        sqlite3_prepare_v2(c->db,
-                           "INSERT INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET "
-                           "seconds = CASE WHEN " GOOD_SECONDS " THEN " FADED(
-                               "seconds", "excluded.seconds < seconds") " ELSE excluded.seconds END",
-                           -1, &blocks, NULL) == SQLITE_OK &&
+        bl_block_figures_open(&figures, c->db, true) &&
         sqlite3_prepare_v2(
             c->db,
             "INSERT INTO copies VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET "
@@ -346,19 +309,18 @@ int bl_calibration_learn(bl_calibration *c, const bl_calibration_key *key, const
             -1, &copies, NULL) == SQLITE_OK &&
         sqlite3_exec(c->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK;
     if (fine) {
-        for (int i = 0; i < p->phase_count && fine; i++) {
-            fine = !key->shapes[i] || learn_phase(blocks, key, p, plan, l, i);
-        }
+        rc = bl_block_figures_learn(&slowdown, &told, &figures, key, p, plan, l, NULL);
+        fine = !rc && (!told || learn_rate(copies, key, SLOWDOWN, 0, 1, slowdown));
         fine = fine && learn_copies(copies, key, p, l, BL_WORK_ONLOAD);
         fine = fine && learn_copies(copies, key, p, l, BL_WORK_LOAD);
         fine = fine && learn_widening(copies, key, l);
-        sqlite3_reset(blocks);
         sqlite3_reset(copies);
         fine = sqlite3_exec(c->db, fine ? "COMMIT" : "ROLLBACK", NULL, NULL, NULL) == SQLITE_OK && fine;
     }
-    sqlite3_finalize(blocks);
+    bl_block_figures_close(&figures);
     sqlite3_finalize(copies);
     return fine ? 0
-                : bl_fail(err, no_memory(c) ? BL_E_MEMORY : BL_E_IO, "the calibration could not be kept: %s",
-                          sqlite3_errmsg(c->db));
+                : bl_fail(err, rc == BL_E_MEMORY || no_memory(c) ? BL_E_MEMORY : BL_E_IO,
+                          "the calibration could not be kept: %s",
+                          rc == BL_E_MEMORY ? "out of memory" : sqlite3_errmsg(c->db));
 }

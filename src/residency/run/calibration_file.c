@@ -94,15 +94,22 @@ static const char tuned_table[] =
     "choices TEXT, untuned REAL, seconds REAL, psnr REAL, runs INTEGER, slower INTEGER,"
     " PRIMARY KEY (device, model, dtype, module, shape, version)) WITHOUT ROWID;";
 
+/* Nor was it looked at before what of a block's seconds lay beside copies: 0 where nothing is said. */
+static const char beside_table[] =
+    "CREATE TABLE IF NOT EXISTS beside (device TEXT, model TEXT, dtype TEXT, shape TEXT, module TEXT, block "
+    "INTEGER, seconds REAL,"
+    " PRIMARY KEY (device, model, dtype, shape, module, block)) WITHOUT ROWID;";
+
 static verdict check_tables(sqlite3 *db) {
     sqlite3_stmt *s = NULL;
     static const char *const columns[] = {
         "SELECT device, model, dtype, shape, module, block, seconds FROM blocks",
         "SELECT device, dtype, class, bytes, seconds FROM copies",
         "SELECT device, model, dtype, module, shape, version, choices, untuned, seconds, psnr, runs, slower "
-        "FROM tuned"};
+        "FROM tuned",
+        "SELECT device, model, dtype, shape, module, block, seconds FROM beside"};
     verdict v = USABLE;
-    for (int i = 0; i < 3 && v == USABLE; i++) {
+    for (int i = 0; i < 4 && v == USABLE; i++) {
         int rc = sqlite3_prepare_v2(db, columns[i], -1, &s, NULL);
         v = rc == SQLITE_ERROR ? DAMAGED : judge(rc); /* no such table or column */
         sqlite3_finalize(s);
@@ -120,6 +127,7 @@ static verdict use(sqlite3 *db) {
     v = v == USABLE && version != schema_version ? DAMAGED : v;
     v = v == USABLE ? check_pages(db) : v;
     v = v == USABLE ? run(db, tuned_table) : v;
+    v = v == USABLE ? run(db, beside_table) : v;
     return v == USABLE ? check_tables(db) : v;
 }
 

@@ -210,6 +210,7 @@ int bl_memory_problem(bl_problem **out, bl_memory *m, const int *ids, int count,
     p->own_bytes = caps->own_bytes;
     p->copy_rate = caps->copy_rate > 0 ? caps->copy_rate : GUESSED_COPY_RATE;
     p->copy_latency = caps->copy_latency;
+    p->copy_slowdown = caps->copy_slowdown;
     p->async_copy = caps->async_copy;
     p->has_store = caps->host_store;
     p->host_bytes = caps->host_free_bytes + bl_executor_store_bytes(m->executor);
