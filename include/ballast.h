@@ -81,7 +81,8 @@ enum ballast_log_level { BALLAST_LOG_WARNING, BALLAST_LOG_INFO, BALLAST_LOG_DEBU
 
 /* What could compute here, as JSON: a list of objects with "device" (what ballast_context_options takes), and
  * with "name", "memory_bytes", "free_bytes", "own_bytes" (that driver and libraries hold), "copy_rate" (bytes
- * a second into it, as far as it is known; else 0), "dtypes", "auto_dtype", "host_store" and "text", which
+ * a second into it, as far as it is known; else 0), "copy_slowdown" (by what share compute takes longer while
+ * copies run beside it; 0.08 is 8%; likewise), "dtypes", "auto_dtype", "host_store" and "text", which
  * says the numbers for people, or, where it cannot be opened, "error": a line that says why. Free with
  * ballast_string_free. */
 BALLAST_API int ballast_devices(char **json, ballast_error *err);

@@ -76,7 +76,7 @@ static int run_once(bl_device *d, const bl_graph *g, const void *const *inputs, 
                     bl_error *err) {
     bench b;
     double seconds;
-    int rc = bench_open(&b, d, g, 0, true, err);
+    int rc = bench_open(&b, d, g, false, true, err);
     rc = rc ? rc : bench_pass(&b, inputs, outputs, &seconds, NULL, err);
     rc = rc ? rc : bench_sync(&b, err);
     bench_close(&b);
@@ -190,7 +190,7 @@ static int time_network(const bl_graph *g, int runs, bl_error *err) {
     bench b;
     void *inputs[BENCH_PORTS] = {NULL}, *outputs[BENCH_PORTS] = {NULL};
     double best = 1e9, flops = 0, *each = calloc((size_t)g->block_count + 1, sizeof *each), t = bl_now();
-    int rc = bench_open(&b, device, g, 0, true, err);
+    int rc = bench_open(&b, device, g, false, true, err);
     double opened = bl_now() - t;
     rc = rc ? rc : bench_make_values(inputs, outputs, g, err);
     for (int r = 0; r < runs && !rc; r++) {
@@ -217,45 +217,27 @@ static int time_network(const bl_graph *g, int runs, bl_error *err) {
     return rc;
 }
 
-/* A pass while all weights are copied beside it, to a place of their own. */
-static int time_beside(bench *b, const char *what, bl_error *err) {
-    void *inputs[BENCH_PORTS] = {NULL}, *outputs[BENCH_PORTS] = {NULL};
-    double alone = 0, beside = 0;
-    int rc = bench_make_values(inputs, outputs, b->g, err);
-    for (int i = 0; i < 3 && !rc; i++) {
-        rc = bench_pass(b, (const void *const *)inputs, outputs, &alone, NULL, err);
-    }
-    rc = rc ? rc : bench_copy_all(b, b->weight_bytes, err);
-    rc = rc ? rc : bench_pass(b, (const void *const *)inputs, outputs, &beside, NULL, err);
-    rc = rc ? rc : bench_sync(b, err);
-    if (!rc) {
-        printf("%s: a pass alone %.2f ms, beside copies %.2f ms, %.3f times as long\n", what, alone * 1e3,
-               beside * 1e3, beside / alone);
-    }
-    bench_free_values(inputs, outputs, b->g);
-    return rc;
-}
-
 static int time_rates(const bl_graph *g, bl_error *err) {
     int rc = 0;
     for (int pinned = 1; pinned >= 0 && !rc; pinned--) {
         bench b;
+        double alone = 0, beside = 0, slowdown = 0;
         const char *what = pinned ? "pinned" : "not pinned";
-        rc = bench_open(&b, device, g, 0, pinned, err);
-        uint64_t bytes = b.weight_bytes;
+        rc = bench_open(&b, device, g, pinned, pinned, err);
         if (!rc) {
+            double bytes = (double)b.weight_bytes;
             printf("%s: %.2f GB had in %.2f s, packed in %.2f s (%.2f GB/s), copied at %.2f GB/s\n", what,
-                   (double)bytes * 1e-9, b.pin_seconds, b.load_seconds, (double)bytes / b.load_seconds * 1e-9,
-                   b.copy_seconds > 0 ? (double)bytes / b.copy_seconds * 1e-9 : 0.0);
+                   bytes * 1e-9, b.pin_seconds, b.load_seconds, bytes / b.load_seconds * 1e-9,
+                   b.copy_seconds > 0 ? bytes / b.copy_seconds * 1e-9 : 0.0);
+        }
+        if (pinned && !rc && b.store) {
+            rc = bench_beside(&b, &alone, &beside, &slowdown, err);
+        }
+        if (alone > 0 && !rc) {
+            printf("%s: a pass alone %.2f ms, beside copies %.2f ms, %.3f times as long: %.1f%% slower\n",
+                   what, alone * 1e3, beside * 1e3, beside / alone, 100 * slowdown);
         }
         bench_close(&b);
-        rc = rc || !pinned ? rc : bench_open(&b, device, g, bytes, true, err);
-        if (pinned && !rc && b.store) {
-            rc = time_beside(&b, what, err);
-        }
-        if (pinned) {
-            bench_close(&b);
-        }
     }
     return rc;
 }

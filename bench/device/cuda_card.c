@@ -1,5 +1,5 @@
 /* Writes the file of the first card (device/card_file.h): of SD 1.5, SDXL and the VAE every shape, with the
- * fastest of the libraries' proposals, what copies reach, and whether CUDA's graphs pay:
+ * fastest of the libraries' proposals, what copies reach and slow down, and whether CUDA's graphs pay:
  *     cuda_card [SECONDS [FILE [tiny]]]
  * A FILE is written twice, before and after proposals are timed, so that who has no patience has one, too.
  * tiny: of a small network alone. */
@@ -44,7 +44,7 @@ static int measure(json_t *card, bl_device *d, const bl_graph *const *graphs, bl
     int rc = 0;
     for (int i = 0; i < 2 && !rc; i++) {
         bench b;
-        rc = bench_open(&b, d, graphs[i], 0, true, err);
+        rc = bench_open(&b, d, graphs[i], !i, true, err);
         for (int graphs_on = 0; graphs_on < 2 && !rc; graphs_on++) {
             double best = 0;
             ((bl_cuda *)d)->card.graphs = graphs_on;
@@ -59,6 +59,11 @@ static int measure(json_t *card, bl_device *d, const bl_graph *const *graphs, bl
                 json_object_set_new(json_object_get(card, "flops"), "bf16", json_real(flops / best));
                 json_object_set_new(card, "copy_rate", json_real((double)b.weight_bytes / b.copy_seconds));
             }
+        }
+        if (!rc && !i && b.store) {
+            double alone = 0, beside = 0, slowdown = 0;
+            rc = bench_beside(&b, &alone, &beside, &slowdown, err);
+            json_object_set_new(card, "copy_slowdown", json_real(slowdown < 10 ? slowdown : 0));
         }
         bench_close(&b);
     }

@@ -50,7 +50,7 @@ static int bring_in(bench *b, bl_error *err) {
     return rc;
 }
 
-int bench_open(bench *b, bl_device *d, const bl_graph *g, uint64_t spare, bool pinned, bl_error *err) {
+int bench_open(bench *b, bl_device *d, const bl_graph *g, bool twice, bool pinned, bl_error *err) {
     bl_source source = {.dtype = made_up_dtype, .read = made_up_read};
     size_t count = (size_t)g->block_count + 2;
     bl_device_caps caps = bl_device_caps_of(d);
@@ -72,7 +72,8 @@ int bench_open(bench *b, bl_device *d, const bl_graph *g, uint64_t spare, bool p
         b->offset[i] = b->arena_bytes + b->weight_bytes;
         b->weight_bytes += bl_device_module_costs(d, b->m)[i].packed_bytes;
     }
-    rc = bl_device_region_open(&b->region, d, b->arena_bytes + b->weight_bytes + spare, err);
+    rc = bl_device_region_open(&b->region, d,
+                               b->arena_bytes + b->weight_bytes + (twice ? b->weight_bytes : 0), err);
     double t = bl_now();
     rc = rc || !caps.host_store ? rc : bl_device_host_open(&b->store, d, b->weight_bytes, pinned, err);
     b->pin_seconds = bl_now() - t;
@@ -130,4 +131,21 @@ void bench_free_values(void **inputs, void **outputs, const bl_graph *g) {
     for (int i = 0; i < g->output_count; i++) {
         free(outputs[i]);
     }
+}
+
+int bench_beside(bench *b, double *alone, double *beside, double *slowdown, bl_error *err) {
+    void *inputs[BENCH_PORTS] = {NULL}, *outputs[BENCH_PORTS] = {NULL};
+    int rc = bench_make_values(inputs, outputs, b->g, err);
+    for (int i = 0; i < 3 && !rc; i++) {
+        rc = bench_pass(b, (const void *const *)inputs, outputs, alone, NULL, err);
+    }
+    rc = rc ? rc : bench_copy_all(b, b->weight_bytes, err);
+    rc = rc ? rc : bench_pass(b, (const void *const *)inputs, outputs, beside, NULL, err);
+    rc = rc ? rc : bench_sync(b, err);
+    if (!rc) { /* as long as both went on */
+        double both = b->copy_seconds < *beside ? b->copy_seconds : *beside, lost = *beside - *alone;
+        *slowdown = lost > 0 && lost < both ? lost / (both - lost) : 0;
+    }
+    bench_free_values(inputs, outputs, b->g);
+    return rc;
 }

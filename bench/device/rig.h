@@ -23,9 +23,9 @@ typedef struct bench {
 
 void bench_close(bench *b);
 
-/* Prepares the graph and brings all weights in. `spare`: bytes of the region beside it; `pinned`: the store.
- */
-int bench_open(bench *b, bl_device *d, const bl_graph *g, uint64_t spare, bool pinned, bl_error *err);
+/* Prepares the graph and brings all weights in. `twice`: the region has room for them once more; `pinned`:
+ * the store. */
+int bench_open(bench *b, bl_device *d, const bl_graph *g, bool twice, bool pinned, bl_error *err);
 
 /* Copies all blocks from the store, to `shift` bytes behind their places; *seconds of the device's clock. */
 int bench_copy_all(bench *b, uint64_t shift, bl_error *err);
@@ -33,6 +33,11 @@ int bench_copy_all(bench *b, uint64_t shift, bl_error *err);
 /* One pass; *seconds of the device's clock. seconds_each: [block_count], or NULL. */
 int bench_pass(bench *b, const void *const *inputs, void *const *outputs, double *seconds, double *each,
                bl_error *err);
+
+/* A pass alone, and one while all weights are copied beside it to a place of their own: of a bench that was
+ * opened for twice as many, with a store. Seconds; *slowdown: by what share compute takes longer meanwhile.
+ */
+int bench_beside(bench *b, double *alone, double *beside, double *slowdown, bl_error *err);
 
 /* Waits for all, with copies that may have run beside a pass. */
 int bench_sync(bench *b, bl_error *err);

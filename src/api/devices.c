@@ -14,7 +14,7 @@
  * second"
  */
 static json_t *text_of(const bl_device_caps *caps) {
-    char own[48] = "", copies[48] = "", libraries[300] = "";
+    char own[48] = "", copies[48] = "", beside[64] = "", libraries[300] = "";
     if (caps->own_bytes) {
         snprintf(own, sizeof own, ", %s the driver's own", bl_size_of(caps->own_bytes).text);
     }
@@ -22,13 +22,17 @@ static json_t *text_of(const bl_device_caps *caps) {
         snprintf(copies, sizeof copies, "; copies at about %s a second",
                  bl_size_of((uint64_t)caps->copy_rate).text);
     }
+    if (caps->copy_slowdown > 0) {
+        snprintf(beside, sizeof beside, ", beside which compute takes %.0f%% longer",
+                 100 * caps->copy_slowdown);
+    }
     if (*caps->libraries) {
         snprintf(libraries, sizeof libraries, "; libraries of %s", caps->libraries);
     }
-    return json_sprintf("%s, %s free%s; %s%s%s; auto takes %s%s%s", bl_size_of(caps->memory_bytes).text,
+    return json_sprintf("%s, %s free%s; %s%s%s; auto takes %s%s%s%s", bl_size_of(caps->memory_bytes).text,
                         bl_size_of(caps->free_bytes).text, own, caps->f32 ? "f32" : "",
                         caps->f32 && caps->bf16 ? ", " : "", caps->bf16 ? "bf16" : "",
-                        caps->bf16_fast ? "bf16" : "f32", copies, libraries);
+                        caps->bf16_fast ? "bf16" : "f32", copies, beside, libraries);
 }
 
 /* Takes the device over. NULL: no memory. */
@@ -41,11 +45,12 @@ static json_t *describe(bl_device *d, const char *name) {
     if (caps.bf16) {
         json_array_append_new(dtypes, json_string("bf16"));
     }
-    json_t *o = json_pack("{s:s, s:o, s:I, s:I, s:I, s:f, s:o, s:s, s:b, s:o}", "device", name, "name",
-                          json_string(caps.name), "memory_bytes", (json_int_t)caps.memory_bytes, "free_bytes",
-                          (json_int_t)caps.free_bytes, "own_bytes", (json_int_t)caps.own_bytes, "copy_rate",
-                          caps.copy_rate, "dtypes", dtypes, "auto_dtype", caps.bf16_fast ? "bf16" : "f32",
-                          "host_store", caps.host_store, "text", text_of(&caps));
+    json_t *o =
+        json_pack("{s:s, s:o, s:I, s:I, s:I, s:f, s:f, s:o, s:s, s:b, s:o}", "device", name, "name",
+                  json_string(caps.name), "memory_bytes", (json_int_t)caps.memory_bytes, "free_bytes",
+                  (json_int_t)caps.free_bytes, "own_bytes", (json_int_t)caps.own_bytes, "copy_rate",
+                  caps.copy_rate, "copy_slowdown", caps.copy_slowdown, "dtypes", dtypes, "auto_dtype",
+                  caps.bf16_fast ? "bf16" : "f32", "host_store", caps.host_store, "text", text_of(&caps));
     bl_device_close(&d);
     return o;
 }
@@ -108,12 +113,12 @@ int ballast_context_describe(char **json, ballast_context *context, ballast_erro
     }
     bl_device_caps caps = *bl_memory_caps(context->memory);
     bl_turn_end(&turn);
-    json_t *o = json_pack("{s:o, s:I, s:f, s:f, s:f, s:{s:f, s:f}, s:b}", "name", json_string(caps.name),
-                          "memory_bytes", (json_int_t)caps.memory_bytes, "copy_rate",
-                          caps.copy_rate > 0 ? caps.copy_rate : USUAL_COPY_RATE, "copy_latency",
-                          caps.copy_latency > 0 ? caps.copy_latency : USUAL_LATENCY, "memory_rate",
-                          USUAL_MEMORY_RATE, "flops", "f32", USUAL_FLOPS_F32, "bf16", USUAL_FLOPS_BF16,
-                          "shares_cores", caps.kind == BL_DEVICE_CPU);
+    json_t *o = json_pack(
+        "{s:o, s:I, s:f, s:f, s:f, s:f, s:{s:f, s:f}, s:b}", "name", json_string(caps.name), "memory_bytes",
+        (json_int_t)caps.memory_bytes, "copy_rate", caps.copy_rate > 0 ? caps.copy_rate : USUAL_COPY_RATE,
+        "copy_latency", caps.copy_latency > 0 ? caps.copy_latency : USUAL_LATENCY, "copy_slowdown",
+        caps.copy_slowdown, "memory_rate", USUAL_MEMORY_RATE, "flops", "f32", USUAL_FLOPS_F32, "bf16",
+        USUAL_FLOPS_BF16, "shares_cores", caps.kind == BL_DEVICE_CPU);
     if (o && caps.host_store && caps.host_bytes) {
         json_object_set_new(o, "host_bytes", json_integer((json_int_t)caps.host_bytes));
         json_object_set_new(o, "file_rate", json_real(caps.file_rate > 0 ? caps.file_rate : USUAL_FILE_RATE));

@@ -1,6 +1,6 @@
-/* Stretches of time in which other work is under way, and how long work takes that goes more slowly meanwhile:
- * compute beside copies. Times are seconds on one clock. Spans come in order, and questions never go back in
- * time, so that each span is looked at once. */
+/* Stretches of time in which other work is under way, and how long work takes that goes more slowly
+ * meanwhile: compute beside copies. Times are seconds on one clock. Spans come in order, and questions never
+ * go back in time, so that each span is looked at once. */
 #ifndef BALLAST_CORE_SPANS_H
 #define BALLAST_CORE_SPANS_H
 

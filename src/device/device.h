@@ -71,7 +71,7 @@ typedef struct bl_device_caps {
     double copy_latency;
     double copy_slowdown; /* by what share compute takes longer while copies run beside it; 0: it does not, or
                              has to be measured */
-    bool host_store; /* blocks wait in host memory: pack, then copy */
+    bool host_store;      /* blocks wait in host memory: pack, then copy */
     /* where they do */
     uint64_t host_bytes; /* of host memory, all there is */
     uint64_t host_free_bytes;

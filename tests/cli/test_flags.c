@@ -104,7 +104,8 @@ static void test_card_files(void **state) {
     static const char card[] =
         "{\"name\": \"A card\", \"sm\": 90, \"processors\": 100, \"clock\": 1e9, \"memory_bytes\": "
         "8000000000, "
-        "\"own_bytes\": 300000000, \"host_bytes\": 1000000000, \"copy_rate\": 2e10, \"file_rate\": 1e9}";
+        "\"own_bytes\": 300000000, \"host_bytes\": 1000000000, \"copy_rate\": 2e10, \"file_rate\": 1e9, "
+        "\"copy_slowdown\": 0.25}";
     bl_test_write("card.json", card, strlen(card));
     BALLAST(&o, "plan", "-m", model, "-p", "x", "-W", "64", "-H", "64", "--device", "cuda:card.json");
     expect_success(&o);
@@ -116,6 +117,7 @@ static void test_card_files(void **state) {
             "--json");
     expect_success(&o);
     assert_non_null(strstr(o.out, "\"own_bytes\": 300000000"));
+    assert_non_null(strstr(o.out, "\"copy_slowdown\": 0.25"));
     BALLAST(&o, "generate", "-m", model, "-p", "x", "-W", "64", "-H", "64", "--device", "cuda:card.json");
     EXPECT_FAILURE(&o, 2, "makes no pictures");
     BALLAST(&o, "plan", "-m", model, "-p", "x", "--device", "cuda:absent.json");

@@ -39,12 +39,12 @@ static void work_is_slowed(void **state) {
     bl_spans s = {0};
     assert_int_equal(bl_spans_add(&s, 1, 3, &err), 0);
     assert_int_equal(bl_spans_add(&s, 4, 6, &err), 0);
-    near(bl_spans_end(&s, 0, 1, 0.5), 1);       /* before the first */
-    near(bl_spans_end(&s, 0, 1.25, 0.5), 1.5);  /* its last quarter takes twice as long */
-    near(bl_spans_end(&s, 0, 3, 0.5), 4);       /* up to the second */
-    near(bl_spans_end(&s, 0, 10, 0.5), 12);     /* through both, of which 2 s are lost */
-    near(bl_spans_end(&s, 2, 0.25, 0.5), 2.5);  /* inside one */
-    near(bl_spans_end(&s, 3, 1, 0.5), 4);       /* between them */
+    near(bl_spans_end(&s, 0, 1, 0.5), 1);      /* before the first */
+    near(bl_spans_end(&s, 0, 1.25, 0.5), 1.5); /* its last quarter takes twice as long */
+    near(bl_spans_end(&s, 0, 3, 0.5), 4);      /* up to the second */
+    near(bl_spans_end(&s, 0, 10, 0.5), 12);    /* through both, of which 2 s are lost */
+    near(bl_spans_end(&s, 2, 0.25, 0.5), 2.5); /* inside one */
+    near(bl_spans_end(&s, 3, 1, 0.5), 4);      /* between them */
     near(bl_spans_end(&s, 4.5, 0.75, 0.25), 5.5);
     near(bl_spans_end(&s, 7, 2, 0.5), 9);
     bl_spans_free(&s);

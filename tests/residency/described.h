@@ -46,6 +46,7 @@ static inline void described_finish(bl_problem *p, const bl_sim_card *card) {
     p->memory_bytes = p->budget_bytes = card->memory_bytes;
     p->copy_rate = card->copy_rate;
     p->copy_latency = card->copy_latency;
+    p->copy_slowdown = card->copy_slowdown;
     p->async_copy = !card->shares_cores;
     p->has_store = card->host_bytes > 0;
     p->host_bytes = card->host_bytes;

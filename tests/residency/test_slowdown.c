@@ -3,6 +3,7 @@
 
 #include "residency/bound/bound.h"
 #include "residency/run/calibration.h"
+#include "residency/tell/explain.h"
 
 /* Whatever it is, the device takes as long as the plan says, and nothing beats the bound. */
 static void plans_run_as_they_say(void **state) {
@@ -42,8 +43,8 @@ static void plans_run_as_they_say(void **state) {
         machine_close(&x);
         bl_problem_free(&p);
     }
-    print_message("%d problems, %.2f%% over the bound on average, %.1f%% at worst\n", count, 100 * sum / count,
-                  100 * worst);
+    print_message("%d problems, %.2f%% over the bound on average, %.1f%% at worst\n", count,
+                  100 * sum / count, 100 * worst);
     assert_true(sum / count < 0.03 && worst < 0.2);
 }
 
@@ -61,6 +62,11 @@ static void hidden_copies_cost_their_share(void **state) {
         CHECK(bl_problem_finish(p, &described_error));
         CHECK(bl_replay_check(plan, p, &described_error));
         seconds[i] = plan->seconds;
+        char *text;
+        CHECK(bl_plan_explain(&text, plan, p, &described_error));
+        assert_true(!strstr(text, "compute is 25% slower while copies run beside it, which takes ") == !i);
+        assert_true((plan->slowed_seconds > 0) == (i == 1));
+        free(text);
         if (i) { /* the same plan: no copy is longer, and no more than all of them lie beside compute */
             double copies = (double)plan->moved_bytes / p->copy_rate + plan->onload_count * p->copy_latency;
             assert_true(seconds[1] > seconds[0] && seconds[1] < seconds[0] + 0.2 * copies * 1.0001);
@@ -82,10 +88,12 @@ static void wrong_ones_are_refused(void **state) {
     bl_problem_free(&p);
 }
 
-/* What a generation was planned to take and what it took, from the measurements so far; it is learned from. */
+/* What a generation was planned to take and what it took, from the measurements so far; it is learned from.
+ */
 static double off_by(described_machine *x, bl_calibration *c, uint64_t budget, double *slowdown) {
-    static const char *const names[] = {"1", "2", "3", "4", "5", "6", "7", "8"},
-                            *const models[] = {"m", "m", "m", "m", "m", "m", "m", "m"};
+    static const char *const names[] = {"1", "2", "3", "4", "5", "6", "7", "8"}, *const models[] = {
+                                                                                     "m", "m", "m", "m",
+                                                                                     "m", "m", "m", "m"};
     bl_calibration_key key = {.device = "d", .dtype = "bf16", .models = models, .shapes = names};
     bl_sim_card card = described_card();
     bl_problem *p = described_model("sd15", &card);

@@ -113,10 +113,10 @@ static int read_fields(bl_cuda_card *c, const json_t *o, const char *origin, bl_
 
 int bl_cuda_card_parse(bl_cuda_card *out, const char *text, size_t length, const char *origin,
                        bl_error *err) {
-    static const char *const known[] = {"name",       "sm",        "processors", "memory_bytes", "own_bytes",
-                                        "host_bytes", "copy_rate", "file_rate",  "memory_rate",  "flops",
-                                        "graphs",     "cudnn",     "cublaslt",   "properties",   "plans",
-                                        "clock",      "sources",   "copy_slowdown"};
+    static const char *const known[] = {
+        "name",      "sm",         "processors",  "memory_bytes", "own_bytes", "host_bytes",
+        "copy_rate", "file_rate",  "memory_rate", "flops",        "graphs",    "cudnn",
+        "cublaslt",  "properties", "plans",       "clock",        "sources",   "copy_slowdown"};
     bl_cuda_card card = {0};
     json_t *root;
     *out = card;

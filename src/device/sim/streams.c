@@ -40,7 +40,8 @@ int bl_sim_put_copy(bl_sim_work *out, sim *s, bl_stream stream, double seconds, 
 
 double bl_sim_beside_copies(sim *s, bl_stream stream, double seconds) {
     double slowdown = slowdown_of(s), from = free_at(s, stream);
-    return slowdown > 0 ? bl_spans_end(&s->copying, from, seconds, slowdown / (1 + slowdown)) - from : seconds;
+    return slowdown > 0 ? bl_spans_end(&s->copying, from, seconds, slowdown / (1 + slowdown)) - from
+                        : seconds;
 }
 
 int bl_sim_event_open(bl_event **out, bl_device *d, bl_error *err) {

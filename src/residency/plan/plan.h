@@ -127,6 +127,7 @@ typedef struct bl_plan {
                              runs, and arenas; of a region opened for it alone, all of it */
     uint64_t moved_bytes; /* copied to the device in this generation */
     int onload_count;
+    double slowed_seconds;     /* of compute's, that copies beside it took */
     double seconds;            /* until the last run has ended, */
     double end_seconds;        /* and what was brought for the next generation has arrived */
     uint64_t store_peak_bytes; /* end of the highest byte of the host store that is in use at any time; 0

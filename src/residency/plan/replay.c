@@ -29,8 +29,8 @@ typedef struct walk {
     double compute, copy; /* the clocks; that of loads is the store's */
     bl_spans copies;      /* when copies are under way, which compute feels */
     double drag;
-    bl_store_walk store;  /* where the problem has one */
-    bool *streamed;       /* [place_count] brought in again for the phase's later passes */
+    bl_store_walk store; /* where the problem has one */
+    bool *streamed;      /* [place_count] brought in again for the phase's later passes */
 } walk;
 
 static void walk_close(walk *w) {
@@ -246,6 +246,7 @@ static int run_block(walk *w, int r, int phase, int block, bl_error *err) {
     double s = f->levels[pp->level].block_seconds[block];
     double end = w->drag > 0 ? bl_spans_end(&w->copies, w->compute, s, w->drag) : w->compute + s;
     pp->compute_seconds += end - w->compute;
+    w->plan->slowed_seconds += w->drag > 0 ? end - w->compute - s : 0;
     w->compute = end;
     w->end[r] = w->compute;
     x->last_run = r;
@@ -296,6 +297,7 @@ static int replay(bl_plan *plan, const bl_problem *p, bool thorough, bl_error *e
     w.thorough = thorough;
     plan->moved_bytes = 0;
     plan->onload_count = 0;
+    plan->slowed_seconds = 0;
     plan->peak_bytes = 0;
     plan->seconds = 0;
     plan->loaded_bytes = 0;

@@ -22,8 +22,8 @@
 #define BL_PROBLEM_PHASES 256 /* of all generations */
 #define BL_PROBLEM_GENERATIONS 8
 #define BL_PROBLEM_FOLLOWERS 8
-#define BL_PROBLEM_BLOCKS 4096  /* in one module */
-#define BL_PROBLEM_RUNS 4000000 /* blocks run in one generation */
+#define BL_PROBLEM_BLOCKS 4096   /* in one module */
+#define BL_PROBLEM_RUNS 4000000  /* blocks run in one generation */
 #define BL_PROBLEM_SLOWDOWN 10.0 /* a larger copy_slowdown is none */
 #define BL_NOWHERE UINT64_MAX
 

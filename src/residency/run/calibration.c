@@ -60,7 +60,8 @@ typedef struct kind_text {
 } kind_text;
 
 static kind_text kind_of(const bl_calibration_key *key, kind k) {
-    static const char *const behind[] = {[COPIES] = "", [LOADS] = ", load", [WIDENING] = ", widen", [SLOWDOWN] = ", slowdown"};
+    static const char *const behind[] = {
+        [COPIES] = "", [LOADS] = ", load", [WIDENING] = ", widen", [SLOWDOWN] = ", slowdown"};
     kind_text t;
     snprintf(t.text, sizeof t.text, "%.31s%s", key->dtype, behind[k]);
     return t;
@@ -164,7 +165,8 @@ static void forget_seconds(bl_problem *p, bool loads) {
 
 /* Block seconds of a phase, at the levels that were measured, without what copies beside them took. */
 static int apply_phase(bool *measured_any, bl_block_figures *figures, const bl_calibration *c,
-                       const bl_calibration_key *key, bl_problem *p, int phase, bool *lacking, bl_error *err) {
+                       const bl_calibration_key *key, bl_problem *p, int phase, bool *lacking,
+                       bl_error *err) {
     bl_problem_phase *f = &p->phases[phase];
     const size_t count = (size_t)p->modules[f->module].block_count;
     const double drag = bl_problem_drag(p);

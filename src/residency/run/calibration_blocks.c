@@ -13,8 +13,8 @@ static const double most_drag = 0.9, least_contrast = 0.1;
 /* A block's runs in one generation: but for the first, which touches memory that is new, so that it counts
  * only where it is the only one. */
 typedef struct runs {
-    int count;                               /* all of them */
-    double first, first_beside;              /* of the first */
+    int count;                                /* all of them */
+    double first, first_beside;               /* of the first */
     double seconds, beside, squares, product; /* sums over the others; of beside², and of beside x seconds */
 } runs;
 
@@ -44,7 +44,8 @@ void bl_block_figures_close(bl_block_figures *f) {
     *f = (bl_block_figures){.shape = ""};
 }
 
-/* Parameters 1 to 5 of both statements about the blocks of a phase at a level; the kernels of levels differ. */
+/* Parameters 1 to 5 of both statements about the blocks of a phase at a level; the kernels of levels differ.
+ */
 static void bind(bl_block_figures *f, sqlite3_stmt **s, const bl_calibration_key *key, const bl_problem *p,
                  int phase, int level) {
     const bl_problem_module *m = &p->modules[p->phases[phase].module];

@@ -100,6 +100,10 @@ static void print_head(FILE *f, const bl_plan *plan, const bl_problem *p) {
                 bl_size_of(plan->loaded_bytes).text, plan->load_seconds);
     }
     print_small(f, plan, p);
+    if (plan->slowed_seconds > 0) {
+        fprintf(f, "compute is %.0f%% slower while copies run beside it, which takes %.2f s of the seconds\n",
+                100 * p->copy_slowdown, plan->slowed_seconds);
+    }
     if (p->adapter_bytes) {
         fprintf(f, "adapters of %s are merged into what is packed, which takes %.2f s\n",
                 bl_size_of(p->adapter_bytes).text, merge_seconds(plan, p));
@@ -186,7 +190,7 @@ json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p) {
     if (fine) {
         root = json_pack(
             "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:f, s:I, s:f, s:I, s:I, s:f, s:I, s:I, s:I, "
-            "s:i, s:f, s:I, s:f, s:f}",
+            "s:i, s:f, s:I, s:f, s:f, s:f, s:f}",
             "mode", bl_offload_name(plan->mode), "method", plan->method, "budget_bytes",
             count(p->budget_bytes), "process_bytes", count(p->process_bytes), "own_bytes",
             count(p->own_bytes), "peak_bytes", count(plan->peak_bytes), "moved_bytes",
@@ -197,7 +201,8 @@ json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p) {
             count(p->has_store ? p->host_bytes : 0), "store_peak_bytes", count(plan->store_peak_bytes),
             "loaded_bytes", count(plan->loaded_bytes), "loads", plan->load_count, "load_seconds",
             plan->load_seconds, "adapter_bytes", count(p->adapter_bytes), "merge_seconds",
-            merge_seconds(plan, p), "widen_seconds", widening(plan, p));
+            merge_seconds(plan, p), "widen_seconds", widening(plan, p), "copy_slowdown",
+            p->async_copy ? p->copy_slowdown : 0.0, "slowed_seconds", plan->slowed_seconds);
         fine = root && !json_object_set(root, "phases", phases) &&
                !json_object_set(root, "decisions", decisions) && bl_fullest_add(root, plan, p);
     }

@@ -32,6 +32,7 @@ static const struct kind {
      " moved_bytes:integer moves:integer seconds:number bound_moved_bytes:integer bound_seconds:number"
      " min_budget_bytes:integer working_set_bytes:integer planning_seconds:number host_bytes:integer"
      " store_peak_bytes:integer loaded_bytes:integer loads:integer load_seconds:number"
+     " copy_slowdown:number slowed_seconds:number"
      " phases:[object] decisions:[object] schema:integer"
      " version:string device:string phases_measured:integer first_seconds:number"
      " request_seconds:number ~compare:[object] ~sweep:[object] from:string warnings:[string]"},

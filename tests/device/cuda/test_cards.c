@@ -168,6 +168,7 @@ static void a_file_that_is_none(void **state) {
         "{\"name\": \"x\", \"sm\": 90, \"processors\": 1, \"memory_bytes\": 9, \"plans\": 7}",
         "{\"name\": \"x\", \"sm\": 90, \"processors\": 1, \"memory_bytes\": 9, \"properties\": 7}",
         "{\"name\": \"x\", \"sm\": 90, \"processors\": 1, \"memory_bytes\": 9, \"graphs\": 7}",
+        "{\"name\": \"x\", \"sm\": 90, \"processors\": 1, \"memory_bytes\": 9, \"copy_slowdown\": 11}",
         "{\"name\": \"x\", \"sm\": 90, \"processors\": 1, \"memory_bytes\": 9, \"own_bytes\": 9}"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         bl_error err = {0};
@@ -222,12 +223,14 @@ static void a_card_that_is_not_here(void **state) {
     uint64_t exact = arena_of(d);
     close_fake(&d);
     for (int cudnn = 0; cudnn < 2; cudnn++) {
+        json_object_set_new(card, "copy_slowdown", json_real(0.125));
         save(card);
         d = describe(cudnn);
         bl_device_caps caps = bl_device_caps_of(d);
         assert_int_equal(arena_of(d), exact);
         assert_string_equal(last_line, "");
         assert_int_equal(caps.memory_bytes, 1 << 30);
+        assert_true(caps.copy_slowdown == 0.125);
         assert_int_equal(caps.own_bytes, 2 << 20); /* a convolution, attention */
         assert_int_equal(caps.free_bytes, (1 << 30) - (2 << 20) - (1 << 25));
         assert_int_equal(bl_device_region_open(&region, d, 1, &err), BL_E_UNSUPPORTED);

@@ -45,6 +45,8 @@ static void cards_are_checked(void **state) {
         "{\"name\": \"x\", \"memory_bytes\": 1, \"copy_rate\": \"1\", \"copy_latency\": 0, \"memory_rate\": "
         "1, "
         "\"flops\": {\"f32\": 1, \"bf16\": 1}}",
+        "{\"name\": \"x\", \"memory_bytes\": 1, \"copy_rate\": 1, \"copy_latency\": 0, \"memory_rate\": 1, "
+        "\"flops\": {\"f32\": 1, \"bf16\": 1}, \"copy_slowdown\": 10.5}",
         "{\"shares_core\": true}",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -181,6 +183,41 @@ static void faults_happen_by_script(void **state) {
     at[0] = 64;
     assert_int_equal(bl_device_run(p.d, p.x, 0, &binding, BL_STREAM_COMPUTE, &err), BL_E_INTERNAL);
     close_parts(&p);
+}
+
+/* Beside a copy compute takes longer: what the card says, or, by script, what it does not say. */
+static void copies_slow_compute_down(void **state) {
+    (void)state;
+    for (int hidden = 0; hidden < 2; hidden++) {
+        bl_sim_card card;
+        parts p;
+        uint64_t at[2] = {1000, 2000};
+        assert_int_equal(bl_sim_card_parse(&card, card_text, strlen(card_text), "test", &err), 0);
+        assert_true(card.copy_slowdown == 0);
+        card.copy_slowdown = hidden ? 0 : 1;
+        bl_block_cost costs[2] = {{.packed_bytes = 1000}, {.packed_bytes = 2000}};
+        double seconds[2] = {3, 4};
+        assert_int_equal(bl_sim_open(&p.d, &card, NULL, &err), 0);
+        assert_int_equal(bl_sim_module_describe(&p.m, p.d, costs, 2, &err), 0);
+        assert_int_equal(bl_sim_executable_describe(&p.x, p.m, 100, seconds, &err), 0);
+        assert_int_equal(bl_device_region_open(&p.r, p.d, 10000, &err), 0);
+        assert_int_equal(bl_device_event_open(&p.a, p.d, &err), 0);
+        assert_int_equal(bl_device_event_open(&p.b, p.d, &err), 0);
+        bl_sim_set_faults(p.d, &(bl_sim_faults){.slowdown = hidden});
+        assert_true(bl_device_caps_of(p.d).copy_slowdown == !hidden);
+        bl_binding binding = {.region = p.r, .block_offset = at};
+        bl_host *h = bl_device_region_host(p.d, p.r);
+        /* copy 0: 0 to 1.5; copy 1 beside run 0: 1.5 to 4, in which half of 2.5 s is lost: 1.5 to 5.75 */
+        assert_int_equal(bl_device_pack(p.d, p.m, 0, h, 1000, BL_STREAM_COPY, &err), 0);
+        bl_device_event_record(p.d, p.a, BL_STREAM_COPY, &err);
+        bl_device_stream_wait(p.d, BL_STREAM_COMPUTE, p.a, &err);
+        assert_int_equal(bl_device_pack(p.d, p.m, 1, h, 2000, BL_STREAM_COPY, &err), 0);
+        assert_int_equal(bl_device_run(p.d, p.x, 0, &binding, BL_STREAM_COMPUTE, &err), 0);
+        bl_device_event_record(p.d, p.b, BL_STREAM_COMPUTE, &err);
+        assert_int_equal(bl_device_event_wait(p.d, p.b, &err), 0);
+        assert_true(bl_device_now(p.d) == 5.75);
+        close_parts(&p);
+    }
 }
 
 /* A machine of 100 kB around the card: blocks pass through host memory. */
@@ -423,6 +460,7 @@ int main(void) {
         cmocka_unit_test(streams_run_beside_each_other),
         cmocka_unit_test(shared_cores_add_up),
         cmocka_unit_test(faults_happen_by_script),
+        cmocka_unit_test(copies_slow_compute_down),
         cmocka_unit_test(blocks_pass_through_host_memory),
         cmocka_unit_test(late_faults_reach_who_waits),
         cmocka_unit_test(graphs_are_prepared),
