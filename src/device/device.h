@@ -30,7 +30,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BL_DEVICE_VERSION 4
+#define BL_DEVICE_VERSION 5
 
 typedef struct bl_device bl_device;
 typedef struct bl_device_module
