@@ -56,7 +56,7 @@ static bool good_seconds(double x) {
 typedef enum kind { COPIES, LOADS, WIDENING, SLOWDOWN } kind;
 
 typedef struct kind_text {
-    char text[40];
+    char text[48];
 } kind_text;
 
 static kind_text kind_of(const bl_calibration_key *key, kind k) {
