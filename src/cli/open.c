@@ -71,7 +71,7 @@ static int find_device(char *device, size_t size, const struct settings *s) {
     }
     return complain_of(s, S_DEVICE,
                        "no card \"%s\"; there are h200, rtx3060-12gb, rtx3090, rtx4060-laptop, "
-                       "rtx4060-laptop-16gb, rtx4090, rtx5090, or "
+                       "rtx4060-laptop-16gb, rtx4060ti-16gb, rtx4090, rtx5090, or "
                        "sim:FILE.json of your own",
                        name + 4);
 }

@@ -60,8 +60,14 @@ static void cards_are_checked(void **state) {
 
 static void shipped_cards_load(void **state) {
     (void)state;
-    static const char *const names[] = {
-        "rtx5090", "rtx4090", "rtx3090", "rtx3060-12gb", "rtx4060-laptop", "h200", "rtx4060-laptop-16gb"};
+    static const char *const names[] = {"rtx5090",
+                                        "rtx4090",
+                                        "rtx3090",
+                                        "rtx3060-12gb",
+                                        "rtx4060-laptop",
+                                        "h200",
+                                        "rtx4060-laptop-16gb",
+                                        "rtx4060ti-16gb"};
     const char *data = getenv("BALLAST_TEST_DATA");
     assert_non_null(data);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
