@@ -1,0 +1,173 @@
+/* Unigram against the ids of SentencePiece and of the tokenizers library for strings in many scripts
+ * (tools/unigram_goldens.py). Where these two differ, in marks upon marks and between cuts of one score, it
+ * is one of them. And files that make no tokenizer, refused. */
+#include "text/unigram.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include <jansson.h>
+
+static bl_unigram *t;
+
+static void data_path(char path[4096], const char *name) {
+    const char *data = getenv("BALLAST_TEST_DATA");
+    snprintf(path, 4096, "%s/common/unigram/%s", data ? data : "tests/data", name);
+}
+
+static int open_tokenizer(void **state) {
+    char path[4096];
+    bl_error err = {0};
+    (void)state;
+    data_path(path, "tokenizer.json");
+    if (bl_unigram_open(&t, path, &err)) {
+        fprintf(stderr, "%s\n", err.message);
+        return -1;
+    }
+    return 0;
+}
+
+static int close_tokenizer(void **state) {
+    (void)state;
+    bl_unigram_free(&t);
+    return t != NULL;
+}
+
+static bool are(const bl_token_list *list, const json_t *ids) {
+    bool same = json_is_array(ids) && list->count == json_array_size(ids);
+    for (size_t i = 0; same && i < list->count; i++) {
+        same = list->ids[i] == json_integer_value(json_array_get(ids, i));
+    }
+    return same;
+}
+
+static void strings_have_the_ids_of_sentencepiece(void **state) {
+    char path[4096];
+    json_error_t error;
+    (void)state;
+    data_path(path, "strings.json");
+    json_t *records = json_load_file(path, JSON_ALLOW_NUL, &error);
+    assert_true(json_array_size(records) >= 200);
+    for (size_t i = 0; i < json_array_size(records); i++) {
+        const json_t *record = json_array_get(records, i), *text = json_object_get(record, "text");
+        bl_token_list list = {0};
+        assert_int_equal(bl_unigram_encode(&list, t, json_string_value(text), json_string_length(text), NULL),
+                         0);
+        if (!are(&list, json_object_get(record, "ids")) &&
+            !are(&list, json_object_get(record, "tokenizers"))) {
+            fail_msg("\"%.60s\" has other ids (%zu of them, %zu wanted; the first %d)",
+                     json_string_value(text), list.count, json_array_size(json_object_get(record, "ids")),
+                     list.count ? (int)list.ids[0] : -1);
+        }
+        free(list.ids);
+    }
+    json_decref(records);
+}
+
+/* What a file with this text says; it is written, opened and taken away. */
+static int open_text(bl_unigram **out, const char *text, bl_error *err) {
+    char path[] = "/tmp/ballast-unigram-XXXXXX";
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) && !close(fd));
+    *err = (bl_error){0};
+    const int rc = bl_unigram_open(out, path, err);
+    unlink(path);
+    return rc;
+}
+
+#define PIECES "\"vocab\":[[\"<unk>\",0],[\"\\u2581\",-2],[\"a\",-1.5],[\"\\u2581a\",-3]]"
+
+static void what_makes_no_tokenizer_is_refused(void **state) {
+    static const struct {
+        const char *text;
+        int code;
+        const char *says;
+    } cases[] = {
+        {"{}", BL_E_UNSUPPORTED, "model is \"none\""},
+        {"{\"model\":{\"type\":\"BPE\"}}", BL_E_UNSUPPORTED, "\"BPE\""},
+        {"{\"model\":{\"type\":\"Unigram\",\"byte_fallback\":true,\"unk_id\":0," PIECES "}}",
+         BL_E_UNSUPPORTED, "with bytes"},
+        {"{\"model\":{\"type\":\"Unigram\"}}", BL_E_FORMAT, "without pieces"},
+        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":4," PIECES "}}", BL_E_FORMAT, "what is unknown"},
+        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":null," PIECES "}}", BL_E_FORMAT, "what is unknown"},
+        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"a\",0],[\"a\",-1]]}}", BL_E_FORMAT,
+         "the same"},
+        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"a\",NaN]]}}", BL_E_FORMAT, "piece 0"},
+        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"a\"]]}}", BL_E_FORMAT, "piece 0"},
+        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0," PIECES "},\"normalizer\":{\"type\":\"Lowercase\"}}",
+         BL_E_UNSUPPORTED, "Lowercase"},
+        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0," PIECES
+         "},\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"/////w==\"}}",
+         BL_E_FORMAT, "damaged"},
+        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0," PIECES
+         "},\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"?\"}}",
+         BL_E_FORMAT, "base64"},
+        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0," PIECES
+         "},\"pre_tokenizer\":{\"type\":\"Metaspace\",\"prepend_scheme\":\"never\"}}",
+         BL_E_UNSUPPORTED, "Metaspace"},
+        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0," PIECES
+         "},\"added_tokens\":[{\"id\":-1,\"content\":\"x\"}]}",
+         BL_E_FORMAT, "added token 0"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bl_unigram *none;
+        bl_error err;
+        assert_int_equal(open_text(&none, cases[i].text, &err), cases[i].code);
+        assert_null(none);
+        if (!strstr(err.message, cases[i].says)) {
+            fail_msg("case %zu: no \"%s\" in: %s", i, cases[i].says, err.message);
+        }
+    }
+    bl_unigram *none;
+    bl_error err;
+    assert_int_equal(bl_unigram_open(&none, "/nonexistent/tokenizer.json", &err), BL_E_IO);
+}
+
+/* Without a table texts stay as they are; what no piece covers is one id, however long. */
+static void small_ones_work(void **state) {
+    static const struct {
+        const char *text;
+        int32_t ids[4];
+        size_t count;
+    } cases[] = {{"a", {3}, 1},
+                 {"aa", {3, 2}, 2},
+                 {" bcd  a ", {1, 0, 3}, 3},
+                 {"", {0}, 0},
+                 {"b<x>a", {1, 0, 7, 3}, 4}};
+    bl_unigram *small;
+    bl_error err;
+    (void)state;
+    assert_int_equal(open_text(&small,
+                               "{\"model\":{\"type\":\"Unigram\",\"unk_id\":0," PIECES
+                               "},\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":"
+                               "\"WhitespaceSplit\"},{\"type\":\"Metaspace\",\"add_prefix_space\":true}]},"
+                               "\"added_tokens\":[{\"id\":7,\"content\":\"<x>\"}]}",
+                               &err),
+                     0);
+    assert_int_equal(bl_unigram_ids(small), 8);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bl_token_list list = {0};
+        assert_int_equal(bl_unigram_encode(&list, small, cases[i].text, strlen(cases[i].text), NULL), 0);
+        assert_int_equal(list.count, cases[i].count);
+        for (size_t k = 0; k < list.count; k++) {
+            assert_int_equal(list.ids[k], cases[i].ids[k]);
+        }
+        free(list.ids);
+    }
+    bl_unigram_free(&small);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(strings_have_the_ids_of_sentencepiece),
+        cmocka_unit_test(what_makes_no_tokenizer_is_refused),
+        cmocka_unit_test(small_ones_work),
+    };
+    return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
+}
