@@ -178,11 +178,47 @@ static int weigh(bl_tune_work *t, double until, bl_error *err) {
     return result;
 }
 
-/* ---- what comes of it */
-
 static double passes_seconds(const bl_tune_subject *s) {
     return s->passes * s->seconds;
 }
+
+/* The one that has the most to win and was not searched yet; NULL: none is worth it. *rest: seconds a picture
+ * of all such. */
+static bl_tune_subject *next(bl_tune_work *t, double *rest) {
+    bl_tune_subject *most = NULL;
+    double all = 0;
+    *rest = 0;
+    for (int i = 0; i < t->subject_count; i++) {
+        all += passes_seconds(&t->subjects[i]);
+    }
+    for (int i = 0; i < t->subject_count; i++) {
+        bl_tune_subject *s = &t->subjects[i];
+        if (!s->done && passes_seconds(s) > LEAST_SHARE * all) {
+            *rest += passes_seconds(s);
+            most = !most || passes_seconds(s) > passes_seconds(most) ? s : most;
+        }
+    }
+    return most;
+}
+
+/* On a card plans go by the rates of copies: with one run of the longest phase they are known. */
+static int measure_rates(bl_tune_work *t, double until, bl_error *err) {
+    const bl_tuning as_it_is = {0};
+    bl_pairs ignored;
+    double rest, began = bl_now();
+    const bl_tune_subject *s = next(t, &rest);
+    if (!s || !bl_memory_caps(bl_modules_given(t->job.p->modules)->memory)->host_store ||
+        began + 4 * s->seconds > until) { /* a pair, and one to warm up */
+        return 0;
+    }
+    int result = open_bench(t, s, err);
+    result = result ? result : bl_bench_pairs(t->bench, &ignored, &as_it_is, &as_it_is, 1, err);
+    bl_bench_close(&t->bench);
+    bl_tune_step(t, began);
+    return result;
+}
+
+/* ---- what comes of it */
 
 static int keep(bl_tune_work *t, bl_tune_subject *s, bool stopped, bl_error *err) {
     bl_tuned entry;
@@ -215,25 +251,6 @@ static int search(bl_tune_work *t, bl_tune_subject *s, double until, bl_error *e
     bl_bench_close(&t->bench);
     s->done = true;
     return result;
-}
-
-/* The one that has the most to win and was not searched yet; NULL: none is worth it. *rest: seconds a picture
- * of all such. */
-static bl_tune_subject *next(bl_tune_work *t, double *rest) {
-    bl_tune_subject *most = NULL;
-    double all = 0;
-    *rest = 0;
-    for (int i = 0; i < t->subject_count; i++) {
-        all += passes_seconds(&t->subjects[i]);
-    }
-    for (int i = 0; i < t->subject_count; i++) {
-        bl_tune_subject *s = &t->subjects[i];
-        if (!s->done && passes_seconds(s) > LEAST_SHARE * all) {
-            *rest += passes_seconds(s);
-            most = !most || passes_seconds(s) > passes_seconds(most) ? s : most;
-        }
-    }
-    return most;
 }
 
 static int search_all(bl_tune_work *t, double until, bl_error *err) {
@@ -271,10 +288,12 @@ int bl_tune(json_t **out, char **text, const bl_pipeline *p, const ballast_gener
     t->wish = wish;
     t->began = until - wish->seconds;
     int result = open_request(t, p, o, err);
+    bl_tune_step(t, t->began); /* kernels are chosen meanwhile */
     if (!result) {
         list_subjects(t);
         bl_tune_say_machine(t);
         result = weigh(t, until, err);
+        result = result ? result : measure_rates(t, until, err);
         result = result ? result : search_all(t, until, err);
     }
     if (!result || (result == BL_E_CANCELLED && t->subject_count)) {

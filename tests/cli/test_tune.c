@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 #include <jansson.h>
+#include <sqlite3.h>
 
 static char model[BL_TEST_PATH];
 
@@ -90,14 +91,16 @@ static void test_hint(const json_t *tuned) {
     rig_free(&o);
 }
 
-/* It ends by its time, but for the measurement that was under way then, none of which is cut short; by its
- * own clock. Of the machine it says what there is to place threads on. */
+/* It ends by its time, but for the measurement that was under way then, which is not cut short, and a second
+ * for all else; by its own clock. Of the machine it says what there is to place threads on. */
 static void test_in_time(const json_t *tuned) {
     double limit = json_real_value(json_object_get(tuned, "limit_seconds")),
            took = json_real_value(json_object_get(tuned, "took_seconds")),
            longest = json_real_value(json_object_get(tuned, "longest_seconds"));
     assert_true(longest > 0 && took > 0);
-    assert_true(took <= 1.1 * limit + longest);
+    if (took > 1.1 * limit + longest + 1) {
+        fail_msg("%.2f s of %.2f s, of which the longest measurement took %.2f s", took, limit, longest);
+    }
     const json_t *machine = json_object_get(tuned, "machine");
     assert_true(json_integer_value(json_object_get(machine, "nodes")) >= 1);
     assert_true(json_integer_value(json_object_get(machine, "cores")) >= 1);
@@ -220,12 +223,35 @@ static void test_interrupted(void **state) {
     rig_free(&o);
 }
 
+/* On a card it has the rates of copies, by which plans choose slots and how far copies run ahead, whatever
+ * else there was time for; and what the CPU alone can choose is not tried. */
+static void test_card(void **state) {
+    outcome o = {0};
+    sqlite3 *db;
+    sqlite3_stmt *s;
+    (void)state;
+    char plugins[BL_TEST_PATH];
+    snprintf(plugins, sizeof plugins, "%s/../plugins", getenv("BALLAST_TEST_SHARE"));
+    setenv("BALLAST_PLUGINS", plugins, 1);
+    BALLAST(&o, "tune", SMALL, "--device", "fakecuda", "--time", "5s");
+    expect_success(&o);
+    expect_contains(o.out, "tuned: ");
+    assert_null(strstr(o.out, "threads"));
+    assert_null(strstr(o.out, "NUMA"));
+    assert_int_equal(sqlite3_open(".cache/ballast/calibration-1.db", &db), SQLITE_OK);
+    static const char sql[] = "SELECT count(*) FROM copies WHERE device LIKE 'Fake card%'";
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &s, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+    assert_true(sqlite3_column_int(s, 0) > 0);
+    sqlite3_finalize(s);
+    sqlite3_close(db);
+    rig_free(&o);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pictures),
-        cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_pictures),    cmocka_unit_test(test_kept), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_card),
     };
     return cmocka_run_group_tests(tests, setup, rig_close);
 }
