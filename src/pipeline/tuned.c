@@ -20,10 +20,20 @@ void bl_tuned_names(bl_tuned *out, const bl_modules *m, bl_module module, bl_sha
     snprintf(out->version, sizeof out->version, "%s", BALLAST_VERSION);
 }
 
+/* An entry may come from a file: what is no choice on this device is none, and is not told as one. */
+static void leave_out(bl_tuning *t, const bl_device_caps *caps) {
+    if (caps->kind == BL_DEVICE_CPU) {
+        t->graphs = 0;
+    } else {
+        *t = (bl_tuning){.level = t->level, .graphs = t->graphs};
+    }
+}
+
 void bl_tuned_choices(bl_tuning *out, const bl_modules *m, bl_module module, bl_shape_key key) {
     bl_tuned t;
     bl_tuned_names(&t, m, module, key);
     *out = bl_tuned_find(&t, bl_memory_calibration(m->o.memory)) ? t.tuning : (bl_tuning){0};
+    leave_out(out, bl_memory_caps(m->o.memory));
     out->threads = m->o.own_threads || out->threads > 2 * sysconf(_SC_NPROCESSORS_CONF) ? 0 : out->threads;
     int levels = bl_memory_caps(m->o.memory)->arena_levels;
     out->level = out->level < levels ? out->level : 0;

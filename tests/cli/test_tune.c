@@ -136,9 +136,11 @@ static void test_pictures(void **state) {
         expect_contains(o.err, choices[i]);
         expect_same_file("untuned.png", "tuned.png");
     }
-    choose(tuned, "threads=2,level=3", NULL);
+    choose(tuned, "threads=2,level=3,graphs=2", NULL);
     BALLAST(&o, "generate", SMALL, "-o", "own.png", "--threads", "1"); /* the user's word is the last one */
     assert_null(strstr(o.err, "threads=2"));
+    expect_contains(o.err, "level=3");
+    assert_null(strstr(o.err, "graphs=2")); /* a card's choice */
     test_short_budget(tuned);
     test_hint(tuned);
     choose(tuned, "threads=2,level=3", NULL);

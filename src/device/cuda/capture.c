@@ -1,6 +1,7 @@
 /* A block's works as one of CUDA's graphs: launched at once instead of one by one. Where a block lies must
  * not have changed since its last run: so blocks that stay are captured, those that come and go are not.
- * Whether it is faster a card tells: it is done where the card's file says so (docs/cuda.md). */
+ * Whether it is faster a card tells: it is done where it was tuned so, or the card's file says so
+ * (docs/cuda.md). */
 #include "device/cuda/internal.h"
 
 static void forget(bl_cuda_block_graph *g, bl_cuda *c) {
@@ -83,7 +84,8 @@ int bl_cuda_run_captured(bool *done, const bl_cuda_running *block, int number, b
     const bl_block *b = &r.x->graph->blocks[number];
     bl_error why = {0};
     *done = false;
-    if (!r.c->card.graphs || g->refused || !can_be_captured(r.x->graph, b)) {
+    bool wanted = r.x->tuned_graphs ? r.x->tuned_graphs == 2 : r.c->card.graphs;
+    if (!wanted || g->refused || !can_be_captured(r.x->graph, b)) {
         return 0;
     }
     if (g->base != at->region->base || g->arena_offset != at->arena_offset ||

@@ -158,6 +158,7 @@ struct bl_executable {
     bool ports_pinned;
     bl_cuda_port *inputs, *outputs; /* [input_count], [output_count] */
     bl_cuda_block_graph *graphs;    /* [block_count] */
+    int tuned_graphs;               /* as in bl_tuning; 0: as the card's file says */
 };
 
 /* An op while it is put on its stream. */

@@ -79,7 +79,6 @@ static void guess_seconds(bl_executable *x) {
 int bl_cuda_prepare(bl_executable **out, bl_device_module *m, const bl_graph *graph,
                     const bl_prepare_options *options, bl_error *err) {
     *out = NULL;
-    (void)options; /* one level */
     if (graph->weight_count != m->weight_count || graph->block_count != m->block_count ||
         graph->dtype != m->dtype) {
         return bl_fail(err, BL_E_INTERNAL, "the graph is not one of this module");
@@ -91,6 +90,7 @@ int bl_cuda_prepare(bl_executable **out, bl_device_module *m, const bl_graph *gr
     if (x) {
         x->module = m;
         x->graph = graph;
+        x->tuned_graphs = options->tuning.graphs; /* no other choice is a card's */
         x->steps = calloc(count + 1, sizeof *x->steps);
         x->table_at = calloc((size_t)graph->input_count + 1, sizeof *x->table_at);
         x->flops = calloc((size_t)graph->block_count + 1, sizeof *x->flops);
