@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static void log_line(const char *line) {
     fprintf(stderr, "ballast: %s\n", line);
@@ -91,6 +92,14 @@ static struct placement placement_of(const struct settings *s,
                               .fit_check = text(s, S_FIT_CHECK)};
 }
 
+/* Is it a folder that holds a page? */
+static bool has_page(const char *folder) {
+    char *path = NULL;
+    bool there = asprintf(&path, "%s/index.html", folder) >= 0 && !access(path, R_OK);
+    free(path);
+    return there;
+}
+
 static int fill(struct server_options *o, const struct settings *s) {
     *o = (struct server_options){.models = setting_text(s, S_MODELS),
                                  .listen = setting_text(s, S_LISTEN),
@@ -130,6 +139,9 @@ static int fill(struct server_options *o, const struct settings *s) {
     if (strcmp(setting_text(s, S_ORDER), "fair") != 0 && strcmp(setting_text(s, S_ORDER), "arrival") != 0) {
         return complain_of(s, S_ORDER, "\"%s\" is none; there are fair and arrival",
                            setting_text(s, S_ORDER));
+    }
+    if (o->page && !has_page(o->page)) {
+        return complain_of(s, S_PAGE, "%s: no page is there: a folder with index.html in it", o->page);
     }
     if (!parse_size(setting_text(s, S_MAX_BODY), &o->most_body)) {
         return complain_of(s, S_MAX_BODY, "\"%s\" is no size; write 48M", setting_text(s, S_MAX_BODY));

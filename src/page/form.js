@@ -263,6 +263,9 @@ export function makeForm(prompting, picker) {
     startPicture(), hires());
   const form = h('form', {id: 'form', novalidate: true, onsubmit: (event) => {
     event.preventDefault();
+    if (document.activeElement.type === 'number') {
+      document.activeElement.dispatchEvent(new Event('change')); // by Ctrl+Enter it is not left
+    }
     send();
   }}, prompt, picker(prompt.querySelector('textarea')), negative, h('div', {class: 'go'}, button, cost), rest);
   lists.watch((l) => {

@@ -34,7 +34,27 @@ export function number(name, label, {least, most, step = 1, slider}) {
       change({[name]: value});
     }
   };
-  const node = h('input', {type: 'number', name, min: least, max: most, step, inputmode: 'decimal', onchange: () => inputs[name](values.get()[name])});
+  // What was written stands, or the nearest that can be: not that part of it which could be while it was written.
+  const settle = () => {
+    const written = parseFloat(node.value);
+    if (Number.isFinite(written)) {
+      const whole = step < 1 ? written : Math.round(written);
+      const value = Math.min(most, Math.max(least, whole));
+      node.value = value;
+      change({[name]: value});
+      if (value !== whole) {
+        toast(`${label}: from ${least} to ${most}. ${written} became ${value}.`);
+      }
+    } else {
+      inputs[name](values.get()[name]);
+    }
+  };
+  const node = h('input', {type: 'number', name, min: least, max: most, step, inputmode: 'decimal', onchange: settle, onbeforeinput: (event) => {
+    if (event.data === ',') { // what many write where others write a point
+      event.preventDefault();
+      document.execCommand('insertText', false, '.');
+    }
+  }});
   node.addEventListener('input', take(node));
   const range = slider && h('input', {type: 'range', min: slider[0], max: slider[1], step, tabindex: -1, 'aria-hidden': 'true'});
   if (range) {

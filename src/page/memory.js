@@ -8,7 +8,7 @@ import {chosen} from './stage.js';
 import {batchOf} from './telling.js';
 
 const [W, H, LEFT, BOTTOM, TOP, RIGHT] = [960, 320, 66, 44, 14, 12];
-const WORDS = 150; // that "budget 23.9 GB" takes at most
+const WORDS = 150; // that "budget 23.9 GB" or "nothing moves" takes at most
 const CARDS = [4, 6, 8, 10, 12, 16, 24, 32, 48, 80].map((gb) => gb * 1e9); // memory that cards come with
 const cardName = (b) => b / 1e9 + ' GB';
 const NAMES = ['text_encoder', 'text_encoder_2', 'unet', 'unet.context', 'vae_decoder', 'vae_encoder', 'taesd'];
@@ -213,10 +213,16 @@ function curve(sweep, plan, at, model) {
   const x = (b) => LEFT + (W - LEFT - RIGHT) * (b - low) / (high - low || 1);
   const path = (key) => rows.map((r, i) => `${i ? 'L' : 'M'}${x(r.budget_bytes).toFixed(1)} ${y(r[key]).toFixed(1)}`).join('');
   const told = (b) => `about ${seconds(interpolate(rows, b))}`;
+  // Words stand left of their line in the right half, unless the handle's line would run through them.
+  const leftOf = (b) => {
+    const [room, off] = [[x(b) - LEFT, W - RIGHT - x(b)], x(at) - x(b)];
+    const clear = [off > 0 || off < -WORDS, off < 0 || off > WORDS];
+    return x(b) > W / 2 ? clear[0] || room[1] < WORDS : room[0] > WORDS && !clear[1];
+  };
   // A line up from the axis; its words say more when they are looked at. `row`: of the words, from the top; -1: below.
   const mark = (b, words, cls, row, said) => b < low || b > high ? null : [svg('line', {x1: x(b), x2: x(b), y1: TOP, y2: H - BOTTOM, class: cls}),
-    svg('text', {x: x(b) + (row < 0 ? 0 : x(b) > W / 2 ? -5 : 5), y: row < 0 ? H - BOTTOM + 34 : TOP + 12 + 16 * row,
-      class: `tick ${row < 0 ? 'middle' : x(b) > W / 2 ? 'end' : ''} ${cls}`, tabindex: 0, role: 'img', 'aria-label': said, 'data-said': said}, words)];
+    svg('text', {x: x(b) + (row < 0 ? 0 : leftOf(b) ? -5 : 5), y: row < 0 ? H - BOTTOM + 34 : TOP + 12 + 16 * row,
+      class: `tick ${row < 0 ? 'middle' : leftOf(b) ? 'end' : ''} ${cls}`, tabindex: 0, role: 'img', 'aria-label': said, 'data-said': said}, words)];
   const node = svg('svg', {viewBox: `0 0 ${W} ${H}`, class: 'chart', role: 'group', 'aria-label': 'Seconds against the budget'}, lines,
     [0, 1, 2, 3, 4].map((i) => svg('text', {x: x(low + (high - low) * i / 4), y: H - BOTTOM + 17, class: i === 0 ? 'tick' : i === 4 ? 'tick end' : 'tick middle'}, bytes(low + (high - low) * i / 4))),
     CARDS.map((b) => mark(b, cardName(b), 'card', -1, `A card of ${cardName(b)}, were it as fast as this device: ${told(b)}.`)),

@@ -2,11 +2,12 @@
 import gzip
 import os
 import re
+import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../server"))
-from rig import Case, Server  # noqa: E402
+from rig import MODELS, PROGRAM, Case, Server  # noqa: E402
 
 PAGE = os.environ.get("BALLAST_TEST_PAGE", "src/page")
 FILES = sorted(name for name in os.listdir(PAGE) if name.endswith((".html", ".css", ".js", ".svg")))
@@ -75,6 +76,12 @@ class Folder(unittest.TestCase):
                 self.assertEqual(server.get("/page/" + name).status, 404, name)
         finally:
             server.close()
+
+    def test_a_folder_without_a_page(self):
+        for folder in ("nowhere", os.path.join(PAGE, "app.js"), os.path.dirname(os.path.abspath(PAGE))):
+            end = subprocess.run([PROGRAM, "serve", "--page", folder, "--models", MODELS], capture_output=True, text=True, timeout=60)
+            self.assertEqual(end.returncode, 2, end)
+            self.assertIn("--page: %s: no page is there" % folder, end.stderr)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import signal
 import time
 import unittest
 
-from browser import Case, say_what_is_missing
+from browser import Case, Keys, say_what_is_missing
 from rig import png
 
 
@@ -127,6 +127,24 @@ class Picture(Case):
         self.assertRegex(priced[0], "^The model’s own · .* s, .* MB$")
         b.fill("steps", 7)
         self.assertEqual([x for x in b.js(texts) if "·" in x], [])
+
+    def test_numbers_that_cannot_be(self):
+        """The nearest that can be is taken, and said; not what stood there while it was written."""
+        b = self.browser
+        for name, typed, becomes in (("steps", "1000", 500), ("steps", "0", 1), ("cfg", "7,5", 7.5), ("cfg", "99", 30), ("count", "65", 64), ("steps", "2.4", 2),
+                                     ("steps", "", 2), ("count", "1", 1)):
+            node = b.one("#form [name=%s]" % name)
+            node.click()
+            b.chord("a")
+            b.keys(Keys.DELETE, typed, Keys.TAB)
+            got = b.js("return import('./page/inputs.js').then((form) => form.values.get()[arguments[0]])", name)
+            self.assertEqual((float(node.get_property("value")), got), (becomes, becomes), (name, typed))
+        self.assertIn("Steps: from 1 to 500. 1000 became 500.", b.js("return [...document.querySelectorAll('.toast')].map((t) => t.textContent)"))
+        b.one("#form [name=steps]").click()
+        b.chord("a")
+        b.keys("0")
+        b.chord(Keys.ENTER)  # it is not left before
+        b.until("return document.querySelector('.facts')?.textContent.includes('1 steps')")
 
     def test_seeds(self):
         """Another one each time, unless it is locked; that of a picture can be taken."""
