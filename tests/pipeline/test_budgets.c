@@ -117,6 +117,30 @@ static void refusals(void **state) {
     assert_int_equal(refused, 2 * sizeof wishes / sizeof *wishes / stride * (sizeof modes / sizeof *modes));
 }
 
+/* Pictures are made with it; and where it is the least of all that could be prepared, none with a byte less.
+ */
+static void expect_generates(const wish *w, uint64_t budget, bool least) {
+    rig_size size = rig_bytes(budget), below = rig_bytes(budget - 1);
+    rig_pictures p = {0};
+    ballast_error err = {0};
+    ballast_generate_options o = request(&p, w, "auto");
+    o.reserve = NULL;
+    o.budget = size.text;
+    json_t *report = rig_generate(&studio, &o);
+    assert_true(rig_figure(report, 0, "plan", "peak_bytes") <= budget);
+    assert_true(rig_figure(report, 0, "plan", "min_budget_bytes") <= budget);
+    assert_int_equal(p.count, w->batch);
+    if (least) {
+        assert_true(rig_figure(report, 0, "plan", "min_budget_bytes") == budget);
+        o.budget = below.text;
+        assert_int_equal(ballast_generate(NULL, studio.model, &o, &err), BALLAST_E_BUDGET);
+        assert_true(number_before(strstr(err.message, "smallest that works is "), " bytes") == budget);
+        assert_int_equal(p.count, w->batch);
+    }
+    json_decref(report);
+    rig_release(&p);
+}
+
 /* What a report calls the smallest budget works, also where few arena levels were prepared. */
 static void reports(void **state) {
     (void)state;
@@ -129,7 +153,13 @@ static void reports(void **state) {
         rig_release(&p);
         o.reserve = NULL;
         expect_works(&o, least, wishes[i].what, "min_budget_bytes");
+        if (wishes[i].width == 64 && wishes[i].batch == 1) {
+            expect_generates(&wishes[i], least, false);
+        }
         least = rig_planned(&studio, &o, "min_budget_bytes");
+        if (wishes[i].width == 64 && wishes[i].batch == 1) {
+            expect_generates(&wishes[i], least, true);
+        }
         expect_works(&o, least, wishes[i].what, "min_budget_bytes of a plan");
         rig_size below = rig_bytes(least - 1);
         ballast_error err = {0};
