@@ -48,12 +48,12 @@ static void small_hosts(void **state) {
         "quarters within %.2f%%, nine tenths within %.1f%%; worst %.1f%%, %d above 15%%\n",
         count, 100 * sum / count, 100 * gap[count / 2], 100 * gap[count * 3 / 4], 100 * gap[count * 9 / 10],
         100 * gap[count - 1], above);
-    assert_true(sum / count <= 0.0245);
+    assert_true(sum / count <= 0.0225);
     assert_true(gap[count / 2] <= 0.001);
-    assert_true(gap[count * 3 / 4] <= 0.0095);
-    assert_true(gap[count * 9 / 10] <= 0.085);
+    assert_true(gap[count * 3 / 4] <= 0.008);
+    assert_true(gap[count * 9 / 10] <= 0.082);
     assert_true(gap[count - 1] <= 0.53);
-    assert_true(above <= (every_problem ? 25 : 2));
+    assert_true(above <= (every_problem ? 23 : 2));
 }
 
 typedef struct held {
@@ -79,14 +79,21 @@ static void hold(const held *list, int count) {
  * and a plan that costs now and is to pay off later has to do so. */
 static void shares_are_kept(void **state) {
     (void)state;
-    static const held list[] = {{68, 0.08}, {95, 0.29}, {341, 0.12}, {392, 0.21}, {424, 0.18}};
+    static const held list[] = {{68, 0.08}, {95, 0.23}, {341, 0.12}, {392, 0.21}, {424, 0.18}};
+    hold(list, sizeof list / sizeof *list);
+}
+
+/* What a plan sees of the generations after it is what is planned when they come. */
+static void what_is_foreseen_comes(void **state) {
+    (void)state;
+    static const held list[] = {{30, 0.01}, {36, 0.06}, {116, 0.07}, {289, 0.17}, {346, 0.13}, {350, 0.02}};
     hold(list, sizeof list / sizeof *list);
 }
 
 /* A generation of one pass ends with nothing under way: what has begun by then is waited for. */
 static void one_pass_each(void **state) {
     (void)state;
-    static const held list[] = {{181, 0.52}, {233, 0.02}, {365, 0.14}, {397, 0.28}, {488, 0.08}};
+    static const held list[] = {{181, 0.52}, {233, 0.02}, {365, 0.14}, {397, 0.28}, {418, 0.18}, {488, 0.08}};
     hold(list, sizeof list / sizeof *list);
 }
 
@@ -237,6 +244,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_hosts),
         cmocka_unit_test(shares_are_kept),
+        cmocka_unit_test(what_is_foreseen_comes),
         cmocka_unit_test(one_pass_each),
         cmocka_unit_test(a_large_host_is_filled_once),
         cmocka_unit_test(planning_is_never_worse),

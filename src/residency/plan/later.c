@@ -19,11 +19,9 @@ static const long walk_weight = 40;
  * another one follows. */
 static const int few_runs = 1500;
 
-/* Generations that the next one stands for where there is a host store. */
-static const double store_weight = 3;
-
-/* The same, where a plan only pays off in the long run. */
-static const double far_weight = 6;
+/* Generations that the next ones stand for where there is a host store: a switch to other kinds costs one or
+ * two, and pays off in the long run. */
+static const double store_weight = 6;
 
 void bl_later_close(bl_later *l) {
     for (int i = l->count - 1; i >= 0; i--) {
@@ -102,13 +100,6 @@ int bl_later_open(bl_later *l, const bl_problem *p, const bl_plan *levels, bool 
         bl_later_close(l);
     }
     return rc;
-}
-
-void bl_later_look_far(bl_later *l) {
-    if (bl_problem_repeats(l->p) && l->p->has_store && l->count == 2) {
-        l->weight = far_weight;
-        l->steps[1].likelihood = far_weight - l->steps[0].likelihood;
-    }
 }
 
 int bl_later_walk(bl_plan **out, bl_later *l, const bl_problem *p, const bl_plan *levels, bool reopen,

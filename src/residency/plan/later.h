@@ -30,9 +30,6 @@ typedef struct bl_later {
 int bl_later_open(bl_later *l, const bl_problem *p, const bl_plan *levels, bool reopen, bl_error *err);
 void bl_later_close(bl_later *l);
 
-/* From now on the last step stands for more generations, where the same comes again and there is a store. */
-void bl_later_look_far(bl_later *l);
-
 /* A plan by the pager, replayed. Adds to the work. Caller owns *out. */
 int bl_later_walk(bl_plan **out, bl_later *l, const bl_problem *p, const bl_plan *levels, bool reopen,
                   uint64_t region_bytes, const bl_pager_options *o, bl_error *err);

@@ -6,7 +6,7 @@
 #include "residency/bound/bound.h"
 #include "residency/plan/later.h"
 
-enum { bl_search_windows = 7 };
+enum { bl_search_windows = 7, bl_search_shares = 16 };
 
 /* What the planner spends on one problem is counted and not timed, so that the same problem always gets the
  * same plan. The unit is what bl_homes_find counts. */
@@ -32,14 +32,18 @@ typedef struct bl_search {
     int window[BL_PROBLEM_PHASES];
     double best_seconds[BL_PROBLEM_PHASES]; /* over all candidates */
     int best_window[BL_PROBLEM_PHASES];
+    bl_shares seen[bl_search_shares]; /* [seen_count] that kinds were chosen for */
+    int seen_count;
     bl_plan *best;
     double ends[bl_later_most]; /* of those generations, behind the best */
     double worth;               /* of the best: its seconds and those of the generations ahead */
 } bl_search;
 
-/* Whether the best plan is within a factor of the least that any is worth. */
+/* Whether the best plan is within a factor of the least that any is worth. Where there is a host store, whose
+ * later generations count more, the plan itself has to be, too. */
 static inline bool bl_search_within(const bl_search *s, double factor) {
-    return s->worth <= s->least * factor;
+    return s->worth <= s->least * factor &&
+           (!s->p->has_store || s->best->end_seconds <= s->bound.seconds * factor);
 }
 
 /* Plans with these options, and keeps the plan if it is the best so far. `method`: static storage. */

@@ -70,9 +70,9 @@ static int expect_loads(bl_search *s, bl_error *err) {
 
 /* Copies after loads, and further choices of kinds, end here; of generations of more runs than these sooner:
  * all that is in their walks is not in the work. */
-static const long loads_work = 1200000, kinds_work = 3800000, long_loads_work = 900000,
-                  long_kinds_work = 1600000, alone_kinds_work = 7600000, /* alone: of one phase */
-    turns_work = 4000000, long_turns_work = 600000;
+static const long loads_work = 1200000, kinds_work = 7600000, long_loads_work = 900000,
+                  long_kinds_work = 3200000, alone_kinds_work = 9000000, /* alone: of one phase */
+    turns_work = 6000000, long_turns_work = 1200000;
 static const int few_runs = 1500;
 
 static long kinds_most(const bl_search *s) {
@@ -97,8 +97,28 @@ static int try_loads(bl_search *s, bl_error *err) {
     return rc;
 }
 
+/* From now on the kinds expect that whatever a phase's first pass copies has to be loaded, as where nothing
+ * is stored yet. A plan looks at the generations that follow with what it expects for its own: with what does
+ * not hang on what is stored now they are planned like that when they come. False: they expected it already.
+ */
+static bool expect_all(bl_kinds *kinds, const bl_problem *p) {
+    bool changed = false;
+    for (int i = 0; i < p->phase_count; i++) {
+        const bl_problem_module *m = &p->modules[p->phases[i].module];
+        for (int b = 0; b < m->block_count && kinds->load[i]; b++) {
+            changed = changed || kinds->load[i][b] != m->blocks[b].load_seconds;
+            kinds->load[i][b] = m->blocks[b].load_seconds;
+        }
+    }
+    return changed;
+}
+
+/* `through`: as bl_pager_options has it. */
 static int try_these(bl_search *s, const char *method, const bl_kinds *kinds, uint64_t through,
                      bl_error *err) {
+    static const double less[] = {0, 0.5, 1};
+    /* Such a generation hangs on what the ring still has of the one before. */
+    bool once = s->p->phase_count == 1 && s->p->phases[0].passes == 1;
     bl_pager_options o = s->usual;
     o.in_order = true;
     o.through = through;
@@ -107,8 +127,20 @@ static int try_these(bl_search *s, const char *method, const bl_kinds *kinds, ui
                                  .ring = kinds->ring,
                                  .shelf = (const uint64_t *const *)kinds->shelf,
                                  .pass = (const uint8_t *const *)kinds->pass,
-                                 .load = (const double *const *)kinds->load};
-    return bl_search_candidate(s, method, o, err);
+                                 .load = (const double *const *)kinds->load,
+                                 .firm = true};
+    int rc = 0;
+    for (int i = 0; i < (once ? 3 : 1) && !rc; i++) {
+        o.store.less_soon = less[i];
+        rc = bl_search_candidate(s, method, o, err);
+    }
+    return rc;
+}
+
+/* With all that is expected, and first, if `stored`, with what is stored taken into account. */
+static int try_both(bl_search *s, const char *method, bl_kinds *kinds, bool stored, bl_error *err) {
+    int rc = stored ? try_these(s, method, kinds, 0, err) : 0;
+    return rc || (!expect_all(kinds, s->p) && stored) ? rc : try_these(s, method, kinds, 0, err);
 }
 
 /* Three kinds of blocks, chosen for each phase: choices number `first` to `last`. The first is always tried.
@@ -123,7 +155,7 @@ static int try_kinds(bl_search *s, const int *levels, int first, int last, bl_er
             return rc;
         }
         s->later.work += kinds.work;
-        rc = kinds.fits ? try_these(s, "three kinds", &kinds, 0, err) : 0;
+        rc = kinds.fits ? try_both(s, "three kinds", &kinds, true, err) : 0;
         bl_kinds_free(&kinds);
     }
     return rc;
@@ -149,6 +181,20 @@ static uint64_t half_block(const bl_problem *p) {
     return half;
 }
 
+/* Whether these shares were chosen for already; from now on they were. */
+static bool seen_before(bl_search *s, const bl_shares *shares) {
+    size_t modules = (size_t)s->p->module_count;
+    for (int i = 0; i < s->seen_count; i++) {
+        if (!memcmp(s->seen[i].device, shares->device, modules * sizeof *shares->device) &&
+            !memcmp(s->seen[i].store, shares->store, modules * sizeof *shares->store)) {
+            return true;
+        }
+    }
+    s->seen[s->seen_count] = *shares;
+    s->seen_count += s->seen_count + 1 < bl_search_shares;
+    return false;
+}
+
 /* Kinds for what each module keeps all the while. */
 static int find_cycle(bl_kinds *out, bl_search *s, const int *levels, const spare *x, bl_error *err) {
     uint64_t half = half_block(s->p);
@@ -156,7 +202,7 @@ static int find_cycle(bl_kinds *out, bl_search *s, const int *levels, const spar
     memset(out, 0, sizeof *out);
     int rc =
         bl_bound_shares(&shares, s->p, half * (uint64_t)x->device, half * (uint64_t)x->store, x->of, err);
-    if (rc || !shares.found) {
+    if (rc || !shares.found || seen_before(s, &shares)) {
         return rc;
     }
     rc = bl_cycle_find(out, s->p, levels, s->region_bytes, &shares, 1, err);
@@ -170,7 +216,8 @@ static int try_cycle(bl_search *s, const int *levels, int first, int last, bl_er
     for (int i = first; i < last && !rc && may_go_on(s, i ? kinds_most(s) : LONG_MAX); i++) {
         bl_kinds kinds;
         rc = find_cycle(&kinds, s, levels, &spares[i], err);
-        rc = rc || !kinds.fits ? rc : try_these(s, "kinds over all phases", &kinds, 0, err);
+        rc = rc || !kinds.fits ? rc
+                               : try_both(s, "kinds over all phases", &kinds, s->p->phase_count == 1, err);
         bl_kinds_free(&kinds);
     }
     return rc;
@@ -199,28 +246,30 @@ static const spare still_spares[] = {{4, 4, BL_SHARES_STILL},
 /* How much of the window no block waits in, in halves of the largest block; 0: there are no two orders. */
 static const int throughs[] = {0, 2, 8};
 
+static int try_orders(bl_search *s, const bl_kinds *kinds, long most, bl_error *err) {
+    int rc = 0;
+    for (size_t k = 0; k < sizeof throughs / sizeof *throughs && !rc && may_go_on(s, most); k++) {
+        rc = try_these(s, throughs[k] ? "kinds in two orders" : "kinds over all phases", kinds,
+                       half_block(s->p) * (uint64_t)throughs[k], err);
+    }
+    return rc;
+}
+
 int bl_search_turns(bl_search *s, bl_error *err) {
     int levels[BL_PROBLEM_PHASES], rc = 0;
     long most = s->later.work + (s->p->run_count > few_runs ? long_turns_work : turns_work);
     if (s->p->phase_count < 2 || !bl_problem_repeats(s->p)) {
         return 0;
     }
-    bl_later_look_far(&s->later);
-    s->worth = s->best->end_seconds;
-    for (int i = 0; i < s->later.count; i++) {
-        s->worth += s->later.steps[i].likelihood * s->ends[i];
-    }
-    s->least = s->bound.seconds + s->later.weight * s->next_bound;
+    s->seen_count = 0; /* other orders are tried, too */
     for (int i = 0; i < s->p->phase_count; i++) {
         levels[i] = s->levels->phases[i].level;
     }
     for (size_t i = 0; i < sizeof still_spares / sizeof *still_spares && !rc && may_go_on(s, most); i++) {
         bl_kinds kinds;
         rc = find_cycle(&kinds, s, levels, &still_spares[i], err);
-        for (size_t k = 0; k < sizeof throughs / sizeof *throughs && !rc && kinds.fits && may_go_on(s, most);
-             k++) {
-            rc = try_these(s, throughs[k] ? "kinds in two orders" : "kinds over all phases", &kinds,
-                           half_block(s->p) * (uint64_t)throughs[k], err);
+        for (int all = 0; all < 2 && !rc && kinds.fits && (!all || expect_all(&kinds, s->p)); all++) {
+            rc = try_orders(s, &kinds, most, err);
         }
         bl_kinds_free(&kinds);
     }

@@ -404,14 +404,15 @@ static int load_ahead(filler *g, bl_error *err) {
         if (x->at != BL_NOWHERE) {
             continue;
         }
+        bl_move v = {.module = u->module, .block = u->block, .before = g->p->run_count};
         double seconds = u->at - now, worth = b->load_seconds / (seconds > 1e-9 ? seconds : 1e-9);
         gap place;
+        worth = g->o->firm && passes(g, &v) ? 0 : worth;
         if (b->load_seconds > left || !choose(g, u->module, u->block, worth, now, &place) ||
-            place.price >= worth) {
+            (place.price >= worth && place.price > 0)) {
             return 0;
         }
         left -= b->load_seconds;
-        bl_move v = {.module = u->module, .block = u->block, .before = g->p->run_count};
         rc = load(g, &v, &place, err);
         x->next = u->at;
         x->used = false;
@@ -444,7 +445,7 @@ int bl_store_fill(bl_plan *plan, const bl_problem *p, const bl_store_options *o,
         if (x->at == BL_NOWHERE) {
             double now = g.before[v->before];
             g.ring = bl_store_ring(o, phase_of(&g, v));
-            g.soon = ring_seconds(&g, v);
+            g.soon = (1 - o->less_soon) * ring_seconds(&g, v);
             double worth = passes(&g, v) ? 0 : price_of(x, block_of(&g, v)->load_seconds, now);
             gap place;
             rc = choose(&g, v->module, v->block, worth, now, &place)

@@ -15,6 +15,10 @@ typedef struct bl_store_options {
     /* What the pager expects: NULL, or [phase_count] of NULL or [2 * block_count]: seconds that a load takes,
      * 0 for what is in the store, when the block is copied for the phase's first pass, and for later ones */
     const double *const *load;
+    /* What the ring holds stays if it is copied again within the seconds in which the ring is filled anew,
+     * less this share of them: 1: nothing does */
+    double less_soon;
+    bool firm;            /* what passes through is not loaded ahead to where something is kept */
     double ahead_seconds; /* of loads that are made for the next generation */
     double dearness; /* how much more a place on the device is worth to what the store has not, in loads */
 } bl_store_options;
