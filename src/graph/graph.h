@@ -113,6 +113,7 @@ typedef struct bl_op {
             int q_offset, k_offset, v_offset; /* first channel inside in[0], in[1], in[2] */
             float scale;
             bool causal;
+            int key_least, key_step; /* see bl_attention_options */
         } attention;
         struct {
             int dim;
@@ -244,6 +245,9 @@ typedef struct bl_attention_options {
     int q_offset, k_offset, v_offset;
     bool causal;
     bl_tensor_id key_counts; /* an I32 input [n,1,1,1], each 1 .. k.h * k.w; or BL_NONE: all keys */
+    /* What these are likely to be, for devices that get ready for it: key_least, and from there by key_step
+     * up to all; 0: nobody knows */
+    int key_least, key_step;
 } bl_attention_options;
 /* Output [q.n, q.h, q.w, heads * head_dim]; scale 1/sqrt(head_dim). k and v have k.h * k.w rows. One of the
  * batch that sees fewer of them gets what it would get if it had no more. */

@@ -142,6 +142,11 @@ static const char *attention_shape(const bl_graph *g, bl_op *op, bl_tensor *out)
                                bl_tensor_elements(&g->tensors[counts]) == q.n)) {
         return "wants a number of keys for each of the batch";
     }
+    const int least = op->u.attention.key_least, step = op->u.attention.key_step;
+    if (step < 0 || (step && (counts == BL_NONE || least < 1 || (int64_t)k.h * k.w < least ||
+                              ((int64_t)k.h * k.w - least) % step))) {
+        return "expects numbers of keys that do not lead to all";
+    }
     const bool biased = op->in[4] != BL_NONE;
     const bl_tensor bias = tensor_of(g, op->in[4]);
     if (biased && !(is_input(g, op->in[4], BL_F32) && bias.n == q.n && bias.h == op->u.attention.heads &&

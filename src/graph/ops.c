@@ -184,6 +184,8 @@ bl_tensor_id bl_biased_attention(bl_graph *g, bl_tensor_id q, bl_tensor_id k, bl
     op.u.attention.k_offset = o.k_offset;
     op.u.attention.v_offset = o.v_offset;
     op.u.attention.causal = o.causal;
+    op.u.attention.key_least = o.key_least;
+    op.u.attention.key_step = o.key_step;
     return add(g, op);
 }
 

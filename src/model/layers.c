@@ -244,6 +244,9 @@ bl_tensor_id bl_net_transformer_block(bl_graph *g, bl_tensor_id x, bl_net_contex
     o.k_offset = 0;
     o.v_offset = channels;
     o.key_counts = context.counts;
+    if (context.counts != BL_NONE && g->tensors[kv].h % BL_NET_CHUNK_ROWS == 0) {
+        o.key_least = o.key_step = BL_NET_CHUNK_ROWS;
+    }
     y = bl_attention(g, q, kv, kv, o);
     x = bl_net_linear(g, y, bl_path_make("%s.attn2.to_out.0", name).s, channels, BL_ACT_NONE, x);
 

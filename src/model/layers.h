@@ -84,6 +84,9 @@ bl_tensor_id bl_net_downsampler_asymmetric(bl_graph *g, bl_tensor_id x, const ch
  * x + to_out(attention(group_norm x)). */
 bl_tensor_id bl_net_pixel_attention(bl_graph *g, bl_tensor_id x, const char *name, int groups, float eps);
 
+/* Rows of the context for each chunk of a prompt. */
+#define BL_NET_CHUNK_ROWS 77
+
 /* What a transformer reads beside x. */
 typedef struct bl_net_context {
     bl_tensor_id tokens; /* [n,T,1,k]; or BL_NONE: a prologue kept what the blocks make of it */

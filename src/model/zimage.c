@@ -60,6 +60,7 @@ static bl_tensor_id linear(bl_graph *g, bl_tensor_id x, const char *layer, const
 typedef struct token_inputs {
     bl_tensor_id rope;
     bl_tensor_id counts; /* how many of them are seen; or BL_NONE: all */
+    int least;           /* of these; others are more by multiples */
 } token_inputs;
 
 static bl_tensor_id attention(bl_graph *g, const bl_zimage *a, bl_tensor_id x, const char *layer,
@@ -71,7 +72,11 @@ static bl_tensor_id attention(bl_graph *g, const bl_zimage *a, bl_tensor_id x, c
     q = bl_rope(g, norm(g, q, layer, "attention.norm_q", head, HEAD_EPS), of.rope, head, false);
     k = bl_rope(g, norm(g, k, layer, "attention.norm_k", head, HEAD_EPS), of.rope, head, false);
     x = bl_attention(g, q, k, v,
-                     (bl_attention_options){.heads = a->heads, .head_dim = head, .key_counts = of.counts});
+                     (bl_attention_options){.heads = a->heads,
+                                            .head_dim = head,
+                                            .key_counts = of.counts,
+                                            .key_least = of.counts == BL_NONE ? 0 : of.least,
+                                            .key_step = of.counts == BL_NONE ? 0 : BL_ZIMAGE_STEP});
     return linear(g, x, layer, "attention.to_out.0", a->width);
 }
 
@@ -109,13 +114,14 @@ typedef struct net {
     bl_tensor_id time;
 } net;
 
-/* `counts`: the name of its input; or NULL. */
-static token_inputs tokens_input(const net *w, const char *rope, int count, const char *counts) {
+/* `counts`: the name of its input; or NULL. `least`: with the shortest caption. */
+static token_inputs tokens_input(const net *w, const char *rope, int count, int least, const char *counts) {
     const int n = w->s->batch;
     return (token_inputs){.rope = bl_input(w->g, rope, BL_F32, BL_CHANNELS_LAST, n, count, 1, head_of(w->a)),
                           .counts = counts && w->s->own_lengths
                                         ? bl_input(w->g, counts, BL_I32, BL_CHANNELS_LAST, n, 1, 1, 1)
-                                        : BL_NONE};
+                                        : BL_NONE,
+                          .least = least};
 }
 
 /* Fills the picture's tokens up to a multiple with the row that a weight holds. */
@@ -208,9 +214,9 @@ int bl_zimage_graph(bl_graph **out, const bl_zimage *a, const bl_zimage_shape *s
     bl_tap_tokens(w.g, x, "all_x_embedder.2-1");
     bl_tap_tokens(w.g, y, "cap_embedder");
     const int images = bl_zimage_image_tokens(s), captions = bl_zimage_caption_tokens(s);
-    const token_inputs image = tokens_input(&w, "image_rope", images, NULL),
-                       caption = tokens_input(&w, "caption_rope", captions, "caption_counts"),
-                       all = tokens_input(&w, "rope", images + captions, "counts");
+    const token_inputs image = tokens_input(&w, "image_rope", images, images, NULL),
+                       caption = tokens_input(&w, "caption_rope", captions, BL_ZIMAGE_STEP, "caption_counts"),
+                       all = tokens_input(&w, "rope", images + captions, images + BL_ZIMAGE_STEP, "counts");
     x = layers(&w, x, BL_NONE, "noise_refiner", a->refiners, image, w.time);
     y = layers(&w, y, BL_NONE, "context_refiner", a->refiners, caption, BL_NONE);
     x = layers(&w, x, y, "layers", a->layers, all, w.time);

@@ -235,6 +235,36 @@ static void flux2_is_that_of_diffusers(void **state) {
     }
 }
 
+/* Where captions differ in length the graph says what numbers of keys come, so that a device is ready for
+ * each. */
+static void lengths_of_captions_are_expected(void **state) {
+    (void)state;
+    enum { LONGEST = 150 };
+    bl_graph *g;
+    bl_error err;
+    int counted = 0;
+    const bl_zimage_shape shape = {2, 10, 8, LONGEST, true};
+    const int images = bl_zimage_image_tokens(&shape);
+    rig_ok(bl_zimage_graph(&g, &tiny_zimage, &shape, BL_F32, NULL, &err), &err);
+    for (int i = 0; i < g->op_count; i++) {
+        const bl_op *op = &g->ops[i];
+        if (op->kind != BL_OP_ATTENTION || op->in[3] == BL_NONE) {
+            continue;
+        }
+        const int least = op->u.attention.key_least, step = op->u.attention.key_step;
+        const bool both = g->tensors[op->in[1]].h > bl_zimage_caption_tokens(&shape);
+        assert_true(step > 0);
+        for (int caption = 1; caption <= LONGEST; caption++) {
+            const bl_zimage_shape one = {1, shape.height, shape.width, caption, false};
+            const int keys = bl_zimage_caption_tokens(&one) + (both ? images : 0);
+            assert_true(keys >= least && (keys - least) % step == 0);
+        }
+        counted += both ? 1 : 100;
+    }
+    assert_int_equal(counted, tiny_zimage.layers + 100 * tiny_zimage.refiners);
+    bl_graph_free(&g);
+}
+
 static void shapes_that_cannot_be_are_refused(void **state) {
     (void)state;
     bl_graph *g;
@@ -251,6 +281,7 @@ int main(void) {
         cmocka_unit_test(layers_behind_the_last_that_is_read_are_left_out),
         cmocka_unit_test(zimage_is_that_of_diffusers),
         cmocka_unit_test(flux2_is_that_of_diffusers),
+        cmocka_unit_test(lengths_of_captions_are_expected),
         cmocka_unit_test(shapes_that_cannot_be_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

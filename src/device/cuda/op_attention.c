@@ -1,18 +1,23 @@
 /* ATTENTION: picture by picture. Who sees fewer keys is computed as if there were no more: then the bits are
- * those that it has alone, too. Texts come in chunks of one length: so plans for fewer keys are made before
- * anything runs, too. */
+ * those that it has alone, too. Which numbers of keys may come the graph says: plans for these
+ * are made before anything runs, too. */
 #include "device/cuda/internal.h"
 
 #include "core/checked.h"
 
 #include <string.h>
 
-#define CHUNK 77       /* keys; of other numbers plans are made when they come */
-#define MOST_CHUNKS 16 /* of a text; where there are more, a picture is among them */
+#define MOST_COUNTS 64 /* of keys that plans are made for beforehand: the largest */
 
-/* The fewest keys that a plan is made for beforehand; the others lie at multiples of CHUNK. */
-static int64_t fewest(const bl_op *op, int64_t keys) {
-    return op->in[3] == BL_NONE || keys > MOST_CHUNKS * CHUNK ? keys : CHUNK;
+/* The fewest keys that a plan is made for beforehand, and by how many the others are more. */
+static int64_t fewest(const bl_op *op, int64_t keys, int64_t *step) {
+    int64_t least = op->u.attention.key_least;
+    *step = op->u.attention.key_step;
+    if (!*step) {
+        *step = 1;
+        return keys;
+    }
+    return (keys - least) / *step < MOST_COUNTS ? least : keys - (MOST_COUNTS - 1) * *step;
 }
 
 /* Of an address that these numbers of bytes are added to. */
@@ -51,7 +56,7 @@ static bl_cuda_attention_shape shape_of(const bl_executable *x, const bl_op *op,
 static int prepare(bl_executable *x, bl_cuda_step *s, const bl_op *op, bl_error *err) {
     bl_cuda_attention_shape shape = shape_of(x, op, bl_cuda_rows_each(&x->graph->tensors[op->in[1]]));
     int rc = bl_cuda_find_attention(&s->attention, x->module->c, &shape, err);
-    for (int64_t keys = fewest(op, shape.keys); keys < shape.keys && !rc; keys += CHUNK) {
+    for (int64_t step, keys = fewest(op, shape.keys, &step); keys < shape.keys && !rc; keys += step) {
         const bl_cuda_attention *fewer;
         bl_cuda_attention_shape part = shape_of(x, op, keys);
         rc = bl_cuda_find_attention(&fewer, x->module->c, &part, err);
@@ -81,14 +86,11 @@ static bl_cuda_bias bias_of(const bl_cuda_running *r, int picture) {
 static int run_all_counts(const bl_cuda_running *r, bl_error *err) {
     int64_t all = r->step->attention->shape.keys;
     int rc = 0;
-    for (int64_t keys = fewest(r->op, all); !rc; keys += CHUNK) {
+    for (int64_t step, keys = fewest(r->op, all, &step); keys <= all && !rc; keys += step) {
         const bl_cuda_attention *a;
-        bl_cuda_attention_shape s = shape_of(r->x, r->op, keys < all ? keys : all);
+        bl_cuda_attention_shape s = shape_of(r->x, r->op, keys);
         rc = bl_cuda_find_attention(&a, r->c, &s, err);
         rc = rc ? rc : bl_cuda_attend(r, a, r->only, r->only, r->only, r->only, bias_of(r, 0), err);
-        if (keys >= all) {
-            break;
-        }
     }
     return rc;
 }

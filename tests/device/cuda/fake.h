@@ -50,6 +50,8 @@ int fake_graphs(void);
 /* Programs that NVRTC compiled, and plans that cuDNN took as they had been kept, ever. */
 int fake_compiled(void);
 int fake_kept_plans(void);
+/* Plans that cuDNN made between a first step and a last, ever. */
+int fake_late_plans(void);
 /* NULL, or what is wrong: a guard zone was written to, or something is still open. */
 const char *fake_end(void);
 

@@ -128,10 +128,14 @@ static bl_dnn_status is_supported(const descriptor *graph) {
 
 /* ---- plans: as text they are their own bytes */
 
-static int kept_plans;
+static int kept_plans, late_plans;
 
 int fake_kept_plans(void) {
     return kept_plans;
+}
+
+int fake_late_plans(void) {
+    return late_plans;
 }
 
 static tensor tensor_of(const descriptor *d) {
@@ -226,6 +230,7 @@ static bl_dnn_status finalize(bl_dnn_descriptor to) {
                 !memcmp(find(d, BL_DNN_PROPERTIES_JSON)->v.bytes, PROPERTIES, strlen(PROPERTIES)));
         break;
     case BL_DNN_KIND_PLAN:
+        late_plans += fake_is_stepping();
         if (d->p.ops && find(d, BL_DNN_PLAN_HANDLE)) {
             kept_plans++;
             break;

@@ -64,6 +64,10 @@ bl_cu_result fake_card_fails(void) {
     return fake_fails() ? 3 : 0;
 }
 
+bool fake_is_stepping(void) {
+    return fake.stepping;
+}
+
 void fake_outside_steps(const char *what) {
     bool failed = fake.script.fail && fake.calls >= fake.script.fail;
     if (fake.stepping && !failed && !fake.dead[fake.current]) {

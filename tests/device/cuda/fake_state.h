@@ -36,7 +36,9 @@ extern fake_state fake;
 uint64_t fake_draw(void);
 /* The answer of what the card itself is asked. */
 bl_cu_result fake_card_fails(void);
-/* Notes what must not happen while steps run. */
+/* Whether steps run. */
+bool fake_is_stepping(void);
+/* Notes what must not happen while they do. */
 void fake_outside_steps(const char *what);
 /* Does works of any stream until this one has none left. */
 void fake_run_until_empty(const struct CUstream_st *s);

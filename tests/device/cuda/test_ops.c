@@ -209,6 +209,46 @@ static void counted_keys(void **state) {
     free(kv);
 }
 
+/* Numbers of keys that the graph expects have plans before anything runs; of others these are made in
+ * between. */
+static void expected_keys(void **state) {
+    (void)state;
+    enum { ROWS = 5, HEADS = 2, DIM = 16, C = HEADS * DIM, KEYS = 40 };
+    for (int expected = 0; expected < 2; expected++) {
+        const int before = fake_late_plans();
+        bl_graph *g = begin();
+        bl_tensor_id q = input(g, "q", 3, ROWS, 1, C), k = input(g, "kv", 3, KEYS, 1, 2 * C);
+        bl_attention_options o = {.heads = HEADS,
+                                  .head_dim = DIM,
+                                  .v_offset = C,
+                                  .key_least = expected ? 8 : 0,
+                                  .key_step = expected ? 16 : 0};
+        o.key_counts = bl_input(g, "counts", BL_I32, BL_CHANNELS_LAST, 3, 1, 1, 1);
+        bl_export(g, bl_attention(g, q, k, k, o), "y", BL_CHANNELS_LAST);
+        float *in = filled(1, 3 * ROWS * C, 2.0f), *kv = filled(2, (int64_t)3 * KEYS * 2 * C, 1.0f);
+        const int32_t counts[2][3] = {{32, 7, 9}, {24, 8, 40}};
+        compare(g, (const void *[]){in, kv, counts[expected]}, 3 * ROWS * C, "expected keys");
+        assert_int_equal(fake_late_plans() - before, dtype == BL_F32 || expected ? 0 : 3);
+        free(in);
+        free(kv);
+    }
+    static const int wrong[][2] = {{8, 15}, {0, 8}, {48, 8}, {8, -16}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        bl_error err = {0};
+        bl_graph *g = begin();
+        bl_tensor_id q = input(g, "q", 1, ROWS, 1, C), k = input(g, "kv", 1, KEYS, 1, 2 * C);
+        bl_attention_options o = {.heads = HEADS,
+                                  .head_dim = DIM,
+                                  .v_offset = C,
+                                  .key_least = wrong[i][0],
+                                  .key_step = wrong[i][1]};
+        o.key_counts = bl_input(g, "counts", BL_I32, BL_CHANNELS_LAST, 1, 1, 1, 1);
+        bl_export(g, bl_attention(g, q, k, k, o), "y", BL_CHANNELS_LAST);
+        assert_true(bl_graph_finish(g, &err) != 0);
+        bl_graph_free(&g);
+    }
+}
+
 /* Two tables, one of them read in two blocks; pairs side by side and halves apart. */
 static void turned(void **state) {
     (void)state;
@@ -309,6 +349,7 @@ static void all_ops(void **state) {
         norms(state);
         attention(state);
         counted_keys(state);
+        expected_keys(state);
         turned(state);
         gates(state);
         rows_and_patches(state);
