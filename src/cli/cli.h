@@ -140,6 +140,17 @@ struct inputs {
 int read_options(ballast_generate_options *o, struct inputs *in, const struct settings *s);
 void free_inputs(struct inputs *in);
 
+/* ---- preview.c */
+
+/* A thread that writes the newest preview. */
+struct preview_writer;
+/* NULL: no memory, or no thread. */
+struct preview_writer *preview_writer_open(const char *path, int quality);
+/* Copies the picture. 0, or a line, of one before that could not be written, and the exit code. */
+int preview_writer_put(struct preview_writer *w, const ballast_image *image, const struct settings *s);
+/* Waits until the last one is written. NULL inside is fine. As above. */
+int preview_writer_close(struct preview_writer **w, const struct settings *s);
+
 /* ---- adapters.c */
 
 /* The adapters of --lora: *list, [*count], NULL without any, lies in `in`. 0, or a line and the exit code. */

@@ -16,8 +16,9 @@ struct job {
     bool told; /* of flags without effect */
     struct like_hashes like;
     enum show_protocol show;
-    json_t *files; /* one object a picture */
-    int failed;    /* exit code of a callback that could not write */
+    struct preview_writer *previews; /* NULL: none was made yet */
+    json_t *files;                   /* one object a picture */
+    int failed;                      /* exit code of a callback that could not write */
 };
 
 static uint64_t seed_of(const struct job *job, int picture) {
@@ -104,17 +105,17 @@ static int write_picture(struct job *job, const ballast_image *image) {
 static int on_preview(void *payload, const ballast_image *image) {
     struct job *job = payload;
     const char *path = setting_text(job->s, S_PREVIEW_FILE);
-    ballast_error err = {0};
-    ballast_png_options o = png_of(image);
     if (job->failed) {
         return job->failed;
     }
-    o.parameters = NULL;
     progress_bar_clear(&job->bar);
-    job->failed = path ? make_folders(job->s, S_PREVIEW_FILE, path) : 0;
-    if (path && !job->failed &&
-        ballast_image_write(&o, form_of(path), setting_int(job->s, S_QUALITY), path, 1, &err)) {
-        job->failed = report_error(job->s, &err);
+    if (path && !job->previews) {
+        job->failed = make_folders(job->s, S_PREVIEW_FILE, path);
+        job->previews = job->failed ? NULL : preview_writer_open(path, setting_int(job->s, S_QUALITY));
+        job->failed = job->failed || job->previews ? job->failed : out_of_memory();
+    }
+    if (path && !job->failed) {
+        job->failed = preview_writer_put(job->previews, image, job->s);
     }
     show_picture(job->show, image, setting_on(job->s, S_QUIET));
     return job->failed || interrupted();
@@ -239,6 +240,8 @@ static int run(struct job *job, ballast_generate_options *o) {
     if (!result) {
         int code = ballast_generate(&report, session.model, o, &err);
         progress_bar_clear(&job->bar);
+        int unwritten = preview_writer_close(&job->previews, job->s);
+        job->failed = job->failed ? job->failed : unwritten;
         result = job->failed ? job->failed : code ? report_error(job->s, &err) : 0;
     }
     if (!result && setting_on(job->s, S_JSON)) {

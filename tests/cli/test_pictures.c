@@ -4,6 +4,8 @@
 
 #include "support/slow.h"
 
+#include <sys/stat.h>
+
 /* At most this share of the bytes is off, by 1. */
 static void expect_near(const char *path, const char *wanted_path, double share) {
     bl_picture mine, wanted;
@@ -223,6 +225,27 @@ static void test_verbose(void **state) {
     rig_free(&o);
 }
 
+/* The newest preview is in its file once the picture is made; one that cannot be written ends it, in one
+ * line.
+ */
+static void test_preview_file(void **state) {
+    outcome o = {0};
+    bl_picture preview;
+    (void)state;
+    BALLAST(&o, "generate", "-m", model, "-p", "fox", "-W", "64", "-H", "72", "-s", "3", "-S", "1", "-q",
+            "-o", "seen.png", "--preview-file", "seen/now.png");
+    expect_success(&o);
+    read_png(&preview, "seen/now.png");
+    assert_int_equal(preview.width, 8);
+    assert_int_equal(preview.height, 9);
+    bl_picture_clear(&preview);
+    assert_int_equal(mkdir("taken.png", 0700), 0);
+    BALLAST(&o, "generate", "-m", model, "-p", "fox", "-W", "64", "-H", "64", "-s", "3", "-S", "1", "-q",
+            "-o", "unseen.png", "--preview-file", "taken.png");
+    EXPECT_FAILURE(&o, 2, "taken.png");
+    rig_free(&o);
+}
+
 /* Latents saved are those of the picture: unit noise in, final latents out, for each of a batch. */
 static void test_latents(void **state) {
     char noise[BL_TEST_PATH + 32];
@@ -359,10 +382,13 @@ static void test_settings(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),   cmocka_unit_test(test_same_seed), cmocka_unit_test(test_large_seed),
-        cmocka_unit_test(test_to_stdout), cmocka_unit_test(test_several),   cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_latents),   cmocka_unit_test(test_json),      cmocka_unit_test(test_samplers),
-        cmocka_unit_test(test_settings),  cmocka_unit_test(test_upscalers), cmocka_unit_test(test_verbose),
+        cmocka_unit_test(test_goldens),      cmocka_unit_test(test_same_seed),
+        cmocka_unit_test(test_large_seed),   cmocka_unit_test(test_to_stdout),
+        cmocka_unit_test(test_several),      cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_latents),      cmocka_unit_test(test_json),
+        cmocka_unit_test(test_samplers),     cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_upscalers),    cmocka_unit_test(test_verbose),
+        cmocka_unit_test(test_preview_file),
     };
     return cmocka_run_group_tests_name("cli.pictures", tests, setup, rig_close);
 }
