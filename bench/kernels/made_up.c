@@ -134,8 +134,9 @@ int made_up_graph(bl_graph **g, const char *what, bl_dtype dtype, int size, int 
                                dtype, NULL, err);
     }
     if (!strcmp(what, "klein")) {
-        return bl_flux2_graph(g, &klein, &(bl_flux2_shape){batch, size / 16, size / 16, CAPTION}, dtype, NULL,
-                              err);
+        return bl_flux2_graph(g, &klein,
+                              &(bl_flux2_shape){batch, size / 16, size / 16, CAPTION, BL_UNET_WHOLE, 0},
+                              dtype, NULL, err);
     }
     if (!strcmp(what, "qwen3")) {
         return bl_qwen3_graph(g, &qwen3, batch, CAPTION,

@@ -58,7 +58,9 @@ typedef struct bl_family {
     const char *type; /* "sd1": what users call it in lists */
 
     bl_net net;
-    const char *probe;                   /* a tensor that no other family's transformer has; NULL: a UNet */
+    bool timed_prologue; /* the denoiser is in two: what its prologue makes of the times of all steps, and the
+                            rest; it is never whole */
+    const char *probe;   /* a tensor that no other family's transformer has; NULL: a UNet */
     const struct bl_config_rules *rules; /* of its folder's configurations */
     bl_reader reader;
     bl_family_words words;    /* of a language model */

@@ -17,10 +17,11 @@ typedef struct net {
     bl_graph *g;
     const bl_flux2 *a;
     const bl_flux2_shape *s;
-    int width;               /* of the tokens */
-    bl_tensor_id rope, time; /* time: SiLU of the embedding */
+    int width; /* of the tokens */
+    bl_tensor_id rope;
     bl_tensor_id image, text,
-        both; /* modulations, of all blocks of a kind: shift, scale, gate, once or twice */
+        both;          /* modulations, of all blocks of a kind: shift, scale, gate, once or twice */
+    bl_tensor_id last; /* of what is behind them: scale, then shift */
 } net;
 
 /* ---- layers; none has a bias */
@@ -102,9 +103,41 @@ static bl_tensor_id single_block(const net *w, bl_tensor_id x, int i) {
 /* ---- the whole */
 
 static bl_tensor_id embedded(const net *w, const char *input, const char *name) {
-    bl_tensor_id t = bl_input(w->g, input, BL_F32, BL_CHANNELS_LAST, w->s->batch, 1, 1, 1);
+    const int rows = w->s->batch * (w->s->form == BL_UNET_PROLOGUE ? w->s->times : 1);
+    bl_tensor_id t = bl_input(w->g, input, BL_F32, BL_CHANNELS_LAST, rows, 1, 1, 1);
     t = linear(w, bl_sinusoid(w->g, t, w->a->time), name, ".linear_1", w->width);
     return linear(w, bl_activation(w->g, t, BL_ACT_SILU), name, ".linear_2", w->width);
+}
+
+static void modulate(net *w) {
+    bl_graph *g = w->g;
+    const int c = w->width;
+    bl_tensor_id t = embedded(w, "t", "time_guidance_embed.timestep_embedder");
+    if (w->a->guided) {
+        t = bl_add(g, t, embedded(w, "guidance", "time_guidance_embed.guidance_embedder"));
+    }
+    bl_tap_tokens(g, t, "time_guidance_embed");
+    t = bl_activation(g, t, BL_ACT_SILU);
+    w->image = linear(w, t, "", "double_stream_modulation_img.linear", 6 * c);
+    w->text = linear(w, t, "", "double_stream_modulation_txt.linear", 6 * c);
+    w->both = linear(w, t, "", "single_stream_modulation.linear", 3 * c);
+    w->last = linear(w, t, "", "norm_out.linear", 2 * c);
+}
+
+/* All four, in one order: so they are kept, and so they are found. */
+static bl_tensor_id *modulation(net *w, int i) {
+    bl_tensor_id *const all[4] = {&w->image, &w->text, &w->both, &w->last};
+    return all[i];
+}
+
+/* What the prologue kept of this step. */
+static void take_modulations(net *w) {
+    static const int parts[4] = {6, 6, 3, 2};
+    const bl_tensor_id step = bl_input(w->g, "step", BL_I32, BL_CHANNELS_LAST, w->s->batch, 1, 1, 1);
+    for (int i = 0; i < 4; i++) {
+        *modulation(w, i) =
+            bl_take_row(w->g, bl_kept(w->g, w->s->batch, w->s->times, 1, parts[i] * w->width), step);
+    }
 }
 
 static void embed(net *w, bl_tensor_id *image, bl_tensor_id *text) {
@@ -116,15 +149,11 @@ static void embed(net *w, bl_tensor_id *image, bl_tensor_id *text) {
     w->rope = bl_input(g, "rope", BL_F32, BL_CHANNELS_LAST, s->batch, s->tokens + s->height * s->width, 1,
                        w->a->head_dim);
     bl_graph_block(g, "embedders");
-    bl_tensor_id t = embedded(w, "t", "time_guidance_embed.timestep_embedder");
-    if (w->a->guided) {
-        t = bl_add(g, t, embedded(w, "guidance", "time_guidance_embed.guidance_embedder"));
+    if (s->form == BL_UNET_STEP) {
+        take_modulations(w);
+    } else {
+        modulate(w);
     }
-    bl_tap_tokens(g, t, "time_guidance_embed");
-    w->time = bl_activation(g, t, BL_ACT_SILU);
-    w->image = linear(w, w->time, "", "double_stream_modulation_img.linear", 6 * c);
-    w->text = linear(w, w->time, "", "double_stream_modulation_txt.linear", 6 * c);
-    w->both = linear(w, w->time, "", "single_stream_modulation.linear", 3 * c);
     *image = linear(w, bl_import(g, *image), "", "x_embedder", c);
     *image = bl_slice(g, *image, 0, s->height * s->width); /* as rows of tokens */
     *text = linear(w, bl_import(g, *text), "", "context_embedder", c);
@@ -134,22 +163,38 @@ static void final_layer(const net *w, bl_tensor_id x) {
     bl_graph *g = w->g;
     const bl_flux2_shape *s = w->s;
     bl_graph_block(g, "norm_out");
-    bl_tensor_id m = linear(w, w->time, "", "norm_out.linear", 2 * w->width); /* scale, then shift */
     x = bl_layer_norm(g, bl_slice(g, x, s->tokens, s->height * s->width), BL_NONE, BL_NONE, w->a->eps);
-    x = linear(w, bl_modulate(g, x, m, 0, w->width), "", "proj_out", w->a->channels);
+    x = linear(w, bl_modulate(g, x, w->last, 0, w->width), "", "proj_out", w->a->channels);
     bl_export(g, bl_unpatchify(g, x, 1, s->height, s->width), "output", BL_NCHW);
+}
+
+static void build_prologue(net *w) {
+    bl_graph_block(w->g, "times");
+    modulate(w);
+    for (int i = 0; i < 4; i++) {
+        bl_keep(w->g, *modulation(w, i));
+    }
 }
 
 int bl_flux2_graph(bl_graph **out, const bl_flux2 *a, const bl_flux2_shape *s, bl_dtype dtype,
                    const char *const *taps, bl_error *err) {
     *out = NULL;
-    int rc = bl_net_check_shape(BL_TRANSFORMER, s->batch, s->height, s->width, s->tokens, err);
+    const bool prologue = s->form == BL_UNET_PROLOGUE;
+    int rc = bl_net_check_shape(BL_TRANSFORMER, s->batch, prologue ? 1 : s->height, prologue ? 1 : s->width,
+                                prologue ? s->times : s->tokens, err);
+    if (!rc && s->form != BL_UNET_WHOLE && s->times < 1) {
+        rc = bl_fail(err, BL_E_ARGUMENT, "transformer: a prologue of %d steps", s->times);
+    }
     if (rc) {
         return rc;
     }
     net w = {.g = bl_graph_new(BL_TRANSFORMER, dtype, taps), .a = a, .s = s, .width = a->heads * a->head_dim};
     if (!w.g) {
         return bl_fail_memory(err, "a graph", sizeof *w.g);
+    }
+    if (prologue) {
+        build_prologue(&w);
+        return bl_net_finish(out, w.g, err);
     }
     bl_tensor_id image, text;
     embed(&w, &image, &text);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TIMES_STEP 8    /* steps that a prologue of times has room for, at a time */
 #define BATCHES_AHEAD 2 /* of those that follow a first batch */
 
 void bl_job_close(bl_job *j) {
@@ -93,12 +94,22 @@ static bl_shape_key denoiser_key(const bl_job *j, int height, int width) {
                           .late_crop = j->r.compat == BL_COMPAT_A1111 && (height % whole || width % whole)};
 }
 
+int bl_job_times(const bl_job *j, bool second) {
+    return bl_job_family(j)->timed_prologue
+               ? (bl_request_evaluations(&j->r, second) + TIMES_STEP - 1) / TIMES_STEP * TIMES_STEP
+               : 0;
+}
+
 /* The denoiser's phases in one of the two passes. `kept`: what the prologue keeps is there already. */
 static int declare_denoiser(bl_job *j, bool hires, bl_shape_key key, bool kept, bl_error *err) {
     int *prologue = hires ? &j->at.prologue_hires : &j->at.prologue;
     int result = 0;
-    if (j->in_two && !kept) {
-        bl_shape_key of_text = {.batch = key.batch, .tokens = key.tokens, .form = BL_UNET_PROLOGUE};
+    key.times = bl_job_times(j, hires);
+    if (j->in_two && (!kept || key.times)) { /* of a text it is the same in both passes, not of times */
+        bl_shape_key of_text = {.batch = key.batch,
+                                .tokens = key.times ? 0 : key.tokens,
+                                .form = BL_UNET_PROLOGUE,
+                                .times = key.times};
         result = *prologue =
             bl_generation_phase(j->generation, hires ? "prologue hires" : "prologue", "pipeline",
                                 bl_family_denoiser(bl_job_family(j)), of_text, 1, err);
@@ -168,7 +179,9 @@ static int declare_phases(bl_job *j, bl_error *err) {
 static int declare_with_room(bl_job *j, const bl_placement *placement, bl_error *err) {
     bl_room two, whole;
     /* what a prologue makes of a text is kept throughout */
-    j->in_two = bl_job_family(j)->net == BL_NET_UNET && bl_texts_constant(&j->condition.texts);
+    const bool timed = bl_job_family(j)->timed_prologue;
+    j->in_two = timed || (bl_job_family(j)->net == BL_NET_UNET && bl_texts_constant(&j->condition.texts));
+    j->weigh = false;
     int result = declare_phases(j, err);
     if (!result) {
         result = bl_generation_room(&two, j->generation, placement, err);
@@ -176,7 +189,7 @@ static int declare_with_room(bl_job *j, const bl_placement *placement, bl_error 
     if (result) {
         return result;
     }
-    if (!j->in_two) {
+    if (!j->in_two || timed) {
         j->least = two.least;
         return 0;
     }

@@ -29,7 +29,8 @@ static int open_state(state *s, const bl_denoise_job *job, bl_error *err) {
                                  .height = job->height,
                                  .width = job->width,
                                  .told_height = job->told_height,
-                                 .told_width = job->told_width};
+                                 .told_width = job->told_width,
+                                 .times = job->times};
     *s = (state){.job = job, .rows = job->condition->rows, .pass = job->schedule == job->request->second};
     int result = bl_feed_open(&s->feed, &shape, s->pass, err);
     s->n = s->feed.n;
@@ -104,7 +105,7 @@ static int denoise(void *payload, const float *x, double sigma, double timestep,
             s->feed.sample[(size_t)row * total + i] = x[i] * scale;
         }
     }
-    bl_feed_time(&s->feed, timestep);
+    bl_feed_time(&s->feed, timestep, s->calls);
     if (s->calls && bl_condition_changes(job->condition, s->pass, s->calls)) {
         bl_feed_tell(&s->feed, s->pass, s->calls);
     }
@@ -155,13 +156,51 @@ static int cut(const bl_denoise_job *job, bl_error *err) {
     return result;
 }
 
-/* What does not change from step to step, once. */
-static int run_prologue(const state *s, bl_error *err) {
+/* The times at which a sampler calls. */
+typedef struct time_list {
+    double *time; /* [room] */
+    int count, room;
+} time_list;
+
+static int note_time(void *payload, const float *x, double sigma, double timestep, float *denoised,
+                     bl_error *err) {
+    time_list *l = payload;
+    (void)sigma;
+    if (l->count == l->room) {
+        return bl_fail(err, BL_E_INTERNAL, "a sampler calls more than %d times", l->room);
+    }
+    l->time[l->count++] = timestep;
+    *denoised = *x;
+    return 0;
+}
+
+/* Walks one number down the schedule to learn them. */
+static int list_times(state *s, bl_error *err) {
+    time_list l = {.room = s->job->times, .time = calloc((size_t)s->job->times, sizeof *l.time)};
+    const bl_sampler_calls calls = {.payload = &l, .denoise = note_time};
+    const bl_sampler_options options = {.eta = s->job->request->o->eta};
+    bl_sampler *sampler = NULL;
+    float x = 0;
+    int result = l.time ? 0 : bl_fail_memory(err, "the times of the steps", 8ull * (unsigned)s->job->times);
+    result = result ? result : bl_sampler_new(&sampler, s->job->request->sampler, 1, err);
+    result = result ? result : bl_sampler_run(sampler, s->job->schedule, &options, &x, &calls, err);
+    if (!result) {
+        bl_feed_times(&s->feed, l.time, l.count);
+    }
+    bl_sampler_free(&sampler);
+    free(l.time);
+    return result;
+}
+
+/* What does not change from step to step, or is known of all of them, once. */
+static int run_prologue(state *s, bl_error *err) {
     if (s->job->prologue < 0) {
         return 0;
     }
-    bl_port inputs[] = {{"context", s->feed.context}, {NULL, NULL}}, outputs[] = {{NULL, NULL}};
-    return bl_generation_pass(s->job->generation, s->job->prologue, inputs, outputs, err);
+    bl_port outputs[] = {{NULL, NULL}};
+    int result = s->job->times ? list_times(s, err) : 0;
+    return result ? result
+                  : bl_generation_pass(s->job->generation, s->job->prologue, s->feed.prologue, outputs, err);
 }
 
 int bl_denoise(float *x, const bl_denoise_job *job, bl_error *err) {

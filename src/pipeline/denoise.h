@@ -27,6 +27,7 @@ typedef struct bl_denoise_job {
     int last;                    /* of the walk: after BL_STEP_ENOUGH all to this one are ended */
     int batch, height, width;    /* of the latents */
     int told_height, told_width; /* of the picture, as SDXL is told it */
+    int times;                   /* as in bl_shape_key */
     bl_noise **noise;            /* [batch], one sequence a picture; moves on */
     bl_step_fn *step;
     void *payload;

@@ -47,6 +47,7 @@ static int open_unet(bl_feed *f, bl_error *err) {
     bind(f, "sample", f->sample);
     bind(f, "timestep", f->timestep);
     bind(f, "context", f->context);
+    f->prologue[0] = (bl_port){"context", f->context};
     bind(f, "time_ids", f->time_ids);
     if (c->pooled_dim) {
         bind(f, "text_embeds", f->pooled);
@@ -146,6 +147,9 @@ static uint64_t zimage_bytes(const bl_feed_shape *s) {
 
 /* ---- FLUX.2 */
 
+enum { POSITIONS, TIMES }; /* tables; of an index there is STEP alone */
+enum { STEP };
+
 static bl_flux2_shape flux2_shape(const bl_feed_shape *s) {
     return (bl_flux2_shape){
         .batch = 1, .height = s->height, .width = s->width, .tokens = s->condition->tokens};
@@ -161,14 +165,17 @@ static int open_flux2(bl_feed *f, bl_error *err) {
     const bl_flux2_shape one = flux2_shape(&f->shape);
     const size_t n = flux2_rope(&f->shape);
     int result = 0;
-    f->tables[0] = zeros(f->rows * n, sizeof(float), err, &result);
+    f->tables[POSITIONS] = zeros(f->rows * n, sizeof(float), err, &result);
+    f->tables[TIMES] = zeros(f->rows * (size_t)f->shape.times, sizeof(float), err, &result);
+    f->indices[STEP] = zeros(f->rows, sizeof(int32_t), err, &result);
     for (size_t row = 0; row < f->rows && !result; row++) {
-        bl_flux2_rope(f->tables[0] + row * n, &f->shape.arch->flux2, &one);
+        bl_flux2_rope(f->tables[POSITIONS] + row * n, &f->shape.arch->flux2, &one);
     }
     bind(f, "latents", f->sample);
-    bind(f, "t", f->timestep);
+    bind(f, "step", f->indices[STEP]);
     bind(f, "context", f->context);
-    bind(f, "rope", f->tables[0]);
+    bind(f, "rope", f->tables[POSITIONS]);
+    f->prologue[0] = (bl_port){"t", f->tables[TIMES]};
     return result;
 }
 
@@ -178,7 +185,7 @@ static float flux2_time(double timestep) {
 }
 
 static uint64_t flux2_bytes(const bl_feed_shape *s) {
-    return (uint64_t)(rows_of(s) * flux2_rope(s)) * sizeof(float);
+    return (uint64_t)(rows_of(s) * (flux2_rope(s) + (size_t)s->times + 1)) * sizeof(float);
 }
 
 /* ---- all */
@@ -245,10 +252,21 @@ void bl_feed_tell(bl_feed *f, int pass, int call) {
     }
 }
 
-void bl_feed_time(bl_feed *f, double timestep) {
+void bl_feed_times(bl_feed *f, const double *timesteps, int count) {
+    const size_t times = (size_t)f->shape.times;
+    for (size_t i = 0; i < f->rows * times; i++) {
+        const size_t call = i % times;
+        f->tables[TIMES][i] = call < (size_t)count ? kind_of(&f->shape)->time(timesteps[call]) : 0;
+    }
+}
+
+void bl_feed_time(bl_feed *f, double timestep, int call) {
     const float t = kind_of(&f->shape)->time(timestep);
     for (size_t i = 0; i < f->rows; i++) {
         f->timestep[i] = t;
+        if (f->shape.times) {
+            f->indices[STEP][i] = call;
+        }
     }
 }
 

@@ -16,6 +16,7 @@ typedef struct bl_feed_shape {
     const bl_condition *condition;
     int batch, height, width;    /* of the latents */
     int told_height, told_width; /* of the picture, as SDXL is told it */
+    int times;                   /* as in bl_shape_key; 0: there is no such prologue */
 } bl_feed_shape;
 
 /* Rows: those of the condition, for each of the batch. */
@@ -33,6 +34,7 @@ typedef struct bl_feed {
     float *tables[BL_FEED_TABLES];
     int32_t *indices[BL_FEED_INDICES];
     bl_port inputs[BL_FEED_PORTS], outputs[2]; /* of a pass */
+    bl_port prologue[2];                       /* inputs of the prologue, if there is one */
     int input_count;
     double velocity; /* factor of the output: -1 where the network gives the negative of what it predicts */
 } bl_feed;
@@ -45,8 +47,11 @@ void bl_feed_close(bl_feed *f);
 /* Tells the rows what they are told at a call. */
 void bl_feed_tell(bl_feed *f, int pass, int call);
 
-/* Tells them the time. */
-void bl_feed_time(bl_feed *f, double timestep);
+/* Tells the prologue the times of all calls, at most shape.times. */
+void bl_feed_times(bl_feed *f, const double *timesteps, int count);
+
+/* Tells the rows the time at a call. */
+void bl_feed_time(bl_feed *f, double timestep, int call);
 
 /* Bytes that it allocates beside latents and context. */
 uint64_t bl_feed_bytes(const bl_feed_shape *shape);

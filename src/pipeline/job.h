@@ -84,6 +84,10 @@ int bl_job_open(bl_job *j, const bl_pipeline *p, const ballast_generate_options 
 void bl_job_tell(const bl_job *j, const bl_placement *placement);
 void bl_job_close(bl_job *j);
 
+/* Steps that a prologue of times works for in a pass, a few more than there are, so that requests of nearly
+ * as many share it; 0: the family has none. */
+int bl_job_times(const bl_job *j, bool second);
+
 /* Declares the batch's phases as a new generation, with the denoiser in the better of its forms, and with
  * tiles where they are wanted, or allowed and needed: then with the largest that fit the budget. */
 int bl_job_declare(bl_job *j, const bl_placement *placement, bl_error *err);

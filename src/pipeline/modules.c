@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLIP_TOKENS 49408       /* those that the tokenizer knows */
-#define PROLOGUE "unet.context" /* what plans and reports call the UNet's prologue */
+#define CLIP_TOKENS 49408                  /* those that the tokenizer knows */
+#define PROLOGUE "unet.context"            /* what plans and reports call the UNet's prologue, */
+#define TIMED_PROLOGUE "transformer.times" /* and a transformer's */
 #define KEPT_PREPARED 24 /* graphs kept ready that nobody holds; the least recently used one gives way */
 
 const bl_modules_options *bl_modules_given(const bl_modules *m) {
@@ -108,7 +109,9 @@ static int add_to_memory(bl_modules *m, bl_opened *x, bl_error *err) {
         blocks[b].resident_at = blocks[b].stored_at = BL_NOWHERE;
     }
     bl_memory_module known = {.device = x->device,
-                              .name = x->form == BL_UNET_PROLOGUE ? PROLOGUE : bl_module_name(x->module),
+                              .name = x->form != BL_UNET_PROLOGUE ? bl_module_name(x->module)
+                                      : x->module == BL_UNET      ? PROLOGUE
+                                                                  : TIMED_PROLOGUE,
                               .dtype = x->dtype,
                               .model = m->o.name,
                               .blocks = blocks,
@@ -124,7 +127,8 @@ static int fill_opened(bl_modules *m, bl_opened *x, bl_error *err) {
                         .width = 8,
                         .tokens = BL_CHUNK_TOKENS,
                         .clip_skip = x->clip_skip,
-                        .form = x->form};
+                        .form = x->form,
+                        .times = m->o.arch->family->timed_prologue && x->form != BL_UNET_WHOLE};
     int result = bl_modules_graph(&x->reference, m, x->module, key, NULL, err);
     if (!result) {
         result = bl_model_weights_open(&x->weights, x->reference, m->o.ckpt, err);
@@ -241,7 +245,8 @@ static int check_sizes(const bl_checkpoint *ckpt, const bl_architecture *arch, b
 /* In the form in which it will mostly run, which has all of its weights. */
 static int open_first(bl_modules *m, bl_module module, bl_error *err) {
     const bl_opened *x;
-    if (module != BL_UNET) {
+    const bl_family *f = m->o.arch->family;
+    if (module != BL_UNET && !(f->timed_prologue && module == bl_family_denoiser(f))) {
         return bl_modules_find(&x, m, module, 0, BL_UNET_WHOLE, err);
     }
     int result = bl_modules_find(&x, m, module, 0, BL_UNET_STEP, err);
@@ -426,15 +431,19 @@ void bl_shape_text(char *out, size_t room, bl_shape_key key) {
     if (key.kept) {
         snprintf(kept, sizeof kept, "k%llu", (unsigned long long)key.kept);
     }
-    snprintf(out, room, "%dx%dx%dx%dx%d%s%s%s%s%s", key.batch, key.height, key.width, key.tokens,
+    char times[16] = "";
+    if (key.times) {
+        snprintf(times, sizeof times, "t%d", key.times);
+    }
+    snprintf(out, room, "%dx%dx%dx%dx%d%s%s%s%s%s%s", key.batch, key.height, key.width, key.tokens,
              key.clip_skip, forms[key.form], key.own_context ? "c" : "", key.own_lengths ? "o" : "",
-             key.late_crop ? "l" : "", kept);
+             key.late_crop ? "l" : "", kept, times);
 }
 
 bool bl_shape_same(bl_shape_key a, bl_shape_key b) {
     return a.batch == b.batch && a.height == b.height && a.width == b.width && a.tokens == b.tokens &&
            a.clip_skip == b.clip_skip && a.own_context == b.own_context && a.own_lengths == b.own_lengths &&
-           a.late_crop == b.late_crop && a.form == b.form && a.kept == b.kept;
+           a.late_crop == b.late_crop && a.form == b.form && a.kept == b.kept && a.times == b.times;
 }
 
 int bl_modules_take(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key,

@@ -41,6 +41,7 @@ typedef struct bl_shape_key {
     bool own_context;            /* of text encoders: beside the one with clip skip */
     bool own_lengths, late_crop; /* of the UNet, see bl_unet_shape */
     bl_unet_form form;           /* the same */
+    int times;                   /* steps that the prologue of a family with timed_prologue works for */
     uint64_t kept;               /* of TAESD between steps: bytes that a prologue keeps */
 } bl_shape_key;
 

@@ -228,10 +228,10 @@ static void flux2_is_that_of_diffusers(void **state) {
     const bl_flux2 klein = tiny_flux2(2, 2, false), dev = tiny_flux2(1, 2, true);
     for (int i = 0; i < 2; i++) {
         const bl_dtype dtype = i ? BL_BF16 : BL_F32;
-        check_flux2("flux2/klein_2_2", &klein, "a", (bl_flux2_shape){1, 6, 4, 13}, dtype);
-        check_flux2("flux2/klein_2_2", &klein, "b", (bl_flux2_shape){1, 7, 5, 40}, dtype);
-        check_flux2("flux2/dev_1_2", &dev, "a", (bl_flux2_shape){1, 6, 4, 13}, dtype);
-        check_flux2("flux2/dev_1_2", &dev, "b", (bl_flux2_shape){1, 7, 5, 40}, dtype);
+        check_flux2("flux2/klein_2_2", &klein, "a", (bl_flux2_shape){1, 6, 4, 13, BL_UNET_WHOLE, 0}, dtype);
+        check_flux2("flux2/klein_2_2", &klein, "b", (bl_flux2_shape){1, 7, 5, 40, BL_UNET_WHOLE, 0}, dtype);
+        check_flux2("flux2/dev_1_2", &dev, "a", (bl_flux2_shape){1, 6, 4, 13, BL_UNET_WHOLE, 0}, dtype);
+        check_flux2("flux2/dev_1_2", &dev, "b", (bl_flux2_shape){1, 7, 5, 40, BL_UNET_WHOLE, 0}, dtype);
     }
 }
 

@@ -84,20 +84,24 @@ static ballast_generate_options rich_request(flow_taken *t) {
     return o;
 }
 
-/* Texts of different lengths fill as many rows: the encoder runs in one phase, a pass each. */
-static void check_encoder_phases(rig_studio *s) {
+/* Texts of different lengths fill as many rows: the encoder runs in one phase, a pass each. Modulations are
+ * made in one pass for all steps of the base, and in one for those of the second pass. */
+static void check_phases(rig_studio *s) {
     flow_taken t;
     ballast_generate_options o = rich_request(&t);
     json_t *plan = rig_plan(s, &o), *phase;
     size_t i;
-    int64_t phases = 0, passes = 0;
+    int64_t phases[2] = {0}, passes[2] = {0};
     json_array_foreach(json_object_get(plan, "phases"), i, phase) {
-        const bool encodes = !strcmp(json_string_value(json_object_get(phase, "module")), "text_encoder");
-        phases += encodes;
-        passes += encodes ? json_integer_value(json_object_get(phase, "passes")) : 0;
+        const char *module = json_string_value(json_object_get(phase, "module"));
+        const int times = !strcmp(module, "transformer.times");
+        if (times || !strcmp(module, "text_encoder")) {
+            phases[times]++;
+            passes[times] += json_integer_value(json_object_get(phase, "passes"));
+        }
     }
-    assert_int_equal(phases, 1);
-    assert_int_equal(passes, 2);
+    assert_true(phases[0] == 1 && passes[0] == 2);
+    assert_true(phases[1] == 2 && passes[1] == 2);
     json_decref(plan);
 }
 
@@ -105,7 +109,7 @@ static void placement_changes_nothing(void **state) {
     (void)state;
     rig_studio s;
     open_model(&s, "f32");
-    check_encoder_phases(&s);
+    check_phases(&s);
     flow_same_everywhere(&s, rich_request, bl_test_slow() ? FLOW_MODES : 2);
     rig_close(&s);
 }
@@ -130,7 +134,7 @@ static void dev_is_planned_and_not_run(void **state) {
     flow_open_files(&s, folder, NULL, NULL);
     ballast_generate_options o = flow_request(&t);
     json_t *plan = rig_plan(&s, &o);
-    assert_int_equal(json_array_size(json_object_get(plan, "phases")), 3);
+    assert_int_equal(json_array_size(json_object_get(plan, "phases")), 4);
     json_decref(plan);
     refuses(&s, &o, "FLUX.2 dev is planned and not run: Mistral reads its prompts");
     rig_close(&s);
@@ -151,6 +155,11 @@ static void what_does_not_apply_is_refused_or_told(void **state) {
     o.decode = NULL;
     o.sampler = "Euler a";
     refuses(&s, &o, "sampler: Euler a does not walk");
+    o.sampler = "Heun"; /* which asks for more times than there are steps */
+    o.cfg = 1;
+    rig_make(&s, &o);
+    flow_drop(&t);
+    o.sampler = NULL;
     char *report = NULL; /* the folder says that it was not distilled */
     assert_int_equal(ballast_model_inspect(&report, s.model, 0, 0, NULL), 0);
     assert_non_null(strstr(report, "\"steps\": 50"));
