@@ -22,6 +22,16 @@ WIDTH, CONTEXT, POOLED, HEADS, HEAD = 32, 48, 32, 2, 16
 T5 = dict(vocab_size=1000, d_model=CONTEXT, d_kv=16, d_ff=96, num_layers=2, num_heads=4, relative_attention_num_buckets=32,
           relative_attention_max_distance=128, dropout_rate=0.0, layer_norm_epsilon=1e-6, feed_forward_proj="gated-gelu",
           is_encoder_decoder=True, tie_word_embeddings=False, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0)
+CLIP = dict(vocab_size=49408, hidden_size=POOLED, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            max_position_embeddings=77, hidden_act="quick_gelu", layer_norm_eps=1e-5, projection_dim=POOLED, bos_token_id=49406,
+            eos_token_id=49407, pad_token_id=1)
+SCHEDULER = {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "base_image_seq_len": 256,
+             "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}
+SHIFTS = {"dev": {"shift": 3.0, "use_dynamic_shifting": True}, "schnell": {"shift": 1.0, "use_dynamic_shifting": False}}
+INDEX = {"_class_name": "FluxPipeline", "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+         "text_encoder": ["transformers", "CLIPTextModel"], "text_encoder_2": ["transformers", "T5EncoderModel"],
+         "tokenizer": ["transformers", "CLIPTokenizer"], "tokenizer_2": ["transformers", "T5TokenizerFast"],
+         "transformer": ["diffusers", "FluxTransformer2DModel"], "vae": ["diffusers", "AutoencoderKL"]}
 VARIANTS = {"dev": dict(num_layers=2, num_single_layers=2, guidance_embeds=True),
             "schnell": dict(num_layers=1, num_single_layers=2, guidance_embeds=False)}
 
@@ -51,6 +61,19 @@ def t5_entries():
                 entry(f"{at}1.DenseReluDense.wo.weight", [c, hidden], 0.1),
                 entry(f"{at}1.layer_norm.weight", [c], 0.15, 1.0)]
     return out + [entry("encoder.final_layer_norm.weight", [c], 0.15, 1.0)]
+
+
+def clip_entries():
+    c, hidden = CLIP["hidden_size"], CLIP["intermediate_size"]
+    norm = lambda name: [entry(name + ".weight", [c], 0.15, 1.0), entry(name + ".bias", [c], 0.1)]
+    linear = lambda name, rows, columns: [entry(name + ".weight", [rows, columns], columns ** -0.5), entry(name + ".bias", [rows], 0.1)]
+    out = [entry("text_model.embeddings.token_embedding.weight", [CLIP["vocab_size"], c], 1.0),
+           entry("text_model.embeddings.position_embedding.weight", [77, c], 0.5), *norm("text_model.final_layer_norm")]
+    for i in range(CLIP["num_hidden_layers"]):
+        at = f"text_model.encoder.layers.{i}."
+        out += [t for n in ("q_proj", "k_proj", "v_proj", "out_proj") for t in linear(f"{at}self_attn.{n}", c, c)]
+        out += [*norm(at + "layer_norm1"), *norm(at + "layer_norm2"), *linear(at + "mlp.fc1", hidden, c), *linear(at + "mlp.fc2", c, hidden)]
+    return out
 
 
 def transformer_entries(variant):
@@ -186,12 +209,15 @@ def write(folder, name, given, run, tolerances):
 
 def main(data):
     torch.set_num_threads(1)
+    vae = load_json(f"{data}/zimage/weights.json")["components"]["vae"]
     for variant in VARIANTS:
         folder = os.path.join(data, "flux1", variant)
         weights = {"seed": 1, "family": f"flux1_{variant}", "f16_exact": False, "metadata": {"format": "pt"},
-                   "files": {"text_encoder_2": "text_encoder_2/model.safetensors",
+                   "files": {"text_encoder": "text_encoder/model.safetensors",
+                             "vae": "vae/diffusion_pytorch_model.safetensors",
+                             "text_encoder_2": "text_encoder_2/model.safetensors",
                              "transformer": "transformer/diffusion_pytorch_model.safetensors"}, "sha256": {},
-                   "components": {"text_encoder_2": t5_entries(), "transformer": transformer_entries(variant)},
+                   "components": {"text_encoder": clip_entries(), "vae": vae, "text_encoder_2": t5_entries(), "transformer": transformer_entries(variant)},
                    "single_file": []}
         tolerances = {}
         with torch.no_grad():
@@ -202,6 +228,11 @@ def main(data):
         save_json(f"{folder}/golden/tolerances.json", tolerances, "},\"")
         save_json(f"{folder}/diffusers/transformer/config.json",
                   dict(transformer_config(variant), _class_name="FluxTransformer2DModel"), ",\"")
+        save_json(f"{folder}/diffusers/text_encoder/config.json",
+                  dict(CLIP, architectures=["CLIPTextModel"], model_type="clip_text_model", torch_dtype="float32"), ",\"")
+        save_json(f"{folder}/diffusers/vae/config.json", load_json(f"{data}/zimage/diffusers/vae/config.json"), ",\"")
+        save_json(f"{folder}/diffusers/scheduler/scheduler_config.json", dict(SCHEDULER, **SHIFTS[variant]), ",\"")
+        save_json(f"{folder}/diffusers/model_index.json", INDEX, ",\"")
         save_json(f"{folder}/diffusers/text_encoder_2/config.json",
                   dict(T5, architectures=["T5EncoderModel"], model_type="t5", torch_dtype="float32"), ",\"")
 

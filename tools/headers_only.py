@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """headers_only.py FAMILY FOLDER: a diffusers folder of the published size whose weights are holes in their files.
-FAMILY: z-image, flux2-klein-4b, flux2-klein-9b, flux2-dev (which is planned and not run).
+FAMILY: z-image, flux1-dev, flux1-schnell, flux2-klein-4b, flux2-klein-9b, flux2-dev (of which FLUX.1 and FLUX.2 dev are
+planned and not run).
 
 For `ballast plan` and `ballast inspect`, which read headers alone: the files name every tensor with its shape and type
 (BF16; the autoencoder F32) and take no room on the disk. A picture of it is noise. Only Python's own library is needed."""
@@ -107,6 +108,66 @@ def vae_half(side, latents, channels):
     return out + norm(f"{side}.conv_norm_out", end) + conv(f"{side}.conv_out", 3 if decoder else 2 * latents, end)
 
 
+def flux1_transformer(guided, width=3072, doubles=19, singles=38, head=128, context=4096, pooled=768):
+    times = [("timestep_embedder", 256), ("text_embedder", pooled)] + [("guidance_embedder", 256)] * guided
+    out = [t for n, k in times for i in (1, 2)
+           for t in linear(f"time_text_embed.{n}.linear_{i}", width, (k, width)[i - 1])]
+    out += [*linear("x_embedder", width, 64), *linear("context_embedder", width, context),
+            *linear("norm_out.linear", 2 * width, width), *linear("proj_out", 64, width)]
+    for i in range(doubles):
+        at = f"transformer_blocks.{i}."
+        for n in ("norm1", "norm1_context"):
+            out += linear(f"{at}{n}.linear", 6 * width, width)
+        for n in ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"):
+            out += linear(f"{at}attn.{n}", width, width)
+        out += [(f"{at}attn.{n}.weight", [head]) for n in ("norm_q", "norm_k", "norm_added_q", "norm_added_k")]
+        for n in ("ff", "ff_context"):
+            out += [*linear(f"{at}{n}.net.0.proj", 4 * width, width), *linear(f"{at}{n}.net.2", width, 4 * width)]
+    for i in range(singles):
+        at = f"single_transformer_blocks.{i}."
+        out += [*linear(at + "norm.linear", 3 * width, width), *linear(at + "proj_mlp", 4 * width, width),
+                *linear(at + "proj_out", width, 5 * width)]
+        out += [t for n in ("to_q", "to_k", "to_v") for t in linear(f"{at}attn.{n}", width, width)]
+        out += [(f"{at}attn.{n}.weight", [head]) for n in ("norm_q", "norm_k")]
+    return out
+
+
+def t5(width=4096, hidden=10240, layers=24, heads=64, head=64, vocab=32128):
+    out = [("shared.weight", [vocab, width]), ("encoder.final_layer_norm.weight", [width]),
+           ("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", [32, heads])]
+    for i in range(layers):
+        at = f"encoder.block.{i}.layer."
+        out += [(f"{at}0.SelfAttention.{n}.weight", [heads * head, width]) for n in "qkv"]
+        out += [(f"{at}0.SelfAttention.o.weight", [width, heads * head]), (f"{at}0.layer_norm.weight", [width])]
+        out += [(f"{at}1.DenseReluDense.{n}.weight", [hidden, width]) for n in ("wi_0", "wi_1")]
+        out += [(f"{at}1.DenseReluDense.wo.weight", [width, hidden]), (f"{at}1.layer_norm.weight", [width])]
+    return out
+
+
+def clip_l(width=768, layers=12, vocab=49408):
+    out = [("text_model.embeddings.token_embedding.weight", [vocab, width]),
+           ("text_model.embeddings.position_embedding.weight", [77, width]), *norm("text_model.final_layer_norm", width)]
+    for i in range(layers):
+        at = f"text_model.encoder.layers.{i}."
+        for n in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            out += linear(f"{at}self_attn.{n}", width, width)
+        out += [*norm(at + "layer_norm1", width), *norm(at + "layer_norm2", width),
+                *linear(at + "mlp.fc1", 4 * width, width), *linear(at + "mlp.fc2", width, 4 * width)]
+    return out
+
+
+def flux1(folder, guided):
+    at = lambda *parts: os.path.join(folder, *parts)
+    write(at("transformer", "diffusion_pytorch_model.safetensors"), flux1_transformer(guided), "BF16")
+    write(at("text_encoder", "model.safetensors"), clip_l(), "BF16")
+    write(at("text_encoder_2", "model.safetensors"), t5(), "BF16")
+    write(at("vae", "diffusion_pytorch_model.safetensors"),
+          [t for side in ("encoder", "decoder") for t in vae_half(side, 16, [128, 256, 512, 512])], "F32")
+    save(at("model_index.json"), {"_class_name": "FluxPipeline"})
+    shift = {"use_dynamic_shifting": True, "base_shift": 0.5, "max_shift": 1.15} if guided else {"shift": 1.0}
+    save(at("scheduler", "scheduler_config.json"), {"_class_name": "FlowMatchEulerDiscreteScheduler", **shift})
+
+
 def flux2_transformer(width, doubles, singles, context, guided=False, head=128):
     hidden, times = 3 * width, ["timestep_embedder"] + ["guidance_embedder"] * guided
     out = [(f"time_guidance_embed.{t}.linear_{i}.weight", [width, (256, width)[i - 1]]) for t in times for i in (1, 2)]
@@ -167,7 +228,8 @@ def zimage(folder):
     save(at("scheduler", "scheduler_config.json"), {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0})
 
 
-FAMILIES = {"z-image": zimage, "flux2-klein-4b": klein_4b, "flux2-klein-9b": klein_9b, "flux2-dev": dev}
+FAMILIES = {"z-image": zimage, "flux1-dev": lambda folder: flux1(folder, True),
+            "flux1-schnell": lambda folder: flux1(folder, False), "flux2-klein-4b": klein_4b, "flux2-klein-9b": klein_9b, "flux2-dev": dev}
 
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[1] not in FAMILIES:

@@ -83,10 +83,12 @@ typedef struct bl_architecture {
     /* the family's denoiser */
     bl_unet_architecture unet;
     bl_zimage zimage;
+    bl_flux1 flux1;
     bl_flux2 flux2;
     /* and its readers of text */
     bl_text_architecture text[2]; /* SDXL's context is both side by side; the pooled output is the second's */
     bl_qwen3 qwen3;
+    bl_t5 t5;
     bl_vae_architecture vae;
     bl_taesd_architecture taesd;
     bl_prediction prediction;

@@ -99,7 +99,7 @@ static const bl_config_rule vae_rules[] = {
 
 /* transformers' CLIPTextConfig. Its shapes are the tensors'. What else a configuration of transformers may
  * hold is about training, output and writing text. */
-static const bl_config_rule text_rules[] = {
+const bl_config_rule bl_clip_text_rules[] = {
     {"architectures", "[null,\"CLIPTextModel\",\"CLIPTextModelWithProjection\",\"CLIPModel\"]"},
     {"model_type", "[\"clip_text_model\",\"clip\"]"},
     {"torch_dtype", NULL},
@@ -299,6 +299,6 @@ static const bl_config_rule tokenizer_rules[] = {
 const bl_config_rules bl_unet_folder_rules = {.index = index_rules,
                                               .scheduler = scheduler_rules,
                                               .denoiser = unet_rules,
-                                              .text = text_rules,
+                                              .text = bl_clip_text_rules,
                                               .vae = vae_rules,
                                               .tokenizer = tokenizer_rules};

@@ -28,6 +28,26 @@ static const bl_config_rule zimage_rules[] = {
     {NULL, NULL},
 };
 
+/* diffusers' FluxTransformer2DModel. */
+static const bl_config_rule flux1_rules[] = {
+    {"_class_name", "[\"FluxTransformer2DModel\"]"},
+    {"torch_dtype", NULL},
+    {"dtype", NULL},
+    {"quantization_config", "[null]"},
+    {"patch_size", "[1]"},
+    {"in_channels", BL_WHOLE},
+    {"out_channels", "[null,64]"},
+    {"num_layers", BL_WHOLE},
+    {"num_single_layers", BL_WHOLE},
+    {"attention_head_dim", BL_WHOLE},
+    {"num_attention_heads", BL_WHOLE},
+    {"joint_attention_dim", BL_WHOLE},
+    {"pooled_projection_dim", BL_WHOLE},
+    {"guidance_embeds", "[true,false]"},
+    {"axes_dims_rope", BL_WHOLE},
+    {NULL, NULL},
+};
+
 /* diffusers' Flux2Transformer2DModel. */
 static const bl_config_rule flux2_rules[] = {
     {"_class_name", "[\"Flux2Transformer2DModel\"]"},
@@ -184,6 +204,45 @@ static const bl_config_rule mistral_rules[] = {
     {NULL, NULL},
 };
 
+/* transformers' T5Config, of version 1.1. Its shapes are the tensors'. */
+static const bl_config_rule t5_rules[] = {
+    {"architectures", "[null,\"T5EncoderModel\",\"T5ForConditionalGeneration\",\"T5Model\"]"},
+    {"model_type", "[\"t5\"]"},
+    {"torch_dtype", NULL},
+    {"dtype", NULL},
+    {"quantization_config", "[null]"},
+    {"vocab_size", BL_WHOLE},
+    {"d_model", BL_WHOLE},
+    {"d_kv", BL_WHOLE},
+    {"d_ff", BL_WHOLE},
+    {"num_layers", BL_WHOLE},
+    {"num_decoder_layers", NULL}, /* nothing decodes */
+    {"num_heads", BL_WHOLE},
+    {"relative_attention_num_buckets", BL_WHOLE},
+    {"relative_attention_max_distance", BL_WHOLE},
+    {"layer_norm_epsilon", BL_POSITIVE},
+    {"feed_forward_proj", "[\"gated-gelu\"]"},
+    {"dense_act_fn", "[\"gelu_new\"]"},
+    {"is_gated_act", "[true]"},
+    {"dropout_rate", NULL},
+    {"classifier_dropout", NULL},
+    {"initializer_factor", NULL},
+    {"is_encoder_decoder", NULL},
+    {"is_decoder", NULL},
+    {"use_cache", NULL},
+    {"output_past", NULL},
+    {"n_positions", NULL},
+    {"pad_token_id", NULL},
+    {"eos_token_id", NULL},
+    {"bos_token_id", NULL},
+    {"decoder_start_token_id", NULL},
+    {"task_specific_params", NULL},
+    {"tie_word_embeddings", NULL},
+    {"scale_decoder_outputs", NULL},
+    {"transformers_version", NULL},
+    {NULL, NULL},
+};
+
 static const bl_config_rule no_rules[] = {{NULL, NULL}};
 
 /* transformers 5 has rope_theta in here, and other kinds of frequencies by their names. */
@@ -221,6 +280,19 @@ static const bl_config_rule zimage_index_rules[] = {
     {"text_encoder", "[null,\"transformers\",\"Qwen3Model\",\"Qwen3ForCausalLM\"]"},
     {"tokenizer", "[null,\"transformers\",\"Qwen2Tokenizer\",\"Qwen2TokenizerFast\"]"},
     {"scheduler", NULL}, /* its own file says more */
+    {NULL, NULL},
+};
+
+static const bl_config_rule flux1_index_rules[] = {
+    {"transformer", "[null,\"diffusers\",\"FluxTransformer2DModel\"]"},
+    {"vae", "[null,\"diffusers\",\"AutoencoderKL\"]"},
+    {"text_encoder", "[null,\"transformers\",\"CLIPTextModel\"]"},
+    {"text_encoder_2", "[null,\"transformers\",\"T5EncoderModel\"]"},
+    {"tokenizer", NULL}, /* nothing reads its words */
+    {"tokenizer_2", NULL},
+    {"scheduler", NULL}, /* its own file says more */
+    {"image_encoder", "[null]"},
+    {"feature_extractor", NULL},
     {NULL, NULL},
 };
 
@@ -284,6 +356,14 @@ const bl_config_rules bl_zimage_folder_rules = {.index = zimage_index_rules,
                                                 .vae = vae_rules,
                                                 .tokenizer = qwen_tokenizer_rules,
                                                 .rope = rope_rules};
+
+const bl_config_rules bl_flux1_folder_rules = {.index = flux1_index_rules,
+                                               .scheduler = flow_rules,
+                                               .denoiser = flux1_rules,
+                                               .text = bl_clip_text_rules,
+                                               .text_2 = t5_rules,
+                                               .vae = vae_rules,
+                                               .tokenizer = no_rules};
 
 const bl_config_rules bl_flux2_folder_rules = {.index = flux2_index_rules,
                                                .scheduler = flow_rules,

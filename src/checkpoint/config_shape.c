@@ -68,7 +68,7 @@ int bl_check_configs(char unknown[BL_UNKNOWN_BYTES], const bl_checkpoint *c, con
         const bl_config_rule *rules;
     } modules[] = {{bl_family_denoiser(family), rules->denoiser},
                    {BL_TEXT_ENCODER, rules->text},
-                   {BL_TEXT_ENCODER_2, rules->text},
+                   {BL_TEXT_ENCODER_2, rules->text_2 ? rules->text_2 : rules->text},
                    {BL_VAE_ENCODER, rules->vae},
                    {BL_VAE_DECODER, rules->vae}};
     config f = {.json = c->index};

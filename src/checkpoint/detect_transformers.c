@@ -80,6 +80,62 @@ static int detect_zimage(bl_architecture *a, const bl_checkpoint *c, bl_error *e
     return rc ? rc : bl_agree_number(c, m, "cap_feat_dim", z.caption, err);
 }
 
+/* ---- FLUX.1 */
+
+static int check_flux1(const bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
+    const bl_module m = BL_TRANSFORMER;
+    const bl_flux1 *f = &a->flux1;
+    const json_t *guided = json_object_get(c->modules[m].config, "guidance_embeds");
+    if (a->width % f->head_dim || f->channels != a->family->latent_channels || f->doubles < 1 ||
+        f->singles < 1) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s: the transformer has %d double and %d single blocks of width %d, heads of %d "
+                       "and %d latent channels: not one that Ballast knows",
+                       c->path, f->doubles, f->singles, a->width, f->head_dim, f->channels);
+    }
+    if (json_is_boolean(guided) && json_is_true(guided) != f->guided) {
+        return bl_fail(err, BL_E_FORMAT, "%.400s: \"guidance_embeds\" is %s, the weights say otherwise",
+                       c->path, f->guided ? "false" : "true");
+    }
+    int rc = bl_agree_number(c, m, "num_layers", f->doubles, err);
+    rc = rc ? rc : bl_agree_number(c, m, "num_single_layers", f->singles, err);
+    rc = rc ? rc : bl_agree_number(c, m, "num_attention_heads", f->heads, err);
+    rc = rc ? rc : bl_agree_number(c, m, "attention_head_dim", f->head_dim, err);
+    rc = rc ? rc
+            : bl_agree_number(c, m, "in_channels", f->channels * a->family->patch * a->family->patch, err);
+    rc = rc ? rc : bl_agree_number(c, m, "pooled_projection_dim", f->pooled, err);
+    return rc ? rc : bl_agree_number(c, m, "joint_attention_dim", f->context, err);
+}
+
+static int detect_flux1(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
+    static const char *const two[3] = {".attn.to_q.weight", ".ff.net.2.weight", ".attn.add_q_proj.weight"},
+                             *const one[3] = {".attn.to_q.weight", ".proj_out.weight", ".attn.norm_q.weight"};
+    static const int axes[BL_FLUX1_AXES] = {16, 56, 56};
+    const bl_module m = BL_TRANSFORMER;
+    int squares = 0;
+    bl_flux1 f = {.eps = 1e-6f,
+                  .theta = 10000,
+                  .guided = bl_has_tensor(c, m, "time_text_embed.guidance_embedder.linear_1.weight")};
+    int rc = bl_dimension(&a->width, c, m, 0, err, "x_embedder.weight");
+    rc = rc ? rc : bl_dimension(&squares, c, m, 1, err, "x_embedder.weight");
+    rc = rc ? rc : bl_dimension(&f.context, c, m, 1, err, "context_embedder.weight");
+    rc = rc ? rc : bl_dimension(&f.hidden, c, m, 1, err, "transformer_blocks.0.ff.net.2.weight");
+    rc = rc ? rc : bl_dimension(&f.head_dim, c, m, 0, err, "transformer_blocks.0.attn.norm_q.weight");
+    rc = rc ? rc : bl_dimension(&f.time, c, m, 1, err, "time_text_embed.timestep_embedder.linear_1.weight");
+    rc = rc ? rc : bl_dimension(&f.pooled, c, m, 1, err, "time_text_embed.text_embedder.linear_1.weight");
+    rc = rc ? rc : share_axes(f.axis, axes, BL_FLUX1_AXES, "axes_dims_rope", c, f.head_dim, err);
+    if (rc) {
+        return rc;
+    }
+    f.channels = squares / (a->family->patch * a->family->patch);
+    f.heads = a->width / f.head_dim;
+    f.doubles = bl_count_numbered(c, m, "transformer_blocks.", two, MOST_LAYERS);
+    f.singles = bl_count_numbered(c, m, "single_transformer_blocks.", one, MOST_LAYERS);
+    a->flux1 = f;
+    a->context_dim = f.context;
+    return check_flux1(a, c, err);
+}
+
 /* ---- FLUX.2 */
 
 static int check_flux2(const bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
@@ -205,11 +261,67 @@ static int detect_qwen3(bl_architecture *a, const bl_checkpoint *c, bl_error *er
     return rc;
 }
 
+/* ---- T5 */
+
+#define T5_BIAS "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+
+static int detect_t5(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
+    static const char *const layer[3] = {".layer.0.SelfAttention.q.weight",
+                                         ".layer.1.DenseReluDense.wo.weight", ".layer.0.layer_norm.weight"};
+    const bl_module m = BL_TEXT_ENCODER_2;
+    bl_t5 t = {.eps = (float)config_number(c->modules[m].config, "layer_norm_epsilon", 1e-6),
+               .distance = bl_config_whole(c, m, "relative_attention_max_distance", 128)};
+    int queries = 0;
+    int rc = bl_dimension(&t.vocab, c, m, 0, err, "shared.weight");
+    rc = rc ? rc : bl_dimension(&t.width, c, m, 1, err, "shared.weight");
+    rc =
+        rc ? rc : bl_dimension(&t.hidden, c, m, 0, err, "encoder.block.0.layer.1.DenseReluDense.wi_0.weight");
+    rc = rc ? rc : bl_dimension(&queries, c, m, 0, err, "encoder.block.0.layer.0.SelfAttention.q.weight");
+    rc = rc ? rc : bl_dimension(&t.buckets, c, m, 0, err, T5_BIAS);
+    rc = rc ? rc : bl_dimension(&t.heads, c, m, 1, err, T5_BIAS);
+    if (rc) {
+        return rc;
+    }
+    t.layers = bl_count_numbered(c, m, "encoder.block.", layer, MOST_LAYERS);
+    t.head_dim = queries / t.heads;
+    if (queries % t.heads || t.buckets % 4 || t.distance <= t.buckets / 4 || t.layers < 1) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s: the text encoder has %d channels of queries in %d heads, and %d distances up "
+                       "to %d: no known T5 has",
+                       c->path, queries, t.heads, t.buckets, t.distance);
+    }
+    a->t5 = t;
+    rc = bl_agree_number(c, m, "num_layers", t.layers, err);
+    rc = rc ? rc : bl_agree_number(c, m, "num_heads", t.heads, err);
+    rc = rc ? rc : bl_agree_number(c, m, "d_model", t.width, err);
+    return rc ? rc : bl_agree_number(c, m, "d_kv", t.head_dim, err);
+}
+
+/* T5 for the rows, and CLIP, of which the denoiser reads one vector. */
+static int detect_two_readers(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
+    if (!bl_checkpoint_has_module(c, BL_TEXT_ENCODER) || !bl_checkpoint_has_module(c, BL_TEXT_ENCODER_2)) {
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s holds %s's transformer without both of its text encoders, "
+                       "CLIP and T5",
+                       c->path, a->family->name);
+    }
+    int rc = detect_t5(a, c, err);
+    rc = rc ? rc : bl_detect_text(&a->text[0], c, BL_TEXT_ENCODER, a->family, err);
+    if (!rc && (a->t5.width != a->context_dim || a->text[0].width != a->flux1.pooled)) {
+        rc = bl_fail(err, BL_E_FORMAT,
+                     "%.400s: the transformer expects rows of width %d and a vector of %d of the text, its "
+                     "encoders give %d and %d",
+                     c->path, a->context_dim, a->flux1.pooled, a->t5.width, a->text[0].width);
+    }
+    return rc;
+}
+
 /* ---- the whole */
 
 /* One a network. */
 typedef int detect_net(bl_architecture *a, const bl_checkpoint *c, bl_error *err);
-static detect_net *const nets[] = {[BL_NET_ZIMAGE] = detect_zimage, [BL_NET_FLUX2] = detect_flux2};
+static detect_net *const nets[] = {
+    [BL_NET_ZIMAGE] = detect_zimage, [BL_NET_FLUX1] = detect_flux1, [BL_NET_FLUX2] = detect_flux2};
 
 static const bl_family *find_family(const bl_checkpoint *c) {
     for (const bl_family *const *f = bl_families; *f; f++) {
@@ -231,6 +343,9 @@ static int refuse_unknown(const bl_checkpoint *c, bl_error *err) {
 }
 
 static int detect_reader(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
+    if (a->family->reader == BL_READER_T5) {
+        return detect_two_readers(a, c, err);
+    }
     if (!bl_checkpoint_has_module(c, BL_TEXT_ENCODER)) {
         return bl_fail(err, BL_E_FORMAT,
                        "%.400s holds %s's transformer but no text encoder; give one with --text-encoder FILE",

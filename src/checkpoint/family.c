@@ -170,6 +170,35 @@ const bl_family bl_z_image = {
     .pooled = -1,
 };
 
+/* What both kinds of FLUX.1 have in common. */
+#define FLUX1                                                                                                \
+    .net = BL_NET_FLUX1, .rules = &bl_flux1_folder_rules, .reader = BL_READER_T5,                            \
+    .unread = "nothing hands its prompts to its encoders yet", .prediction = BL_PREDICT_FLOW,                \
+    .sampler = "Euler", .cfg = 1, .latent_channels = 16, .downscale = 8, .patch = 2, .latent_scale = 0.3611, \
+    .latent_shift = 0.1159, .preview = PREVIEW_FLUX, .native_size = 1024, .native_size_v = 1024,             \
+    .encoders = 1, .encoder = {{.quick_gelu = true}}, .pooled = -1
+
+/* The guidance is a number that the network reads: no second half of a batch. */
+const bl_family bl_flux1_dev = {
+    .name = "FLUX.1 dev",
+    .type = "flux1dev",
+    .probe = "time_text_embed.guidance_embedder.linear_1.weight",
+    .words = {.before = "", .after = "", .most = 512, .filled = true},
+    .flow = {.kind = BL_SHIFT_BY_SIZE, .low = 0.5, .high = 1.15, .low_tokens = 256, .high_tokens = 4096},
+    .steps = 28,
+    FLUX1,
+};
+
+const bl_family bl_flux1_schnell = {
+    .name = "FLUX.1 schnell",
+    .type = "flux1schnell",
+    .probe = "single_transformer_blocks.0.proj_mlp.weight",
+    .words = {.before = "", .after = "", .most = 256, .filled = true},
+    .flow = {.kind = BL_SHIFT_FIXED, .shift = 1},
+    .steps = 4,
+    FLUX1,
+};
+
 /* FLUX.2 klein, of 4 and of 9 billion weights. What is recommended is for the distilled ones. */
 const bl_family bl_flux2_klein = {
     .name = "FLUX.2 klein",
@@ -232,5 +261,6 @@ const bl_family bl_flux2_dev = {
     .pooled = -1,
 };
 
-const bl_family *const bl_families[] = {&bl_sd1,       &bl_sd2,         &bl_sdxl, &bl_z_image,
+const bl_family *const bl_families[] = {&bl_sd1,       &bl_sd2,         &bl_sdxl,
+                                        &bl_z_image,   &bl_flux1_dev,   &bl_flux1_schnell,
                                         &bl_flux2_dev, &bl_flux2_klein, NULL};

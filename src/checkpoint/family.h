@@ -14,11 +14,12 @@
 #define BL_FAMILY_CHANNELS 32 /* of an autoencoder's latents, at most */
 
 /* The denoiser's network. */
-typedef enum bl_net { BL_NET_UNET, BL_NET_ZIMAGE, BL_NET_FLUX2 } bl_net;
+typedef enum bl_net { BL_NET_UNET, BL_NET_ZIMAGE, BL_NET_FLUX1, BL_NET_FLUX2 } bl_net;
 
 /* Who reads the text: CLIP, in chunks of 77 tokens with weights (one's or two's contexts side by side); or a
- * language model, a prompt as it is in a conversation's frame. */
-typedef enum bl_reader { BL_READER_CLIP, BL_READER_QWEN3, BL_READER_MISTRAL } bl_reader;
+ * language model, a prompt as it is in a conversation's frame; or T5, a prompt as it is, as the second
+ * encoder beside CLIP, of which one vector is read. */
+typedef enum bl_reader { BL_READER_CLIP, BL_READER_QWEN3, BL_READER_MISTRAL, BL_READER_T5 } bl_reader;
 
 /* How a language model is asked, and what of its answer counts. */
 typedef struct bl_family_words {
@@ -107,11 +108,17 @@ typedef struct bl_family {
     int heads; /* of each of the denoiser's attentions, where no configuration says; 0: channels / 64 */
 } bl_family;
 
-extern const bl_family bl_sd1, bl_sd2, bl_sdxl, bl_z_image, bl_flux2_dev, bl_flux2_klein;
+extern const bl_family bl_sd1, bl_sd2, bl_sdxl, bl_z_image, bl_flux1_dev, bl_flux1_schnell, bl_flux2_dev,
+    bl_flux2_klein;
 
 /* The module that its denoiser is. */
 static inline bl_module bl_family_denoiser(const bl_family *f) {
     return f->net == BL_NET_UNET ? BL_UNET : BL_TRANSFORMER;
+}
+
+/* The module that makes the rows that it reads of a text, where a language model or T5 does. */
+static inline bl_module bl_family_words_module(const bl_family *f) {
+    return f->reader == BL_READER_T5 ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER;
 }
 
 /* What sides of pictures are multiples of, in pixels. */

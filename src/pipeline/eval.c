@@ -468,7 +468,8 @@ static int run_cases(const bl_eval *e, const bl_safetensors *file, results *out,
 int bl_eval_file(const bl_eval *e, const char *inputs_path, const char *outputs_path, bl_error *err) {
     bl_safetensors *file = NULL;
     results out = {0};
-    const bool words = e->module == BL_TEXT_ENCODER && e->arch->family->reader != BL_READER_CLIP;
+    const bool words = (e->module == BL_TEXT_ENCODER || e->module == BL_TEXT_ENCODER_2) &&
+                       e->arch->family->reader != BL_READER_CLIP;
     if (!kinds[e->module].run || words) {
         return bl_fail(err, BL_E_UNSUPPORTED, "eval: the %s of %s is not run alone",
                        bl_module_name(e->module), e->arch->family->name);

@@ -1,5 +1,6 @@
 #include "pipeline/feed.h"
 
+#include "model/flux1.h"
 #include "model/flux2.h"
 #include "model/zimage.h"
 
@@ -145,6 +146,38 @@ static uint64_t zimage_bytes(const bl_feed_shape *s) {
     return rows_of(s) * (2 * (images + captions) * zimage_head(s) + captions + images) * sizeof(float);
 }
 
+/* ---- FLUX.1 */
+
+static bl_flux1_shape flux1_shape(const bl_feed_shape *s) {
+    return (bl_flux1_shape){
+        .batch = 1, .height = s->height, .width = s->width, .tokens = s->condition->tokens};
+}
+
+/* Floats of one row's table. */
+static size_t flux1_rope(const bl_feed_shape *s) {
+    const bl_flux1_shape one = flux1_shape(s);
+    return ((size_t)one.tokens + (size_t)bl_flux1_image_tokens(&one)) * (size_t)s->arch->flux1.head_dim;
+}
+
+static int open_flux1(bl_feed *f, bl_error *err) {
+    const bl_flux1_shape one = flux1_shape(&f->shape);
+    const size_t n = flux1_rope(&f->shape);
+    int result = 0;
+    f->tables[0] = zeros(f->rows * n, sizeof(float), err, &result);
+    for (size_t row = 0; row < f->rows && !result; row++) {
+        bl_flux1_rope(f->tables[0] + row * n, &f->shape.arch->flux1, &one);
+    }
+    bind(f, "latents", f->sample);
+    bind(f, "t", f->timestep);
+    bind(f, "context", f->context);
+    bind(f, "rope", f->tables[0]);
+    return result;
+}
+
+static uint64_t flux1_bytes(const bl_feed_shape *s) {
+    return (uint64_t)(rows_of(s) * flux1_rope(s)) * sizeof(float);
+}
+
 /* ---- FLUX.2 */
 
 enum { POSITIONS, TIMES }; /* tables; of an index there is STEP alone */
@@ -179,8 +212,8 @@ static int open_flux2(bl_feed *f, bl_error *err) {
     return result;
 }
 
-/* Rounded as the model's own code does. */
-static float flux2_time(double timestep) {
+/* Rounded as the models' own code does. */
+static float flux_time(double timestep) {
     return (float)timestep / 1000.0f * 1000.0f;
 }
 
@@ -197,7 +230,8 @@ static const kind kinds[] = {
                        .time = zimage_time,
                        .bytes = zimage_bytes,
                        .velocity = -1},
-    [BL_NET_FLUX2] = {.open = open_flux2, .time = flux2_time, .bytes = flux2_bytes, .velocity = 1},
+    [BL_NET_FLUX1] = {.open = open_flux1, .time = flux_time, .bytes = flux1_bytes, .velocity = 1},
+    [BL_NET_FLUX2] = {.open = open_flux2, .time = flux_time, .bytes = flux2_bytes, .velocity = 1},
 };
 
 static const kind *kind_of(const bl_feed_shape *s) {

@@ -183,7 +183,7 @@ bool bl_modules_have(const bl_modules *m, bl_module module) {
     case BL_TEXT_ENCODER:
         return arch->text[0].present || arch->family->reader != BL_READER_CLIP;
     case BL_TEXT_ENCODER_2:
-        return arch->text[1].present;
+        return arch->text[1].present || arch->family->reader == BL_READER_T5;
     case BL_VAE_ENCODER:
         return arch->vae.has_encoder;
     case BL_TAESD:

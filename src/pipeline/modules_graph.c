@@ -1,8 +1,10 @@
 /* The network of a module in a shape. */
 #include "model/autoencoder_kl.h"
 #include "model/clip_text.h"
+#include "model/flux1.h"
 #include "model/flux2.h"
 #include "model/qwen3.h"
+#include "model/t5.h"
 #include "model/taesd.h"
 #include "model/unet.h"
 #include "model/zimage.h"
@@ -11,7 +13,13 @@
 
 static int text_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_shape_key key,
                       const char *const *taps, bl_error *err) {
-    if (m->o.arch->family->reader != BL_READER_CLIP) {
+    const bool words =
+        m->o.arch->family->reader != BL_READER_CLIP && module == bl_family_words_module(m->o.arch->family);
+    if (words && m->o.arch->family->reader == BL_READER_T5) {
+        return bl_t5_graph(out, &m->o.arch->t5, module, key.batch, key.tokens, bl_modules_dtype(m, module),
+                           taps, err);
+    }
+    if (words) {
         return bl_qwen3_graph(out, &m->o.arch->qwen3, key.batch, key.tokens, m->o.arch->qwen3.outputs,
                               bl_modules_dtype(m, module), taps, err);
     }
@@ -36,6 +44,11 @@ static int transformer_graph(bl_graph **out, const bl_modules *m, bl_shape_key k
                                  .caption = key.tokens,
                                  .own_lengths = key.own_lengths};
         return bl_zimage_graph(out, &arch->zimage, &shape, dtype, taps, err);
+    }
+    case BL_NET_FLUX1: {
+        bl_flux1_shape shape = {
+            .batch = key.batch, .height = key.height, .width = key.width, .tokens = key.tokens};
+        return bl_flux1_graph(out, &arch->flux1, &shape, dtype, taps, err);
     }
     case BL_NET_FLUX2: {
         bl_flux2_shape shape = {.batch = key.batch,

@@ -117,7 +117,7 @@ static int rows_of(const bl_condition *c, int text) {
     return (c->length[text] + BL_WORDS_STEP - 1) / BL_WORDS_STEP * BL_WORDS_STEP;
 }
 
-int bl_words_phases(bl_condition *c, bl_generation *generation, bl_error *err) {
+int bl_words_phases(bl_condition *c, bl_generation *generation, const bl_family *family, bl_error *err) {
     for (int n = 0; n < c->encoded_count; n++) {
         const int text = c->encoded[n].text, rows = rows_of(c, text);
         int earlier = 0, passes = 0;
@@ -130,8 +130,8 @@ int bl_words_phases(bl_condition *c, bl_generation *generation, bl_error *err) {
             continue;
         }
         const bl_shape_key key = {.batch = 1, .tokens = rows};
-        const int phase =
-            bl_generation_phase(generation, "encode prompt", "prompt", BL_TEXT_ENCODER, key, passes, err);
+        const int phase = bl_generation_phase(generation, "encode prompt", "prompt",
+                                              bl_family_words_module(family), key, passes, err);
         if (phase < 0) {
             return phase;
         }
@@ -140,6 +140,12 @@ int bl_words_phases(bl_condition *c, bl_generation *generation, bl_error *err) {
                 c->word_phase[c->encoded[k].text] = phase;
             }
         }
+    }
+    if (family->reader == BL_READER_T5 && c->missing) { /* and CLIP, for the vector */
+        const bl_shape_key key = {.batch = 1};
+        const int phase = bl_generation_phase(generation, "encode prompt for the vector", "prompt",
+                                              BL_TEXT_ENCODER, key, c->missing, err);
+        return phase < 0 ? phase : 0;
     }
     return 0;
 }

@@ -18,7 +18,7 @@ void bl_words_tell(const bl_condition *c, const bl_request *r, const bl_architec
                    const bl_log *log);
 
 /* Declares a phase for each number of rows that texts not known have: in the order of the texts. */
-int bl_words_phases(bl_condition *c, bl_generation *generation, bl_error *err);
+int bl_words_phases(bl_condition *c, bl_generation *generation, const bl_family *family, bl_error *err);
 
 /* Fills c->context, by the encoder or from what was encoded before. */
 int bl_words_encode(bl_condition *c, bl_generation *generation, const bl_architecture *arch,
