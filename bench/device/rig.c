@@ -105,16 +105,7 @@ int bench_pass(bench *b, const void *const *inputs, void *const *outputs, double
 
 int bench_make_values(void **inputs, void **outputs, const bl_graph *g, bl_error *err) {
     for (int i = 0; i < g->input_count; i++) {
-        const bl_tensor *t = bl_graph_port(g, BL_INPUT, i);
-        int64_t n = bl_tensor_elements(t);
-        inputs[i] = calloc((size_t)n, 4);
-        for (int64_t k = 0; inputs[i] && k < n; k++) {
-            if (t->dtype == BL_F32) {
-                ((float *)inputs[i])[k] = made_up_value(k * 7 + i);
-            } else if (n > t->n) {
-                ((int32_t *)inputs[i])[k] = (int32_t)(k * 7919 % 40000); /* tokens */
-            }
-        }
+        inputs[i] = made_up_input(g, i);
     }
     for (int i = 0; i < g->output_count; i++) {
         outputs[i] = calloc(1, bl_tensor_bytes(bl_graph_port(g, BL_OUTPUT, i)));

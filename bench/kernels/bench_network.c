@@ -93,11 +93,7 @@ static void run_all(bl_device *d, bl_device_module *m, bl_graph *g, int runs, bl
         double load = bl_now() - t, best = 1e9;
         void *inputs[8], *outputs[1] = {calloc(1, bl_tensor_bytes(bl_graph_port(g, BL_OUTPUT, 0)))};
         for (int i = 0; i < g->input_count && i < 8; i++) {
-            int64_t n = bl_tensor_elements(bl_graph_port(g, BL_INPUT, i));
-            float *v = inputs[i] = malloc((size_t)n * sizeof *v);
-            for (int64_t k = 0; v && k < n; k++) {
-                v[k] = made_up_value(k);
-            }
+            inputs[i] = made_up_input(g, i);
         }
         bl_binding binding = {region, at, offsets, (const void *const *)inputs, outputs};
         for (int r = 0; r < runs; r++) {

@@ -8,6 +8,7 @@
 #include "model/zimage.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static uint16_t table[MADE_UP]; /* bf16 of -1 .. 1 */
@@ -152,4 +153,29 @@ int made_up_graph(bl_graph **g, const char *what, bl_dtype dtype, int size, int 
 
 float made_up_value(int64_t i) {
     return bl_bf16_to_f32(table[i % MADE_UP]);
+}
+
+/* Rows that a count is of: those of the rotary embedding beside it. */
+static int32_t counted_rows(const bl_graph *g) {
+    int32_t rows = 1;
+    for (int i = 0; i < g->input_count; i++) {
+        const bl_tensor *t = bl_graph_port(g, BL_INPUT, i);
+        rows = !strcmp(t->name, "rope") ? t->h : rows;
+    }
+    return rows;
+}
+
+void *made_up_input(const bl_graph *g, int i) {
+    const bl_tensor *t = bl_graph_port(g, BL_INPUT, i);
+    const int64_t n = bl_tensor_elements(t);
+    const bool counts = !strcmp(t->name, "counts"), ids = !strcmp(t->name, "ids");
+    void *made = calloc((size_t)n + 1, sizeof(float));
+    for (int64_t k = 0; made && k < n; k++) {
+        if (t->dtype == BL_F32) {
+            ((float *)made)[k] = made_up_value(k * 7 + i);
+        } else {
+            ((int32_t *)made)[k] = counts ? counted_rows(g) : ids ? (int32_t)(k * 7919 % 40000) : 0;
+        }
+    }
+    return made;
 }
