@@ -46,6 +46,9 @@ static bool is_run(const json_t *value, const char *runs, const json_t *values) 
     if (strcmp(runs, BL_WHOLE) == 0 && json_is_integer(value)) {
         return json_integer_value(value) > 0;
     }
+    if (strcmp(runs, BL_ONE_WHOLE) == 0) {
+        return json_is_integer(value) && json_integer_value(value) > 0;
+    }
     if (strcmp(runs, BL_POSITIVE) == 0 || strcmp(runs, BL_NUMBER) == 0) {
         return json_is_number(value) && (strcmp(runs, BL_NUMBER) == 0 || json_number_value(value) > 0);
     }

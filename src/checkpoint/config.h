@@ -11,13 +11,14 @@
 /* What is run of one key. */
 typedef struct bl_config_rule {
     const char *key;
-    /* NULL: any value, as it makes no difference, or is looked at elsewhere. BL_POSITIVE, BL_NUMBER: a number
-     * alone. BL_WHOLE: numbers. Else the values that are run, as a JSON array. Of these two a value that is
+    /* NULL: any value, as it makes no difference, or is looked at elsewhere. BL_POSITIVE, BL_NUMBER,
+     * BL_ONE_WHOLE: a number alone. BL_WHOLE: numbers. Else the values that are run, as a JSON array. Of these two a value that is
      * an array is fine where all of its elements are. */
     const char *runs;
 } bl_config_rule;
 
 #define BL_WHOLE "whole numbers from 1 up"
+#define BL_ONE_WHOLE "one whole number from 1 up"
 #define BL_POSITIVE "a number above 0"
 #define BL_NUMBER "a number"
 
