@@ -48,7 +48,7 @@ def multipliers(o, known):
 def step(o, known):
     text = output_of([o.bin / "bench_network", "zimage", "bf16", 512, 1, 2, 0, o.threads, "Q8_0"])
     known["step"] = number(r"best of \d+: ([\d.]+) s", text)
-    linear, share = number(r"x +(\d+) GF/s +linear$", text), number(r"^ *([\d.]+)%.* linear$", text)
+    linear, share = number(r"x +(\d+) GF/s +LINEAR$", text), number(r"^ *([\d.]+)%.* LINEAR$", text)
     widening = number(r"^widening ([\d.]+) s a run", text)
     tell("step", f"{known['step']:.2f} s, {share:.0f}% of it linear layers at {linear:.0f} GF/s with widening "
                  f"({widening:.2f} s)")

@@ -12,8 +12,8 @@
 typedef struct bl_config_rule {
     const char *key;
     /* NULL: any value, as it makes no difference, or is looked at elsewhere. BL_POSITIVE, BL_NUMBER,
-     * BL_ONE_WHOLE: a number alone. BL_WHOLE: numbers. Else the values that are run, as a JSON array. Of these two a value that is
-     * an array is fine where all of its elements are. */
+     * BL_ONE_WHOLE: a number alone. BL_WHOLE: numbers. Else the values that are run, as a JSON array. Of
+     * these two a value that is an array is fine where all of its elements are. */
     const char *runs;
 } bl_config_rule;
 
