@@ -11,8 +11,8 @@ void made_up_begin(void);
 /* In -1 .. 1, as bf16 has it. */
 float made_up_value(int64_t i);
 
-/* Input number i of a graph, made: numbers; of I32 tokens for "ids", all rows for "counts", and else 0. NULL: no
- * memory. Caller: free. */
+/* Input number i of a graph, made: numbers; of I32 tokens for "ids", all rows for "counts", and else 0. NULL:
+ * no memory. Caller: free. */
 void *made_up_input(const bl_graph *g, int i);
 
 /* A source of weights: bf16, scaled so that sums stay near 1. */
