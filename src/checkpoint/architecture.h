@@ -98,6 +98,7 @@ typedef struct bl_architecture {
     bool prediction_guessed;       /* nothing said so */
     bl_spacing spacing;            /* of timesteps, as the folder's scheduler wants it */
     bool alpha_to_one;             /* diffusers' DDIM ends without noise, as the folder's scheduler says */
+    bool distilled;                /* the folder's pipeline says so: diffusers leaves its guidance out */
     bool encodes_empty_negative; /* the folder's pipeline takes no zeros where there is no negative prompt */
     int sample_size;             /* side of the latents it was trained on, as the folder says; 0: unknown */
     char unknown_keys[BL_UNKNOWN_BYTES]; /* of the folder's configuration, passed over, for people; or "" */

@@ -392,6 +392,7 @@ int bl_detect_transformer(bl_architecture *out, const bl_checkpoint *c, bl_error
     rc = rc ? rc : bl_detect_taesd(&a.taesd, c, a.family, err);
     rc = rc ? rc : bl_agree_with_configs(&a, c, err);
     if (!rc) {
+        a.distilled = json_is_true(json_object_get(c->index, "is_distilled"));
         detect_flow(&a, c);
         *out = a;
     }

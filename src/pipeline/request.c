@@ -138,6 +138,12 @@ void bl_request_tell(const bl_request *r, const bl_log *log) {
     } else if (r->o->init_rgb && r->fit != BL_FIT_STRETCH) {
         tell_fit(r, log);
     }
+    if (r->unguided) {
+        bl_log_line(log, BL_LOG_WARNING,
+                    "cfg %g is left out, as diffusers does it with distilled models: model_index.json has "
+                    "\"is_distilled\"",
+                    r->o->cfg);
+    }
     if (bl_sampler_adapts(r->sampler)) {
         bl_log_line(log, BL_LOG_INFO,
                     "%s chooses its steps while it runs, whatever --steps says: planned are the %d "
@@ -304,6 +310,8 @@ static void take_guidance(bl_request *r, const bl_architecture *arch) {
     if (arch->family->cfg_from_prompt) {
         r->cfg = r->compat == BL_COMPAT_DIFFUSERS ? r->cfg + 1 : r->cfg == 0 ? 1 : r->cfg;
     }
+    r->unguided = arch->distilled && r->compat == BL_COMPAT_DIFFUSERS && r->cfg != 1;
+    r->cfg = r->unguided ? 1 : r->cfg;
 }
 
 static int check_decode(bl_request *r, const bl_architecture *arch, bl_error *err) {

@@ -114,6 +114,36 @@ static void placement_changes_nothing(void **state) {
     rig_close(&s);
 }
 
+/* diffusers leaves the guidance of a distilled model out; the others guide it all the same. */
+static void distilled_models_are_guided_as_each_does_it(void **state) {
+    static const char index[] = "{\"_class_name\": \"Flux2KleinPipeline\", \"is_distilled\": true}";
+    static const char *const compats[] = {"diffusers", "diffusers", "a1111"};
+    (void)state;
+    char folder[BL_TEST_PATH], path[BL_TEST_PATH];
+    flow_taken t[3];
+    rig_studio s;
+    bl_test_folder(folder);
+    bl_test_flux2_folder(folder);
+    bl_test_join(path, folder, "model_index.json");
+    assert_int_equal(unlink(path), 0);
+    bl_test_write(path, index, sizeof index - 1);
+    flow_open_files(&s, folder, NULL, NULL);
+    for (int i = 0; i < 3; i++) {
+        ballast_generate_options o = flow_request(&t[i]);
+        o.compat = compats[i];
+        o.cfg = i ? 4 : 1;
+        rig_make(&s, &o);
+    }
+    rig_same(&t[1].pictures, &t[0].pictures, "diffusers, cfg 4");
+    const int same = memcmp(t[2].latents, t[0].latents, (size_t)t[0].count * sizeof(float));
+    assert_int_not_equal(same, 0);
+    for (int i = 0; i < 3; i++) {
+        flow_drop(&t[i]);
+    }
+    rig_close(&s);
+    bl_test_folder_remove(folder);
+}
+
 /* ---- what does not apply, and who is planned alone */
 
 static void refuses(rig_studio *s, const ballast_generate_options *o, const char *words) {
@@ -173,6 +203,7 @@ int main(void) {
         cmocka_unit_test(pictures_are_those_of_diffusers),
         cmocka_unit_test(single_files_give_the_folders_picture),
         cmocka_unit_test(placement_changes_nothing),
+        cmocka_unit_test(distilled_models_are_guided_as_each_does_it),
         cmocka_unit_test(dev_is_planned_and_not_run),
         cmocka_unit_test(what_does_not_apply_is_refused_or_told),
     };
