@@ -68,6 +68,7 @@ static _Thread_local int started = 1; /* of the calling thread's team */
 /* A child of fork has one thread, the one that forked, and libgomp in it would wait for the others for ever.
  * So they are sent home before; they come back with the next loop. */
 static void before_fork(void) {
+    bl_rest_threads(false);
     omp_pause_resource_all(omp_pause_hard);
     started = 1;
 }
@@ -108,6 +109,64 @@ int bl_start_threads(int n, bl_error *err) {
 
 int bl_threads(void) {
     return omp_get_max_threads();
+}
+
+/* ---- threads that rest */
+
+/* One thread, whose team makes the process have more threads than processors. */
+typedef struct resting {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool soon, started, ended;
+    pthread_t thread;
+} resting;
+
+static resting rests = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+/* Ends with its team, which libgomp ends with the thread that has it. */
+static void *keep_team(void *data) {
+    resting *r = data;
+    GOMP_parallel(do_nothing, NULL, (unsigned)sysconf(_SC_NPROCESSORS_CONF) + 1, 0);
+    pthread_mutex_lock(&r->lock);
+    r->started = true;
+    pthread_cond_broadcast(&r->changed);
+    while (!r->ended) {
+        pthread_cond_wait(&r->changed, &r->lock);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+static bool team_has_room(void) {
+    bl_error ignored;
+    size_t stack = 0;
+    pthread_attr_t defaults;
+    if (!pthread_attr_init(&defaults)) {
+        pthread_attr_getstacksize(&defaults, &stack);
+        pthread_attr_destroy(&defaults);
+    }
+    return !bl_ask_memory(((size_t)sysconf(_SC_NPROCESSORS_CONF) + 1) * (stack + THREAD_BYTES),
+                          "a team of threads", &ignored);
+}
+
+void bl_rest_threads(bool soon) {
+    resting *r = &rests;
+    pthread_mutex_lock(&r->lock);
+    if (soon && !r->soon && team_has_room()) {
+        r->started = r->ended = false;
+        r->soon = !pthread_create(&r->thread, NULL, keep_team, r);
+        while (r->soon && !r->started) {
+            pthread_cond_wait(&r->changed, &r->lock);
+        }
+    } else if (!soon && r->soon) {
+        r->soon = false;
+        r->ended = true;
+        pthread_cond_broadcast(&r->changed);
+        pthread_mutex_unlock(&r->lock);
+        pthread_join(r->thread, NULL);
+        return;
+    }
+    pthread_mutex_unlock(&r->lock);
 }
 
 /* Is this processor the first of its core's SMT siblings inside the mask? */

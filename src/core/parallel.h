@@ -40,6 +40,12 @@ int bl_start_threads(int n, bl_error *err);
  * calling thread had. */
 void bl_pin_threads(int order);
 
+/* Whether threads that wait for the next loop go to sleep soon, in all of the process, instead of spinning
+ * for some milliseconds, which costs whoever shares the processors with us. libgomp spins less where there
+ * are more of its threads than processors (its manual, GOMP_SPINCOUNT): so as many are started, and sleep. A
+ * wish. */
+void bl_rest_threads(bool soon);
+
 typedef struct bl_processor {
     int number;
     bool first; /* of its core's SMT siblings */

@@ -23,6 +23,11 @@ static int ways_to_place(int values[BL_CHOICE_VALUES], const bl_choice_place *w)
     return w->processors < 2 ? 0 : w->nodes < 2 ? 1 : 2;
 }
 
+static int ways_to_wait(int values[BL_CHOICE_VALUES], const bl_choice_place *w) {
+    values[0] = 1;
+    return w->processors > 1;
+}
+
 static int ways_to_launch(int values[BL_CHOICE_VALUES], const bl_choice_place *w) {
     values[0] = 1;
     values[1] = 2;
@@ -65,6 +70,7 @@ const bl_choice bl_choices[BL_CHOICES] = {
     {"threads", "time alone", offsetof(bl_tuning, threads), 1024, true, thread_counts},
     {"level", "time and memory", offsetof(bl_tuning, level), 3, true, levels},
     {"pin", "time alone", offsetof(bl_tuning, pin), 2, true, ways_to_place},
+    {"rest", "time alone", offsetof(bl_tuning, rest), 1, true, ways_to_wait},
     {"graphs", "time alone", offsetof(bl_tuning, graphs), 2, true, ways_to_launch},
     {"winograd", "the last bits", offsetof(bl_tuning, winograd[0]), 2, false, ways_to_convolve_0},
     {"winograd/2", "the last bits", offsetof(bl_tuning, winograd[1]), 2, false, ways_to_convolve_1},

@@ -20,6 +20,7 @@ typedef struct bl_tuning {
     int threads; /* that run the graph */
     int level;   /* the arena level that it begins with: what higher levels are to it */
     int pin; /* each thread keeps to a core of its own: 1: of one node after the other, 2: of nodes in turn */
+    int rest;   /* 1: threads that wait for work go to sleep soon, instead of spinning */
     int graphs; /* of a card: 1: each op is launched by itself, 2: blocks as CUDA's graphs */
     /* Convolutions of pictures of the graph's largest size, half of it, and so on: 1: by oneDNN where it can,
      * 2: by Winograd's algorithm */
@@ -52,7 +53,7 @@ typedef struct bl_choice {
     int (*values)(int values[BL_CHOICE_VALUES], const bl_choice_place *where);
 } bl_choice;
 
-#define BL_CHOICES (4 + BL_TUNING_SIZES)
+#define BL_CHOICES (5 + BL_TUNING_SIZES)
 extern const bl_choice bl_choices[BL_CHOICES];
 
 static inline int *bl_tuning_field(bl_tuning *t, const bl_choice *c) {

@@ -11,7 +11,7 @@
 #include "core/error.h"
 #include "tune/paired.h"
 
-#define BL_SEARCH_ROWS 12
+#define BL_SEARCH_ROWS 16
 #define BL_SEARCH_VALUES 16
 #define BL_SEARCH_ENOUGH 0.02 /* of the seconds: less than that is not looked for */
 

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -274,6 +275,38 @@ static void test_pinned(void **state) {
     bl_set_threads(own);
 }
 
+static void nothing(void *context, int64_t begin, int64_t end, int thread) {
+    (void)context, (void)begin, (void)end, (void)thread;
+}
+
+/* Seconds of all processors that short loops with pauses between them take. */
+static double processor_seconds(void) {
+    clock_t began = clock();
+    for (int i = 0; i < 30; i++) {
+        bl_parallel_for(2, 1, nothing, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    return (double)(clock() - began) / CLOCKS_PER_SEC;
+}
+
+/* Threads that wait spin for some milliseconds, or, where they should rest, do not. */
+static void test_resting(void **state) {
+    (void)state;
+    const int own = bl_threads();
+    if (bl_usable_processors() < 2 || getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) {
+        skip();
+    }
+    bl_set_threads(2);
+    double usual = processor_seconds();
+    bl_rest_threads(true);
+    double resting = processor_seconds();
+    bl_rest_threads(false);
+    double again = processor_seconds();
+    bl_set_threads(own);
+    assert_true(resting < 0.5 * usual);
+    assert_true(resting < 0.5 * again);
+}
+
 /* Two nodes of two cores with a sibling each, numbered as machines do: cores before siblings, and of nodes
  * one after the other or in turn. */
 static void test_pin_order(void **state) {
@@ -302,8 +335,8 @@ int main(void) {
         cmocka_unit_test(test_convert_pairs), cmocka_unit_test(test_convert_every_pattern),
         cmocka_unit_test(test_messages),      cmocka_unit_test(test_checked),
         cmocka_unit_test(test_loops),         cmocka_unit_test(test_pinned),
-        cmocka_unit_test(test_pin_order),     cmocka_unit_test(test_open_failures),
-        cmocka_unit_test(test_new_file),
+        cmocka_unit_test(test_pin_order),     cmocka_unit_test(test_resting),
+        cmocka_unit_test(test_open_failures), cmocka_unit_test(test_new_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

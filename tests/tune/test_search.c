@@ -438,10 +438,10 @@ static void where_they_are(void **state) {
         "");
     assert_string_equal(
         offered(&(bl_choice_place){.threads = 4, .cores = 4, .processors = 8, .nodes = 1, .arena_levels = 2}),
-        "threads=1 threads=2 threads=3 threads=8 level=1 pin=1");
+        "threads=1 threads=2 threads=3 threads=8 level=1 pin=1 rest=1");
     assert_string_equal(
         offered(&(bl_choice_place){.threads = 2, .cores = 2, .processors = 2, .nodes = 2, .arena_levels = 1}),
-        "threads=1 pin=1 pin=2");
+        "threads=1 pin=1 pin=2 rest=1");
     assert_string_equal(offered(&(bl_choice_place){.arena_levels = 1, .launches = true}),
                         "graphs=1 graphs=2");
     assert_string_equal(

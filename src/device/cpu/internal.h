@@ -100,6 +100,7 @@ struct bl_executable {
     int winograd[BL_TUNING_SIZES]; /* as in bl_tuning */
     int widest;                    /* of its convolved pictures */
     int pinned;                    /* as bl_tuning's `pin` */
+    bool rests;                    /* its threads sleep where they wait */
     bl_step *steps;                /* [op_count] */
     bl_arena_plan plan;
     double *flops;   /* [block_count] */

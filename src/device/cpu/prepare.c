@@ -101,6 +101,7 @@ int bl_cpu_prepare(bl_executable **out, bl_device_module *m, const bl_graph *gra
         memcpy(x->winograd, options->tuning.winograd, sizeof x->winograd);
         x->widest = bl_graph_widest(graph);
         x->pinned = options->tuning.pin;
+        x->rests = options->tuning.rest;
         int rc = make_executable(x, level, graph, &sure, err);
         if (!rc && sure) {
             *out = x;

@@ -90,6 +90,7 @@ int bl_cpu_run(bl_executable *x, int block, const bl_binding *b, bl_stream strea
     const bl_block *range = &x->graph->blocks[block];
     bl_set_threads(x->threads);
     bl_pin_threads(x->pinned);
+    bl_rest_threads(x->rests);
     int rc = bl_ask_memory(RUN_BYTES, "oneDNN", err); /* for the little that it takes to run something */
     if (rc) {
         return rc;
