@@ -90,7 +90,7 @@ static void wrong_ones_are_refused(void **state) {
 
 /* What a generation was planned to take and what it took, from the measurements so far; it is learned from.
  */
-static double off_by(described_machine *x, bl_calibration *c, uint64_t budget, double *slowdown) {
+static double off_by(described_machine *x, bl_calibration *c, uint64_t budget, int steps, double *slowdown) {
     static const char *const names[] = {"1", "2", "3", "4", "5", "6", "7", "8"}, *const models[] = {
                                                                                      "m", "m", "m", "m",
                                                                                      "m", "m", "m", "m"};
@@ -98,6 +98,9 @@ static double off_by(described_machine *x, bl_calibration *c, uint64_t budget, d
     bl_sim_card card = described_card();
     bl_problem *p = described_model("sd15", &card);
     assert_true(p->phase_count <= 8);
+    for (int i = 0; i < p->phase_count; i++) {
+        p->phases[i].passes = p->phases[i].passes < steps ? p->phases[i].passes : steps;
+    }
     p->budget_bytes = budget;
     CHECK(bl_problem_finish(p, &described_error));
     bl_executor_resident(x->executor, p);
@@ -119,11 +122,13 @@ static double off_by(described_machine *x, bl_calibration *c, uint64_t budget, d
 }
 
 /* A card beside whose copies compute takes 60% longer, which it does not say: after two generations with all
- * weights there and two that stream, in any order, it is known, and plans of both say what is measured. */
+ * weights there and two that stream, in any order, it is known, and plans of both say what is measured. With
+ * two steps, too, as a calibration makes them. */
 static void a_hidden_slowdown_is_learned(void **state) {
     (void)state;
     const uint64_t whole = 20000000000, small = 1300000000;
-    for (int order = 0; order < 3; order++) {
+    for (int order = 0; order < 4; order++) {
+        const int steps = order == 3 ? 2 : 100;
         bl_sim_card card = described_card();
         bl_problem *p = described_model("sd15", &card);
         bl_calibration *c;
@@ -133,8 +138,8 @@ static void a_hidden_slowdown_is_learned(void **state) {
         machine_open(&x, p, &card, NULL);
         bl_sim_set_faults(x.device, &(bl_sim_faults){.slowdown = 0.6});
         for (int i = 0; i < 8; i++) {
-            bool streams = order == 2 ? i < 4 : i % 2 == order;
-            double off = off_by(&x, c, streams ? small : whole, &slowdown);
+            bool streams = order == 2 ? i < 4 : i % 2 == order % 2;
+            double off = off_by(&x, c, streams ? small : whole, steps, &slowdown);
             worst = off > worst ? off : worst;
             if (i >= 5 && off > 0.02) {
                 fail_msg("order %d, generation %d: planned and measured differ by %.1f%%", order, i + 1,
@@ -142,7 +147,7 @@ static void a_hidden_slowdown_is_learned(void **state) {
             }
         }
         print_message("order %d: at first off by %.1f%%; learned %.3f\n", order, 100 * worst, slowdown);
-        assert_true(worst > 0.1 && fabs(slowdown - 0.6) < 0.03);
+        assert_true((worst > 0.1 || steps == 2) && fabs(slowdown - 0.6) < 0.03);
         machine_close(&x);
         bl_calibration_close(&c);
         bl_problem_free(&p);
