@@ -61,25 +61,38 @@ static inline void rig_log(void *payload, int level, const char *line) {
     }
 }
 
+/* Options to change before rig_open_given; nothing is kept. */
+static inline void rig_options(ballast_context_options *co, ballast_model_options *mo, const char *checkpoint,
+                               const char *dtype) {
+    ballast_context_options_init(co, sizeof *co);
+    ballast_model_options_init(mo, sizeof *mo);
+    co->cache_dir = "";
+    mo->path = checkpoint;
+    mo->dtype = dtype;
+}
+
+static inline void rig_open_given(rig_studio *s, ballast_context_options *co,
+                                  const ballast_model_options *mo) {
+    ballast_error err = {0};
+    *s = (rig_studio){0};
+    if (!co->log) {
+        co->log = rig_log;
+        co->log_payload = s;
+    }
+    if (ballast_context_open(&s->context, co, &err) || ballast_model_open(&s->model, s->context, mo, &err)) {
+        fail_msg("%s", err.message);
+    }
+}
+
 /* `dtype`: as in ballast_model_options. `cache_dir`: "" for none. */
 static inline void rig_open_on(rig_studio *s, const char *device, const char *checkpoint, const char *dtype,
                                const char *cache_dir) {
-    ballast_error err = {0};
     ballast_context_options co;
-    ballast_context_options_init(&co, sizeof co);
     ballast_model_options mo;
-    ballast_model_options_init(&mo, sizeof mo);
-    *s = (rig_studio){0};
+    rig_options(&co, &mo, checkpoint, dtype);
     co.device = device;
     co.cache_dir = cache_dir;
-    co.log = rig_log;
-    co.log_payload = s;
-    mo.path = checkpoint;
-    mo.dtype = dtype;
-    if (ballast_context_open(&s->context, &co, &err) ||
-        ballast_model_open(&s->model, s->context, &mo, &err)) {
-        fail_msg("%s", err.message);
-    }
+    rig_open_given(s, &co, &mo);
 }
 
 static inline void rig_open(rig_studio *s, const char *checkpoint, const char *dtype, const char *cache_dir) {

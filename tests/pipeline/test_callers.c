@@ -25,21 +25,13 @@ static void count_hints(void *payload, int level, const char *line) {
 }
 
 static void open_model(rig_studio *s, const char *path, const char *device, seen *log) {
-    ballast_error err = {0};
     ballast_context_options co;
-    ballast_context_options_init(&co, sizeof co);
     ballast_model_options mo;
-    ballast_model_options_init(&mo, sizeof mo);
-    co.cache_dir = "";
+    rig_options(&co, &mo, path, "f32");
     co.device = device;
     co.log = log ? count_hints : NULL;
     co.log_payload = log;
-    mo.path = path;
-    mo.dtype = "f32";
-    if (ballast_context_open(&s->context, &co, &err) ||
-        ballast_model_open(&s->model, s->context, &mo, &err)) {
-        fail_msg("%s", err.message);
-    }
+    rig_open_given(s, &co, &mo);
 }
 
 static ballast_generate_options request(seen *got) {

@@ -6,22 +6,13 @@ static const char *const modes[] = {"auto", "none", "model", "sequential", "bala
 
 static void open_with(rig_studio *s, const char *family, const char *decoder) {
     char checkpoint[BL_TEST_PATH], file[BL_TEST_PATH];
-    ballast_error err = {0};
     ballast_context_options co;
-    ballast_context_options_init(&co, sizeof co);
     ballast_model_options mo;
-    ballast_model_options_init(&mo, sizeof mo);
-    *s = (rig_studio){0};
     bl_synth_checkpoint(checkpoint, family, BL_SYNTH_SINGLE);
     bl_test_data(file, decoder);
-    co.cache_dir = "";
-    mo.path = checkpoint;
-    mo.dtype = "f32";
+    rig_options(&co, &mo, checkpoint, "f32");
     mo.taesd_path = file;
-    if (ballast_context_open(&s->context, &co, &err) ||
-        ballast_model_open(&s->model, s->context, &mo, &err)) {
-        fail_msg("%s", err.message);
-    }
+    rig_open_given(s, &co, &mo);
 }
 
 static int take_with_text(void *payload, const ballast_image *image) {

@@ -10,21 +10,12 @@
 static const char *const families[FAMILIES] = {"sd15", "sd21v", "sdxl"};
 
 static void open_studio_as(rig_studio *s, const char *checkpoint, const char *dtype, size_t entries) {
-    ballast_error err = {0};
     ballast_context_options co;
-    ballast_context_options_init(&co, sizeof co);
     ballast_model_options mo;
-    ballast_model_options_init(&mo, sizeof mo);
-    *s = (rig_studio){0};
-    co.cache_dir = "";
+    rig_options(&co, &mo, checkpoint, dtype);
     co.threads = 1;
     co.text_cache = entries;
-    mo.path = checkpoint;
-    mo.dtype = dtype;
-    if (ballast_context_open(&s->context, &co, &err) ||
-        ballast_model_open(&s->model, s->context, &mo, &err)) {
-        fail_msg("%s", err.message);
-    }
+    rig_open_given(s, &co, &mo);
 }
 
 static void open_studio(rig_studio *s, const char *checkpoint, size_t entries) {

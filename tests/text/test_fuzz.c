@@ -1,6 +1,7 @@
 /* Random prompts, the same every run: nothing may crash (build with BALLAST_SANITIZE for the full proof), and
  * what comes out must be well formed. */
 #include "text/prompt.h"
+#include "text/tokenizer_state.h"
 #include "text/unicode.h"
 
 #include <math.h>
@@ -150,24 +151,11 @@ static void long_repetitions(void **state) {
     }
 }
 
-static int setup(void **state) {
-    static bl_tokenizer *t;
-    int rc = bl_tokenizer_new(&t, NULL);
-    *state = t;
-    return rc;
-}
-
-static int teardown(void **state) {
-    bl_tokenizer *t = *state;
-    bl_tokenizer_free(&t);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_bytes),
         cmocka_unit_test(random_syntax),
         cmocka_unit_test(long_repetitions),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, tokenizer_setup, tokenizer_teardown);
 }

@@ -1,6 +1,7 @@
 /* Chunks of 75 tokens as A1111 cuts them, and emphasis on an encoded chunk. "x" is one token, 343 ("x</w>").
  */
 #include "text/prompt.h"
+#include "text/tokenizer_state.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -12,19 +13,6 @@
 #define X (256 + 'x' - 33)
 #define Y (256 + 'y' - 33)
 #define COMMA (256 + ',' - 33)
-
-static int setup(void **state) {
-    static bl_tokenizer *t;
-    int rc = bl_tokenizer_new(&t, NULL);
-    *state = t;
-    return rc;
-}
-
-static int teardown(void **state) {
-    bl_tokenizer *t = *state;
-    bl_tokenizer_free(&t);
-    return 0;
-}
 
 static bl_chunks parse(void **state, const char *text, bl_prompt_syntax syntax, int32_t pad) {
     bl_chunks c;
@@ -339,5 +327,5 @@ int main(void) {
         cmocka_unit_test(no_emphasis_changes_no_bit),
         cmocka_unit_test(a_mean_of_zero_is_left),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, tokenizer_setup, tokenizer_teardown);
 }
