@@ -34,6 +34,13 @@ static void pictures_are_those_of_diffusers(void **state) {
         o.negative_prompt = "";
         o.width = 96;
         flow_check(&s, &g, "guided", o, 16, dtype);
+        o = flow_request(&t);
+        flow_add_all(&o);
+        o.hires_scale = 0;
+        o.steps = 4;
+        o.cfg = 1;
+        o.strength = 0.75;
+        flow_check(&s, &g, "start", o, 16, dtype);
         rig_close(&s);
     }
     bl_golden_close(&g);
