@@ -52,7 +52,7 @@ static void small_hosts(void **state) {
     assert_true(gap[count / 2] <= 0.001);
     assert_true(gap[count * 3 / 4] <= 0.008);
     assert_true(gap[count * 9 / 10] <= 0.082);
-    assert_true(gap[count - 1] <= 0.53);
+    assert_true(gap[count - 1] <= (every_problem ? 0.51 : 0.49));
     assert_true(above <= (every_problem ? 23 : 2));
 }
 

@@ -14,6 +14,7 @@ typedef struct kinds_work {
     const int *levels;
     uint64_t region;
     int seed;
+    bool by_size;         /* as bl_split has it */
     uint8_t *kind, *last; /* [block_count] of this phase and of the one before */
     uint64_t top;         /* residents lie above it */
     bool others;          /* a module before it runs often */
@@ -197,6 +198,7 @@ static int add_phase(bl_kinds *k, kinds_work *w, int module, int phase, bool fir
                       .less = first ? NULL : w->last,
                       .settles = w->p->phase_count == 1 && w->p->phases[phase].passes == 1,
                       .seed = w->seed,
+                      .by_size = w->by_size,
                       .tries = w->p->phase_count == 1 ? tries_alone : 1,
                       .work = work < work_most ? work : work_most};
     double pass = 0;
@@ -243,9 +245,13 @@ static int find_module(bl_kinds *k, kinds_work *w, int module, bl_error *err) {
 }
 
 int bl_kinds_find(bl_kinds *out, const bl_problem *p, const int *levels, uint64_t region_bytes, int seed,
-                  bl_error *err) {
-    kinds_work w = {
-        .p = p, .levels = levels, .region = region_bytes, .shelf_low = p->host_bytes, .seed = seed};
+                  bool by_size, bl_error *err) {
+    kinds_work w = {.p = p,
+                    .levels = levels,
+                    .region = region_bytes,
+                    .shelf_low = p->host_bytes,
+                    .seed = seed,
+                    .by_size = by_size};
     memset(out, 0, sizeof *out);
     out->fits = true;
     for (int i = 0; i < p->phase_count; i++) {

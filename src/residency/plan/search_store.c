@@ -72,7 +72,7 @@ static int expect_loads(bl_search *s, bl_error *err) {
  * all that is in their walks is not in the work. */
 static const long loads_work = 1200000, kinds_work = 7600000, long_loads_work = 900000,
                   long_kinds_work = 3200000, alone_kinds_work = 9000000, /* alone: of one phase */
-    turns_work = 6000000, long_turns_work = 1200000;
+    turns_work = 6000000, long_turns_work = 1200000, sizes_work = 5000000, long_sizes_work = 1200000;
 static const int few_runs = 1500;
 
 static long kinds_most(const bl_search *s) {
@@ -143,14 +143,13 @@ static int try_both(bl_search *s, const char *method, bl_kinds *kinds, bool stor
     return rc || (!expect_all(kinds, s->p) && stored) ? rc : try_these(s, method, kinds, 0, err);
 }
 
-/* Three kinds of blocks, chosen for each phase: choices number `first` to `last`. The first is always tried.
- */
-static int try_kinds(bl_search *s, const int *levels, int first, int last, bl_error *err) {
+/* Three kinds of blocks, chosen for each phase: choices number `first` to `last`. */
+static int try_kinds(bl_search *s, const int *levels, int first, int last, bool by_size, long most,
+                     bl_error *err) {
     int rc = 0;
-    for (int seed = first; seed <= last && !rc && may_go_on(s, seed == 1 ? LONG_MAX : kinds_most(s));
-         seed++) {
+    for (int seed = first; seed <= last && !rc && may_go_on(s, most); seed++) {
         bl_kinds kinds;
-        rc = bl_kinds_find(&kinds, s->p, levels, s->region_bytes, seed, err);
+        rc = bl_kinds_find(&kinds, s->p, levels, s->region_bytes, seed, by_size, err);
         if (rc || !kinds.any) {
             return rc;
         }
@@ -223,18 +222,30 @@ static int try_cycle(bl_search *s, const int *levels, int first, int last, bl_er
     return rc;
 }
 
+/* Kinds that begin with other windows and rings. */
+static int try_by_size(bl_search *s, const int *levels, bl_error *err) {
+    static const double far = 1.1; /* from the least: nearer, a switch is not worth it */
+    bool alone = s->p->phase_count == 1;
+    if (bl_search_within(s, far) || (alone && s->p->phases[0].passes == 1)) {
+        return 0;
+    }
+    long most = s->later.work + (s->p->run_count > few_runs ? long_sizes_work : sizes_work);
+    return try_kinds(s, levels, 1, alone ? 3 : 1, true, most, err);
+}
+
 int bl_search_store(bl_search *s, bl_error *err) {
     int levels[BL_PROBLEM_PHASES];
     for (int i = 0; i < s->p->phase_count; i++) {
         levels[i] = s->levels->phases[i].level;
     }
     bool repeats = bl_problem_repeats(s->p);
-    int rc = try_kinds(s, levels, 1, 1, err);
+    int rc = try_kinds(s, levels, 1, 1, false, LONG_MAX, err);
     rc = rc || !repeats ? rc : try_cycle(s, levels, 0, 1, err);
     rc = rc ? rc : try_loads(s, err);
     /* With one phase only the kinds themselves are to be chosen. */
     rc = rc || !repeats || s->p->phase_count < 2 ? rc : try_cycle(s, levels, 1, spare_count, err);
-    return rc ? rc : try_kinds(s, levels, 2, s->p->phase_count > 1 ? 4 : 3, err);
+    rc = rc ? rc : try_kinds(s, levels, 2, s->p->phase_count > 1 ? 4 : 3, false, kinds_most(s), err);
+    return rc ? rc : try_by_size(s, levels, err);
 }
 
 static const spare still_spares[] = {{4, 4, BL_SHARES_STILL},

@@ -20,8 +20,8 @@ typedef struct chooser {
 /* The loader has to find its pace. */
 enum { passes_walked = 3 };
 
-/* What is brought beside compute costs what it slows that down, and of two ways that are as fast the one that
- * brings less leaves more for the neighbours. */
+/* What is brought beside compute costs nothing, but of two ways that are as fast the one that brings less
+ * leaves more for the neighbours. */
 static const double byte_weight = 0.05;
 
 static void count(chooser *c, int block, int sign) {
@@ -116,7 +116,7 @@ static uint64_t least_of(uint64_t a, uint64_t b) {
 
 /* INFINITY, too, where it is seen at once that it is not below `limit`. */
 static double value(chooser *c, double limit) {
-    double bytes = byte_weight * (c->copies + c->loads) + bl_problem_drag(c->x->p) * c->copies;
+    double bytes = byte_weight * (c->copies + c->loads);
     if (c->bytes[BL_KIND_DEVICE] > least_of(c->x->room, c->x->device_most) ||
         c->bytes[BL_KIND_STORE] > least_of(c->x->host, c->x->host_most) ||
         fmax(c->copies, c->loads) + bytes >= limit) {
@@ -200,8 +200,9 @@ static int put_some(chooser *c, bl_tier_kind from, bl_tier_kind to, uint64_t roo
     return rc;
 }
 
-/* A start that leaves so much for the window and the ring. What is larger than half of them does not pass. */
-static int start(chooser *c, uint64_t window, uint64_t ring, bool half, bl_error *err) {
+/* A start that leaves so much for the window and the ring. What is larger than a `part` of them does not
+ * pass; 0: all may. */
+static int start(chooser *c, uint64_t window, uint64_t ring, uint64_t part, bl_error *err) {
     const bl_problem_module *m = c->x->m;
     uint64_t room = least_of(less_of(c->x->room, window), c->x->device_most),
              host = least_of(less_of(c->x->host, ring), c->x->host_most), there = 0;
@@ -218,14 +219,14 @@ static int start(chooser *c, uint64_t window, uint64_t ring, bool half, bl_error
     }
     /* First what the two keep between them, then what of it the device does. */
     int rc = put_some(c, BL_KIND_FILE, BL_KIND_STORE, room + host,
-                      half ? (window < ring ? window : ring) / 2 : UINT64_MAX, err);
-    rc = rc ? rc : put_some(c, BL_KIND_STORE, BL_KIND_DEVICE, room, half ? window / 2 : UINT64_MAX, err);
+                      part ? (window < ring ? window : ring) / part : UINT64_MAX, err);
+    rc = rc ? rc : put_some(c, BL_KIND_STORE, BL_KIND_DEVICE, room, part ? window / part : UINT64_MAX, err);
     count_all(c);
     if (!rc && c->bytes[BL_KIND_STORE] > host) { /* whole blocks left room on the device */
         for (int b = 0; b < m->block_count; b++) {
             c->kind[b] = c->kind[b] == BL_KIND_STORE ? BL_KIND_FILE : c->kind[b];
         }
-        rc = put_some(c, BL_KIND_FILE, BL_KIND_STORE, host, half ? ring / 2 : UINT64_MAX, err);
+        rc = put_some(c, BL_KIND_FILE, BL_KIND_STORE, host, part ? ring / part : UINT64_MAX, err);
     }
     return rc;
 }
@@ -263,19 +264,65 @@ static void try_again(chooser *c, double *least) {
     memcpy(c->kind, best, n);
 }
 
-/* The best start of several, then step by step. */
-static int choose(chooser *c, double *least, bl_error *err) {
+/* Sizes of the module's blocks: so many of them, evenly spread, the smallest first. */
+static int pick_sizes(uint64_t *sizes, const bl_problem_module *m, int count) {
+    int picked = 0;
+    for (uint64_t last = 0; last < m->largest_block && picked < count;) {
+        uint64_t next = UINT64_MAX; /* the smallest that enough blocks are not above */
+        for (int b = 0; b < m->block_count; b++) {
+            int below = 0;
+            uint64_t bytes = m->blocks[b].bytes;
+            for (int k = 0; k < m->block_count; k++) {
+                below += m->blocks[k].bytes <= bytes;
+            }
+            bool enough = below * count >= (picked + 1) * m->block_count;
+            next = enough && bytes > last && bytes < next ? bytes : next;
+        }
+        last = sizes[picked++] = next;
+    }
+    return picked;
+}
+
+/* Starts whose window and ring are as large as one block or two of some size: what is larger does not pass.
+ * Those that have to load too much are left out. */
+static int start_by_size(chooser *c, double *least, bl_error *err) {
+    enum { sizes_most = 8 };
+    const bl_problem_module *m = c->x->m;
+    uint64_t sizes[sizes_most];
+    int count = pick_sizes(sizes, m, sizes_most), rc = 0;
+    double rate = m->load_seconds / (double)m->bytes;
+    for (int i = 0; i < 2 * count * count && !rc; i++) {
+        uint64_t part = (uint64_t)(1 + i % 2), window = part * sizes[i / 2 / count],
+                 ring = part * sizes[i / 2 % count],
+                 kept = less_of(c->x->room, window) + less_of(c->x->host, ring);
+        if (ring <= window && rate * (double)less_of(m->bytes, kept) < *least) {
+            rc = start(c, window, ring, part, err);
+            offer(c, least);
+        }
+    }
+    return rc;
+}
+
+/* Starts whose window and ring are so many quarters of the largest block. */
+static int start_by_part(chooser *c, double *least, bl_error *err) {
     uint64_t part = c->x->m->largest_block / 4;
     int rc = 0;
-    *least = INFINITY;
     for (int w = 2; w <= 8 && !rc; w += w < 4 ? 1 : 2) {
         for (int r = c->x->less ? 8 : 2; r <= 8 && !rc; r += 2) {
-            for (int half = 0; half < 2 && !rc; half++) {
+            for (uint64_t half = 0; half <= 2 && !rc; half += 2) {
                 rc = start(c, part * (uint64_t)w, part * (uint64_t)r, half, err);
                 offer(c, least);
             }
         }
     }
+    return rc;
+}
+
+/* The best start of several, then step by step. */
+static int choose(chooser *c, double *least, bl_error *err) {
+    *least = INFINITY;
+    int rc = c->x->by_size && !c->x->less ? start_by_size(c, least, err) : 0;
+    rc = rc || *least < INFINITY ? rc : start_by_part(c, least, err);
     if (!rc && *least < INFINITY) {
         try_again(c, least);
         count_all(c);

@@ -18,8 +18,9 @@ typedef struct bl_split {
     const uint8_t *less;
     bool settles; /* a pass is a whole generation: what is under way when it ends is waited for */
     int seed;
-    int tries; /* how often it is annealed; no further than that the pass is nearly its compute */
-    long work; /* that each of these may spend; what it cost is added to *spent */
+    bool by_size; /* begins with windows and rings as large as one block or two of some size */
+    int tries;    /* how often it is annealed; no further than that the pass is nearly its compute */
+    long work;    /* that each of these may spend; what it cost is added to *spent */
 } bl_split;
 
 /* Fills kind[block_count], a bl_tier_kind each. *pass: the seconds of a pass with it; INFINITY: no such
