@@ -172,7 +172,7 @@ const bl_family bl_z_image = {
 
 /* What both kinds of FLUX.1 have in common. */
 #define FLUX1                                                                                                \
-    .net = BL_NET_FLUX1, .rules = &bl_flux1_folder_rules, .reader = BL_READER_T5,                            \
+    .net = BL_NET_FLUX1, .timed_prologue = true, .rules = &bl_flux1_folder_rules, .reader = BL_READER_T5,    \
     .unread = "nothing hands its prompts to its encoders yet", .prediction = BL_PREDICT_FLOW,                \
     .sampler = "Euler", .cfg = 1, .latent_channels = 16, .downscale = 8, .patch = 2, .latent_scale = 0.3611, \
     .latent_shift = 0.1159, .preview = PREVIEW_FLUX, .native_size = 1024, .native_size_v = 1024,             \

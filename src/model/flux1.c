@@ -20,6 +20,7 @@ typedef struct net {
     const bl_flux1_shape *s;
     int width;               /* of the tokens */
     bl_tensor_id rope, time; /* time: SiLU of the embedding of time, guidance and the text's vector */
+    bl_tensor_id step;       /* which of those that the prologue kept */
 } net;
 
 /* ---- layers; all have a bias */
@@ -42,6 +43,19 @@ static bl_tensor_id norm(const net *w, bl_tensor_id x, const char *block, const 
 static bl_tensor_id modulated(const net *w, bl_tensor_id x, bl_tensor_id m, int at) {
     x = bl_layer_norm(w->g, x, BL_NONE, BL_NONE, w->a->eps);
     return bl_modulate(w->g, x, m, at + w->width, at);
+}
+
+/* Of a block: `parts` vectors side by side. They are kept in the order in which they are read. */
+static bl_tensor_id modulation(const net *w, const char *block, const char *name, int parts) {
+    const bl_flux1_shape *s = w->s;
+    if (s->form == BL_UNET_STEP) {
+        return bl_take_row(w->g, bl_kept(w->g, s->batch, s->times, 1, parts * w->width), w->step);
+    }
+    const bl_tensor_id m = linear(w, w->time, block, name, parts * w->width, BL_ACT_NONE);
+    if (s->form == BL_UNET_PROLOGUE) {
+        bl_keep(w->g, m);
+    }
+    return m;
 }
 
 static bl_tensor_id attention(const net *w, bl_tensor_id q, bl_tensor_id k, bl_tensor_id v) {
@@ -72,8 +86,8 @@ static void double_block(const net *w, bl_tensor_id *image, bl_tensor_id *text, 
     bl_graph *g = w->g;
     const bl_path block = bl_path_make("transformer_blocks.%d.", i);
     const int rows = bl_flux1_image_tokens(w->s), tokens = w->s->tokens, c = w->width;
-    const bl_tensor_id m = linear(w, w->time, block.s, "norm1.linear", 6 * c, BL_ACT_NONE);
-    const bl_tensor_id n = linear(w, w->time, block.s, "norm1_context.linear", 6 * c, BL_ACT_NONE);
+    const bl_tensor_id m = modulation(w, block.s, "norm1.linear", 6);
+    const bl_tensor_id n = modulation(w, block.s, "norm1_context.linear", 6);
     bl_tensor_id x = modulated(w, *image, m, 0), y = modulated(w, *text, n, 0);
     bl_tensor_id q = normed(w, x, block.s, "attn.to_q", "attn.norm_q");
     bl_tensor_id k = normed(w, x, block.s, "attn.to_k", "attn.norm_k");
@@ -97,7 +111,7 @@ static bl_tensor_id single_block(const net *w, bl_tensor_id x, int i) {
     bl_graph *g = w->g;
     const bl_path block = bl_path_make("single_transformer_blocks.%d.", i);
     const int c = w->width;
-    const bl_tensor_id m = linear(w, w->time, block.s, "norm.linear", 3 * c, BL_ACT_NONE);
+    const bl_tensor_id m = modulation(w, block.s, "norm.linear", 3);
     bl_tensor_id z = modulated(w, x, m, 0);
     bl_tensor_id q = normed(w, z, block.s, "attn.to_q", "attn.norm_q");
     bl_tensor_id k = normed(w, z, block.s, "attn.to_k", "attn.norm_k");
@@ -117,9 +131,45 @@ static bl_tensor_id embedded(const net *w, bl_tensor_id x, const char *name) {
     return linear(w, x, name, ".linear_2", w->width, BL_ACT_NONE);
 }
 
+/* Steps of all pictures that are worked for. */
+static int vectors(const bl_flux1_shape *s) {
+    return s->batch * (s->form == BL_UNET_PROLOGUE ? s->times : 1);
+}
+
 static bl_tensor_id number(const net *w, const char *input, const char *name) {
-    bl_tensor_id t = bl_input(w->g, input, BL_F32, BL_CHANNELS_LAST, w->s->batch, 1, 1, 1);
+    bl_tensor_id t = bl_input(w->g, input, BL_F32, BL_CHANNELS_LAST, vectors(w->s), 1, 1, 1);
     return embedded(w, bl_sinusoid(w->g, t, w->a->time), name);
+}
+
+static void embed_time(net *w) {
+    bl_graph *g = w->g;
+    bl_tensor_id pooled = bl_input(g, "pooled", BL_F32, BL_CHANNELS_LAST, vectors(w->s), 1, 1, w->a->pooled);
+    bl_tensor_id t = number(w, "t", "time_text_embed.timestep_embedder");
+    if (w->a->guided) {
+        t = bl_add(g, t, number(w, "guidance", "time_text_embed.guidance_embedder"));
+    }
+    t = bl_add(g, t, embedded(w, bl_import(g, pooled), "time_text_embed.text_embedder"));
+    bl_tap_tokens(g, t, "time_text_embed");
+    w->time = bl_activation(g, t, BL_ACT_SILU);
+}
+
+static void build_prologue(net *w) {
+    bl_graph *g = w->g;
+    bl_graph_block(g, "times");
+    embed_time(w);
+    for (int i = 0; i < w->a->doubles; i++) {
+        const bl_path block = bl_path_make("transformer_blocks.%d.", i);
+        bl_graph_block(g, "transformer_blocks.%d.norm", i);
+        modulation(w, block.s, "norm1.linear", 6);
+        modulation(w, block.s, "norm1_context.linear", 6);
+    }
+    for (int i = 0; i < w->a->singles; i++) {
+        const bl_path block = bl_path_make("single_transformer_blocks.%d.", i);
+        bl_graph_block(g, "single_transformer_blocks.%d.norm", i);
+        modulation(w, block.s, "norm.linear", 3);
+    }
+    bl_graph_block(g, "norm_out");
+    modulation(w, "", "norm_out.linear", 2);
 }
 
 static void embed(net *w, bl_tensor_id *image, bl_tensor_id *text) {
@@ -128,16 +178,13 @@ static void embed(net *w, bl_tensor_id *image, bl_tensor_id *text) {
     const int c = w->width, rows = bl_flux1_image_tokens(s);
     *image = bl_input(g, "latents", BL_F32, BL_NCHW, s->batch, s->height, s->width, w->a->channels);
     *text = bl_input(g, "context", BL_F32, BL_CHANNELS_LAST, s->batch, s->tokens, 1, w->a->context);
-    bl_tensor_id pooled = bl_input(g, "pooled", BL_F32, BL_CHANNELS_LAST, s->batch, 1, 1, w->a->pooled);
     w->rope = bl_input(g, "rope", BL_F32, BL_CHANNELS_LAST, s->batch, s->tokens + rows, 1, w->a->head_dim);
     bl_graph_block(g, "embedders");
-    bl_tensor_id t = number(w, "t", "time_text_embed.timestep_embedder");
-    if (w->a->guided) {
-        t = bl_add(g, t, number(w, "guidance", "time_text_embed.guidance_embedder"));
+    if (s->form == BL_UNET_STEP) {
+        w->step = bl_input(g, "step", BL_I32, BL_CHANNELS_LAST, s->batch, 1, 1, 1);
+    } else {
+        embed_time(w);
     }
-    t = bl_add(g, t, embedded(w, bl_import(g, pooled), "time_text_embed.text_embedder"));
-    bl_tap_tokens(g, t, "time_text_embed");
-    w->time = bl_activation(g, t, BL_ACT_SILU);
     *image = bl_patchify_planes(g, bl_import(g, *image), BL_FLUX1_PATCH);
     *image = bl_slice(g, linear(w, *image, "", "x_embedder", c, BL_ACT_NONE), 0, rows); /* rows of tokens */
     *text = linear(w, bl_import(g, *text), "", "context_embedder", c, BL_ACT_NONE);
@@ -148,7 +195,7 @@ static void final_layer(const net *w, bl_tensor_id x) {
     const bl_flux1_shape *s = w->s;
     bl_graph_block(g, "norm_out");
     /* scale, then shift */
-    bl_tensor_id m = linear(w, w->time, "", "norm_out.linear", 2 * w->width, BL_ACT_NONE);
+    bl_tensor_id m = modulation(w, "", "norm_out.linear", 2);
     x = bl_layer_norm(g, bl_slice(g, x, s->tokens, bl_flux1_image_tokens(s)), BL_NONE, BL_NONE, w->a->eps);
     x = linear(w, bl_modulate(g, x, m, 0, w->width), "", "proj_out",
                w->a->channels * BL_FLUX1_PATCH * BL_FLUX1_PATCH, BL_ACT_NONE);
@@ -158,10 +205,15 @@ static void final_layer(const net *w, bl_tensor_id x) {
 int bl_flux1_graph(bl_graph **out, const bl_flux1 *a, const bl_flux1_shape *s, bl_dtype dtype,
                    const char *const *taps, bl_error *err) {
     *out = NULL;
-    int rc = bl_net_check_shape(BL_TRANSFORMER, s->batch, s->height, s->width, s->tokens, err);
-    if (!rc && (s->height % BL_FLUX1_PATCH || s->width % BL_FLUX1_PATCH)) {
+    const bool prologue = s->form == BL_UNET_PROLOGUE;
+    int rc = bl_net_check_shape(BL_TRANSFORMER, s->batch, prologue ? 1 : s->height, prologue ? 1 : s->width,
+                                prologue ? s->times : s->tokens, err);
+    if (!rc && !prologue && (s->height % BL_FLUX1_PATCH || s->width % BL_FLUX1_PATCH)) {
         rc = bl_fail(err, BL_E_ARGUMENT, "transformer: latents of %d x %d are no whole patches of %d x %d",
                      s->width, s->height, BL_FLUX1_PATCH, BL_FLUX1_PATCH);
+    }
+    if (!rc && s->form != BL_UNET_WHOLE && s->times < 1) {
+        rc = bl_fail(err, BL_E_ARGUMENT, "transformer: a prologue of %d steps", s->times);
     }
     if (rc) {
         return rc;
@@ -169,6 +221,10 @@ int bl_flux1_graph(bl_graph **out, const bl_flux1 *a, const bl_flux1_shape *s, b
     net w = {.g = bl_graph_new(BL_TRANSFORMER, dtype, taps), .a = a, .s = s, .width = a->heads * a->head_dim};
     if (!w.g) {
         return bl_fail_memory(err, "a graph", sizeof *w.g);
+    }
+    if (prologue) {
+        build_prologue(&w);
+        return bl_net_finish(out, w.g, err);
     }
     bl_tensor_id image, text;
     embed(&w, &image, &text);

@@ -148,6 +148,9 @@ static uint64_t zimage_bytes(const bl_feed_shape *s) {
 
 /* ---- FLUX.1 */
 
+enum { POSITIONS, TIMES }; /* tables, of FLUX.2 too; of an index there is STEP alone */
+enum { STEP };
+
 static bl_flux1_shape flux1_shape(const bl_feed_shape *s) {
     return (bl_flux1_shape){
         .batch = 1, .height = s->height, .width = s->width, .tokens = s->condition->tokens};
@@ -163,25 +166,25 @@ static int open_flux1(bl_feed *f, bl_error *err) {
     const bl_flux1_shape one = flux1_shape(&f->shape);
     const size_t n = flux1_rope(&f->shape);
     int result = 0;
-    f->tables[0] = zeros(f->rows * n, sizeof(float), err, &result);
+    f->tables[POSITIONS] = zeros(f->rows * n, sizeof(float), err, &result);
+    f->tables[TIMES] = zeros(f->rows * (size_t)f->shape.times, sizeof(float), err, &result);
+    f->indices[STEP] = zeros(f->rows, sizeof(int32_t), err, &result);
     for (size_t row = 0; row < f->rows && !result; row++) {
-        bl_flux1_rope(f->tables[0] + row * n, &f->shape.arch->flux1, &one);
+        bl_flux1_rope(f->tables[POSITIONS] + row * n, &f->shape.arch->flux1, &one);
     }
     bind(f, "latents", f->sample);
-    bind(f, "t", f->timestep);
+    bind(f, "step", f->indices[STEP]);
     bind(f, "context", f->context);
-    bind(f, "rope", f->tables[0]);
+    bind(f, "rope", f->tables[POSITIONS]);
+    f->prologue[0] = (bl_port){"t", f->tables[TIMES]};
     return result;
 }
 
 static uint64_t flux1_bytes(const bl_feed_shape *s) {
-    return (uint64_t)(rows_of(s) * flux1_rope(s)) * sizeof(float);
+    return (uint64_t)(rows_of(s) * (flux1_rope(s) + (size_t)s->times + 1)) * sizeof(float);
 }
 
 /* ---- FLUX.2 */
-
-enum { POSITIONS, TIMES }; /* tables; of an index there is STEP alone */
-enum { STEP };
 
 static bl_flux2_shape flux2_shape(const bl_feed_shape *s) {
     return (bl_flux2_shape){

@@ -46,8 +46,12 @@ static int transformer_graph(bl_graph **out, const bl_modules *m, bl_shape_key k
         return bl_zimage_graph(out, &arch->zimage, &shape, dtype, taps, err);
     }
     case BL_NET_FLUX1: {
-        bl_flux1_shape shape = {
-            .batch = key.batch, .height = key.height, .width = key.width, .tokens = key.tokens};
+        bl_flux1_shape shape = {.batch = key.batch,
+                                .height = key.height,
+                                .width = key.width,
+                                .tokens = key.tokens,
+                                .form = key.form,
+                                .times = key.times};
         return bl_flux1_graph(out, &arch->flux1, &shape, dtype, taps, err);
     }
     case BL_NET_FLUX2: {

@@ -10,7 +10,8 @@ static void refuses(rig_studio *s, const ballast_generate_options *o, const char
 }
 
 static void check_planned(const char *family, const char *name, int steps) {
-    static const char *const modules[] = {"text_encoder_2", "text_encoder", "transformer", "vae_decoder"};
+    static const char *const modules[] = {"text_encoder_2", "text_encoder", "transformer.times",
+                                          "transformer", "vae_decoder"};
     char folder[BL_TEST_PATH], words[128];
     rig_studio s;
     flow_taken t;
@@ -20,11 +21,11 @@ static void check_planned(const char *family, const char *name, int steps) {
     o.steps = steps;
     json_t *plan = rig_plan(&s, &o);
     const json_t *phases = json_object_get(plan, "phases");
-    assert_int_equal(json_array_size(phases), 4);
-    for (size_t i = 0; i < 4; i++) {
+    assert_int_equal(json_array_size(phases), 5);
+    for (size_t i = 0; i < 5; i++) {
         const json_t *phase = json_array_get(phases, i);
         assert_string_equal(json_string_value(json_object_get(phase, "module")), modules[i]);
-        assert_int_equal(json_integer_value(json_object_get(phase, "passes")), i == 2 ? steps : 1);
+        assert_int_equal(json_integer_value(json_object_get(phase, "passes")), i == 3 ? steps : 1);
     }
     json_decref(plan);
     snprintf(words, sizeof words, "%s is planned and not run", name);
