@@ -49,7 +49,7 @@ class Picture(Case):
         self.assertIn("reading the prompt: text_encoder.", b.text(".said"))
         b.picture("a walrus that nobody drew", 1)
         b.js("[...document.querySelectorAll('.line button')].find((e) => e.textContent.startsWith('prompt ')).focus()")
-        self.assertRegex(b.text(".said"), "^prompt 0.00 s: reading the prompt. All [24] pieces of 75 tokens were known from before, so no text encoder ran.$")
+        self.assertRegex(b.text(".said"), r"^prompt \d+\.\d\d s: reading the prompt. All [24] pieces of 75 tokens were known from before, so no text encoder ran.$")
 
     def test_it_is_calm_and_alone(self):
         """No layout shift while a picture is made; no request leaves the origin; it loads fast."""
