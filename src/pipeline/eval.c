@@ -6,6 +6,7 @@
 #include "model/taesd.h"
 #include "model/unet.h"
 #include "model/weights.h"
+#include "pipeline/eval_zimage.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -28,6 +29,7 @@ typedef struct work {
     const char *
         *taps; /* names of inner modules to keep the output of, ends with NULL; names are the file's */
     results *out;
+    const bl_zimage_shape *zimage; /* of such a transformer; else NULL */
 } work;
 
 static void clear_results(results *r) {
@@ -192,6 +194,19 @@ static int check_taps(const work *w, const bl_graph *g, bl_error *err) {
     return 0;
 }
 
+/* An input of the file, as the graph reads it, or made where it follows from the shape. */
+static int take_input(void **out, const work *w, const bl_tensor *t, bl_error *err) {
+    const bl_zimage_shape *s = w->zimage;
+    int64_t n = bl_tensor_elements(t);
+    int result = s ? bl_eval_zimage_made(out, t, &w->e->arch->zimage, s, err) : 0;
+    if (result || *out) {
+        return result;
+    }
+    n = s && !strcmp(t->name, "caption") ? n / t->h * s->caption : n;
+    result = read_as(out, w, t->name, t->dtype, n, err);
+    return result || !s ? result : bl_eval_zimage_fit(out, t, s, err);
+}
+
 /* Runs the graph on inputs of the file and keeps all its outputs. `eos` is what the input of that name gets.
  */
 static int run_graph(work *w, bl_graph *g, int32_t *eos, bl_error *err) {
@@ -209,7 +224,7 @@ static int run_graph(work *w, bl_graph *g, int32_t *eos, bl_error *err) {
         if (!strcmp(t->name, "eos")) {
             in[i] = eos;
         } else {
-            result = read_as(&in[i], w, t->name, t->dtype, bl_tensor_elements(t), err);
+            result = take_input(&in[i], w, t, err);
         }
         if (!result && g->module == BL_TAESD) {
             bl_taesd_clamp(in[i], in[i], (size_t)bl_tensor_elements(t));
@@ -277,6 +292,23 @@ static int eval_decoder(work *w, bl_error *err) {
     if (!result) {
         result = run_graph(w, g, NULL, err);
     }
+    bl_graph_free(&g);
+    return result;
+}
+
+static int eval_transformer(work *w, bl_error *err) {
+    int64_t s[4], c[4];
+    bl_graph *g = NULL;
+    int result = shape_of(s, w, "latents", 4, err);
+    result = result ? result : shape_of(c, w, "caption", 3, err);
+    const bl_zimage_shape shape =
+        result ? (bl_zimage_shape){0}
+               : (bl_zimage_shape){
+                     .batch = (int)s[0], .height = (int)s[2], .width = (int)s[3], .caption = (int)c[1]};
+    result = result ? result : bl_zimage_graph(&g, &w->e->arch->zimage, &shape, w->e->dtype, w->taps, err);
+    w->zimage = &shape;
+    result = result ? result : run_graph(w, g, NULL, err);
+    w->zimage = NULL;
     bl_graph_free(&g);
     return result;
 }
@@ -413,9 +445,13 @@ static const struct {
     const char *input;
     int (*run)(work *w, bl_error *err);
 } kinds[BL_MODULE_COUNT] = {
-    [BL_TEXT_ENCODER] = {"ids", eval_text}, [BL_TEXT_ENCODER_2] = {"ids", eval_text},
-    [BL_UNET] = {"sample", eval_unet},      [BL_VAE_ENCODER] = {"image", eval_encoder},
-    [BL_VAE_DECODER] = {"z", eval_decoder}, [BL_TAESD] = {"z", eval_taesd},
+    [BL_TEXT_ENCODER] = {"ids", eval_text},
+    [BL_TEXT_ENCODER_2] = {"ids", eval_text},
+    [BL_TRANSFORMER] = {"latents", eval_transformer},
+    [BL_UNET] = {"sample", eval_unet},
+    [BL_VAE_ENCODER] = {"image", eval_encoder},
+    [BL_VAE_DECODER] = {"z", eval_decoder},
+    [BL_TAESD] = {"z", eval_taesd},
 };
 
 /* Does this case belong to another module of the same input? */
@@ -470,7 +506,8 @@ int bl_eval_file(const bl_eval *e, const char *inputs_path, const char *outputs_
     results out = {0};
     const bool words = (e->module == BL_TEXT_ENCODER || e->module == BL_TEXT_ENCODER_2) &&
                        e->arch->family->reader != BL_READER_CLIP;
-    if (!kinds[e->module].run || words) {
+    const bool other = e->module == BL_TRANSFORMER && e->arch->family->net != BL_NET_ZIMAGE;
+    if (!kinds[e->module].run || words || other) {
         return bl_fail(err, BL_E_UNSUPPORTED, "eval: the %s of %s is not run alone",
                        bl_module_name(e->module), e->arch->family->name);
     }

@@ -120,6 +120,58 @@ static void placement_changes_nothing(void **state) {
     rig_close(&s);
 }
 
+/* ---- the transformer alone */
+
+/* Its inputs out of the goldens; what is asked for of its inner modules, too. */
+static void the_transformer_runs_alone(void **state) {
+    (void)state;
+    static const char *const from[] = {"b.latents", "b.caption", "b.t"};
+    static const int64_t shapes[3][4] = {{1, 16, 14, 10}, {1, 40, 16}, {1}};
+    static const int ranks[3] = {4, 3, 1};
+    char folder[BL_TEST_PATH], in[BL_TEST_PATH], out[BL_TEST_PATH];
+    float *values[3];
+    bl_tensor_data data[4] = {{0}};
+    rig_studio s;
+    bl_golden g;
+    bl_error why;
+    ballast_error err = {0};
+    bl_safetensors *made;
+    bl_test_folder(folder);
+    bl_test_join(in, folder, "in.safetensors");
+    bl_test_join(out, folder, "out.safetensors");
+    bl_golden_open(&g, "zimage/golden/transformer.safetensors");
+    for (int i = 0; i < 3; i++) {
+        values[i] = bl_golden_f32(&g, from[i]);
+        data[i] = (bl_tensor_data){.name = from[i], .dtype = BL_F32, .rank = ranks[i], .data = values[i]};
+        memcpy(data[i].shape, shapes[i], sizeof shapes[i]);
+    }
+    const float nothing = 0;
+    data[3] =
+        (bl_tensor_data){.name = "b.at.layers.0", .dtype = BL_F32, .rank = 1, .shape = {1}, .data = &nothing};
+    assert_int_equal(bl_safetensors_write(in, data, 4, NULL, 0, &why), 0);
+    open_model(&s, "f32");
+    if (ballast_eval(s.model, "transformer", in, out, 0, &err)) {
+        fail_msg("%s", err.message);
+    }
+    assert_int_equal(bl_safetensors_open(&made, out, &why), 0);
+    static const char *const outputs[] = {"b.output", "b.at.layers.0"};
+    for (int i = 0; i < 2; i++) {
+        const bl_file_tensor *t = bl_safetensors_find(made, outputs[i]);
+        assert_non_null(t);
+        float *mine = malloc(t->bytes);
+        assert_int_equal(bl_safetensors_read(made, t->offset, t->bytes, mine, &why), 0);
+        bl_golden_check(&g, outputs[i], mine, (int64_t)(t->bytes / sizeof *mine), BL_F32);
+        free(mine);
+    }
+    bl_safetensors_close(&made);
+    for (int i = 0; i < 3; i++) {
+        free(values[i]);
+    }
+    rig_close(&s);
+    bl_golden_close(&g);
+    bl_test_folder_remove(folder);
+}
+
 /* ---- what does not apply */
 
 static int parameters_of(void *payload, const ballast_image *image) {
@@ -171,8 +223,6 @@ static void what_does_not_apply_is_refused_or_told(void **state) {
     refuses(&s, &o, "none of its");
     o.adapter_count = 0;
     ballast_error err = {0};
-    assert_int_equal(ballast_eval(s.model, "transformer", lora, "/nonexistent/out", 0, &err),
-                     BALLAST_E_UNSUPPORTED);
     assert_int_equal(ballast_eval(s.model, "text_encoder", lora, "/nonexistent/out", 0, &err),
                      BALLAST_E_UNSUPPORTED);
     o.prompt = "a (cat:1.2) AND a dog";
@@ -216,6 +266,7 @@ static void what_does_not_apply_is_refused_or_told(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pictures_are_those_of_diffusers),
+        cmocka_unit_test(the_transformer_runs_alone),
         cmocka_unit_test(placement_changes_nothing),
         cmocka_unit_test(what_does_not_apply_is_refused_or_told),
         cmocka_unit_test(single_files_give_the_folders_picture),
