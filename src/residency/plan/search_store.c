@@ -229,8 +229,11 @@ static int try_by_size(bl_search *s, const int *levels, bl_error *err) {
     if (bl_search_within(s, far) || (alone && s->p->phases[0].passes == 1)) {
         return 0;
     }
-    long most = s->later.work + (s->p->run_count > few_runs ? long_sizes_work : sizes_work);
-    return try_kinds(s, levels, 1, alone ? 3 : 1, true, most, err);
+    long before = s->later.work;
+    long most = before + (s->p->run_count > few_runs ? long_sizes_work : sizes_work);
+    int rc = try_kinds(s, levels, 1, alone ? 3 : 1, true, most, err);
+    s->later.work = before; /* what is tried after them is tried as without */
+    return rc;
 }
 
 int bl_search_store(bl_search *s, bl_error *err) {
