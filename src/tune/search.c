@@ -31,6 +31,7 @@ typedef struct walk {
     bool paired;    /* whole runs were measured */
     double scale;   /* of a whole run to its cheap seconds; 0: not known */
     bool told[BL_SEARCH_ROWS][BL_SEARCH_VALUES]; /* tried before, so not counted again */
+    bool left_out;                               /* there was no time for some */
 } walk;
 
 static double left(const walk *w) {
@@ -56,14 +57,15 @@ static void tell(walk *w, const candidate *c, double seconds, const bl_verdict *
     }
 }
 
-/* All values of all rows but the best's own. */
+/* All values of all rows but the best's own: each row's first before anyone's second, as there may be time
+ * for the first of them alone. */
 static void list(walk *w) {
     w->count = 0;
-    for (int row = 0; row < w->s->row_count; row++) {
-        const bl_tune_search_row *r = &w->s->rows[row];
-        for (int i = -1; i < r->count; i++) {
+    for (int i = -1; i < BL_SEARCH_VALUES; i++) {
+        for (int row = 0; row < w->s->row_count; row++) {
+            const bl_tune_search_row *r = &w->s->rows[row];
             int value = i < 0 ? 0 : r->values[i];
-            if (value != w->r->best.value[row]) {
+            if (i < r->count && value != w->r->best.value[row]) {
                 w->list[w->count++] = (candidate){.row = row, .value = value};
                 bool *told = i < 0 ? NULL : &w->told[row][i];
                 w->r->tried += told && !*told;
@@ -111,11 +113,22 @@ static double promised(const walk *w) {
     return all;
 }
 
-/* Measures the best and all candidates cheaply. 1: there is no time for that. */
+/* Leaves out the candidates that could be measured only in the half of the time that is for pairs. */
+static void fit(walk *w) {
+    int room = (int)fmax(0, fmin(left(w) / (2 * w->unit) - 1, w->count)); /* one is the best */
+    for (int i = room; i < w->count; i++) {
+        tell(w, &w->list[i], INFINITY, NULL, "no time", 0);
+        w->left_out = true;
+    }
+    w->count = room;
+}
+
+/* Measures the best and all candidates cheaply. 1: there is no time for that; of more than the least effort,
+ * none beside that for pairs. */
 static int measure(walk *w, int effort, bl_error *err) {
     bl_tune_search_point points[CANDIDATES + 1];
     double seconds[CANDIDATES + 1];
-    if (w->unit * effort * (w->count + 1) > left(w)) {
+    if (w->unit * effort * (w->count + 1) * (effort > 1 ? 2 : 1) > left(w)) {
         return 1;
     }
     points[0] = w->r->best;
@@ -153,9 +166,15 @@ static void cut(walk *w, int most, double worse) {
 
 /* Sorts out what is worth pairs. 1: the time is up. */
 static int halve(walk *w, bl_error *err) {
+    if (w->unit > 0) {
+        fit(w);
+    }
     int result = 0;
     for (int effort = 1; effort <= EFFORT && w->count && !result; effort *= 2) {
         result = measure(w, effort, err);
+        if (result == 1 && effort > 1) { /* then by what is known */
+            return 0;
+        }
         if (!result) {
             int half = (w->count + 1) / 2;
             cut(w, half > FINALISTS ? half : FINALISTS, effort < EFFORT ? FAR_WORSE : WORSE);
@@ -289,6 +308,6 @@ int bl_tune_search_run(bl_tune_search_result *out, const bl_tune_search *s, bl_e
         result = go_round(&w, &changed, err);
     }
     out->kept = count_kept(s, &out->best);
-    out->in_time = result != 1;
+    out->in_time = result != 1 && !w.left_out;
     return result == 1 ? 0 : result;
 }

@@ -75,7 +75,7 @@ static double bound(void *payload, const bl_tune_search_point *p) {
 
 static void told(void *payload, const bl_tune_search_try *x) {
     bl_tune_work *t = payload;
-    char line[160], change[40] = "", value[16] = "-", psnr[24] = "";
+    char line[160], change[40] = "", value[16] = "-", psnr[24] = "", seconds[16] = "-";
     const char *name = t->rows[x->row].name;
     if (x->value) {
         snprintf(value, sizeof value, "%d", x->value);
@@ -83,11 +83,14 @@ static void told(void *payload, const bl_tune_search_try *x) {
     if (x->low > 0) {
         snprintf(change, sizeof change, "%+.1f%% to %+.1f%%", 100 * (x->low - 1), 100 * (x->high - 1));
     }
+    if (isfinite(x->seconds)) {
+        snprintf(seconds, sizeof seconds, "%.4f", x->seconds);
+    }
     if (x->psnr > 0) {
         snprintf(psnr, sizeof psnr, ", PSNR %.0f dB", x->psnr);
     }
-    snprintf(line, sizeof line, "%-16.16s %-9s %5s  %9.4f  %-18s %s%s", t->now->phase.name, name, value,
-             x->seconds, change, x->end, psnr);
+    snprintf(line, sizeof line, "%-16.16s %-9s %5s  %9s  %-18s %s%s", t->now->phase.name, name, value,
+             seconds, change, x->end, psnr);
     say(t, line);
     bl_tune_add(t, t->tries,
                 json_pack("{s:s, s:s, s:i, s:f, s:f, s:f, s:s, s:f}", "phase", t->now->phase.name, "choice",
