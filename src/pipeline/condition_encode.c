@@ -25,7 +25,7 @@ typedef struct writer {
 } writer;
 
 static void put_bytes(writer *w, const void *data, size_t bytes) {
-    if (w->to) {
+    if (w->to && bytes) { /* no data need not be at an address */
         memcpy(w->to + w->used, data, bytes);
     }
     w->used += bytes;
