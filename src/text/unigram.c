@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLANK "\xe2\x96\x81" /* U+2581 */
 #define BLANK_BYTES 3
 #define UNKNOWN_PENALTY 10.0 /* below the worst piece: what the original takes off */
 #define MOST_PIECES (1 << 24)
 #define MOST_MAP (1u << 26) /* bytes of a table */
+#define MOST_REPLACED 64    /* of what stands for a few characters: the longest of NFKC's has 33 */
 
 struct bl_unigram {
     char *bytes;    /* of all pieces, each with a NUL behind it */
@@ -59,7 +59,7 @@ static int keep_pieces(bl_unigram *t, const bl_unigram_parts *p, const char *pat
         list[i] = (sortable){memcpy(to, p->pieces[i].text, length), i};
         to += length;
         t->scores[i] = p->pieces[i].score;
-        t->worst = p->pieces[i].score < t->worst ? p->pieces[i].score : t->worst;
+        t->worst = i && t->worst < t->scores[i] ? t->worst : t->scores[i];
     }
     qsort(list, n, sizeof *list, by_bytes);
     int rc = 0;
@@ -83,6 +83,18 @@ static uint32_t little(const uint8_t *p) {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
+/* A long one would make a prompt as much longer. The last of them ends with a NUL. */
+static bool has_long_text(const char *texts, size_t bytes) {
+    size_t length;
+    for (size_t i = 0; i < bytes; i += length + 1) {
+        length = strlen(texts + i);
+        if (length > MOST_REPLACED) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* u32 bytes of the trie, the trie, the texts. */
 static int keep_map(bl_unigram *t, const bl_unigram_parts *p, const char *path, bl_error *err) {
     const size_t n = p->charsmap_bytes;
@@ -104,7 +116,12 @@ static int keep_map(bl_unigram *t, const bl_unigram_parts *p, const char *path, 
         t->units[i] = little(p->charsmap + 4 + 4 * i);
     }
     memcpy(t->replaced, p->charsmap + 4 + trie, t->replaced_bytes);
-    return 0;
+    return has_long_text(t->replaced, t->replaced_bytes)
+               ? bl_fail(err, BL_E_FORMAT,
+                         "%.400s: the normaliser's table has a text of more than %d bytes, as none of "
+                         "NFKC is",
+                         path, MOST_REPLACED)
+               : 0;
 }
 
 static int keep_words(bl_unigram *t, const bl_unigram_parts *p, const char *path, bl_error *err) {
@@ -116,8 +133,8 @@ static int keep_words(bl_unigram *t, const bl_unigram_parts *p, const char *path
         const bl_unigram_word *w = &p->words[i];
         if (!*w->text || w->id < 0 || w->id > MOST_PIECES) {
             return bl_fail(err, BL_E_FORMAT,
-                           "%.400s: added token %d is none: a text and a number from 0 up are wanted", path,
-                           i);
+                           "%.400s: added token %d is none: a text and a number from 0 to %d are wanted",
+                           path, i, MOST_PIECES);
         }
         t->words[i] = (bl_unigram_word){strdup(w->text), w->id};
         if (!t->words[i].text) {
@@ -237,7 +254,7 @@ static size_t look_up(const bl_unigram *t, const char *p, size_t n, const char *
 static int normalize(buffer *out, const bl_unigram *t, const char *p, size_t bytes, bl_error *err) {
     const char *const end = p + bytes;
     bool after_blank = true; /* those at the begin go */
-    int rc = put(out, BLANK, BLANK_BYTES, err);
+    int rc = put(out, BL_UNIGRAM_BLANK, BLANK_BYTES, err);
     while (p < end && !rc) {
         const char *text = p;
         const size_t taken = look_up(t, p, (size_t)(end - p), &text);
@@ -250,11 +267,11 @@ static int normalize(buffer *out, const bl_unigram *t, const char *p, size_t byt
             after_blank = text[length - 1] == ' ';
         }
         for (; length && !rc; text++, length--) {
-            rc = *text == ' ' ? put(out, BLANK, BLANK_BYTES, err) : put(out, text, 1, err);
+            rc = *text == ' ' ? put(out, BL_UNIGRAM_BLANK, BLANK_BYTES, err) : put(out, text, 1, err);
         }
     }
     while (!rc && out->count >= BLANK_BYTES &&
-           !memcmp(out->data + out->count - BLANK_BYTES, BLANK, BLANK_BYTES)) {
+           !memcmp(out->data + out->count - BLANK_BYTES, BL_UNIGRAM_BLANK, BLANK_BYTES)) {
         out->count -= BLANK_BYTES;
     }
     return rc;

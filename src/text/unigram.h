@@ -10,6 +10,8 @@
 
 #include "text/bpe.h"
 
+#define BL_UNIGRAM_BLANK "\xe2\x96\x81" /* U+2581 */
+
 /* What a tokenizer is made of; all of it is copied. */
 typedef struct bl_unigram_piece {
     const char *text; /* UTF-8 */
@@ -46,7 +48,7 @@ int bl_unigram_open(bl_unigram **out, const char *path, bl_error *err);
 int32_t bl_unigram_ids(const bl_unigram *t);
 
 /* Appends the ids of a text, which is UTF-8 (bl_text_check) and may hold NULs; no end token. Of n bytes in
- * O(n times the longest piece). BL_E_MEMORY: some may have been added. */
+ * O(n times what the longest piece and all words have of bytes). BL_E_MEMORY: some may have been added. */
 int bl_unigram_encode(bl_token_list *list, const bl_unigram *t, const char *text, size_t bytes,
                       bl_error *err);
 

@@ -58,6 +58,7 @@ typedef struct reading {
     bl_unigram_piece *pieces;
     bl_unigram_word *words;
     uint8_t *charsmap;
+    bool blanks; /* are written as pieces have them */
     bl_unigram_parts parts;
 } reading;
 
@@ -79,6 +80,14 @@ static int each(reading *r, const json_t *what, const char *list,
     return rc;
 }
 
+/* Does it make one of several blanks? */
+static bool joins_blanks(const json_t *what) {
+    const char *pattern = json_string_value(json_object_get(json_object_get(what, "pattern"), "Regex")),
+               *content = json_string_value(json_object_get(what, "content"));
+    return pattern && content && !strcmp(pattern, " {2,}") &&
+           (!strcmp(content, BL_UNIGRAM_BLANK) || !strcmp(content, " "));
+}
+
 /* Blanks at the ends and several blanks are what SentencePiece leaves out anyway. */
 static int read_normalizer(reading *r, const json_t *what, bl_error *err) {
     const char *type = type_of(what), *map = json_string_value(json_object_get(what, "precompiled_charsmap"));
@@ -87,7 +96,7 @@ static int read_normalizer(reading *r, const json_t *what, bl_error *err) {
         r->parts.charsmap = r->charsmap;
         return rc;
     }
-    const bool known = !strcmp(type, "Strip") || !strcmp(type, "Replace");
+    const bool known = !strcmp(type, "Strip") || (!strcmp(type, "Replace") && joins_blanks(what));
     return known ? 0
                  : bl_fail(err, BL_E_UNSUPPORTED, "%.400s: normaliser \"%.40s\" is not supported", r->path,
                            type);
@@ -101,7 +110,8 @@ static int read_cutter(reading *r, const json_t *what, bl_error *err) {
         return 0;
     }
     const bool plain = !strcmp(type, "Metaspace") && !json_is_false(prefix) &&
-                       (!scheme || !strcmp(scheme, "always")) && (!blank || !strcmp(blank, "\xe2\x96\x81"));
+                       (!scheme || !strcmp(scheme, "always")) && (!blank || !strcmp(blank, BL_UNIGRAM_BLANK));
+    r->blanks = r->blanks || plain;
     return plain
                ? 0
                : bl_fail(err, BL_E_UNSUPPORTED,
@@ -118,9 +128,7 @@ static int read_pieces(reading *r, const json_t *model, bl_error *err) {
     if (!n || n > INT32_MAX || !json_is_integer(unknown) || json_integer_value(unknown) < 0 ||
         json_integer_value(unknown) >= (json_int_t)n) {
         return bl_fail(err, BL_E_FORMAT,
-                       "%.400s: a vocabulary without pieces, or without one for what is "
-                       "unknown",
-                       r->path);
+                       "%.400s: a vocabulary without pieces, or without one for what is unknown", r->path);
     }
     r->pieces = calloc(n, sizeof *r->pieces);
     if (!r->pieces) {
@@ -131,8 +139,9 @@ static int read_pieces(reading *r, const json_t *model, bl_error *err) {
         const char *text = json_string_value(json_array_get(piece, 0));
         if (!text || strlen(text) > MOST_WORD || !json_is_number(score) ||
             !isfinite(json_number_value(score)) || fabs(json_number_value(score)) > 1e9) {
-            return bl_fail(err, BL_E_FORMAT, "%.400s: piece %zu is none: a text and its score are wanted",
-                           r->path, i);
+            return bl_fail(err, BL_E_FORMAT,
+                           "%.400s: piece %zu is none: a text of at most %d bytes and its score are wanted",
+                           r->path, i, MOST_WORD);
         }
         r->pieces[i] = (bl_unigram_piece){text, json_number_value(score)};
     }
@@ -157,7 +166,10 @@ static int read_words(reading *r, const json_t *added, bl_error *err) {
         const bool whole = text && strlen(text) <= MOST_WORD && json_is_integer(id) &&
                            json_integer_value(id) >= 0 && json_integer_value(id) < INT32_MAX;
         if (!whole) {
-            return bl_fail(err, BL_E_FORMAT, "%.400s: added token %zu is none", r->path, i);
+            return bl_fail(err, BL_E_FORMAT,
+                           "%.400s: added token %zu is none: a text of at most %d bytes and a number from 0 "
+                           "up are wanted",
+                           r->path, i, MOST_WORD);
         }
         r->words[i] = (bl_unigram_word){text, (int32_t)json_integer_value(id)};
     }
@@ -177,6 +189,9 @@ int bl_unigram_open(bl_unigram **out, const char *path, bl_error *err) {
     rc = rc ? rc : read_pieces(&r, json_object_get(root, "model"), err);
     rc = rc ? rc : each(&r, json_object_get(root, "normalizer"), "normalizers", read_normalizer, err);
     rc = rc ? rc : each(&r, json_object_get(root, "pre_tokenizer"), "pretokenizers", read_cutter, err);
+    if (!rc && !r.blanks) {
+        rc = bl_fail(err, BL_E_UNSUPPORTED, "%.400s: no \"Metaspace\" writes blanks as U+2581", path);
+    }
     rc = rc ? rc : read_words(&r, json_object_get(root, "added_tokens"), err);
     rc = rc ? rc : bl_unigram_new(out, &r.parts, path, err);
     free(r.pieces);

@@ -81,6 +81,10 @@ static int open_text(bl_unigram **out, const char *text, bl_error *err) {
 }
 
 #define PIECES "\"vocab\":[[\"<unk>\",0],[\"\\u2581\",-2],[\"a\",-1.5],[\"\\u2581a\",-3]]"
+#define MODEL "{\"model\":{\"type\":\"Unigram\",\"unk_id\":0," PIECES "},"
+#define METASPACE "\"pre_tokenizer\":{\"type\":\"Metaspace\"}"
+#define MAP(base64) "\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"" base64 "\"}"
+#define A9 "YWFhYWFhYWFh" /* nine letters */
 
 static void what_makes_no_tokenizer_is_refused(void **state) {
     static const struct {
@@ -95,24 +99,23 @@ static void what_makes_no_tokenizer_is_refused(void **state) {
         {"{\"model\":{\"type\":\"Unigram\"}}", BL_E_FORMAT, "without pieces"},
         {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":4," PIECES "}}", BL_E_FORMAT, "what is unknown"},
         {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":null," PIECES "}}", BL_E_FORMAT, "what is unknown"},
-        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"a\",0],[\"a\",-1]]}}", BL_E_FORMAT,
-         "the same"},
+        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"a\",0],[\"a\",-1]]}," METASPACE "}",
+         BL_E_FORMAT, "the same"},
         {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"a\",NaN]]}}", BL_E_FORMAT, "piece 0"},
         {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"a\"]]}}", BL_E_FORMAT, "piece 0"},
-        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0," PIECES "},\"normalizer\":{\"type\":\"Lowercase\"}}",
-         BL_E_UNSUPPORTED, "Lowercase"},
-        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0," PIECES
-         "},\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"/////w==\"}}",
-         BL_E_FORMAT, "damaged"},
-        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0," PIECES
-         "},\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"?\"}}",
-         BL_E_FORMAT, "base64"},
-        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0," PIECES
-         "},\"pre_tokenizer\":{\"type\":\"Metaspace\",\"prepend_scheme\":\"never\"}}",
-         BL_E_UNSUPPORTED, "Metaspace"},
-        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0," PIECES
-         "},\"added_tokens\":[{\"id\":-1,\"content\":\"x\"}]}",
-         BL_E_FORMAT, "added token 0"},
+        {MODEL "\"normalizer\":{\"type\":\"Lowercase\"}}", BL_E_UNSUPPORTED, "Lowercase"},
+        {MODEL "\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"b\"}}",
+         BL_E_UNSUPPORTED, "Replace"},
+        {MODEL METASPACE "," MAP("/////w==") "}", BL_E_FORMAT, "damaged"},
+        {MODEL METASPACE "," MAP("BAAAAAAAAABh" A9 A9 A9 A9 A9 A9 A9 "YWEA") "}", BL_E_FORMAT,
+         "more than 64 bytes"},
+        {MODEL MAP("?") "}", BL_E_FORMAT, "base64"},
+        {MODEL "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"prepend_scheme\":\"never\"}}", BL_E_UNSUPPORTED,
+         "Metaspace"},
+        {MODEL "\"pre_tokenizer\":null}", BL_E_UNSUPPORTED, "no \"Metaspace\""},
+        {MODEL METASPACE ",\"added_tokens\":[{\"id\":-1,\"content\":\"x\"}]}", BL_E_FORMAT, "added token 0"},
+        {MODEL METASPACE ",\"added_tokens\":[{\"id\":16777217,\"content\":\"x\"}]}", BL_E_FORMAT,
+         "from 0 to 16777216"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
