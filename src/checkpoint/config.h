@@ -24,9 +24,10 @@ typedef struct bl_config_rule {
 
 /* Rules of the kinds of files in a family's folder; each list ends with a NULL key. */
 typedef struct bl_config_rules {
-    const bl_config_rule *index, *scheduler, *denoiser, *text, *vae, *tokenizer;
-    const bl_config_rule *text_2; /* of the second text encoder; NULL: those of `text` */
-    const bl_config_rule *rope;   /* of the text encoder's "rope_parameters"; NULL: it has none */
+    const bl_config_rule *index, *scheduler, *denoiser, *text, *vae;
+    const bl_config_rule *tokenizer; /* NULL: nothing reads its words */
+    const bl_config_rule *text_2;    /* of the second text encoder; NULL: those of `text` */
+    const bl_config_rule *rope;      /* of the text encoder's "rope_parameters"; NULL: it has none */
 } bl_config_rules;
 
 extern const bl_config_rules bl_unet_folder_rules, /* of SD 1.x, SD 2.x and SDXL */

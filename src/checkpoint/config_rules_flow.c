@@ -35,14 +35,14 @@ static const bl_config_rule flux1_rules[] = {
     {"dtype", NULL},
     {"quantization_config", "[null]"},
     {"patch_size", "[1]"},
-    {"in_channels", BL_WHOLE},
+    {"in_channels", BL_ONE_WHOLE},
     {"out_channels", "[null,64]"},
-    {"num_layers", BL_WHOLE},
-    {"num_single_layers", BL_WHOLE},
-    {"attention_head_dim", BL_WHOLE},
-    {"num_attention_heads", BL_WHOLE},
-    {"joint_attention_dim", BL_WHOLE},
-    {"pooled_projection_dim", BL_WHOLE},
+    {"num_layers", BL_ONE_WHOLE},
+    {"num_single_layers", BL_ONE_WHOLE},
+    {"attention_head_dim", BL_ONE_WHOLE},
+    {"num_attention_heads", BL_ONE_WHOLE},
+    {"joint_attention_dim", BL_ONE_WHOLE},
+    {"pooled_projection_dim", BL_ONE_WHOLE},
     {"guidance_embeds", "[true,false]"},
     {"axes_dims_rope", BL_WHOLE},
     {NULL, NULL},
@@ -211,15 +211,15 @@ static const bl_config_rule t5_rules[] = {
     {"torch_dtype", NULL},
     {"dtype", NULL},
     {"quantization_config", "[null]"},
-    {"vocab_size", BL_WHOLE},
-    {"d_model", BL_WHOLE},
-    {"d_kv", BL_WHOLE},
-    {"d_ff", BL_WHOLE},
-    {"num_layers", BL_WHOLE},
+    {"vocab_size", BL_ONE_WHOLE},
+    {"d_model", BL_ONE_WHOLE},
+    {"d_kv", BL_ONE_WHOLE},
+    {"d_ff", BL_ONE_WHOLE},
+    {"num_layers", BL_ONE_WHOLE},
     {"num_decoder_layers", NULL}, /* nothing decodes */
-    {"num_heads", BL_WHOLE},
-    {"relative_attention_num_buckets", BL_WHOLE},
-    {"relative_attention_max_distance", BL_WHOLE},
+    {"num_heads", BL_ONE_WHOLE},
+    {"relative_attention_num_buckets", BL_ONE_WHOLE},
+    {"relative_attention_max_distance", BL_ONE_WHOLE},
     {"layer_norm_epsilon", BL_POSITIVE},
     {"feed_forward_proj", "[\"gated-gelu\"]"},
     {"dense_act_fn", "[\"gelu_new\"]"},
@@ -242,8 +242,6 @@ static const bl_config_rule t5_rules[] = {
     {"transformers_version", NULL},
     {NULL, NULL},
 };
-
-static const bl_config_rule no_rules[] = {{NULL, NULL}};
 
 /* transformers 5 has rope_theta in here, and other kinds of frequencies by their names. */
 static const bl_config_rule rope_rules[] = {
@@ -362,8 +360,7 @@ const bl_config_rules bl_flux1_folder_rules = {.index = flux1_index_rules,
                                                .denoiser = flux1_rules,
                                                .text = bl_clip_text_rules,
                                                .text_2 = t5_rules,
-                                               .vae = vae_rules,
-                                               .tokenizer = no_rules};
+                                               .vae = vae_rules};
 
 const bl_config_rules bl_flux2_folder_rules = {.index = flux2_index_rules,
                                                .scheduler = flow_rules,
@@ -377,5 +374,4 @@ const bl_config_rules bl_flux2_dev_folder_rules = {.index = flux2_dev_index_rule
                                                    .scheduler = flow_rules,
                                                    .denoiser = flux2_rules,
                                                    .text = mistral_rules,
-                                                   .vae = flux2_vae_rules,
-                                                   .tokenizer = no_rules};
+                                                   .vae = flux2_vae_rules};

@@ -76,7 +76,7 @@ int bl_check_configs(char unknown[BL_UNKNOWN_BYTES], const bl_checkpoint *c, con
     snprintf(f.path, sizeof f.path, "%s/model_index.json", c->path);
     int rc = check_components(&f, rules->index, err);
     rc = rc ? rc : bl_config_check(f.json, rules->index, f.path, unknown, err);
-    for (int i = 0; i < 2 && !rc; i++) {
+    for (int i = 0; i < 2 && rules->tokenizer && !rc; i++) {
         f.json = c->tokenizers[i].config;
         snprintf(f.path, sizeof f.path, "%s/tokenizer%s/tokenizer_config.json", c->path, i ? "_2" : "");
         rc = bl_config_check(f.json, rules->tokenizer, f.path, unknown, err);

@@ -1,4 +1,4 @@
-/* Families without a UNet: a transformer denoises, a language model reads the text. */
+/* Families without a UNet: a transformer denoises, a language model or T5 reads the text. */
 #include "checkpoint/config.h"
 #include "checkpoint/detect.h"
 #include "checkpoint/internal.h"
@@ -13,8 +13,6 @@ static double config_number(const json_t *config, const char *key, double otherw
     const json_t *v = json_object_get(config, key);
     return json_is_number(v) && json_number_value(v) > 0 ? json_number_value(v) : otherwise;
 }
-
-/* ---- Z-Image */
 
 /* How a head's channels are shared out to the axes: as the configuration says, or as in the published models.
  */
@@ -38,6 +36,8 @@ static int share_axes(int *axis, const int *published, int count, const char *ke
                      "share out",
                      c->path, head, key, list ? "" : ", as published");
 }
+
+/* ---- Z-Image */
 
 static int detect_zimage(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
     static const char *const layer[3] = {".attention.to_q.weight", ".feed_forward.w1.weight",
@@ -80,11 +80,16 @@ static int detect_zimage(bl_architecture *a, const bl_checkpoint *c, bl_error *e
     return rc ? rc : bl_agree_number(c, m, "cap_feat_dim", z.caption, err);
 }
 
-/* ---- FLUX.1 */
+/* ---- FLUX.1 and FLUX.2 */
 
-static int check_flux1(const bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
+/* What the transformers of FLUX.1 and FLUX.2 both have. */
+typedef struct flux {
+    int doubles, singles, heads, head_dim, channels, context;
+    bool guided;
+} flux;
+
+static int check_flux(const bl_architecture *a, const bl_checkpoint *c, const flux *f, bl_error *err) {
     const bl_module m = BL_TRANSFORMER;
-    const bl_flux1 *f = &a->flux1;
     const json_t *guided = json_object_get(c->modules[m].config, "guidance_embeds");
     if (a->width % f->head_dim || f->channels != a->family->latent_channels || f->doubles < 1 ||
         f->singles < 1) {
@@ -103,7 +108,6 @@ static int check_flux1(const bl_architecture *a, const bl_checkpoint *c, bl_erro
     rc = rc ? rc : bl_agree_number(c, m, "attention_head_dim", f->head_dim, err);
     rc = rc ? rc
             : bl_agree_number(c, m, "in_channels", f->channels * a->family->patch * a->family->patch, err);
-    rc = rc ? rc : bl_agree_number(c, m, "pooled_projection_dim", f->pooled, err);
     return rc ? rc : bl_agree_number(c, m, "joint_attention_dim", f->context, err);
 }
 
@@ -133,33 +137,9 @@ static int detect_flux1(bl_architecture *a, const bl_checkpoint *c, bl_error *er
     f.singles = bl_count_numbered(c, m, "single_transformer_blocks.", one, MOST_LAYERS);
     a->flux1 = f;
     a->context_dim = f.context;
-    return check_flux1(a, c, err);
-}
-
-/* ---- FLUX.2 */
-
-static int check_flux2(const bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
-    const bl_module m = BL_TRANSFORMER;
-    const bl_flux2 *f = &a->flux2;
-    const json_t *guided = json_object_get(c->modules[m].config, "guidance_embeds");
-    if (a->width % f->head_dim || f->channels != a->family->latent_channels || f->doubles < 1 ||
-        f->singles < 1) {
-        return bl_fail(err, BL_E_FORMAT,
-                       "%.400s: the transformer has %d double and %d single blocks of width %d, heads of %d "
-                       "and %d latent channels: not one that Ballast knows",
-                       c->path, f->doubles, f->singles, a->width, f->head_dim, f->channels);
-    }
-    if (json_is_boolean(guided) && json_is_true(guided) != f->guided) {
-        return bl_fail(err, BL_E_FORMAT, "%.400s: \"guidance_embeds\" is %s, the weights say otherwise",
-                       c->path, f->guided ? "false" : "true");
-    }
-    int rc = bl_agree_number(c, m, "num_layers", f->doubles, err);
-    rc = rc ? rc : bl_agree_number(c, m, "num_single_layers", f->singles, err);
-    rc = rc ? rc : bl_agree_number(c, m, "num_attention_heads", f->heads, err);
-    rc = rc ? rc : bl_agree_number(c, m, "attention_head_dim", f->head_dim, err);
-    rc = rc ? rc : bl_agree_number(c, m, "in_channels", f->channels, err);
-    rc = rc ? rc : bl_agree_number(c, m, "timestep_guidance_channels", f->time, err);
-    return rc ? rc : bl_agree_number(c, m, "joint_attention_dim", f->context, err);
+    const flux both = {f.doubles, f.singles, f.heads, f.head_dim, f.channels, f.context, f.guided};
+    rc = check_flux(a, c, &both, err);
+    return rc ? rc : bl_agree_number(c, m, "pooled_projection_dim", f.pooled, err);
 }
 
 static int detect_flux2(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
@@ -189,7 +169,9 @@ static int detect_flux2(bl_architecture *a, const bl_checkpoint *c, bl_error *er
     f.singles = bl_count_numbered(c, m, "single_transformer_blocks.", one, MOST_LAYERS);
     a->flux2 = f;
     a->context_dim = f.context;
-    return check_flux2(a, c, err);
+    const flux both = {f.doubles, f.singles, f.heads, f.head_dim, f.channels, f.context, f.guided};
+    rc = check_flux(a, c, &both, err);
+    return rc ? rc : bl_agree_number(c, m, "timestep_guidance_channels", f.time, err);
 }
 
 /* ---- Qwen3, Mistral */
@@ -286,14 +268,16 @@ static int detect_t5(bl_architecture *a, const bl_checkpoint *c, bl_error *err) 
     t.head_dim = queries / t.heads;
     if (queries % t.heads || t.buckets % 4 || t.distance <= t.buckets / 4 || t.layers < 1) {
         return bl_fail(err, BL_E_FORMAT,
-                       "%.400s: the text encoder has %d channels of queries in %d heads, and %d distances up "
-                       "to %d: no known T5 has",
+                       "%.400s: the text encoder has %d channels of queries in %d heads, and %d kinds of "
+                       "distances up to %d: no known T5 has",
                        c->path, queries, t.heads, t.buckets, t.distance);
     }
     a->t5 = t;
     rc = bl_agree_number(c, m, "num_layers", t.layers, err);
     rc = rc ? rc : bl_agree_number(c, m, "num_heads", t.heads, err);
+    rc = rc ? rc : bl_agree_number(c, m, "relative_attention_num_buckets", t.buckets, err);
     rc = rc ? rc : bl_agree_number(c, m, "d_model", t.width, err);
+    rc = rc ? rc : bl_agree_number(c, m, "d_ff", t.hidden, err);
     return rc ? rc : bl_agree_number(c, m, "d_kv", t.head_dim, err);
 }
 
@@ -301,8 +285,7 @@ static int detect_t5(bl_architecture *a, const bl_checkpoint *c, bl_error *err) 
 static int detect_two_readers(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
     if (!bl_checkpoint_has_module(c, BL_TEXT_ENCODER) || !bl_checkpoint_has_module(c, BL_TEXT_ENCODER_2)) {
         return bl_fail(err, BL_E_FORMAT,
-                       "%.400s holds %s's transformer without both of its text encoders, "
-                       "CLIP and T5",
+                       "%.400s holds %s's transformer without both of its text encoders, CLIP and T5",
                        c->path, a->family->name);
     }
     int rc = detect_t5(a, c, err);
@@ -335,11 +318,9 @@ static const bl_family *find_family(const bl_checkpoint *c) {
 /* A transformer that no family of ours has. */
 static int refuse_unknown(const bl_checkpoint *c, bl_error *err) {
     const char *name = json_string_value(json_object_get(c->modules[BL_TRANSFORMER].config, "_class_name"));
-    return bl_fail(
-        err, BL_E_UNSUPPORTED,
-        "%.400s holds a transformer%s%.80s that Ballast does not run: there are SD 1.x, SD 2.x, SDXL "
-        "base, Z-Image and FLUX.2 klein",
-        c->path, name ? ", " : "", name ? name : "");
+    return bl_fail(err, BL_E_UNSUPPORTED,
+                   "%.400s holds a transformer%s%.80s that is not among what Ballast runs: " BL_FAMILIES_RUN,
+                   c->path, name ? ", " : "", name ? name : "");
 }
 
 static int detect_reader(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {

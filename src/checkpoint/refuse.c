@@ -24,8 +24,8 @@ static const known others[] = {
     {"string_to_param", "a textual inversion, not a model"},
     {"clip_g", "a textual inversion, not a model"},
     {"joint_blocks.0.", "Stable Diffusion 3"},
-    {"double_blocks.0.", "Flux.1, or a relative of it"},
-    {"single_transformer_blocks.0.", "Flux.1, or a relative of it"},
+    {"double_blocks.0.", "FLUX.1, or a relative of it"},
+    {"single_transformer_blocks.0.", "FLUX.1, or a relative of it"},
     {"double_layers.0.", "AuraFlow"},
     {"transformer_blocks.0.", "a diffusion transformer"},
     {"cond_stage_model.", "a text encoder without a unet"},
@@ -57,8 +57,8 @@ int bl_refuse_without_unet(const bl_checkpoint *c, bl_error *err) {
     if (c->folder) {
         const char *name = json_string_value(json_object_get(c->index, "_class_name"));
         return bl_fail(err, BL_E_UNSUPPORTED,
-                       "%.400s is a %.80s without weights in unet/ or transformer/: Ballast runs SD 1.x, SD "
-                       "2.x, SDXL base, Z-Image and FLUX.2 klein",
+                       "%.400s is a %.80s without weights in unet/ or transformer/: Ballast "
+                       "runs " BL_FAMILIES_RUN,
                        c->path, name ? name : "diffusers folder");
     }
     const bl_safetensors *f = c->files[0];
@@ -67,9 +67,8 @@ int bl_refuse_without_unet(const bl_checkpoint *c, bl_error *err) {
         char deeper[96];
         snprintf(deeper, sizeof deeper, "model.diffusion_model.%s", others[i].start);
         if (bl_safetensors_find_prefix(f, others[i].start) || bl_safetensors_find_prefix(f, deeper)) {
-            return bl_fail(err, BL_E_UNSUPPORTED,
-                           "%.400s is %s: Ballast runs SD 1.x, SD 2.x, SDXL base, Z-Image and FLUX.2 klein",
-                           c->path, others[i].what);
+            return bl_fail(err, BL_E_UNSUPPORTED, "%.400s is %s: Ballast runs " BL_FAMILIES_RUN, c->path,
+                           others[i].what);
         }
     }
     char words[400];

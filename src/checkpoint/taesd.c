@@ -119,12 +119,16 @@ int bl_detect_taesd(bl_taesd_architecture *out, const bl_checkpoint *c, const bl
     }
     int rc = bl_dimension(&t.channels, c, BL_TAESD, 0, err, "decoder.layers.0.weight");
     rc = rc ? rc : bl_dimension(&t.latent_channels, c, BL_TAESD, 1, err, "decoder.layers.0.weight");
-    if (!rc && (family->packed || t.latent_channels != family->latent_channels)) {
+    if (!rc && family->packed) {
+        return bl_fail(err, BL_E_UNSUPPORTED, "taesd: %.300s: Ballast runs no TAESD for %s",
+                       bl_safetensors_path(bl_checkpoint_module_file(c, BL_TAESD)), family->name);
+    }
+    if (!rc && t.latent_channels != family->latent_channels) {
         rc = bl_fail(err, BL_E_UNSUPPORTED,
                      "taesd: %.300s decodes latents of %d channels%s; those of %s have %d",
                      bl_safetensors_path(bl_checkpoint_module_file(c, BL_TAESD)), t.latent_channels,
-                     t.latent_channels == 16 ? ", as SD 3 and Flux have them" : "", family->name,
-                     bl_family_vae_channels(family));
+                     t.latent_channels == 16 ? ", as SD 3 and FLUX.1 have them" : "", family->name,
+                     family->latent_channels);
     }
     if (!rc) {
         *out = t;

@@ -101,7 +101,7 @@ static void what_does_not_fit_is_named(void **state) {
             "expected [8, 4, 3, 3]");
     differs(AUTHORS, (change){.name = "1.weight", .axis = 0, .size = 16}, BL_E_FORMAT, "expected [16]");
     differs(AUTHORS, (change){.name = "1.weight", .axis = 1, .size = 16}, BL_E_UNSUPPORTED,
-            "latents of 16 channels, as SD 3 and Flux have them; those of SD 1.x have 4");
+            "latents of 16 channels, as SD 3 and FLUX.1 have them; those of SD 1.x have 4");
     differs(DIFFUSERS, (change){.name = "decoder.layers.0.weight", .axis = 1, .size = 32}, BL_E_UNSUPPORTED,
             "latents of 32 channels; those of");
 }
