@@ -1,6 +1,5 @@
-/* The graph of Flux.1's transformer, dev and schnell (diffusers' FluxTransformer2DModel and its tensor
- * names).
- */
+/* The graph of FLUX.1's transformer, dev and schnell (diffusers' FluxTransformer2DModel and its tensors'
+ * names). */
 #ifndef BALLAST_MODEL_FLUX1_H
 #define BALLAST_MODEL_FLUX1_H
 

@@ -19,9 +19,8 @@ typedef struct net {
     const bl_flux2_shape *s;
     int width; /* of the tokens */
     bl_tensor_id rope;
-    bl_tensor_id image, text,
-        both;          /* modulations, of all blocks of a kind: shift, scale, gate, once or twice */
-    bl_tensor_id last; /* of what is behind them: scale, then shift */
+    bl_tensor_id image, text, both; /* modulations of a kind of blocks: shift, scale, gate, once or twice */
+    bl_tensor_id last;              /* of what is behind them: scale, then shift */
 } net;
 
 /* ---- layers; none has a bias */

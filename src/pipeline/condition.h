@@ -13,6 +13,8 @@
 
 #define BL_ENCODED_AT_ONCE 16 /* chunks: more go through the encoders in several passes */
 
+struct bl_embeddings;
+
 /* A chunk that is encoded. */
 typedef struct bl_encoded {
     int text, chunk;     /* text number texts.count: the empty one */
@@ -70,7 +72,6 @@ void bl_condition_tell(const bl_condition *c, const bl_request *r, const bl_arch
 
 /* For --verbose: each text with its chunks, tokens, weights and embeddings, and which rows are told it when.
  */
-struct bl_embeddings;
 void bl_condition_show(const bl_condition *c, const bl_request *r, const struct bl_embeddings *embeddings,
                        const bl_log *log);
 

@@ -70,7 +70,13 @@ static void write_adapters(writer *w, const bl_changes *changes) {
 static void write_key(writer *w, const bl_condition *c, const bl_encoded *x, const bl_changes *changes,
                       int encoders) {
     if (c->words) {
-        put_bytes(w, c->words[x->text].ids, c->words[x->text].count * sizeof *c->words->ids);
+        const bl_token_list *ids = &c->words[x->text];
+        const char *text = c->texts.text[x->text];
+        if (ids->count) {
+            put_bytes(w, ids->ids, ids->count * sizeof *ids->ids);
+        } else { /* of a family that is planned alone: nothing makes tokens of it */
+            put_bytes(w, text, strlen(text) + 1);
+        }
         write_adapters(w, changes);
         return;
     }

@@ -26,8 +26,7 @@ typedef struct work {
     const bl_eval *e;
     const bl_safetensors *file;
     const char *prefix; /* "a." or "" */
-    const char *
-        *taps; /* names of inner modules to keep the output of, ends with NULL; names are the file's */
+    const char **taps;  /* inner modules to keep the output of, by the file's names; ends with NULL */
     results *out;
     const bl_zimage_shape *zimage; /* of such a transformer; else NULL */
 } work;
@@ -73,7 +72,7 @@ static const bl_file_tensor *find(const work *w, const char *name) {
     return bl_safetensors_find(w->file, full);
 }
 
-/* Shape of a tensor that must be there; missing leading axes count as 1 and are put in front. */
+/* Shape of a tensor that must be there, with so many axes. */
 static int shape_of(int64_t shape[4], const work *w, const char *name, int rank, bl_error *err) {
     const bl_file_tensor *t = find(w, name);
     if (!t) {

@@ -146,67 +146,17 @@ static uint64_t zimage_bytes(const bl_feed_shape *s) {
     return rows_of(s) * (2 * (images + captions) * zimage_head(s) + captions + images) * sizeof(float);
 }
 
-/* ---- FLUX.1 */
+/* ---- FLUX.1 and FLUX.2 */
 
-enum { POSITIONS, TIMES }; /* tables, of FLUX.2 too; of an index there is STEP alone */
-enum { STEP };
+enum { POSITIONS, TIMES }; /* tables */
+enum { STEP };             /* indices */
 
-static bl_flux1_shape flux1_shape(const bl_feed_shape *s) {
-    return (bl_flux1_shape){
-        .batch = 1, .height = s->height, .width = s->width, .tokens = s->condition->tokens};
-}
-
-/* Floats of one row's table. */
-static size_t flux1_rope(const bl_feed_shape *s) {
-    const bl_flux1_shape one = flux1_shape(s);
-    return ((size_t)one.tokens + (size_t)bl_flux1_image_tokens(&one)) * (size_t)s->arch->flux1.head_dim;
-}
-
-static int open_flux1(bl_feed *f, bl_error *err) {
-    const bl_flux1_shape one = flux1_shape(&f->shape);
-    const size_t n = flux1_rope(&f->shape);
+/* All but the positions' values; `rope`: floats of one row's. */
+static int open_flux(bl_feed *f, size_t rope, bl_error *err) {
     int result = 0;
-    f->tables[POSITIONS] = zeros(f->rows * n, sizeof(float), err, &result);
+    f->tables[POSITIONS] = zeros(f->rows * rope, sizeof(float), err, &result);
     f->tables[TIMES] = zeros(f->rows * (size_t)f->shape.times, sizeof(float), err, &result);
     f->indices[STEP] = zeros(f->rows, sizeof(int32_t), err, &result);
-    for (size_t row = 0; row < f->rows && !result; row++) {
-        bl_flux1_rope(f->tables[POSITIONS] + row * n, &f->shape.arch->flux1, &one);
-    }
-    bind(f, "latents", f->sample);
-    bind(f, "step", f->indices[STEP]);
-    bind(f, "context", f->context);
-    bind(f, "rope", f->tables[POSITIONS]);
-    f->prologue[0] = (bl_port){"t", f->tables[TIMES]};
-    return result;
-}
-
-static uint64_t flux1_bytes(const bl_feed_shape *s) {
-    return (uint64_t)(rows_of(s) * (flux1_rope(s) + (size_t)s->times + 1)) * sizeof(float);
-}
-
-/* ---- FLUX.2 */
-
-static bl_flux2_shape flux2_shape(const bl_feed_shape *s) {
-    return (bl_flux2_shape){
-        .batch = 1, .height = s->height, .width = s->width, .tokens = s->condition->tokens};
-}
-
-/* Floats of one row's table. */
-static size_t flux2_rope(const bl_feed_shape *s) {
-    const size_t rows = (size_t)s->condition->tokens + (size_t)s->height * (size_t)s->width;
-    return rows * (size_t)s->arch->flux2.head_dim;
-}
-
-static int open_flux2(bl_feed *f, bl_error *err) {
-    const bl_flux2_shape one = flux2_shape(&f->shape);
-    const size_t n = flux2_rope(&f->shape);
-    int result = 0;
-    f->tables[POSITIONS] = zeros(f->rows * n, sizeof(float), err, &result);
-    f->tables[TIMES] = zeros(f->rows * (size_t)f->shape.times, sizeof(float), err, &result);
-    f->indices[STEP] = zeros(f->rows, sizeof(int32_t), err, &result);
-    for (size_t row = 0; row < f->rows && !result; row++) {
-        bl_flux2_rope(f->tables[POSITIONS] + row * n, &f->shape.arch->flux2, &one);
-    }
     bind(f, "latents", f->sample);
     bind(f, "step", f->indices[STEP]);
     bind(f, "context", f->context);
@@ -220,8 +170,57 @@ static float flux_time(double timestep) {
     return (float)timestep / 1000.0f * 1000.0f;
 }
 
+static uint64_t flux_bytes(const bl_feed_shape *s, size_t rope) {
+    return (uint64_t)(rows_of(s) * (rope + (size_t)s->times + 1)) * sizeof(float);
+}
+
+static bl_flux1_shape flux1_shape(const bl_feed_shape *s) {
+    return (bl_flux1_shape){
+        .batch = 1, .height = s->height, .width = s->width, .tokens = s->condition->tokens};
+}
+
+static size_t flux1_rope(const bl_feed_shape *s) {
+    const bl_flux1_shape one = flux1_shape(s);
+    return ((size_t)one.tokens + (size_t)bl_flux1_image_tokens(&one)) * (size_t)s->arch->flux1.head_dim;
+}
+
+/* Of what the prologue reads the times alone: guidance and the text's vector are there for nobody yet. */
+static int open_flux1(bl_feed *f, bl_error *err) {
+    const bl_flux1_shape one = flux1_shape(&f->shape);
+    const size_t n = flux1_rope(&f->shape);
+    const int result = open_flux(f, n, err);
+    for (size_t row = 0; row < f->rows && !result; row++) {
+        bl_flux1_rope(f->tables[POSITIONS] + row * n, &f->shape.arch->flux1, &one);
+    }
+    return result;
+}
+
+static uint64_t flux1_bytes(const bl_feed_shape *s) {
+    return flux_bytes(s, flux1_rope(s));
+}
+
+static bl_flux2_shape flux2_shape(const bl_feed_shape *s) {
+    return (bl_flux2_shape){
+        .batch = 1, .height = s->height, .width = s->width, .tokens = s->condition->tokens};
+}
+
+static size_t flux2_rope(const bl_feed_shape *s) {
+    const size_t rows = (size_t)s->condition->tokens + (size_t)s->height * (size_t)s->width;
+    return rows * (size_t)s->arch->flux2.head_dim;
+}
+
+static int open_flux2(bl_feed *f, bl_error *err) {
+    const bl_flux2_shape one = flux2_shape(&f->shape);
+    const size_t n = flux2_rope(&f->shape);
+    const int result = open_flux(f, n, err);
+    for (size_t row = 0; row < f->rows && !result; row++) {
+        bl_flux2_rope(f->tables[POSITIONS] + row * n, &f->shape.arch->flux2, &one);
+    }
+    return result;
+}
+
 static uint64_t flux2_bytes(const bl_feed_shape *s) {
-    return (uint64_t)(rows_of(s) * (flux2_rope(s) + (size_t)s->times + 1)) * sizeof(float);
+    return flux_bytes(s, flux2_rope(s));
 }
 
 /* ---- all */

@@ -60,10 +60,13 @@ static json_t *blocks_of(const bl_device *device, const bl_opened *m, uint64_t *
 static bl_shape_key key_of(bl_module module, int width, int height, const bl_family *f) {
     const bool denoises = module == bl_family_denoiser(f);
     const int scale = denoises ? f->downscale : bl_family_vae_downscale(f);
+    const int tokens = f->words.filled ? f->words.most : BL_CHUNK_TOKENS;
     bl_shape_key key = {.batch = 1, .height = height / scale, .width = width / scale};
     if (denoises) {
         key.batch = 2;
-        key.tokens = BL_CHUNK_TOKENS;
+        key.tokens = tokens;
+    } else if (f->reader != BL_READER_CLIP && module == bl_family_words_module(f)) { /* a text a pass */
+        key = (bl_shape_key){.batch = 1, .tokens = tokens};
     } else if (module == BL_TEXT_ENCODER || module == BL_TEXT_ENCODER_2) {
         key = (bl_shape_key){.batch = 2, .tokens = BL_CHUNK_TOKENS};
     }
@@ -108,11 +111,11 @@ static int add_module(json_t *list, bl_modules *modules, const bl_opened *m, con
 int bl_inspect(json_t **out, bl_modules *modules, const bl_checkpoint *ckpt, const bl_architecture *arch,
                int width, int height, bl_error *err) {
     *out = NULL;
-    const int scale = arch->family->downscale;
-    if (width % scale || height % scale || width < 0 || height < 0 || width > 65535 || height > 65535) {
+    const int side = bl_family_side(arch->family);
+    if (width % side || height % side || width < 0 || height < 0 || width > 65535 || height > 65535) {
         return bl_fail(err, BL_E_ARGUMENT,
                        "a picture of %dx%d: width and height are multiples of %d, at most 65535", width,
-                       height, scale);
+                       height, side);
     }
     json_t *list = json_object();
     int result = list ? 0 : bl_fail_memory(err, "the report", 0);

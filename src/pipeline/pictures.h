@@ -6,9 +6,9 @@
 #include "pipeline/request.h"
 
 /* Declares `batch` passes of the decoder or of the encoder, a picture each, of the autoencoder's latents
- * height x width. A pass
- * a picture keeps the arena small; the bits are those of one batch. `side`: of tiles (tiles.h), of which each
- * is then a pass; 0: pictures go through whole. `taesd`: it decodes, as the request has it. */
+ * height x width. A pass a picture keeps the arena small; the bits are those of one batch. `side`: of tiles
+ * (tiles.h), of which each is then a pass; 0: pictures go through whole. `taesd`: it decodes, as the request
+ * has it. */
 int bl_decode_phase(bl_generation *generation, const char *name, bool taesd, int batch, int height, int width,
                     int side, bl_error *err);
 /* The same for pictures on the way, by TAESD. `kept`: as in bl_shape_key. */

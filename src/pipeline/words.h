@@ -5,8 +5,8 @@
 
 #include "pipeline/condition.h"
 
-#define BL_WORDS_STEP \
-    32 /* a pass has a multiple of so many rows: few graphs, and bits that hang on the text alone */
+/* A pass has a multiple of so many rows: few graphs, and bits that hang on the text alone. */
+#define BL_WORDS_STEP 32
 
 /* Puts each text into the family's frame and makes tokens of it: c->words, c->length. BL_E_FORMAT for an
  * encoder without rows for them. */
@@ -17,7 +17,8 @@ void bl_words_clear(bl_condition *c);
 void bl_words_tell(const bl_condition *c, const bl_request *r, const bl_architecture *arch,
                    const bl_log *log);
 
-/* Declares a phase for each number of rows that texts not known have: in the order of the texts. */
+/* Declares a phase for each number of rows that texts not known have: in the order of the texts; beside T5
+ * one of CLIP, for the vector. */
 int bl_words_phases(bl_condition *c, bl_generation *generation, const bl_family *family, bl_error *err);
 
 /* Fills c->context, by the encoder or from what was encoded before. */

@@ -88,21 +88,21 @@ static inline void flow_check(rig_studio *s, const bl_golden *g, const char *nam
 
 /* Opens a model out of several files, any of which may be NULL but the first. */
 static inline void flow_open_files(rig_studio *s, const char *path, const char *encoder, const char *vae) {
-    ballast_error err = {0};
     ballast_context_options co;
     ballast_model_options mo;
-    ballast_context_options_init(&co, sizeof co);
-    ballast_model_options_init(&mo, sizeof mo);
-    *s = (rig_studio){0};
-    co.cache_dir = "";
-    mo.path = path;
-    mo.dtype = "f32";
+    rig_options(&co, &mo, path, "f32");
     mo.vae_path = vae;
     mo.text_encoder_paths = &encoder;
     mo.text_encoder_count = encoder != NULL;
-    if (ballast_context_open(&s->context, &co, &err) ||
-        ballast_model_open(&s->model, s->context, &mo, &err)) {
-        fail_msg("%s: %s", path, err.message);
+    rig_open_given(s, &co, &mo);
+}
+
+/* The request is refused in these words. */
+static inline void flow_refuses(rig_studio *s, const ballast_generate_options *o, const char *words) {
+    ballast_error err = {0};
+    assert_true(ballast_generate(NULL, s->model, o, &err) < 0);
+    if (!strstr(err.message, words)) {
+        fail_msg("\"%s\" is not in: %s", words, err.message);
     }
 }
 

@@ -91,6 +91,18 @@ static ballast_generate_options rich_request(flow_taken *t) {
     return o;
 }
 
+/* What inspect says of the encoder is of the rows that it reads. */
+static void check_arena(rig_studio *s, const json_t *phase) {
+    char *report = NULL;
+    assert_int_equal(ballast_model_inspect(&report, s->model, 64, 64, NULL), 0);
+    json_t *all = json_loads(report, 0, NULL);
+    const json_t *encoder = json_object_get(json_object_get(all, "modules"), "text_encoder");
+    assert_int_equal(json_integer_value(json_object_get(encoder, "arena_bytes")),
+                     json_integer_value(json_object_get(phase, "arena_bytes")));
+    json_decref(all);
+    ballast_string_free(&report);
+}
+
 /* Texts of different lengths fill as many rows: the encoder runs in one phase, a pass each. Modulations are
  * made in one pass for all steps of the base, and in one for those of the second pass. */
 static void check_phases(rig_studio *s) {
@@ -102,6 +114,9 @@ static void check_phases(rig_studio *s) {
     json_array_foreach(json_object_get(plan, "phases"), i, phase) {
         const char *module = json_string_value(json_object_get(phase, "module"));
         const int times = !strcmp(module, "transformer.times");
+        if (!strcmp(module, "text_encoder")) {
+            check_arena(s, phase);
+        }
         if (times || !strcmp(module, "text_encoder")) {
             phases[times]++;
             passes[times] += json_integer_value(json_object_get(phase, "passes"));
@@ -153,12 +168,18 @@ static void distilled_models_are_guided_as_each_does_it(void **state) {
 
 /* ---- what does not apply, and who is planned alone */
 
-static void refuses(rig_studio *s, const ballast_generate_options *o, const char *words) {
+static void taesd_is_refused(rig_studio *s) {
+    char folder[BL_TEST_PATH], file[BL_TEST_PATH];
+    ballast_context_options co;
+    ballast_model_options mo;
+    ballast_model *model = NULL;
     ballast_error err = {0};
-    assert_true(ballast_generate(NULL, s->model, o, &err) < 0);
-    if (!strstr(err.message, words)) {
-        fail_msg("\"%s\" is not in: %s", words, err.message);
-    }
+    bl_synth_folder(folder, FAMILY);
+    bl_test_data(file, "common/taesd/decoder.safetensors");
+    rig_options(&co, &mo, folder, "f32");
+    mo.taesd_path = file;
+    assert_int_equal(ballast_model_open(&model, s->context, &mo, &err), BALLAST_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "Ballast runs no TAESD for FLUX.2 klein"));
 }
 
 static void dev_is_planned_and_not_run(void **state) {
@@ -173,7 +194,7 @@ static void dev_is_planned_and_not_run(void **state) {
     json_t *plan = rig_plan(&s, &o);
     assert_int_equal(json_array_size(json_object_get(plan, "phases")), 4);
     json_decref(plan);
-    refuses(&s, &o, "FLUX.2 dev is planned and not run: Mistral reads its prompts");
+    flow_refuses(&s, &o, "FLUX.2 dev is planned and not run: Mistral reads its prompts");
     rig_close(&s);
     bl_test_folder_remove(folder);
 }
@@ -185,13 +206,14 @@ static void what_does_not_apply_is_refused_or_told(void **state) {
     open_model(&s, "f32");
     ballast_generate_options o = flow_request(&t);
     o.width = 72;
-    refuses(&s, &o, "width: 72 is not a positive multiple of 16; the next below is 64");
+    flow_refuses(&s, &o, "width: 72 is not a positive multiple of 16; the next below is 64");
     o.width = 64;
     o.decode = "taesd";
-    refuses(&s, &o, "decode: taesd needs its file");
+    flow_refuses(&s, &o, "decode: taesd needs its file");
+    taesd_is_refused(&s);
     o.decode = NULL;
     o.sampler = "Euler a";
-    refuses(&s, &o, "sampler: Euler a does not walk");
+    flow_refuses(&s, &o, "sampler: Euler a does not walk");
     o.sampler = "Heun"; /* which asks for more times than there are steps */
     o.cfg = 1;
     rig_make(&s, &o);

@@ -179,14 +179,6 @@ static int parameters_of(void *payload, const ballast_image *image) {
     return 0;
 }
 
-static void refuses(rig_studio *s, const ballast_generate_options *o, const char *words) {
-    ballast_error err = {0};
-    assert_true(ballast_generate(NULL, s->model, o, &err) < 0);
-    if (!strstr(err.message, words)) {
-        fail_msg("\"%s\" is not in: %s", words, err.message);
-    }
-}
-
 static void what_does_not_apply_is_refused_or_told(void **state) {
     (void)state;
     rig_studio s;
@@ -198,20 +190,20 @@ static void what_does_not_apply_is_refused_or_told(void **state) {
     ballast_string_free(&report);
     ballast_generate_options o = flow_request(&t);
     o.clip_skip = 2;
-    refuses(&s, &o, "clip-skip: Z-Image");
+    flow_refuses(&s, &o, "clip-skip: Z-Image");
     o.clip_skip = 0;
     o.sampler = "Euler a";
-    refuses(&s, &o, "sampler: Euler a does not walk");
+    flow_refuses(&s, &o, "sampler: Euler a does not walk");
     o.sampler = NULL;
     o.schedule = "karras";
-    refuses(&s, &o, "schedule: 'karras'");
+    flow_refuses(&s, &o, "schedule: 'karras'");
     o.schedule = NULL;
     o.width = 72;
-    refuses(&s, &o, "width: 72 is not a positive multiple of 16; the next below is 64");
+    flow_refuses(&s, &o, "width: 72 is not a positive multiple of 16; the next below is 64");
     o.width = 64;
     o.compat = "comfyui";
     o.prompt = "embedding:good";
-    refuses(&s, &o, "Z-Image does not have");
+    flow_refuses(&s, &o, "Z-Image does not have");
     o.compat = "a1111";
     ballast_adapter adapter;
     char lora[BL_TEST_PATH];
@@ -220,11 +212,13 @@ static void what_does_not_apply_is_refused_or_told(void **state) {
     adapter.path = lora;
     o.adapters = &adapter;
     o.adapter_count = 1;
-    refuses(&s, &o, "none of its");
+    flow_refuses(&s, &o, "none of its");
     o.adapter_count = 0;
     ballast_error err = {0};
     assert_int_equal(ballast_eval(s.model, "text_encoder", lora, "/nonexistent/out", 0, &err),
                      BALLAST_E_UNSUPPORTED);
+    assert_int_equal(ballast_model_inspect(&report, s.model, 72, 64, &err), BALLAST_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "multiples of 16"));
     o.prompt = "a (cat:1.2) AND a dog";
     assert_int_equal(s.warnings, 0);
     rig_make(&s, &o);

@@ -1,6 +1,6 @@
 /* Z-Image from files of eight-bit weights, and with adapters on them: the pictures of the same values stored
  * wide, in every mode and budget. */
-#include "pipeline/rig.h"
+#include "pipeline/flow_rig.h"
 
 #include "support/gguf.h"
 #include "support/small_files.h"
@@ -32,23 +32,7 @@ static int remove_files(void **state) {
 }
 
 static void open_with(rig_studio *s, const char *transformer) {
-    ballast_error err = {0};
-    ballast_context_options co;
-    ballast_model_options mo;
-    const char *encoders[] = {encoder};
-    ballast_context_options_init(&co, sizeof co);
-    ballast_model_options_init(&mo, sizeof mo);
-    *s = (rig_studio){0};
-    co.cache_dir = "";
-    mo.path = transformer;
-    mo.dtype = "f32";
-    mo.vae_path = vae;
-    mo.text_encoder_paths = encoders;
-    mo.text_encoder_count = 1;
-    if (ballast_context_open(&s->context, &co, &err) ||
-        ballast_model_open(&s->model, s->context, &mo, &err)) {
-        fail_msg("%s: %s", transformer, err.message);
-    }
+    flow_open_files(s, transformer, encoder, vae);
 }
 
 static ballast_generate_options request(rig_pictures *p) {
