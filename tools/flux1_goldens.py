@@ -84,7 +84,7 @@ def transformer_entries(variant):
     for name, value in state.items():
         shape = list(value.shape)
         if len(shape) == 1:
-            norm = ".norm_" in name and name.endswith("q.weight") or name.endswith("k.weight")
+            norm = name.endswith(("q.weight", "k.weight"))
             out.append(entry(name, shape, 0.15 if norm else 0.1, 1.2 if norm else 0.0))
         else:
             wide = "norm" in name or "time_text_embed" in name

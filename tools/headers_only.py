@@ -229,7 +229,8 @@ def zimage(folder):
 
 
 FAMILIES = {"z-image": zimage, "flux1-dev": lambda folder: flux1(folder, True),
-            "flux1-schnell": lambda folder: flux1(folder, False), "flux2-klein-4b": klein_4b, "flux2-klein-9b": klein_9b, "flux2-dev": dev}
+            "flux1-schnell": lambda folder: flux1(folder, False), "flux2-klein-4b": klein_4b, "flux2-klein-9b": klein_9b,
+            "flux2-dev": dev}
 
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[1] not in FAMILIES:
