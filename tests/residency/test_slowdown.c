@@ -3,6 +3,7 @@
 
 #include "residency/bound/bound.h"
 #include "residency/run/calibration.h"
+#include "residency/run/calibration_file.h"
 #include "residency/tell/explain.h"
 
 /* Whatever it is, the device takes as long as the plan says, and nothing beats the bound. */
@@ -64,7 +65,7 @@ static void hidden_copies_cost_their_share(void **state) {
         seconds[i] = plan->seconds;
         char *text;
         CHECK(bl_plan_explain(&text, plan, p, &described_error));
-        assert_true(!strstr(text, "compute is 25% slower while copies run beside it, which takes ") == !i);
+        assert_true(!strstr(text, "compute takes 25% longer while copies run beside it: ") == !i);
         assert_true((plan->slowed_seconds > 0) == (i == 1));
         free(text);
         if (i) { /* the same plan: no copy is longer, and no more than all of them lie beside compute */
@@ -154,12 +155,70 @@ static void a_hidden_slowdown_is_learned(void **state) {
     }
 }
 
+/* A module of two blocks that runs once. */
+static bl_problem *one_phase_of_two(const bl_sim_card *card) {
+    static const double seconds[2] = {3, 3};
+    bl_problem_block blocks[2] = {{.name = "a", .bytes = 1000}, {.name = "b", .bytes = 1000}};
+    bl_problem *p;
+    int number;
+    for (int i = 0; i < 2; i++) {
+        blocks[i].copy_seconds = blocks[i].load_seconds = -1;
+        blocks[i].resident_at = blocks[i].stored_at = BL_NOWHERE;
+    }
+    CHECK(bl_problem_new(&p, &described_error));
+    CHECK(bl_problem_add_module(&number, p, "two", "bf16", blocks, 2, &described_error));
+    CHECK(bl_problem_add_phase(&number, p, "phase", "pipeline", 0, 1, 1000, seconds, &described_error));
+    described_finish(p, card);
+    return p;
+}
+
+static void insert(bl_calibration *c, const char *values) {
+    char text[256];
+    snprintf(text, sizeof text, "INSERT INTO %s", values);
+    assert_int_equal(sqlite3_exec(bl_calibration_database(c), text, NULL, NULL, NULL), SQLITE_OK);
+}
+
+/* What somebody else wrote: another share than there can be, the same block twice and another one never, and
+ * more seconds beside copies than there are. */
+static void figures_that_cannot_be_are_none(void **state) {
+    (void)state;
+    static const char *const shares[] = {"11.0", "-1.0", "9e999", "'much'", "x'00'", "NULL"};
+    const char *one[] = {"m"}, *shape[] = {"s"};
+    const bl_calibration_key key = {.device = "d", .dtype = "bf16", .models = one, .shapes = shape};
+    bl_sim_card card = described_card();
+    card.copy_slowdown = 0.25;
+    bl_calibration *c;
+    char text[128];
+    int known;
+    CHECK(bl_calibration_open(&c, NULL, NULL, &described_error));
+    bl_problem *p = one_phase_of_two(&card);
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
+        sqlite3_exec(bl_calibration_database(c), "DELETE FROM copies", NULL, NULL, NULL);
+        snprintf(text, sizeof text, "copies VALUES ('d', 'bf16, slowdown', 0, 1.0, %s)", shares[i]);
+        insert(c, text);
+        CHECK(bl_calibration_apply(c, &key, p, &known, &described_error));
+        assert_true(known == 0 && p->copy_slowdown == 0.25);
+    }
+    insert(c, "blocks VALUES ('d', 'm', 'bf16', 's@0', 'two', 0, 1.0)");
+    insert(c, "blocks VALUES ('d', 'm', 'bf16', 's@0', 'two', '0x', 1.0)");
+    CHECK(bl_calibration_apply(c, &key, p, &known, &described_error));
+    assert_int_equal(known, 0);
+    insert(c, "blocks VALUES ('d', 'm', 'bf16', 's@0', 'two', 1, 2.0)");
+    insert(c, "beside VALUES ('d', 'm', 'bf16', 's@0', 'two', 0, 1.5)");
+    insert(c, "beside VALUES ('d', 'm', 'bf16', 's@0', 'two', 1, 1.5)");
+    CHECK(bl_calibration_apply(c, &key, p, &known, &described_error));
+    assert_int_equal(known, 1);
+    assert_true(p->phases[0].levels[0].block_seconds[0] == 1);
+    assert_true(fabs(p->phases[0].levels[0].block_seconds[1] - 1.7) < 1e-12); /* without a fifth of 1.5 */
+    bl_problem_free(&p);
+    bl_calibration_close(&c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plans_run_as_they_say),
-        cmocka_unit_test(hidden_copies_cost_their_share),
-        cmocka_unit_test(wrong_ones_are_refused),
-        cmocka_unit_test(a_hidden_slowdown_is_learned),
+        cmocka_unit_test(plans_run_as_they_say),           cmocka_unit_test(hidden_copies_cost_their_share),
+        cmocka_unit_test(wrong_ones_are_refused),          cmocka_unit_test(a_hidden_slowdown_is_learned),
+        cmocka_unit_test(figures_that_cannot_be_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,7 @@ typedef struct kinds_work {
     const int *levels;
     uint64_t region;
     int seed;
-    bool by_size;         /* as bl_split has it */
+    bool by_size;
     uint8_t *kind, *last; /* [block_count] of this phase and of the one before */
     uint64_t top;         /* residents lie above it */
     bool others;          /* a module before it runs often */

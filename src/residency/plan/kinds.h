@@ -33,8 +33,8 @@ static inline uint64_t bl_kinds_bytes(const bl_problem_module *m, const uint8_t 
     return sum;
 }
 
-/* `levels`: the arena level of each phase. Other seeds give other choices that are about as good. A module
- * that fits the room of all its phases is left alone: NULL for these. */
+/* `levels`: the arena level of each phase. Other seeds give other choices that are about as good. `by_size`:
+ * as bl_split has it. A module that fits the room of all its phases is left alone: NULL for these. */
 int bl_kinds_find(bl_kinds *out, const bl_problem *p, const int *levels, uint64_t region_bytes, int seed,
                   bool by_size, bl_error *err);
 void bl_kinds_free(bl_kinds *k);

@@ -313,7 +313,9 @@ int bl_problem_finish(bl_problem *p, bl_error *err) {
     }
     if (!(p->copy_slowdown >= 0) || p->copy_slowdown > BL_PROBLEM_SLOWDOWN) {
         return bl_fail(err, BL_E_ARGUMENT,
-                       "compute beside copies cannot be planned with that takes %g longer", p->copy_slowdown);
+                       "compute that takes longer by a share of %g beside copies cannot be planned with: a "
+                       "share from 0 to %g",
+                       p->copy_slowdown, BL_PROBLEM_SLOWDOWN);
     }
     if (p->has_store && (!p->async_copy || !(p->load_rate > 0) || !(p->load_latency >= 0) ||
                          !isfinite(p->load_rate) || !isfinite(p->load_latency))) {

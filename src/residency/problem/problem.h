@@ -170,15 +170,15 @@ uint64_t bl_problem_working_set(const bl_problem *p);
 uint64_t bl_problem_min_budget(const bl_problem *p);
 /* The largest block of this generation: a host store must have room for it. 0 without one. */
 uint64_t bl_problem_min_host(const bl_problem *p);
-/* What compute loses of each second of a copy beside it, in seconds: from 0 to below 1. */
-static inline double bl_problem_drag(const bl_problem *p) {
-    return p->async_copy ? p->copy_slowdown / (1 + p->copy_slowdown) : 0;
-}
-
 /* The phase that bl_problem_min_budget comes from. */
 int bl_problem_hungriest(const bl_problem *p);
 
 /* Which phase of this generation run `run` belongs to. */
 int bl_problem_phase_of(const bl_problem *p, int run);
+
+/* What compute loses of each second of a copy beside it, in seconds: from 0 to below 1. */
+static inline double bl_problem_drag(const bl_problem *p) {
+    return p->async_copy ? p->copy_slowdown / (1 + p->copy_slowdown) : 0;
+}
 
 #endif

@@ -124,7 +124,7 @@ static bool find_slowdown(const bl_calibration *c, const bl_calibration_key *key
         sqlite3_bind_text(s, 2, text.text, -1, SQLITE_STATIC);
         if (sqlite3_step(s) == SQLITE_ROW) {
             double x = sqlite3_column_double(s, 0);
-            found = isfinite(x) && x >= 0 && x <= BL_PROBLEM_SLOWDOWN;
+            found = sqlite3_column_type(s, 0) == SQLITE_FLOAT && x >= 0 && x <= BL_PROBLEM_SLOWDOWN;
             *slowdown = found ? x : *slowdown;
         }
     }

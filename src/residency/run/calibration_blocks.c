@@ -81,7 +81,7 @@ static int read_known(bl_block_figures *f, const bl_calibration_key *key, const 
             double x = sqlite3_column_double(f->read[i], 1);
             if (b >= 0 && b < count && sqlite3_column_type(f->read[i], 1) == SQLITE_FLOAT &&
                 good(x, i ? seconds[b] * (1 + 1e-9) : 1e6)) {
-                known += !i;
+                known += !i && seconds[b] < 0; /* "3x" is 3, too */
                 out[i][b] = x;
             }
         }

@@ -94,7 +94,7 @@ static const char tuned_table[] =
     "choices TEXT, untuned REAL, seconds REAL, psnr REAL, runs INTEGER, slower INTEGER,"
     " PRIMARY KEY (device, model, dtype, module, shape, version)) WITHOUT ROWID;";
 
-/* Nor was it looked at before what of a block's seconds lay beside copies: 0 where nothing is said. */
+/* Nor this one before it was known what of a block's seconds lay beside copies: 0 where nothing is said. */
 static const char beside_table[] =
     "CREATE TABLE IF NOT EXISTS beside (device TEXT, model TEXT, dtype TEXT, shape TEXT, module TEXT, block "
     "INTEGER, seconds REAL,"

@@ -101,7 +101,7 @@ static void print_head(FILE *f, const bl_plan *plan, const bl_problem *p) {
     }
     print_small(f, plan, p);
     if (plan->slowed_seconds > 0) {
-        fprintf(f, "compute is %.0f%% slower while copies run beside it, which takes %.2f s of the seconds\n",
+        fprintf(f, "compute takes %.0f%% longer while copies run beside it: %.2f s of the seconds\n",
                 100 * p->copy_slowdown, plan->slowed_seconds);
     }
     if (p->adapter_bytes) {
