@@ -48,7 +48,8 @@ void bl_turn_end(bl_turn *turn) {
     if (turn->model) {
         atomic_store(&turn->model->stop, BL_IDLE);
     }
-    bl_pin_threads(false);
+    bl_pin_threads(0);
+    bl_rest_threads(false);
     bl_set_threads(turn->threads_before);
     atomic_store(&turn->context->worker, NULL);
 }

@@ -63,18 +63,106 @@ void bl_parallel_for(int64_t n, int64_t grain, bl_range_fn *fn, void *context) {
     __tsan_acquire(&l);
 }
 
+/* ---- threads that rest */
+
+/* While threads wish it, one more, whose team makes the process have more threads than processors. */
+static struct {
+    pthread_mutex_t lock;
+    int wishes;
+    bool kept;
+    pthread_t thread;
+    pthread_barrier_t met; /* by it and by who starts it; then by it and by who ends it */
+} rests = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static _Thread_local bool wished;
+
+static void do_nothing(void *data) {
+    (void)data;
+}
+
+static unsigned resting_threads(void) {
+    return (unsigned)sysconf(_SC_NPROCESSORS_CONF) + 1;
+}
+
+/* Ends with its team, which libgomp ends with the thread that has it. */
+static void *keep_team(void *data) {
+    GOMP_parallel(do_nothing, NULL, resting_threads(), 0);
+    pthread_barrier_wait(&rests.met);
+    pthread_barrier_wait(&rests.met);
+    return data;
+}
+
+/* Asks for what so many threads take. */
+static int ask_for_threads(unsigned n, bl_error *err) {
+    size_t stack = 0;
+    pthread_attr_t defaults;
+    if (!pthread_attr_init(&defaults)) {
+        pthread_attr_getstacksize(&defaults, &stack);
+        pthread_attr_destroy(&defaults);
+    }
+    return bl_ask_memory(n * (stack + THREAD_BYTES), "a team of threads", err);
+}
+
+static bool start_resting(void) {
+    bl_error ignored;
+    if (ask_for_threads(resting_threads(), &ignored) || pthread_barrier_init(&rests.met, NULL, 2)) {
+        return false;
+    }
+    if (pthread_create(&rests.thread, NULL, keep_team, NULL)) {
+        pthread_barrier_destroy(&rests.met);
+        return false;
+    }
+    pthread_barrier_wait(&rests.met);
+    return true;
+}
+
+static void end_resting(void) {
+    pthread_barrier_wait(&rests.met);
+    pthread_join(rests.thread, NULL);
+    pthread_barrier_destroy(&rests.met);
+}
+
+void bl_rest_threads(bool soon) {
+    if (soon == wished) {
+        return;
+    }
+    wished = soon;
+    pthread_mutex_lock(&rests.lock);
+    rests.wishes += soon ? 1 : -1;
+    if (rests.wishes > 0 && !rests.kept) {
+        rests.kept = start_resting();
+    } else if (!rests.wishes && rests.kept) {
+        end_resting();
+        rests.kept = false;
+    }
+    pthread_mutex_unlock(&rests.lock);
+}
+
+/* ---- teams of threads */
+
 static _Thread_local int started = 1; /* of the calling thread's team */
 
 /* A child of fork has one thread, the one that forked, and libgomp in it would wait for the others for ever.
  * So they are sent home before; they come back with the next loop. */
 static void before_fork(void) {
-    bl_rest_threads(false);
+    pthread_mutex_lock(&rests.lock);
     omp_pause_resource_all(omp_pause_hard);
     started = 1;
 }
 
+static void in_parent(void) {
+    pthread_mutex_unlock(&rests.lock);
+}
+
+/* Nor is the thread there that keeps a team, or any that wished it. */
+static void in_child(void) {
+    wished = rests.kept = false;
+    rests.wishes = 0;
+    pthread_mutex_unlock(&rests.lock);
+}
+
 static void watch_forks(void) {
-    pthread_atfork(before_fork, NULL, NULL);
+    pthread_atfork(before_fork, in_parent, in_child);
 }
 
 void bl_set_threads(int n) {
@@ -84,22 +172,12 @@ void bl_set_threads(int n) {
     omp_set_num_threads(n);
 }
 
-static void do_nothing(void *data) {
-    (void)data;
-}
-
 int bl_start_threads(int n, bl_error *err) {
-    size_t stack = 0;
-    pthread_attr_t defaults;
     bl_set_threads(n);
     if (n <= started) {
         return 0;
     }
-    if (!pthread_attr_init(&defaults)) {
-        pthread_attr_getstacksize(&defaults, &stack);
-        pthread_attr_destroy(&defaults);
-    }
-    int rc = bl_ask_memory((size_t)(n - started) * (stack + THREAD_BYTES), "a team of threads", err);
+    int rc = ask_for_threads((unsigned)(n - started), err);
     if (!rc) {
         GOMP_parallel(do_nothing, NULL, (unsigned)n, 0);
         started = n;
@@ -109,64 +187,6 @@ int bl_start_threads(int n, bl_error *err) {
 
 int bl_threads(void) {
     return omp_get_max_threads();
-}
-
-/* ---- threads that rest */
-
-/* One thread, whose team makes the process have more threads than processors. */
-typedef struct resting {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool soon, started, ended;
-    pthread_t thread;
-} resting;
-
-static resting rests = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-
-/* Ends with its team, which libgomp ends with the thread that has it. */
-static void *keep_team(void *data) {
-    resting *r = data;
-    GOMP_parallel(do_nothing, NULL, (unsigned)sysconf(_SC_NPROCESSORS_CONF) + 1, 0);
-    pthread_mutex_lock(&r->lock);
-    r->started = true;
-    pthread_cond_broadcast(&r->changed);
-    while (!r->ended) {
-        pthread_cond_wait(&r->changed, &r->lock);
-    }
-    pthread_mutex_unlock(&r->lock);
-    return NULL;
-}
-
-static bool team_has_room(void) {
-    bl_error ignored;
-    size_t stack = 0;
-    pthread_attr_t defaults;
-    if (!pthread_attr_init(&defaults)) {
-        pthread_attr_getstacksize(&defaults, &stack);
-        pthread_attr_destroy(&defaults);
-    }
-    return !bl_ask_memory(((size_t)sysconf(_SC_NPROCESSORS_CONF) + 1) * (stack + THREAD_BYTES),
-                          "a team of threads", &ignored);
-}
-
-void bl_rest_threads(bool soon) {
-    resting *r = &rests;
-    pthread_mutex_lock(&r->lock);
-    if (soon && !r->soon && team_has_room()) {
-        r->started = r->ended = false;
-        r->soon = !pthread_create(&r->thread, NULL, keep_team, r);
-        while (r->soon && !r->started) {
-            pthread_cond_wait(&r->changed, &r->lock);
-        }
-    } else if (!soon && r->soon) {
-        r->soon = false;
-        r->ended = true;
-        pthread_cond_broadcast(&r->changed);
-        pthread_mutex_unlock(&r->lock);
-        pthread_join(r->thread, NULL);
-        return;
-    }
-    pthread_mutex_unlock(&r->lock);
 }
 
 /* Is this processor the first of its core's SMT siblings inside the mask? */

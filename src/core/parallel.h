@@ -40,10 +40,10 @@ int bl_start_threads(int n, bl_error *err);
  * calling thread had. */
 void bl_pin_threads(int order);
 
-/* Whether threads that wait for the next loop go to sleep soon, in all of the process, instead of spinning
- * for some milliseconds, which costs whoever shares the processors with us. libgomp spins less where there
- * are more of its threads than processors (its manual, GOMP_SPINCOUNT): so as many are started, and sleep. A
- * wish. */
+/* Whether the calling thread wishes that threads which wait for the next loop go to sleep soon, instead of
+ * spinning for some milliseconds, which costs whoever shares the processors with us. libgomp spins less where
+ * there are more of its threads than processors (its manual, GOMP_SPINCOUNT): so as many are started, and
+ * sleep. In all of the process, while any thread wishes it: who does takes that back before it ends. */
 void bl_rest_threads(bool soon);
 
 typedef struct bl_processor {

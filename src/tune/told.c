@@ -159,7 +159,7 @@ void bl_tune_say_machine(const bl_tune_work *t) {
     if (!strcmp(pages, "never")) {
         snprintf(
             line + n, sizeof line - (size_t)n,
-            "; no huge pages: /sys/kernel/mm/transparent_hugepage/enabled says never, madvise is faster");
+            "; no huge pages: /sys/kernel/mm/transparent_hugepage/enabled says never, madvise allows them");
     }
     t->wish->line(t->wish->payload, line);
 }

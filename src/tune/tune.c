@@ -89,7 +89,7 @@ static void told(void *payload, const bl_tune_search_try *x) {
     if (x->psnr > 0) {
         snprintf(psnr, sizeof psnr, ", PSNR %.0f dB", x->psnr);
     }
-    snprintf(line, sizeof line, "%-16.16s %-9s %5s  %9s  %-18s %s%s", t->now->phase.name, name, value,
+    snprintf(line, sizeof line, "%-16.16s %-10s %4s  %9s  %-18s %s%s", t->now->phase.name, name, value,
              seconds, change, x->end, psnr);
     say(t, line);
     bl_tune_add(t, t->tries,

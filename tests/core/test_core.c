@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -15,8 +16,9 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -307,6 +309,48 @@ static void test_resting(void **state) {
     assert_true(resting < 0.5 * again);
 }
 
+static void *wish_and_take_back(void *data) {
+    for (int i = 0; i < 20; i++) {
+        bl_rest_threads(true);
+        bl_rest_threads(false);
+    }
+    return data;
+}
+
+/* Threads that wish it and take it back at the same time do not wait for each other for ever. */
+static void test_resting_together(void **state) {
+    (void)state;
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, wish_and_take_back, NULL), 0);
+    }
+    wish_and_take_back(NULL);
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+    }
+}
+
+/* A child of fork does not wait for the threads that rest in its parent. */
+static void test_resting_fork(void **state) {
+    (void)state;
+    const int own = bl_threads();
+    int status = 1;
+    bl_set_threads(2);
+    bl_rest_threads(true);
+    pid_t child = fork();
+    if (!child) {
+        alarm(60); /* instead of hanging */
+        bl_rest_threads(false);
+        wish_and_take_back(NULL);
+        bl_parallel_for(2, 1, nothing, NULL);
+        _exit(0);
+    }
+    bl_rest_threads(false);
+    bl_set_threads(own);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 /* Two nodes of two cores with a sibling each, numbered as machines do: cores before siblings, and of nodes
  * one after the other or in turn. */
 static void test_pin_order(void **state) {
@@ -331,12 +375,20 @@ static void test_pin_order(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_half),    cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_convert_pairs), cmocka_unit_test(test_convert_every_pattern),
-        cmocka_unit_test(test_messages),      cmocka_unit_test(test_checked),
-        cmocka_unit_test(test_loops),         cmocka_unit_test(test_pinned),
-        cmocka_unit_test(test_pin_order),     cmocka_unit_test(test_resting),
-        cmocka_unit_test(test_open_failures), cmocka_unit_test(test_new_file),
+        cmocka_unit_test(test_every_half),
+        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_convert_pairs),
+        cmocka_unit_test(test_convert_every_pattern),
+        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_checked),
+        cmocka_unit_test(test_loops),
+        cmocka_unit_test(test_pinned),
+        cmocka_unit_test(test_pin_order),
+        cmocka_unit_test(test_resting),
+        cmocka_unit_test(test_resting_together),
+        cmocka_unit_test(test_resting_fork),
+        cmocka_unit_test(test_open_failures),
+        cmocka_unit_test(test_new_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

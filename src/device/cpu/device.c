@@ -21,7 +21,6 @@ struct bl_event {
 
 static void device_close(bl_device *d) {
     bl_cpu *c = (bl_cpu *)d;
-    bl_rest_threads(false); /* no thread of ours is left behind */
     bl_cpu_trials_close(&c->trials);
     bl_dnnl_close(&c->dnnl);
     free(c->staging);
