@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """plan_models.py BALLAST [MODEL...]: what large models are planned to take on small machines, from headers alone.
 
-MODEL as in tools/headers_only.py; without one z-image, flux1-dev, flux1-schnell, flux2-klein-9b and flux2-dev. For cards of 8, 12, 16 and 24 GB,
-described in share/devices, in machines of 16, 32 and 64 GB, prints the tables of docs/offload.md. The first picture of a
-process is planned, and the next with another prompt and with the same; 1024 x 1024, steps as the model's makers recommend. Only Python's
-own library is needed; nothing is run, and no weights are there."""
+MODEL as in tools/headers_only.py; without one z-image, flux1-dev, flux1-schnell, flux2-klein-9b and flux2-dev. For
+cards of 8, 12, 16 and 24 GB, described in share/devices, in machines of 16, 32 and 64 GB, prints the tables of
+docs/offload.md. The first picture of a process is planned, and the next with another prompt and with the same; 1024 x
+1024, steps as the model's makers recommend. Only Python's own library is needed; nothing is run, and no weights are
+there."""
 import json
 import os
 import subprocess

@@ -20,7 +20,7 @@ typedef struct spelling {
 } spelling;
 
 struct bl_layers {
-    const bl_architecture *arch; /* borrowed while it is made */
+    const bl_architecture *arch; /* borrowed while it is made; then NULL */
     const bl_family *family;
     bl_layer *items; /* [count] */
     int count;
@@ -377,6 +377,7 @@ int bl_layers_new(bl_layers **out, const bl_architecture *arch, bl_error *err) {
         bl_layers_free(&l);
         return result;
     }
+    l->arch = NULL;
     *out = l;
     return 0;
 }

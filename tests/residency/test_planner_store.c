@@ -38,6 +38,9 @@ static void small_hosts(void **state) {
     for (int i = 0; i < count; i++) {
         bl_problem *p = random_small_host(&r);
         gap[i] = gap_of(p, i);
+        if (every_problem) {
+            print_message("problem %d: %.2f%%\n", i, 100 * gap[i]);
+        }
         sum += gap[i];
         above += gap[i] > 0.15;
         bl_problem_free(&p);

@@ -1,6 +1,6 @@
 /* ATTENTION: picture by picture. Who sees fewer keys is computed as if there were no more: then the bits are
- * those that it has alone, too. Which numbers of keys may come the graph says: plans for these
- * are made before anything runs, too. */
+ * those that it has alone, too. Which numbers of keys are likely the graph says: plans for these are made
+ * before anything runs. */
 #include "device/cuda/internal.h"
 
 #include "core/checked.h"

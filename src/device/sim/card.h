@@ -25,9 +25,8 @@ typedef struct bl_sim_card {
 
 /* Reads a card's JSON text; `origin` is what messages call it. The fields are those of the struct, without
  * shares_cores where it is false, copy_slowdown where it is 0 and the machine around it where it is not
- * described, with flops an object
- * {"f32": ..., "bf16": ...}; "sources" says where each figure is from and is not read. BL_E_FORMAT names what
- * is missing or makes no sense. */
+ * described, with flops an object {"f32": ..., "bf16": ...}; "sources" says where each figure is from and is
+ * not read. BL_E_FORMAT names what is missing or makes no sense. */
 int bl_sim_card_parse(bl_sim_card *out, const char *text, size_t length, const char *origin, bl_error *err);
 int bl_sim_card_load(bl_sim_card *out, const char *path, bl_error *err);
 
