@@ -16,7 +16,7 @@ struct job {
     bool told; /* of flags without effect */
     struct like_hashes like;
     enum show_protocol show;
-    struct preview_writer *previews; /* NULL: none was made yet */
+    struct preview_writer *previews; /* NULL: none is under way */
     json_t *files;                   /* one object a picture */
     int failed;                      /* exit code of a callback that could not write */
 };
@@ -127,6 +127,9 @@ static int on_image(void *payload, const ballast_image *image) {
     if (!setting_on(job->s, S_QUIET)) {
         tell_other_files(&job->like, image->parameters);
         free_like(&job->like); /* once */
+    }
+    if (!job->failed) { /* no preview comes after its picture, nor a picture after one that failed */
+        job->failed = preview_writer_close(&job->previews, job->s);
     }
     if (!job->failed) {
         job->failed = write_picture(job, image);
@@ -241,8 +244,7 @@ static int run(struct job *job, ballast_generate_options *o) {
         int code = ballast_generate(&report, session.model, o, &err);
         progress_bar_clear(&job->bar);
         int unwritten = preview_writer_close(&job->previews, job->s);
-        job->failed = job->failed ? job->failed : unwritten;
-        result = job->failed ? job->failed : code ? report_error(job->s, &err) : 0;
+        result = job->failed ? job->failed : code ? report_error(job->s, &err) : unwritten;
     }
     if (!result && setting_on(job->s, S_JSON)) {
         result = print_report(report, job->files);

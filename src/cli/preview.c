@@ -14,7 +14,7 @@ struct preview_writer {
     int quality;
     uint8_t *rgb; /* [height, width, 3], what waits; NULL: nothing */
     int width, height;
-    bool stop;         /* once nothing waits */
+    bool stop, told;   /* `stop` once nothing waits; `err` is told once */
     ballast_error err; /* of the first that could not be written */
 };
 
@@ -68,6 +68,16 @@ struct preview_writer *preview_writer_open(const char *path, int quality) {
     return w;
 }
 
+/* What went wrong, the first time that it is asked for. */
+static ballast_error untold(struct preview_writer *w) {
+    ballast_error err = {0};
+    if (!w->told) {
+        err = w->err;
+        w->told = err.code;
+    }
+    return err;
+}
+
 int preview_writer_put(struct preview_writer *w, const ballast_image *image, const struct settings *s) {
     const size_t bytes = 3 * (size_t)image->width * (size_t)image->height;
     uint8_t *rgb = malloc(bytes);
@@ -76,8 +86,7 @@ int preview_writer_put(struct preview_writer *w, const ballast_image *image, con
     }
     memcpy(rgb, image->rgb, bytes);
     pthread_mutex_lock(&w->lock);
-    ballast_error err = w->err;
-    w->err = (ballast_error){0}; /* it is told once */
+    ballast_error err = untold(w);
     if (!err.code) {
         uint8_t *before = w->rgb;
         w->rgb = rgb;
@@ -99,7 +108,7 @@ int preview_writer_close(struct preview_writer **w, const struct settings *s) {
         pthread_cond_signal(&(*w)->change);
         pthread_mutex_unlock(&(*w)->lock);
         pthread_join((*w)->thread, NULL);
-        err = (*w)->err;
+        err = untold(*w);
         pthread_cond_destroy(&(*w)->change);
         pthread_mutex_destroy(&(*w)->lock);
         free(*w);

@@ -5,6 +5,7 @@
 #include "support/slow.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* At most this share of the bytes is off, by 1. */
 static void expect_near(const char *path, const char *wanted_path, double share) {
@@ -243,6 +244,7 @@ static void test_preview_file(void **state) {
     BALLAST(&o, "generate", "-m", model, "-p", "fox", "-W", "64", "-H", "64", "-s", "3", "-S", "1", "-q",
             "-o", "unseen.png", "--preview-file", "taken.png");
     EXPECT_FAILURE(&o, 2, "taken.png");
+    assert_int_not_equal(access("unseen.png", F_OK), 0);
     rig_free(&o);
 }
 
