@@ -54,6 +54,14 @@ static void tell_of_sampler(const struct settings *s) {
     }
 }
 
+static bool lossy(const char *path) {
+    return path && strcmp(form_of(path), "png") != 0;
+}
+
+static bool is_taesd(const char *text) {
+    return text && !strcmp(text, "taesd");
+}
+
 void tell_of_unseen_previews(const struct settings *s) {
     const char *kind = setting_text(s, S_PREVIEW);
     if (!setting_on(s, S_QUIET) && !setting_text(s, S_PREVIEW_FILE) && !(kind && setting_on(s, S_SHOW))) {
@@ -92,6 +100,12 @@ void tell_of_no_effect(const struct settings *s) {
     }
     if (setting_on(s, S_JSON)) {
         TELL_OF(s, "with --json", S_SHOW);
+    }
+    if (!lossy(setting_text(s, S_OUTPUT)) && !lossy(setting_text(s, S_PREVIEW_FILE))) {
+        TELL_OF(s, "on PNG: it is for names that end in .jpg or .webp", S_QUALITY);
+    }
+    if (!is_taesd(setting_text(s, S_DECODE)) && !is_taesd(setting_text(s, S_PREVIEW))) {
+        TELL_OF(s, "without --decode taesd or --preview taesd", S_TAESD);
     }
     tell_of_sampler(s);
 }

@@ -81,6 +81,15 @@ static void test_no_effect(void **state) {
         rig_ballast(&o, argv);
         expect_contains(o.err, flags[i][0]);
     }
+    char taesd[BL_TEST_PATH];
+    bl_test_data(taesd, "common/taesd/decoder.safetensors");
+    BALLAST(&o, "generate", "-p", "x", "-W", "64", "-H", "64", "-s", "1", "-S", "1", "-o", "plain.png",
+            "--quality", "50", "--taesd", taesd);
+    assert_int_equal(o.code, 0);
+    expect_contains(o.err, "--quality has no effect on PNG");
+    expect_contains(o.err, "--taesd has no effect without --decode taesd or --preview taesd");
+    BALLAST(&o, "plan", "--taesd", taesd, "--decode", "taesd");
+    expect_success(&o);
     BALLAST(&o, "plan", "--eta", "0.5", "--ensd", "31337", "--sampler", "Euler a", "-s", "2", "--cfg", "5");
     expect_success(&o);
     BALLAST(&o, "plan", "--eta", "0.5", "--sampler", "DDIM", "-s", "2", "--cfg", "5");
