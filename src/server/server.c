@@ -78,7 +78,8 @@ static struct api_options api_part(const struct server_options *o) {
                                 .keepalive_seconds = o->keepalive_seconds,
                                 .data = o->data,
                                 .base_path = o->base_path,
-                                .page = o->page};
+                                .page = o->page,
+                                .taesd = o->taesd != NULL};
 }
 
 static struct http_options http_part(struct server *s, const struct server_options *o) {

@@ -308,8 +308,12 @@ static struct api *api_of_one(void) {
                                            .place = place,
                                            .totals = object,
                                            .listen = hear};
-    static const struct api_options options = {
-        .most_pixels = 1 << 20, .most_steps = 100, .most_pictures = 4, .data = "/tmp", .base_path = "/sd"};
+    static const struct api_options options = {.most_pixels = 1 << 20,
+                                               .most_steps = 100,
+                                               .most_pictures = 4,
+                                               .data = "/tmp",
+                                               .base_path = "/sd",
+                                               .taesd = true};
     struct problem p = {0};
     MUST(api || !api_open(&api, &options, &service, &p));
     return api;

@@ -104,6 +104,14 @@ class Device(Case):
         self.refused(self.server.post(V1 + "plan/curve?points=3", dict(small, init_images=["no picture"])), "init_images")
         self.refused(self.server.post(V1 + "plan/curve?points=1", small), "points")
 
+    def test_a_refusal_names_fields(self):
+        """As requests have them, not as the command does."""
+        large = dict(SMALL, width=512, height=512)
+        least = self.plan(**large)["min_budget_bytes"]
+        told = self.refused(self.server.post(V1 + "plan", dict(large, budget=str(least - 1))), "budget")
+        self.assertIn("decode taesd", told)
+        self.assertNotIn("-decode", told)
+
     def test_residency(self):
         self.server.until(self.server.add())
         idle = self.ok(self.server.get(V1 + "residency"))

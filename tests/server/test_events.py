@@ -148,6 +148,18 @@ class Taesd(unittest.TestCase):
                 self.assertEqual("VAE Decoder: TAESD" in answer.json["info"], taesd, wish)
             else:
                 self.assertEqual(answer.status, 422 if taesd else 200, wish)
+        if self.known:
+            self.kept(server, small)
+
+    def kept(self, server, small):
+        """The setting holds for requests that say nothing, as long as there is a decoder."""
+        self.assertEqual(server.post("/sdapi/v1/options", {"sd_vae_decode_method": "TAESD"}).status, 200)
+        self.assertIn("VAE Decoder: TAESD", server.post("/sdapi/v1/txt2img", small).json["info"])
+        server.stop()
+        server.flags = []
+        server.start()
+        self.assertEqual(server.get("/sdapi/v1/options").json["sd_vae_decode_method"], "Full")
+        self.assertNotIn("TAESD", server.post("/sdapi/v1/txt2img", small).json["info"])
 
     def test_of_its_family(self):
         size, said, planned = self.preview_of("taesd_decoder.safetensors", True)

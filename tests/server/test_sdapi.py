@@ -94,6 +94,8 @@ class Behaviours(Case):
         self.refused(self.small(decode="taesd"), "decode")  # there is none
         self.refused(self.small(override_settings={"sd_vae_decode_method": "Half"}), "sd_vae_decode_method")
         self.refused(self.server.post(SD + "options", {"sd_vae_decode_method": "Half"}), "sd_vae_decode_method")
+        self.refused(self.small(override_settings={"sd_vae_decode_method": "TAESD"}), "sd_vae_decode_method")  # likewise
+        self.refused(self.server.post(SD + "options", {"sd_vae_decode_method": "TAESD"}), "sd_vae_decode_method")
         self.refused(self.small(enable_hr=True, hr_upscaler="ESRGAN_4x"), "hr_upscaler")
 
     def test_what_is_done_without_is_said(self):

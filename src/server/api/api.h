@@ -23,6 +23,7 @@ struct api_options {
     const char *data;      /* folder, for what clients show of it */
     const char *base_path; /* before all paths, as a proxy has it; NULL: none */
     const char *page;      /* folder that the page is read from; NULL: it lies in the program */
+    bool taesd;            /* there is a small decoder for drafts, of some family at least */
 };
 
 /* 0, or a status and *p. The service must outlive it; api_open becomes its listener. */

@@ -85,7 +85,7 @@ int sd_check_rng(const char *name, struct problem *p);
 /* The form that ballast_image_encode knows it by: "jpeg" of "JPG"; NULL: it is none. */
 const char *sd_format(const char *name);
 int sd_check_format(const char *name, struct problem *p);
-int sd_check_decode_method(const char *name, struct problem *p);
+int sd_check_decode_method(const struct api *api, const char *name, struct problem *p);
 
 /* The title that is the current model; freed by the caller. NULL: no memory. */
 char *sd_current_model(struct api *api);

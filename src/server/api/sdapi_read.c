@@ -219,9 +219,16 @@ int sd_check_format(const char *name, struct problem *p) {
                : problem_set(p, 422, "samples_format", "samples_format: png, jpg or webp");
 }
 
-int sd_check_decode_method(const char *name, struct problem *p) {
-    bool known = !name || !*name || !strcasecmp(name, "Full") || !strcasecmp(name, "TAESD");
-    return known ? 0 : problem_set(p, 422, "sd_vae_decode_method", "sd_vae_decode_method: Full or TAESD");
+int sd_check_decode_method(const struct api *api, const char *name, struct problem *p) {
+    if (!name || !*name || !strcasecmp(name, "Full")) {
+        return 0;
+    }
+    if (strcasecmp(name, "TAESD") != 0) {
+        return problem_set(p, 422, "sd_vae_decode_method", "sd_vae_decode_method: Full or TAESD");
+    }
+    return api->options.taesd ? 0
+                              : problem_set(p, 422, "sd_vae_decode_method",
+                                            "sd_vae_decode_method: TAESD needs a server with --taesd FILE");
 }
 
 static int read_settings(struct api *api, struct picture_request *r, struct sd_body *b, json_t *warnings,
@@ -233,7 +240,7 @@ static int read_settings(struct api *api, struct picture_request *r, struct sd_b
         status = status ? status : sd_check_vae(api, s.vae, p);
         status = status ? status : sd_check_rng(s.randn_source, p);
         status = status ? status : sd_check_format(s.samples_format, p);
-        status = status ? status : sd_check_decode_method(s.decode_method, p);
+        status = status ? status : sd_check_decode_method(api, s.decode_method, p);
         if (status) {
             return status;
         }
@@ -263,7 +270,8 @@ static int read_settings(struct api *api, struct picture_request *r, struct sd_b
     b->format = value ? sd_format(value) : "png";
     free(value);
     value = setting_or(api, given(s.decode_method) ? s.decode_method : NULL, "sd_vae_decode_method");
-    const char *decode = value && !strcasecmp(value, "TAESD") ? "taesd" : NULL;
+    /* It may have been kept by a server that had --taesd. */
+    const char *decode = value && api->options.taesd && !strcasecmp(value, "TAESD") ? "taesd" : NULL;
     free(value);
     vae = setting_or(api, s.vae, "sd_vae");
     bool good = picture_text_set(&r->rng, gpu ? "gpu" : "cpu") &&

@@ -40,15 +40,15 @@ void sd_get_options(struct call *c) {
     struct api *api = c->api;
     char *model = sd_current_model(api), *vae = kept(api, "sd_vae"), *rng = kept(api, "randn_source"),
          *format = kept(api, "samples_format"), *decode = kept(api, "sd_vae_decode_method");
-    json_t *o = json_pack("{s:s, s:n, s:s, s:s, s:s, s:i, s:s, s:b, s:b, s:b, s:s, s:b, s:i, s:i, s:b, s:i}",
-                          "sd_model_checkpoint", model ? model : "", "sd_checkpoint_hash", "sd_vae",
-                          vae ? vae : "Automatic", "samples_format", format ? format : "png",
-                          "sd_vae_decode_method", decode ? decode : "Full", "CLIP_stop_at_last_layers",
-                          kept_number(api, "CLIP_stop_at_last_layers", 1), "randn_source", rng ? rng : "CPU",
-                          "samples_save", 1, "enable_pnginfo", 1, "send_seed", 1, "outdir_samples", "",
-                          "live_previews_enable", 1, "show_progress_every_n_steps", 1, "eta_noise_seed_delta",
-                          kept_number(api, "eta_noise_seed_delta", 0), "pad_cond_uncond",
-                          kept_number(api, "pad_cond_uncond", 0), "comma_padding_backtrack", 20);
+    json_t *o = json_pack(
+        "{s:s, s:n, s:s, s:s, s:s, s:i, s:s, s:b, s:b, s:b, s:s, s:b, s:i, s:i, s:b, s:i}",
+        "sd_model_checkpoint", model ? model : "", "sd_checkpoint_hash", "sd_vae", vae ? vae : "Automatic",
+        "samples_format", format ? format : "png", "sd_vae_decode_method",
+        decode && api->options.taesd ? decode : "Full", "CLIP_stop_at_last_layers",
+        kept_number(api, "CLIP_stop_at_last_layers", 1), "randn_source", rng ? rng : "CPU", "samples_save", 1,
+        "enable_pnginfo", 1, "send_seed", 1, "outdir_samples", "", "live_previews_enable", 1,
+        "show_progress_every_n_steps", 1, "eta_noise_seed_delta", kept_number(api, "eta_noise_seed_delta", 0),
+        "pad_cond_uncond", kept_number(api, "pad_cond_uncond", 0), "comma_padding_backtrack", 20);
     free(model);
     free(vae);
     free(rng);
@@ -69,7 +69,7 @@ void sd_set_options(struct call *c) {
     status = status ? status : sd_check_vae(api, s.vae, &p);
     status = status ? status : sd_check_rng(s.randn_source, &p);
     status = status ? status : sd_check_format(s.samples_format, &p);
-    status = status ? status : sd_check_decode_method(s.decode_method, &p);
+    status = status ? status : sd_check_decode_method(api, s.decode_method, &p);
     if (!status && s.samples_format && *s.samples_format) {
         status = api->service.set_setting(api->service.self, "samples_format", s.samples_format, &p);
     }

@@ -135,6 +135,21 @@ int status_of_request(int code) {
     return code == BALLAST_E_NOT_FOUND ? 422 : status_of(code);
 }
 
+int refuse_request(struct problem *p, int status, const ballast_error *err) {
+    static const char *const flags[] = {"--decode ", "--tiled-decode "};
+    char text[sizeof p->text], *at;
+    snprintf(text, sizeof text, "%s", err->message);
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        while ((at = strstr(text, flags[i]))) {
+            memmove(at, at + 2, strlen(at + 2) + 1);
+            for (; *at != ' '; at++) {
+                *at = *at == '-' ? '_' : *at;
+            }
+        }
+    }
+    return problem_set(p, status, NULL, "%s", text);
+}
+
 /* A folder of them may have none for its family. */
 static bool has_taesd(ballast_model *model) {
     char *text = NULL;
@@ -182,13 +197,17 @@ bool device_has_room(const struct jobs *j, const char *title, const char *vae) {
     return j->open_count < MOST_OPEN;
 }
 
-void device_previews(ballast_generate_options *o, const struct jobs *j, const ballast_model *model) {
-    const struct open_model *of = j->plan_model.model == model ? &j->plan_model : NULL;
+bool device_has_taesd(const struct jobs *j, const ballast_model *model) {
+    bool has = false;
     for (int i = 0; i < j->open_count; i++) {
-        of = j->open[i].model == model ? &j->open[i] : of;
+        has = has || (j->open[i].model == model && j->open[i].taesd);
     }
+    return has;
+}
+
+void fill_previews(ballast_generate_options *o, const struct jobs *j, bool taesd) {
     const char *asked = j->options.previews;
-    o->previews = asked && !strcmp(asked, "taesd") && of && !of->taesd ? "linear" : asked;
+    o->previews = asked && !strcmp(asked, "taesd") && !taesd ? "linear" : asked;
     o->preview_every = j->options.preview_every ? (size_t)j->options.preview_every : 1;
 }
 

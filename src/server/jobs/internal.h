@@ -230,9 +230,11 @@ int device_open(struct jobs *j, struct problem *p);
 int device_context(struct jobs *j, ballast_context **out, struct problem *p);
 /* Opens the model of out->title and out->vae in the catalogue. From any thread. */
 int device_open_model(struct jobs *j, ballast_context *context, struct open_model *out, struct problem *p);
-/* How previews of this model are made: as was asked for, where that is by TAESD and it has none, linear.
- * `model`: open on the device, or to plan with. */
-void device_previews(ballast_generate_options *o, const struct jobs *j, const ballast_model *model);
+/* Has this model of the device a TAESD? On the device's thread. */
+bool device_has_taesd(const struct jobs *j, const ballast_model *model);
+/* How previews are made: as was asked for; where that is by TAESD, and the model has none (`taesd`), linear.
+ * From any thread. */
+void fill_previews(ballast_generate_options *o, const struct jobs *j, bool taesd);
 void device_close(struct jobs *j);
 /* Opens the device anew after it gave up, with nothing on it. Where that fails, *p says why, and who needs it
  * next tries again. */
@@ -339,5 +341,8 @@ void *worker_main(void *jobs);
 int status_of(int code);
 /* The same where a request names what is not there: not the address, but the request is wrong. */
 int status_of_request(int code);
+/* Fills *p with what the library refused. Flags of the command that it names, and requests have as
+ * fields, are called so. Returns `status`. */
+int refuse_request(struct problem *p, int status, const ballast_error *err);
 
 #endif

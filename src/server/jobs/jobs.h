@@ -17,7 +17,7 @@ struct jobs_options {
     const char *isa;                 /* NULL: "auto" */
     const char *dtype;               /* NULL: "auto" */
     const char *vae_dtype;           /* NULL: as dtype */
-    const char *taesd;               /* NULL; a file, for all models */
+    const char *taesd;               /* as ballast_model_options; NULL: none */
     const char *previews;            /* NULL: "linear" */
     int preview_every;               /* 0: 1 */
     struct placement placement;      /* as ballast_placement_options */

@@ -163,7 +163,7 @@ int make_prepare(struct work *w, struct problem *p) {
         w->options.progress = on_progress;
         w->options.image = on_image;
         w->options.preview = on_preview;
-        device_previews(&w->options, j, w->model);
+        fill_previews(&w->options, j, device_has_taesd(j, w->model));
         w->options.enough = on_enough;
         w->options.payload = w;
         status = make_start(&w->options, &w->rgb, &w->request, 0, p);
@@ -186,9 +186,8 @@ static int compute_once(struct work *w, char **report, struct problem *p) {
         *p = w->problem;
         return p->status;
     }
-    return code ? problem_set(p, code == BALLAST_E_CANCELLED ? CANCELLED_STATUS : status_of_request(code),
-                              NULL, "%s", err.message)
-                : 0;
+    int status = code == BALLAST_E_CANCELLED ? CANCELLED_STATUS : status_of_request(code);
+    return code ? refuse_request(p, status, &err) : 0;
 }
 
 /* Puts the batches of a report behind those of another one, and takes it over. */

@@ -19,13 +19,13 @@ struct plan_work {
     struct problem problem;
 };
 
-static void make(struct jobs *j, struct plan_work *w, ballast_model *model) {
+static void make(struct jobs *j, struct plan_work *w, ballast_model *model, bool taesd) {
     ballast_error err = {0};
-    device_previews(w->options, j, model);
+    fill_previews(w->options, j, taesd);
     json_array_clear(w->warnings);
     int code = ballast_plan(&w->json, NULL, model, w->options, w->plan, &err);
     if (code) {
-        w->status = problem_set(&w->problem, status_of_request(code), NULL, "%s", err.message);
+        w->status = refuse_request(&w->problem, status_of_request(code), &err);
     }
 }
 
@@ -44,7 +44,7 @@ static void on_device(struct jobs *j, void *payload) {
     if (!w->status) {
         j->warnings = w->warnings;
         j->plans = true;
-        make(j, w, model);
+        make(j, w, model, device_has_taesd(j, model));
         j->plans = false;
         j->warnings = NULL;
     }
@@ -100,7 +100,7 @@ static void elsewhere(struct jobs *j, struct plan_work *w, ballast_generate_opti
     w->status = w->status ? w->status : other_model(j, w->request->model, w->request->vae, &w->problem);
     if (!w->status) {
         j->plan_warnings = w->warnings;
-        make(j, w, j->plan_model.model);
+        make(j, w, j->plan_model.model, j->plan_model.taesd);
         j->plan_warnings = NULL;
     }
     o->budget = bytes > 0 ? NULL : o->budget;
