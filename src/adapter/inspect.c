@@ -13,7 +13,7 @@
 #define TRIGGERS 10
 #define ZIMAGE_WIDTH 3840
 
-enum place { UNET, FIRST, SECOND, PLACES };
+enum place { DENOISER, FIRST, SECOND, PLACES };
 enum kind { LORA, LOHA, LOKR, FULL, KINDS };
 
 typedef struct found {
@@ -22,6 +22,7 @@ typedef struct found {
     int64_t least_rank, most_rank; /* 0: none has one */
     int64_t context;               /* inputs of a cross attention's keys; 0: there is none */
     bool zimage;                   /* inputs and names of an attention are Z-Image's */
+    bool transformer;              /* names of the denoiser are a transformer's */
     bool types[BL_DTYPE_COUNT + 1];
     uint64_t bytes;
     int keys; /* that are an adapter's */
@@ -44,7 +45,23 @@ static enum place place_of(const char *key) {
             return FIRST;
         }
     }
-    return UNET;
+    return DENOISER;
+}
+
+/* A UNet has transformer blocks, too, in blocks that no transformer has. */
+static bool of_transformer(const char *key) {
+    static const char *const unets[] = {"down_blocks",  "mid_block",    "up_blocks",
+                                        "input_blocks", "middle_block", "output_blocks"};
+    static const char *const others[] = {"transformer_blocks", "double_blocks", "single_blocks", "layers",
+                                         "refiner"};
+    bool named = false;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        named = named || strstr(key, others[i]);
+    }
+    for (size_t i = 0; i < sizeof unets / sizeof *unets; i++) {
+        named = named && !strstr(key, unets[i]);
+    }
+    return named;
 }
 
 static int64_t row(const bl_file_tensor *t) {
@@ -115,7 +132,9 @@ static void look(found *f, const bl_file_tensor *t, int count) {
             continue;
         }
         if (!layer || before != length || strncmp(layer, t[i].name, length) != 0) {
-            f->layers[place_of(t[i].name)]++;
+            enum place place = place_of(t[i].name);
+            f->layers[place]++;
+            f->transformer = f->transformer || (place == DENOISER && of_transformer(t[i].name));
             layer = t[i].name;
             before = length;
         }
@@ -217,13 +236,14 @@ static json_t *report(const bl_safetensors *f, const found *x, const char *path)
     const char *alias = bl_safetensors_metadata(f, "ss_output_name");
     const char *base = bl_safetensors_metadata(f, "ss_base_model_version");
     char *name = bl_utf8_copy(slash ? slash + 1 : path);
+    const char *denoiser = x->transformer ? "transformer" : "unet";
     kind_text(kind, sizeof kind, x);
     types_text(types, sizeof types, x);
     json_t *out = json_pack(
         "{s:s, s:s, s:I, s:I, s:s?, s:s, s:I, s:{s:i, s:i, s:i}, s:s?, s:s?, s:o}", "adapter",
         name ? name : "", "kind", kind, "least_rank", (json_int_t)x->least_rank, "most_rank",
         (json_int_t)x->most_rank, "family", family, "types", types, "bytes", (json_int_t)x->bytes, "layers",
-        "unet", x->layers[UNET], "text_encoder", x->layers[FIRST], "text_encoder_2", x->layers[SECOND],
+        denoiser, x->layers[DENOISER], "text_encoder", x->layers[FIRST], "text_encoder_2", x->layers[SECOND],
         "alias", alias, "base_model", base ? base : bl_safetensors_metadata(f, "modelspec.architecture"),
         "trigger_words", trigger_words(f));
     free(name);
