@@ -1,6 +1,6 @@
 // Puts the views together: which one is seen, keys that hold everywhere, pictures that are dropped or pasted.
 import {h, fill, toast} from './dom.js';
-import {link, listen, lists, settings, refresh} from './server.js';
+import {link, listen, lists, refresh} from './server.js';
 import {change, takeFile, fromText, textOf} from './inputs.js';
 import {makeForm} from './form.js';
 import {makeStage, interrupt} from './stage.js';

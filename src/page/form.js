@@ -1,5 +1,5 @@
 // The form: what is to be drawn, what it will cost, and sending it off.
-import {h, fill, signal, later, memory, seconds, bytes, toast} from './dom.js';
+import {h, signal, later, memory, seconds, bytes, toast} from './dom.js';
 import {ask, lists, settings, link, ended, Refused} from './server.js';
 import {DEFAULTS, values, change, inputs, field, text, number, choice, setOptions, start, kept, startPicture} from './inputs.js';
 

@@ -42,8 +42,8 @@ export function number(name, label, {least, most, step = 1, slider}) {
       const value = Math.min(most, Math.max(least, whole));
       node.value = value;
       change({[name]: value});
-      if (value !== whole) {
-        toast(`${label}: from ${least} to ${most}. ${written} became ${value}.`);
+      if (value !== written) {
+        toast(`${label}: ${whole === written ? '' : 'whole numbers '}from ${least} to ${most}. ${written} became ${value}.`);
       }
     } else {
       inputs[name](values.get()[name]);
