@@ -350,7 +350,7 @@ typedef struct ballast_generate_options {
 typedef struct ballast_adapter {
     size_t struct_size;    /* of a list's entries all have the same */
     const char *path;      /* a safetensors file */
-    double text, denoiser; /* 1: strengths for the text encoders, and for the UNet */
+    double text, denoiser; /* 1: strengths for the text encoders, and for the denoiser */
 } ballast_adapter;
 
 BALLAST_API void ballast_adapter_init(ballast_adapter *adapter, size_t struct_size);
@@ -449,11 +449,11 @@ BALLAST_API int ballast_tuned_import(int *count, ballast_context *context, const
 
 /* ---- single modules, for those who port models */
 
-/* Runs "text_encoder", "text_encoder_2", "unet", "vae_decoder", "vae_encoder" or "taesd" on every case of a
- * safetensors file (tensors "CASE.sample", "CASE.timestep", "CASE.context", ... or the same without a case)
- * and writes the outputs under the names that go with them ("CASE.output", ...). A tensor "CASE.at.INNER",
- * whose values do not matter, asks for the output of that inner module (named as diffusers does, "mid_block")
- * too. An existing file is replaced only if `overwrite` is not 0. */
+/* Runs "text_encoder", "text_encoder_2", "unet" or "transformer", "vae_decoder", "vae_encoder" or "taesd" on
+ * every case of a safetensors file (tensors "CASE.sample", "CASE.timestep", "CASE.context", ... or the same
+ * without a case) and writes the outputs under the names that go with them ("CASE.output", ...). A tensor
+ * "CASE.at.INNER", whose values do not matter, asks for the output of that inner module (named as diffusers
+ * does, "mid_block") too. An existing file is replaced only if `overwrite` is not 0. */
 BALLAST_API int ballast_eval(ballast_model *model, const char *module, const char *inputs_path,
                              const char *outputs_path, int overwrite, ballast_error *err);
 /* The same with [adapter_count] adapters added to the module's weights. */
