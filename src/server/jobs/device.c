@@ -137,7 +137,7 @@ int status_of_request(int code) {
 
 int refuse_request(struct problem *p, int status, const ballast_error *err) {
     static const char *const flags[] = {"--decode ", "--tiled-decode "};
-    char text[sizeof p->text], *at;
+    char text[sizeof err->message], *at;
     snprintf(text, sizeof text, "%s", err->message);
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         while ((at = strstr(text, flags[i]))) {
