@@ -277,9 +277,9 @@ static void files_say_whose_they_are(void **state) {
                    2);
         good(bl_adapter_inspect(&told, file, &err), &err);
         assert_string_equal(json_string_value(json_object_get(told, "family")), "Z-Image");
-        const json_t *layers = json_object_get(told, "layers");
-        assert_int_equal(json_integer_value(json_object_get(layers, "transformer")), 1);
-        assert_null(json_object_get(layers, "unet"));
+        const json_t *changed = json_object_get(told, "layers");
+        assert_int_equal(json_integer_value(json_object_get(changed, "transformer")), 1);
+        assert_null(json_object_get(changed, "unet"));
         json_decref(told);
     }
 }
