@@ -36,7 +36,8 @@ static void add_line(line *lines, int *count, const char *text, double seconds, 
     lines[i].count++;
 }
 
-static void report(const bl_graph *g, const double *seconds) {
+/* `seconds` are sums over the runs. */
+static void report(const bl_graph *g, const double *seconds, int runs) {
     line *lines = calloc((size_t)g->op_count + BL_OP_KIND_COUNT, sizeof *lines);
     double total = 0;
     for (int pass = 0; lines && pass < 2; pass++) {
@@ -55,8 +56,8 @@ static void report(const bl_graph *g, const double *seconds) {
                          (int)op->act, op->in[1] != BL_NONE && op->kind != BL_OP_ATTENTION ? " +res" : "",
                          op->kind == BL_OP_ATTENTION && g->tensors[op->in[1]].h != x->h ? " cross" : "");
             }
-            add_line(lines, &count, text, seconds[i], bl_op_flops(g, op));
-            total += seconds[i];
+            add_line(lines, &count, text, seconds[i] / runs, bl_op_flops(g, op));
+            total += seconds[i] / runs;
         }
         qsort(lines, (size_t)count, sizeof *lines, by_seconds);
         for (int i = 0; i < count && i < 30; i++) {
@@ -106,7 +107,7 @@ static void run_all(bl_device *d, bl_device_module *m, bl_graph *g, int runs, bl
             t = bl_now() - t;
             best = t < best ? t : best;
         }
-        report(g, bl_cpu_op_seconds(x));
+        report(g, bl_cpu_op_seconds(x), runs);
         struct rusage usage;
         getrusage(RUSAGE_SELF, &usage);
         printf("prepare %.2f s, onload %.2f s (%.2f GB/s of source), packed %.2f GB, arena %.0f MB, peak RSS "
