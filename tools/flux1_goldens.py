@@ -46,15 +46,15 @@ def entry(name, shape, std, mean=0.0):
     return [name, shape, scale, int(round(mean / scale))]
 
 
-def t5_entries():
-    c, inner, hidden = T5["d_model"], T5["num_heads"] * T5["d_kv"], T5["d_ff"]
-    out = [entry("shared.weight", [T5["vocab_size"], c], 1.0)]
-    for i in range(T5["num_layers"]):
+def t5_entries(config):
+    c, inner, hidden = config["d_model"], config["num_heads"] * config["d_kv"], config["d_ff"]
+    out = [entry("shared.weight", [config["vocab_size"], c], 1.0)]
+    for i in range(config["num_layers"]):
         at = f"encoder.block.{i}.layer."
         out += [entry(f"{at}0.SelfAttention.{n}.weight", [inner, c], std) for n, std in (("q", 0.06), ("k", 0.15), ("v", 0.15))]
         out += [entry(f"{at}0.SelfAttention.o.weight", [c, inner], 0.12)]
         if i == 0:
-            out += [entry(f"{at}0.SelfAttention.relative_attention_bias.weight", [32, T5["num_heads"]], 1.5)]
+            out += [entry(f"{at}0.SelfAttention.relative_attention_bias.weight", [32, config["num_heads"]], 1.5)]
         out += [entry(f"{at}0.layer_norm.weight", [c], 0.15, 1.0),
                 entry(f"{at}1.DenseReluDense.wi_0.weight", [hidden, c], 0.15),
                 entry(f"{at}1.DenseReluDense.wi_1.weight", [hidden, c], 0.15),
@@ -217,7 +217,7 @@ def main(data):
                              "vae": "vae/diffusion_pytorch_model.safetensors",
                              "text_encoder_2": "text_encoder_2/model.safetensors",
                              "transformer": "transformer/diffusion_pytorch_model.safetensors"}, "sha256": {},
-                   "components": {"text_encoder": clip_entries(), "vae": vae, "text_encoder_2": t5_entries(), "transformer": transformer_entries(variant)},
+                   "components": {"text_encoder": clip_entries(), "vae": vae, "text_encoder_2": t5_entries(T5), "transformer": transformer_entries(variant)},
                    "single_file": []}
         tolerances = {}
         with torch.no_grad():

@@ -46,6 +46,19 @@ typedef struct bl_flux1 {
     double theta;
 } bl_flux1;
 
+/* SD3's and SD3.5's denoiser: SD3Transformer2DModel. */
+typedef struct bl_sd3 {
+    int channels;                /* of latents */
+    int heads, head_dim, hidden; /* hidden: of the feed-forward layers */
+    int layers;                  /* of the last one's text nothing is read but keys and values */
+    int duals;                   /* the first of them, whose picture attends to itself once more */
+    bool head_norms;             /* queries and keys are normed */
+    int context, pooled;         /* width of what the text encoders made: of its rows; of the vector */
+    int time;                    /* sinusoids of a timestep */
+    int positions;               /* side of the table of positions, in tokens: no picture is larger */
+    float eps;                   /* of the layer norms, which have no weights */
+} bl_sd3;
+
 #define BL_QWEN3_TAKEN 3
 
 /* Which layers are read: hidden_states[k], k from 1 (what leaves layer 0), and how many of those side by

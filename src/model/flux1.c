@@ -17,38 +17,17 @@ typedef struct net {
     bl_flux_net f;
     const bl_flux1 *a;
     const bl_flux1_shape *s;
-    bl_tensor_id time; /* SiLU of the embedding of time, guidance and the text's vector */
-    bl_tensor_id step; /* which of those that the prologue kept */
 } net;
 
 /* ---- layers; all have a bias */
 
 static bl_tensor_id linear(const net *w, bl_tensor_id x, const char *block, const char *name, int out,
                            bl_act act) {
-    const bl_path path = bl_path_make("%s%s", block, name);
-    return bl_net_linear(w->f.g, x, path.s, out, act, BL_NONE);
+    return bl_flux_linear(&w->f, x, block, name, out, act);
 }
 
-/* Of a block: `parts` vectors side by side. They are kept in the order in which they are read. */
 static bl_tensor_id modulation(const net *w, const char *block, const char *name, int parts) {
-    const bl_flux1_shape *s = w->s;
-    if (s->form == BL_UNET_STEP) {
-        return bl_take_row(w->f.g, bl_kept(w->f.g, s->batch, s->times, 1, parts * w->f.width), w->step);
-    }
-    const bl_tensor_id m = linear(w, w->time, block, name, parts * w->f.width, BL_ACT_NONE);
-    if (s->form == BL_UNET_PROLOGUE) {
-        bl_keep(w->f.g, m);
-    }
-    return m;
-}
-
-static bl_tensor_id feed_forward(const net *w, bl_tensor_id x, bl_tensor_id m, const char *block,
-                                 const char *name) {
-    const bl_path in = bl_path_make("%s.net.0.proj", name), out = bl_path_make("%s.net.2", name);
-    bl_tensor_id y = bl_flux_modulated(&w->f, x, m, 3 * w->f.width);
-    y = linear(w, y, block, in.s, w->a->hidden, BL_ACT_GELU_TANH);
-    y = linear(w, y, block, out.s, w->f.width, BL_ACT_NONE);
-    return bl_gated_add(w->f.g, x, y, m, 5 * w->f.width, false);
+    return bl_flux_modulation(&w->f, block, name, parts);
 }
 
 /* Queries and keys are normed, each head alone. */
@@ -76,8 +55,8 @@ static void double_block(const net *w, bl_tensor_id *image, bl_tensor_id *text, 
     y = linear(w, bl_slice(g, o, 0, tokens), block.s, "attn.to_add_out", c, BL_ACT_NONE);
     x = bl_gated_add(g, *image, x, m, 2 * c, false);
     y = bl_gated_add(g, *text, y, n, 2 * c, false);
-    *image = feed_forward(w, x, m, block.s, "ff");
-    *text = feed_forward(w, y, n, block.s, "ff_context");
+    *image = bl_flux_feed_forward(&w->f, x, m, block.s, "ff", w->a->hidden);
+    *text = bl_flux_feed_forward(&w->f, y, n, block.s, "ff_context", w->a->hidden);
     bl_tap_tokens(g, *text, "transformer_blocks.%d.0", i);
     bl_tap_tokens(g, *image, "transformer_blocks.%d.1", i);
 }
@@ -101,32 +80,8 @@ static bl_tensor_id single_block(const net *w, bl_tensor_id x, int i) {
 
 /* ---- the whole */
 
-/* Two layers with SiLU between them. */
-static bl_tensor_id embedded(const net *w, bl_tensor_id x, const char *name) {
-    x = linear(w, x, name, ".linear_1", w->f.width, BL_ACT_SILU);
-    return linear(w, x, name, ".linear_2", w->f.width, BL_ACT_NONE);
-}
-
-/* Steps of all pictures that are worked for. */
-static int vectors(const bl_flux1_shape *s) {
-    return s->batch * (s->form == BL_UNET_PROLOGUE ? s->times : 1);
-}
-
-static bl_tensor_id number(const net *w, const char *input, const char *name) {
-    bl_tensor_id t = bl_input(w->f.g, input, BL_F32, BL_CHANNELS_LAST, vectors(w->s), 1, 1, 1);
-    return embedded(w, bl_sinusoid(w->f.g, t, w->a->time), name);
-}
-
 static void embed_time(net *w) {
-    bl_graph *g = w->f.g;
-    bl_tensor_id pooled = bl_input(g, "pooled", BL_F32, BL_CHANNELS_LAST, vectors(w->s), 1, 1, w->a->pooled);
-    bl_tensor_id t = number(w, "t", "time_text_embed.timestep_embedder");
-    if (w->a->guided) {
-        t = bl_add(g, t, number(w, "guidance", "time_text_embed.guidance_embedder"));
-    }
-    t = bl_add(g, t, embedded(w, bl_import(g, pooled), "time_text_embed.text_embedder"));
-    bl_tap_tokens(g, t, "time_text_embed");
-    w->time = bl_activation(g, t, BL_ACT_SILU);
+    bl_flux_embed_time(&w->f, w->a->time, w->a->pooled, w->a->guided);
 }
 
 static void build_prologue(net *w) {
@@ -157,7 +112,7 @@ static void embed(net *w, bl_tensor_id *image, bl_tensor_id *text) {
     w->f.rope = bl_input(g, "rope", BL_F32, BL_CHANNELS_LAST, s->batch, s->tokens + rows, 1, w->a->head_dim);
     bl_graph_block(g, "embedders");
     if (s->form == BL_UNET_STEP) {
-        w->step = bl_input(g, "step", BL_I32, BL_CHANNELS_LAST, s->batch, 1, 1, 1);
+        w->f.step = bl_input(g, "step", BL_I32, BL_CHANNELS_LAST, s->batch, 1, 1, 1);
     } else {
         embed_time(w);
     }

@@ -1,6 +1,6 @@
 /* The networks of Flux.1 against the goldens of transformers and diffusers (tools/flux1_goldens.py), at every
  * arena level. */
-#include "model/transformers.h"
+#include "model/in_two.h"
 
 #include "model/flux1.h"
 #include "model/t5.h"
@@ -177,60 +177,6 @@ static void flux1_is_that_of_diffusers(void **state) {
 
 /* ---- the transformer in two */
 
-/* A graph's blocks, from `at` on in a region. */
-typedef struct part {
-    bl_graph *g;
-    bl_device_module *module;
-    bl_executable *x;
-    uint64_t offset[8], arena, bytes;
-} part;
-
-static void load(part *p, const bench *b, const bl_flux1 *a, const bl_flux1_shape *s) {
-    bl_source source = {.payload = b->weights, .dtype = file_dtype, .read = file_read};
-    bl_error err;
-    *p = (part){0};
-    rig_ok(bl_flux1_graph(&p->g, a, s, BL_F32, NULL, &err), &err);
-    rig_ok(bl_device_module_open(&p->module, b->device, p->g, &source, &err), &err);
-    rig_ok(bl_device_prepare(&p->x, b->device, p->module, p->g, &(bl_prepare_options){0}, &err), &err);
-    p->arena = bl_device_executable_info(b->device, p->x).arena_bytes;
-    assert_true(p->g->block_count <= 8);
-    for (int i = 0; i < p->g->block_count; i++) {
-        p->offset[i] = p->bytes;
-        p->bytes += bl_device_module_costs(b->device, p->module)[i].packed_bytes;
-    }
-}
-
-static void run_part(part *p, const bench *b, bl_region *region, uint64_t at, void *const *inputs,
-                     float *output) {
-    void *out[1] = {output};
-    bl_error err;
-    for (int i = 0; i < p->g->block_count; i++) {
-        p->offset[i] += at;
-        rig_ok(bl_device_pack(b->device, p->module, i, bl_device_region_host(b->device, region), p->offset[i],
-                              BL_STREAM_COMPUTE, &err),
-               &err);
-    }
-    bl_binding binding = {
-        .region = region, .block_offset = p->offset, .inputs = (const void *const *)inputs, .outputs = out};
-    for (int i = 0; i < p->g->block_count; i++) {
-        rig_ok(bl_device_run(b->device, p->x, i, &binding, BL_STREAM_COMPUTE, &err), &err);
-    }
-    bool lost;
-    rig_ok(bl_device_sync(b->device, &lost, &err), &err);
-}
-
-static void close_part(part *p, const bench *b) {
-    bl_device_executable_close(b->device, p->x);
-    bl_device_module_close(b->device, p->module);
-    bl_graph_free(&p->g);
-}
-
-static void free_inputs(void *const *inputs, const bl_graph *g) {
-    for (int i = 0; i < g->input_count; i++) {
-        free(inputs[i]);
-    }
-}
-
 /* The golden's step among others of other times: the step takes its row of what the prologue kept. */
 static void modulations_of_all_steps_come_before_them(void **state) {
     enum { TIMES = 3, MINE = 1 };
@@ -241,14 +187,15 @@ static void modulations_of_all_steps_come_before_them(void **state) {
     bl_flux1_shape s = {1, 14, 10, 40, BL_UNET_PROLOGUE, TIMES};
     const int64_t values = (int64_t)s.height * s.width * a.channels;
     void *first[MOST_PORTS], *second[MOST_PORTS];
-    bl_region *region;
     part prologue, step;
+    bl_graph *g;
     bl_error err;
     bench b;
     (void)state;
     bench_open(&b, "flux1/dev", "transformer", "transformer");
     if (!bl_device_caps_of(b.device).host_store) {
-        load(&prologue, &b, &a, &s);
+        rig_ok(bl_flux1_graph(&g, &a, &s, BL_F32, NULL, &err), &err);
+        load(&prologue, &b, g);
         make_inputs(prologue.g, first);
         for (int i = 0; i < 3; i++) {
             float *value = bl_golden_f32(&b.golden, golden[i]),
@@ -260,7 +207,8 @@ static void modulations_of_all_steps_come_before_them(void **state) {
             free(value);
         }
         s.form = BL_UNET_STEP;
-        load(&step, &b, &a, &s);
+        rig_ok(bl_flux1_graph(&g, &a, &s, BL_F32, NULL, &err), &err);
+        load(&step, &b, g);
         make_inputs(step.g, second);
         *(int32_t *)input_named(step.g, second, "step") = MINE;
         float *tokens = bl_golden_f32(&b.golden, "b.hidden_states"),
@@ -269,21 +217,11 @@ static void modulations_of_all_steps_come_before_them(void **state) {
         unpack(input_named(step.g, second, "latents"), tokens, &s, a.channels, false);
         take(&b, step.g, second, "context", "b.encoder_hidden_states");
         bl_flux1_rope(input_named(step.g, second, "rope"), &a, &s);
-        assert_true(prologue.g->kept_bytes && prologue.g->kept_bytes == step.g->kept_bytes);
-        const uint64_t most = prologue.arena > step.arena ? prologue.arena : step.arena,
-                       arena = (most + 4095) / 4096 * 4096, rest = (prologue.bytes + 4095) / 4096 * 4096;
-        rig_ok(bl_device_region_open(&region, b.device, arena + rest + step.bytes, &err), &err);
-        run_part(&prologue, &b, region, arena, first, NULL);
-        run_part(&step, &b, region, arena + rest, second, out);
+        run_in_two(&b, &prologue, first, &step, second, out);
         unpack(out, tokens, &s, a.channels, true);
         bl_golden_check(&b.golden, "b.output", tokens, values, BL_F32);
         free(tokens);
         free(out);
-        bl_device_region_close(b.device, region);
-        free_inputs(first, prologue.g);
-        free_inputs(second, step.g);
-        close_part(&prologue, &b);
-        close_part(&step, &b);
     }
     bench_close(&b);
 }
