@@ -24,7 +24,8 @@ typedef enum bl_change {
 /* The change of one layer. */
 typedef struct bl_adapted {
     const bl_layer *layer; /* borrowed from the model's */
-    int64_t first, rows;   /* of the parts' outputs, which of them is the layer's first; all of them */
+    int64_t first, rows;   /* of the parts' outputs, which of them is the layer's first, with the first of all
+                              behind the last; all of them */
     bl_change change;
     double scale;                              /* alpha / rank, or 1 */
     bool dora, dora_by_output;                 /* the magnitude is one of each output, else of each input */

@@ -317,11 +317,22 @@ static void lokr_rows(float *out, float strength, bool add, const bl_factors *f,
     }
 }
 
-int bl_delta_rows(float *out, float strength, bool add, const bl_factors *f, const bl_adapter *a,
-                  int64_t begin, int64_t end, float *spare, bl_error *err) {
+/* The file's row of a row of the layer. */
+static int64_t file_row(const bl_adapted *x, int64_t row) {
+    return (x->first + row) % x->rows;
+}
+
+/* How many of the layer's rows from `row` on, and before `end`, lie one behind the other in the file. */
+static int64_t rows_together(const bl_adapted *x, int64_t row, int64_t end) {
+    const int64_t left = x->rows - file_row(x, row);
+    return end - row < left ? end - row : left;
+}
+
+/* bl_delta_rows of the file's rows from `begin` on. */
+static int stored_rows(float *out, float strength, bool add, const bl_factors *f, const bl_adapter *a,
+                       int64_t begin, int64_t rows, float *spare, bl_error *err) {
     const bl_adapted *x = f->of;
-    const int64_t rows = end - begin, n = rows * f->columns;
-    begin += x->first;
+    const int64_t n = rows * f->columns;
     const float k = (float)x->scale;
     int rc = 0;
     switch (x->change) {
@@ -356,11 +367,27 @@ int bl_delta_rows(float *out, float strength, bool add, const bl_factors *f, con
     }
 }
 
+int bl_delta_rows(float *out, float strength, bool add, const bl_factors *f, const bl_adapter *a,
+                  int64_t begin, int64_t end, float *spare, bl_error *err) {
+    int rc = 0;
+    for (int64_t row = begin; row < end && !rc;) {
+        const int64_t rows = rows_together(f->of, row, end);
+        rc = stored_rows(out + (row - begin) * f->columns, strength, add, f, a, file_row(f->of, row), rows,
+                         spare, err);
+        row += rows;
+    }
+    return rc;
+}
+
 int bl_delta_bias(float *out, float strength, const bl_adapter *a, const bl_adapted *x, int64_t begin,
                   int64_t end, bl_error *err) {
     float *d = malloc((size_t)(end - begin) * sizeof *d + 1);
-    int rc = d ? read_floats(d, a, x->part[BL_PART_DIFF_B], x->first + begin, end - begin, err)
-               : bl_fail_memory(err, "an adapter's bias", (uint64_t)(end - begin) * sizeof *d);
+    int rc = d ? 0 : bl_fail_memory(err, "an adapter's bias", (uint64_t)(end - begin) * sizeof *d);
+    for (int64_t row = begin; row < end && !rc;) {
+        const int64_t rows = rows_together(x, row, end);
+        rc = read_floats(d + (row - begin), a, x->part[BL_PART_DIFF_B], file_row(x, row), rows, err);
+        row += rows;
+    }
     for (int64_t i = 0; i < end - begin && !rc; i++) {
         put(out + i, d[i], strength, true);
     }
@@ -399,7 +426,7 @@ void bl_delta_dora(float *out, float strength, const float *base, const float *v
     const bool by_output = f->of->dora_by_output;
     const int64_t positions = f->of->layer->positions, n = f->columns;
     for (int64_t r = 0; r < rows; r++, out += n, base += n, v += n) {
-        float of_row = by_output ? share(f->magnitude[f->of->first + first + r], row_length(v, n)) : 0;
+        float of_row = by_output ? share(f->magnitude[file_row(f->of, first + r)], row_length(v, n)) : 0;
         for (int64_t c = 0; c < n; c++) {
             float factor = by_output ? of_row : share(f->magnitude[c / positions], lengths[c / positions]);
             out[c] += strength * (v[c] * factor - base[c]);

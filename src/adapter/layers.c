@@ -243,12 +243,14 @@ static int name_transformer_layer(bl_layers *l, int layer, bl_error *err) {
     static const char *const flat_forms[] = {"lora_unet_%s", "lora_transformer_%s", "lycoris_%s"};
     char names[2][BL_NAME_BYTES], flat[BL_NAME_BYTES];
     int shares = 1, share = 0, result = 0;
+    bool swapped = false;
     const int64_t rows = l->items[layer].rows;
     snprintf(names[0], sizeof names[0], "%s", l->items[layer].name);
     const bool other =
-        bl_authors_spelling(names[1], sizeof names[1], &share, &shares, l->family->net, names[0]);
+        bl_authors_spelling(names[1], sizeof names[1], &share, &shares, &swapped, l->family->net, names[0]);
     for (int n = 0; n < (other ? 2 : 1); n++) {
-        const bl_layer_place place = {layer, n ? share * rows : 0, n ? shares * rows : rows};
+        const int64_t first = swapped ? rows / 2 : share * rows;
+        const bl_layer_place place = {layer, n ? first : 0, n ? shares * rows : rows};
         flatten(flat, names[n]);
         for (int i = 0; i < 4 && !result; i++) {
             result = add_share(l, place, dotted[i], names[n], err);

@@ -19,7 +19,8 @@ typedef struct bl_layer {
 } bl_layer;
 
 /* A layer, and where its outputs are among those of the layer that a file knows: queries, keys and values may
- * be one there. */
+ * be one there. Behind the last comes the first: of a layer whose halves are exchanged there, `first` is half
+ * of `rows`. */
 typedef struct bl_layer_place {
     int layer;
     int64_t first, rows; /* number of its first output; outputs of the file's layer */

@@ -38,7 +38,8 @@ bool bl_ldm_spelling(char *out, size_t room, const bl_unet_architecture *unet, c
 /* Of transformers; others are called as in diffusers. */
 static const bl_naming authors[] = {[BL_NET_ZIMAGE] = BL_NAMES_ZIMAGE, [BL_NET_FLUX2] = BL_NAMES_FLUX2};
 
-bool bl_authors_spelling(char *out, size_t room, int *share, int *shares, bl_net net, const char *layer) {
+bool bl_authors_spelling(char *out, size_t room, int *share, int *shares, bool *swapped, bl_net net,
+                         const char *layer) {
     static const char leaf[] = ".weight";
     char name[BL_STORED_BYTES];
     bl_stored s;
@@ -46,12 +47,13 @@ bool bl_authors_spelling(char *out, size_t room, int *share, int *shares, bl_net
     const size_t known = sizeof authors / sizeof *authors;
     const bl_naming naming = (size_t)net < known ? authors[net] : BL_NAMES_DIFFUSERS;
     if (n < 0 || (size_t)n >= sizeof name || !bl_stored_name(&s, naming, NULL, 0, name) || s.transposed ||
-        s.swapped || !strcmp(s.name, name)) {
+        !strcmp(s.name, name)) {
         return false;
     }
     const char *stored = s.other[0] ? s.other : s.name; /* norms of heads may have a "scale" */
     *share = s.share;
     *shares = s.shares;
+    *swapped = s.swapped;
     const size_t length = strlen(stored) - strlen(leaf);
     if (length >= room) {
         return false;

@@ -13,8 +13,9 @@
 bool bl_ldm_spelling(char *out, size_t room, const bl_unet_architecture *unet, const char *name);
 
 /* The same of a layer of a transformer: "layers.0.attention.qkv", whose outputs of the layer are share 0 of
- * 3, of "layers.0.attention.to_q". False if the name is the same there, or if its rows are in another order.
- */
-bool bl_authors_spelling(char *out, size_t room, int *share, int *shares, bl_net net, const char *layer);
+ * 3, of "layers.0.attention.to_q"; *swapped: the halves of its outputs are exchanged. False if the name is
+ * the same there. */
+bool bl_authors_spelling(char *out, size_t room, int *share, int *shares, bool *swapped, bl_net net,
+                         const char *layer);
 
 #endif
