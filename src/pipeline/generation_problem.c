@@ -235,6 +235,7 @@ static int adapt_module(bl_problem *p, bl_problem_module *m, const bl_opened *x,
         p->adapter_bytes += costs[b].bytes;
         if (costs[b].differs) {
             k->resident_at = k->stored_at = BL_NOWHERE;
+            k->came = false;
         }
     }
     free(costs);

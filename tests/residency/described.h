@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +183,16 @@ static inline void ledger_matches(const described_machine *x, const bl_plan *pla
     assert_int_equal(x->ledger.phase_count, plan->phase_count);
     for (int i = 0; i < plan->phase_count; i++) {
         assert_true(x->ledger.arena_bytes[i] == plan->phases[i].arena_bytes);
+        double sum = 0;
+        for (int k = 0; k < BL_SHARE_COUNT; k++) {
+            double planned = plan->phases[i].shares[k], was = x->ledger.phases[i].shares[k];
+            sum += planned;
+            if (was > planned + 1e-9 * plan->seconds + 1e-9 || was < planned - 1e-9 * plan->seconds - 1e-9) {
+                fail_msg("%s, phase %d: planned %s %.9f, the ledger says %.9f", plan->method, i,
+                         bl_share_name((bl_share)k), planned, was);
+            }
+        }
+        assert_true(fabs(sum - plan->phases[i].seconds) < 1e-9 * plan->seconds + 1e-9);
     }
     double seconds = bl_ledger_device_seconds(&x->ledger);
     if (seconds > plan->seconds * (1 + 1e-9) + 1e-9 || seconds < plan->seconds * (1 - 1e-9) - 1e-9) {

@@ -382,6 +382,9 @@ static void the_trace_is_json(void **state) {
     assert_non_null(strstr(l.text, " pipeline "));
     assert_non_null(strstr(l.text, " onload "));
     assert_non_null(strstr(l.text, " save 0.25"));
+    assert_non_null(strstr(l.text, " | first load "));
+    assert_true(l.first_load_seconds > 0 && l.swap_seconds == 0); /* nothing was there before */
+    assert_true(fabs(l.first_load_seconds + l.steady_seconds - bl_ledger_device_seconds(&x.ledger)) < 1e-9);
     assert_non_null(strstr(l.text, "| GPU memory 1.50 GB 4.4% | RAM 15.7 GB 25%"));
     double sum = 0;
     for (int k = 0; k < l.stage_count; k++) {

@@ -17,6 +17,23 @@ const char *bl_move_name(bl_move_kind kind) {
     return move_names[kind];
 }
 
+const char *bl_share_name(bl_share share) {
+    static const char *const names[BL_SHARE_COUNT] = {[BL_SHARE_STEADY] = "steady_seconds",
+                                                      [BL_SHARE_FIRST_LOAD] = "first_load_seconds",
+                                                      [BL_SHARE_SWAP] = "swap_seconds"};
+    return names[share];
+}
+
+bl_share bl_share_of(const bl_problem *p, const bl_move *copy, bool came) {
+    if (copy->before < p->run_count) {
+        const bl_problem_phase *f = &p->phases[bl_problem_phase_of(p, copy->before)];
+        if (copy->before >= f->first_run + p->modules[f->module].block_count) {
+            return BL_SHARE_STEADY;
+        }
+    }
+    return came ? BL_SHARE_SWAP : BL_SHARE_FIRST_LOAD;
+}
+
 bool bl_offload_parse(const char *name, bl_offload *out) {
     for (int i = 0; i < BL_OFFLOAD_COUNT; i++) {
         if (!strcmp(name, offload_names[i])) {

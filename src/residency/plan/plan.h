@@ -83,6 +83,20 @@ typedef struct bl_move {
     bl_why why;
 } bl_move;
 
+/* What the device's seconds go into. Copies belong to the phase in which they happen: that of the run after
+ * `after`. */
+typedef enum bl_share {
+    BL_SHARE_STEADY,     /* passes: computing, and waits for what each pass brings in again */
+    BL_SHARE_FIRST_LOAD, /* waits for weights that come for the first time */
+    BL_SHARE_SWAP,       /* waits for weights that gave way to others and come back for a phase's first pass */
+    BL_SHARE_COUNT
+} bl_share;
+
+/* "steady_seconds", "first_load_seconds", "swap_seconds". Static storage. */
+const char *bl_share_name(bl_share share);
+/* Of a copy. `came`: its block was on the device before. */
+bl_share bl_share_of(const bl_problem *p, const bl_move *copy, bool came);
+
 /* A decision about a whole module, told by BALLAST_MOVE_DEBUG. Only `balanced` makes such; the other modes
  * decide about blocks, and their moves say it all. */
 typedef struct bl_decision {
@@ -109,6 +123,7 @@ typedef struct bl_plan_phase {
     double seconds; /* from the end of the phase before to its own end */
     double compute_seconds;
     double wait_seconds; /* compute stands still for a copy (or does the copy itself) */
+    double shares[BL_SHARE_COUNT]; /* of the seconds; they add up to them */
 } bl_plan_phase;
 
 typedef struct bl_plan {

@@ -14,6 +14,7 @@ typedef struct place {
     uint64_t was_at;   /* where it lay when it was dropped */
     int last_run;      /* last run that used it; -1 */
     int dropped_after; /* the run after which its place is free */
+    bool came;         /* it was on the device before */
 } place;
 
 typedef struct walk {
@@ -26,6 +27,7 @@ typedef struct walk {
     bl_space space;
     double *end;          /* [run_count] when a run ends */
     double *gate;         /* [run_count + 1] when the last copy that a run waits for ends */
+    bl_share *gate_share; /* [run_count + 1] what waiting for it belongs to */
     double compute, copy; /* the clocks; that of loads is the store's */
     bl_spans copies;      /* when copies are under way, which compute feels */
     double drag;
@@ -37,6 +39,7 @@ static void walk_close(walk *w) {
     free(w->places);
     free(w->end);
     free(w->gate);
+    free(w->gate_share);
     free(w->streamed);
     bl_space_free(&w->space);
     bl_spans_free(&w->copies);
@@ -55,10 +58,11 @@ static int walk_open(walk *w, bl_plan *plan, const bl_problem *p, bl_error *err)
     w->places = calloc((size_t)w->place_count, sizeof *w->places);
     w->end = malloc((size_t)p->run_count * sizeof *w->end);
     w->gate = calloc((size_t)p->run_count + 1, sizeof *w->gate);
+    w->gate_share = calloc((size_t)p->run_count + 1, sizeof *w->gate_share);
     w->streamed = calloc((size_t)w->place_count, sizeof *w->streamed);
     int rc = bl_space_init(&w->space, w->place_count, err);
     rc = rc || !p->has_store ? rc : bl_store_walk_open(&w->store, p, err);
-    if (!w->places || !w->end || !w->gate || !w->streamed) {
+    if (!w->places || !w->end || !w->gate || !w->gate_share || !w->streamed) {
         rc = bl_fail_memory(err, "replaying a plan", (size_t)p->run_count * sizeof *w->end);
     }
     if (rc) {
@@ -68,6 +72,11 @@ static int walk_open(walk *w, bl_plan *plan, const bl_problem *p, bl_error *err)
     for (int i = 0; i < w->place_count; i++) {
         w->places[i].at = w->places[i].was_at = BL_NOWHERE;
         w->places[i].last_run = w->places[i].dropped_after = -1;
+    }
+    for (int m = 0; m < p->module_count; m++) {
+        for (int b = 0; b < p->modules[m].block_count; b++) {
+            w->places[w->first[m] + b].came = p->modules[m].blocks[b].came;
+        }
     }
     return 0;
 }
@@ -151,6 +160,8 @@ static int onload(walk *w, const bl_move *v, bl_plan_phase *phase, bl_error *err
         return rc;
     }
     raise_peak(w, v->offset + b->bytes);
+    const bl_share share = bl_share_of(w->p, v, x->came);
+    x->came = true;
     if (w->p->async_copy) {
         double loaded = 0;
         rc = w->p->has_store ? bl_store_walk_ready(&loaded, &w->store, v, err) : 0;
@@ -168,12 +179,14 @@ static int onload(walk *w, const bl_move *v, bl_plan_phase *phase, bl_error *err
             return rc;
         }
         w->gate[v->before] = w->copy;
+        w->gate_share[v->before] = share;
         if (w->p->has_store) {
             bl_store_walk_copied(&w->store, v, w->copy);
         }
     } else {
         w->compute += b->copy_seconds;
         phase->wait_seconds += b->copy_seconds;
+        phase->shares[share] += b->copy_seconds;
     }
     w->plan->moved_bytes += b->bytes;
     w->plan->onload_count++;
@@ -241,11 +254,13 @@ static int run_block(walk *w, int r, int phase, int block, bl_error *err) {
     }
     if (w->gate[r] > w->compute) {
         pp->wait_seconds += w->gate[r] - w->compute;
+        pp->shares[w->gate_share[r]] += w->gate[r] - w->compute;
         w->compute = w->gate[r];
     }
     double s = f->levels[pp->level].block_seconds[block];
     double end = w->drag > 0 ? bl_spans_end(&w->copies, w->compute, s, w->drag) : w->compute + s;
     pp->compute_seconds += end - w->compute;
+    pp->shares[BL_SHARE_STEADY] += end - w->compute;
     w->plan->slowed_seconds += w->drag > 0 ? end - w->compute - s : 0;
     w->compute = end;
     w->end[r] = w->compute;
@@ -357,6 +372,7 @@ void bl_replay_after(bl_problem *p, const bl_plan *plan) {
         uint64_t at = v->kind == BL_MOVE_COPY || v->kind == BL_MOVE_LOAD ? v->offset : BL_NOWHERE;
         if (v->kind == BL_MOVE_COPY || v->kind == BL_MOVE_DROP) {
             b->resident_at = at;
+            b->came = b->came || v->kind == BL_MOVE_COPY;
         } else {
             b->stored_at = at;
         }

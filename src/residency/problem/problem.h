@@ -38,6 +38,7 @@ typedef struct bl_problem_block {
                               say of copies from the file, or of loads */
     uint64_t resident_at;  /* offset in the open region when the plan begins, or BL_NOWHERE */
     uint64_t stored_at;    /* offset in the host store then, or BL_NOWHERE */
+    bool came;             /* it was on the device at some time before, as it is */
 } bl_problem_block;
 
 typedef struct bl_problem_module {

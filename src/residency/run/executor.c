@@ -98,6 +98,7 @@ void bl_executor_drop(bl_executor *e, int id, int block) {
     if (x) {
         bl_tenants_drop(&e->tenants, x, block);
         x->stored[block] = BL_NOWHERE;
+        x->came[block] = false;
     }
 }
 
@@ -141,6 +142,7 @@ void bl_executor_resident(const bl_executor *e, bl_problem *p) {
         for (int b = 0; x && b < p->modules[m].block_count && b < x->block_count; b++) {
             p->modules[m].blocks[b].resident_at = x->at[b];
             p->modules[m].blocks[b].stored_at = x->stored[b];
+            p->modules[m].blocks[b].came = x->came[b];
         }
     }
     p->open_bytes = e->region_bytes;
@@ -310,16 +312,18 @@ int bl_executor_phase_begin(bl_executor *e, int phase, bl_error *err) {
     }
     e->phase = phase;
     e->pass = 0;
+    memcpy(e->ledger->phases[phase].name, e->p->phases[phase].name, BL_PROBLEM_NAME);
     e->widened = bl_device_executable_info(e->device, e->executables[phase]).block_widened;
     e->widened_before = bl_device_executable_widened(e->device, e->executables[phase]);
     return 0;
 }
 
 /* The copy that this run waits for: the last one put on the stream for it. Copies end in order. */
-static int wait_for_copies(bl_executor *e, int run, bool *gated, bl_error *err) {
+static int wait_for_copies(bl_executor *e, int run, bl_flight_item *item, bl_error *err) {
     for (int i = e->copies.count - 1; i >= 0; i--) {
         if (e->copies.items[i].before == run) {
-            *gated = true;
+            item->gated = true;
+            item->gate = e->copies.items[i].entry.share;
             return bl_device_stream_wait(e->device, BL_STREAM_COMPUTE, e->copies.items[i].end, err);
         }
     }
@@ -344,7 +348,7 @@ static int run_block(bl_executor *e, int block, const bl_binding *binding, bl_er
                                      .block = block,
                                      .run = run}};
     if (!rc) {
-        rc = wait_for_copies(e, run, &item.gated, err);
+        rc = wait_for_copies(e, run, &item, err);
     }
     if (!rc) {
         rc = bl_flight_begin(&e->runs, &e->pool, item, BL_STREAM_COMPUTE, err);
@@ -375,6 +379,7 @@ static int harvest_runs(bl_executor *e, bl_error *err) {
         if (x->gated && e->caps.async_copy && began > last) {
             bl_ledger_entry wait = x->entry;
             wait.work = BL_WORK_WAIT;
+            wait.share = x->gate;
             wait.start = last - e->ledger->began;
             wait.seconds = began - last;
             wait.stage = bl_ledger_stage_of(e->ledger, "wait", err);

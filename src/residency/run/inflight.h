@@ -17,7 +17,8 @@ typedef struct bl_flight_item {
     bl_ledger_entry entry; /* start and seconds are not known yet */
     int before;            /* of a copy: the run that waits for it; of a load: that of its copy */
     uint64_t low, high;    /* of a copy or load: bytes of the host store that it reads or writes */
-    bool gated;            /* of a run: it waited for a copy */
+    bool gated;            /* of a run: it waited for a copy, */
+    bl_share gate;         /* and what that belongs to */
 } bl_flight_item;
 
 /* In the order in which it was put on the stream. All zero is empty; free(items) after draining. */

@@ -17,6 +17,7 @@ void bl_ledger_free(bl_ledger *l) {
 void bl_ledger_clear(bl_ledger *l) {
     l->count = 0;
     l->stage_count = 0;
+    memset(l->phases, 0, sizeof l->phases);
     l->moved_bytes = l->loaded_bytes = 0;
     l->peak_bytes = 0;
     l->phase_count = 0;
@@ -63,6 +64,11 @@ int bl_ledger_add(bl_ledger *l, bl_ledger_entry entry, bl_error *err) {
     }
     if (entry.work == BL_WORK_LOAD) {
         l->loaded_bytes += entry.bytes;
+    }
+    const bool counts = entry.work == BL_WORK_COMPUTE || entry.work == BL_WORK_WAIT ||
+                        (entry.work == BL_WORK_ONLOAD && !l->async_copy);
+    if (counts && entry.phase >= 0 && entry.phase < BL_PROBLEM_PHASES) {
+        l->phases[entry.phase].shares[entry.share] += entry.seconds;
     }
     if (l->began + entry.start + entry.seconds > l->ended) {
         l->ended = l->began + entry.start + entry.seconds;
@@ -116,4 +122,12 @@ double bl_ledger_seconds(const bl_ledger *l, bl_work work) {
 double bl_ledger_device_seconds(const bl_ledger *l) {
     double sum = bl_ledger_seconds(l, BL_WORK_COMPUTE) + bl_ledger_seconds(l, BL_WORK_WAIT);
     return l->async_copy ? sum : sum + bl_ledger_seconds(l, BL_WORK_ONLOAD);
+}
+
+double bl_ledger_share(const bl_ledger *l, bl_share share) {
+    double sum = 0;
+    for (int i = 0; i < l->phase_count; i++) {
+        sum += l->phases[i].shares[share];
+    }
+    return sum;
 }

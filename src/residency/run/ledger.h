@@ -21,6 +21,7 @@ typedef struct bl_ledger_entry {
     int phase;         /* -1: host work */
     int module, block; /* -1: host work */
     int run;           /* of compute; of a copy the run that waits for it */
+    bl_share share;    /* of compute, copies and waits: what their seconds belong to, as the plan's */
     uint64_t bytes;
     double start, seconds; /* start: since the ledger began */
 } bl_ledger_entry;
@@ -31,6 +32,12 @@ typedef struct bl_ledger_stage {
     bool named; /* by the timing line, however short it was */
 } bl_ledger_stage;
 
+/* A phase's part of the device's seconds. */
+typedef struct bl_ledger_phase {
+    char name[BL_PROBLEM_NAME];
+    double shares[BL_SHARE_COUNT];
+} bl_ledger_phase;
+
 typedef struct bl_ledger {
     bl_ledger_entry *entries; /* in the order in which they became known */
     int count, room;
@@ -40,6 +47,7 @@ typedef struct bl_ledger {
     double began, ended; /* on the device's clock */
     uint64_t peak_bytes; /* end of the highest byte of the region that was used, as the device noted it */
     uint64_t arena_bytes[BL_PROBLEM_PHASES]; /* [phase_count] that each phase reached, noted likewise */
+    bl_ledger_phase phases[BL_PROBLEM_PHASES]; /* [phase_count] */
     int phase_count;
     uint64_t memory_bytes; /* of the device */
     uint64_t moved_bytes;
@@ -71,5 +79,8 @@ void bl_ledger_split(bl_ledger *l, const char *from, const char *name, double se
 double bl_ledger_seconds(const bl_ledger *l, bl_work work);
 /* Seconds that the plan's `seconds` speaks of: compute and waits, and copies where they share the cores. */
 double bl_ledger_device_seconds(const bl_ledger *l);
+
+/* Of these the share of all phases. */
+double bl_ledger_share(const bl_ledger *l, bl_share share);
 
 #endif

@@ -24,13 +24,16 @@ static int wait_for_place(bl_executor *e, bl_stream stream, const bl_flight *f, 
 }
 
 static bl_flight_item item_of(const bl_executor *e, const bl_move *v, bl_work work, int stage) {
+    const int first = v->after + 1 < e->p->run_count ? v->after + 1 : e->p->run_count - 1;
+    const bool came = bl_executor_tenant(e, v->module)->came[v->block];
     return (bl_flight_item){.before = v->before,
                             .entry = {.work = work,
                                       .stage = stage,
-                                      .phase = e->phase,
+                                      .phase = bl_problem_phase_of(e->p, first),
                                       .module = v->module,
                                       .block = v->block,
                                       .run = v->before,
+                                      .share = bl_share_of(e->p, v, came),
                                       .bytes = e->p->modules[v->module].blocks[v->block].bytes}};
 }
 

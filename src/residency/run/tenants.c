@@ -20,11 +20,13 @@ int bl_tenants_add(int *id, bl_tenants *t, bl_device *d, bl_device_module *modul
                    .costs = bl_device_module_costs(d, module),
                    .at = malloc((size_t)blocks * sizeof *x.at),
                    .stored = malloc((size_t)blocks * sizeof *x.stored),
+                   .came = calloc((size_t)blocks + 1, sizeof *x.came),
                    .block_count = blocks,
                    .alignment = bl_device_caps_of(d).alignment};
-    if (!x.at || !x.stored) {
+    if (!x.at || !x.stored || !x.came) {
         free(x.at);
         free(x.stored);
+        free(x.came);
         return bl_fail_memory(err, "a module's addresses", 2 * (size_t)blocks * sizeof *x.at);
     }
     for (int b = 0; b < blocks; b++) {
@@ -41,6 +43,7 @@ void bl_tenants_remove(bl_tenants *t, int id) {
         bl_tenants_drop_all(t, x);
         free(x->at);
         free(x->stored);
+        free(x->came);
         *x = (bl_tenant){0};
     }
 }
@@ -49,6 +52,7 @@ void bl_tenants_free(bl_tenants *t) {
     for (int i = 0; i < t->count; i++) {
         free(t->items[i].at);
         free(t->items[i].stored);
+        free(t->items[i].came);
     }
     free(t->items);
     *t = (bl_tenants){0};
@@ -73,6 +77,7 @@ bool bl_tenant_holds(const bl_tenant *x) {
 
 void bl_tenants_put(bl_tenants *t, bl_tenant *x, int block, uint64_t offset) {
     x->at[block] = offset;
+    x->came[block] = true;
     t->used_bytes += bl_tenant_room(x, block);
 }
 

@@ -12,6 +12,7 @@ typedef struct bl_tenant {
     const bl_block_cost *costs; /* [block_count], borrowed */
     uint64_t *at;               /* [block_count] offset in the region, or BL_NOWHERE */
     uint64_t *stored;           /* [block_count] offset in the host store, or BL_NOWHERE */
+    bool *came;                 /* [block_count] it was in the region at some time, as it is */
     int block_count;
     uint64_t alignment; /* of the device's region */
 } bl_tenant;

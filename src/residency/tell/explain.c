@@ -88,12 +88,31 @@ static void print_small(FILE *f, const bl_plan *plan, const bl_problem *p) {
     }
 }
 
+static double share(const bl_plan *plan, bl_share share) {
+    double sum = 0;
+    for (int i = 0; i < plan->phase_count; i++) {
+        sum += plan->phases[i].shares[share];
+    }
+    return sum;
+}
+
+/* Adds "first_load_seconds", "swap_seconds" and "steady_seconds". */
+static bool add_shares(json_t *to, const double shares[BL_SHARE_COUNT]) {
+    bool fine = to;
+    for (int k = 0; k < BL_SHARE_COUNT && fine; k++) {
+        fine = !json_object_set_new(to, bl_share_name((bl_share)k), json_real(shares[k]));
+    }
+    return fine;
+}
+
 static void print_head(FILE *f, const bl_plan *plan, const bl_problem *p) {
     fprintf(f, "offload %s, budget %s: %s, peak %s, %d moves of %s\n", bl_offload_name(plan->mode),
             bl_size_of(p->budget_bytes).text, kind_of(plan, p), bl_size_of(plan->peak_bytes).text,
             plan->onload_count, bl_size_of(plan->moved_bytes).text);
     fprintf(f, "seconds %.2f (bound %.2f), moved %s (bound %s)\n", plan->seconds, plan->bound_seconds,
             bl_size_of(plan->moved_bytes).text, bl_size_of(plan->bound_moved_bytes).text);
+    fprintf(f, "of the seconds: first load %.2f, swap %.2f, steady %.2f\n", share(plan, BL_SHARE_FIRST_LOAD),
+            share(plan, BL_SHARE_SWAP), share(plan, BL_SHARE_STEADY));
     if (p->has_store) {
         fprintf(f, "host budget %s: at most %s in use, %d loads of %s from the file, %.2f s of reading\n",
                 bl_size_of(p->host_bytes).text, bl_size_of(plan->store_peak_bytes).text, plan->load_count,
@@ -170,7 +189,7 @@ static json_t *phase_json(const bl_plan *plan, const bl_problem *p, int phase) {
     const bl_plan_phase *x = &plan->phases[phase];
     const bl_problem_phase *f = &p->phases[phase];
     const bl_problem_module *m = &p->modules[f->module];
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:f, s:f, s:f, s:f}",
+    json_t *made = json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:f, s:f, s:f, s:f}",
                      "name", f->name, "stage", f->stage, "module", m->name, "weights", m->dtype,
                      "weight_bytes", count(m->bytes), "passes", f->passes, "arena_level", x->level,
                      "arena_bytes", count(x->arena_bytes), "resident_bytes", count(x->resident_bytes),
@@ -178,6 +197,7 @@ static json_t *phase_json(const bl_plan *plan, const bl_problem *p, int phase) {
                      "moved_bytes", count(x->moved_bytes), "loaded_bytes", count(x->loaded_bytes), "seconds",
                      x->seconds, "compute_seconds", x->compute_seconds, "wait_seconds", x->wait_seconds,
                      "widen_seconds", phase_widening(plan, p, phase));
+    return add_shares(made, x->shares) ? made : (json_decref(made), NULL);
 }
 
 json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p) {
@@ -203,7 +223,9 @@ json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p) {
             plan->load_seconds, "adapter_bytes", count(p->adapter_bytes), "merge_seconds",
             merge_seconds(plan, p), "widen_seconds", widening(plan, p), "copy_slowdown",
             p->async_copy ? p->copy_slowdown : 0.0, "slowed_seconds", plan->slowed_seconds);
-        fine = root && !json_object_set(root, "phases", phases) &&
+        const double shares[BL_SHARE_COUNT] = {
+            share(plan, BL_SHARE_STEADY), share(plan, BL_SHARE_FIRST_LOAD), share(plan, BL_SHARE_SWAP)};
+        fine = add_shares(root, shares) && !json_object_set(root, "phases", phases) &&
                !json_object_set(root, "decisions", decisions) && bl_fullest_add(root, plan, p);
     }
     json_decref(phases);
@@ -216,23 +238,35 @@ json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p) {
 }
 
 json_t *bl_ledger_json(const bl_ledger *l) {
-    json_t *stages = json_object(), *arenas = json_array();
-    bool fine = stages && arenas;
+    json_t *stages = json_object(), *arenas = json_array(), *phases = json_array();
+    bool fine = stages && arenas && phases;
     for (int i = 0; i < l->stage_count && fine; i++) {
         fine = !json_object_set_new(stages, l->stages[i].name, json_real(l->stages[i].seconds));
     }
     for (int i = 0; i < l->phase_count && fine; i++) {
-        fine = !json_array_append_new(arenas, json_integer(count(l->arena_bytes[i])));
+        json_t *phase = json_pack("{s:s}", "name", l->phases[i].name);
+        fine = add_shares(phase, l->phases[i].shares) &&
+               !json_array_append_new(arenas, json_integer(count(l->arena_bytes[i]))) &&
+               !json_array_append(phases, phase);
+        json_decref(phase);
     }
     json_t *root =
-        fine ? json_pack("{s:I, s:O, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:O}", "peak_bytes",
+        fine ? json_pack("{s:I, s:O, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:O, s:O}", "peak_bytes",
                          count(l->peak_bytes), "arena_bytes", arenas, "moved_bytes", count(l->moved_bytes),
                          "loaded_bytes", count(l->loaded_bytes), "seconds", bl_ledger_device_seconds(l),
                          "onload_seconds", bl_ledger_seconds(l, BL_WORK_ONLOAD), "load_seconds",
                          bl_ledger_seconds(l, BL_WORK_LOAD), "wait_seconds",
-                         bl_ledger_seconds(l, BL_WORK_WAIT), "widen_seconds", l->widen_seconds, "stages",
-                         stages)
+                         bl_ledger_seconds(l, BL_WORK_WAIT), "widen_seconds", l->widen_seconds, "phases",
+                         phases, "stages", stages)
              : NULL;
+    const double shares[BL_SHARE_COUNT] = {bl_ledger_share(l, BL_SHARE_STEADY),
+                                           bl_ledger_share(l, BL_SHARE_FIRST_LOAD),
+                                           bl_ledger_share(l, BL_SHARE_SWAP)};
+    if (!add_shares(root, shares)) {
+        json_decref(root);
+        root = NULL;
+    }
+    json_decref(phases);
     json_decref(stages);
     json_decref(arenas);
     return root;

@@ -53,6 +53,11 @@ void bl_line_make(bl_line *out, const bl_ledger *l, double wall_seconds, const c
             add(out, " %s %.2f", out->stages[i].name, out->stages[i].seconds);
         }
     }
+    out->first_load_seconds = bl_ledger_share(l, BL_SHARE_FIRST_LOAD);
+    out->swap_seconds = bl_ledger_share(l, BL_SHARE_SWAP);
+    out->steady_seconds = bl_ledger_share(l, BL_SHARE_STEADY);
+    add(out, " | first load %.2f swap %.2f steady %.2f", out->first_load_seconds, out->swap_seconds,
+        out->steady_seconds);
     if (out->memory_bytes) {
         char memory[32];
         snprintf(memory, sizeof memory, "%s memory", device);
@@ -74,9 +79,10 @@ json_t *bl_line_json(const bl_line *line) {
         }
     }
     return stages
-               ? json_pack("{s:s, s:f, s:f, s:o, s:s, s:I, s:I, s:I, s:I}", "text", line->text,
+               ? json_pack("{s:s, s:f, s:f, s:o, s:f, s:f, s:f, s:s, s:I, s:I, s:I, s:I}", "text", line->text,
                            "wall_seconds", line->wall_seconds, "total_seconds", line->total_seconds, "stages",
-                           stages, "device", line->device, "peak_bytes", (json_int_t)line->peak_bytes,
+                           stages, "first_load_seconds", line->first_load_seconds, "swap_seconds",
+                           line->swap_seconds, "steady_seconds", line->steady_seconds, "device", line->device, "peak_bytes", (json_int_t)line->peak_bytes,
                            "memory_bytes", (json_int_t)line->memory_bytes, "ram_bytes",
                            (json_int_t)line->ram_bytes, "ram_total_bytes", (json_int_t)line->ram_total_bytes)
                : NULL;

@@ -133,12 +133,12 @@ static void tell_rest(struct work *w, json_t *report) {
     double moved = json_number_value(json_object_get(ledger, "moved_bytes"));
     double bytes = w->rested < moved ? w->rested : moved;
     const char *text = json_string_value(json_object_get(line, "text"));
-    char more[400];
+    char more[700];
     if (bytes > 0 && text) {
         double seconds = (json_number_value(json_object_get(ledger, "onload_seconds")) +
                           json_number_value(json_object_get(ledger, "load_seconds"))) *
                          bytes / moved;
-        snprintf(more, sizeof more, "%.300s | again after idle %.1f MB %.2fs", text, bytes / 1e6, seconds);
+        snprintf(more, sizeof more, "%.600s | again after idle %.1f MB %.2fs", text, bytes / 1e6, seconds);
         json_object_set_new(line, "text", json_string(more));
         json_object_set_new(report, "after_idle",
                             json_pack("{s:I, s:f}", "bytes", (json_int_t)bytes, "seconds", seconds));
