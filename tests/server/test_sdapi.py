@@ -40,7 +40,8 @@ class Behaviours(Case):
         self.assertEqual((body["parameters"]["batch_size"], body["parameters"]["n_iter"]), (2, 1))
         self.assertIs(body["parameters"]["save_images"], False)
         ours = body["ballast"]
-        self.assertRegex(ours["line"], r"^Time: ")
+        self.assertRegex(ours["line"], r"^Time: .* \| first load [\d.]+ swap [\d.]+ steady [\d.]+ \|")
+        self.assertGreater(ours["timings"]["steady_seconds"], 0)
         self.assertEqual(ours["state"], "done")
         self.assertTrue(ours["plan"]["phases"] and ours["timings"]["stages"])
 

@@ -88,7 +88,7 @@ typedef struct bl_move {
 typedef enum bl_share {
     BL_SHARE_STEADY,     /* passes: computing, and waits for what each pass brings in again */
     BL_SHARE_FIRST_LOAD, /* waits for weights that come for the first time */
-    BL_SHARE_SWAP,       /* waits for weights that gave way to others and come back for a phase's first pass */
+    BL_SHARE_SWAP, /* waits for weights that gave way to others and come back for a phase's first pass */
     BL_SHARE_COUNT
 } bl_share;
 
@@ -122,7 +122,7 @@ typedef struct bl_plan_phase {
     double load_seconds;
     double seconds; /* from the end of the phase before to its own end */
     double compute_seconds;
-    double wait_seconds; /* compute stands still for a copy (or does the copy itself) */
+    double wait_seconds;           /* compute stands still for a copy (or does the copy itself) */
     double shares[BL_SHARE_COUNT]; /* of the seconds; they add up to them */
 } bl_plan_phase;
 

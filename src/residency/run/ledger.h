@@ -46,7 +46,7 @@ typedef struct bl_ledger {
     bool async_copy;
     double began, ended; /* on the device's clock */
     uint64_t peak_bytes; /* end of the highest byte of the region that was used, as the device noted it */
-    uint64_t arena_bytes[BL_PROBLEM_PHASES]; /* [phase_count] that each phase reached, noted likewise */
+    uint64_t arena_bytes[BL_PROBLEM_PHASES];   /* [phase_count] that each phase reached, noted likewise */
     bl_ledger_phase phases[BL_PROBLEM_PHASES]; /* [phase_count] */
     int phase_count;
     uint64_t memory_bytes; /* of the device */

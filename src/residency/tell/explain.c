@@ -189,14 +189,14 @@ static json_t *phase_json(const bl_plan *plan, const bl_problem *p, int phase) {
     const bl_plan_phase *x = &plan->phases[phase];
     const bl_problem_phase *f = &p->phases[phase];
     const bl_problem_module *m = &p->modules[f->module];
-    json_t *made = json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:f, s:f, s:f, s:f}",
-                     "name", f->name, "stage", f->stage, "module", m->name, "weights", m->dtype,
-                     "weight_bytes", count(m->bytes), "passes", f->passes, "arena_level", x->level,
-                     "arena_bytes", count(x->arena_bytes), "resident_bytes", count(x->resident_bytes),
-                     "streamed_bytes", count(x->streamed_bytes), "streamed_blocks", x->streamed_blocks,
-                     "moved_bytes", count(x->moved_bytes), "loaded_bytes", count(x->loaded_bytes), "seconds",
-                     x->seconds, "compute_seconds", x->compute_seconds, "wait_seconds", x->wait_seconds,
-                     "widen_seconds", phase_widening(plan, p, phase));
+    json_t *made = json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:f, s:f, s:f, s:f}", "name",
+        f->name, "stage", f->stage, "module", m->name, "weights", m->dtype, "weight_bytes", count(m->bytes),
+        "passes", f->passes, "arena_level", x->level, "arena_bytes", count(x->arena_bytes), "resident_bytes",
+        count(x->resident_bytes), "streamed_bytes", count(x->streamed_bytes), "streamed_blocks",
+        x->streamed_blocks, "moved_bytes", count(x->moved_bytes), "loaded_bytes", count(x->loaded_bytes),
+        "seconds", x->seconds, "compute_seconds", x->compute_seconds, "wait_seconds", x->wait_seconds,
+        "widen_seconds", phase_widening(plan, p, phase));
     return add_shares(made, x->shares) ? made : (json_decref(made), NULL);
 }
 
@@ -223,8 +223,8 @@ json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p) {
             plan->load_seconds, "adapter_bytes", count(p->adapter_bytes), "merge_seconds",
             merge_seconds(plan, p), "widen_seconds", widening(plan, p), "copy_slowdown",
             p->async_copy ? p->copy_slowdown : 0.0, "slowed_seconds", plan->slowed_seconds);
-        const double shares[BL_SHARE_COUNT] = {
-            share(plan, BL_SHARE_STEADY), share(plan, BL_SHARE_FIRST_LOAD), share(plan, BL_SHARE_SWAP)};
+        const double shares[BL_SHARE_COUNT] = {share(plan, BL_SHARE_STEADY), share(plan, BL_SHARE_FIRST_LOAD),
+                                               share(plan, BL_SHARE_SWAP)};
         fine = add_shares(root, shares) && !json_object_set(root, "phases", phases) &&
                !json_object_set(root, "decisions", decisions) && bl_fullest_add(root, plan, p);
     }

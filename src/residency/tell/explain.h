@@ -21,8 +21,8 @@ json_t *bl_plan_json(const bl_plan *plan, const bl_problem *p);
 
 /* {"peak_bytes", "arena_bytes": [of each phase], "moved_bytes", "seconds", "onload_seconds", "wait_seconds",
  * "widen_seconds", each share of the seconds (bl_share_name), "phases": [{"name", each share}], "stages":
- * {name: seconds}}. `seconds` is what the plan's seconds are to be held against. Caller owns the result; NULL:
- * no memory. */
+ * {name: seconds}}. `seconds` is what the plan's seconds are to be held against. Caller owns the result;
+ * NULL: no memory. */
 json_t *bl_ledger_json(const bl_ledger *l);
 
 /* "planned 12.10 s, was 12.40 s (+2.5%); moved 0.000 GB of 0.000 GB planned; peak 9.340 GB of 9.340 GB

@@ -82,8 +82,9 @@ json_t *bl_line_json(const bl_line *line) {
                ? json_pack("{s:s, s:f, s:f, s:o, s:f, s:f, s:f, s:s, s:I, s:I, s:I, s:I}", "text", line->text,
                            "wall_seconds", line->wall_seconds, "total_seconds", line->total_seconds, "stages",
                            stages, "first_load_seconds", line->first_load_seconds, "swap_seconds",
-                           line->swap_seconds, "steady_seconds", line->steady_seconds, "device", line->device, "peak_bytes", (json_int_t)line->peak_bytes,
-                           "memory_bytes", (json_int_t)line->memory_bytes, "ram_bytes",
-                           (json_int_t)line->ram_bytes, "ram_total_bytes", (json_int_t)line->ram_total_bytes)
+                           line->swap_seconds, "steady_seconds", line->steady_seconds, "device", line->device,
+                           "peak_bytes", (json_int_t)line->peak_bytes, "memory_bytes",
+                           (json_int_t)line->memory_bytes, "ram_bytes", (json_int_t)line->ram_bytes,
+                           "ram_total_bytes", (json_int_t)line->ram_total_bytes)
                : NULL;
 }

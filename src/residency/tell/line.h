@@ -15,7 +15,7 @@ typedef struct bl_line {
     bl_ledger_stage stages[BL_LINE_STAGES]; /* from the longest down; in the text those of 5 ms and more */
     int stage_count;
     double first_load_seconds, swap_seconds, steady_seconds; /* of the device's, as bl_share says */
-    char device[16]; /* what the memory belongs to: "GPU", "CPU" */
+    char device[16];                                         /* what the memory belongs to: "GPU", "CPU" */
     uint64_t peak_bytes, memory_bytes;
     uint64_t ram_bytes, ram_total_bytes; /* of the process, of the machine; 0: unknown, and left out */
 } bl_line;
