@@ -74,6 +74,7 @@ typedef struct bl_vae_architecture {
 typedef struct bl_taesd_architecture {
     int channels; /* 64 in all that are published; 0: there is none */
     int latent_channels;
+    bool pooled; /* TAEF2's: a branch over the whole picture before each of the first three blocks */
 } bl_taesd_architecture;
 
 typedef struct bl_architecture {

@@ -164,6 +164,7 @@ const bl_family bl_z_image = {
     .latent_scale = 0.3611,
     .latent_shift = 0.1159,
     .preview = PREVIEW_FLUX,
+    .taesd = "taef1",
     .native_size = 1024,
     .native_size_v = 1024,
     .encoders = 1,
@@ -175,8 +176,8 @@ const bl_family bl_z_image = {
     .net = BL_NET_FLUX1, .timed_prologue = true, .rules = &bl_flux1_folder_rules, .reader = BL_READER_T5,    \
     .unread = "nothing hands its prompts to its encoders yet", .prediction = BL_PREDICT_FLOW,                \
     .sampler = "Euler", .cfg = 1, .latent_channels = 16, .downscale = 8, .patch = 2, .latent_scale = 0.3611, \
-    .latent_shift = 0.1159, .preview = PREVIEW_FLUX, .native_size = 1024, .native_size_v = 1024,             \
-    .encoders = 1, .encoder = {{.quick_gelu = true}}, .pooled = -1
+    .latent_shift = 0.1159, .preview = PREVIEW_FLUX, .taesd = "taef1", .native_size = 1024,                  \
+    .native_size_v = 1024, .encoders = 1, .encoder = {{.quick_gelu = true}}, .pooled = -1
 
 /* The guidance is a number that the network reads: no second half of a batch. */
 const bl_family bl_flux1_dev = {
@@ -227,6 +228,7 @@ const bl_family bl_flux2_klein = {
     .packed = 2,
     .latent_scale = 1,
     .preview = PREVIEW_FLUX2,
+    .taesd = "taef2",
     .native_size = 1024,
     .native_size_v = 1024,
     .encoders = 1,
@@ -255,6 +257,7 @@ const bl_family bl_flux2_dev = {
     .packed = 2,
     .latent_scale = 1,
     .preview = PREVIEW_FLUX2,
+    .taesd = "taef2",
     .native_size = 1024,
     .native_size_v = 1024,
     .encoders = 1,

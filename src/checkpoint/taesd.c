@@ -1,5 +1,6 @@
-/* TAESD: a small decoder that stands for a VAE's, in a file of its own. Its names are told from all others:
- * of a file that holds one, whatever else is there must belong to it, or it is another network. */
+/* TAESD: a small decoder that stands for a VAE's, in a file of its own; TAEF1 and TAEF2 are those of FLUX's.
+ * Its names are told from all others: of a file that holds one, whatever else is there must belong to it, or
+ * it is another network. */
 #include "checkpoint/detect.h"
 #include "checkpoint/internal.h"
 
@@ -8,12 +9,15 @@
 
 #define LAYERS 19 /* of the decoder, as diffusers numbers them: the authors count a clamp before them */
 #define TENSORS 67
+#define POOLED_FIRST 2 /* of the three blocks that TAEF2 has a branch more in */
+#define POOLED 3
 
 /* By diffusers' numbers: 0 and 18 convolve, 1 is an activation, 5, 10 and 15 enlarge, and what follows these
  * is a convolution without bias; all others are blocks of three convolutions. */
 static bool is_known(int layer, const char *rest) {
     static const char *const block[] = {"conv.0.weight", "conv.0.bias",   "conv.2.weight",
                                         "conv.2.bias",   "conv.4.weight", "conv.4.bias"};
+    static const char *const pool[] = {"pool.0.weight", "pool.1.weight", "pool.1.bias", "pool.3.weight"};
     if (layer == 0 || layer == LAYERS - 1) {
         return !strcmp(rest, "weight") || !strcmp(rest, "bias");
     }
@@ -23,6 +27,9 @@ static bool is_known(int layer, const char *rest) {
     bool known = false;
     for (int i = 0; i < 6 && layer > 1 && layer < LAYERS - 1 && layer % 5; i++) {
         known = known || !strcmp(rest, block[i]);
+    }
+    for (int i = 0; i < 4 && layer >= POOLED_FIRST && layer < POOLED_FIRST + POOLED; i++) {
+        known = known || !strcmp(rest, pool[i]);
     }
     return known;
 }
@@ -100,7 +107,7 @@ int bl_checkpoint_take_taesd(bl_checkpoint *c, const char *path, bl_error *err) 
         if (other) {
             return bl_fail(err, BL_E_FORMAT,
                            "taesd: %.300s: tensor \"%.100s\" is none of TAESD's decoder: it is a relative of "
-                           "another make (TAEF2, TAEHV), or damaged",
+                           "another make (TAEHV), or damaged",
                            path, other);
         }
         c->modules[BL_TAESD] =
@@ -108,6 +115,15 @@ int bl_checkpoint_take_taesd(bl_checkpoint *c, const char *path, bl_error *err) 
         return 0;
     }
     return refuse(c->files[file], err);
+}
+
+/* Has a block the branch? One that only some have is missing in the others. */
+static bool has_pool(const bl_checkpoint *c) {
+    bool has = false;
+    for (int i = POOLED_FIRST; i < POOLED_FIRST + POOLED; i++) {
+        has = has || bl_has_tensor(c, BL_TAESD, "decoder.layers.%d.pool.0.weight", i);
+    }
+    return has;
 }
 
 int bl_detect_taesd(bl_taesd_architecture *out, const bl_checkpoint *c, const bl_family *family,
@@ -119,16 +135,15 @@ int bl_detect_taesd(bl_taesd_architecture *out, const bl_checkpoint *c, const bl
     }
     int rc = bl_dimension(&t.channels, c, BL_TAESD, 0, err, "decoder.layers.0.weight");
     rc = rc ? rc : bl_dimension(&t.latent_channels, c, BL_TAESD, 1, err, "decoder.layers.0.weight");
-    if (!rc && family->packed) {
-        return bl_fail(err, BL_E_UNSUPPORTED, "taesd: %.300s: Ballast runs no TAESD for %s",
-                       bl_safetensors_path(bl_checkpoint_module_file(c, BL_TAESD)), family->name);
-    }
-    if (!rc && t.latent_channels != family->latent_channels) {
+    t.pooled = has_pool(c);
+    if (!rc && t.latent_channels != bl_family_vae_channels(family)) {
         rc = bl_fail(err, BL_E_UNSUPPORTED,
                      "taesd: %.300s decodes latents of %d channels%s; those of %s have %d",
                      bl_safetensors_path(bl_checkpoint_module_file(c, BL_TAESD)), t.latent_channels,
-                     t.latent_channels == 16 ? ", as SD 3 and FLUX.1 have them" : "", family->name,
-                     family->latent_channels);
+                     t.latent_channels == 16   ? ", as SD 3 and FLUX.1 have them"
+                     : t.latent_channels == 32 ? ", as FLUX.2 has them"
+                                               : "",
+                     family->name, bl_family_vae_channels(family));
     }
     if (!rc) {
         *out = t;

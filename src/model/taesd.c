@@ -21,11 +21,20 @@ static bl_tensor_id conv(bl_graph *g, bl_tensor_id x, const char *name, int chan
     return bl_net_conv(g, x, name, channels, 3, (bl_conv_options){.residual = residual, .channels = BL_NONE});
 }
 
+/* x + a branch whose norm is over the whole picture. */
+static bl_tensor_id pool(bl_graph *g, bl_tensor_id x, const char *name) {
+    const int channels = bl_net_channels(g, x);
+    bl_tensor_id y = bl_net_conv_without_bias(g, x, bl_path_make("%s.pool.0", name).s, 4 * channels, 1);
+    y = relu(g, bl_net_group_norm(g, y, bl_path_make("%s.pool.1", name).s, 4, 1e-5f, BL_ACT_NONE));
+    return bl_add(g, x, bl_net_conv_without_bias(g, y, bl_path_make("%s.pool.3", name).s, channels, 1));
+}
+
 /* relu(x + three convolutions of x, relu between them) */
-static bl_tensor_id block(bl_graph *g, bl_tensor_id x, int layer) {
+static bl_tensor_id block(bl_graph *g, bl_tensor_id x, int layer, bool pooled) {
     bl_path name = bl_path_make("decoder.layers.%d", layer);
     const int channels = bl_net_channels(g, x);
     bl_graph_block(g, "%s", name.s);
+    x = pooled ? pool(g, x, name.s) : x;
     bl_tensor_id y = relu(g, conv(g, x, bl_path_make("%s.conv.0", name.s).s, channels, BL_NONE));
     y = relu(g, conv(g, y, bl_path_make("%s.conv.2", name.s).s, channels, BL_NONE));
     y = relu(g, conv(g, y, bl_path_make("%s.conv.4", name.s).s, channels, x));
@@ -63,12 +72,12 @@ static void build(bl_graph *g, const bl_taesd_architecture *a, bl_taesd_shape s)
     int layer = 2;
     for (int level = 0; level < 3; level++) {
         for (int i = 0; i < BLOCKS; i++) {
-            x = block(g, x, layer++);
+            x = block(g, x, layer++, a->pooled && !level);
         }
         x = enlarge(g, x, layer);
         layer += 2;
     }
-    x = block(g, x, layer++);
+    x = block(g, x, layer++, false);
     bl_graph_block(g, "decoder.layers.%d", layer);
     x = conv(g, x, bl_path_make("decoder.layers.%d", layer).s, IMAGE_CHANNELS, BL_NONE);
     bl_export(g, x, "image", BL_NCHW);

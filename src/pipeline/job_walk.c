@@ -67,7 +67,8 @@ static int every_of(const bl_job *j, int steps) {
 int bl_job_declare_walk(bl_job *j, bool second, bl_shape_key key, bl_error *err) {
     const bl_schedule *schedule = second ? j->r.second : j->r.base;
     const char *name = second ? "denoise hires" : j->r.second ? "denoise base" : "denoise";
-    const int evaluations = bl_request_evaluations(&j->r, second);
+    const int evaluations = bl_request_evaluations(&j->r, second),
+              packed = bl_family_packed(bl_job_family(j));
     bl_job_walk w = {.first = -1};
     int *ends = calloc((size_t)schedule->steps + 1, sizeof *ends), done = 0, steps = 0;
     int result =
@@ -82,7 +83,7 @@ int bl_job_declare_walk(bl_job *j, bool second, bl_shape_key key, bl_error *err)
         w.first = w.first < 0 ? result : w.first;
         done = ends[step - 1];
         if (result >= 0) {
-            result = bl_preview_phase(j->generation, j->r.o->batch, key.height, key.width,
+            result = bl_preview_phase(j->generation, j->r.o->batch, packed * key.height, packed * key.width,
                                       bl_generation_kept(j->generation, result), err);
         }
     }

@@ -38,6 +38,18 @@ static void walk(float *to, const bl_architecture *a, const float *from, int hei
     }
 }
 
+void bl_latents_unpacked(float *z, const bl_family *family, const float *latents, int height, int width) {
+    const int side = bl_family_packed(family);
+    size_t i = 0;
+    for (int c = 0; c < bl_family_vae_channels(family); c++) {
+        for (int y = 0; y < side * height; y++) {
+            for (int x = 0; x < side * width; x++) {
+                z[i++] = latents[bl_packed_place(family, height, width, c, y, x)];
+            }
+        }
+    }
+}
+
 void bl_latents_to_vae(float *z, const bl_architecture *arch, const float *latents, int height, int width) {
     walk(z, arch, latents, height, width, false);
 }

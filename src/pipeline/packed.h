@@ -11,7 +11,11 @@
  * is. */
 size_t bl_packed_place(const bl_family *family, int height, int width, int channel, int y, int x);
 
-/* Latents [c, height, width] to the autoencoder's z [c / packed^2, packed height, packed width]. */
+/* Latents [c, height, width] in the autoencoder's order [c / packed^2, packed height, packed width], as they
+ * are: normalised, which is what TAESD reads. */
+void bl_latents_unpacked(float *z, const bl_family *family, const float *latents, int height, int width);
+
+/* The same as the autoencoder's z, neither scaled nor normalised. */
 void bl_latents_to_vae(float *z, const bl_architecture *arch, const float *latents, int height, int width);
 
 /* And back. */

@@ -94,7 +94,8 @@ int bl_decode(uint8_t *rgb, bl_generation *generation, int phase, const bl_archi
         goto done;
     }
     if (r->taesd) {
-        bl_taesd_clamp(z.data, latents, n);
+        bl_latents_unpacked(z.data, arch->family, latents, height, width);
+        bl_taesd_clamp(z.data, z.data, n);
     } else {
         bl_latents_to_vae(z.data, arch, latents, height, width);
     }

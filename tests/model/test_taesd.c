@@ -1,4 +1,5 @@
-/* TAESD's decoder against diffusers' AutoencoderTiny, out of the files of both layouts. */
+/* TAESD's decoder against diffusers' AutoencoderTiny, out of the files of both layouts, and TAEF2's against
+ * its authors' network. */
 #include "rig.h"
 
 #include "model/taesd.h"
@@ -6,18 +7,29 @@
 #include <math.h>
 
 #define CASES 6
+#define CASES_TAEF2 2
+#define TAEF2 "common/taef2/decoder.safetensors"
 
+/* `file`: of one of the folders in common/, whose golden file is its. */
 static void open_with(rig *r, const char *file, int threads) {
-    char path[BL_TEST_PATH];
+    char path[BL_TEST_PATH], golden[64], klein[BL_TEST_PATH];
+    const bool second = !strcmp(file, TAEF2);
     bl_error err = {0};
     rig_open(r, "sd15", BL_SYNTH_SINGLE, "vae", threads);
     bl_golden_close(&r->golden);
-    bl_golden_open(&r->golden, "common/taesd/golden.safetensors");
+    snprintf(golden, sizeof golden, "common/%s/golden.safetensors", second ? "taef2" : "taesd");
+    bl_golden_open(&r->golden, golden);
     bl_test_data(path, file);
+    if (second) {
+        bl_checkpoint_close(&r->ckpt);
+        bl_synth_folder(klein, "flux2/klein_2_2");
+        rig_ok(bl_checkpoint_open(&r->ckpt, klein, NULL, &err), &err);
+    }
     rig_ok(bl_checkpoint_take_taesd(r->ckpt, path, &err), &err);
     rig_ok(bl_architecture_detect(&r->arch, r->ckpt, &err), &err);
-    assert_int_equal(r->arch.taesd.channels, 8);
-    assert_int_equal(r->arch.taesd.latent_channels, 4);
+    assert_int_equal(r->arch.taesd.channels, second ? 4 : 8);
+    assert_int_equal(r->arch.taesd.latent_channels, second ? 32 : 4);
+    assert_int_equal(r->arch.taesd.pooled, second);
 }
 
 /* One case, with the inner layers that the golden file has of it. */
@@ -65,7 +77,7 @@ static void check_all(const char *file, bl_dtype dtype, int threads) {
             cases++;
         }
     }
-    assert_true(cases == CASES || dtype != BL_F32);
+    assert_true(cases == (strcmp(file, TAEF2) ? CASES : CASES_TAEF2) || dtype != BL_F32);
     rig_close(&r);
 }
 
@@ -78,6 +90,12 @@ static void the_authors_layout(void **state) {
 static void diffusers_layout(void **state) {
     (void)state;
     check_all("common/taesd/diffusers.safetensors", BL_F32, 0);
+}
+
+static void flux2_has_its_own(void **state) {
+    (void)state;
+    check_all(TAEF2, BL_F32, 1);
+    check_all(TAEF2, BL_BF16, 0);
 }
 
 /* NaN of a damaged file is not made a colour. */
@@ -104,6 +122,7 @@ static void nan_stays(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_authors_layout),
-                                       cmocka_unit_test(diffusers_layout), cmocka_unit_test(nan_stays)};
+                                       cmocka_unit_test(diffusers_layout),
+                                       cmocka_unit_test(flux2_has_its_own), cmocka_unit_test(nan_stays)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,14 +36,18 @@ static bool rewrite(void *context, char *name, bl_tensor_data *t) {
     return !c->dropped;
 }
 
-/* Opens sd15 with the file as its decoder, as far as a model that is opened does. */
-static int open_with(const char *file, bl_error *err) {
+/* Opens a model, NULL: sd15, with the file as its decoder, as far as a model that is opened does. */
+static int open_in(const char *family, const char *file, bl_error *err) {
     char model[BL_TEST_PATH];
     bl_checkpoint *ckpt = NULL;
     bl_architecture arch;
     bl_graph *g = NULL;
     bl_model_weights weights = {0};
-    bl_synth_checkpoint(model, "sd15", BL_SYNTH_SINGLE);
+    if (family) {
+        bl_synth_folder(model, family);
+    } else {
+        bl_synth_checkpoint(model, "sd15", BL_SYNTH_SINGLE);
+    }
     assert_int_equal(bl_checkpoint_open(&ckpt, model, NULL, err), 0);
     int rc = bl_checkpoint_take_taesd(ckpt, file, err);
     rc = rc ? rc : bl_architecture_detect(&arch, ckpt, err);
@@ -55,6 +59,10 @@ static int open_with(const char *file, bl_error *err) {
     bl_graph_free(&g);
     bl_checkpoint_close(&ckpt);
     return rc;
+}
+
+static int open_with(const char *file, bl_error *err) {
+    return open_in(NULL, file, err);
 }
 
 static void refused(int code, const char *says) {
@@ -74,6 +82,7 @@ static void differs(const char *layout, change c, int code, const char *says) {
 }
 
 #define AUTHORS "common/taesd/decoder.safetensors"
+#define TAEF2 "common/taef2/decoder.safetensors"
 #define DIFFUSERS "common/taesd/diffusers.safetensors"
 
 static void both_layouts_are_taken(void **state) {
@@ -103,7 +112,7 @@ static void what_does_not_fit_is_named(void **state) {
     differs(AUTHORS, (change){.name = "1.weight", .axis = 1, .size = 16}, BL_E_UNSUPPORTED,
             "latents of 16 channels, as SD 3 and FLUX.1 have them; those of SD 1.x have 4");
     differs(DIFFUSERS, (change){.name = "decoder.layers.0.weight", .axis = 1, .size = 32}, BL_E_UNSUPPORTED,
-            "latents of 32 channels; those of");
+            "latents of 32 channels, as FLUX.2 has them; those of");
 }
 
 static void relatives_are_none(void **state) {
@@ -117,6 +126,27 @@ static void relatives_are_none(void **state) {
     differs(DIFFUSERS,
             (change){.name = "decoder.layers.18.bias", .renamed = "decoder.layers.19.bias", .axis = -1},
             BL_E_FORMAT, "\"decoder.layers.19.bias\"");
+}
+
+/* TAEF2's branch is in three blocks: in no other, and in none of them half. */
+static void branches_are_whole(void **state) {
+    (void)state;
+    differs(TAEF2, (change){.name = "5.pool.3.weight", .axis = -1, .dropped = true}, BL_E_UNSUPPORTED,
+            "latents of 32 channels, as FLUX.2 has them; those of SD 1.x have 4");
+    differs(TAEF2, (change){.name = "5.pool.0.weight", .renamed = "8.pool.0.weight", .axis = -1}, BL_E_FORMAT,
+            "\"8.pool.0.weight\" is none of TAESD's decoder");
+    bl_error err = {0};
+    char from[BL_TEST_PATH];
+    static const char *const dropped[] = {"3.pool.0.weight", "5.pool.0.weight", "4.pool.1.bias"};
+    bl_test_data(from, TAEF2);
+    for (int i = 0; i < 3; i++) {
+        change c = {.name = dropped[i], .axis = -1, .dropped = true};
+        bl_test_rewrite(path, from, rewrite, &c, NULL, 0);
+        assert_int_equal(open_in("flux2/klein_2_2", path, &err), BL_E_FORMAT);
+        assert_non_null(strstr(err.message, "of the taesd is missing"));
+        assert_non_null(strstr(err.message, dropped[i]));
+    }
+    assert_int_equal(open_in("flux2/klein_2_2", from, &err), 0);
 }
 
 static void other_files_are_none(void **state) {
@@ -191,6 +221,13 @@ static void each_family_has_its_own(void **state) {
           "is for SD 1.x by its name");
     finds(&bl_sd1, "x/TAESDXL_decoder.safetensors", "x/TAESDXL_decoder.safetensors",
           "is for SDXL base by its name");
+    finds(&bl_z_image, found_in, "", "holds none for Z-Image: no taef1_decoder.safetensors");
+    put("taef1_decoder.safetensors");
+    put("taef2.safetensors");
+    finds(&bl_z_image, found_in, "/taef1_decoder.safetensors", "");
+    finds(&bl_flux2_klein, found_in, "/taef2.safetensors", "");
+    finds(&bl_flux2_klein, "x/taef1_decoder.safetensors", "x/taef1_decoder.safetensors",
+          "whose is taef2_decoder.safetensors");
 }
 
 static void a_file_is_told_of(void **state) {
@@ -212,6 +249,7 @@ static void a_file_is_told_of(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {TEST(each_family_has_its_own), TEST(a_file_is_told_of),
                                        TEST(both_layouts_are_taken),  TEST(what_does_not_fit_is_named),
-                                       TEST(relatives_are_none),      TEST(other_files_are_none)};
+                                       TEST(relatives_are_none),      TEST(other_files_are_none),
+                                       TEST(branches_are_whole)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
