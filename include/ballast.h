@@ -343,6 +343,8 @@ typedef struct ballast_generate_options {
     size_t preview_every;   /* 1: steps from one preview to the next */
     const char *decode; /* "vae"; "taesd": the model's TAESD makes the pictures of latents, sooner and in less
                            memory: drafts */
+    double guidance; /* -1: what the model's makers recommend; 0..100, the guidance that a network reads as a
+                        number (FLUX.1 dev's "distilled CFG scale"), beside `cfg`; others read none */
 } ballast_generate_options;
 
 /* An adapter and how much of it is added: 1 is what it was trained for, 0 nothing; below 0 it is taken away.

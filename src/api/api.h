@@ -44,7 +44,8 @@ struct ballast_model {
     char recommended_line[128]; /* of what the present call took of it, or "" */
     bl_modules *modules;
     bl_tokenizer *tokenizer[BL_FAMILY_ENCODERS]; /* with words of its own; NULL: the context's */
-    bl_byte_bpe *words;                          /* of a family whose reader is a language model; else NULL */
+    bl_byte_bpe *words;                          /* as in bl_wordbook */
+    bl_unigram *pieces;                          /* the same */
     bl_dtype dtype, vae_dtype;
     char *name;          /* the file's name without folder and suffix */
     char *vae_name;      /* of another file's VAE, or NULL */

@@ -25,7 +25,7 @@ bl_pipeline bl_pipeline_of(const ballast_model *m) {
                          .arch = &m->arch,
                          .tokenizer = {m->tokenizer[0] ? m->tokenizer[0] : m->context->tokenizer,
                                        m->tokenizer[1] ? m->tokenizer[1] : m->context->tokenizer},
-                         .words = m->words,
+                         .words = {.qwen = m->words, .t5 = m->pieces},
                          .model_name = m->name,
                          .ckpt = m->ckpt,
                          .shelf = m->shelf,

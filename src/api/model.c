@@ -179,6 +179,17 @@ static int open_tokenizer(ballast_model *m, int encoder, bl_error *err) {
     return result;
 }
 
+/* T5's vocabulary; a model without it is planned alone. */
+static int open_pieces(ballast_model *m, bl_error *err) {
+    char *path;
+    int result = bl_checkpoint_vocabulary(&path, m->ckpt, err);
+    if (!result && path) {
+        result = bl_unigram_open(&m->pieces, path, err);
+    }
+    free(path);
+    return result;
+}
+
 static void free_model(ballast_model *m) {
     bl_habit_forget(m);
     bl_model_hash_close(&m->hash);
@@ -192,6 +203,7 @@ static void free_model(ballast_model *m) {
         bl_tokenizer_free(&m->tokenizer[e]);
     }
     bl_byte_bpe_free(&m->words);
+    bl_unigram_free(&m->pieces);
     free(m->name);
     free(m->vae_name);
     free(m);
@@ -212,7 +224,9 @@ static int open_model(ballast_model **out, ballast_context *context, const balla
     for (int e = 0; clip && !result && e < m->arch.family->encoders; e++) {
         result = open_tokenizer(m, e, err);
     }
-    if (!result && !clip) {
+    if (!result && m->arch.family->reader == BL_READER_T5) {
+        result = open_pieces(m, err);
+    } else if (!result && !clip) {
         result = bl_byte_bpe_new(&m->words, err);
     }
     if (!result) {

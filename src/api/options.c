@@ -15,7 +15,7 @@
                    #type " ends with " #field)
 ENDS_WITH(ballast_context_options, text_cache);
 ENDS_WITH(ballast_model_options, taesd_path);
-ENDS_WITH(ballast_generate_options, decode);
+ENDS_WITH(ballast_generate_options, guidance);
 ENDS_WITH(ballast_adapter, denoiser);
 ENDS_WITH(ballast_placement_options, host_budget);
 ENDS_WITH(ballast_plan_options, advise);
@@ -50,7 +50,8 @@ static const ballast_generate_options generate_defaults = {.struct_size = sizeof
                                                            .fit = "crop",
                                                            .previews = "linear",
                                                            .preview_every = 1,
-                                                           .decode = "vae"};
+                                                           .decode = "vae",
+                                                           .guidance = -1};
 
 static const ballast_placement_options placement_defaults = {
     .struct_size = sizeof placement_defaults, .offload = "auto", .low = -1, .high = -1, .fit_check = 1};

@@ -73,6 +73,7 @@ typedef struct bl_family {
     double cfg;               /* the same, where steps are */
     int full_steps; /* both of a folder whose pipeline says that it was not distilled; 0: the same */
     double full_cfg;
+    double guidance; /* that its makers recommend where the network reads it as a number; 0: it reads none */
     bool cfg_from_prompt; /* diffusers' guidance scale is one less than everybody's */
 
     /* latents */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAX_WORD 16384 /* bytes: as long as a prompt */
 
@@ -155,6 +156,20 @@ int bl_open_tokenizer(bl_tokenizer_files *out, const char *folder, bool words, b
 }
 
 /* ---- asking */
+
+int bl_checkpoint_vocabulary(char **out, const bl_checkpoint *c, bl_error *err) {
+    char path[BL_PATH_ROOM];
+    *out = NULL;
+    if (!c->folder) {
+        return 0;
+    }
+    int rc = bl_join_path(path, c->path, "tokenizer_2/tokenizer.json", err);
+    if (rc || access(path, F_OK)) {
+        return rc;
+    }
+    *out = strdup(path);
+    return *out ? 0 : bl_fail_memory(err, "a path", strlen(path));
+}
 
 static const json_t *words_of(const bl_checkpoint *c, int encoder) {
     bl_module module = encoder ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER;

@@ -42,7 +42,7 @@ static int parse_text(bl_condition *c, int i, const bl_request *r, const bl_arch
 }
 
 static int parse_all(bl_condition *c, const bl_request *r, const bl_architecture *arch,
-                     const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], const bl_byte_bpe *words,
+                     const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], const bl_wordbook *words,
                      bl_error *err) {
     size_t n = (size_t)c->texts.count;
     int result = 0;
@@ -55,7 +55,7 @@ static int parse_all(bl_condition *c, const bl_request *r, const bl_architecture
         return bl_fail_memory(err, "the prompt", n * sizeof *c->text[0]);
     }
     if (arch->family->reader != BL_READER_CLIP) {
-        return bl_words_parse(c, arch, words, err);
+        return bl_words_parse(c, arch, words, tokenizer[0], err);
     }
     for (int i = 0; i < c->texts.count && !result; i++) {
         result = parse_text(c, i, r, arch, tokenizer, err);
@@ -105,13 +105,19 @@ static void measure(bl_condition *c, bool pads) {
     c->own_lengths = least != most;
 }
 
+/* Beside T5 it is the row of CLIP's end token as it is. */
+static int pooled_dim(const bl_architecture *arch) {
+    const bl_family *f = arch->family;
+    return f->reader == BL_READER_T5 ? arch->text[0].width
+           : f->pooled < 0           ? 0
+                                     : arch->text[f->pooled].projection;
+}
+
 int bl_condition_parse(bl_condition *out, bl_request *r, const bl_architecture *arch,
-                       const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], const bl_byte_bpe *words,
+                       const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], const bl_wordbook *words,
                        bl_error *err) {
-    bl_condition c = {.clip_skip = r->clip_skip,
-                      .context_dim = arch->context_dim,
-                      .pooled_dim =
-                          arch->family->pooled < 0 ? 0 : arch->text[arch->family->pooled].projection};
+    bl_condition c = {
+        .clip_skip = r->clip_skip, .context_dim = arch->context_dim, .pooled_dim = pooled_dim(arch)};
     int result = read_texts(&c, r, err);
     if (!result) {
         c.rows = c.texts.rows;
@@ -138,7 +144,7 @@ int bl_condition_parse(bl_condition *out, bl_request *r, const bl_architecture *
 void bl_condition_tell(const bl_condition *c, const bl_request *r, const bl_architecture *arch,
                        const bl_log *log) {
     for (int i = 0; i < c->texts.count; i++) {
-        if (c->text[0][i].left_out) {
+        if (c->text[0][i].left_out && !c->words) {
             bl_log_line(log, BL_LOG_WARNING, "diffusers takes 75 tokens of %s: the last %d are left out",
                         i < c->texts.negative ? "the negative prompt" : "the prompt", c->text[0][i].left_out);
         }

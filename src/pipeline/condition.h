@@ -8,7 +8,7 @@
 #include "pipeline/generation.h"
 #include "pipeline/request.h"
 #include "pipeline/texts.h"
-#include "text/byte_bpe.h"
+#include "pipeline/wordbook.h"
 #include "text/prompt.h"
 
 #define BL_ENCODED_AT_ONCE 16 /* chunks: more go through the encoders in several passes */
@@ -35,7 +35,7 @@ typedef struct bl_condition {
     bl_chunks *text[2];   /* [encoder][texts.count], as many encoders as the family has */
     int *chunks;          /* [texts.count] of 77 tokens; all encoders have as many; 1 of a language model */
     int *length;          /* [texts.count] rows of each text's context */
-    bl_token_list *words; /* [texts.count] what a language model reads; NULL of CLIP */
+    bl_token_list *words; /* [texts.count] what a language model or T5 reads; NULL of CLIP */
     int *word_phase;      /* [texts.count] in which it does */
     int row_step;         /* rows of a context are a multiple of it, zeros at the end */
     int words_left_out;   /* at the ends of texts: see bl_family_words.most */
@@ -55,14 +55,14 @@ typedef struct bl_condition {
     int encoded_count, missing; /* and how many of them the encoders have to be run for */
     int context_dim, pooled_dim;
     float *context; /* [rows of all texts, then of the empty one, context_dim] */
-    float *pooled;  /* [texts.count, pooled_dim]; NULL of a language model */
+    float *pooled;  /* [texts.count, pooled_dim] */
 } bl_condition;
 
 /* Cuts prompt and negative prompt into texts and these into chunks, and notes in the request if one was
  * padded. Of the tokenizers those that the family's reader has are there. Owner: caller, bl_condition_clear.
  */
 int bl_condition_parse(bl_condition *out, bl_request *r, const bl_architecture *arch,
-                       const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], const bl_byte_bpe *words,
+                       const bl_tokenizer *const tokenizer[BL_FAMILY_ENCODERS], const bl_wordbook *words,
                        bl_error *err);
 void bl_condition_clear(bl_condition *c);
 

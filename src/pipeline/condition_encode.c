@@ -74,8 +74,11 @@ static void write_key(writer *w, const bl_condition *c, const bl_encoded *x, con
         const char *text = c->texts.text[x->text];
         if (ids->count) {
             put_bytes(w, ids->ids, ids->count * sizeof *ids->ids);
-        } else { /* of a family that is planned alone: nothing makes tokens of it */
+        } else { /* it is planned alone: nothing makes tokens of it */
             put_bytes(w, text, strlen(text) + 1);
+        }
+        if (c->text[0][x->text].count) {
+            write_ids(w, &c->text[0][x->text], 0, NULL, 0);
         }
         write_adapters(w, changes);
         return;

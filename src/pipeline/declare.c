@@ -34,7 +34,7 @@ static int read_request(bl_job *j, const ballast_generate_options *o, bl_error *
                     : bl_embeddings_open(&j->embeddings, p->arch, p->ckpt, p->tokenizer, o, j->r.compat, err);
     result = result
                  ? result
-                 : bl_condition_parse(&j->condition, &j->r, p->arch, j->embeddings.tokenizer, p->words, err);
+                 : bl_condition_parse(&j->condition, &j->r, p->arch, j->embeddings.tokenizer, &p->words, err);
     return result ? result : bl_embeddings_place(&j->embeddings, &j->condition, p->arch, err);
 }
 

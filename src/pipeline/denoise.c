@@ -30,7 +30,8 @@ static int open_state(state *s, const bl_denoise_job *job, bl_error *err) {
                                  .width = job->width,
                                  .told_height = job->told_height,
                                  .told_width = job->told_width,
-                                 .times = job->times};
+                                 .times = job->times,
+                                 .guidance = job->request->guidance};
     *s = (state){.job = job, .rows = job->condition->rows, .pass = job->schedule == job->request->second};
     int result = bl_feed_open(&s->feed, &shape, s->pass, err);
     s->n = s->feed.n;

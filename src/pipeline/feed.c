@@ -148,8 +148,8 @@ static uint64_t zimage_bytes(const bl_feed_shape *s) {
 
 /* ---- FLUX.1 and FLUX.2 */
 
-enum { POSITIONS, TIMES }; /* tables */
-enum { STEP };             /* indices */
+enum { POSITIONS, TIMES, VECTORS, GUIDANCE }; /* tables */
+enum { STEP };                                /* indices */
 
 /* All but the positions' values; `rope`: floats of one row's. */
 static int open_flux(bl_feed *f, size_t rope, bl_error *err) {
@@ -184,19 +184,38 @@ static size_t flux1_rope(const bl_feed_shape *s) {
     return ((size_t)one.tokens + (size_t)bl_flux1_image_tokens(&one)) * (size_t)s->arch->flux1.head_dim;
 }
 
-/* Of what the prologue reads the times alone: guidance and the text's vector are there for nobody yet. */
+/* The prologue reads guidance and the text's vector, too, once more for each step. */
 static int open_flux1(bl_feed *f, bl_error *err) {
     const bl_flux1_shape one = flux1_shape(&f->shape);
-    const size_t n = flux1_rope(&f->shape);
-    const int result = open_flux(f, n, err);
+    const size_t n = flux1_rope(&f->shape), times = f->rows * (size_t)f->shape.times,
+                 pooled = (size_t)f->shape.condition->pooled_dim;
+    int result = open_flux(f, n, err);
+    f->pooled = zeros(f->rows * pooled, sizeof(float), err, &result);
+    f->tables[VECTORS] = zeros(times * pooled, sizeof(float), err, &result);
+    f->tables[GUIDANCE] = zeros(times, sizeof(float), err, &result);
+    f->prologue[1] = (bl_port){"pooled", f->tables[VECTORS]};
+    if (f->shape.arch->flux1.guided) {
+        f->prologue[2] = (bl_port){"guidance", f->tables[GUIDANCE]};
+    }
     for (size_t row = 0; row < f->rows && !result; row++) {
         bl_flux1_rope(f->tables[POSITIONS] + row * n, &f->shape.arch->flux1, &one);
+    }
+    for (size_t i = 0; i < times && !result; i++) {
+        f->tables[GUIDANCE][i] = (float)f->shape.guidance * 1000;
     }
     return result;
 }
 
+static void tell_flux1(bl_feed *f) {
+    const size_t times = (size_t)f->shape.times, pooled = (size_t)f->shape.condition->pooled_dim;
+    for (size_t i = 0; i < f->rows * times; i++) {
+        memcpy(f->tables[VECTORS] + i * pooled, f->pooled + i / times * pooled, pooled * sizeof(float));
+    }
+}
+
 static uint64_t flux1_bytes(const bl_feed_shape *s) {
-    return flux_bytes(s, flux1_rope(s));
+    const uint64_t pooled = (uint64_t)s->condition->pooled_dim, times = (uint64_t)s->times;
+    return flux_bytes(s, flux1_rope(s)) + rows_of(s) * ((times + 1) * pooled + times) * sizeof(float);
 }
 
 static bl_flux2_shape flux2_shape(const bl_feed_shape *s) {
@@ -232,7 +251,8 @@ static const kind kinds[] = {
                        .time = zimage_time,
                        .bytes = zimage_bytes,
                        .velocity = -1},
-    [BL_NET_FLUX1] = {.open = open_flux1, .time = flux_time, .bytes = flux1_bytes, .velocity = 1},
+    [BL_NET_FLUX1] =
+        {.open = open_flux1, .told = tell_flux1, .time = flux_time, .bytes = flux1_bytes, .velocity = 1},
     [BL_NET_FLUX2] = {.open = open_flux2, .time = flux_time, .bytes = flux2_bytes, .velocity = 1},
 };
 

@@ -7,7 +7,7 @@
 #include "pipeline/generation.h"
 
 #define BL_FEED_PORTS 16
-#define BL_FEED_TABLES 3
+#define BL_FEED_TABLES 4
 #define BL_FEED_INDICES 4
 
 /* What it is opened for. */
@@ -17,6 +17,7 @@ typedef struct bl_feed_shape {
     int batch, height, width;    /* of the latents */
     int told_height, told_width; /* of the picture, as SDXL is told it */
     int times;                   /* as in bl_shape_key; 0: there is no such prologue */
+    double guidance;             /* that a network reads as a number, if it does */
 } bl_feed_shape;
 
 /* Rows: those of the condition, for each of the batch. */
@@ -34,7 +35,7 @@ typedef struct bl_feed {
     float *tables[BL_FEED_TABLES];
     int32_t *indices[BL_FEED_INDICES];
     bl_port inputs[BL_FEED_PORTS], outputs[2]; /* of a pass */
-    bl_port prologue[2];                       /* inputs of the prologue, if there is one */
+    bl_port prologue[4];                       /* inputs of the prologue, if there is one */
     int input_count;
     double velocity; /* factor of the output: -1 where the network gives the negative of what it predicts */
 } bl_feed;

@@ -3,6 +3,7 @@
 #include "pipeline/host_bytes.h"
 #include "pipeline/job.h"
 #include "pipeline/report.h"
+#include "pipeline/words.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -120,9 +121,10 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
     bl_report r;
     bl_trace trace = {0};
     int result = bl_report_begin(&r, report != NULL, err);
-    if (!result && p->arch->family->unread) {
-        result = bl_fail(err, BL_E_UNSUPPORTED, "%s is planned and not run: %s", p->arch->family->name,
-                         p->arch->family->unread);
+    const char *unread = bl_words_unread(p->arch, &p->words);
+    if (!result && unread) {
+        result =
+            bl_fail(err, BL_E_UNSUPPORTED, "%s is planned and not run: %s", p->arch->family->name, unread);
     }
     if (!result) {
         result = bl_job_open(&j, p, o, err);

@@ -9,7 +9,7 @@
 #include "pipeline/modules.h"
 #include "pipeline/request.h"
 #include "pipeline/telling.h"
-#include "text/byte_bpe.h"
+#include "pipeline/wordbook.h"
 #include "text/tokenizer.h"
 
 /* What a generation needs to know of its model. */
@@ -17,8 +17,8 @@ typedef struct bl_pipeline {
     bl_modules *modules;
     const bl_architecture *arch;
     const bl_tokenizer *tokenizer[BL_FAMILY_ENCODERS];
-    const bl_byte_bpe *words; /* of families whose reader is a language model; else NULL */
-    const char *model_name;   /* for the picture's parameters: the file's name without folder and suffix */
+    bl_wordbook words;
+    const char *model_name; /* for the picture's parameters: the file's name without folder and suffix */
     const bl_checkpoint *ckpt;
     bl_shelf *shelf;                /* its adapters */
     bl_encodings *encodings;        /* of texts, by all models of the context; NULL: none are kept */

@@ -28,6 +28,9 @@ static int text_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_
     bool pooled = encoder == m->o.arch->family->pooled;
     bl_clip_text_outputs want = {
         .context = true, .clip_skip = key.clip_skip, .own_context = key.own_context, .text_embeds = pooled};
+    if (m->o.arch->family->reader == BL_READER_T5) { /* the vector beside T5's rows */
+        want = (bl_clip_text_outputs){.pooled = true};
+    }
     return bl_clip_text_graph(out, module, t, key.batch, BL_CHUNK_TOKENS, want, bl_modules_dtype(m, module),
                               taps, err);
 }

@@ -224,6 +224,9 @@ static int check_counts(bl_request *r, const ballast_generate_options *o, bl_err
     if (!result) {
         result = check_between(o->cfg_rescale, 0, 1, "cfg-rescale", err);
     }
+    if (!result && o->guidance != -1) {
+        result = check_between(o->guidance, 0, 100, "guidance", err);
+    }
     if (!result) {
         result = check_between(o->variation_strength, 0, 1, "variation-strength", err);
     }
@@ -306,6 +309,8 @@ static int check_sampling(bl_request *r, const bl_architecture *arch, bl_error *
 /* diffusers counts some families' guidance from the prompt: 0 is none. Who asks for 0 by that count elsewhere
  * means the same: everybody's 0 would be a picture of the negative prompt. */
 static void take_guidance(bl_request *r, const bl_architecture *arch) {
+    const double own = arch->family->guidance;
+    r->guidance = own && r->o->guidance != -1 ? r->o->guidance : own;
     r->cfg = r->o->cfg;
     if (arch->family->cfg_from_prompt) {
         r->cfg = r->compat == BL_COMPAT_DIFFUSERS ? r->cfg + 1 : r->cfg == 0 ? 1 : r->cfg;

@@ -36,6 +36,7 @@ typedef struct bl_request {
     bl_compat compat;
     bl_sampler_id sampler;
     double cfg;          /* guidance as everybody counts it: 1 is none */
+    double guidance;     /* that the network reads as a number; 0: it reads none */
     bool unguided;       /* that was asked for was left out, as diffusers does with distilled models */
     bool plain;          /* the reader takes prompts as they are: no brackets, no weights, no AND */
     bl_schedule *base;   /* first pass */

@@ -1,5 +1,6 @@
-/* The prompts of families whose text encoder is a language model: tokens as they come, each text a pass of
- * its own, of which the layers that the denoiser reads are kept. What bl_condition does for them. */
+/* The prompts of families whose text encoder is a language model or T5: tokens as they come, each text a pass
+ * of its own, of which the layers that the denoiser reads are kept; beside T5 CLIP, for one vector of a text.
+ * What bl_condition does for them. */
 #ifndef BALLAST_PIPELINE_WORDS_H
 #define BALLAST_PIPELINE_WORDS_H
 
@@ -8,9 +9,15 @@
 /* A pass has a multiple of so many rows: few graphs, and bits that hang on the text alone. */
 #define BL_WORDS_STEP 32
 
-/* Puts each text into the family's frame and makes tokens of it: c->words, c->length. BL_E_FORMAT for an
- * encoder without rows for them. */
-int bl_words_parse(bl_condition *c, const bl_architecture *arch, const bl_byte_bpe *words, bl_error *err);
+/* Why nothing makes tokens of the family's prompts, as the end of a sentence: such a model is planned and not
+ * run. NULL: something does. Static storage. */
+const char *bl_words_unread(const bl_architecture *arch, const bl_wordbook *words);
+
+/* Puts each text into the family's frame and makes tokens of it: c->words, c->length; beside T5 CLIP's, too,
+ * of which more than a chunk is left out: c->text[0]. Where nothing makes tokens the lengths are as if
+ * something did. BL_E_FORMAT for an encoder without rows for them. */
+int bl_words_parse(bl_condition *c, const bl_architecture *arch, const bl_wordbook *words,
+                   const bl_tokenizer *clip, bl_error *err);
 void bl_words_clear(bl_condition *c);
 
 /* Says what was left out of the prompts, and what in them means nothing here. */
@@ -21,7 +28,7 @@ void bl_words_tell(const bl_condition *c, const bl_request *r, const bl_architec
  * one of CLIP, for the vector. */
 int bl_words_phases(bl_condition *c, bl_generation *generation, const bl_family *family, bl_error *err);
 
-/* Fills c->context, by the encoder or from what was encoded before. */
+/* Fills c->context, and c->pooled beside T5, by the encoders or from what was encoded before. */
 int bl_words_encode(bl_condition *c, bl_generation *generation, const bl_architecture *arch,
                     bl_encodings *encodings, bl_error *err);
 

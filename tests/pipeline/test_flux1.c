@@ -1,5 +1,122 @@
-/* FLUX.1 dev and schnell from their folders: planned with both encoders, and not run. */
+/* FLUX.1 dev and schnell from a request to a picture, through the public functions, against diffusers:
+ * folders with a tiny transformer, its VAE, a narrow CLIP and a narrow T5 with a small vocabulary. */
 #include "pipeline/flow_rig.h"
+
+#include "support/flux1_files.h"
+#include "support/slow.h"
+
+static const char *dtype_names[] = {"f32", "bf16"};
+
+/* Two small steps of a small picture. */
+static ballast_generate_options small_request(flow_taken *t) {
+    ballast_generate_options o = flow_request(t);
+    o.width = o.height = 32;
+    return o;
+}
+
+static ballast_generate_options started_request(flow_taken *t) {
+    ballast_generate_options o = small_request(t);
+    flow_add_all(&o);
+    o.init_width = o.init_height = 32;
+    o.hires_scale = 0;
+    o.steps = 4;
+    o.cfg = 1;
+    o.strength = 0.75;
+    return o;
+}
+
+static void check_dev(rig_studio *s, const bl_golden *g, bl_dtype dtype) {
+    flow_taken t;
+    ballast_generate_options o = small_request(&t);
+    o.steps = 4;
+    flow_check(s, g, "plain", o, 8, dtype);
+    o = small_request(&t);
+    o.steps = 3;
+    o.cfg = 3;
+    o.guidance = 2;
+    o.negative_prompt = "a cat";
+    o.width = 48;
+    flow_check(s, g, "guided", o, 8, dtype);
+    flow_check(s, g, "start", started_request(&t), 8, dtype);
+}
+
+static void pictures_are_those_of_diffusers(void **state) {
+    (void)state;
+    for (int i = 0; i < (bl_test_slow() ? 2 : 4); i++) {
+        const bool dev = i % 2 == 0;
+        const bl_dtype dtype = i / 2 ? BL_BF16 : BL_F32;
+        char folder[BL_TEST_PATH];
+        bl_golden g;
+        rig_studio s;
+        flow_taken t;
+        bl_golden_open(&g, dev ? "flux1/dev/golden/pictures.safetensors"
+                               : "flux1/schnell/golden/pictures.safetensors");
+        bl_test_folder(folder);
+        bl_test_flux1_folder(folder, dev ? "flux1/dev" : "flux1/schnell");
+        rig_open(&s, folder, dtype_names[i / 2], "");
+        if (dev) {
+            check_dev(&s, &g, dtype);
+        } else {
+            ballast_generate_options o = small_request(&t);
+            o.steps = 4;
+            flow_check(&s, &g, "plain", o, 8, dtype);
+        }
+        rig_close(&s);
+        bl_test_folder_remove(folder);
+        bl_golden_close(&g);
+    }
+}
+
+/* ---- whatever the placement */
+
+/* With a negative prompt, a start picture, a second pass through pictures, and previews. */
+static ballast_generate_options rich_request(flow_taken *t) {
+    ballast_generate_options o = small_request(t);
+    o.negative_prompt = "a cat";
+    flow_add_all(&o);
+    o.init_width = o.init_height = 32;
+    return o;
+}
+
+static void placement_changes_nothing(void **state) {
+    (void)state;
+    char folder[BL_TEST_PATH];
+    rig_studio s;
+    bl_test_folder(folder);
+    bl_test_flux1_folder(folder, "flux1/dev");
+    rig_open(&s, folder, "f32", "");
+    flow_same_everywhere(&s, rich_request, bl_test_slow() ? FLOW_MODES : 3);
+    rig_close(&s);
+    bl_test_folder_remove(folder);
+}
+
+/* Texts that T5 has no pieces for are the same to it, and not to CLIP; one that was encoded is not again. */
+static void what_was_encoded_is_taken_for_its_own_text(void **state) {
+    static const char *const texts[] = {"\xe2\x98\x83 cat", "\xe2\x98\x82 cat"};
+    (void)state;
+    char folder[BL_TEST_PATH];
+    rig_studio s;
+    flow_taken t[4];
+    bl_test_folder(folder);
+    bl_test_flux1_folder(folder, "flux1/schnell");
+    rig_open(&s, folder, "f32", "");
+    for (int i = 0; i < 4; i++) {
+        ballast_generate_options o = small_request(&t[i]);
+        o.prompt = texts[i % 2];
+        json_t *report = rig_generate(&s, &o);
+        json_decref(report);
+    }
+    rig_same(&t[2].pictures, &t[0].pictures, "the first text, known");
+    rig_same(&t[3].pictures, &t[1].pictures, "the second text, known");
+    assert_int_not_equal(memcmp(t[1].latents, t[0].latents, (size_t)t[0].count * sizeof(float)), 0);
+    for (int i = 0; i < 4; i++) {
+        flow_drop(&t[i]);
+    }
+    rig_close(&s);
+    bl_test_folder_remove(folder);
+}
+
+/* ---- who is planned alone */
 
 static void check_planned(const char *family, const char *name, int steps) {
     static const char *const modules[] = {"text_encoder_2", "text_encoder", "transformer.times",
@@ -20,12 +137,12 @@ static void check_planned(const char *family, const char *name, int steps) {
         assert_int_equal(json_integer_value(json_object_get(phase, "passes")), i == 3 ? steps : 1);
     }
     json_decref(plan);
-    snprintf(words, sizeof words, "%s is planned and not run", name);
+    snprintf(words, sizeof words, "%s is planned and not run: T5's vocabulary is missing", name);
     flow_refuses(&s, &o, words);
     rig_close(&s);
 }
 
-static void both_kinds_are_planned_and_not_run(void **state) {
+static void without_a_vocabulary_both_are_planned(void **state) {
     (void)state;
     check_planned("flux1/dev", "FLUX.1 dev", 28);
     check_planned("flux1/schnell", "FLUX.1 schnell", 4);
@@ -101,7 +218,10 @@ static void words_that_nobody_reads_are_no_warning(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_kinds_are_planned_and_not_run),
+        cmocka_unit_test(pictures_are_those_of_diffusers),
+        cmocka_unit_test(placement_changes_nothing),
+        cmocka_unit_test(what_was_encoded_is_taken_for_its_own_text),
+        cmocka_unit_test(without_a_vocabulary_both_are_planned),
         cmocka_unit_test(what_contradicts_the_weights_is_refused),
         cmocka_unit_test(words_that_nobody_reads_are_no_warning),
     };
