@@ -140,7 +140,7 @@ int made_up_graph(bl_graph **g, const char *what, bl_dtype dtype, int size, int 
                               dtype, NULL, err);
     }
     if (!strcmp(what, "qwen3")) {
-        return bl_qwen3_graph(g, &qwen3, batch, CAPTION,
+        return bl_qwen3_graph(g, &qwen3, batch, CAPTION, 0,
                               (bl_qwen3_outputs){.taken = {qwen3.layers - 1}, .count = 1}, dtype, NULL, err);
     }
     const bl_unet_architecture *a = !strcmp(what, "sdxl")   ? &published_sdxl_unet

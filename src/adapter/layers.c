@@ -123,7 +123,7 @@ static int add_denoiser(bl_layers *l, const bl_architecture *arch, bl_error *err
 static int add_language_model(bl_layers *l, const bl_architecture *arch, bl_error *err) {
     const bl_qwen3_outputs all = {.taken = {arch->qwen3.layers}, .count = 1, .last_norm = true};
     bl_graph *g = NULL;
-    int result = bl_qwen3_graph(&g, &arch->qwen3, 1, 8, all, BL_F32, NULL, err);
+    int result = bl_qwen3_graph(&g, &arch->qwen3, 1, 8, 0, all, BL_F32, NULL, err);
     return result ? result : add_graph(l, g, err);
 }
 

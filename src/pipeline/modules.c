@@ -435,15 +435,20 @@ void bl_shape_text(char *out, size_t room, bl_shape_key key) {
     if (key.times) {
         snprintf(times, sizeof times, "t%d", key.times);
     }
-    snprintf(out, room, "%dx%dx%dx%dx%d%s%s%s%s%s%s", key.batch, key.height, key.width, key.tokens,
+    char second[16] = "";
+    if (key.second) {
+        snprintf(second, sizeof second, "+%d", key.second);
+    }
+    snprintf(out, room, "%dx%dx%dx%d%sx%d%s%s%s%s%s%s", key.batch, key.height, key.width, key.tokens, second,
              key.clip_skip, forms[key.form], key.own_context ? "c" : "", key.own_lengths ? "o" : "",
              key.late_crop ? "l" : "", kept, times);
 }
 
 bool bl_shape_same(bl_shape_key a, bl_shape_key b) {
     return a.batch == b.batch && a.height == b.height && a.width == b.width && a.tokens == b.tokens &&
-           a.clip_skip == b.clip_skip && a.own_context == b.own_context && a.own_lengths == b.own_lengths &&
-           a.late_crop == b.late_crop && a.form == b.form && a.kept == b.kept && a.times == b.times;
+           a.second == b.second && a.clip_skip == b.clip_skip && a.own_context == b.own_context &&
+           a.own_lengths == b.own_lengths && a.late_crop == b.late_crop && a.form == b.form &&
+           a.kept == b.kept && a.times == b.times;
 }
 
 int bl_modules_take(bl_prepared **out, bl_modules *m, bl_module module, bl_shape_key key,

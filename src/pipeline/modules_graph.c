@@ -20,8 +20,8 @@ static int text_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_
                            taps, err);
     }
     if (words) {
-        return bl_qwen3_graph(out, &m->o.arch->qwen3, key.batch, key.tokens, m->o.arch->qwen3.outputs,
-                              bl_modules_dtype(m, module), taps, err);
+        return bl_qwen3_graph(out, &m->o.arch->qwen3, key.batch, key.tokens, key.second,
+                              m->o.arch->qwen3.outputs, bl_modules_dtype(m, module), taps, err);
     }
     const int encoder = module == BL_TEXT_ENCODER_2;
     const bl_text_architecture *t = &m->o.arch->text[encoder];

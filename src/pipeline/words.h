@@ -1,12 +1,12 @@
-/* The prompts of families whose text encoder is a language model or T5: tokens as they come, each text a pass
- * of its own, of which the layers that the denoiser reads are kept; beside T5 CLIP, for one vector of a text.
- * What bl_condition does for them. */
+/* The prompts of families whose text encoder is a language model or T5: tokens as they come, of
+ * which the layers that the denoiser reads are kept; beside T5 CLIP, for one vector of a text. What
+ * bl_condition does for them. */
 #ifndef BALLAST_PIPELINE_WORDS_H
 #define BALLAST_PIPELINE_WORDS_H
 
 #include "pipeline/condition.h"
 
-/* A pass has a multiple of so many rows: few graphs, and bits that hang on the text alone. */
+/* A pass has a multiple of so many rows: few graphs, and bits that hang on its text alone. */
 #define BL_WORDS_STEP 32
 
 /* Why nothing makes tokens of the family's prompts, as the end of a sentence: such a model is planned and not
@@ -24,8 +24,9 @@ void bl_words_clear(bl_condition *c);
 void bl_words_tell(const bl_condition *c, const bl_request *r, const bl_architecture *arch,
                    const bl_log *log);
 
-/* Declares a phase for each number of rows that texts not known have: in the order of the texts; beside T5
- * one of CLIP, for the vector. */
+/* Declares a phase of one pass for each two texts that are not known, whose blocks each serve one text and
+ * then the other: weights come once for both. Of T5 a phase for each text, and one of CLIP, for the vector.
+ */
 int bl_words_phases(bl_condition *c, bl_generation *generation, const bl_family *family, bl_error *err);
 
 /* Fills c->context, and c->pooled beside T5, by the encoders or from what was encoded before. */

@@ -24,29 +24,44 @@ static int rows_of(const bl_condition *c, int text) {
     return (c->length[text] + BL_WORDS_STEP - 1) / BL_WORDS_STEP * BL_WORDS_STEP;
 }
 
-int bl_words_phases(bl_condition *c, bl_generation *generation, const bl_family *family, bl_error *err) {
-    for (int n = 0; n < c->encoded_count; n++) {
-        const int text = c->encoded[n].text, rows = rows_of(c, text);
-        int earlier = 0, passes = 0;
-        for (int k = 0; k < c->encoded_count; k++) {
-            const bool same = !c->encoded[k].known && rows_of(c, c->encoded[k].text) == rows;
-            earlier += same && k < n;
-            passes += same;
+/* Texts that one pass reads: two of a language model, so that its weights come once for both. */
+static int texts_at_once(const bl_family *family) {
+    return family->reader == BL_READER_T5 ? 1 : 2;
+}
+
+/* The texts of the next pass, the one with more rows first: up to `most` of those not known, from number
+ * `from` on. How many, in *count; the number behind them. */
+static int next_texts(int texts[2], int *count, const bl_condition *c, int from, int most) {
+    *count = 0;
+    while (from < c->encoded_count && *count < most) {
+        const bl_encoded *x = &c->encoded[from++];
+        if (!x->known) {
+            texts[(*count)++] = x->text;
         }
-        if (c->encoded[n].known || earlier) {
+    }
+    if (*count == 2 && rows_of(c, texts[1]) > rows_of(c, texts[0])) {
+        const int shorter = texts[0];
+        texts[0] = texts[1];
+        texts[1] = shorter;
+    }
+    return from;
+}
+
+int bl_words_phases(bl_condition *c, bl_generation *generation, const bl_family *family, bl_error *err) {
+    int texts[2], count;
+    for (int n = 0; n < c->encoded_count;) {
+        n = next_texts(texts, &count, c, n, texts_at_once(family));
+        if (!count) {
             continue;
         }
-        const bl_shape_key key = {.batch = 1, .tokens = rows};
+        const bl_shape_key key = {
+            .batch = 1, .tokens = rows_of(c, texts[0]), .second = count > 1 ? rows_of(c, texts[1]) : 0};
         const int phase = bl_generation_phase(generation, "encode prompt", "prompt",
-                                              bl_family_words_module(family), key, passes, err);
+                                              bl_family_words_module(family), key, 1, err);
         if (phase < 0) {
             return phase;
         }
-        for (int k = n; k < c->encoded_count; k++) {
-            if (rows_of(c, c->encoded[k].text) == rows) {
-                c->word_phase[c->encoded[k].text] = phase;
-            }
-        }
+        c->word_phase[texts[0]] = phase;
     }
     if (family->reader == BL_READER_T5 && c->missing) { /* and CLIP, for the vector */
         const bl_shape_key key = {.batch = 1};
@@ -59,7 +74,7 @@ int bl_words_phases(bl_condition *c, bl_generation *generation, const bl_family 
 
 /* ---- rows */
 
-/* What a pass reads and writes. */
+/* What a pass reads and writes of one text. */
 typedef struct run {
     bl_view table;
     int32_t pad;
@@ -152,29 +167,51 @@ static int fill_run(run *x, const bl_token_list *ids, int rows, bl_error *err) {
     return result;
 }
 
-/* One text through the encoder: `to` [its length, context_dim]. */
-static int encode_text(float *to, const bl_condition *c, int text, bl_generation *generation,
+/* Where an encoded text lies in the context, and how much it is. */
+static float *place_of(const bl_condition *c, int text) {
+    return c->context + bl_condition_rows_before(c, text) * (size_t)c->context_dim;
+}
+
+static size_t floats_of(const bl_condition *c, int text) {
+    return (size_t)c->length[text] * (size_t)c->context_dim;
+}
+
+/* One text, or two of a language model, through the encoder, to their places. */
+static int encode_pass(const bl_condition *c, const int *texts, int count, bl_generation *generation,
                        const bl_architecture *arch, bl_error *err) {
-    const int rows = rows_of(c, text);
-    const size_t floats = (size_t)c->length[text] * (size_t)c->context_dim;
-    run x;
-    int result = open_run(&x, bl_generation_checkpoint(generation), arch, rows, err);
-    result = result ? result : fill_run(&x, &c->words[text], rows, err);
+    run x[2] = {{.count = 0}, {.count = 0}};
+    int result = 0;
+    for (int k = 0; k < count && !result; k++) {
+        const int rows = rows_of(c, texts[k]);
+        result = open_run(&x[k], bl_generation_checkpoint(generation), arch, rows, err);
+        result = result ? result : fill_run(&x[k], &c->words[texts[k]], rows, err);
+    }
     if (!result) {
-        bl_port qwen[] = {
-            {"embeddings", x.embeddings}, {"counts", &x.count}, {"rope", x.places}, {NULL, NULL}};
-        bl_port t5[] = {{"embeddings", x.embeddings}, {"bias", x.places}, {NULL, NULL}};
-        bl_port outputs[] = {{"context", x.context}, {NULL, NULL}};
+        const bool both = count > 1;
+        bl_port qwen[] = {{"embeddings", x[0].embeddings},
+                          {"counts", &x[0].count},
+                          {"rope", x[0].places},
+                          {both ? "embeddings 2" : NULL, x[1].embeddings},
+                          {"counts 2", &x[1].count},
+                          {"rope 2", x[1].places},
+                          {NULL, NULL}};
+        bl_port t5[] = {{"embeddings", x[0].embeddings}, {"bias", x[0].places}, {NULL, NULL}};
+        bl_port outputs[] = {
+            {"context", x[0].context}, {both ? "context 2" : NULL, x[1].context}, {NULL, NULL}};
         result =
-            bl_generation_pass(generation, c->word_phase[text], reads_t5(arch) ? t5 : qwen, outputs, err);
+            bl_generation_pass(generation, c->word_phase[texts[0]], reads_t5(arch) ? t5 : qwen, outputs, err);
     }
-    if (!result && !bl_all_finite(x.context, floats)) {
-        result = bl_fail_nan(generation, bl_family_words_module(arch->family), "in the encoded prompt", err);
+    for (int k = 0; k < count && !result; k++) {
+        const size_t floats = floats_of(c, texts[k]);
+        if (bl_all_finite(x[k].context, floats)) {
+            memcpy(place_of(c, texts[k]), x[k].context, floats * sizeof *x[k].context);
+        } else {
+            result =
+                bl_fail_nan(generation, bl_family_words_module(arch->family), "in the encoded prompt", err);
+        }
     }
-    if (!result) {
-        memcpy(to, x.context, floats * sizeof *to);
-    }
-    close_run(&x);
+    close_run(&x[0]);
+    close_run(&x[1]);
     return result;
 }
 
@@ -194,35 +231,18 @@ static int encode_vector(float *to, const bl_condition *c, int text, bl_generati
 
 /* ---- all texts */
 
-/* Where an encoded text lies in the context, and its vector. */
-static float *place_of(const bl_condition *c, const bl_encoded *x) {
-    return c->context + bl_condition_rows_before(c, x->text) * (size_t)c->context_dim;
-}
-
+/* Where its vector lies. */
 static float *vector_of(const bl_condition *c, const bl_encoded *x) {
     return c->pooled + (size_t)x->text * (size_t)c->pooled_dim;
 }
 
-static size_t floats_of(const bl_condition *c, const bl_encoded *x) {
-    return (size_t)c->length[x->text] * (size_t)c->context_dim;
-}
-
-/* Texts that are not known, phase by phase. */
+/* Texts that are not known, pass by pass. */
 static int encode_texts(bl_condition *c, bl_generation *generation, const bl_architecture *arch,
                         bl_error *err) {
-    int result = 0, last = -1;
-    for (int n = 0; n < c->encoded_count && !result; n++) {
-        const int phase = c->word_phase[c->encoded[n].text];
-        if (c->encoded[n].known || phase <= last) {
-            continue;
-        }
-        for (int k = n; k < c->encoded_count && !result; k++) {
-            const bl_encoded *x = &c->encoded[k];
-            if (!x->known && c->word_phase[x->text] == phase) {
-                result = encode_text(place_of(c, x), c, x->text, generation, arch, err);
-            }
-        }
-        last = phase;
+    int texts[2], count, result = 0;
+    for (int n = 0; n < c->encoded_count && !result;) {
+        n = next_texts(texts, &count, c, n, texts_at_once(arch->family));
+        result = count ? encode_pass(c, texts, count, generation, arch, err) : 0;
     }
     for (int n = 0; n < c->encoded_count && c->pooled_dim && !result; n++) {
         const bl_encoded *x = &c->encoded[n];
@@ -236,7 +256,7 @@ static int exchange(const bl_condition *c, bl_encodings *encodings, bool known, 
     int result = 0;
     for (int n = 0; n < c->encoded_count && !result; n++) {
         const bl_encoded *x = &c->encoded[n];
-        const size_t floats = floats_of(c, x), pooled = (size_t)c->pooled_dim;
+        const size_t floats = floats_of(c, x->text), pooled = (size_t)c->pooled_dim;
         if (x->known != known || !encodings) {
             continue;
         }
@@ -248,11 +268,11 @@ static int exchange(const bl_condition *c, bl_encodings *encodings, bool known, 
                          ? 0
                          : bl_fail(err, BL_E_INTERNAL, "an encoded text is not there any more");
             if (!result) {
-                memcpy(place_of(c, x), both, floats * sizeof *both);
+                memcpy(place_of(c, x->text), both, floats * sizeof *both);
                 memcpy(vector_of(c, x), both + floats, pooled * sizeof *both);
             }
         } else {
-            memcpy(both, place_of(c, x), floats * sizeof *both);
+            memcpy(both, place_of(c, x->text), floats * sizeof *both);
             memcpy(both + floats, vector_of(c, x), pooled * sizeof *both);
             bl_encodings_put(encodings, &x->key, both, floats + pooled);
         }

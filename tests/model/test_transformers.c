@@ -52,7 +52,7 @@ static void check_qwen3(const char *which, int tokens, bl_qwen3_outputs want, co
     bl_error err;
     bench b;
     bench_open(&b, "qwen3", "text_encoder", "hidden");
-    rig_ok(bl_qwen3_graph(&g, &tiny_qwen3, 1, tokens, want, dtype, taps, &err), &err);
+    rig_ok(bl_qwen3_graph(&g, &tiny_qwen3, 1, tokens, 0, want, dtype, taps, &err), &err);
     make_inputs(g, inputs);
     fill_qwen3(&b, g, inputs, which, tokens);
     check(&b, g, inputs, which, golden);
@@ -78,10 +78,10 @@ static void layers_behind_the_last_that_is_read_are_left_out(void **state) {
     bl_graph *g;
     bl_error err;
     const bl_qwen3_outputs second = {.taken = {2}, .count = 1}, none = {.taken = {7}, .count = 1};
-    rig_ok(bl_qwen3_graph(&g, &tiny_qwen3, 1, 8, second, BL_F32, NULL, &err), &err);
+    rig_ok(bl_qwen3_graph(&g, &tiny_qwen3, 1, 8, 0, second, BL_F32, NULL, &err), &err);
     assert_int_equal(g->block_count, 2);
     bl_graph_free(&g);
-    assert_int_equal(bl_qwen3_graph(&g, &tiny_qwen3, 1, 8, none, BL_F32, NULL, &err), BL_E_ARGUMENT);
+    assert_int_equal(bl_qwen3_graph(&g, &tiny_qwen3, 1, 8, 0, none, BL_F32, NULL, &err), BL_E_ARGUMENT);
     assert_null(g);
 }
 
