@@ -58,6 +58,9 @@ static int print_kept(const char *json) {
         if (psnr > 0) {
             printf(", PSNR of a pass %.0f dB", psnr);
         }
+        if (json_is_true(json_object_get(entry, "on_trial"))) {
+            fputs(", on trial: others used the machine meanwhile", stdout);
+        }
         printf("\n    on %s, by Ballast %s\n", json_string_value(json_object_get(entry, "device")),
                json_string_value(json_object_get(entry, "version")));
     }

@@ -67,15 +67,15 @@ int bl_tuning_size(int widest, int width) {
 }
 
 const bl_choice bl_choices[BL_CHOICES] = {
-    {"threads", "time alone", offsetof(bl_tuning, threads), 1024, true, thread_counts},
-    {"level", "time and memory", offsetof(bl_tuning, level), 3, true, levels},
-    {"pin", "time alone", offsetof(bl_tuning, pin), 2, true, ways_to_place},
-    {"rest", "time alone", offsetof(bl_tuning, rest), 1, true, ways_to_wait},
-    {"graphs", "time alone", offsetof(bl_tuning, graphs), 2, true, ways_to_launch},
-    {"winograd", "the last bits", offsetof(bl_tuning, winograd[0]), 2, false, ways_to_convolve_0},
-    {"winograd/2", "the last bits", offsetof(bl_tuning, winograd[1]), 2, false, ways_to_convolve_1},
-    {"winograd/4", "the last bits", offsetof(bl_tuning, winograd[2]), 2, false, ways_to_convolve_2},
-    {"winograd/8", "the last bits", offsetof(bl_tuning, winograd[3]), 2, false, ways_to_convolve_3},
+    {"threads", "time alone", offsetof(bl_tuning, threads), 1024, true, true, thread_counts},
+    {"level", "time and memory", offsetof(bl_tuning, level), 3, true, false, levels},
+    {"pin", "time alone", offsetof(bl_tuning, pin), 2, true, true, ways_to_place},
+    {"rest", "time alone", offsetof(bl_tuning, rest), 1, true, true, ways_to_wait},
+    {"graphs", "time alone", offsetof(bl_tuning, graphs), 2, true, false, ways_to_launch},
+    {"winograd", "the last bits", offsetof(bl_tuning, winograd[0]), 2, false, false, ways_to_convolve_0},
+    {"winograd/2", "the last bits", offsetof(bl_tuning, winograd[1]), 2, false, false, ways_to_convolve_1},
+    {"winograd/4", "the last bits", offsetof(bl_tuning, winograd[2]), 2, false, false, ways_to_convolve_2},
+    {"winograd/8", "the last bits", offsetof(bl_tuning, winograd[3]), 2, false, false, ways_to_convolve_3},
 };
 
 bool bl_tuning_same(const bl_tuning *a, const bl_tuning *b) {
@@ -84,6 +84,21 @@ bool bl_tuning_same(const bl_tuning *a, const bl_tuning *b) {
         same = same && bl_tuning_value(a, &bl_choices[i]) == bl_tuning_value(b, &bl_choices[i]);
     }
     return same;
+}
+
+bool bl_tuning_yields(const bl_tuning *t) {
+    bl_tuning rest = bl_tuning_unyielding(t);
+    return !bl_tuning_same(t, &rest);
+}
+
+bl_tuning bl_tuning_unyielding(const bl_tuning *t) {
+    bl_tuning rest = *t;
+    for (int i = 0; i < BL_CHOICES; i++) {
+        if (bl_choices[i].yields) {
+            *bl_tuning_field(&rest, &bl_choices[i]) = 0;
+        }
+    }
+    return rest;
 }
 
 void bl_tuning_text(char out[BL_TUNING_TEXT], const bl_tuning *t) {

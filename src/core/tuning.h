@@ -49,6 +49,7 @@ typedef struct bl_choice {
     size_t field;        /* an int of bl_tuning */
     int most;            /* no value is larger */
     bool same_bits;      /* meant to leave every bit of the picture as it is */
+    bool yields;         /* gains where others use the machine, and may lose where nobody does */
     /* Values to try beside 0, in increasing order; how many. */
     int (*values)(int values[BL_CHOICE_VALUES], const bl_choice_place *where);
 } bl_choice;
@@ -65,6 +66,10 @@ static inline int bl_tuning_value(const bl_tuning *t, const bl_choice *c) {
 }
 
 bool bl_tuning_same(const bl_tuning *a, const bl_tuning *b);
+
+/* Whether there are choices that gain where others use the machine; and all others. */
+bool bl_tuning_yields(const bl_tuning *t);
+bl_tuning bl_tuning_unyielding(const bl_tuning *t);
 
 #define BL_TUNING_TEXT 128
 

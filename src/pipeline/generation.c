@@ -80,12 +80,14 @@ int bl_generation_phase_tuned(bl_generation *g, const bl_phase_of *p, bl_error *
 int bl_generation_phase(bl_generation *g, const char *name, const char *stage, bl_module module,
                         bl_shape_key key, int passes, bl_error *err) {
     bl_phase_of p = {.name = name, .stage = stage, .module = module, .key = key, .passes = passes};
+    bool without = false;
     if (!g->untuned) {
-        bl_tuned_choices(&p.tuning, g->modules, module, key);
+        bl_tuned_choices(&p.tuning, &without, g->modules, module, key);
     }
     int phase = bl_generation_phase_tuned(g, &p, err);
     if (phase >= 0) {
         g->declared[phase].tuned = !bl_tuning_same(&p.tuning, &(bl_tuning){0});
+        g->declared[phase].without = without;
     }
     return phase;
 }

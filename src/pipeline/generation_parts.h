@@ -10,6 +10,7 @@ typedef struct bl_declared {
     bl_module module;
     int passes;
     bool tuned;                      /* it runs with choices that were kept for it */
+    bool without;                    /* this time without those that are on trial */
     bl_prepared *prepared;           /* held until the generation is freed */
     char shape[64 + BL_TUNING_TEXT]; /* everything that its measurement depends on, besides model and type */
 } bl_declared;

@@ -29,7 +29,8 @@ static void leave_out(bl_tuning *t, const bl_device_caps *caps) {
     }
 }
 
-void bl_tuned_choices(bl_tuning *out, const bl_modules *m, bl_module module, bl_shape_key key) {
+void bl_tuned_choices(bl_tuning *out, bool *without, const bl_modules *m, bl_module module,
+                      bl_shape_key key) {
     bl_tuned t;
     bl_tuned_names(&t, m, module, key);
     *out = bl_tuned_find(&t, bl_memory_calibration(m->o.memory)) ? t.tuning : (bl_tuning){0};
@@ -37,10 +38,29 @@ void bl_tuned_choices(bl_tuning *out, const bl_modules *m, bl_module module, bl_
     out->threads = m->o.own_threads || out->threads > 2 * sysconf(_SC_NPROCESSORS_CONF) ? 0 : out->threads;
     int levels = bl_memory_caps(m->o.memory)->arena_levels;
     out->level = out->level < levels ? out->level : 0;
+    *without = bl_tuned_goes_without(&t) && bl_tuning_yields(out);
+    *out = *without ? bl_tuning_unyielding(out) : *out;
+}
+
+/* The first phase that goes without what is on trial; NULL: none does. */
+static const bl_declared *first_without(const bl_generation *g) {
+    const bl_declared *d = g->declared, *end = d + g->declared_count;
+    while (d < end && !d->without) {
+        d++;
+    }
+    return d < end ? d : NULL;
 }
 
 void bl_tuned_tell(bl_generation *g) {
+    const bl_declared *without = first_without(g);
     int count = 0, first = 0;
+    if (without) {
+        bl_log_line(
+            bl_generation_log(g), BL_LOG_INFO,
+            "Phase %s goes without the threads that were tuned while others used this machine, to see "
+            "whether they still help",
+            without->name);
+    }
     for (int i = 0; i < g->declared_count; i++) {
         first = g->declared[i].tuned && !count ? i : first;
         count += g->declared[i].tuned;
@@ -66,7 +86,7 @@ static double gain_elsewhere(const bl_tuned *list, int count, const bl_tuned *na
         const bl_tuned *t = &list[i];
         if (!strcmp(t->device, names->device) && !strcmp(t->model, names->model) &&
             !strcmp(t->dtype, names->dtype) && !strcmp(t->module, names->module) &&
-            !strcmp(t->version, names->version) && !(t->psnr > 0)) {
+            !strcmp(t->version, names->version) && !(t->psnr > 0) && !t->on_trial) {
             double ratio = t->seconds / t->untuned_seconds;
             part = ratio > part ? ratio : part;
         }
@@ -85,7 +105,7 @@ void bl_tuned_hint(bl_hint *out, const bl_generation *g, double wall_seconds) {
     for (int i = 0; i < g->declared_count && count; i++) {
         const bl_declared *d = &g->declared[i];
         bl_tuned_names(&names, g->modules, d->module, d->prepared->key);
-        if (d->passes > 1 && !d->tuned && !g->untuned) {
+        if (d->passes > 1 && !d->tuned && !d->without && !g->untuned) {
             saves += d->passes * bl_generation_pass_seconds(g, i) * (1 - gain_elsewhere(list, count, &names));
         }
     }
@@ -98,21 +118,41 @@ void bl_tuned_hint(bl_hint *out, const bl_generation *g, double wall_seconds) {
     }
 }
 
+/* Whether an earlier phase of the generation has the same entry: one ledger is noted once. */
+static bool is_noted(const bl_generation *g, int phase) {
+    const bl_declared *d = &g->declared[phase];
+    bool noted = false;
+    for (int i = 0; i < phase; i++) {
+        const bl_declared *e = &g->declared[i];
+        noted = noted || (e->module == d->module && e->passes > 1 &&
+                          bl_shape_same(e->prepared->key, d->prepared->key));
+    }
+    return noted;
+}
+
 void bl_tuned_judge(const bl_generation *g) {
     for (int i = 0; i < g->declared_count; i++) {
         const bl_declared *d = &g->declared[i];
-        if (!d->tuned || d->passes < 2 || g->left_out) { /* a first pass alone is no measure */
+        if (!(d->tuned || d->without) || d->passes < 2 || /* a first pass alone is no measure */
+            g->left_out || is_noted(g, i)) {
             continue;
         }
         bl_tuned t;
         bl_tuned_names(&t, g->modules, d->module, d->prepared->key);
         double seconds = bl_generation_pass_seconds(g, i);
-        if (bl_tuned_note(bl_memory_calibration(g->memory), &t, seconds)) {
+        const bool found = bl_tuned_find(&t, bl_memory_calibration(g->memory)),
+                   on_trial = found && t.on_trial;
+        if (found && g->modules->o.own_threads && t.tuning.threads) {
+            continue; /* the user's threads ran it, not those that were tuned */
+        }
+        if (bl_tuned_note(bl_memory_calibration(g->memory), &t, seconds, d->without)) {
             bl_log_line(
                 bl_generation_log(g), BL_LOG_INFO,
-                "What was tuned for phase %s is dropped: over its last %d runs it was 5%% slower than "
-                "untuned; `ballast tune` measures anew",
-                d->name, BL_TUNED_RUNS);
+                "What was tuned for phase %s is dropped: over its last %d runs it was %s; `ballast tune` "
+                "measures anew",
+                d->name, BL_TUNED_RUNS,
+                on_trial ? "no faster than without, as others use this machine less"
+                         : "5% slower than untuned");
         }
     }
 }

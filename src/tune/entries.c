@@ -21,10 +21,10 @@ static const name_row names[] = {NAME(device), NAME(model), NAME(dtype),
 static json_t *entry_json(const bl_tuned *t) {
     char choices[BL_TUNING_TEXT];
     bl_tuning_text(choices, &t->tuning);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:f}", "device", t->device, "model",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:b}", "device", t->device, "model",
                      t->model, "dtype", t->dtype, "module", t->module, "shape", t->shape, "version",
                      t->version, "choices", choices, "untuned_seconds", t->untuned_seconds, "seconds",
-                     t->seconds, "psnr", t->psnr);
+                     t->seconds, "psnr", t->psnr, "on_trial", t->on_trial);
 }
 
 int bl_entries_json(json_t **out, const bl_calibration *c, bl_error *err) {
@@ -85,6 +85,11 @@ static int read_entry(bl_tuned *t, const json_t *object, int number, bl_error *e
     }
     if (!choices || !*choices || strlen(choices) >= BL_TUNING_TEXT) {
         return refuse(number, "choices", "a short text is expected", err);
+    }
+    const json_t *trial = json_object_get(object, "on_trial");
+    t->on_trial = json_is_true(trial);
+    if (trial && !json_is_boolean(trial)) {
+        return refuse(number, "on_trial", "true or false is expected", err);
     }
     bl_error why = {0};
     if (bl_tuning_parse(&t->tuning, choices, &why)) {

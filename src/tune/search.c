@@ -57,21 +57,28 @@ static void tell(walk *w, const candidate *c, double seconds, const bl_verdict *
     }
 }
 
-/* All values of all rows but the best's own: each row's first before anyone's second, as there may be time
- * for the first of them alone. */
+/* All values of all rows but the best's own, and those of which nothing could be kept now: each row's first
+ * before anyone's second, as there may be time for the first of them alone. */
 static void list(walk *w) {
+    const bool busy = w->s->others && w->s->others(w->s->payload);
     w->count = 0;
     for (int i = -1; i < BL_SEARCH_VALUES; i++) {
         for (int row = 0; row < w->s->row_count; row++) {
             const bl_tune_search_row *r = &w->s->rows[row];
             int value = i < 0 ? 0 : r->values[i];
-            if (i < r->count && value != w->r->best.value[row]) {
-                w->list[w->count++] = (candidate){.row = row, .value = value};
-                bool *told = i < 0 ? NULL : &w->told[row][i];
-                w->r->tried += told && !*told;
-                if (told) {
-                    *told = true;
-                }
+            if (i >= r->count || value == w->r->best.value[row]) {
+                continue;
+            }
+            const candidate c = {.row = row, .value = value};
+            const bool first = i >= 0 && !w->told[row][i], none = busy && r->when_quiet;
+            if (first) {
+                w->told[row][i] = true;
+                w->r->tried += !none;
+            }
+            if (!none) {
+                w->list[w->count++] = c;
+            } else if (first) {
+                tell(w, &c, INFINITY, NULL, "busy", 0);
             }
         }
     }
@@ -235,7 +242,9 @@ static int try_pairs(walk *w, const candidate *c, bool *kept, bl_error *err) {
     learn(w, &v);
     /* other bits, where they may be, that are numbers still */
     bool allowed = p.same_bits || (!w->s->rows[c->row].same_bits && p.psnr > 0);
-    *kept = v.faster && allowed;
+    const bool disturbed = v.spread > BL_SEARCH_BUSY || (w->s->others && w->s->others(w->s->payload)),
+               quiet = !w->s->rows[c->row].when_quiet || !disturbed;
+    *kept = v.faster && allowed && quiet;
     double psnr = p.same_bits ? 0 : p.psnr;
     close(w, c, *kept);
     if (*kept) {
@@ -245,6 +254,7 @@ static int try_pairs(walk *w, const candidate *c, bool *kept, bl_error *err) {
          *kept      ? "kept"
          : !allowed ? "other bits"
          : v.slower ? "slower"
+         : v.faster ? "busy"
                     : "no faster",
          psnr);
     return 0;

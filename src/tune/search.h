@@ -20,6 +20,7 @@ typedef struct bl_tune_search_row {
     int count;
     int values[BL_SEARCH_VALUES]; /* [count] to try beside 0, which is how it is without a choice */
     bool same_bits;               /* other bits are a reason not to take a value */
+    bool when_quiet;              /* and so is that somebody else used the machine */
 } bl_tune_search_row;
 
 /* A value of each row. */
@@ -32,8 +33,8 @@ typedef struct bl_tune_search_try {
     int row, value;
     double seconds;   /* as the cheap measurement has it, or the median of the pairs */
     double low, high; /* interval of its change against the present best: ratios; 0: not held in pairs */
-    const char *end;  /* "kept", "slower", "no faster", "other bits", "fails", "no time", "little to win".
-                         Static  storage */
+    const char *end;  /* "kept", "slower", "no faster", "other bits", "busy", "fails", "no time", "little to
+                         win". Static storage */
     double psnr;      /* where bits differ and may; else 0 */
 } bl_tune_search_try;
 
@@ -45,7 +46,7 @@ typedef struct bl_tune_search {
     void *payload;
     double (*now)(void *payload);
     /* Cheap: an estimate of the seconds of each of `count` points, by `effort` (1, 2, 4) times as much work.
-     * A point that cannot be: INFINITY. */
+     * A point that cannot be: INFINITY. 1, as of the next: the time was up meanwhile. */
     int (*rough)(void *payload, double *seconds, const bl_tune_search_point *points, int count, int effort,
                  bl_error *err);
     /* Whole runs of both, in turn: out->count = pairs. */
@@ -53,6 +54,8 @@ typedef struct bl_tune_search {
                 const bl_tune_search_point *other, int pairs, bl_error *err);
     /* Of a point's seconds, by what was measured so far: the part that no point can do without. */
     double (*bound)(void *payload, const bl_tune_search_point *point);
+    /* Whether somebody else uses the machine. NULL: nobody does */
+    bool (*others)(void *payload);
     void (*told)(void *payload, const bl_tune_search_try *t); /* may be NULL */
 } bl_tune_search;
 

@@ -4,7 +4,6 @@
 #include "core/clock.h"
 #include "core/lines.h"
 #include "pipeline/tuned.h"
-#include "tune/compare.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +13,7 @@
 typedef struct sums {
     double start, seconds, low, high, bound, spread, psnr;
     int tried, kept;
-    bool in_time;
-    double picture_psnr; /* 0: the same picture, or it was not made */
-    bool compared;
+    bool in_time, on_trial;
 } sums;
 
 static sums add_up(const bl_tune_work *t) {
@@ -34,6 +31,7 @@ static sums add_up(const bl_tune_work *t) {
         a.tried += r->tried;
         a.kept += r->kept;
         a.in_time = a.in_time && r->in_time;
+        a.on_trial = a.on_trial || (s->busy && bl_tuning_yields(&s->best));
     }
     return a;
 }
@@ -56,31 +54,19 @@ static json_t *entries(bl_tune_work *t) {
     return list;
 }
 
-/* With bits that may differ: how much a picture does. Needs the time of two; without it, or where one fails,
- * nothing is said of pictures. */
-static void compare(sums *a, bl_tune_work *t, double until) {
-    bl_error ignored = {0};
-    double began = bl_now();
-    a->compared = a->psnr > 0 && began + a->start + a->seconds < until &&
-                  !bl_tune_compare(&a->picture_psnr, t->job.p, t->job.r.o, &ignored);
-    bl_tune_step(t, began);
-}
-
 /* What the planner says of other settings, now that rates are measured; "" where that is nothing. */
 static bl_hint ask_planner(bl_tune_work *t) {
     bl_hint hint = {0};
     bl_error ignored = {0};
-    double began = bl_now();
     if (bl_job_declare(&t->job, &t->placement, &ignored) ||
         bl_tell_hint(&hint, t->job.generation, &t->placement, &ignored)) {
         hint = (bl_hint){0};
     }
-    bl_tune_step(t, began);
     return hint;
 }
 
 /* What was kept although it changes bits, each by itself. */
-static void print_other_bits(FILE *f, const bl_tune_work *t, const sums *a) {
+static void print_other_bits(FILE *f, const bl_tune_work *t) {
     const json_t *x;
     size_t i;
     fprintf(f, "\nother bits, as --bits any allows");
@@ -93,11 +79,59 @@ static void print_other_bits(FILE *f, const bl_tune_work *t, const sums *a) {
                     (int)json_integer_value(json_object_get(x, "value")), psnr);
         }
     }
-    if (a->compared && a->picture_psnr > 0) {
-        fprintf(f, "\n    of the picture, with all of them: %.1f dB", a->picture_psnr);
+    if (t->compared && t->bits.psnr > 0) {
+        fprintf(f, "\n    of the picture, with all of them: %.1f dB", t->bits.psnr);
     } else {
-        fprintf(f, "\n    %s", a->compared ? "the picture is the same" : "no picture was made for it");
+        fprintf(f, "\n    %s",
+                t->compared ? "the picture is the same" : "there was no time for pictures of it");
     }
+}
+
+/* The other type, listed apart: an offer. */
+static void print_type(FILE *f, const bl_tune_type *x) {
+    const bl_tune_pictures *p = &x->pictures;
+    const char *own = bl_dtype_name(x->own), *other = bl_dtype_name(x->other);
+    fprintf(f, "\nthe other type, which is not kept: ");
+    if (!x->tried) {
+        fprintf(f, "no picture in %s: %s", other, x->why[0] ? x->why : "no time, of which --time gives more");
+        return;
+    }
+    fprintf(f, "%s %.2f s -> %s %.2f s a picture (%+.1f%%", own, p->seconds, other, p->other,
+            100 * (p->other / p->seconds - 1));
+    if (p->low > 0) {
+        fprintf(f, ", %+.1f%% to %+.1f%% by %d pairs", 100 * (p->low - 1), 100 * (p->high - 1), p->pairs);
+    } else {
+        fprintf(f, ", too few for an interval");
+    }
+    if (p->psnr > 0) {
+        fprintf(f, "), PSNR of the picture %.1f dB; --dtype %s takes it", p->psnr,
+                x->other == BL_F32 ? "f32" : "bf16");
+    } else {
+        fprintf(f, "), the same picture; --dtype %s takes it", x->other == BL_F32 ? "f32" : "bf16");
+    }
+}
+
+/* That the machine is busy, and what comes of it. */
+static void print_busy(FILE *f, const bl_tune_work *t, const sums *a) {
+    fprintf(f, "\nthe machine is busy: ");
+    if (t->others > BL_SEARCH_BUSY) {
+        fprintf(f, "others used %.0f%% of its processors%s", 100 * t->others,
+                a->spread > BL_SEARCH_BUSY ? ", and " : "");
+    }
+    if (a->spread > BL_SEARCH_BUSY) {
+        fprintf(f, "one and the same step varied by %.0f%%", 100 * a->spread);
+    }
+    fprintf(f, "; a quiet one shows more");
+    if (a->on_trial) {
+        fprintf(f,
+                "\nthreads, pin and rest are kept on trial: %d of %d runs go without them, and what does not "
+                "help there is dropped",
+                BL_TUNED_WITHOUT, BL_TUNED_RUNS);
+    }
+}
+
+static bool is_busy(const bl_tune_work *t, const sums *a) {
+    return a->spread > BL_SEARCH_BUSY || t->others > BL_SEARCH_BUSY;
 }
 
 static int print_line(char **text, const bl_tune_work *t, const sums *a, const bl_hint *hint, bool stopped,
@@ -110,14 +144,21 @@ static int print_line(char **text, const bl_tune_work *t, const sums *a, const b
     }
     double change = a->start > 0 ? 100 * (a->seconds / a->start - 1) : 0;
     double half = a->start > 0 ? 50 * (a->high - a->low) / a->start : 0;
-    fprintf(f, "tuned: %.2f s -> %.2f s a picture (%+.1f%% +-%.1f%%), bound %.2f s; %d choices, %d kept",
-            a->start, a->seconds, change, half, a->bound, a->tried, a->kept);
-    if (a->psnr > 0) {
-        print_other_bits(f, t, a);
+    const int batch = t->job.r.o->batch;
+    char what[40] = "a picture";
+    if (batch > 1) {
+        snprintf(what, sizeof what, "for %d pictures", batch);
     }
-    if (a->spread > BL_SEARCH_BUSY) {
-        fprintf(f, "\nthe machine is busy: one and the same step varied by %.0f%%; a quiet one shows more",
-                100 * a->spread);
+    fprintf(f, "tuned: %.2f s -> %.2f s %s (%+.1f%% +-%.1f%%), bound %.2f s; %d choices, %d kept", a->start,
+            a->seconds, what, change, half, a->bound, a->tried, a->kept);
+    if (a->psnr > 0) {
+        print_other_bits(f, t);
+    }
+    if (t->offers && !stopped) {
+        print_type(f, &t->type);
+    }
+    if (is_busy(t, a)) {
+        print_busy(f, t, a);
     }
     if (!a->in_time && !stopped) {
         fprintf(f, "\nthe time was up before all was tried: --time gives it more");
@@ -164,6 +205,17 @@ void bl_tune_say_machine(const bl_tune_work *t) {
     t->wish->line(t->wish->payload, line);
 }
 
+/* null: bits are to stay, or the device computes in one type alone. */
+static json_t *type_json(const bl_tune_work *t) {
+    const bl_tune_type *x = &t->type;
+    const bl_tune_pictures *p = &x->pictures;
+    return t->offers ? json_pack("{s:s, s:s, s:b, s:s, s:f, s:f, s:f, s:f, s:i, s:f}", "own",
+                                 bl_dtype_name(x->own), "other", bl_dtype_name(x->other), "measured",
+                                 x->tried, "why", x->why, "seconds", p->seconds, "other_seconds", p->other,
+                                 "low", p->low, "high", p->high, "pairs", p->pairs, "psnr", p->psnr)
+                     : json_null();
+}
+
 static json_t *machine(const bl_choice_place *w) {
     char pages[16];
     huge_pages(pages);
@@ -172,7 +224,7 @@ static json_t *machine(const bl_choice_place *w) {
                     : json_null();
 }
 
-int bl_tune_tell(json_t **out, char **text, bl_tune_work *t, double until, bool stopped, bl_error *err) {
+int bl_tune_tell(json_t **out, char **text, bl_tune_work *t, bool stopped, bl_error *err) {
     *out = NULL;
     sums a = add_up(t);
     json_t *phases = entries(t);
@@ -182,18 +234,18 @@ int bl_tune_tell(json_t **out, char **text, bl_tune_work *t, double until, bool 
         return bl_fail_memory(err, "the result", 0);
     }
     if (!stopped) {
-        compare(&a, t, until);
         hint = ask_planner(t);
     }
-    *out = json_pack("{s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:b, s:b, s:f, s:b, s:f, s:f, s:o, s:o, s:O}",
-                     "untuned_seconds", a.start, "seconds", a.seconds, "low", a.low, "high", a.high,
-                     "bound_seconds", a.bound, "tried", a.tried, "kept", a.kept, "in_time", a.in_time,
-                     "stopped", stopped, "spread", a.spread, "busy", a.spread > BL_SEARCH_BUSY, "psnr",
-                     a.psnr, "picture_psnr", a.picture_psnr, "hint", bl_hint_json(&hint), "phases", phases,
-                     "tries", t->tries);
-    json_t *more = json_pack("{s:f, s:f, s:f, s:o, s:s?}", "limit_seconds", t->wish->seconds, "took_seconds",
-                             bl_now() - t->began, "longest_seconds", t->longest, "machine",
-                             machine(&t->wish->where), "not_kept", t->lost.code ? t->lost.message : NULL);
+    *out =
+        json_pack("{s:f, s:f, s:f, s:f, s:f, s:i, s:i, s:b, s:b, s:f, s:b, s:f, s:f, s:o, s:o, s:O}",
+                  "untuned_seconds", a.start, "seconds", a.seconds, "low", a.low, "high", a.high,
+                  "bound_seconds", a.bound, "tried", a.tried, "kept", a.kept, "in_time", a.in_time, "stopped",
+                  stopped, "spread", a.spread, "busy", is_busy(t, &a), "psnr", a.psnr, "picture_psnr",
+                  t->bits.psnr, "hint", bl_hint_json(&hint), "phases", phases, "tries", t->tries);
+    json_t *more =
+        json_pack("{s:f, s:f, s:f, s:b, s:o, s:o, s:s?}", "limit_seconds", t->wish->seconds, "took_seconds",
+                  bl_now() - t->began, "others", t->others, "on_trial", a.on_trial, "dtype", type_json(t),
+                  "machine", machine(&t->wish->where), "not_kept", t->lost.code ? t->lost.message : NULL);
     bool fine = *out && more && !json_object_update(*out, more);
     json_decref(more);
     return fine ? print_line(text, t, &a, &hint, stopped, err) : bl_fail_memory(err, "the result", 0);

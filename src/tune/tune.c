@@ -9,6 +9,8 @@
 #include <stdlib.h>
 
 #define LEAST_SHARE 0.02 /* of a picture: a phase that takes less is left as it is */
+#define LATE 1.05        /* of the time: what is under way then is given up */
+#define F32_TAKES 3      /* times as long as bf16, or less, where that is fast */
 
 static void say(const bl_tune_work *t, const char *line) {
     if (t->wish->line) {
@@ -20,9 +22,25 @@ void bl_tune_add(bl_tune_work *t, json_t *list, json_t *row) {
     t->no_memory = json_array_append_new(list, row) || t->no_memory;
 }
 
-void bl_tune_step(bl_tune_work *t, double began) {
-    double seconds = bl_now() - began;
-    t->longest = seconds > t->longest ? seconds : t->longest;
+/* Asked between any two blocks. */
+static int poll(void *payload) {
+    bl_tune_work *t = payload;
+    int stop = bl_job_poll(&t->job);
+    t->late = t->late || (!stop && !t->whole && bl_now() > t->until.end);
+    return stop || t->late;
+}
+
+/* 1: the time was up before the measurement was done. */
+static int ended(const bl_tune_work *t, int result) {
+    return result == BL_E_CANCELLED && t->late ? 1 : result;
+}
+
+/* Whether somebody else works here; notes how much. */
+static bool is_busy(bl_tune_work *t) {
+    bl_others now;
+    (void)bl_others_now(&now);
+    t->others = bl_others_between(&t->since, &now);
+    return t->others > BL_SEARCH_BUSY;
 }
 
 /* ---- what the search measures */
@@ -47,24 +65,23 @@ static int rough(void *payload, double *seconds, const bl_tune_search_point *poi
     for (int i = 0; i < count; i++) {
         list[i] = tuning_of(t, &points[i]);
     }
-    double began = bl_now();
     int result = bl_bench_blocks(t->bench, seconds, list, count, effort, err);
     if (result == BL_E_MEMORY) { /* what whole passes left there can be brought in again */
         bl_modules_release(t->job.p->modules);
         result = bl_bench_blocks(t->bench, seconds, list, count, effort, err);
     }
-    bl_tune_step(t, began);
-    return result;
+    return ended(t, result);
 }
 
 static int pair(void *payload, bl_pairs *out, const bl_tune_search_point *present,
                 const bl_tune_search_point *other, int pairs, bl_error *err) {
     bl_tune_work *t = payload;
     bl_tuning a = tuning_of(t, present), b = tuning_of(t, other);
-    double began = bl_now();
-    int result = bl_bench_pairs(t->bench, out, &a, &b, pairs, err);
-    bl_tune_step(t, began);
-    return result;
+    return ended(t, bl_bench_pairs(t->bench, out, &a, &b, pairs, err));
+}
+
+static bool others(void *payload) {
+    return is_busy(payload);
 }
 
 static double bound(void *payload, const bl_tune_search_point *p) {
@@ -123,6 +140,7 @@ static void list_subjects(bl_tune_work *t) {
         }
         if (k < t->subject_count) {
             t->subjects[k].passes += p.passes;
+            t->subjects[k].judged = t->subjects[k].judged || p.passes > 1;
         }
     }
 }
@@ -141,7 +159,9 @@ static void list_rows(bl_tune_work *t, const bl_tune_subject *s) {
     t->row_count = 0;
     for (int i = 0; i < BL_CHOICES; i++) {
         bl_tune_search_row *r = &t->rows[t->row_count];
-        *r = (bl_tune_search_row){.name = bl_choices[i].name, .same_bits = bl_choices[i].same_bits};
+        *r = (bl_tune_search_row){.name = bl_choices[i].name,
+                                  .same_bits = bl_choices[i].same_bits,
+                                  .when_quiet = bl_choices[i].yields && !s->judged};
         r->count = bl_choices[i].values(r->values, &where);
         if (r->count && (r->same_bits || t->wish->any_bits)) {
             t->row_of[t->row_count++] = i;
@@ -155,17 +175,17 @@ static int open_bench(bl_tune_work *t, const bl_tune_subject *s, bl_error *err) 
                           .placement = &t->placement,
                           .phase = &s->phase,
                           .before = s->before.prepared ? &s->before : NULL,
-                          .poll = bl_job_poll,
-                          .payload = &t->job};
+                          .poll = poll,
+                          .payload = t};
     t->now = s;
     list_rows(t, s);
     return bl_bench_open(&t->bench, &o, err);
 }
 
 /* How long each takes as it is: what the time is shared by. */
-static int weigh(bl_tune_work *t, double until, bl_error *err) {
+static int weigh(bl_tune_work *t, bl_error *err) {
     int result = 0;
-    for (int i = 0; i < t->subject_count && !result && bl_now() < until; i++) {
+    for (int i = 0; i < t->subject_count && !result && bl_now() < t->until.begin; i++) {
         bl_tune_search_point as_it_is = {{0}};
         bl_tune_subject *s = &t->subjects[i];
         result = open_bench(t, s, err);
@@ -205,19 +225,20 @@ static bl_tune_subject *next(bl_tune_work *t, double *rest) {
 }
 
 /* On a card plans go by the rates of copies: with one run of the longest phase they are known. */
-static int measure_rates(bl_tune_work *t, double until, bl_error *err) {
+static int measure_rates(bl_tune_work *t, bl_error *err) {
     const bl_tuning as_it_is = {0};
     bl_pairs ignored;
-    double rest, began = bl_now();
+    double rest;
     const bl_tune_subject *s = next(t, &rest);
     if (!s || !bl_memory_caps(bl_modules_given(t->job.p->modules)->memory)->host_store ||
-        began + 4 * s->seconds > until) { /* a pair, and one to warm up */
+        4 * s->seconds > t->wish->seconds) { /* a pair, and one to warm up */
         return 0;
     }
+    t->whole = true; /* half a run would teach nothing */
     int result = open_bench(t, s, err);
     result = result ? result : bl_bench_pairs(t->bench, &ignored, &as_it_is, &as_it_is, 1, err);
     bl_bench_close(&t->bench);
-    bl_tune_step(t, began);
+    t->whole = false;
     return result;
 }
 
@@ -227,6 +248,7 @@ static int keep(bl_tune_work *t, bl_tune_subject *s, bool stopped, bl_error *err
     bl_tuned entry;
     bl_tuned_names(&entry, t->job.p->modules, s->phase.module, s->phase.key);
     s->best = entry.tuning = tuning_of(t, &s->result.best);
+    entry.on_trial = s->busy && bl_tuning_yields(&s->best);
     bl_calibration *c = bl_memory_calibration(bl_modules_given(t->job.p->modules)->memory);
     return bl_tune_keep(c, &entry, &s->result, stopped ? &t->lost : NULL, err);
 }
@@ -240,16 +262,19 @@ static int search(bl_tune_work *t, bl_tune_subject *s, double until, bl_error *e
                           .rough = rough,
                           .pair = pair,
                           .bound = bound,
+                          .others = others,
                           .told = told};
     bl_tune_search_result found;
     int result = open_bench(t, s, err);
     if (!result) {
         result = bl_tune_search_run(&found, &how, err);
+        s->busy = is_busy(t) || found.spread > BL_SEARCH_BUSY;
         if (found.seconds > 0 && (!result || result == BL_E_CANCELLED)) {
             s->result = found;
             int kept = keep(t, s, result != 0, err);
             result = result ? result : kept;
         }
+        s->result.in_time = found.in_time;
     }
     bl_bench_close(&t->bench);
     s->done = true;
@@ -278,9 +303,74 @@ static int open_request(bl_tune_work *t, const bl_pipeline *p, const ballast_gen
     return result ? result : bl_job_enter(&t->job, "tune", 0, err);
 }
 
+/* ---- pictures, where bits may differ */
+
+static double picture_seconds(const bl_tune_work *t) {
+    double all = 0;
+    for (int i = 0; i < t->subject_count; i++) {
+        all += passes_seconds(&t->subjects[i]);
+    }
+    return all;
+}
+
+/* Seconds that pictures need: one untuned, one tuned, one in the other type. */
+static double pictures_take(const bl_tune_work *t) {
+    const double other = !t->offers ? 0 : t->type.other == BL_F32 ? F32_TAKES : 1;
+    return 1.2 * (2 + other) * picture_seconds(t);
+}
+
+/* What of the time the search has: where pictures are wanted, and half of it is enough for them, the rest. */
+static double search_until(const bl_tune_work *t) {
+    const double left = t->until.begin - bl_now(), need = pictures_take(t);
+    return !t->wish->any_bits || need > left / 2 ? t->until.begin : t->until.begin - fmax(need, left / 6);
+}
+
+static bool bits_differ(const bl_tune_work *t) {
+    bool differ = false;
+    for (int i = 0; i < t->subject_count; i++) {
+        differ = differ || t->subjects[i].result.psnr > 0;
+    }
+    return differ;
+}
+
+/* How much of a picture what was kept changes, and what the other type is worth. BL_E_CANCELLED alone is an
+ * error: without a picture nothing is said of pictures. */
+static int make_pictures(bl_tune_work *t, bl_error *err) {
+    const ballast_generate_options *o = t->job.r.o;
+    bl_error why = {0};
+    int result = 0;
+    if (!t->wish->any_bits) {
+        return 0;
+    }
+    if (bits_differ(t) && bl_now() + 2 * picture_seconds(t) < t->until.end) {
+        bl_pipeline without = *t->job.p;
+        without.untuned = true;
+        result = bl_tune_pictures_make(&t->bits, &without, t->job.p, o, 0, t->until, &why);
+        t->compared = !result;
+    }
+    if (result == BL_E_CANCELLED) {
+        return bl_fail(err, result, "%s", why.message);
+    }
+    if (t->offers && bl_now() + 2 * picture_seconds(t) < t->until.end) {
+        return bl_tune_type_try(&t->type, t->job.p, o, BL_PAIRS_MOST, t->until, err);
+    }
+    return 0;
+}
+
+static int measure_all(bl_tune_work *t, bl_error *err) {
+    list_subjects(t);
+    bl_tune_say_machine(t);
+    t->offers = t->wish->any_bits && bl_tune_type_find(&t->type, t->job.p->modules);
+    int result = weigh(t, err);
+    result = result ? result : measure_rates(t, err);
+    result = result ? result : search_all(t, search_until(t), err);
+    result = result == 1 ? 0 : result; /* with what is known */
+    return result ? result : make_pictures(t, err);
+}
+
 int bl_tune(json_t **out, char **text, const bl_pipeline *p, const ballast_generate_options *o,
             const bl_tune_wish *wish, bl_error *err) {
-    const double until = bl_now() + wish->seconds;
+    const double began = bl_now();
     *out = NULL;
     *text = NULL;
     bl_tune_work *t = calloc(1, sizeof *t);
@@ -289,18 +379,13 @@ int bl_tune(json_t **out, char **text, const bl_pipeline *p, const ballast_gener
         return bl_fail_memory(err, "tuning", sizeof *t);
     }
     t->wish = wish;
-    t->began = until - wish->seconds;
+    t->began = began;
+    t->until = (bl_tune_until){began + wish->seconds, began + LATE * wish->seconds};
+    (void)bl_others_now(&t->since);
     int result = open_request(t, p, o, err);
-    bl_tune_step(t, t->began); /* kernels are chosen meanwhile */
-    if (!result) {
-        list_subjects(t);
-        bl_tune_say_machine(t);
-        result = weigh(t, until, err);
-        result = result ? result : measure_rates(t, until, err);
-        result = result ? result : search_all(t, until, err);
-    }
+    result = result ? result : measure_all(t, err);
     if (!result || (result == BL_E_CANCELLED && t->subject_count)) {
-        int failed = bl_tune_tell(out, text, t, until, result != 0, result ? NULL : err);
+        int failed = bl_tune_tell(out, text, t, result != 0, result ? NULL : err);
         result = result ? result : failed;
     }
     bl_job_close(&t->job);

@@ -2,8 +2,10 @@
 #ifndef BALLAST_TUNE_TUNE_PARTS_H
 #define BALLAST_TUNE_TUNE_PARTS_H
 
+#include "core/others.h"
 #include "pipeline/job.h"
 #include "tune/bench.h"
+#include "tune/pictures.h"
 #include "tune/search.h"
 #include "tune/tune.h"
 
@@ -13,8 +15,10 @@
 typedef struct bl_tune_subject {
     bl_phase_of phase, before; /* before.prepared NULL: there is none */
     int passes;                /* of all that are alike */
+    bool judged;               /* later runs of it are held against what was found */
     double seconds;            /* of a pass, by the cheap measurement */
     bool done;
+    bool busy; /* others used the machine while it was searched */
     bl_tune_search_result result;
     bl_tuning best;
 } bl_tune_subject;
@@ -32,18 +36,25 @@ typedef struct bl_tune_work {
     const bl_tune_subject *now;
     bl_bench *bench;
     json_t *tries;
-    bool no_memory;        /* for a row of the report */
-    double began, longest; /* of the measurements, none of which is cut short: seconds */
-    bl_error lost;         /* why what was found until somebody stopped it could not be kept; code 0: it is */
+    bool no_memory; /* for a row of the report */
+    double began;
+    bl_tune_until until;
+    bool whole;      /* what is measured now is not given up */
+    bool late;       /* a measurement was given up when the time was up */
+    bl_others since; /* when it began */
+    double others;   /* part of the processors that others used since, up to the end of the last search */
+    bl_tune_pictures bits; /* of what was kept although it changes bits, against untuned; looked at where */
+    bool compared;         /* this is set */
+    bool offers;           /* there is another type */
+    bl_tune_type type;
+    bl_error lost; /* why what was found until somebody stopped it could not be kept; code 0: it is */
 } bl_tune_work;
 
 /* Puts a row into a list of the report, and takes it. */
 void bl_tune_add(bl_tune_work *t, json_t *list, json_t *row);
-/* A measurement that began then has ended. */
-void bl_tune_step(bl_tune_work *t, double began);
 
 /* told.c: the report and the line that it ends with, as bl_tune has them. */
-int bl_tune_tell(json_t **out, char **text, bl_tune_work *t, double until, bool stopped, bl_error *err);
+int bl_tune_tell(json_t **out, char **text, bl_tune_work *t, bool stopped, bl_error *err);
 /* A line on the machine, before the table. */
 void bl_tune_say_machine(const bl_tune_work *t);
 

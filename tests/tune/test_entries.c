@@ -41,6 +41,7 @@ static void there_and_back(void **state) {
     json_t *json, *again;
     int count;
     other.psnr = 81.5;
+    other.on_trial = true;
     assert_int_equal(bl_tuned_keep(a, &one, &err), 0);
     assert_int_equal(bl_tuned_keep(a, &other, &err), 0);
     assert_int_equal(bl_entries_json(&json, a, &err), 0);
@@ -53,7 +54,7 @@ static void there_and_back(void **state) {
     bl_tuned found = entry("2x96x96");
     found.tuning = (bl_tuning){0};
     assert_true(bl_tuned_find(&found, b));
-    assert_true(found.tuning.threads == 2 && found.tuning.level == 1 && found.psnr == 81.5);
+    assert_true(found.tuning.threads == 2 && found.tuning.level == 1 && found.psnr == 81.5 && found.on_trial);
     strcpy(found.version, "0.1.0"); /* another key: not tuned */
     assert_false(bl_tuned_find(&found, b));
     assert_int_equal(bl_tuned_forget(&count, b, "sdxl", &err), 0);
@@ -93,6 +94,7 @@ static void hostile(void **state) {
         HEAD ENTRY("a", "threads=2", "1e300") "]}",
         HEAD ENTRY("a", "threads=2", "\\\"1\\\"") "]}",
         HEAD ENTRY("a", "threads=2", "1") "," ENTRY("a", "threads=0", "1") "]}",
+        HEAD ENTRY("a", "threads=2", "1, \"on_trial\": 1") "]}",
         HEAD ENTRY("a", "threads=2", "1") "]",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -123,12 +125,51 @@ static void slower(void **state) {
         bool dropped = false;
         for (int run = 0; run < 10; run++) {
             assert_false(dropped);
-            dropped = bl_tuned_note(c, &t, run < slow ? 1.06 * t.untuned_seconds : 1.04 * t.untuned_seconds);
+            dropped = bl_tuned_note(c, &t, (run < slow ? 1.06 : 1.04) * t.untuned_seconds,
+                                    bl_tuned_goes_without(&t));
         }
         assert_int_equal(dropped, slow > 5);
         assert_int_equal(bl_tuned_find(&found, c), !dropped);
     }
-    assert_false(bl_tuned_note(c, &t, 100)); /* nothing there to be dropped */
+    assert_false(bl_tuned_note(c, &t, 100, false)); /* nothing there to be dropped */
+    bl_calibration_close(&c);
+}
+
+/* Ten runs on a machine where a pass takes so long with what is on trial, and without. */
+static bool ten_runs(bl_calibration *c, const bl_tuned *t, double with, double without, int *left_out) {
+    bool dropped = false;
+    *left_out = 0;
+    for (int run = 0; run < BL_TUNED_RUNS; run++) {
+        bl_tuned now = *t;
+        assert_false(dropped);
+        assert_true(bl_tuned_find(&now, c));
+        bool goes_without = bl_tuned_goes_without(&now);
+        *left_out += goes_without;
+        dropped = bl_tuned_note(c, t, (1 + 0.01 * run) * (goes_without ? without : with), goes_without);
+    }
+    return dropped;
+}
+
+/* One thread, found while others used the machine: stays while that helps, for however long, and goes when it
+ * does not, even though untuned was far slower when it was measured. */
+static void on_trial(void **state) {
+    (void)state;
+    bl_calibration *c = calibration();
+    bl_tuned t = entry("2x64x64");
+    bl_error err = {0};
+    int left_out;
+    t.on_trial = true;
+    assert_int_equal(bl_tuned_keep(c, &t, &err), 0);
+    assert_false(ten_runs(c, &t, 1.25, 2.5, &left_out)); /* still busy, and more so */
+    assert_int_equal(left_out, BL_TUNED_WITHOUT);
+    assert_false(ten_runs(c, &t, 1.25, 1.5, &left_out));
+    assert_true(ten_runs(c, &t, 0.9, 0.5, &left_out)); /* quiet: faster than untuned was, slower than it is */
+    assert_int_equal(left_out, BL_TUNED_WITHOUT);
+    assert_false(bl_tuned_find(&t, c));
+    t = entry("2x64x64");
+    assert_int_equal(bl_tuned_keep(c, &t, &err), 0); /* found on a quiet machine: every run has it */
+    assert_false(ten_runs(c, &t, 0.9, 0.5, &left_out));
+    assert_int_equal(left_out, 0);
     bl_calibration_close(&c);
 }
 
@@ -172,7 +213,7 @@ static void kept_or_said(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(there_and_back), cmocka_unit_test(hostile), cmocka_unit_test(slower),
-        cmocka_unit_test(kept_or_said),   cmocka_unit_test(devices),
+        cmocka_unit_test(kept_or_said),   cmocka_unit_test(devices), cmocka_unit_test(on_trial),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

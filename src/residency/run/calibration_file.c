@@ -94,6 +94,14 @@ static const char tuned_table[] =
     "choices TEXT, untuned REAL, seconds REAL, psnr REAL, runs INTEGER, slower INTEGER,"
     " PRIMARY KEY (device, model, dtype, module, shape, version)) WITHOUT ROWID;";
 
+/* Nor these columns before it was known what is found while others use the machine. */
+static const char trial_columns[] = "BEGIN IMMEDIATE;"
+                                    "ALTER TABLE tuned ADD COLUMN trial INTEGER DEFAULT 0;"
+                                    "ALTER TABLE tuned ADD COLUMN runs_without INTEGER DEFAULT 0;"
+                                    "ALTER TABLE tuned ADD COLUMN with_logs REAL DEFAULT 0;"
+                                    "ALTER TABLE tuned ADD COLUMN without_logs REAL DEFAULT 0;"
+                                    "COMMIT;";
+
 /* Nor this one before it was known what of a block's seconds lay beside copies: 0 where nothing is said. */
 static const char beside_table[] =
     "CREATE TABLE IF NOT EXISTS beside (device TEXT, model TEXT, dtype TEXT, shape TEXT, module TEXT, block "
@@ -105,8 +113,8 @@ static verdict check_tables(sqlite3 *db) {
     static const char *const columns[] = {
         "SELECT device, model, dtype, shape, module, block, seconds FROM blocks",
         "SELECT device, dtype, class, bytes, seconds FROM copies",
-        "SELECT device, model, dtype, module, shape, version, choices, untuned, seconds, psnr, runs, slower "
-        "FROM tuned",
+        "SELECT device, model, dtype, module, shape, version, choices, untuned, seconds, psnr, runs, slower, "
+        "trial, runs_without, with_logs, without_logs FROM tuned",
         "SELECT device, model, dtype, shape, module, block, seconds FROM beside"};
     verdict v = USABLE;
     for (int i = 0; i < 4 && v == USABLE; i++) {
@@ -115,6 +123,21 @@ static verdict check_tables(sqlite3 *db) {
         sqlite3_finalize(s);
     }
     return v;
+}
+
+/* Whoever else does the same meanwhile. */
+static verdict add_trial_columns(sqlite3 *db) {
+    sqlite3_stmt *s = NULL;
+    int rc = sqlite3_prepare_v2(db, "SELECT trial FROM tuned", -1, &s, NULL);
+    sqlite3_finalize(s);
+    if (rc != SQLITE_ERROR) { /* they are there */
+        return judge(rc);
+    }
+    rc = sqlite3_exec(db, trial_columns, NULL, NULL, NULL);
+    if (rc) {
+        sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    return rc == SQLITE_ERROR ? USABLE : judge(rc); /* the tables are looked at once more */
 }
 
 static verdict use(sqlite3 *db) {
@@ -127,6 +150,7 @@ static verdict use(sqlite3 *db) {
     v = v == USABLE && version != schema_version ? DAMAGED : v;
     v = v == USABLE ? check_pages(db) : v;
     v = v == USABLE ? run(db, tuned_table) : v;
+    v = v == USABLE ? add_trial_columns(db) : v;
     v = v == USABLE ? run(db, beside_table) : v;
     return v == USABLE ? check_tables(db) : v;
 }

@@ -50,7 +50,9 @@ static bool good(double seconds) {
     return isfinite(seconds) && seconds > 0 && seconds < 1e6;
 }
 
-/* Columns from `first` on: choices, untuned, seconds, psnr, runs, slower. False where they cannot be. */
+#define COLUMNS "choices, untuned, seconds, psnr, runs, slower, trial, runs_without, with_logs, without_logs"
+
+/* COLUMNS, from `first` on. False where they cannot be. */
 static bool read_row(bl_tuned *t, sqlite3_stmt *s, int first) {
     bl_error ignored = {0};
     const char *choices = (const char *)sqlite3_column_text(s, first);
@@ -59,13 +61,16 @@ static bool read_row(bl_tuned *t, sqlite3_stmt *s, int first) {
     t->psnr = sqlite3_column_double(s, first + 3);
     t->runs = sqlite3_column_int(s, first + 4);
     t->slower = sqlite3_column_int(s, first + 5);
+    t->on_trial = sqlite3_column_int(s, first + 6) != 0;
+    t->without = sqlite3_column_int(s, first + 7);
+    t->with_logs = sqlite3_column_double(s, first + 8);
+    t->without_logs = sqlite3_column_double(s, first + 9);
     return choices && !bl_tuning_parse(&t->tuning, choices, &ignored) && good(t->untuned_seconds) &&
            good(t->seconds) && isfinite(t->psnr) && t->psnr >= 0;
 }
 
 bool bl_tuned_find(bl_tuned *out, const bl_calibration *c) {
-    sqlite3_stmt *s =
-        prepare(c, "SELECT choices, untuned, seconds, psnr, runs, slower FROM tuned WHERE " NAMES);
+    sqlite3_stmt *s = prepare(c, "SELECT " COLUMNS " FROM tuned WHERE " NAMES);
     bool found = false;
     if (s) {
         bind_names(s, out);
@@ -77,7 +82,8 @@ bool bl_tuned_find(bl_tuned *out, const bl_calibration *c) {
 
 int bl_tuned_keep(bl_calibration *c, const bl_tuned *t, bl_error *err) {
     sqlite3_stmt *s =
-        prepare(c, "INSERT OR REPLACE INTO tuned VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)");
+        prepare(c, "INSERT OR REPLACE INTO tuned (device, model, dtype, module, shape, version, " COLUMNS
+                   ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)");
     char choices[BL_TUNING_TEXT];
     bool fine = s != NULL;
     if (fine) {
@@ -89,6 +95,10 @@ int bl_tuned_keep(bl_calibration *c, const bl_tuned *t, bl_error *err) {
         sqlite3_bind_double(s, 10, t->psnr);
         sqlite3_bind_int(s, 11, t->runs);
         sqlite3_bind_int(s, 12, t->slower);
+        sqlite3_bind_int(s, 13, t->on_trial);
+        sqlite3_bind_int(s, 14, t->without);
+        sqlite3_bind_double(s, 15, t->with_logs);
+        sqlite3_bind_double(s, 16, t->without_logs);
         fine = sqlite3_step(s) == SQLITE_DONE;
     }
     int result = fine ? 0 : fail(c, err);
@@ -122,8 +132,8 @@ int bl_tuned_list(bl_tuned **out, int *count, const bl_calibration *c, bl_error 
     *out = NULL;
     *count = 0;
     int room = 0, result = 0, step = SQLITE_ROW;
-    sqlite3_stmt *s = prepare(c, "SELECT device, model, dtype, module, shape, version, choices, untuned, "
-                                 "seconds, psnr, runs, slower FROM tuned ORDER BY 1, 2, 3, 4, 5, 6");
+    sqlite3_stmt *s = prepare(c, "SELECT device, model, dtype, module, shape, version, " COLUMNS
+                                 " FROM tuned ORDER BY 1, 2, 3, 4, 5, 6");
     while (s && !result && *count < BL_TUNED_MOST && (step = sqlite3_step(s)) == SQLITE_ROW) {
         if (*count == room) {
             room = room ? 2 * room : 16;
@@ -168,15 +178,12 @@ int bl_tuned_forget(int *count, bl_calibration *c, const char *model, bl_error *
     return result;
 }
 
-/* With these names. False where it was not done, which costs nothing but the note. */
-static bool change(bl_calibration *c, const char *sql, const bl_tuned *t, int slower) {
-    sqlite3_stmt *s = prepare(c, sql);
+/* Deletes the entry. False where it was not done. */
+static bool drop(bl_calibration *c, const bl_tuned *t) {
+    sqlite3_stmt *s = prepare(c, "DELETE FROM tuned WHERE " NAMES);
     bool done = false;
     if (s) {
         bind_names(s, t);
-        if (sqlite3_bind_parameter_count(s) > 6) {
-            sqlite3_bind_int(s, 7, slower);
-        }
         done = sqlite3_step(s) == SQLITE_DONE;
     }
     sqlite3_finalize(s);
@@ -184,23 +191,54 @@ static bool change(bl_calibration *c, const char *sql, const bl_tuned *t, int sl
 }
 
 int bl_tuned_drop(bl_calibration *c, const bl_tuned *t, bl_error *err) {
-    return change(c, "DELETE FROM tuned WHERE " NAMES, t, 0) ? 0 : fail(c, err);
+    return drop(c, t) ? 0 : fail(c, err);
 }
 
-bool bl_tuned_note(bl_calibration *c, const bl_tuned *t, double seconds) {
+/* Its runs; not what was tuned, which somebody else may have changed meanwhile. Where that fails, it costs
+ * nothing but the note. */
+static void note(bl_calibration *c, const bl_tuned *t) {
+    sqlite3_stmt *s =
+        prepare(c, "UPDATE tuned SET runs = ?7, slower = ?8, runs_without = ?9, with_logs = ?10, "
+                   "without_logs = ?11 WHERE " NAMES);
+    if (s) {
+        bind_names(s, t);
+        sqlite3_bind_int(s, 7, t->runs);
+        sqlite3_bind_int(s, 8, t->slower);
+        sqlite3_bind_int(s, 9, t->without);
+        sqlite3_bind_double(s, 10, t->with_logs);
+        sqlite3_bind_double(s, 11, t->without_logs);
+        (void)sqlite3_step(s);
+    }
+    sqlite3_finalize(s);
+}
+
+/* Every third, beginning with the second: 3 of 10. */
+bool bl_tuned_goes_without(const bl_tuned *t) {
+    return t->on_trial && t->runs % BL_TUNED_WITHOUT == 1;
+}
+
+/* What is on trial helped, or there was nothing to hold it against. */
+static bool helps(const bl_tuned *t) {
+    const int with = t->runs - t->without;
+    return !with || !t->without || t->with_logs / with < t->without_logs / t->without;
+}
+
+bool bl_tuned_note(bl_calibration *c, const bl_tuned *t, double seconds, bool without) {
     bl_tuned now = *t;
-    if (!bl_tuned_find(&now, c)) {
+    if (!good(seconds) || !bl_tuned_find(&now, c)) {
         return false;
     }
-    int slower = now.slower + (seconds > SLOWER * now.untuned_seconds);
-    if (now.runs + 1 < BL_TUNED_RUNS) {
-        change(c, "UPDATE tuned SET runs = runs + 1, slower = slower + ?7 WHERE " NAMES, t,
-               slower - now.slower);
-        return false;
+    now.runs++;
+    now.slower += seconds > SLOWER * now.untuned_seconds;
+    now.without += without;
+    *(without ? &now.without_logs : &now.with_logs) += log(seconds);
+    if (now.runs >= BL_TUNED_RUNS) {
+        if (now.on_trial ? !helps(&now) : 2 * now.slower > now.runs) {
+            return drop(c, &now);
+        }
+        now.runs = now.slower = now.without = 0;
+        now.with_logs = now.without_logs = 0;
     }
-    if (2 * slower > BL_TUNED_RUNS) {
-        return change(c, "DELETE FROM tuned WHERE " NAMES, t, 0);
-    }
-    change(c, "UPDATE tuned SET runs = 0, slower = 0 WHERE " NAMES, t, 0);
+    note(c, &now);
     return false;
 }

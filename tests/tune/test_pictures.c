@@ -1,14 +1,16 @@
-/* How much of a picture tuning changes: nothing by what leaves bits alone, little by what does not. */
+/* How much of a picture tuning changes: nothing by what leaves bits alone, little by what does not; and what
+ * the other type is. */
 #include "pipeline/rig.h"
 
 #include <jansson.h>
 
 #include "api/api.h"
-#include "tune/compare.h"
+#include "tune/pictures.h"
 
 #define SIDE 64
 
 static rig_studio studio;
+static const bl_tune_until for_ever = {1e12, 1e12};
 
 /* What a second of tuning says, with the names of the phases. */
 static json_t *tune(const ballast_generate_options *o) {
@@ -51,11 +53,14 @@ static double difference(const ballast_generate_options *o) {
     bl_pipeline p = bl_pipeline_of(studio.model);
     ballast_generate_options own = *o;
     bl_error err = {0};
-    double psnr = -1;
     own.offload = "auto";
     own.fit_check = 1;
-    assert_int_equal(bl_tune_compare(&psnr, &p, &own, &err), 0);
-    return psnr;
+    bl_pipeline without = p;
+    without.untuned = true;
+    bl_tune_pictures made;
+    assert_int_equal(bl_tune_pictures_make(&made, &without, &p, &own, 0, for_ever, &err), 0);
+    assert_true(made.seconds > 0 && made.other > 0 && made.pairs == 0 && made.low == 0);
+    return made.psnr;
 }
 
 static void pictures(void **state) {
@@ -74,7 +79,46 @@ static void pictures(void **state) {
     rig_release(&p);
 }
 
+static int stop(void *payload, const ballast_progress *progress) {
+    (void)progress;
+    return --*(int *)payload < 0;
+}
+
+/* The other type: a picture of each, and pairs for as long as there is time; neither is kept. */
+static void types(void **state) {
+    (void)state;
+    rig_pictures taken = {0};
+    bl_error err = {0};
+    bl_tune_type x;
+    rig_open_small(&studio);
+    bl_pipeline p = bl_pipeline_of(studio.model);
+    ballast_generate_options o = rig_request(&taken, SIDE);
+    o.offload = "auto";
+    o.fit_check = 1;
+    o.steps = 1;
+    assert_true(bl_tune_type_find(&x, p.modules));
+    assert_true(x.own == BL_F32 && x.other == BL_BF16 && !x.tried);
+    assert_int_equal(bl_tune_type_try(&x, &p, &o, BL_PAIRS_LEAST, for_ever, &err), 0);
+    assert_true(x.tried && !x.why[0]);
+    assert_int_equal(x.pictures.pairs, BL_PAIRS_LEAST);
+    assert_true(x.pictures.psnr > 20 && x.pictures.psnr < 100); /* another picture, and much the same */
+    assert_true(x.pictures.low > 0 && x.pictures.low <= x.pictures.high);
+    assert_true(x.pictures.seconds > 0 && x.pictures.other > 0);
+    assert_int_equal(taken.count, 0); /* none of them is the caller's */
+    assert_int_equal(bl_tune_type_try(&x, &p, &o, 5, (bl_tune_until){0, 1e12}, &err),
+                     0); /* a picture of each */
+    assert_true(x.tried && x.pictures.pairs == 0 && x.pictures.low == 0 && x.pictures.psnr > 20);
+    assert_int_equal(bl_tune_type_try(&x, &p, &o, 5, (bl_tune_until){0, 0}, &err), 0);
+    assert_true(!x.tried && !strcmp(x.why, "no time"));
+    int left = 3;
+    o.progress = stop;
+    o.payload = &left;
+    assert_int_equal(bl_tune_type_try(&x, &p, &o, BL_PAIRS_LEAST, for_ever, &err), BL_E_CANCELLED);
+    rig_close(&studio);
+    rig_release(&taken);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(pictures)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(pictures), cmocka_unit_test(types)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
