@@ -172,12 +172,12 @@ const bl_family bl_z_image = {
 };
 
 /* What both kinds of FLUX.1 have in common. */
-#define FLUX1                                                                                              \
-    .net = BL_NET_FLUX1, .timed_prologue = true, .rules = &bl_flux1_folder_rules, .reader = BL_READER_T5,  \
-    .prediction = BL_PREDICT_FLOW, .sampler = "Euler", .cfg = 1, .latent_channels = 16, .downscale = 8,    \
-    .patch = 2, .latent_scale = 0.3611, .latent_shift = 0.1159, .preview = PREVIEW_FLUX, .taesd = "taef1", \
-    .native_size = 1024, .native_size_v = 1024, .encoders = 1, .encoder = {{.quick_gelu = true}},          \
-    .pooled = -1
+#define FLUX1                                                                                             \
+    .net = BL_NET_FLUX1, .timed_prologue = true, .rules = &bl_flux1_folder_rules, .reader = BL_READER_T5, \
+    .prediction = BL_PREDICT_FLOW, .sampler = "Euler", .cfg = 1, .cfg_needs_negative = true,              \
+    .latent_channels = 16, .downscale = 8, .patch = 2, .latent_scale = 0.3611, .latent_shift = 0.1159,    \
+    .preview = PREVIEW_FLUX, .taesd = "taef1", .native_size = 1024, .native_size_v = 1024, .encoders = 1, \
+    .encoder = {{.quick_gelu = true}}, .pooled = -1
 
 /* The guidance is a number that the network reads: no second half of a batch. */
 const bl_family bl_flux1_dev = {

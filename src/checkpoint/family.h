@@ -74,7 +74,8 @@ typedef struct bl_family {
     int full_steps; /* both of a folder whose pipeline says that it was not distilled; 0: the same */
     double full_cfg;
     double guidance; /* that its makers recommend where the network reads it as a number; 0: it reads none */
-    bool cfg_from_prompt; /* diffusers' guidance scale is one less than everybody's */
+    bool cfg_needs_negative; /* diffusers guides only beside a negative prompt */
+    bool cfg_from_prompt;    /* diffusers' guidance scale is one less than everybody's */
 
     /* latents */
     int latent_channels;

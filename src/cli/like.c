@@ -38,6 +38,7 @@ static const struct {
     {"Negative prompt", S_NEGATIVE},
     {"Steps", S_STEPS},
     {"CFG scale", S_CFG},
+    {"Distilled CFG Scale", S_GUIDANCE},
     {"Seed", S_SEED},
     {"Variation seed", S_VARIATION_SEED},
     {"Variation seed strength", S_VARIATION_STRENGTH},

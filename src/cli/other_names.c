@@ -14,8 +14,11 @@ static const struct {
     const char *theirs, *here;
 } names[] = {
     {"cfg-scale", "--cfg X"},
-    {"guidance-scale", "--cfg X"},
-    {"guidance", "--cfg X"},
+    {"guidance-scale", "--cfg X, or of FLUX.1 dev --guidance X"},
+    {"true-cfg-scale", "--cfg X"},
+    {"distilled-cfg-scale", "--guidance X"},
+    {"distilled-cfg", "--guidance X"},
+    {"distilled-guidance", "--guidance X"},
     {"scale", "--cfg X"},
     {"guidance-rescale", "--cfg-rescale X"},
     {"negative-prompt", "--negative TEXT"},

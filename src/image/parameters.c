@@ -66,6 +66,7 @@ static void put_line(FILE *f, const bl_parameters *p) {
     put_text(f, &first, "Sampler", p->sampler);
     put_text(f, &first, "Schedule type", p->schedule);
     put_number(f, &first, "CFG scale", p->cfg);
+    put_text(f, &first, "Distilled CFG Scale", p->guidance);
     put_key(f, &first, "Seed");
     fprintf(f, "%llu", (unsigned long long)p->seed);
     if (p->width && p->height) {

@@ -15,7 +15,8 @@ typedef struct bl_parameters {
     const char *sampler;  /* "DPM++ 2M" */
     const char *schedule; /* "Karras": A1111's "Schedule type" */
     double cfg;
-    uint64_t seed; /* always written */
+    const char *guidance; /* a number: Forge's "Distilled CFG Scale" */
+    uint64_t seed;        /* always written */
     int64_t width, height;
     const char *model_hash; /* the first 10 digits of the file's SHA-256 */
     const char *model;

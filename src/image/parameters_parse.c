@@ -252,6 +252,7 @@ static void set_entry(bl_parameters *p, store *s, span key, span value) {
         {.key = "Sampler", .text = &p->sampler},
         {.key = "Schedule type", .text = &p->schedule},
         {.key = "CFG scale", .number = &p->cfg},
+        {.key = "Distilled CFG Scale", .text = &p->guidance},
         {.key = "Seed", .natural = &p->seed},
         {.key = "Model hash", .text = &p->model_hash},
         {.key = "Model", .text = &p->model},

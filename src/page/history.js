@@ -268,7 +268,7 @@ function focusOn(list, to) {
 // ---- two beside each other: under one slider, with what differs and where each one's time went
 
 const LABELS = {prompt: 'Prompt', negative_prompt: 'Not in it', model: 'Model', width: 'Width', height: 'Height', steps: 'Steps', sampler: 'Sampler',
-  schedule: 'Schedule', cfg: 'CFG', seed: 'Seed', strength: 'Redone', hires_scale: 'Times as large', hires_steps: 'Steps of the second pass',
+  schedule: 'Schedule', cfg: 'CFG', guidance: 'Distilled guidance', seed: 'Seed', strength: 'Redone', hires_scale: 'Times as large', hires_steps: 'Steps of the second pass',
   hires_strength: 'Redone by the second pass', hires_upscaler: 'Enlarged by', vae: 'VAE', clip_skip: 'Clip skip', rng: 'Random numbers',
   variation_strength: 'Variation', cfg_rescale: 'CFG rescale', eta: 'Eta'};
 

@@ -67,7 +67,7 @@ void bl_job_tell(const bl_job *j, const bl_placement *placement) {
     if (p->recommended && p->recommended[0]) {
         bl_log_line(log, BL_LOG_INFO, "%s", p->recommended);
     }
-    bl_request_tell(&j->r, log);
+    bl_request_tell(&j->r, p->arch->family, log);
     bl_condition_tell(&j->condition, &j->r, p->arch, log);
     if (j->r.previews == BL_PREVIEW_TAESD && j->r.o->preview && bl_job_cannot_preview(j)) {
         bl_log_line(

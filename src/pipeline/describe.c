@@ -1,5 +1,6 @@
 #include "pipeline/describe.h"
 
+#include "core/decimal.h"
 #include "image/parameters.h"
 
 #include <stdlib.h>
@@ -24,7 +25,7 @@ int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, const bl_
                 const bl_embeddings *embeddings, const char *hash, uint64_t seed, int index, int width,
                 int height, bl_error *err) {
     const ballast_generate_options *o = r->o;
-    char *prompt, *hashes, *of_embeddings;
+    char *prompt, *hashes, *of_embeddings, guidance[BL_DECIMAL_TEXT];
     *out = NULL;
     int result = bl_adapters_describe(&prompt, &hashes, adapters, o->prompt, err);
     if (result) {
@@ -36,12 +37,14 @@ int bl_describe(char **out, const bl_pipeline *m, const bl_request *r, const bl_
         free(hashes);
         return result;
     }
+    bl_decimal_text(guidance, r->guidance);
     bl_parameters p = {.prompt = prompt,
                        .negative = o->negative_prompt,
                        .steps = o->steps,
                        .sampler = bl_sampler_name(r->sampler),
                        .schedule = schedule_label(r->base->schedule),
                        .cfg = o->cfg,
+                       .guidance = m->arch->family->guidance ? guidance : NULL,
                        .seed = seed,
                        .width = width,
                        .height = height,

@@ -53,16 +53,18 @@ int bl_report_end(json_t **out, bl_report *r, const bl_job *j, bl_error *err) {
     if (!r->batches) {
         return 0;
     }
-    *out = json_pack(
-        "{s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:i, s:f, s:o, s:i, s:f, s:O, s:O?, s:o, s:o}",
-        "schema", BL_REPORT_SCHEMA, "version", BALLAST_VERSION, "model", p->model_name, "device",
-        bl_memory_caps(bl_modules_given(p->modules)->memory)->name, "prompt", o->prompt, "negative_prompt",
-        o->negative_prompt ? o->negative_prompt : "", "width", q->second ? q->hires_width : q->width,
-        "height", q->second ? q->hires_height : q->height, "sampler", bl_sampler_name(q->sampler), "schedule",
-        bl_schedule_name(q->base->schedule), "steps", o->steps, "cfg", o->cfg, "seed",
-        seed_json(o->seeds ? o->seeds[0] : o->seed), "images", r->images, "wall_seconds", bl_now() - r->began,
-        "batches", r->batches, "hint", r->hint, "adapters", bl_adapters_json(&j->adapters), "text_cache",
-        cache_json(r, p->encodings));
+    *out = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:i, s:f, s:o, s:o, s:i, s:f, s:O, "
+                     "s:O?, s:o, s:o}",
+                     "schema", BL_REPORT_SCHEMA, "version", BALLAST_VERSION, "model", p->model_name, "device",
+                     bl_memory_caps(bl_modules_given(p->modules)->memory)->name, "prompt", o->prompt,
+                     "negative_prompt", o->negative_prompt ? o->negative_prompt : "", "width",
+                     q->second ? q->hires_width : q->width, "height", q->second ? q->hires_height : q->height,
+                     "sampler", bl_sampler_name(q->sampler), "schedule", bl_schedule_name(q->base->schedule),
+                     "steps", o->steps, "cfg", o->cfg, "guidance",
+                     p->arch->family->guidance ? json_real(q->guidance) : json_null(), "seed",
+                     seed_json(o->seeds ? o->seeds[0] : o->seed), "images", r->images, "wall_seconds",
+                     bl_now() - r->began, "batches", r->batches, "hint", r->hint, "adapters",
+                     bl_adapters_json(&j->adapters), "text_cache", cache_json(r, p->encodings));
     return *out ? 0 : bl_fail_memory(err, "the report", 0);
 }
 

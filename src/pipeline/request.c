@@ -129,7 +129,26 @@ static void tell_fit(const bl_request *r, const bl_log *log) {
     }
 }
 
-void bl_request_tell(const bl_request *r, const bl_log *log) {
+/* Two numbers go by that name. */
+static void tell_guidance(const bl_request *r, const bl_family *family, const bl_log *log) {
+    if (r->unguided) {
+        bl_log_line(log, BL_LOG_WARNING, "cfg %g is left out, as diffusers does it %s", r->o->cfg,
+                    family->cfg_needs_negative
+                        ? "without a negative prompt"
+                        : "with distilled models: model_index.json has \"is_distilled\"");
+    } else if (family->guidance && r->cfg != 1) {
+        bl_log_line(log, BL_LOG_INFO,
+                    "cfg %g guides %s by the negative prompt, at twice the work; the guidance that it was "
+                    "distilled with is --guidance, now %g",
+                    r->cfg, family->name, r->guidance);
+    }
+    if (r->o->guidance != -1 && !family->guidance) {
+        bl_log_line(log, BL_LOG_WARNING, "guidance %g changes nothing: %s is told no such number",
+                    r->o->guidance, family->name);
+    }
+}
+
+void bl_request_tell(const bl_request *r, const bl_family *family, const bl_log *log) {
     if (r->own_shape) {
         bl_log_line(
             log, BL_LOG_INFO,
@@ -138,12 +157,7 @@ void bl_request_tell(const bl_request *r, const bl_log *log) {
     } else if (r->o->init_rgb && r->fit != BL_FIT_STRETCH) {
         tell_fit(r, log);
     }
-    if (r->unguided) {
-        bl_log_line(log, BL_LOG_WARNING,
-                    "cfg %g is left out, as diffusers does it with distilled models: model_index.json has "
-                    "\"is_distilled\"",
-                    r->o->cfg);
-    }
+    tell_guidance(r, family, log);
     if (bl_sampler_adapts(r->sampler)) {
         bl_log_line(log, BL_LOG_INFO,
                     "%s chooses its steps while it runs, whatever --steps says: planned are the %d "
@@ -315,7 +329,8 @@ static void take_guidance(bl_request *r, const bl_architecture *arch) {
     if (arch->family->cfg_from_prompt) {
         r->cfg = r->compat == BL_COMPAT_DIFFUSERS ? r->cfg + 1 : r->cfg == 0 ? 1 : r->cfg;
     }
-    r->unguided = arch->distilled && r->compat == BL_COMPAT_DIFFUSERS && r->cfg != 1;
+    const bool alone = arch->family->cfg_needs_negative && !r->o->negative_prompt;
+    r->unguided = (arch->distilled || alone) && r->compat == BL_COMPAT_DIFFUSERS && r->cfg != 1;
     r->cfg = r->unguided ? 1 : r->cfg;
 }
 

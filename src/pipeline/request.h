@@ -37,7 +37,7 @@ typedef struct bl_request {
     bl_sampler_id sampler;
     double cfg;          /* guidance as everybody counts it: 1 is none */
     double guidance;     /* that the network reads as a number; 0: it reads none */
-    bool unguided;       /* that was asked for was left out, as diffusers does with distilled models */
+    bool unguided;       /* that was asked for was left out, as diffusers does it */
     bool plain;          /* the reader takes prompts as they are: no brackets, no weights, no AND */
     bl_schedule *base;   /* first pass */
     bl_schedule *second; /* NULL without hires */
@@ -57,8 +57,8 @@ int bl_request_check(bl_request *out, const ballast_generate_options *o, const b
                      int native_size, bl_error *err);
 void bl_request_clear(bl_request *r);
 
-/* A line for what was chosen that nobody asked for: the size. */
-void bl_request_tell(const bl_request *r, const bl_log *log);
+/* A line for what was chosen that nobody asked for, the size, and for what is not as it may seem. */
+void bl_request_tell(const bl_request *r, const bl_family *family, const bl_log *log);
 
 /* Evaluations of the denoiser in the first or in the second pass. */
 int bl_request_evaluations(const bl_request *r, bool second);

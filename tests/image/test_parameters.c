@@ -16,6 +16,7 @@ static const bl_parameters full = {
     .sampler = "DPM++ 2M",
     .schedule = "Karras",
     .cfg = 7.5,
+    .guidance = "3.5",
     .seed = 18446744073709551615u,
     .width = 1024,
     .height = 768,
@@ -39,7 +40,7 @@ static const bl_parameters full = {
 static const char full_text[] =
     "a lighthouse at dusk, (waves:1.2)\nsecond line\n"
     "Negative prompt: blurry, low quality\n"
-    "Steps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: "
+    "Steps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Distilled CFG Scale: 3.5, Seed: "
     "18446744073709551615, Size: 1024x768, "
     "Model hash: 31e35c80fc, Model: \"sd_xl, base: 1.0 \\\"final\\\"\", VAE: "
     "vae.safetensors, Variation seed: 5, "

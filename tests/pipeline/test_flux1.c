@@ -116,6 +116,50 @@ static void what_was_encoded_is_taken_for_its_own_text(void **state) {
     bl_test_folder_remove(folder);
 }
 
+/* ---- guidance */
+
+/* A picture's parameters, kept for the caller, who frees them. */
+static int take_parameters(void *payload, const ballast_image *image) {
+    free(*(char **)payload);
+    *(char **)payload = strdup(image->parameters);
+    return 0;
+}
+
+static void check_guidance(const char *family, const char *wanted, const char *warning) {
+    char folder[BL_TEST_PATH], *parameters = NULL;
+    rig_studio s;
+    flow_taken t;
+    bl_test_folder(folder);
+    bl_test_flux1_folder(folder, family);
+    rig_open(&s, folder, "f32", "");
+    ballast_generate_options o = small_request(&t);
+    o.image = take_parameters;
+    o.save_latents = NULL;
+    o.payload = &parameters;
+    o.steps = 1;
+    o.guidance = 2.5;
+    o.cfg = 3; /* which diffusers leaves out without a negative prompt */
+    o.compat = "diffusers";
+    rig_make(&s, &o);
+    assert_non_null(parameters);
+    assert_int_equal(strstr(parameters, "Distilled CFG Scale: 2.5") != NULL, wanted != NULL);
+    if (!strstr(s.warning, warning)) {
+        fail_msg("\"%s\" is not in: %s", warning, s.warning);
+    }
+    o.guidance = 101;
+    flow_refuses(&s, &o, "guidance: 101 is not between 0 and 100");
+    free(parameters);
+    rig_close(&s);
+    bl_test_folder_remove(folder);
+}
+
+static void guidance_is_written_and_told(void **state) {
+    (void)state;
+    check_guidance("flux1/dev", "2.5", "cfg 3 is left out, as diffusers does it without a negative prompt");
+    check_guidance("flux1/schnell", NULL,
+                   "guidance 2.5 changes nothing: FLUX.1 schnell is told no such number");
+}
+
 /* ---- who is planned alone */
 
 static void check_planned(const char *family, const char *name, int steps) {
@@ -221,6 +265,7 @@ int main(void) {
         cmocka_unit_test(pictures_are_those_of_diffusers),
         cmocka_unit_test(placement_changes_nothing),
         cmocka_unit_test(what_was_encoded_is_taken_for_its_own_text),
+        cmocka_unit_test(guidance_is_written_and_told),
         cmocka_unit_test(without_a_vocabulary_both_are_planned),
         cmocka_unit_test(what_contradicts_the_weights_is_refused),
         cmocka_unit_test(words_that_nobody_reads_are_no_warning),

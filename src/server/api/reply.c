@@ -38,6 +38,7 @@ static const char *field_of(const char *path, const struct problem *p) {
                                            {"never", "never"},
                                            {"always", "always"},
                                            {"cfg", "cfg_scale"},
+                                           {"guidance", "distilled_cfg_scale"},
                                            {"schedule", "scheduler"},
                                            {"sampler", "sampler_name"},
                                            {"eta", "eta"},

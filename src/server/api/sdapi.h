@@ -23,7 +23,7 @@ struct sd_body {
     int resize_mode;
     /* Beside A1111's: */
     const char *model, *tiled_decode, *decode;
-    double cfg_rescale;
+    double cfg_rescale, guidance;
     int priority;
 };
 

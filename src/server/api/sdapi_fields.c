@@ -98,6 +98,13 @@
          "scripts that are off may stand here"},                                                             \
         {"infotext", FIELD_WARNED, "null", 0, 0, 0, "settings are not read from it: done without"},          \
         {"model", FIELD_TEXT, "null", 0, 1000, AT(model), "ours: the model, as sd_model_checkpoint"},        \
+        {"distilled_cfg_scale",                                                                              \
+         FIELD_NUMBER,                                                                                       \
+         "null",                                                                                             \
+         0,                                                                                                  \
+         100,                                                                                                \
+         AT(guidance),                                                                                       \
+         "Forge's: what FLUX.1 dev is told of guidance; null: the model's own"},                             \
         {"cfg_rescale", FIELD_NUMBER, "0", 0, 1, AT(cfg_rescale), "ours: pulls back guidance's contrast"},   \
         {"tiled_decode", FIELD_TEXT, "null", 0, 8, AT(tiled_decode), "ours: off, auto or on"},               \
         {"decode", FIELD_TEXT, "null", 0, 8, AT(decode), "ours: vae, or taesd for a draft"}, {               \

@@ -388,7 +388,7 @@ static int check_decode(const struct sd_body *b, struct problem *p) {
 int sd_read(struct api *api, struct picture_request *r, struct sd_body *b, const struct field *fields,
             json_t *object, json_t *warnings, struct problem *p) {
     picture_request_init(r);
-    *b = (struct sd_body){.eta = -1, .cfg_scale = -1};
+    *b = (struct sd_body){.eta = -1, .cfg_scale = -1, .guidance = -1};
     int status = fields_read(b, fields, object, warnings, p);
     status = status ? status : check_scripts(b->alwayson_scripts, p);
     if (status) {
@@ -401,6 +401,7 @@ int sd_read(struct api *api, struct picture_request *r, struct sd_body *b, const
     r->height = sd_whole(b->height, "height", warnings);
     r->steps = b->steps;
     r->cfg = b->cfg_scale;
+    r->guidance = b->guidance;
     r->cfg_rescale = b->cfg_rescale;
     r->eta = b->eta;
     r->batch = b->batch_size;

@@ -23,6 +23,7 @@
     REQUEST_FIELD(TEXT, sampler, NULL)         \
     REQUEST_FIELD(TEXT, schedule, NULL)        \
     REQUEST_FIELD(REAL, cfg, 7)                \
+    REQUEST_FIELD(REAL, guidance, -1)          \
     REQUEST_FIELD(REAL, cfg_rescale, 0)        \
     REQUEST_FIELD(REAL, eta, -1)               \
     REQUEST_FIELD(SEED, seed, 0)               \

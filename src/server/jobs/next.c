@@ -16,6 +16,7 @@ void fill_options(ballast_generate_options *o, const struct jobs *j, const struc
     o->sampler = r->sampler ? r->sampler : o->sampler;
     o->schedule = r->schedule;
     o->cfg = r->cfg;
+    o->guidance = r->guidance;
     o->cfg_rescale = r->cfg_rescale;
     o->eta = r->eta;
     o->seed = r->seed;
