@@ -14,13 +14,37 @@
 #include <cmocka.h>
 
 #define BLOCK 32
-#define BLOCK_BYTES 34
+#define LARGE 256
 #define ALIGNMENT 32
+
+/* A type: its number, values and bytes of a block, and where blocks of random codes have a half that is this,
+ * so that values are about +-0.1. */
+typedef struct type {
+    uint32_t number;
+    int values, bytes;
+    int at[2]; /* -1: it has none */
+    float half[2];
+} type;
+
+enum { T_F32, T_Q8_0, T_F16, T_BF16, TYPES = 11 };
+static const type types[TYPES] = {{0, 1, 4, {-1, -1}, {0, 0}},
+                                  {8, BLOCK, 34, {-1, -1}, {0, 0}},
+                                  {1, 1, 2, {-1, -1}, {0, 0}},
+                                  {30, 1, 2, {-1, -1}, {0, 0}},
+                                  {2, BLOCK, 18, {0, -1}, {0.02f, 0}},
+                                  {3, BLOCK, 20, {0, 2}, {0.02f, -0.15f}},
+                                  {6, BLOCK, 22, {0, -1}, {0.01f, 0}},
+                                  {7, BLOCK, 24, {0, 2}, {0.01f, -0.155f}},
+                                  {12, LARGE, 144, {0, 2}, {5e-4f, 3.75e-3f}},
+                                  {13, LARGE, 176, {0, 2}, {2.5e-4f, 3.9e-3f}},
+                                  {14, LARGE, 210, {208, -1}, {7e-5f, 0}}};
 
 /* The file as it grows. */
 typedef struct sink {
     FILE *f;
     uint64_t at;
+    bool all;      /* types in turn */
+    uint32_t seed; /* of random codes */
 } sink;
 
 static void put(sink *s, const void *data, size_t bytes) {
@@ -62,8 +86,23 @@ static bool reshaped(const bl_file_tensor *t) {
     return small(t) && t->shape[t->rank - 1] % BLOCK != 0;
 }
 
-static uint64_t bytes_of(const bl_file_tensor *t) {
-    return small(t) ? (uint64_t)values_of(t) / BLOCK * BLOCK_BYTES : t->bytes;
+static bool takes_turns(const sink *s, const bl_file_tensor *t) {
+    return s->all && small(t) && t->shape[t->rank - 1] % LARGE == 0;
+}
+
+/* What tensor number `which` of all is stored as. */
+static int type_of(const sink *s, const bl_file_tensor *all, int which) {
+    int turn = 0;
+    for (int i = 0; i < which; i++) {
+        turn += takes_turns(s, &all[i]);
+    }
+    return !small(&all[which])           ? T_F32
+           : takes_turns(s, &all[which]) ? T_Q8_0 + turn % (TYPES - T_Q8_0)
+                                         : T_Q8_0;
+}
+
+static uint64_t bytes_of(const bl_file_tensor *t, int stored) {
+    return (uint64_t)values_of(t) / (uint64_t)types[stored].values * (uint64_t)types[stored].bytes;
 }
 
 static void put_shape_key(sink *s, const bl_file_tensor *t) {
@@ -78,7 +117,7 @@ static void put_shape_key(sink *s, const bl_file_tensor *t) {
     }
 }
 
-static void put_entry(sink *s, const bl_file_tensor *t, uint64_t *offset) {
+static void put_entry(sink *s, const bl_file_tensor *t, int stored, uint64_t *offset) {
     put_text(s, t->name);
     if (reshaped(t)) {
         put_u32(s, 2);
@@ -90,9 +129,9 @@ static void put_entry(sink *s, const bl_file_tensor *t, uint64_t *offset) {
             put_u64(s, (uint64_t)t->shape[i]);
         }
     }
-    put_u32(s, small(t) ? 8 : 0); /* Q8_0, F32 */
+    put_u32(s, types[stored].number);
     put_u64(s, *offset);
-    *offset += (bytes_of(t) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    *offset += (bytes_of(t, stored) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
 static void put_block(sink *s, const float *x) {
@@ -111,7 +150,38 @@ static void put_block(sink *s, const float *x) {
     put(s, codes, sizeof codes);
 }
 
-void bl_test_write_gguf(const char *to, const char *from) {
+static void put_random_block(sink *s, const type *k) {
+    uint8_t block[LARGE];
+    for (int i = 0; i < k->bytes; i++) {
+        s->seed = s->seed * 1664525u + 1013904223u;
+        block[i] = (uint8_t)(s->seed >> 24);
+    }
+    for (int i = 0; i < 2 && k->at[i] >= 0; i++) {
+        const uint16_t half = bl_f32_to_f16(k->half[i]);
+        memcpy(block + k->at[i], &half, sizeof half);
+    }
+    put(s, block, (size_t)k->bytes);
+}
+
+static void put_values(sink *s, const float *x, int64_t count, int stored) {
+    const type *k = &types[stored];
+    if (stored == T_F32) {
+        put(s, x, (size_t)count * sizeof *x);
+        return;
+    }
+    for (int64_t i = 0; i < count; i += k->values) {
+        const uint16_t two = stored == T_F16 ? bl_f32_to_f16(x[i]) : bl_f32_to_bf16(x[i]);
+        if (stored == T_Q8_0) {
+            put_block(s, x + i);
+        } else if (k->values == 1) {
+            put(s, &two, sizeof two);
+        } else {
+            put_random_block(s, k);
+        }
+    }
+}
+
+static void write_gguf(const char *to, const char *from, bool turns) {
     bl_safetensors *f;
     bl_error err;
     int count, keys = 1;
@@ -127,7 +197,7 @@ void bl_test_write_gguf(const char *to, const char *from) {
         }
     }
     count = kept;
-    sink s = {.f = fopen(to, "wbe")};
+    sink s = {.f = fopen(to, "wbe"), .all = turns};
     assert_non_null(s.f);
     put(&s, "GGUF", 4);
     put_u32(&s, 3);
@@ -143,25 +213,28 @@ void bl_test_write_gguf(const char *to, const char *from) {
         }
     }
     for (int i = 0; i < count; i++) {
-        put_entry(&s, &all[i], &offset);
+        put_entry(&s, &all[i], type_of(&s, all, i), &offset);
     }
     for (int i = 0; i < count; i++) {
         pad(&s);
         float *x = malloc(all[i].bytes + 1);
         assert_non_null(x);
         assert_int_equal(bl_safetensors_read(f, all[i].offset, all[i].bytes, x, &err), 0);
-        for (int64_t b = 0; small(&all[i]) && b < values_of(&all[i]); b += BLOCK) {
-            put_block(&s, x + b);
-        }
-        if (!small(&all[i])) {
-            put(&s, x, all[i].bytes);
-        }
+        put_values(&s, x, values_of(&all[i]), type_of(&s, all, i));
         free(x);
     }
     pad(&s);
     free(all);
     assert_int_equal(fclose(s.f), 0);
     bl_safetensors_close(&f);
+}
+
+void bl_test_write_gguf(const char *to, const char *from) {
+    write_gguf(to, from, false);
+}
+
+void bl_test_write_gguf_all(const char *to, const char *from) {
+    write_gguf(to, from, true);
 }
 
 /* Does it say how others are stored, and so nothing of what is wide? */

@@ -7,6 +7,10 @@
  * others as F32. */
 void bl_test_write_gguf(const char *to, const char *from);
 
+/* The same with each matrix whose rows are whole blocks of 256 in another type, all that are read in turn:
+ * but for Q8_0, F16 and BF16 of random codes, so that values are others, of about the same size. */
+void bl_test_write_gguf_all(const char *to, const char *from);
+
 /* Writes the tensors of any file as F32 safetensors, but for those that say how others are stored. */
 void bl_test_write_widened(const char *to, const char *from);
 

@@ -34,6 +34,7 @@ static uint8_t f8_of(float v) {
 
 typedef struct sink {
     json_t *header;
+    json_t *layers; /* that the header describes */
     FILE *data;
     size_t bytes;
 } sink;
@@ -68,8 +69,9 @@ static void put_small(sink *s, const char *stem, const bl_file_tensor *t, const 
     float *scales = malloc((size_t)rows * sizeof *scales);
     char name[300];
     assert_true(codes && scales);
+    const float most = one ? most_of(x, rows * columns) : 0;
     for (int64_t r = 0; r < rows; r++) {
-        scales[r] = one ? most_of(x, rows * columns) : most_of(x + r * columns, columns);
+        scales[r] = one ? most : most_of(x + r * columns, columns);
         scales[r] /= f8 ? MOST_F8 : 127;
         for (int64_t c = 0; c < columns; c++) {
             const float v = x[r * columns + c] / scales[r];
@@ -80,7 +82,9 @@ static void put_small(sink *s, const char *stem, const bl_file_tensor *t, const 
     snprintf(name, sizeof name, "%s.%s", stem, one ? "scale_weight" : "weight_scale");
     put(s, name, "F32", (const int64_t[]){rows, 1}, one ? 0 : 2, scales,
         (one ? 1 : (size_t)rows) * sizeof *scales);
-    if (!f8) {
+    if (kind == BL_TEST_SAID) {
+        json_object_set_new(s->layers, stem, json_loads(description, 0, NULL));
+    } else if (!f8) {
         const char *text = kind == BL_TEST_CONVROT && columns % GROUP == 0 ? rotated : description;
         snprintf(name, sizeof name, "%s.comfy_quant", stem);
         put(s, name, "U8", (const int64_t[]){(int64_t)strlen(text)}, 1, text, strlen(text));
@@ -109,8 +113,9 @@ void bl_test_write_small(const char *to, const char *from, bl_test_small kind) {
     bl_safetensors *f;
     bl_error err;
     int count;
-    sink s = {.header = json_object(), .data = tmpfile()};
-    assert_true(s.header && s.data);
+    int matrices = 0;
+    sink s = {.header = json_object(), .layers = json_object(), .data = tmpfile()};
+    assert_true(s.header && s.layers && s.data);
     assert_int_equal(bl_safetensors_open(&f, from, &err), 0);
     const bl_file_tensor *all = bl_safetensors_tensors(f, &count);
     for (int i = 0; i < count; i++) {
@@ -122,16 +127,24 @@ void bl_test_write_small(const char *to, const char *from, bl_test_small kind) {
         assert_int_equal(bl_safetensors_read(f, t->offset, t->bytes, x, &err), 0);
         snprintf(stem, sizeof stem, "%.*s", (int)(n > m ? n - m : 0), t->name);
         if (t->dtype == BL_F32 && t->rank == 2 && n > m && !strcmp(t->name + n - m, leaf)) {
-            put_small(&s, stem, t, x, kind);
+            put_small(&s, stem, t, x, kind == BL_TEST_ALL ? (bl_test_small)(matrices++ % BL_TEST_ALL) : kind);
         } else {
             put(&s, t->name, t->dtype_name, t->shape, t->rank, x, t->bytes);
         }
         free(x);
     }
-    if (kind == BL_TEST_FP8) {
+    if (kind == BL_TEST_FP8 || kind == BL_TEST_ALL) {
         put(&s, "scaled_fp8", "F8_E4M3", (const int64_t[]){2}, 1, "\0", 2);
     }
+    if (json_object_size(s.layers)) {
+        char *text = json_dumps(s.layers, JSON_COMPACT), *whole = NULL;
+        assert_true(text && asprintf(&whole, "{\"layers\": %s}", text) > 0);
+        json_object_set_new(s.header, "__metadata__", json_pack("{s:s}", "_quantization_metadata", whole));
+        free(whole);
+        free(text);
+    }
     write_file(to, &s);
+    json_decref(s.layers);
     json_decref(s.header);
     fclose(s.data);
     bl_safetensors_close(&f);
