@@ -134,15 +134,6 @@ static void run_all(bl_device *d, bl_device_module *m, bl_graph *g, int runs, bl
     bl_device_executable_close(d, x);
 }
 
-static bl_storage stored_as(const char *name) {
-    for (int s = BL_STORED_PLAIN + 1; s < BL_STORAGE_COUNT; s++) {
-        if (!strcmp(name, bl_storage_of((bl_storage)s)->name)) {
-            return (bl_storage)s;
-        }
-    }
-    return BL_STORED_PLAIN;
-}
-
 int main(int argc, char **argv) {
     if (argc < 5) {
         fprintf(stderr, "usage: bench_network unet|sdxl|vae|zimage|klein|qwen3 f32|bf16 SIZE BATCH "
@@ -154,7 +145,7 @@ int main(int argc, char **argv) {
     bl_device *d = NULL;
     bl_graph *g = NULL;
     bl_device_module *m = NULL;
-    bl_storage stored = argc > 8 ? stored_as(argv[8]) : BL_STORED_PLAIN;
+    bl_storage stored = argc > 8 ? made_up_storage(argv[8]) : BL_STORED_PLAIN;
     bl_source source = {.payload = &stored, .dtype = made_up_dtype, .read = made_up_read};
     if (stored) {
         source.small = made_up_small;

@@ -55,6 +55,15 @@ bool made_up_small(void *payload, const bl_weight *w, int part, bl_small *form) 
     return bl_weight_elements(w) / w->shape[0] % bl_storage_of(*stored)->values == 0;
 }
 
+bl_storage made_up_storage(const char *name) {
+    for (int s = BL_STORED_PLAIN + 1; s < BL_STORAGE_COUNT; s++) {
+        if (!strcmp(name, bl_storage_of((bl_storage)s)->name)) {
+            return (bl_storage)s;
+        }
+    }
+    return BL_STORED_PLAIN;
+}
+
 /* Any bytes below 32 are codes and, as f16, scales of less than 0.01. */
 int made_up_read_small(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end, void *codes,
                        float *scales, bl_error *err) {
@@ -73,7 +82,8 @@ int made_up_read_small(void *payload, const bl_weight *w, int part, int64_t begi
 }
 
 /* As the configurations that are published with Z-Image-Turbo and FLUX.2-klein-4B have them. */
-#define CAPTION 64 /* tokens */
+#define CAPTION 64    /* tokens; a prompt of two sentences, with its frame */
+#define FILLED_UP 512 /* FLUX.2 klein's, always */
 
 static const bl_zimage zimage = {.channels = 16,
                                  .width = 3840,
@@ -136,7 +146,7 @@ int made_up_graph(bl_graph **g, const char *what, bl_dtype dtype, int size, int 
     }
     if (!strcmp(what, "klein")) {
         return bl_flux2_graph(g, &klein,
-                              &(bl_flux2_shape){batch, size / 16, size / 16, CAPTION, BL_UNET_WHOLE, 0},
+                              &(bl_flux2_shape){batch, size / 16, size / 16, FILLED_UP, BL_UNET_WHOLE, 0},
                               dtype, NULL, err);
     }
     if (!strcmp(what, "qwen3")) {

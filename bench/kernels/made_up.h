@@ -20,6 +20,9 @@ bl_dtype made_up_dtype(void *payload, const bl_weight *w, int part);
 int made_up_read(void *payload, const bl_weight *w, int part, int64_t begin, int64_t end, void *dst,
                  bl_error *err);
 
+/* The storage of this name ("Q8_0"); BL_STORED_PLAIN where there is none. */
+bl_storage made_up_storage(const char *name);
+
 /* The same as codes: `payload` is the bl_storage that weights wait in. Their values are others than those of
  * made_up_read, and small. */
 bool made_up_small(void *payload, const bl_weight *w, int part, bl_small *form);
