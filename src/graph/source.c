@@ -62,6 +62,12 @@ void bl_small_widen(float *dst, const bl_small_weight *form, const bl_weight *w,
     }
 }
 
+const void *bl_small_row(const bl_small_weight *form, const bl_weight *w, const void *small, int64_t row) {
+    const share s = share_of(w, row, row + 1);
+    const uint64_t bytes = bl_small_row_bytes(&form->form[s.part], bl_weight_elements(w) / w->shape[0]);
+    return (const unsigned char *)small + form->codes[s.part] + (uint64_t)s.begin * bytes;
+}
+
 int bl_small_read(const bl_source *source, const bl_small_weight *form, const bl_weight *w, void *small,
                   int64_t begin, int64_t end, bl_error *err) {
     const int64_t columns = bl_weight_elements(w) / w->shape[0];

@@ -51,6 +51,8 @@ bool bl_source_small(bl_small_weight *out, const bl_source *source, const bl_wei
 /* Widens rows [begin, end) of the whole weight, whose small form begins at `small`, to F32. */
 void bl_small_widen(float *dst, const bl_small_weight *form, const bl_weight *w, const void *small,
                     int64_t begin, int64_t end);
+/* Where in the small form at `small` the codes of a row begin. */
+const void *bl_small_row(const bl_small_weight *form, const bl_weight *w, const void *small, int64_t row);
 /* Reads the small form of the same rows to where it belongs in `small`. */
 int bl_small_read(const bl_source *source, const bl_small_weight *form, const bl_weight *w, void *small,
                   int64_t begin, int64_t end, bl_error *err);

@@ -115,8 +115,15 @@ typedef struct bl_typed_kernels {
 
 typedef struct bl_kernels {
     const char *name;
-    /* dst[place[i] + r] = src[r stride + i] for BL_TRANSPOSE_ROWS rows r of n words each. */
-    void (*transpose)(uint32_t *dst, const int64_t *place, const uint32_t *src, int64_t stride, int64_t n);
+    /* dst[place[i] + r] = src[r stride + i] for BL_TRANSPOSE_ROWS rows r of n words each. `past`: nobody will
+     * read them soon, so they go past the cache where they can. */
+    void (*transpose)(uint32_t *dst, const int64_t *place, const uint32_t *src, int64_t stride, int64_t n,
+                      bool past);
+    /* Widens `blocks` blocks of Q8_0 of each of BL_TRANSPOSE_ROWS rows, row_bytes apart, to BF16, as bl_widen
+     * and bl_f32_to_bf16 do: dst[place[i] + r] are values 2 i and 2 i + 1 of row r. Written past the cache:
+     * dst is aligned to 64 bytes, places are multiples of BL_TRANSPOSE_ROWS. */
+    void (*widen_q8_0)(uint32_t *dst, const int64_t *place, const uint8_t *codes, int64_t row_bytes,
+                       int64_t blocks);
     bl_typed_kernels f32, bf16;
 } bl_kernels;
 

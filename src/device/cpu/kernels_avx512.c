@@ -2,5 +2,8 @@
 
 #include "device/cpu/kernels_impl.inc"
 
-const bl_kernels bl_kernels_avx512 = {
-    .name = "avx512", .transpose = transpose, .f32 = TYPED(f32, f32), .bf16 = TYPED(bf16, bf16)};
+const bl_kernels bl_kernels_avx512 = {.name = "avx512",
+                                      .transpose = transpose,
+                                      .widen_q8_0 = widen_q8_0,
+                                      .f32 = TYPED(f32, f32),
+                                      .bf16 = TYPED(bf16, bf16)};

@@ -63,5 +63,8 @@ static inline void pairs_put(uint32_t *p, const vf *e) {
 #define PUT_WEIGHTS pairs_put
 #include "device/cpu/kernels_attention.inc"
 
-const bl_kernels bl_kernels_avx512_bf16 = {
-    .name = "avx512_bf16", .transpose = transpose, .f32 = TYPED(f32, f32), .bf16 = TYPED(bf16, pairs)};
+const bl_kernels bl_kernels_avx512_bf16 = {.name = "avx512_bf16",
+                                           .transpose = transpose,
+                                           .widen_q8_0 = widen_q8_0,
+                                           .f32 = TYPED(f32, f32),
+                                           .bf16 = TYPED(bf16, pairs)};

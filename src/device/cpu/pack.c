@@ -217,7 +217,7 @@ static void transpose_group(const bl_kernels *kernels, uint32_t *dst, const uint
         for (int64_t i = 0; i < count; i++) {
             place[i] = mixed ? (first + i) * GROUP : next_place(&w, f, per);
         }
-        kernels->transpose(mixed ? spare : dst, place, src + first, row, count);
+        kernels->transpose(mixed ? spare : dst, place, src + first, row, count, !mixed);
     }
     if (mixed) {
         join_pairs(dst, spare, f);
@@ -237,6 +237,51 @@ static void place_group(const bl_kernels *kernels, void *dst, const void *src, v
     }
 }
 
+/* Is the weight stored and laid out so that groups of its rows go to their places as they are widened? */
+static bool widens_straight(const bl_packed *p, const in_places *f) {
+    const bl_dnnl_blocking *b = &p->blocking;
+    const int64_t word = 2, parts = p->weight.parts;
+    int64_t outs = 1; /* rows that lie side by side */
+    for (int i = 0; i < b->inner; i++) {
+        outs *= b->inner_dim[i] == 1 ? b->inner_size[i] : 1;
+    }
+    bool straight = p->dtype == BL_BF16 && p->weight.kind == BL_W_LINEAR && outs % GROUP == 0 &&
+                    p->weight.shape[0] / parts % GROUP == 0 && half_rows(p) % GROUP == 0 &&
+                    (word * WORDS_AT_ONCE) % f->inner == 0 && f->stride % (word * GROUP) == 0 &&
+                    b->strides[1] % (word * GROUP) == 0;
+    for (int i = 0; i < parts; i++) {
+        straight = straight && p->small.form[i].storage == BL_STORED_Q8_0;
+    }
+    for (int64_t i = 0; i < f->inner && straight; i++) {
+        const int64_t at = f->place[i - i % word];
+        straight = f->place[i] == at + i % word && at % (word * GROUP) == 0;
+    }
+    for (int64_t r = 0; r < outs && straight; r++) {
+        const int64_t at = bl_dnnl_place(b, 1, r - r % GROUP);
+        straight = bl_dnnl_place(b, 1, r) == at + r % GROUP * word && at % (word * GROUP) == 0;
+    }
+    return straight;
+}
+
+/* `dst`: the place of row `row`, the first of its group. */
+static void widen_group(const bl_kernels *kernels, uint32_t *dst, const bl_packed *p, const void *small,
+                        const in_places *f, int64_t row) {
+    const bl_storage_form *form = bl_storage_of(BL_STORED_Q8_0);
+    const uint8_t *codes = bl_small_row(&p->small, &p->weight, small, row);
+    const int64_t row_bytes = f->channels / form->values * form->bytes;
+    int64_t place[WORDS_AT_ONCE];
+    walk w = {0};
+    for (int64_t i = 0; i < WORDS_AT_ONCE; i++) {
+        place[i] = next_place(&w, f, 2);
+    }
+    for (int64_t c = 0; c < f->channels; c += 2 * WORDS_AT_ONCE) {
+        const int64_t left = f->channels - c, count = left < 2 * WORDS_AT_ONCE ? left : 2 * WORDS_AT_ONCE;
+        kernels->widen_q8_0(dst, place, codes, row_bytes, count / form->values);
+        codes += count / form->values * form->bytes;
+        dst += count / f->inner * f->stride / 2;
+    }
+}
+
 /* One slice of one weight. `at`: where the weight's packed bytes begin; *written rises to the end of what was
  * written behind it. `small` as in read_rows. */
 static int pack_slice(const bl_device_module *m, const bl_packed *p, unsigned char *at, const void *small,
@@ -248,26 +293,33 @@ static int pack_slice(const bl_device_module *m, const bl_packed *p, unsigned ch
     unsigned char *converted =
         p->blocked ? raw + raw_bytes(p) : at + (size_t)(begin * row_elements(p)) * bl_dtype_size(p->dtype);
     int64_t first = half * half_rows(p);
-    int rc = read_rows(converted, raw, &m->source, p, small, first + begin, first + end, err);
+    in_places f = {0};
+    int rc = p->blocked ? find_places(&f, p, err) : 0;
+    const bool straight = !rc && small && p->blocked && widens_straight(p, &f);
+    if (!rc && !straight) {
+        rc = read_rows(converted, raw, &m->source, p, small, first + begin, first + end, err);
+    }
     if (rc || !p->blocked) {
         *written = higher(*written, end * row_elements(p) * size);
         return rc;
     }
-    in_places f;
-    rc = find_places(&f, p, err);
     size_t group_bytes = (size_t)(GROUP * row_elements(p) * size);
     int dim = p->weight.kind == BL_W_CONV ? 0 : 1;
     at += (uint64_t)half * p->half_bytes;
-    for (; begin < end && !rc; begin += GROUP, converted += group_bytes) {
+    for (; begin < end; begin += GROUP, converted += group_bytes) {
         int64_t out[GROUP], rows = end - begin < GROUP ? end - begin : GROUP, last = 0;
         for (int64_t r = 0; r < rows; r++) {
             out[r] = bl_dnnl_place(&p->blocking, dim, begin + r);
             last = higher(last, out[r]);
         }
-        place_group(m->cpu->kernels, at, converted, raw, &f, out, rows, size);
+        if (straight) {
+            widen_group(m->cpu->kernels, (uint32_t *)(void *)at + out[0] / 2, p, small, &f, first + begin);
+        } else {
+            place_group(m->cpu->kernels, at, converted, raw, &f, out, rows, size);
+        }
         *written = higher(*written, half * (int64_t)p->half_bytes + (f.last + last + 1) * size);
     }
-    return rc;
+    return 0;
 }
 
 /* The same rows as they are stored. */

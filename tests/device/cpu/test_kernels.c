@@ -7,7 +7,9 @@
 
 #include <cmocka.h>
 
+#include "core/checked.h"
 #include "core/dtype.h"
+#include "core/storage.h"
 #include "device/cpu/kernels.h"
 
 #include <math.h>
@@ -278,22 +280,64 @@ static void transpose(void **state) {
                 place[i] = (n - 1 - i) * height;
             }
             memset(want, 0xa5, sizeof want);
-            memset(got, 0xa5, sizeof got);
             for (int64_t i = 0; i < n; i++) {
                 for (int r = 0; r < height; r++) {
                     want[place[i] + r] = src[r * stride + i];
                 }
             }
-            tables[t]->transpose(got, place, src, stride, n);
-            assert_memory_equal(got, want, sizeof want);
+            for (int past = 0; past < 2; past++) {
+                memset(got, 0xa5, sizeof got);
+                tables[t]->transpose(got, place, src, stride, n, past);
+                assert_memory_equal(got, want, sizeof want);
+            }
         }
     }
 }
 
+/* Every scale that F16 has, infinities, NaN and subnormals too, to codes of both signs. */
+static void widening(void **state) {
+    (void)state;
+    enum { height = BL_TRANSPOSE_ROWS, blocks = 65536 / height, bytes = 34, pairs = 16 };
+    const size_t size = (size_t)blocks * pairs * height * sizeof(uint32_t);
+    uint8_t *codes = malloc((size_t)65536 * bytes);
+    uint32_t *want = malloc(size), *got = aligned_alloc(BL_ALIGN, size);
+    int64_t *place = malloc((size_t)blocks * pairs * sizeof *place);
+    assert_true(codes && want && got && place);
+    for (size_t i = 0; i < 65536; i++) {
+        float values[2 * pairs];
+        uint8_t *b = codes + i * bytes;
+        b[0] = (uint8_t)i;
+        b[1] = (uint8_t)(i >> 8);
+        for (size_t k = 0; k < 2 * pairs; k++) {
+            b[2 + k] = (uint8_t)((i * 37 + k * 101) >> 2);
+        }
+        bl_widen(values, BL_STORED_Q8_0, b, 1);
+        for (size_t k = 0; k < pairs; k++) {
+            want[(i % blocks * pairs + k) * height + i / blocks] =
+                bl_f32_to_bf16(values[2 * k]) | (uint32_t)bl_f32_to_bf16(values[2 * k + 1]) << 16;
+        }
+    }
+    for (int64_t i = 0; i < blocks * pairs; i++) {
+        place[i] = i * height;
+    }
+    const bl_kernels *tables[] = {&bl_kernels_plain, bl_kernels_for(bl_cpu_isa_find(BL_ISA_AVX2)),
+                                  bl_kernels_for(bl_cpu_isa_find(BL_ISA_AVX512)),
+                                  bl_kernels_for(bl_cpu_isa_find(BL_ISA_BEST))};
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
+        memset(got, 0xa5, size);
+        tables[t]->widen_q8_0(got, place, codes, (int64_t)blocks * bytes, blocks);
+        assert_memory_equal(got, want, size);
+    }
+    free(place);
+    free(got);
+    free(want);
+    free(codes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(transpose), cmocka_unit_test(elementwise), cmocka_unit_test(rows),
-        cmocka_unit_test(attention), cmocka_unit_test(cuts),
+        cmocka_unit_test(transpose), cmocka_unit_test(widening),  cmocka_unit_test(elementwise),
+        cmocka_unit_test(rows),      cmocka_unit_test(attention), cmocka_unit_test(cuts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
