@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """headers_only.py FAMILY FOLDER: a diffusers folder of the published size whose weights are holes in their files.
-FAMILY: z-image, flux1-dev, flux1-schnell, flux2-klein-4b, flux2-klein-9b, flux2-dev (of which FLUX.1 and FLUX.2 dev are
-planned and not run).
+FAMILY: z-image, flux1-dev, flux1-schnell, flux2-klein-4b, flux2-klein-9b, flux2-dev, sd3.5-medium, sd3.5-large (of which
+FLUX.2 dev and SD3.5 are planned and not run).
 
 For `ballast plan` and `ballast inspect`, which read headers alone: the files name every tensor with its shape and type
 (BF16; the autoencoder F32) and take no room on the disk. A picture of it is noise. Only Python's own library is needed."""
@@ -144,8 +144,9 @@ def t5(width=4096, hidden=10240, layers=24, heads=64, head=64, vocab=32128):
     return out
 
 
-def clip_l(width=768, layers=12, vocab=49408):
-    out = [("text_model.embeddings.token_embedding.weight", [vocab, width]),
+def clip(width=768, layers=12, vocab=49408, projects=False):
+    out = [("text_projection.weight", [width, width])] * projects
+    out += [("text_model.embeddings.token_embedding.weight", [vocab, width]),
            ("text_model.embeddings.position_embedding.weight", [77, width]), *norm("text_model.final_layer_norm", width)]
     for i in range(layers):
         at = f"text_model.encoder.layers.{i}."
@@ -159,13 +160,48 @@ def clip_l(width=768, layers=12, vocab=49408):
 def flux1(folder, guided):
     at = lambda *parts: os.path.join(folder, *parts)
     write(at("transformer", "diffusion_pytorch_model.safetensors"), flux1_transformer(guided), "BF16")
-    write(at("text_encoder", "model.safetensors"), clip_l(), "BF16")
+    write(at("text_encoder", "model.safetensors"), clip(), "BF16")
     write(at("text_encoder_2", "model.safetensors"), t5(), "BF16")
     write(at("vae", "diffusion_pytorch_model.safetensors"),
           [t for side in ("encoder", "decoder") for t in vae_half(side, 16, [128, 256, 512, 512])], "F32")
     save(at("model_index.json"), {"_class_name": "FluxPipeline"})
     shift = {"use_dynamic_shifting": True, "base_shift": 0.5, "max_shift": 1.15} if guided else {"shift": 1.0}
     save(at("scheduler", "scheduler_config.json"), {"_class_name": "FlowMatchEulerDiscreteScheduler", **shift})
+
+
+def sd3_transformer(width, layers, duals, positions, head=64, context=4096, pooled=2048):
+    out = [t for n, k in (("timestep_embedder", 256), ("text_embedder", pooled)) for i in (1, 2)
+           for t in linear(f"time_text_embed.{n}.linear_{i}", width, (k, width)[i - 1])]
+    out += [("pos_embed.pos_embed", [1, positions * positions, width]), *conv("pos_embed.proj", width, 16, 2),
+            *linear("context_embedder", width, context), *linear("norm_out.linear", 2 * width, width),
+            *linear("proj_out", 64, width)]
+    for i in range(layers):
+        at, last = f"transformer_blocks.{i}.", i == layers - 1
+        attentions = [("attn", ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj"] +
+                       ["to_add_out"] * (not last), ["norm_q", "norm_k", "norm_added_q", "norm_added_k"])]
+        attentions += [("attn2", ["to_q", "to_k", "to_v", "to_out.0"], ["norm_q", "norm_k"])] * (i < duals)
+        out += [*linear(at + "norm1.linear", (9 if i < duals else 6) * width, width),
+                *linear(at + "norm1_context.linear", (2 if last else 6) * width, width)]
+        for n, products, norms in attentions:
+            out += [t for p in products for t in linear(f"{at}{n}.{p}", width, width)]
+            out += [(f"{at}{n}.{p}.weight", [head]) for p in norms]
+        for n in ["ff"] + ["ff_context"] * (not last):
+            out += [*linear(f"{at}{n}.net.0.proj", 4 * width, width), *linear(f"{at}{n}.net.2", width, 4 * width)]
+    return out
+
+
+def sd3(folder, *sizes):
+    at = lambda *parts: os.path.join(folder, *parts)
+    write(at("transformer", "diffusion_pytorch_model.safetensors"), sd3_transformer(*sizes), "BF16")
+    write(at("text_encoder", "model.safetensors"), clip(projects=True), "BF16")
+    write(at("text_encoder_2", "model.safetensors"), clip(1280, 32, projects=True), "BF16")
+    write(at("text_encoder_3", "model.safetensors"), t5(), "BF16")
+    write(at("vae", "diffusion_pytorch_model.safetensors"),
+          [t for side in ("encoder", "decoder") for t in vae_half(side, 16, [128, 256, 512, 512])], "F32")
+    save(at("model_index.json"), {"_class_name": "StableDiffusion3Pipeline"})
+    save(at("vae", "config.json"), {"scaling_factor": 1.5305, "shift_factor": 0.0609, "use_quant_conv": False,
+                                    "use_post_quant_conv": False})
+    save(at("scheduler", "scheduler_config.json"), {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0})
 
 
 def flux2_transformer(width, doubles, singles, context, guided=False, head=128):
@@ -230,7 +266,8 @@ def zimage(folder):
 
 FAMILIES = {"z-image": zimage, "flux1-dev": lambda folder: flux1(folder, True),
             "flux1-schnell": lambda folder: flux1(folder, False), "flux2-klein-4b": klein_4b, "flux2-klein-9b": klein_9b,
-            "flux2-dev": dev}
+            "flux2-dev": dev, "sd3.5-medium": lambda folder: sd3(folder, 1536, 24, 13, 384),
+            "sd3.5-large": lambda folder: sd3(folder, 2432, 38, 0, 192)}
 
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[1] not in FAMILIES:

@@ -86,10 +86,13 @@ typedef struct bl_architecture {
     bl_zimage zimage;
     bl_flux1 flux1;
     bl_flux2 flux2;
+    bl_sd3 sd3;
     /* and its readers of text */
-    bl_text_architecture text[2]; /* SDXL's context is both side by side; the pooled output is the second's */
+    /* SDXL's context is both side by side, and so are some rows of SD3's; SDXL's pooled output is the
+     * second's, SD3's that of both */
+    bl_text_architecture text[2];
     bl_qwen3 qwen3;
-    bl_t5 t5;
+    bl_t5 t5; /* layers 0: it is missing, for which zeros stand */
     bl_vae_architecture vae;
     bl_taesd_architecture taesd;
     bl_prediction prediction;

@@ -27,11 +27,13 @@ typedef struct bl_config_rules {
     const bl_config_rule *index, *scheduler, *denoiser, *text, *vae;
     const bl_config_rule *tokenizer; /* NULL: nothing reads its words */
     const bl_config_rule *text_2;    /* of the second text encoder; NULL: those of `text` */
+    const bl_config_rule *text_3;    /* of the third; NULL: it has none */
     const bl_config_rule *rope;      /* of the text encoder's "rope_parameters"; NULL: it has none */
 } bl_config_rules;
 
 extern const bl_config_rules bl_unet_folder_rules, /* of SD 1.x, SD 2.x and SDXL */
-    bl_zimage_folder_rules, bl_flux1_folder_rules, bl_flux2_folder_rules, bl_flux2_dev_folder_rules;
+    bl_zimage_folder_rules, bl_flux1_folder_rules, bl_flux2_folder_rules, bl_flux2_dev_folder_rules,
+    bl_sd3_folder_rules;
 extern const bl_config_rule bl_clip_text_rules[];
 
 /* Holds a configuration against rules. `path`: of its file, for messages. Keys without a rule, but for those

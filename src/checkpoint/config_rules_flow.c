@@ -48,6 +48,28 @@ static const bl_config_rule flux1_rules[] = {
     {NULL, NULL},
 };
 
+/* diffusers' SD3Transformer2DModel. Which blocks have a second attention, the tensors say. */
+static const bl_config_rule sd3_rules[] = {
+    {"_class_name", "[\"SD3Transformer2DModel\"]"},
+    {"torch_dtype", NULL},
+    {"dtype", NULL},
+    {"quantization_config", "[null]"},
+    {"sample_size", NULL}, /* of the table of positions, which the weights hold */
+    {"patch_size", "[2]"},
+    {"in_channels", BL_ONE_WHOLE},
+    {"out_channels", "[null,16]"},
+    {"num_layers", BL_ONE_WHOLE},
+    {"attention_head_dim", BL_ONE_WHOLE},
+    {"num_attention_heads", BL_ONE_WHOLE},
+    {"joint_attention_dim", BL_ONE_WHOLE},
+    {"caption_projection_dim", BL_ONE_WHOLE},
+    {"pooled_projection_dim", BL_ONE_WHOLE},
+    {"pos_embed_max_size", BL_ONE_WHOLE},
+    {"dual_attention_layers", NULL}, /* detect_sd3 */
+    {"qk_norm", "[null,\"rms_norm\"]"},
+    {NULL, NULL},
+};
+
 /* diffusers' Flux2Transformer2DModel. */
 static const bl_config_rule flux2_rules[] = {
     {"_class_name", "[\"Flux2Transformer2DModel\"]"},
@@ -294,6 +316,21 @@ static const bl_config_rule flux1_index_rules[] = {
     {NULL, NULL},
 };
 
+static const bl_config_rule sd3_index_rules[] = {
+    {"transformer", "[null,\"diffusers\",\"SD3Transformer2DModel\"]"},
+    {"vae", "[null,\"diffusers\",\"AutoencoderKL\"]"},
+    {"text_encoder", "[null,\"transformers\",\"CLIPTextModelWithProjection\"]"},
+    {"text_encoder_2", "[null,\"transformers\",\"CLIPTextModelWithProjection\"]"},
+    {"text_encoder_3", "[null,\"transformers\",\"T5EncoderModel\"]"},
+    {"tokenizer", "[null,\"transformers\",\"CLIPTokenizer\",\"CLIPTokenizerFast\"]"},
+    {"tokenizer_2", "[null,\"transformers\",\"CLIPTokenizer\",\"CLIPTokenizerFast\"]"},
+    {"tokenizer_3", "[null,\"transformers\",\"T5Tokenizer\",\"T5TokenizerFast\"]"},
+    {"scheduler", NULL}, /* its own file says more */
+    {"image_encoder", "[null]"},
+    {"feature_extractor", NULL},
+    {NULL, NULL},
+};
+
 static const bl_config_rule flux2_index_rules[] = {
     {"transformer", "[null,\"diffusers\",\"Flux2Transformer2DModel\"]"},
     {"vae", "[null,\"diffusers\",\"AutoencoderKLFlux2\"]"},
@@ -361,6 +398,13 @@ const bl_config_rules bl_flux1_folder_rules = {.index = flux1_index_rules,
                                                .text = bl_clip_text_rules,
                                                .text_2 = t5_rules,
                                                .vae = vae_rules};
+
+const bl_config_rules bl_sd3_folder_rules = {.index = sd3_index_rules,
+                                             .scheduler = flow_rules,
+                                             .denoiser = sd3_rules,
+                                             .text = bl_clip_text_rules,
+                                             .text_3 = t5_rules,
+                                             .vae = vae_rules};
 
 const bl_config_rules bl_flux2_folder_rules = {.index = flux2_index_rules,
                                                .scheduler = flow_rules,

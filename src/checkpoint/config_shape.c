@@ -69,6 +69,7 @@ int bl_check_configs(char unknown[BL_UNKNOWN_BYTES], const bl_checkpoint *c, con
     } modules[] = {{bl_family_denoiser(family), rules->denoiser},
                    {BL_TEXT_ENCODER, rules->text},
                    {BL_TEXT_ENCODER_2, rules->text_2 ? rules->text_2 : rules->text},
+                   {BL_TEXT_ENCODER_3, rules->text_3 ? rules->text_3 : rules->text},
                    {BL_VAE_ENCODER, rules->vae},
                    {BL_VAE_DECODER, rules->vae}};
     config f = {.json = c->index};
@@ -250,14 +251,17 @@ static int agree_vae(const bl_architecture *a, const bl_checkpoint *c, bl_error 
 /* Where a text is pooled, transformers looks for the end token: the first of this number, or for the old
  * value 2 the largest number there is, which is the end token's. */
 static int agree_end_token(const bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
-    int pooled = a->family->pooled;
-    config f;
-    module_config(&f, c, pooled == 1 ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER);
-    const json_t *end = json_object_get(f.json, "eos_token_id");
-    bool good =
-        !end || pooled < 0 ||
-        (json_is_integer(end) && (json_integer_value(end) == BL_END_TOKEN || json_integer_value(end) == 2));
-    return good ? 0 : bl_config_refuse(f.path, "eos_token_id", end, "Ballast runs 49407 and 2", err);
+    int rc = 0;
+    for (int e = 0; e < a->family->encoders && !rc; e++) {
+        config f;
+        module_config(&f, c, e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER);
+        const json_t *end = json_object_get(f.json, "eos_token_id");
+        bool good = !end || !bl_family_pools(a->family, e) ||
+                    (json_is_integer(end) &&
+                     (json_integer_value(end) == BL_END_TOKEN || json_integer_value(end) == 2));
+        rc = good ? 0 : bl_config_refuse(f.path, "eos_token_id", end, "Ballast runs 49407 and 2", err);
+    }
+    return rc;
 }
 
 int bl_agree_number(const bl_checkpoint *c, bl_module module, const char *key, int weights, bl_error *err) {

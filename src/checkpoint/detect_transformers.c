@@ -5,8 +5,9 @@
 
 #include <string.h>
 
-#define MOST_LAYERS 99   /* of any network */
-#define MISTRAL_HEAD 128 /* channels of its heads, where no configuration says */
+#define MOST_LAYERS 99      /* of any network */
+#define MOST_POSITIONS 4096 /* along a side of a table of them */
+#define MISTRAL_HEAD 128    /* channels of its heads, where no configuration says */
 
 /* A number above 0 of a module's configuration, or `otherwise`. */
 static double config_number(const json_t *config, const char *key, double otherwise) {
@@ -174,6 +175,83 @@ static int detect_flux2(bl_architecture *a, const bl_checkpoint *c, bl_error *er
     return rc ? rc : bl_agree_number(c, m, "timestep_guidance_channels", f.time, err);
 }
 
+/* ---- SD3 */
+
+/* Which blocks have a second attention, by the weights and by the configuration: the first ones. */
+static int count_duals(int *out, const bl_checkpoint *c, int layers, bl_error *err) {
+    const json_t *list = json_object_get(c->modules[BL_TRANSFORMER].config, "dual_attention_layers");
+    int duals = 0, seen = 0;
+    for (int i = 0; i < layers; i++) {
+        const bool has = bl_has_tensor(c, BL_TRANSFORMER, "transformer_blocks.%d.attn2.to_q.weight", i);
+        seen += has;
+        duals += has && duals == i;
+    }
+    bool good = seen == duals && (!json_is_array(list) || json_array_size(list) == (size_t)duals);
+    for (int i = 0; json_is_array(list) && i < duals && good; i++) {
+        good = json_integer_value(json_array_get(list, (size_t)i)) == i;
+    }
+    *out = duals;
+    return good ? 0
+                : bl_fail(err, BL_E_UNSUPPORTED,
+                          "%.400s: %d blocks of the transformer have a second attention, and they, or "
+                          "\"dual_attention_layers\", are not the first %d",
+                          c->path, seen, seen);
+}
+
+static int detect_sd3(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
+    static const char *const block[3] = {".attn.to_q.weight", ".ff.net.2.weight", ".attn.add_k_proj.weight"};
+    const bl_module m = BL_TRANSFORMER;
+    bl_sd3 s = {.eps = 1e-6f, .head_norms = bl_has_tensor(c, m, "transformer_blocks.0.attn.norm_q.weight")};
+    bl_view table;
+    int rc = bl_dimension(&a->width, c, m, 0, err, "pos_embed.proj.weight");
+    rc = rc ? rc : bl_dimension(&s.channels, c, m, 1, err, "pos_embed.proj.weight");
+    rc = rc ? rc : bl_dimension(&s.context, c, m, 1, err, "context_embedder.weight");
+    rc = rc ? rc : bl_dimension(&s.hidden, c, m, 1, err, "transformer_blocks.0.ff.net.2.weight");
+    rc = rc ? rc : bl_dimension(&s.time, c, m, 1, err, "time_text_embed.timestep_embedder.linear_1.weight");
+    rc = rc ? rc : bl_dimension(&s.pooled, c, m, 1, err, "time_text_embed.text_embedder.linear_1.weight");
+    /* all that are published have heads of 64 channels */
+    s.head_dim = bl_config_whole(c, m, "attention_head_dim", 64);
+    if (!rc && s.head_norms) {
+        rc = bl_dimension(&s.head_dim, c, m, 0, err, "transformer_blocks.0.attn.norm_q.weight");
+    }
+    if (rc) {
+        return rc;
+    }
+    s.heads = a->width / s.head_dim;
+    s.layers = bl_count_numbered(c, m, "transformer_blocks.", block, MOST_LAYERS);
+    if (bl_checkpoint_find(&table, c, m, BL_SD3_TABLE)) {
+        const int64_t rows = bl_view_rows(&table) * bl_view_row_elements(&table) / a->width;
+        while ((int64_t)(s.positions + 1) * (s.positions + 1) <= rows && s.positions < MOST_POSITIONS) {
+            s.positions++;
+        }
+    }
+    if (a->width % s.head_dim || s.channels != a->family->latent_channels || s.layers < 1) {
+        return bl_fail(
+            err, BL_E_FORMAT,
+            "%.400s: the transformer has %d blocks of width %d, heads of %d and %d latent channels: "
+            "not one that Ballast knows",
+            c->path, s.layers, a->width, s.head_dim, s.channels);
+    }
+    const int64_t shape[2] = {(int64_t)s.positions * s.positions, a->width};
+    rc = bl_checkpoint_require(&table, c, m, BL_SD3_TABLE, shape, 2, err);
+    rc = rc ? rc : count_duals(&s.duals, c, s.layers, err);
+    const json_t *norm = json_object_get(c->modules[m].config, "qk_norm");
+    if (!rc && norm && json_is_string(norm) != s.head_norms) {
+        rc = bl_fail(err, BL_E_FORMAT, "%.400s: \"qk_norm\" is %s, the weights say otherwise", c->path,
+                     s.head_norms ? "null" : "\"rms_norm\"");
+    }
+    a->sd3 = s;
+    a->context_dim = s.context;
+    rc = rc ? rc : bl_agree_number(c, m, "num_layers", s.layers, err);
+    rc = rc ? rc : bl_agree_number(c, m, "num_attention_heads", s.heads, err);
+    rc = rc ? rc : bl_agree_number(c, m, "attention_head_dim", s.head_dim, err);
+    rc = rc ? rc : bl_agree_number(c, m, "in_channels", s.channels, err);
+    rc = rc ? rc : bl_agree_number(c, m, "joint_attention_dim", s.context, err);
+    rc = rc ? rc : bl_agree_number(c, m, "caption_projection_dim", a->width, err);
+    rc = rc ? rc : bl_agree_number(c, m, "pooled_projection_dim", s.pooled, err);
+    return rc ? rc : bl_agree_number(c, m, "pos_embed_max_size", s.positions, err);
+}
+
 /* ---- Qwen3, Mistral */
 
 /* transformers 5 puts theta into an object of its own. */
@@ -250,7 +328,7 @@ static int detect_qwen3(bl_architecture *a, const bl_checkpoint *c, bl_error *er
 static int detect_t5(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
     static const char *const layer[3] = {".layer.0.SelfAttention.q.weight",
                                          ".layer.1.DenseReluDense.wo.weight", ".layer.0.layer_norm.weight"};
-    const bl_module m = BL_TEXT_ENCODER_2;
+    const bl_module m = bl_family_words_module(a->family);
     bl_t5 t = {.eps = (float)config_number(c->modules[m].config, "layer_norm_epsilon", 1e-6),
                .distance = bl_config_whole(c, m, "relative_attention_max_distance", 128)};
     int queries = 0;
@@ -299,16 +377,56 @@ static int detect_two_readers(bl_architecture *a, const bl_checkpoint *c, bl_err
     return rc;
 }
 
+/* One of two encoders of CLIP's kind, of which rows and a vector are read. */
+static int detect_clip(bl_architecture *a, const bl_checkpoint *c, int e, bl_error *err) {
+    const bl_module m = e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER;
+    const bl_family_encoder *rules = &a->family->encoder[e];
+    bl_text_architecture *t = &a->text[e];
+    if (!bl_checkpoint_has_module(c, m)) {
+        return bl_fail(err, BL_E_FORMAT, "%.400s holds %s's transformer but no %s, which is CLIP's %s",
+                       c->path, a->family->name, bl_module_name(m), e ? "G" : "L");
+    }
+    int rc = bl_detect_text(t, c, m, a->family, err);
+    rc = rc ? rc : bl_dimension(&t->projection, c, m, 0, err, "text_projection.weight");
+    t->pad_token = rules->pad_token;
+    t->context_skip = rules->context_skip;
+    t->pools_largest = bl_config_whole(c, m, "eos_token_id", 0) == 2;
+    return rc;
+}
+
+/* Both of CLIP, side by side, and T5, if it is there. */
+static int detect_three_readers(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
+    int rc = detect_clip(a, c, 0, err);
+    rc = rc ? rc : detect_clip(a, c, 1, err);
+    if (!rc && bl_checkpoint_has_module(c, bl_family_words_module(a->family))) {
+        rc = detect_t5(a, c, err);
+    }
+    const int width = a->text[0].width + a->text[1].width,
+              pooled = a->text[0].projection + a->text[1].projection;
+    if (!rc && (width > a->context_dim || pooled != a->sd3.pooled ||
+                (a->t5.layers && a->t5.width != a->context_dim))) {
+        rc = bl_fail(
+            err, BL_E_FORMAT,
+            "%.400s: the transformer expects rows of width %d and a vector of %d of the text; both CLIPs "
+            "together give %d and %d, T5 gives rows of %d",
+            c->path, a->context_dim, a->sd3.pooled, width, pooled, a->t5.width);
+    }
+    return rc;
+}
+
 /* ---- the whole */
 
 /* One a network. */
 typedef int detect_net(bl_architecture *a, const bl_checkpoint *c, bl_error *err);
-static detect_net *const nets[] = {
-    [BL_NET_ZIMAGE] = detect_zimage, [BL_NET_FLUX1] = detect_flux1, [BL_NET_FLUX2] = detect_flux2};
+static detect_net *const nets[] = {[BL_NET_ZIMAGE] = detect_zimage,
+                                   [BL_NET_FLUX1] = detect_flux1,
+                                   [BL_NET_FLUX2] = detect_flux2,
+                                   [BL_NET_SD3] = detect_sd3};
 
 static const bl_family *find_family(const bl_checkpoint *c) {
     for (const bl_family *const *f = bl_families; *f; f++) {
-        if ((*f)->probe && bl_has_tensor(c, BL_TRANSFORMER, "%s", (*f)->probe)) {
+        if ((*f)->probe && bl_has_tensor(c, BL_TRANSFORMER, "%s", (*f)->probe) &&
+            (!(*f)->also || bl_has_tensor(c, BL_TRANSFORMER, "%s", (*f)->also))) {
             return *f;
         }
     }
@@ -325,7 +443,7 @@ static int refuse_unknown(const bl_checkpoint *c, bl_error *err) {
 
 static int detect_reader(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
     if (a->family->reader == BL_READER_T5) {
-        return detect_two_readers(a, c, err);
+        return a->family->encoders == 2 ? detect_three_readers(a, c, err) : detect_two_readers(a, c, err);
     }
     if (!bl_checkpoint_has_module(c, BL_TEXT_ENCODER)) {
         return bl_fail(err, BL_E_FORMAT,

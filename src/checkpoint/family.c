@@ -37,6 +37,24 @@
     {-0.0280f, -0.0881f, -0.0499f}, \
     {-0.1262f, -0.0982f, -0.0778f}, \
 }
+#define PREVIEW_SD3 { \
+    {-0.0645f, 0.0177f, 0.1052f}, \
+    {0.0028f, 0.0312f, 0.0650f}, \
+    {0.1848f, 0.0762f, 0.0360f}, \
+    {0.0944f, 0.0360f, 0.0889f}, \
+    {0.0897f, 0.0506f, -0.0364f}, \
+    {-0.0020f, 0.1203f, 0.0284f}, \
+    {0.0855f, 0.0118f, 0.0283f}, \
+    {-0.0539f, 0.0658f, 0.1047f}, \
+    {-0.0057f, 0.0116f, 0.0700f}, \
+    {-0.0412f, 0.0281f, -0.0039f}, \
+    {0.1106f, 0.1171f, 0.1220f}, \
+    {-0.0248f, 0.0682f, -0.0481f}, \
+    {0.0815f, 0.0846f, 0.1207f}, \
+    {-0.0120f, -0.0055f, -0.0867f}, \
+    {-0.0749f, -0.0634f, -0.0456f}, \
+    {-0.1418f, -0.1457f, -0.1259f}, \
+}
 #define PREVIEW_FLUX2 { \
     {0.0058f, 0.0113f, 0.0073f}, \
     {0.0495f, 0.0443f, 0.0836f}, \
@@ -265,6 +283,46 @@ const bl_family bl_flux2_dev = {
     .pooled = -1,
 };
 
-const bl_family *const bl_families[] = {&bl_sd1,       &bl_sd2,         &bl_sdxl,
-                                        &bl_z_image,   &bl_flux1_dev,   &bl_flux1_schnell,
-                                        &bl_flux2_dev, &bl_flux2_klein, NULL};
+/* What all kinds of SD3 have in common. A guidance of 7 was recommended first, of 3.5 to 4.5 for SD3.5; the
+ * VAE is one of its own, beside FLUX.1's in all but its weights, scale and shift. */
+#define SD3                                                                                                  \
+    .net = BL_NET_SD3, .timed_prologue = true, .probe = "pos_embed.pos_embed",                               \
+    .rules = &bl_sd3_folder_rules, .reader = BL_READER_T5,                                                   \
+    .words = {.before = "", .after = "", .most = 256, .filled = true, .beside = 77},                         \
+    .unread = "nothing hands its prompts to its encoders yet", .prediction = BL_PREDICT_FLOW,                \
+    .flow = {.kind = BL_SHIFT_FIXED, .shift = 3}, .sampler = "Euler", .latent_channels = 16, .downscale = 8, \
+    .patch = 2, .latent_scale = 1.5305, .latent_shift = 0.0609, .preview = PREVIEW_SD3, .native_size = 1024, \
+    .native_size_v = 1024, .encoders = 2,                                                                    \
+    .encoder = {{.pad_token = END_TOKEN, .context_skip = 1, .quick_gelu = true}, {.context_skip = 1}},       \
+    .pooled = -1
+
+const bl_family bl_sd35_medium = {
+    .name = "SD3.5 medium",
+    .type = "sd35medium",
+    .also = "transformer_blocks.0.attn2.norm_q.weight",
+    .steps = 40,
+    .cfg = 4.5,
+    SD3,
+};
+
+const bl_family bl_sd35_large = {
+    .name = "SD3.5 large",
+    .type = "sd35large",
+    .also = "transformer_blocks.0.attn.norm_added_q.weight",
+    .steps = 28,
+    .cfg = 3.5,
+    SD3,
+};
+
+const bl_family bl_sd3_medium = {
+    .name = "SD3 medium",
+    .type = "sd3medium",
+    .also = "time_text_embed.text_embedder.linear_1.weight",
+    .steps = 28,
+    .cfg = 7,
+    SD3,
+};
+
+const bl_family *const bl_families[] = {&bl_sd1,         &bl_sd2,           &bl_sdxl,       &bl_z_image,
+                                        &bl_flux1_dev,   &bl_flux1_schnell, &bl_flux2_dev,  &bl_flux2_klein,
+                                        &bl_sd35_medium, &bl_sd35_large,    &bl_sd3_medium, NULL};

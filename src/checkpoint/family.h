@@ -14,11 +14,11 @@
 #define BL_FAMILY_CHANNELS 32 /* of an autoencoder's latents, at most */
 
 /* The denoiser's network. */
-typedef enum bl_net { BL_NET_UNET, BL_NET_ZIMAGE, BL_NET_FLUX1, BL_NET_FLUX2 } bl_net;
+typedef enum bl_net { BL_NET_UNET, BL_NET_ZIMAGE, BL_NET_FLUX1, BL_NET_FLUX2, BL_NET_SD3 } bl_net;
 
 /* Who reads the text: CLIP, in chunks of 77 tokens with weights (one's or two's contexts side by side); or a
- * language model, a prompt as it is in a conversation's frame; or T5, a prompt as it is, as the second
- * encoder beside CLIP, of which one vector is read. */
+ * language model, a prompt as it is in a conversation's frame; or T5, a prompt as it is, as the last
+ * encoder beside one or two of CLIP, of which one vector is read, and what words.beside says. */
 typedef enum bl_reader { BL_READER_CLIP, BL_READER_QWEN3, BL_READER_MISTRAL, BL_READER_T5 } bl_reader;
 
 /* How a language model is asked, and what of its answer counts. */
@@ -27,6 +27,8 @@ typedef struct bl_family_words {
     int most;                   /* tokens of both together; what is more is left out at the end */
     int row_step;               /* the denoiser takes rows by so many at once, zeros at the end; 0: singly */
     bool filled;                /* up to `most` with pad tokens, whose rows count, too */
+    int beside; /* rows of CLIP's before T5's: two contexts side by side, zeros behind them; T5
+                   may be missing, for which zeros stand; 0: none */
     int taken[BL_QWEN3_TAKEN], count; /* hidden states that are read, as in bl_qwen3_outputs; from 0 down they
                                          count from the last layer's, which is 0 */
 } bl_family_words;
@@ -62,6 +64,7 @@ typedef struct bl_family {
     bool timed_prologue; /* the denoiser is in two: what its prologue makes of the times of all steps, and the
                             rest; it is never whole */
     const char *probe;   /* a tensor that no other family's transformer has; NULL: a UNet */
+    const char *also;    /* or none together with this one; NULL */
     const struct bl_config_rules *rules; /* of its folder's configurations */
     bl_reader reader;
     bl_family_words words;    /* of a language model */
@@ -111,7 +114,7 @@ typedef struct bl_family {
 } bl_family;
 
 extern const bl_family bl_sd1, bl_sd2, bl_sdxl, bl_z_image, bl_flux1_dev, bl_flux1_schnell, bl_flux2_dev,
-    bl_flux2_klein;
+    bl_flux2_klein, bl_sd35_medium, bl_sd35_large, bl_sd3_medium;
 
 /* The module that its denoiser is. */
 static inline bl_module bl_family_denoiser(const bl_family *f) {
@@ -120,7 +123,19 @@ static inline bl_module bl_family_denoiser(const bl_family *f) {
 
 /* The module that makes the rows that it reads of a text, where a language model or T5 does. */
 static inline bl_module bl_family_words_module(const bl_family *f) {
-    return f->reader == BL_READER_T5 ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER;
+    return f->reader != BL_READER_T5 ? BL_TEXT_ENCODER
+           : f->encoders == 2        ? BL_TEXT_ENCODER_3
+                                     : BL_TEXT_ENCODER_2;
+}
+
+/* Rows that the denoiser reads of a text that is filled up. */
+static inline int bl_family_filled_rows(const bl_family *f) {
+    return f->words.beside + f->words.most;
+}
+
+/* Whether the denoiser reads a vector of the text by this encoder of CLIP's kind. */
+static inline bool bl_family_pools(const bl_family *f, int encoder) {
+    return f->reader == BL_READER_T5 || encoder == f->pooled;
 }
 
 /* What sides of pictures are multiples of, in pixels. */

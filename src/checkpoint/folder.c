@@ -213,6 +213,10 @@ int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err) {
     rc = rc ? rc : bl_open_text_encoder_folder(c, &c->modules[BL_TEXT_ENCODER], path, err);
     rc = rc ? rc : bl_join_path(path, folder, "text_encoder_2", err);
     rc = rc ? rc : bl_open_text_encoder_folder(c, &c->modules[BL_TEXT_ENCODER_2], path, err);
+    if (transformer && !rc) { /* of a third none is made where there is a UNet */
+        rc = bl_join_path(path, folder, "text_encoder_3", err);
+        rc = rc ? rc : bl_open_text_encoder_folder(c, &c->modules[BL_TEXT_ENCODER_3], path, err);
+    }
     rc = rc ? rc : bl_join_path(path, folder, "tokenizer", err);
     rc = rc ? rc : bl_open_tokenizer(&c->tokenizers[0], path, !transformer, err);
     rc = rc ? rc : bl_join_path(path, folder, "tokenizer_2", err);

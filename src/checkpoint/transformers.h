@@ -46,6 +46,8 @@ typedef struct bl_flux1 {
     double theta;
 } bl_flux1;
 
+#define BL_SD3_TABLE "pos_embed.pos_embed" /* of positions, [side, side, width] */
+
 /* SD3's and SD3.5's denoiser: SD3Transformer2DModel. */
 typedef struct bl_sd3 {
     int channels;                /* of latents */

@@ -7,6 +7,7 @@
 typedef enum bl_module {
     BL_TEXT_ENCODER = 0,
     BL_TEXT_ENCODER_2,
+    BL_TEXT_ENCODER_3,
     BL_UNET,
     BL_TRANSFORMER, /* the denoiser of families that have no UNet */
     BL_VAE_ENCODER,
@@ -15,8 +16,8 @@ typedef enum bl_module {
     BL_MODULE_COUNT
 } bl_module;
 
-/* "text_encoder", "text_encoder_2", "unet", "transformer", "vae_encoder", "vae_decoder", "taesd". Static
- * storage. */
+/* "text_encoder", "text_encoder_2", "text_encoder_3", "unet", "transformer", "vae_encoder", "vae_decoder",
+ * "taesd". Static storage. */
 const char *bl_module_name(bl_module m);
 
 /* Either half of the autoencoder, or what stands for one. */

@@ -7,7 +7,6 @@
 #include "model/unet.h"
 
 #define BL_SD3_PATCH 2
-#define BL_SD3_TABLE "pos_embed.pos_embed" /* of positions, [side, side, width] */
 
 typedef struct bl_sd3_shape {
     int batch, height, width; /* of latents, multiples of BL_SD3_PATCH */

@@ -11,7 +11,7 @@ const [W, H, LEFT, BOTTOM, TOP, RIGHT] = [960, 320, 66, 44, 14, 12];
 const WORDS = 150; // that "budget 23.9 GB" or "nothing moves" takes at most
 const CARDS = [4, 6, 8, 10, 12, 16, 24, 32, 48, 80].map((gb) => gb * 1e9); // memory that cards come with
 const cardName = (b) => b / 1e9 + ' GB';
-const NAMES = ['text_encoder', 'text_encoder_2', 'unet', 'unet.context', 'vae_decoder', 'vae_encoder', 'taesd'];
+const NAMES = ['text_encoder', 'text_encoder_2', 'unet', 'unet.context', 'vae_decoder', 'vae_encoder', 'taesd', 'text_encoder_3'];
 const kind = (module) => 'm' + (NAMES.indexOf(module.replace('transformer', 'unet')) + 1 || 9);
 
 // ---- what is common to the drawings

@@ -299,13 +299,13 @@ function host() {
   return [h('label', {class: 'field'}, h('span', null, 'Of the host’s memory, for weights that wait there'), input), origin('host_budget')];
 }
 
-const MODULES = {text_encoder: 'text encoder', text_encoder_2: 'second text encoder', unet: 'denoiser (UNet)', transformer: 'denoiser (transformer)', vae_decoder: 'VAE, decoding', vae_encoder: 'VAE, encoding', taesd: 'TAESD, the small decoder'};
+const MODULES = {text_encoder: 'text encoder', text_encoder_2: 'second text encoder', text_encoder_3: 'third text encoder', unet: 'denoiser (UNet)', transformer: 'denoiser (transformer)', vae_decoder: 'VAE, decoding', vae_encoder: 'VAE, encoding', taesd: 'TAESD, the small decoder'};
 
 // The networks of the plan, and those that every picture needs: a text that is known needs no encoder in the plan.
 function modules() {
   const plan = price.get();
   const model = lists.get()?.models.find((m) => m.title === (values.get().model || settings.get().model));
-  const there = ['text_encoder', ...(/SDXL/.test(model?.family) ? ['text_encoder_2'] : []), /Z-Image|FLUX/.test(model?.family) ? 'transformer' : 'unet', 'vae_decoder'];
+  const there = ['text_encoder', ...(/SDXL|FLUX\.1|SD3/.test(model?.family) ? ['text_encoder_2'] : []), /Z-Image|FLUX|SD3/.test(model?.family) ? 'transformer' : 'unet', 'vae_decoder'];
   return plan && !plan.error
     ? Object.keys(MODULES).filter((name) => there.includes(name) || plan.phases.some((p) => p.module.replace(/\..*/, '') === name))
     : [];

@@ -37,6 +37,7 @@ typedef struct bl_condition {
     int *length;          /* [texts.count] rows of each text's context */
     bl_token_list *words; /* [texts.count] what a language model or T5 reads; NULL of CLIP */
     int *word_phase;      /* [texts.count] in which it does, of the first text of a pass */
+    int beside;           /* rows of CLIP's at the begin of each context, as bl_family_words has it */
     int row_step;         /* rows of a context are a multiple of it, zeros at the end */
     int words_left_out;   /* at the ends of texts: see bl_family_words.most */
     int rows;   /* of the denoiser for one picture: unconditional, if it is guided, then conditional */

@@ -160,7 +160,7 @@ int bl_condition_phases(bl_condition *c, bl_generation *generation, const bl_arc
                         bl_error *err) {
     static const char *const names[] = {"encode prompt", "encode prompt 2"};
     if (c->words) {
-        return bl_words_phases(c, generation, arch->family, err);
+        return bl_words_phases(c, generation, arch, err);
     }
     int n = c->missing, passes = (n + BL_ENCODED_AT_ONCE - 1) / BL_ENCODED_AT_ONCE;
     for (int e = 0; e < arch->family->encoders && n; e++) {

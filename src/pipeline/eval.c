@@ -503,8 +503,7 @@ static int run_cases(const bl_eval *e, const bl_safetensors *file, results *out,
 int bl_eval_file(const bl_eval *e, const char *inputs_path, const char *outputs_path, bl_error *err) {
     bl_safetensors *file = NULL;
     results out = {0};
-    const bool words = (e->module == BL_TEXT_ENCODER || e->module == BL_TEXT_ENCODER_2) &&
-                       e->arch->family->reader != BL_READER_CLIP;
+    const bool words = e->module <= BL_TEXT_ENCODER_3 && e->arch->family->reader != BL_READER_CLIP;
     const bool other = e->module == BL_TRANSFORMER && e->arch->family->net != BL_NET_ZIMAGE;
     if (!kinds[e->module].run || words || other) {
         return bl_fail(err, BL_E_UNSUPPORTED, "eval: the %s of %s is not run alone",

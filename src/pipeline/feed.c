@@ -2,6 +2,7 @@
 
 #include "model/flux1.h"
 #include "model/flux2.h"
+#include "model/sd3.h"
 #include "model/zimage.h"
 
 #include <stdlib.h>
@@ -242,6 +243,21 @@ static uint64_t flux2_bytes(const bl_feed_shape *s) {
     return flux_bytes(s, flux2_rope(s));
 }
 
+/* ---- SD3: as FLUX.1, with rows of a table for positions */
+
+static size_t sd3_positions(const bl_feed_shape *s) {
+    const bl_sd3_shape one = {.height = s->height, .width = s->width};
+    return (size_t)bl_sd3_image_tokens(&one) * (size_t)s->arch->width;
+}
+
+static int open_sd3(bl_feed *f, bl_error *err) {
+    return open_flux(f, sd3_positions(&f->shape), err);
+}
+
+static uint64_t sd3_bytes(const bl_feed_shape *s) {
+    return flux_bytes(s, sd3_positions(s));
+}
+
 /* ---- all */
 
 static const kind kinds[] = {
@@ -254,6 +270,7 @@ static const kind kinds[] = {
     [BL_NET_FLUX1] =
         {.open = open_flux1, .told = tell_flux1, .time = flux_time, .bytes = flux1_bytes, .velocity = 1},
     [BL_NET_FLUX2] = {.open = open_flux2, .time = flux_time, .bytes = flux2_bytes, .velocity = 1},
+    [BL_NET_SD3] = {.open = open_sd3, .time = same_time, .bytes = sd3_bytes, .velocity = 1},
 };
 
 static const kind *kind_of(const bl_feed_shape *s) {

@@ -60,13 +60,13 @@ static json_t *blocks_of(const bl_device *device, const bl_opened *m, uint64_t *
 static bl_shape_key key_of(bl_module module, int width, int height, const bl_family *f) {
     const bool denoises = module == bl_family_denoiser(f);
     const int scale = denoises ? f->downscale : bl_family_vae_downscale(f);
-    const int tokens = f->words.filled ? f->words.most : BL_CHUNK_TOKENS;
+    const int tokens = f->words.filled ? bl_family_filled_rows(f) : BL_CHUNK_TOKENS;
     bl_shape_key key = {.batch = 1, .height = height / scale, .width = width / scale};
     if (denoises) {
         key.batch = 2;
         key.tokens = tokens;
     } else if (f->reader != BL_READER_CLIP && module == bl_family_words_module(f)) { /* a text a pass */
-        key = (bl_shape_key){.batch = 1, .tokens = tokens};
+        key = (bl_shape_key){.batch = 1, .tokens = tokens - f->words.beside};
     } else if (module == BL_TEXT_ENCODER || module == BL_TEXT_ENCODER_2) {
         key = (bl_shape_key){.batch = 2, .tokens = BL_CHUNK_TOKENS};
     }

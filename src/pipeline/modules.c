@@ -183,7 +183,10 @@ bool bl_modules_have(const bl_modules *m, bl_module module) {
     case BL_TEXT_ENCODER:
         return arch->text[0].present || arch->family->reader != BL_READER_CLIP;
     case BL_TEXT_ENCODER_2:
-        return arch->text[1].present || arch->family->reader == BL_READER_T5;
+        return arch->text[1].present ||
+               (arch->t5.layers && bl_family_words_module(arch->family) == BL_TEXT_ENCODER_2);
+    case BL_TEXT_ENCODER_3:
+        return arch->t5.layers && bl_family_words_module(arch->family) == BL_TEXT_ENCODER_3;
     case BL_VAE_ENCODER:
         return arch->vae.has_encoder;
     case BL_TAESD:

@@ -4,6 +4,7 @@
 #include "model/flux1.h"
 #include "model/flux2.h"
 #include "model/qwen3.h"
+#include "model/sd3.h"
 #include "model/t5.h"
 #include "model/taesd.h"
 #include "model/unet.h"
@@ -25,10 +26,11 @@ static int text_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_
     }
     const int encoder = module == BL_TEXT_ENCODER_2;
     const bl_text_architecture *t = &m->o.arch->text[encoder];
-    bool pooled = encoder == m->o.arch->family->pooled;
+    const bool pooled = encoder == m->o.arch->family->pooled || m->o.arch->family->words.beside;
     bl_clip_text_outputs want = {
         .context = true, .clip_skip = key.clip_skip, .own_context = key.own_context, .text_embeds = pooled};
-    if (m->o.arch->family->reader == BL_READER_T5) { /* the vector beside T5's rows */
+    if (m->o.arch->family->reader == BL_READER_T5 &&
+        !m->o.arch->family->words.beside) { /* the vector alone */
         want = (bl_clip_text_outputs){.pooled = true};
     }
     return bl_clip_text_graph(out, module, t, key.batch, BL_CHUNK_TOKENS, want, bl_modules_dtype(m, module),
@@ -65,6 +67,15 @@ static int transformer_graph(bl_graph **out, const bl_modules *m, bl_shape_key k
                                 .form = key.form,
                                 .times = key.times};
         return bl_flux2_graph(out, &arch->flux2, &shape, dtype, taps, err);
+    }
+    case BL_NET_SD3: {
+        bl_sd3_shape shape = {.batch = key.batch,
+                              .height = key.height,
+                              .width = key.width,
+                              .tokens = key.tokens,
+                              .form = key.form,
+                              .times = key.times};
+        return bl_sd3_graph(out, &arch->sd3, &shape, dtype, taps, err);
     }
     default:
         return bl_fail(err, BL_E_INTERNAL, "a family whose transformer has no graph");

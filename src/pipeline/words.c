@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EMBEDDINGS "model.embed_tokens.weight" /* [vocab, width] */
-
 #define T5_END 1 /* its token behind a text */
 
 static bool reads_t5(const bl_architecture *arch) {
@@ -76,7 +74,8 @@ static int parse_text(bl_condition *c, int i, const bl_architecture *arch, const
     }
     c->chunks[i] = 1;
     c->row_step = frame->row_step ? frame->row_step : 1;
-    c->length[i] = frame->filled ? frame->most : (int)c->words[i].count;
+    c->beside = frame->beside;
+    c->length[i] = frame->filled ? bl_family_filled_rows(arch->family) : (int)c->words[i].count;
     return result;
 }
 

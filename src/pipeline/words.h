@@ -25,9 +25,8 @@ void bl_words_tell(const bl_condition *c, const bl_request *r, const bl_architec
                    const bl_log *log);
 
 /* Declares a phase of one pass for each two texts that are not known, whose blocks each serve one text and
- * then the other: weights come once for both. Of T5 a phase for each text, and one of CLIP, for the vector.
- */
-int bl_words_phases(bl_condition *c, bl_generation *generation, const bl_family *family, bl_error *err);
+ * then the other: weights come once for both. Of T5 a phase for each text, and one for each of CLIP. */
+int bl_words_phases(bl_condition *c, bl_generation *generation, const bl_architecture *arch, bl_error *err);
 
 /* Fills c->context, and c->pooled beside T5, by the encoders or from what was encoded before. */
 int bl_words_encode(bl_condition *c, bl_generation *generation, const bl_architecture *arch,

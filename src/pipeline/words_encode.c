@@ -17,11 +17,16 @@ static bool reads_t5(const bl_architecture *arch) {
     return arch->family->reader == BL_READER_T5;
 }
 
+/* Zeros stand for T5 where it is missing. */
+static bool reads_words(const bl_architecture *arch) {
+    return !reads_t5(arch) || arch->t5.layers;
+}
+
 /* ---- phases */
 
 /* Rows of the pass that reads a text. */
 static int rows_of(const bl_condition *c, int text) {
-    return (c->length[text] + BL_WORDS_STEP - 1) / BL_WORDS_STEP * BL_WORDS_STEP;
+    return (c->length[text] - c->beside + BL_WORDS_STEP - 1) / BL_WORDS_STEP * BL_WORDS_STEP;
 }
 
 /* Texts that one pass reads: two of a language model, so that its weights come once for both. */
@@ -47,9 +52,25 @@ static int next_texts(int texts[2], int *count, const bl_condition *c, int from,
     return from;
 }
 
-int bl_words_phases(bl_condition *c, bl_generation *generation, const bl_family *family, bl_error *err) {
+/* CLIP beside T5: for the vector, and for rows where the family reads some. */
+static int clip_phases(bl_condition *c, bl_generation *generation, const bl_family *family, bl_error *err) {
+    static const char *const names[] = {"encode with CLIP L", "encode with CLIP G"};
+    for (int e = 0; e < family->encoders && c->missing; e++) {
+        const bl_shape_key key = {.batch = 1};
+        c->phase[e] =
+            bl_generation_phase(generation, family->words.beside ? names[e] : "encode prompt for the vector",
+                                "prompt", e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER, key, c->missing, err);
+        if (c->phase[e] < 0) {
+            return c->phase[e];
+        }
+    }
+    return 0;
+}
+
+int bl_words_phases(bl_condition *c, bl_generation *generation, const bl_architecture *arch, bl_error *err) {
+    const bl_family *family = arch->family;
     int texts[2], count;
-    for (int n = 0; n < c->encoded_count;) {
+    for (int n = 0; n < c->encoded_count && reads_words(arch);) {
         n = next_texts(texts, &count, c, n, texts_at_once(family));
         if (!count) {
             continue;
@@ -63,13 +84,7 @@ int bl_words_phases(bl_condition *c, bl_generation *generation, const bl_family 
         }
         c->word_phase[texts[0]] = phase;
     }
-    if (family->reader == BL_READER_T5 && c->missing) { /* and CLIP, for the vector */
-        const bl_shape_key key = {.batch = 1};
-        c->phase[0] = bl_generation_phase(generation, "encode prompt for the vector", "prompt",
-                                          BL_TEXT_ENCODER, key, c->missing, err);
-        return c->phase[0] < 0 ? c->phase[0] : 0;
-    }
-    return 0;
+    return reads_t5(arch) ? clip_phases(c, generation, family, err) : 0;
 }
 
 /* ---- rows */

@@ -23,7 +23,7 @@ static bool is_large(uint64_t memory_bytes) {
 }
 
 const char *bl_offload_never(const bl_offload_settings *s, uint64_t memory_bytes) {
-    static const char large[] = "text_encoder,text_encoder_2,vae_encoder,vae_decoder";
+    static const char large[] = "text_encoder,text_encoder_2,text_encoder_3,vae_encoder,vae_decoder";
     return s->never ? s->never : is_large(memory_bytes) ? large : NULL;
 }
 
