@@ -39,7 +39,8 @@ struct sinusoid_args {
     int dim;
 };
 
-/* y [count / c, c]: row `ids[i]` of tokens + row i % length of places, which may be 0 */
+/* y [count / c, c]: row `ids[i]` of tokens, or row i where ids is 0, + row i % length of places, which may be
+ * 0 */
 struct embed_args {
     BL_POINTER(const int) ids;
     BL_POINTER(const element) tokens;
@@ -251,6 +252,44 @@ struct patchify_args {
     int h, w, c, side, planes, back;
 };
 
+/* Forms of small weights: the numbers are those of bl_storage. */
+enum {
+    BL_SMALL_Q4_0 = 1,
+    BL_SMALL_Q4_1,
+    BL_SMALL_Q5_0,
+    BL_SMALL_Q5_1,
+    BL_SMALL_Q8_0,
+    BL_SMALL_Q4_K,
+    BL_SMALL_Q5_K,
+    BL_SMALL_Q6_K,
+    BL_SMALL_E4M3,
+    BL_SMALL_E5M2,
+    BL_SMALL_I8
+};
+
+/* Small rows of [channels, positions] codes -> y [.., positions, channels], times the row's scale where
+ * `scales` is not 0. Of a table only those that `ids` names, less `first`, if they are among `rows`; else
+ * ids is 0. */
+struct widen_args {
+    BL_POINTER(const unsigned char) codes; /* [rows, row_bytes] */
+    BL_POINTER(const float) scales;        /* [rows] */
+    BL_POINTER(const int) ids;
+    BL_POINTER(element) y;
+    long long rows, first, row_bytes;
+    int columns, positions, form;
+};
+
+/* The same of rows of eight-bit codes that ConvRot turned in groups, whose root is 1 / shrink. */
+struct widen_rotated_args {
+    BL_POINTER(const signed char) codes; /* [rows, columns] */
+    BL_POINTER(const float) scales;
+    BL_POINTER(const int) ids;
+    BL_POINTER(element) y;
+    long long rows, first;
+    int columns, positions, group;
+    float shrink;
+};
+
 /* KERNEL(name) of every kernel. */
 #define BL_CUDA_KERNELS(KERNEL) \
     KERNEL(import_host)         \
@@ -278,6 +317,8 @@ struct patchify_args {
     KERNEL(glu)                 \
     KERNEL(put_rows)            \
     KERNEL(channels)            \
-    KERNEL(patchify)
+    KERNEL(patchify)            \
+    KERNEL(widen)               \
+    KERNEL(widen_rotated)
 
 #endif

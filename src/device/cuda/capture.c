@@ -72,6 +72,7 @@ static int launch(const bl_cuda_block_graph *g, bl_cuda_running *r, const bl_blo
         r->step = &r->x->steps[i];
         rc = bl_cuda_ports_given(r, err);
     }
+    bl_cuda_widened_again(r->x, b);
     bl_cuda_reach(&region->used.arena, g->use.arena);
     bl_cuda_reach(&region->used.end, g->use.end);
     return rc ? rc : bl_cuda_note_op(r->c, r->stream, "an op", b->name, err);
@@ -89,11 +90,12 @@ int bl_cuda_run_captured(bool *done, const bl_cuda_running *block, int number, b
         return 0;
     }
     if (g->base != at->region->base || g->arena_offset != at->arena_offset ||
-        g->block_offset != at->block_offset[number]) {
+        g->block_offset != at->block_offset[number] || g->wide != r.x->module->wide[number]) {
         forget(g, r.c);
         g->base = at->region->base;
         g->arena_offset = at->arena_offset;
         g->block_offset = at->block_offset[number];
+        g->wide = r.x->module->wide[number];
         return 0;
     }
     r.captured = true;

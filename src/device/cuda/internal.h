@@ -7,6 +7,7 @@
 #include "device/cuda/cuda.h"
 #include "device/cuda/plans.h"
 #include "graph/arena.h"
+#include "graph/source.h"
 
 #include <pthread.h>
 
@@ -61,6 +62,7 @@ struct bl_cuda {
     bl_cu_module module[2]; /* our kernels for F32 and BF16, NULL until a graph needs them */
     bl_cu_function kernel[2][BL_KERNEL_COUNT];
     bool kernels_ran[2];
+    bool widened[2][2]; /* by dtype: those that make weights wide, and those that undo a rotation */
     unsigned char *ran; /* [ran_room] by a plan's number: it was run once */
     int ran_room;
     bl_cuda_slot slot[BL_CUDA_SLOTS];
@@ -94,6 +96,7 @@ typedef struct bl_cuda_block_graph {
     bl_cu_graph_exec exec; /* NULL: not captured */
     bl_cu_pointer base;
     uint64_t arena_offset, block_offset;
+    bool wide; /* no weight of it was small */
     bl_region_use use;
     bool refused; /* it cannot be captured */
 } bl_cuda_block_graph;
@@ -120,7 +123,10 @@ struct bl_region {
 typedef struct bl_cuda_weight {
     bl_weight weight; /* a copy */
     bl_dtype dtype;   /* F32 for vectors, save the bias of a product; the graph's for all else */
-    uint64_t offset, row_bytes;
+    uint64_t row_bytes;
+    bool stays_small; /* unless its block is wide: then it is widened to all of the above before its op */
+    bl_small_weight small;
+    uint64_t offset[2]; /* inside its block, while that is small and while it is wide */
 } bl_cuda_weight;
 
 struct bl_device_module {
@@ -132,7 +138,15 @@ struct bl_device_module {
     bl_block *blocks;
     int block_count;
     bl_block_cost *costs; /* [block_count] */
+    bool *wide;           /* [block_count] no weight of the block is small now */
 };
+
+/* How long an op's weight takes to be made wide: between two events of its last run. */
+typedef struct bl_cuda_widening {
+    bl_cu_event begin, end;
+    bool pending;   /* both are on a stream */
+    double seconds; /* of the last that was measured */
+} bl_cuda_widening;
 
 /* One op, ready to run. What of it a plan of a library does depends on its shape alone. */
 typedef struct bl_cuda_step {
@@ -143,6 +157,7 @@ typedef struct bl_cuda_step {
     int64_t band;                       /* pixels at once, CONV by patches */
     uint64_t scratch_bytes;
     uint64_t extra[3];       /* offsets in the scratch: see op_*.c */
+    uint64_t widened;        /* where in it the weight lies, if it is small in its block */
     int inplace;             /* the input that the output may lie on; -1: none */
     bl_tensor_id host_input; /* what of the host the op copies to the card, or BL_NONE */
 } bl_cuda_step;
@@ -154,7 +169,10 @@ struct bl_executable {
     bl_arena_plan plan;
     uint64_t *table_at;      /* [input_count] in the arena, behind all else: tables that many ops read */
     double *flops, *seconds; /* [block_count]; seconds: a first guess */
-    unsigned char *ports;    /* the memory of all of them, pinned where the system allows */
+    double *widened, *widen; /* [block_count] values that a pass widens, and a first guess at the seconds */
+    bl_cuda_widening *widening; /* [op_count] */
+    double widen_seconds;       /* of all runs that were measured, but for what is pending */
+    unsigned char *ports;       /* the memory of all of them, pinned where the system allows */
     bool ports_pinned;
     bl_cuda_port *inputs, *outputs; /* [input_count], [output_count] */
     bl_cuda_block_graph *graphs;    /* [block_count] */
@@ -260,11 +278,33 @@ int bl_cuda_slots_open(bl_cuda *c, bl_error *err);
 void bl_cuda_slots_close(bl_cuda *c);
 void bl_cuda_reach(uint64_t *end, uint64_t other);
 
+/* small.c */
+/* Does the weight lie small in its block now, and where in that? */
+bool bl_cuda_is_small(const bl_device_module *m, const bl_cuda_weight *p);
+uint64_t bl_cuda_offset(const bl_device_module *m, const bl_cuda_weight *p);
+uint64_t bl_cuda_wide_bytes(const bl_cuda_weight *p);
+/* The weight that the op multiplies with, if it may lie small; else NULL. */
+const bl_cuda_weight *bl_cuda_small_weight(const bl_executable *x, const bl_op *op);
+/* Makes `count` rows of a small weight wide at `to`: the first, or those of a table that `ids` names on the
+ * card. */
+int bl_cuda_widen_rows(const bl_cuda_running *r, bl_weight_id id, bl_cu_pointer to, bl_cu_pointer ids,
+                       int64_t count, bl_error *err);
+/* Makes the op's weight wide in its scratch, if it is small. */
+int bl_cuda_widen(const bl_cuda_running *r, bl_error *err);
+/* A block runs as one of CUDA's graphs: its widening took what it took when it was last measured. */
+void bl_cuda_widened_again(bl_executable *x, const bl_block *block);
+double bl_cuda_executable_widened(const bl_executable *x);
+/* Room behind the op's own scratch, and what making it wide costs. */
+void bl_cuda_add_widened(bl_executable *x, bl_cuda_step *s, const bl_op *op);
+int bl_cuda_widening_open(bl_executable *x, bl_error *err);
+void bl_cuda_widening_close(bl_executable *x);
+
 /* module.c, pack.c */
 int bl_cuda_module_open(bl_device_module **out, bl_device *d, const bl_graph *graph, const bl_source *source,
                         bl_error *err);
 void bl_cuda_module_close(bl_device_module *m);
 const bl_block_cost *bl_cuda_module_costs(const bl_device_module *m);
+void bl_cuda_module_refresh(bl_device_module *m);
 /* Frees what is done of them, or all, when nothing runs any more. */
 void bl_cuda_loads_free(bl_cuda *c, bool all);
 int bl_cuda_pack(bl_device_module *m, int block, bl_host *to, uint64_t offset, bl_stream stream,
@@ -306,7 +346,8 @@ extern const bl_cuda_op *const bl_cuda_ops[BL_OP_KIND_COUNT];
 /* Tensors and weights of an op and their addresses; NULL and 0 for BL_NONE. */
 const bl_tensor *bl_cuda_tensor(const bl_cuda_running *r, bl_tensor_id id);
 bl_cu_pointer bl_cuda_data(const bl_cuda_running *r, bl_tensor_id id);
-bl_cu_pointer bl_cuda_weight_data(const bl_cuda_running *r, bl_weight_id id);
+bl_cu_pointer bl_cuda_weight_data(const bl_cuda_running *r, bl_weight_id id); /* wide */
+bl_cu_pointer bl_cuda_stored(const bl_cuda_running *r, bl_weight_id id);      /* as it lies in its block */
 /* Where a table of the host lies on the card while its graph runs. */
 bl_cu_pointer bl_cuda_table(const bl_cuda_running *r, bl_tensor_id id);
 /* The table, or BL_NONE where an op before `op` has copied it to the card already. */

@@ -1,6 +1,5 @@
 /* ---- values */
 
-#if ELEMENT_BF16
 FUNCTION float from_bits(unsigned bits) {
     union {
         unsigned u;
@@ -19,6 +18,7 @@ FUNCTION unsigned to_bits(float f) {
     return v.u;
 }
 
+#if ELEMENT_BF16
 FUNCTION float load(element x) {
     return from_bits((unsigned)x << 16);
 }
@@ -90,7 +90,8 @@ KERNEL(embed, BL_FLAT) {
     FOR_MINE(i, a.count) {
         long long row = i / a.c, c = i % a.c;
         float place = a.places ? load(a.places[row % a.length * a.c + c]) : 0.0f;
-        a.y[i] = store(load(a.tokens[(long long)a.ids[row] * a.c + c]) + place);
+        long long token = a.ids ? a.ids[row] : row;
+        a.y[i] = store(load(a.tokens[token * a.c + c]) + place);
     }
 }
 

@@ -9,5 +9,6 @@ __asm__(".pushsection .rodata\n"
         ".incbin \"" BALLAST_CUDA_FOLDER "/args.h\"\n"
         ".incbin \"" BALLAST_CUDA_FOLDER "/kernels_rows.cu\"\n"
         ".incbin \"" BALLAST_CUDA_FOLDER "/kernels_sums.cu\"\n"
+        ".incbin \"" BALLAST_CUDA_FOLDER "/kernels_small.cu\"\n"
         ".byte 0\n"
         ".popsection\n");

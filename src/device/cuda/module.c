@@ -15,24 +15,32 @@ static bool is_products_bias(const bl_graph *g, bl_weight_id w) {
     return false;
 }
 
-static void describe(bl_cuda_weight *p, const bl_graph *g, bl_weight_id id) {
+static void describe(bl_cuda_weight *p, const bl_device_module *m, const bl_graph *g, bl_weight_id id) {
     p->weight = g->weights[id];
     p->dtype = p->weight.kind == BL_W_VECTOR && !is_products_bias(g, id) ? BL_F32 : g->dtype;
     p->row_bytes = (uint64_t)(bl_weight_elements(&p->weight) / p->weight.shape[0]) * bl_dtype_size(p->dtype);
+    p->stays_small = bl_source_small(&p->small, &m->source, &p->weight);
 }
 
 static void lay_out(bl_device_module *m, const bl_graph *g) {
     for (int b = 0; b < m->block_count; b++) {
         const bl_block *block = &m->blocks[b];
-        uint64_t at = 0, stored = 0;
+        uint64_t small = 0, wide = 0, stored = 0;
+        bool any = false;
         for (int i = block->first_weight; i < block->first_weight + block->weight_count; i++) {
             bl_cuda_weight *p = &m->weights[i];
-            describe(p, g, i);
-            p->offset = at;
-            at += bl_align_up(p->row_bytes * (uint64_t)p->weight.shape[0], BL_ALIGN);
+            describe(p, m, g, i);
+            p->offset[0] = small;
+            p->offset[1] = wide;
+            small += p->stays_small ? p->small.bytes : bl_cuda_wide_bytes(p);
+            wide += bl_cuda_wide_bytes(p);
+            any = any || p->stays_small;
             stored += bl_source_bytes(&m->source, &p->weight);
         }
-        m->costs[b] = (bl_block_cost){.packed_bytes = at, .source_bytes = stored};
+        m->costs[b] = (bl_block_cost){.packed_bytes = small,
+                                      .source_bytes = stored,
+                                      .small_bytes = any ? small : 0,
+                                      .wide_bytes = any ? wide : 0};
     }
 }
 
@@ -51,7 +59,8 @@ int bl_cuda_module_open(bl_device_module **out, bl_device *d, const bl_graph *gr
     m->weights = calloc((size_t)m->weight_count + 1, sizeof *m->weights);
     m->blocks = calloc((size_t)m->block_count + 1, sizeof *m->blocks);
     m->costs = calloc((size_t)m->block_count + 1, sizeof *m->costs);
-    if (!m->weights || !m->blocks || !m->costs) {
+    m->wide = calloc((size_t)m->block_count + 1, sizeof *m->wide);
+    if (!m->weights || !m->blocks || !m->costs || !m->wide) {
         bl_cuda_module_close(m);
         return bl_fail_memory(err, "the list of weights", (uint64_t)graph->weight_count * sizeof *m->weights);
     }
@@ -62,6 +71,7 @@ int bl_cuda_module_open(bl_device_module **out, bl_device *d, const bl_graph *gr
 }
 
 void bl_cuda_module_close(bl_device_module *m) {
+    free(m->wide);
     free(m->costs);
     free(m->blocks);
     free(m->weights);
@@ -70,4 +80,20 @@ void bl_cuda_module_close(bl_device_module *m) {
 
 const bl_block_cost *bl_cuda_module_costs(const bl_device_module *m) {
     return m->costs;
+}
+
+void bl_cuda_module_refresh(bl_device_module *m) {
+    for (int b = 0; b < m->block_count; b++) {
+        bl_block_cost *cost = &m->costs[b];
+        m->wide[b] = false;
+        cost->packed_bytes = cost->wide_bytes ? cost->small_bytes : cost->packed_bytes;
+    }
+    for (int i = 0; i < m->weight_count; i++) {
+        const bl_cuda_weight *p = &m->weights[i];
+        bl_small_weight now;
+        if (p->stays_small && !bl_source_small(&now, &m->source, &p->weight)) {
+            m->wide[p->weight.block] = true;
+            m->costs[p->weight.block].packed_bytes = m->costs[p->weight.block].wide_bytes;
+        }
+    }
 }

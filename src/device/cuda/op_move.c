@@ -29,6 +29,36 @@ static int prepare_over_input(bl_executable *x, bl_cuda_step *s, const bl_op *op
     return 0;
 }
 
+enum { TOKENS, PLACES }; /* extra[]: rows of a small table that were made wide; the ids lie at 0 */
+
+static int prepare_embed(bl_executable *x, bl_cuda_step *s, const bl_op *op, bl_error *err) {
+    const bl_tensor *out = &x->graph->tensors[op->out];
+    const bl_weight_id ids[2] = {op->weight, op->weight2};
+    int rc = prepare_input(x, s, op, err);
+    for (int k = TOKENS; k <= PLACES; k++) {
+        const bl_cuda_weight *p = ids[k] == BL_NONE ? NULL : &x->module->weights[ids[k]];
+        if (p && p->stays_small) {
+            uint64_t rows = k == TOKENS ? (uint64_t)out->n * (uint64_t)out->h : (uint64_t)out->h;
+            s->extra[k] = bl_align_up(s->scratch_bytes, BL_ALIGN);
+            s->scratch_bytes = s->extra[k] + rows * p->row_bytes;
+        }
+    }
+    return rc;
+}
+
+/* Where a table lies, or those of its rows that are wanted: `ids` are on the card, or 0: the first. */
+static int take_table(bl_cu_pointer *at, const bl_cuda_running *r, int table, bl_cu_pointer ids,
+                      int64_t count, bl_error *err) {
+    const bl_weight_id id = table == TOKENS ? r->op->weight : r->op->weight2;
+    const bl_cuda_weight *p = id == BL_NONE ? NULL : &r->x->module->weights[id];
+    if (!p || !bl_cuda_is_small(r->x->module, p)) {
+        *at = bl_cuda_stored(r, id);
+        return 0;
+    }
+    *at = r->scratch + r->step->extra[table];
+    return bl_cuda_widen_rows(r, id, *at, ids, count, err);
+}
+
 static int run_import(const bl_cuda_running *r, bl_error *err) {
     const bl_tensor *in = bl_cuda_tensor(r, r->op->in[0]);
     struct import_host_args a = {.x = r->scratch,
@@ -73,13 +103,17 @@ static int run_embed(const bl_cuda_running *r, bl_error *err) {
         }
     }
     struct embed_args a = {.ids = r->scratch,
-                           .tokens = bl_cuda_weight_data(r, r->op->weight),
-                           .places = bl_cuda_weight_data(r, r->op->weight2),
                            .y = bl_cuda_data(r, r->op->out),
                            .count = bl_tensor_elements(out),
                            .c = out->c,
                            .length = out->h};
+    bl_cu_pointer tokens = 0, places = 0;
     int rc = bl_cuda_port_in(r, r->op->in[0], r->scratch, err);
+    rc = rc ? rc : take_table(&tokens, r, TOKENS, a.ids, (int64_t)out->n * out->h, err);
+    rc = rc ? rc : take_table(&places, r, PLACES, 0, out->h, err);
+    a.tokens = tokens;
+    a.places = places;
+    a.ids = bl_cuda_is_small(r->x->module, &r->x->module->weights[r->op->weight]) ? 0 : a.ids;
     return rc ? rc : bl_cuda_launch(r, BL_KERNEL_embed, &a, a.count, err);
 }
 
@@ -144,7 +178,7 @@ static int run_upsample(const bl_cuda_running *r, bl_error *err) {
 const bl_cuda_op bl_cuda_import_op = {prepare_input, run_import};
 const bl_cuda_op bl_cuda_export_op = {prepare_output, run_export};
 const bl_cuda_op bl_cuda_sinusoid_op = {prepare_input, run_sinusoid};
-const bl_cuda_op bl_cuda_embed_op = {prepare_input, run_embed};
+const bl_cuda_op bl_cuda_embed_op = {prepare_embed, run_embed};
 const bl_cuda_op bl_cuda_take_row_op = {prepare_input, run_take_row};
 const bl_cuda_op bl_cuda_act_op = {prepare_over_input, run_act};
 const bl_cuda_op bl_cuda_add_op = {prepare_over_input, run_add};

@@ -15,9 +15,11 @@
 typedef struct rows_job {
     const bl_device_module *m;
     const bl_cuda_weight *p;
-    int64_t begin, end; /* rows */
-    unsigned char *to;  /* where row `begin` goes */
-    bl_error *errors;   /* [bl_threads()] */
+    int part;              /* of a weight that stays small, whose rows they are; else of the whole */
+    int64_t begin, end;    /* rows */
+    unsigned char *to;     /* where row `begin` goes */
+    unsigned char *scales; /* where its factor does, if it stays small and has one */
+    bl_error *errors;      /* [bl_threads()] */
 } rows_job;
 
 static int64_t row_elements(const bl_cuda_weight *p) {
@@ -86,22 +88,55 @@ static void pack_range(void *context, int64_t begin, int64_t end, int thread) {
     free(converted);
 }
 
+static uint64_t small_row_bytes(const bl_cuda_weight *p, int part) {
+    return bl_small_row_bytes(&p->small.form[part], row_elements(p));
+}
+
+/* Rows of one part, as they are stored. */
+static void store_range(void *context, int64_t begin, int64_t end, int thread) {
+    const rows_job *j = context;
+    const bl_source *s = &j->m->source;
+    s->read_small(s->payload, &j->p->weight, j->part, j->begin + begin, j->begin + end,
+                  j->to + (uint64_t)begin * small_row_bytes(j->p, j->part),
+                  (float *)(void *)j->scales + begin, &j->errors[thread]);
+}
+
+static int run_job(rows_job *j, bl_range_fn *range, bl_error *err) {
+    int threads = bl_threads(), rc = 0;
+    j->errors = calloc((size_t)threads, sizeof *j->errors);
+    if (!j->errors) {
+        return bl_fail_memory(err, "packing weights", (uint64_t)threads * sizeof *j->errors);
+    }
+    bl_parallel_for(j->end - j->begin, SLICE_ELEMENTS / row_elements(j->p) + 1, range, j);
+    for (int i = 0; i < threads && !rc; i++) {
+        rc = j->errors[i].code;
+        if (rc && err) {
+            *err = j->errors[i];
+        }
+    }
+    free(j->errors);
+    return rc;
+}
+
 static int pack_rows(const bl_device_module *m, const bl_cuda_weight *p, int64_t begin, int64_t end,
                      unsigned char *to, bl_error *err) {
     rows_job j = {.m = m, .p = p, .begin = begin, .end = end, .to = to};
-    int threads = bl_threads(), rc = 0;
-    j.errors = calloc((size_t)threads, sizeof *j.errors);
-    if (!j.errors) {
-        return bl_fail_memory(err, "packing weights", (uint64_t)threads * sizeof *j.errors);
+    return run_job(&j, pack_range, err);
+}
+
+/* A weight as it lies small in its block. */
+static int store_weight(const bl_device_module *m, const bl_cuda_weight *p, unsigned char *to,
+                        bl_error *err) {
+    int rc = 0;
+    for (int i = 0; i < p->weight.parts && !rc; i++) {
+        rows_job j = {.m = m,
+                      .p = p,
+                      .part = i,
+                      .end = p->weight.shape[0] / p->weight.parts,
+                      .to = to + p->small.codes[i],
+                      .scales = to + p->small.scales[i]};
+        rc = run_job(&j, store_range, err);
     }
-    bl_parallel_for(end - begin, SLICE_ELEMENTS / row_elements(p) + 1, pack_range, &j);
-    for (int i = 0; i < threads && !rc; i++) {
-        rc = j.errors[i].code;
-        if (rc && err) {
-            *err = j.errors[i];
-        }
-    }
-    free(j.errors);
     return rc;
 }
 
@@ -135,7 +170,12 @@ static void load(void *payload) {
     bl_set_threads(j->threads);
     for (int i = b->first_weight; i < b->first_weight + b->weight_count && !err.code; i++) {
         const bl_cuda_weight *p = &j->m->weights[i];
-        pack_rows(j->m, p, 0, p->weight.shape[0], j->to + p->offset, &err);
+        unsigned char *to = j->to + bl_cuda_offset(j->m, p);
+        if (bl_cuda_is_small(j->m, p)) {
+            store_weight(j->m, p, to, &err);
+        } else {
+            pack_rows(j->m, p, 0, p->weight.shape[0], to, &err);
+        }
     }
     if (err.code) {
         bl_cuda_failed(j->c, j->stream, j->work, &err);
@@ -205,6 +245,12 @@ static int wait_for_slot(const bl_cuda_slot *slot, bl_cuda *c, bl_error *err) {
                       : 0;
 }
 
+static int send(bl_cuda *c, bl_cu_pointer to, const void *from, uint64_t bytes, bl_stream stream,
+                bl_error *err) {
+    return bl_cuda_check(c, c->libs->cu.cuMemcpyHtoDAsync(to, from, bytes, c->stream[stream]),
+                         "a copy of weights", err);
+}
+
 static int send_rows(bl_device_module *m, const bl_cuda_weight *p, int64_t begin, int64_t end,
                      bl_cu_pointer to, bl_stream stream, bl_error *err) {
     bl_cuda *c = m->c;
@@ -212,13 +258,58 @@ static int send_rows(bl_device_module *m, const bl_cuda_weight *p, int64_t begin
     int rc = wait_for_slot(slot, c, err);
     rc = rc ? rc : pack_rows(m, p, begin, end, slot->memory, err);
     rc = rc ? rc
-            : bl_cuda_check(c,
-                            c->libs->cu.cuMemcpyHtoDAsync(
-                                to, slot->memory, (uint64_t)(end - begin) * p->row_bytes, c->stream[stream]),
-                            "a copy of weights", err);
+            : send(c, to + (uint64_t)begin * p->row_bytes, slot->memory,
+                   (uint64_t)(end - begin) * p->row_bytes, stream, err);
     rc =
         rc ? rc : bl_cuda_check(c, c->libs->cu.cuEventRecord(slot->free, c->stream[stream]), "an event", err);
     slot->used = slot->used || !rc;
+    return rc;
+}
+
+/* Rows of a part that stays small: their codes, and behind these in the slot their factors. */
+static int send_small(bl_device_module *m, const bl_cuda_weight *p, int part, int64_t begin, int64_t end,
+                      bl_cu_pointer to, bl_stream stream, bl_error *err) {
+    bl_cuda *c = m->c;
+    bl_cuda_slot *slot = &c->slot[c->next_slot++ % BL_CUDA_SLOTS];
+    const uint64_t row = small_row_bytes(p, part), bytes = (uint64_t)(end - begin) * row;
+    unsigned char *scales = slot->memory + bl_align_up(bytes, BL_ALIGN);
+    rows_job j = {
+        .m = m, .p = p, .part = part, .begin = begin, .end = end, .to = slot->memory, .scales = scales};
+    int rc = wait_for_slot(slot, c, err);
+    rc = rc ? rc : run_job(&j, store_range, err);
+    rc = rc ? rc
+            : send(c, to + p->small.codes[part] + (uint64_t)begin * row, slot->memory, bytes, stream, err);
+    if (!rc && p->small.form[part].scaled) {
+        rc = send(c, to + p->small.scales[part] + (uint64_t)begin * sizeof(float), scales,
+                  (uint64_t)(end - begin) * sizeof(float), stream, err);
+    }
+    rc =
+        rc ? rc : bl_cuda_check(c, c->libs->cu.cuEventRecord(slot->free, c->stream[stream]), "an event", err);
+    slot->used = slot->used || !rc;
+    return rc;
+}
+
+/* As many rows at once as a slot holds. */
+static int send_weight(bl_device_module *m, const bl_cuda_weight *p, bl_cu_pointer to, bl_stream stream,
+                       bl_error *err) {
+    const bool small = bl_cuda_is_small(m, p);
+    const int parts = small ? p->weight.parts : 1;
+    const int64_t rows = p->weight.shape[0] / parts;
+    int rc = 0;
+    for (int part = 0; part < parts && !rc; part++) {
+        const uint64_t row = small ? small_row_bytes(p, part) + sizeof(float) : p->row_bytes;
+        const int64_t step = (int64_t)((BL_CUDA_SLOT_BYTES - BL_ALIGN) / row);
+        if (!step) {
+            return bl_fail(err, BL_E_UNSUPPORTED,
+                           "cuda: a row of %s has %llu bytes, at most %u can be copied", p->weight.name[0],
+                           (unsigned long long)row, BL_CUDA_SLOT_BYTES - BL_ALIGN);
+        }
+        for (int64_t at = 0; at < rows && !rc; at += step) {
+            const int64_t end = at + step < rows ? at + step : rows;
+            rc = small ? send_small(m, p, part, at, end, to, stream, err)
+                       : send_rows(m, p, at, end, to, stream, err);
+        }
+    }
     return rc;
 }
 
@@ -229,17 +320,7 @@ static int pack_to_region(bl_device_module *m, int block, bl_region *r, uint64_t
     bl_cuda_work(m->c, stream);
     for (int i = b->first_weight; i < b->first_weight + b->weight_count && !rc; i++) {
         const bl_cuda_weight *p = &m->weights[i];
-        int64_t step = (int64_t)(BL_CUDA_SLOT_BYTES / p->row_bytes), rows = p->weight.shape[0];
-        if (!step) {
-            return bl_fail(err, BL_E_UNSUPPORTED,
-                           "cuda: a row of %s has %llu bytes, at most %u can be copied", p->weight.name[0],
-                           (unsigned long long)p->row_bytes, BL_CUDA_SLOT_BYTES);
-        }
-        for (int64_t row = 0; row < rows && !rc; row += step) {
-            int64_t end = row + step < rows ? row + step : rows;
-            rc = send_rows(m, p, row, end, r->base + offset + p->offset + (uint64_t)row * p->row_bytes,
-                           stream, err);
-        }
+        rc = send_weight(m, p, r->base + offset + bl_cuda_offset(m, p), stream, err);
     }
     bl_cuda_reach(&r->used.end, offset + m->costs[block].packed_bytes);
     return rc;

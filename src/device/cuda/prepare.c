@@ -45,6 +45,7 @@ static int prepare_all(bl_executable *x, bl_op_memory *memory, bl_error *err) {
         if (rc) {
             return rc;
         }
+        bl_cuda_add_widened(x, s, op);
         memory[i] = (bl_op_memory){.scratch_bytes = s->scratch_bytes, .inplace = s->inplace};
     }
     int rc = bl_arena_plan_make(&x->plan, x->graph, memory, err);
@@ -59,6 +60,7 @@ static int prepare_on_card(bl_executable *x, bl_op_memory *memory, bl_error *err
     rc = rc ? rc : bl_cuda_kernels_open(x->module->c, x->graph->dtype, err);
     rc = rc ? rc : prepare_all(x, memory, err);
     rc = rc ? rc : bl_cuda_ports_open(x, err);
+    rc = rc ? rc : bl_cuda_widening_open(x, err);
     return rc ? rc : bl_cuda_warm(x, err);
 }
 
@@ -71,8 +73,10 @@ static void guess_seconds(bl_executable *x) {
     }
     for (int b = 0; b < g->block_count; b++) {
         double compute = x->flops[b] / (g->dtype == BL_BF16 ? card->flops_bf16 : card->flops_f32);
-        double reading = (double)x->module->costs[b].packed_bytes / card->memory_rate;
-        x->seconds[b] = (compute > reading ? compute : reading) + 1e-6;
+        const bl_block_cost *cost = &x->module->costs[b];
+        uint64_t wide = cost->wide_bytes ? cost->wide_bytes : cost->packed_bytes;
+        double reading = (double)wide / card->memory_rate;
+        x->seconds[b] = (compute > reading ? compute : reading) + 1e-6 + x->widen[b];
     }
 }
 
@@ -96,8 +100,11 @@ int bl_cuda_prepare(bl_executable **out, bl_device_module *m, const bl_graph *gr
         x->flops = calloc((size_t)graph->block_count + 1, sizeof *x->flops);
         x->seconds = calloc((size_t)graph->block_count + 1, sizeof *x->seconds);
         x->graphs = calloc((size_t)graph->block_count + 1, sizeof *x->graphs);
+        x->widened = calloc((size_t)graph->block_count + 1, sizeof *x->widened);
+        x->widen = calloc((size_t)graph->block_count + 1, sizeof *x->widen);
     }
-    if (!x || !memory || !x->steps || !x->table_at || !x->flops || !x->seconds || !x->graphs) {
+    if (!x || !memory || !x->steps || !x->table_at || !x->flops || !x->seconds || !x->graphs || !x->widened ||
+        !x->widen) {
         rc = bl_fail_memory(err, "preparing a graph", count * sizeof *x->steps);
     }
     rc = rc ? rc : m->c->planning ? prepare_all(x, memory, err) : prepare_on_card(x, memory, err);
@@ -117,8 +124,11 @@ void bl_cuda_executable_close(bl_executable *x) {
         if (!x->module->c->planning) {
             bl_cuda_captured_close(x);
             bl_cuda_ports_close(x);
+            bl_cuda_widening_close(x);
         }
         bl_arena_plan_free(&x->plan);
+        free(x->widen);
+        free(x->widened);
         free(x->graphs);
         free(x->seconds);
         free(x->flops);
@@ -129,8 +139,14 @@ void bl_cuda_executable_close(bl_executable *x) {
 }
 
 void bl_cuda_executable_info(const bl_executable *x, bl_exec_info *out) {
+    bool any = false;
+    for (int b = 0; b < x->graph->block_count; b++) {
+        any = any || x->widened[b] > 0;
+    }
     *out = (bl_exec_info){.arena_bytes = x->plan.bytes,
                           .block_count = x->graph->block_count,
                           .block_flops = x->flops,
-                          .block_seconds = x->seconds};
+                          .block_seconds = x->seconds,
+                          .block_widened = any ? x->widened : NULL,
+                          .block_widen_seconds = any ? x->widen : NULL};
 }

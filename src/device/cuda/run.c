@@ -59,15 +59,24 @@ bl_cu_pointer bl_cuda_table(const bl_cuda_running *r, bl_tensor_id id) {
     return r->only ? r->only : use_arena(r, r->x->table_at[t->port], bl_tensor_bytes(t));
 }
 
-bl_cu_pointer bl_cuda_weight_data(const bl_cuda_running *r, bl_weight_id id) {
+bl_cu_pointer bl_cuda_stored(const bl_cuda_running *r, bl_weight_id id) {
     if (id == BL_NONE || r->only) {
         return id == BL_NONE ? 0 : r->only;
     }
-    const bl_cuda_weight *p = &r->x->module->weights[id];
+    const bl_device_module *m = r->x->module;
+    const bl_cuda_weight *p = &m->weights[id];
     bl_region *region = r->binding->region;
-    uint64_t offset = r->binding->block_offset[p->weight.block] + p->offset;
-    bl_cuda_reach(&region->used.end, offset + p->row_bytes * (uint64_t)p->weight.shape[0]);
+    uint64_t offset = r->binding->block_offset[p->weight.block] + bl_cuda_offset(m, p);
+    bl_cuda_reach(
+        &region->used.end,
+        offset + (bl_cuda_is_small(m, p) ? p->small.bytes : p->row_bytes * (uint64_t)p->weight.shape[0]));
     return region->base + offset;
+}
+
+bl_cu_pointer bl_cuda_weight_data(const bl_cuda_running *r, bl_weight_id id) {
+    const bool small =
+        id != BL_NONE && !r->only && bl_cuda_is_small(r->x->module, &r->x->module->weights[id]);
+    return small ? r->scratch + r->step->widened : bl_cuda_stored(r, id);
 }
 
 int bl_cuda_run_op(bl_cuda_running *r, int op, bl_error *err) {
@@ -81,6 +90,7 @@ int bl_cuda_run_op(bl_cuda_running *r, int op, bl_error *err) {
                      : use_arena(r, x->plan.scratch_offset[op], r->step->scratch_bytes);
     bool alone = !r->only && !r->captured;
     int rc = alone ? bl_cuda_ports_take(r, err) : 0;
+    rc = rc ? rc : bl_cuda_widen(r, err);
     rc = rc ? rc : bl_cuda_ops[r->op->kind]->run(r, err);
     rc = rc || !alone ? rc : bl_cuda_ports_given(r, err);
     return rc || r->captured ? rc

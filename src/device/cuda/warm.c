@@ -65,6 +65,18 @@ static bool has_new(bl_cuda *c, const bl_cuda_step *s) {
     return product || rest || conv || attention;
 }
 
+/* Whether the op makes a weight wide by a kernel that was not run before. Notes that it is. */
+static bool widens_anew(bl_cuda *c, const bl_executable *x, const bl_op *op) {
+    const bl_cuda_weight *p = bl_cuda_small_weight(x, op);
+    bool anew = false;
+    for (int i = 0; p && i < p->weight.parts; i++) {
+        bool *ran = &c->widened[x->graph->dtype == BL_BF16][p->small.form[i].rotation != 0];
+        anew = anew || !*ran;
+        *ran = true;
+    }
+    return anew;
+}
+
 static int run_all(bl_executable *x, const unsigned char *wanted, bl_cu_pointer at, bl_error *err) {
     bl_cuda *c = x->module->c;
     const bl_cuda_driver *cu = &c->libs->cu;
@@ -102,7 +114,8 @@ int bl_cuda_warm(bl_executable *x, bl_error *err) {
     for (int i = 0; i < count; i++) {
         const bl_op *op = &x->graph->ops[i];
         bool first = !c->kernels_ran[which] && !kinds[op->kind];
-        if (is_inside(op) && (has_new(c, &x->steps[i]) || first)) {
+        bool plan = has_new(c, &x->steps[i]), widens = widens_anew(c, x, op);
+        if (is_inside(op) && (plan || widens || first)) {
             kinds[op->kind] = true;
             uint64_t bytes = bl_cuda_footprint(x, i);
             most = bytes > most ? bytes : most;
@@ -120,6 +133,7 @@ int bl_cuda_warm(bl_executable *x, bl_error *err) {
         free(c->ran);
         c->ran = NULL;
         c->ran_room = 0;
+        memset(c->widened, 0, sizeof c->widened);
     }
     free(wanted);
     return rc;

@@ -74,15 +74,18 @@ static inline bl_tensor_id input(bl_graph *g, const char *name, int n, int h, in
 
 /* How a graph is run. */
 typedef struct how {
-    bool store;      /* through host memory, on three streams; else straight into the region */
-    bool unpinned;   /* that memory */
-    int *reads_left; /* of the source */
+    bool store;              /* through host memory, on three streams; else straight into the region */
+    bool unpinned;           /* that memory */
+    int *reads_left;         /* of the source */
+    const bl_source *source; /* another than the rig's own */
+    double *widened;         /* gets the seconds that went into widening */
 } how;
 
 /* Runs a finished graph once. Everything that was opened is closed, whatever failed. */
 static inline int run_on(bl_device *d, const bl_graph *g, how h, const void *const *inputs,
                          void *const *outputs, bl_error *err) {
-    bl_source source = {.payload = h.reads_left, .dtype = source_dtype, .read = source_read};
+    bl_source own = {.payload = h.reads_left, .dtype = source_dtype, .read = source_read};
+    const bl_source *source = h.source ? h.source : &own;
     bl_device_module *m = NULL;
     bl_executable *x = NULL;
     bl_region *region = NULL;
@@ -90,7 +93,7 @@ static inline int run_on(bl_device *d, const bl_graph *g, how h, const void *con
     bl_event *events[2 * MOST_BLOCKS + 1] = {NULL};
     uint64_t offsets[MOST_BLOCKS], stored[MOST_BLOCKS], all = 0, packed = 0;
     bool lost;
-    int rc = bl_device_module_open(&m, d, g, &source, err);
+    int rc = bl_device_module_open(&m, d, g, source, err);
     rc = rc ? rc : bl_device_prepare(&x, d, m, g, &(bl_prepare_options){0}, err);
     if (!rc) {
         all = bl_device_executable_info(d, x).arena_bytes;
@@ -129,6 +132,9 @@ static inline int run_on(bl_device *d, const bl_graph *g, how h, const void *con
         bl_region_use use = bl_device_region_used(d, region);
         assert_int_equal(use.arena, bl_device_executable_info(d, x).arena_bytes);
         assert_true(use.end <= all);
+        if (h.widened) {
+            *h.widened = bl_device_executable_widened(d, x);
+        }
     }
     for (int i = 0; i < 2 * g->block_count + 1; i++) {
         bl_device_event_close(d, events[i]);
