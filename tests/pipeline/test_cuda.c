@@ -3,6 +3,8 @@
  * streams are worked off, the same bits. */
 #include "pipeline/rig.h"
 
+#include "support/gguf.h"
+
 #define SIDE 64
 #define BUDGETS 8
 
@@ -173,6 +175,67 @@ static void adapters(void **state) {
     rig_release(&without);
 }
 
+static rig_pictures picture_of(rig_studio *s, const char *offload, const char *budget,
+                               const ballast_adapter *adapter) {
+    rig_pictures p = {0};
+    ballast_error err = {0};
+    char *report = NULL;
+    ballast_generate_options o = rig_request(&p, SIDE);
+    o.offload = offload;
+    o.budget = budget;
+    o.adapters = adapter;
+    o.adapter_count = adapter != NULL;
+    if (ballast_generate(&report, s->model, &o, &err)) {
+        fail_msg("%s: %s", offload, err.message);
+    }
+    check_figures(report);
+    ballast_string_free(&report);
+    return p;
+}
+
+/* Weights that a file stores small stay so on the card: the picture is that of the same weights stored wide,
+ * in every mode, and in less memory. An adapter makes some blocks wide, and gives them back. */
+static void stored_small(void **state) {
+    (void)state;
+    static const char *const modes[] = {"sequential", "balanced", "auto"};
+    char folder[BL_TEST_PATH], gguf[BL_TEST_PATH], wide[BL_TEST_PATH], path[BL_TEST_PATH];
+    uint64_t all[2];
+    rig_studio s;
+    rig_pictures wanted[2];
+    ballast_adapter adapter;
+    bl_test_folder(folder);
+    bl_test_join(gguf, folder, "tiny.gguf");
+    bl_test_join(wide, folder, "tiny.safetensors");
+    bl_test_write_gguf(gguf, checkpoint);
+    bl_test_write_widened(wide, gguf);
+    bl_test_data(path, "sd15/adapters/lora/comfy.safetensors");
+    ballast_adapter_init(&adapter, sizeof adapter);
+    adapter.path = path;
+    for (int small = 0; small < 2; small++) {
+        rig_open_on(&s, "fakecuda:3", small ? gguf : wide, "bf16", "");
+        ballast_generate_options o = rig_request(NULL, SIDE);
+        all[small] = rig_planned(&s, &o, "working_set_bytes");
+        for (int i = 0; !small && i < 2; i++) {
+            wanted[i] = picture_of(&s, "none", NULL, i ? &adapter : NULL);
+        }
+        const rig_size budget = rig_bytes(rig_planned(&s, &o, "min_budget_bytes"));
+        for (int i = 0; small && i < 3; i++) {
+            rig_pictures p = picture_of(&s, modes[i], i == 1 ? NULL : budget.text, NULL);
+            rig_same(&p, &wanted[0], modes[i]);
+            rig_release(&p);
+            p = picture_of(&s, modes[i], NULL, &adapter);
+            rig_same(&p, &wanted[1], "with an adapter");
+            rig_release(&p);
+        }
+        rig_close(&s);
+    }
+    assert_memory_not_equal(wanted[0].rgb, wanted[1].rgb, wanted[0].bytes);
+    assert_true(all[1] * 4 < all[0] * 3);
+    rig_release(&wanted[0]);
+    rig_release(&wanted[1]);
+    bl_test_folder_remove(folder);
+}
+
 /* The second picture of a card that all weights stream through: what does not fit into the pinned memory
  * there is, is planned as read again, and is; a line says so, and no hint asks for more of what is refused.
  */
@@ -292,11 +355,14 @@ static void a_lost_card(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_on_the_cpu),     cmocka_unit_test(batches),
-        cmocka_unit_test(modes_and_budgets), cmocka_unit_test(no_pinned_memory),
-        cmocka_unit_test(adapters),          cmocka_unit_test(a_missing_wait_is_found),
-        cmocka_unit_test(a_lost_card)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(as_on_the_cpu),
+                                       cmocka_unit_test(batches),
+                                       cmocka_unit_test(modes_and_budgets),
+                                       cmocka_unit_test(no_pinned_memory),
+                                       cmocka_unit_test(adapters),
+                                       cmocka_unit_test(stored_small),
+                                       cmocka_unit_test(a_missing_wait_is_found),
+                                       cmocka_unit_test(a_lost_card)};
     bl_synth_checkpoint(checkpoint, "sd15", BL_SYNTH_SINGLE);
     setenv("XDG_CACHE_HOME", "/nonexistent", 1);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

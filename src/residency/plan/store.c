@@ -1,5 +1,6 @@
 #include "residency/plan/store.h"
 
+#include "core/checked.h"
 #include "residency/plan/replay.h"
 #include "residency/plan/space.h"
 #include "residency/problem/follow.h"
@@ -427,6 +428,7 @@ uint64_t bl_store_usual_ring(const bl_problem *p) {
     }
     uint64_t ring = p->host_bytes / 8 > 2 * largest ? p->host_bytes / 8 : 2 * largest;
     ring = ring < 4 * largest ? ring : 4 * largest;
+    ring = bl_align_up(ring, p->alignment); /* blocks lie down from its end, too */
     return ring < p->host_bytes ? ring : p->host_bytes;
 }
 

@@ -18,10 +18,10 @@ static const char *name_of(const bl_store_walk *w, const bl_move *v) {
     return w->p->modules[v->module].blocks[v->block].name;
 }
 
-/* False when the place overlaps another or leaves the store. */
+/* False when the place overlaps another, leaves the store or lies between two multiples of the alignment. */
 static bool put(bl_store_walk *w, int module, int block, uint64_t offset) {
     uint64_t bytes = w->p->modules[module].blocks[block].bytes;
-    if (offset > w->p->host_bytes || bytes > w->p->host_bytes - offset ||
+    if (offset % w->p->alignment || offset > w->p->host_bytes || bytes > w->p->host_bytes - offset ||
         !bl_space_insert(&w->space, (bl_space_item){offset, bytes, module, block})) {
         return false;
     }
@@ -85,7 +85,7 @@ int bl_store_walk_load(bl_store_walk *w, const bl_move *v, double ready, bl_erro
         return bl_fail(
             err, BL_E_INTERNAL,
             "block %s is loaded twice, at no time, or to %llu in the host store, where it overlaps "
-            "another or leaves it",
+            "another, leaves it or lies between two multiples of the alignment",
             b->name, (unsigned long long)v->offset);
     }
     double quiet = busy_until(w, v->offset, v->offset + b->bytes);

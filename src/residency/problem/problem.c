@@ -324,6 +324,7 @@ int bl_problem_finish(bl_problem *p, bl_error *err) {
             "a host store cannot be planned with when it is filled at %g bytes/s with %g s latency%s",
             p->load_rate, p->load_latency, p->async_copy ? "" : ", and copies share the cores");
     }
+    p->host_bytes = p->host_bytes / p->alignment * p->alignment; /* blocks lie from its end on down, too */
     for (int m = 0; m < p->module_count; m++) {
         int rc = finish_module(p, &p->modules[m], err);
         if (rc) {

@@ -85,8 +85,8 @@ void bl_executor_forget(bl_executor *e, int id) {
     if (!e->tenants.used_bytes) {
         region_close(e);
     }
-    for (int b = 0; x && b < x->block_count; b++) {
-        x->stored[b] = BL_NOWHERE;
+    if (x) {
+        bl_tenant_unstore(x);
     }
     if (!stores_anything(e)) {
         store_close(e);
@@ -166,6 +166,7 @@ static void drop_others(bl_executor *e, const bl_problem *p) {
         }
         if (!planned) {
             bl_tenants_drop_all(&e->tenants, &e->tenants.items[i]);
+            bl_tenant_unstore(&e->tenants.items[i]);
         }
     }
 }

@@ -68,7 +68,7 @@ uint64_t bl_tenant_room(const bl_tenant *x, int block) {
 
 bool bl_tenant_holds(const bl_tenant *x) {
     for (int b = 0; b < x->block_count; b++) {
-        if (x->at[b] != BL_NOWHERE) {
+        if (x->at[b] != BL_NOWHERE || x->stored[b] != BL_NOWHERE) {
             return true;
         }
     }
@@ -94,11 +94,15 @@ void bl_tenants_drop_all(bl_tenants *t, bl_tenant *x) {
     }
 }
 
+void bl_tenant_unstore(bl_tenant *x) {
+    for (int b = 0; b < x->block_count; b++) {
+        x->stored[b] = BL_NOWHERE;
+    }
+}
+
 void bl_tenants_unstore(bl_tenants *t) {
     for (int i = 0; i < t->count; i++) {
-        for (int b = 0; b < t->items[i].block_count; b++) {
-            t->items[i].stored[b] = BL_NOWHERE;
-        }
+        bl_tenant_unstore(&t->items[i]);
     }
 }
 

@@ -34,7 +34,7 @@ bl_tenant *bl_tenants_find(const bl_tenants *t, int id);
 
 /* Room that a block takes in the region. */
 uint64_t bl_tenant_room(const bl_tenant *x, int block);
-/* Whether any of its blocks lies somewhere. */
+/* Whether any of its blocks lies somewhere, in the region or in the host store. */
 bool bl_tenant_holds(const bl_tenant *x);
 
 /* A block lies here now. */
@@ -44,7 +44,8 @@ void bl_tenants_drop(bl_tenants *t, bl_tenant *x, int block);
 /* The same for all of its blocks. */
 void bl_tenants_drop_all(bl_tenants *t, bl_tenant *x);
 
-/* Nothing is in the host store any more. */
+/* Nothing of it, or of any, is in the host store any more. */
+void bl_tenant_unstore(bl_tenant *x);
 void bl_tenants_unstore(bl_tenants *t);
 
 /* BL_E_ARGUMENT unless every module of the problem is here, with the bytes that the device says. */
