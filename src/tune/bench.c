@@ -7,13 +7,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Numbers of either sign up to 1, as latents and contexts have them; whole numbers are 1, which is a token, a
- * length and a place. */
-static void fill(void *data, const bl_tensor *t, uint64_t seed) {
+/* What a whole number of this input is: of keys that an attention has, all of them, which is the most work;
+ * else 0, which is a token, a row and a place wherever there are any. */
+static int32_t whole_of(const bl_graph *g, const bl_tensor *t) {
+    int32_t keys = 0;
+    for (int i = 0; i < g->op_count; i++) {
+        const bl_op *op = &g->ops[i];
+        if (op->kind == BL_OP_ATTENTION && op->in[3] != BL_NONE && &g->tensors[op->in[3]] == t) {
+            const int32_t rows = g->tensors[op->in[1]].h * g->tensors[op->in[1]].w;
+            keys = keys && keys < rows ? keys : rows;
+        }
+    }
+    return keys;
+}
+
+/* Numbers of either sign up to 1, as latents and contexts have them. */
+static void fill(void *data, const bl_graph *g, const bl_tensor *t, uint64_t seed) {
+    const int32_t whole = t->dtype == BL_I32 ? whole_of(g, t) : 0;
     uint64_t count = bl_tensor_bytes(t) / sizeof(float), state = seed;
     for (uint64_t i = 0; i < count; i++) {
         if (t->dtype == BL_I32) {
-            ((int32_t *)data)[i] = 1;
+            ((int32_t *)data)[i] = whole;
         } else {
             ((float *)data)[i] = (float)(2 * bl_splitmix_unit(&state) - 1);
         }
@@ -48,7 +62,7 @@ static int make_ports(bl_bench_ports *p, const bl_graph *g, const bl_bench_ports
         const bl_tensor *t = bl_graph_port(g, BL_INPUT, i);
         result = inputs ? 0 : make_port(&p->in[i], t, err);
         if (p->in[i]) {
-            fill(p->in[i], t, (uint64_t)i + 1);
+            fill(p->in[i], g, t, (uint64_t)i + 1);
         }
         p->inputs[i] = (bl_port){t->name, inputs ? inputs->in[i] : p->in[i]};
     }
