@@ -100,7 +100,9 @@ int bl_architecture_detect(bl_architecture *out, const bl_checkpoint *ckpt, bl_e
     if (!bl_checkpoint_has_module(ckpt, BL_UNET)) {
         return bl_refuse_without_unet(ckpt, err);
     }
-    int rc = bl_check_configs(a.unknown_keys, ckpt, &bl_sd1, err) /* whose rules those of all UNets are */;
+    int rc = bl_check_vae_channels(ckpt, &bl_sd1, err);
+    rc = rc ? rc
+            : bl_check_configs(a.unknown_keys, ckpt, &bl_sd1, err); /* whose rules are those of all UNets */
     rc = rc ? rc : bl_detect_unet(&a.unet, ckpt, err);
     rc = rc ? rc : bl_refuse_unet(ckpt, &a.unet, err);
     if (rc) {

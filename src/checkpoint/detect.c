@@ -155,6 +155,20 @@ static int read_statistics(bl_vae_architecture *v, const bl_checkpoint *c, const
     return 0;
 }
 
+int bl_check_vae_channels(const bl_checkpoint *c, const bl_family *family, bl_error *err) {
+    int channels;
+    if (!bl_has_tensor(c, BL_VAE_DECODER, "decoder.conv_in.weight")) {
+        return 0;
+    }
+    int rc = bl_dimension(&channels, c, BL_VAE_DECODER, 1, err, "decoder.conv_in.weight");
+    return rc || channels == bl_family_vae_channels(family)
+               ? rc
+               : bl_fail(err, BL_E_UNSUPPORTED,
+                         "%.400s: this autoencoder (VAE) has %d latent channels; that of %s has %d",
+                         bl_safetensors_path(bl_checkpoint_module_file(c, BL_VAE_DECODER)), channels,
+                         family->name, bl_family_vae_channels(family));
+}
+
 int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, const bl_family *family, bl_error *err) {
     bl_vae_architecture v = {.has_encoder = bl_checkpoint_has_module(c, BL_VAE_ENCODER)};
     const bl_module d = BL_VAE_DECODER;
@@ -185,11 +199,9 @@ int bl_detect_vae(bl_vae_architecture *out, const bl_checkpoint *c, const bl_fam
                        v.levels, resnets);
     }
     v.resnets = resnets - 1;
-    if (v.latent_channels != bl_family_vae_channels(family)) {
-        return bl_fail(err, BL_E_UNSUPPORTED,
-                       "%.400s: this autoencoder (VAE) has %d latent channels; that of %s has %d",
-                       bl_safetensors_path(bl_checkpoint_module_file(c, d)), v.latent_channels, family->name,
-                       bl_family_vae_channels(family));
+    rc = bl_check_vae_channels(c, family, err);
+    if (rc) {
+        return rc;
     }
     /* one that the configuration denies is left over */
     v.quant_conv = v.has_encoder && !is_false(c, BL_VAE_ENCODER, "use_quant_conv") &&

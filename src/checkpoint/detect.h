@@ -23,6 +23,10 @@ int bl_detect_transformer(bl_architecture *out, const bl_checkpoint *c, bl_error
 int bl_detect_unet(bl_unet_architecture *out, const bl_checkpoint *c, bl_error *err);
 int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module module,
                    const bl_family *family, bl_error *err);
+/* Whether the decoder's latents have the family's channels: where they do not it is another model's, which is
+ * said before its configuration is found wrong. BL_E_UNSUPPORTED. */
+int bl_check_vae_channels(const bl_checkpoint *c, const bl_family *family, bl_error *err);
+
 /* Checks the words that encoder 0 or 1 has beside CLIP's vocabulary, and takes its pad token (tokens.c). *t
  * needs vocab and the family's pad_token. */
 int bl_detect_tokens(bl_text_architecture *t, const bl_checkpoint *c, int encoder, bl_error *err);

@@ -260,16 +260,23 @@ static double theta_of(const json_t *config, double otherwise) {
                          config_number(config, "rope_theta", otherwise));
 }
 
+/* The file that a language model is in. */
+static const char *encoder_path(const bl_checkpoint *c) {
+    return bl_safetensors_path(bl_checkpoint_module_file(c, BL_TEXT_ENCODER));
+}
+
 /* Layers that the family reads, of those that there are. */
-static int take_outputs(bl_qwen3 *q, const bl_checkpoint *c, const bl_family_words *words, bl_error *err) {
+static int take_outputs(bl_qwen3 *q, const bl_checkpoint *c, const bl_architecture *a, bl_error *err) {
+    const bl_family_words *words = &a->family->words;
     q->outputs.count = words->count;
     for (int i = 0; i < words->count; i++) {
         const int k = words->taken[i];
         q->outputs.taken[i] = k > 0 ? k : q->layers + k;
         if (q->outputs.taken[i] < 1 || q->outputs.taken[i] > q->layers) {
             return bl_fail(err, BL_E_FORMAT,
-                           "%.400s: the text encoder has %d layers, too few for this family", c->path,
-                           q->layers);
+                           "%.400s: a text encoder of %d layers, of which %s reads layer %d: it is another "
+                           "model's; give its own with --text-encoder FILE",
+                           encoder_path(c), q->layers, a->family->name, k > 0 ? k : 1);
         }
     }
     return 0;
@@ -316,7 +323,7 @@ static int detect_qwen3(bl_architecture *a, const bl_checkpoint *c, bl_error *er
     }
     rc = bl_agree_number(c, m, "num_attention_heads", q.heads, err);
     rc = rc ? rc : bl_agree_number(c, m, "num_key_value_heads", q.kv_heads, err);
-    rc = rc ? rc : take_outputs(&q, c, &a->family->words, err);
+    rc = rc ? rc : take_outputs(&q, c, a, err);
     a->qwen3 = q;
     return rc;
 }
@@ -454,25 +461,31 @@ static int detect_reader(bl_architecture *a, const bl_checkpoint *c, bl_error *e
     const int width = a->qwen3.width * a->qwen3.outputs.count;
     return rc || width == a->context_dim
                ? rc
-               : bl_fail(
-                     err, BL_E_FORMAT,
-                     "%.400s: the transformer expects a text context of width %d, the text encoder gives %d",
-                     c->path, a->context_dim, width);
+               : bl_fail(err, BL_E_FORMAT,
+                         "%.400s: a text encoder of width %d; the transformer of %.300s reads one of %d: "
+                         "give its "
+                         "own with --text-encoder FILE",
+                         encoder_path(c), a->qwen3.width, c->path, a->context_dim / a->qwen3.outputs.count);
 }
 
-/* How the noise levels are shifted. */
+/* How the noise levels are shifted. A scheduler that does not do it by the picture has one factor for all
+ * pictures, whatever the family is known for; one that does takes FLUX.2's own rule for how far. */
 static void detect_flow(bl_architecture *a, const bl_checkpoint *c) {
     const char *type = json_string_value(json_object_get(c->scheduler, "time_shift_type"));
+    const bool linear = type && !strcmp(type, "linear");
     bl_flow_rule f = a->family->flow;
-    if (f.kind != BL_SHIFT_BY_STEPS && json_is_true(json_object_get(c->scheduler, "use_dynamic_shifting"))) {
+    if (c->scheduler && !json_is_true(json_object_get(c->scheduler, "use_dynamic_shifting"))) {
+        f = (bl_flow_rule){.kind = BL_SHIFT_FIXED,
+                           .shift = config_number(c->scheduler, "shift", f.shift > 0 ? f.shift : 1)};
+    } else if (f.kind == BL_SHIFT_BY_STEPS) {
+        f.linear = linear;
+    } else if (c->scheduler) {
         f = (bl_flow_rule){.kind = BL_SHIFT_BY_SIZE,
                            .low = config_number(c->scheduler, "base_shift", 0.5),
                            .high = config_number(c->scheduler, "max_shift", 1.15),
                            .low_tokens = config_number(c->scheduler, "base_image_seq_len", 256),
                            .high_tokens = config_number(c->scheduler, "max_image_seq_len", 4096),
-                           .linear = type && !strcmp(type, "linear")};
-    } else {
-        f.shift = config_number(c->scheduler, "shift", f.shift);
+                           .linear = linear};
     }
     a->flow = f;
     a->prediction = a->family->prediction;
@@ -484,7 +497,8 @@ int bl_detect_transformer(bl_architecture *out, const bl_checkpoint *c, bl_error
     if (!a.family) {
         return refuse_unknown(c, err);
     }
-    int rc = bl_check_configs(a.unknown_keys, c, a.family, err);
+    int rc = bl_check_vae_channels(c, a.family, err);
+    rc = rc ? rc : bl_check_configs(a.unknown_keys, c, a.family, err);
     rc = rc ? rc : nets[a.family->net](&a, c, err);
     rc = rc ? rc : detect_reader(&a, c, err);
     rc = rc ? rc : bl_detect_vae(&a.vae, c, a.family, err);

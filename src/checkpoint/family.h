@@ -43,9 +43,9 @@ typedef enum bl_shift_kind {
 typedef struct bl_flow_rule {
     bl_shift_kind kind;
     double shift; /* FIXED */
-    /* BY_SIZE: mu, from `low` at `low_tokens` to `high` at `high_tokens`; the shift is e^mu, or mu itself */
-    double low, high, low_tokens, high_tokens;
-    bool linear;
+    double low, high, low_tokens,
+        high_tokens; /* BY_SIZE: mu, from `low` at `low_tokens` to `high` at those */
+    bool linear;     /* the shift is mu itself, not e^mu; not of FIXED */
 } bl_flow_rule;
 
 /* One of a family's text encoders. */

@@ -2,6 +2,8 @@
 
 #include "sample/flow.h"
 
+#include <math.h>
+
 #define MOST_SHIFT 1e9 /* and its inverse the least: 1000 levels still stay apart */
 
 /* diffusers' pipelines take timesteps as the folder's scheduler says, where nothing else is asked for. */
@@ -33,6 +35,7 @@ static int take_flow_shift(double *out, const bl_architecture *arch, int width, 
         break;
     case BL_SHIFT_BY_STEPS:
         *out = bl_flow_shift_of(tokens, steps);
+        *out = f->linear ? log(*out) : *out;
         break;
     default:
         *out = f->shift;
