@@ -182,7 +182,7 @@ static int open_tokenizer(ballast_model *m, int encoder, bl_error *err) {
 /* T5's vocabulary; a model without it is planned alone. */
 static int open_pieces(ballast_model *m, bl_error *err) {
     char *path;
-    int result = bl_checkpoint_vocabulary(&path, m->ckpt, err);
+    int result = bl_checkpoint_vocabulary(&path, m->ckpt, bl_family_words_module(m->arch.family), err);
     if (!result && path) {
         result = bl_unigram_open(&m->pieces, path, err);
     }

@@ -31,6 +31,11 @@ bool bl_is_folder(const char *path) {
     return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
 }
 
+bool bl_is_file(const char *path) {
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISREG(s.st_mode);
+}
+
 /* The autoencoder that replaces the checkpoint's own. */
 static int open_vae(bl_checkpoint *c, const char *vae_path, bl_error *err) {
     if (bl_is_folder(vae_path)) {
@@ -141,6 +146,7 @@ void bl_checkpoint_close(bl_checkpoint **ckpt) {
         json_decref(c->tokenizers[i].config);
         json_decref(c->tokenizers[i].words);
     }
+    free(c->vocabulary);
     free(c->yaml);
     for (int i = 0; i < c->file_count; i++) {
         bl_safetensors_close(&c->files[i]);
@@ -207,6 +213,7 @@ static bool make_view(bl_view *v, const bl_safetensors *file, const bl_file_tens
         }
         v->shape[0] /= s->shares;
         v->first = bl_view_rows(v) * s->share * bl_view_row_elements(v);
+        v->shape[0] *= s->spans;
     }
     if (s->transposed) {
         if (t->rank != 2) {

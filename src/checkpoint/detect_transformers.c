@@ -369,9 +369,11 @@ static int detect_t5(bl_architecture *a, const bl_checkpoint *c, bl_error *err) 
 /* T5 for the rows, and CLIP, of which the denoiser reads one vector. */
 static int detect_two_readers(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
     if (!bl_checkpoint_has_module(c, BL_TEXT_ENCODER) || !bl_checkpoint_has_module(c, BL_TEXT_ENCODER_2)) {
-        return bl_fail(err, BL_E_FORMAT,
-                       "%.400s holds %s's transformer without both of its text encoders, CLIP and T5",
-                       c->path, a->family->name);
+        return bl_fail(
+            err, BL_E_FORMAT,
+            "%.400s holds %s's transformer without both of its text encoders, CLIP and T5; give each with "
+            "--text-encoder FILE",
+            c->path, a->family->name);
     }
     int rc = detect_t5(a, c, err);
     rc = rc ? rc : bl_detect_text(&a->text[0], c, BL_TEXT_ENCODER, a->family, err);
@@ -430,7 +432,7 @@ static detect_net *const nets[] = {[BL_NET_ZIMAGE] = detect_zimage,
                                    [BL_NET_FLUX2] = detect_flux2,
                                    [BL_NET_SD3] = detect_sd3};
 
-static const bl_family *find_family(const bl_checkpoint *c) {
+const bl_family *bl_transformer_family(const bl_checkpoint *c) {
     for (const bl_family *const *f = bl_families; *f; f++) {
         if ((*f)->probe && bl_has_tensor(c, BL_TRANSFORMER, "%s", (*f)->probe) &&
             (!(*f)->also || bl_has_tensor(c, BL_TRANSFORMER, "%s", (*f)->also))) {
@@ -493,7 +495,7 @@ static void detect_flow(bl_architecture *a, const bl_checkpoint *c) {
 }
 
 int bl_detect_transformer(bl_architecture *out, const bl_checkpoint *c, bl_error *err) {
-    bl_architecture a = {.family = find_family(c)};
+    bl_architecture a = {.family = bl_transformer_family(c)};
     if (!a.family) {
         return refuse_unknown(c, err);
     }

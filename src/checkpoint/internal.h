@@ -41,6 +41,7 @@ struct bl_checkpoint {
     json_t *index;                    /* model_index.json, or NULL */
     json_t *scheduler;                /* scheduler_config.json, or NULL */
     bl_tokenizer_files tokenizers[2]; /* of each text encoder */
+    char *vocabulary;                 /* of T5, a folder's tokenizer.json that was given; or NULL */
     char *yaml;                       /* text of the NAME.yaml beside a single file, or NULL */
     size_t yaml_bytes;
 };
@@ -48,6 +49,7 @@ struct bl_checkpoint {
 /* out = folder/name, or folder where `name` is "". */
 int bl_join_path(char out[BL_PATH_ROOM], const char *folder, const char *name, bl_error *err);
 bool bl_is_folder(const char *path);
+bool bl_is_file(const char *path);
 
 /* Opens one more file. */
 int bl_add_file(bl_checkpoint *c, const char *path, bl_error *err);
@@ -67,6 +69,9 @@ int bl_choose_weights(bl_weights_file *out, const char *folder, bl_error *err);
 /* The config.json beside a file that has one of the names that weights have in a module's folder; NULL if it
  * has another name or there is none. The caller owns *out. */
 int bl_config_beside(json_t **out, const char *path, bl_error *err);
+
+/* The family whose transformer it holds, NULL: of none that is known. */
+const bl_family *bl_transformer_family(const bl_checkpoint *c);
 
 /* Opens the weights and the configuration in a text encoder's folder; *out stays absent if there are none.
  * The caller owns out->config, also after an error. */

@@ -64,6 +64,8 @@ static void old_vae_name(bl_stored *out, const char *name) {
     }
 }
 
+#define T5_EMBEDDINGS "encoder.embed_tokens.weight"
+
 /* `name` is known to fit. */
 static void set_name(bl_stored *out, const char *name) {
     memcpy(out->name, name, strlen(name) + 1);
@@ -71,7 +73,7 @@ static void set_name(bl_stored *out, const char *name) {
 
 bool bl_stored_name(bl_stored *out, bl_naming naming, const bl_ldm_numbers *numbers, int vae_levels,
                     const char *name) {
-    *out = (bl_stored){.shares = 1};
+    *out = (bl_stored){.shares = 1, .spans = 1};
     if (strlen(name) >= sizeof out->name) {
         return false;
     }
@@ -80,6 +82,9 @@ bool bl_stored_name(bl_stored *out, bl_naming naming, const bl_ldm_numbers *numb
     case BL_NAMES_DIFFUSERS:
         set_name(out, name);
         old_vae_name(out, name);
+        if (!strcmp(name, "shared.weight")) { /* the encoder's embeddings, which transformers has twice */
+            memcpy(out->other, T5_EMBEDDINGS, sizeof T5_EMBEDDINGS);
+        }
         return true;
     case BL_NAMES_CLIP_BARE:
         set_name(out, bare ? bare : name);
@@ -94,6 +99,8 @@ bool bl_stored_name(bl_stored *out, bl_naming naming, const bl_ldm_numbers *numb
         return bl_taesd_name(out, name);
     case BL_NAMES_ZIMAGE:
         return bl_zimage_name(out, name);
+    case BL_NAMES_FLUX1:
+        return bl_flux1_name(out, name);
     case BL_NAMES_FLUX2:
         return bl_flux2_name(out, name);
     case BL_NAMES_QWEN_BARE:
@@ -102,6 +109,8 @@ bool bl_stored_name(bl_stored *out, bl_naming naming, const bl_ldm_numbers *numb
         return true;
     case BL_NAMES_LLAMA:
         return bl_llama_name(out, name);
+    case BL_NAMES_LLAMA_T5:
+        return bl_llama_t5_name(out, name);
     }
     return false;
 }

@@ -18,9 +18,11 @@ typedef enum bl_naming {
     BL_NAMES_LDM_VAE,   /* CompVis: decoder.up.3.block.0... */
     BL_NAMES_TAESD,     /* of an nn.Sequential: 3.conv.0..., one number more than diffusers' */
     BL_NAMES_ZIMAGE,    /* Z-Image's authors: attention.qkv, x_embedder; ComfyUI and GGUF files, too */
+    BL_NAMES_FLUX1,     /* FLUX.1's authors: double_blocks.0.img_mod.lin; ComfyUI and GGUF files, too */
     BL_NAMES_FLUX2,     /* FLUX.2's authors: double_blocks.0.img_attn.qkv; ComfyUI and GGUF files, too */
     BL_NAMES_QWEN_BARE, /* transformers' Qwen3 without "model." */
     BL_NAMES_LLAMA,     /* llama.cpp's: blk.0.attn_q... */
+    BL_NAMES_LLAMA_T5,  /* llama.cpp's of T5's encoder: enc.blk.0.attn_q... */
     BL_NAMES_OPEN_CLIP  /* transformer.resblocks.0.attn.in_proj_weight... */
 } bl_naming;
 
@@ -39,7 +41,8 @@ typedef struct bl_ldm_numbers {
 typedef struct bl_stored {
     char name[BL_STORED_BYTES];  /* without the module's prefix */
     char other[BL_STORED_BYTES]; /* an older name for the same, or "" */
-    int share, shares;           /* it is share number `share` of `shares` of the first axis */
+    int share, shares;           /* it is share number `share` of `shares` of the first axis, */
+    int spans;                   /* and as many of them */
     bool transposed;             /* the stored matrix has its axes exchanged */
     bool swapped;                /* the halves of its first axis are exchanged */
 } bl_stored;
@@ -62,8 +65,10 @@ bool bl_ldm_vae_name(bl_stored *out, int levels, const char *name);
 bool bl_open_clip_name(bl_stored *out, const char *name);
 bool bl_taesd_name(bl_stored *out, const char *name);
 bool bl_zimage_name(bl_stored *out, const char *name);
+bool bl_flux1_name(bl_stored *out, const char *name);
 bool bl_flux2_name(bl_stored *out, const char *name);
 bool bl_llama_name(bl_stored *out, const char *name);
+bool bl_llama_t5_name(bl_stored *out, const char *name);
 
 /* If `name` starts with `start`, returns what follows, else NULL. */
 const char *bl_after(const char *name, const char *start);

@@ -1,5 +1,5 @@
-/* Names of transformers in single files: Z-Image's and FLUX.2's as their authors and ComfyUI have them, and
- * Qwen3's as llama.cpp does. */
+/* Names of transformers in single files: Z-Image's, FLUX.1's and FLUX.2's as their authors and ComfyUI
+ * have them, Qwen3's and T5's as llama.cpp does. */
 #include "checkpoint/names.h"
 
 #include <stdio.h>
@@ -68,7 +68,7 @@ static const bl_rename flux2_single[] = {{"attn.to_qkv_mlp_proj", "linear1"},
                                          {"attn.norm_k", "norm.key_norm"}};
 
 /* What its authors call the weights of norms of heads; ComfyUI writes "weight", too. */
-static void flux2_norm(bl_stored *out) {
+static void flux_norm(bl_stored *out) {
     static const char end[] = "_norm.weight";
     const size_t n = strlen(out->name), m = strlen(end);
     if (n > m && !strcmp(out->name + n - m, end)) {
@@ -103,8 +103,106 @@ bool bl_flux2_name(bl_stored *out, const char *name) {
     }
     const bool known = bl_renamed(out, head, rest, two ? flux2_double : flux2_single,
                                   two ? COUNT(flux2_double) : COUNT(flux2_single), false);
-    flux2_norm(out);
+    flux_norm(out);
     return number >= 0 && known;
+}
+
+static const bl_rename flux1_ends[] = {
+    {"time_text_embed.timestep_embedder.linear_1", "time_in.in_layer"},
+    {"time_text_embed.timestep_embedder.linear_2", "time_in.out_layer"},
+    {"time_text_embed.guidance_embedder.linear_1", "guidance_in.in_layer"},
+    {"time_text_embed.guidance_embedder.linear_2", "guidance_in.out_layer"},
+    {"time_text_embed.text_embedder.linear_1", "vector_in.in_layer"},
+    {"time_text_embed.text_embedder.linear_2", "vector_in.out_layer"},
+    {"x_embedder", "img_in"},
+    {"context_embedder", "txt_in"},
+    {"norm_out.linear", "final_layer.adaLN_modulation.1"},
+    {"proj_out", "final_layer.linear"}};
+
+static const bl_rename flux1_double[] = {{"norm1.linear", "img_mod.lin"},
+                                         {"norm1_context.linear", "txt_mod.lin"},
+                                         {"attn.norm_q", "img_attn.norm.query_norm"},
+                                         {"attn.norm_k", "img_attn.norm.key_norm"},
+                                         {"attn.norm_added_q", "txt_attn.norm.query_norm"},
+                                         {"attn.norm_added_k", "txt_attn.norm.key_norm"},
+                                         {"attn.to_out.0", "img_attn.proj"},
+                                         {"attn.to_add_out", "txt_attn.proj"},
+                                         {"ff.net.0.proj", "img_mlp.0"},
+                                         {"ff.net.2", "img_mlp.2"},
+                                         {"ff_context.net.0.proj", "txt_mlp.0"},
+                                         {"ff_context.net.2", "txt_mlp.2"}};
+
+static const bl_rename flux1_single[] = {{"norm.linear", "modulation.lin"},
+                                         {"attn.norm_q", "norm.query_norm"},
+                                         {"attn.norm_k", "norm.key_norm"},
+                                         {"proj_out", "linear2"}};
+
+/* What is one matrix: queries, keys and values, behind which single blocks have the feed-forward layer, which
+ * is four times as wide. The last layer's shift comes before its scale. */
+bool bl_flux1_name(bl_stored *out, const char *name) {
+    static const struct fused {
+        const char *layer, *matrix;
+        int share, shares, spans;
+    } two[] = {{"attn.to_q.", "img_attn.qkv.", 0, 3, 1},
+               {"attn.to_k.", "img_attn.qkv.", 1, 3, 1},
+               {"attn.to_v.", "img_attn.qkv.", 2, 3, 1},
+               {"attn.add_q_proj.", "txt_attn.qkv.", 0, 3, 1},
+               {"attn.add_k_proj.", "txt_attn.qkv.", 1, 3, 1},
+               {"attn.add_v_proj.", "txt_attn.qkv.", 2, 3, 1}},
+      one[] = {{"attn.to_q.", "linear1.", 0, 7, 1},
+               {"attn.to_k.", "linear1.", 1, 7, 1},
+               {"attn.to_v.", "linear1.", 2, 7, 1},
+               {"proj_mlp.", "linear1.", 3, 7, 4}};
+    char head[32];
+    const char *rest = bl_after(name, "transformer_blocks.");
+    const bool is_double = rest != NULL;
+    rest = rest ? rest : bl_after(name, "single_transformer_blocks.");
+    if (!rest) {
+        out->swapped = bl_after(name, "norm_out.linear.") != NULL;
+        return bl_renamed(out, "", name, flux1_ends, COUNT(flux1_ends), false);
+    }
+    const int number = bl_take_number(&rest);
+    snprintf(head, sizeof head, is_double ? "double_blocks.%d." : "single_blocks.%d.", number);
+    for (int i = 0; number >= 0 && i < (is_double ? COUNT(two) : COUNT(one)); i++) {
+        const struct fused *f = is_double ? &two[i] : &one[i];
+        const char *kind = bl_after(rest, f->layer);
+        if (kind) {
+            out->share = f->share;
+            out->shares = f->shares;
+            out->spans = f->spans;
+            const int n = snprintf(out->name, sizeof out->name, "%s%s%s", head, f->matrix, kind);
+            return n < (int)sizeof out->name;
+        }
+    }
+    const bool known = bl_renamed(out, head, rest, is_double ? flux1_double : flux1_single,
+                                  is_double ? COUNT(flux1_double) : COUNT(flux1_single), false);
+    flux_norm(out);
+    return number >= 0 && known;
+}
+
+static const bl_rename t5_ends[] = {{"shared", "token_embd"},
+                                    {"encoder.final_layer_norm", "enc.output_norm"}};
+
+static const bl_rename t5_layer[] = {{"layer.0.SelfAttention.q", "attn_q"},
+                                     {"layer.0.SelfAttention.k", "attn_k"},
+                                     {"layer.0.SelfAttention.v", "attn_v"},
+                                     {"layer.0.SelfAttention.o", "attn_o"},
+                                     {"layer.0.SelfAttention.relative_attention_bias", "attn_rel_b"},
+                                     {"layer.0.layer_norm", "attn_norm"},
+                                     {"layer.1.DenseReluDense.wi_0", "ffn_gate"},
+                                     {"layer.1.DenseReluDense.wi_1", "ffn_up"},
+                                     {"layer.1.DenseReluDense.wo", "ffn_down"},
+                                     {"layer.1.layer_norm", "ffn_norm"}};
+
+bool bl_llama_t5_name(bl_stored *out, const char *name) {
+    const char *rest = bl_after(name, "encoder.block.");
+    if (!rest) {
+        return bl_renamed(out, "", name, t5_ends, COUNT(t5_ends), false);
+    }
+    const int number = bl_take_number(&rest);
+    char head[24];
+    snprintf(head, sizeof head, "enc.blk.%d.", number);
+    return number >= 0 && bl_renamed(out, head, rest, t5_layer, COUNT(t5_layer), false);
 }
 
 static const bl_rename llama_ends[] = {{"embed_tokens", "token_embd"}, {"norm", "output_norm"}};

@@ -24,8 +24,8 @@ static const known others[] = {
     {"string_to_param", "a textual inversion, not a model"},
     {"clip_g", "a textual inversion, not a model"},
     {"joint_blocks.0.", "Stable Diffusion 3"},
-    {"double_blocks.0.", "FLUX.1, or a relative of it"},
-    {"single_transformer_blocks.0.", "FLUX.1, or a relative of it"},
+    {"double_blocks.0.", "a relative of FLUX.1"},
+    {"single_transformer_blocks.0.", "a relative of FLUX.1"},
     {"double_layers.0.", "AuraFlow"},
     {"transformer_blocks.0.", "a diffusion transformer"},
     {"cond_stage_model.", "a text encoder without a unet"},
@@ -77,7 +77,7 @@ int bl_refuse_without_unet(const bl_checkpoint *c, bl_error *err) {
     first_words(words, sizeof words, f);
     return bl_fail(err, BL_E_UNSUPPORTED,
                    "%.300s: unknown architecture%s%.60s%s; saw %d tensors (%s) and no denoiser of SD 1.x, SD "
-                   "2.x, SDXL, Z-Image or FLUX.2",
+                   "2.x, SDXL, Z-Image, FLUX.1 or FLUX.2",
                    c->path, own_name ? " \"" : "", own_name ? own_name : "", own_name ? "\"" : "", count,
                    words);
 }

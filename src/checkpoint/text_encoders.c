@@ -184,19 +184,32 @@ static const layout readers[] = {{BL_NAMES_DIFFUSERS, "model.layers.0.self_attn.
 static const char *const reader_prefixes[] = {"", "text_encoder.", "text_encoders.qwen3_4b.transformer.",
                                               "text_encoders.qwen3_8b.transformer."};
 
-/* The reader in files [first, first + count); absent where there is none. */
-static bl_module_files find_reader(const bl_checkpoint *c, int first, int count) {
+/* What an encoder of one kind is called. */
+typedef struct kind {
+    const layout *layouts;
+    int layout_count;
+    const char *const *prefixes;
+    int prefix_count;
+} kind;
+
+/* The encoder in files [first, first + count); absent where there is none. */
+static bl_module_files find_kind(const bl_checkpoint *c, int first, int count, const kind *k) {
     bl_module_files e = {.first_file = first, .file_count = count};
-    for (int p = 0; p < COUNT(reader_prefixes) && !e.present; p++) {
-        for (int i = 0; i < COUNT(readers) && !e.present; i++) {
+    for (int p = 0; p < k->prefix_count && !e.present; p++) {
+        for (int i = 0; i < k->layout_count && !e.present; i++) {
             for (int f = first; f < first + count && !e.present; f++) {
-                e.present = has_start(c->files[f], "", reader_prefixes[p], readers[i].probe);
-                e.naming = readers[i].naming;
+                e.present = has_start(c->files[f], "", k->prefixes[p], k->layouts[i].probe);
+                e.naming = k->layouts[i].naming;
             }
         }
-        snprintf(e.prefix, sizeof e.prefix, "%s", reader_prefixes[p]);
+        snprintf(e.prefix, sizeof e.prefix, "%s", k->prefixes[p]);
     }
     return e;
+}
+
+static bl_module_files find_reader(const bl_checkpoint *c, int first, int count) {
+    static const kind qwen = {readers, COUNT(readers), reader_prefixes, COUNT(reader_prefixes)};
+    return find_kind(c, first, count, &qwen);
 }
 
 /* Whether it is one that the denoiser can read, detection says. */
@@ -234,10 +247,95 @@ static int take_reader(bl_checkpoint *c, const char *path, bl_error *err) {
     return 0;
 }
 
+/* ---- of families that T5 reads for, beside CLIP */
+
+static const layout t5_layouts[] = {{BL_NAMES_DIFFUSERS, "encoder.block.0.layer.0.SelfAttention.q."},
+                                    {BL_NAMES_LLAMA_T5, "enc.blk.0.attn_q."}};
+
+static const char *const t5_prefixes[] = {"", "text_encoders.t5xxl.transformer.", "t5xxl.transformer.",
+                                          "text_encoder_2."};
+
+/* Puts an encoder in its place, which must not have been given before. Takes the configuration. */
+static int put_given(bl_checkpoint *c, bl_module module, bl_module_files *e, const char *path,
+                     bl_error *err) {
+    bl_module_files *own = &c->modules[module];
+    if (own->given) {
+        json_decref(e->config);
+        return bl_fail(err, BL_E_ARGUMENT,
+                       "text-encoder: %.400s and %.400s hold the same one of the model's encoders",
+                       bl_safetensors_path(c->files[own->first_file]), path);
+    }
+    json_decref(own->config);
+    e->given = true;
+    *own = *e;
+    return 0;
+}
+
+/* CLIP, T5 or both out of files that were opened. *taken counts them. */
+static int put_pair(bl_checkpoint *c, const bl_module_files *opened, bl_module words, int *taken,
+                    const char *path, bl_error *err) {
+    static const kind kinds[] = {{layouts, COUNT(layouts), prefixes, COUNT(prefixes)},
+                                 {t5_layouts, COUNT(t5_layouts), t5_prefixes, COUNT(t5_prefixes)}};
+    bl_module_files found[2];
+    int rc = 0;
+    for (int i = 0; i < 2; i++) {
+        found[i] = find_kind(c, opened->first_file, opened->file_count, &kinds[i]);
+    }
+    for (int i = 0; i < 2 && !rc; i++) {
+        if (found[i].present) {
+            found[i].config = found[!i].present ? NULL : json_incref(opened->config);
+            rc = put_given(c, i ? words : BL_TEXT_ENCODER, &found[i], path, err);
+            ++*taken;
+        }
+    }
+    return rc;
+}
+
+/* A folder may hold the vocabulary alone. */
+static int take_vocabulary(bl_checkpoint *c, const char *folder, bool *found, bl_error *err) {
+    char path[BL_PATH_ROOM];
+    int rc = bl_join_path(path, folder, "tokenizer.json", err);
+    *found = !rc && bl_is_file(path);
+    if (*found) {
+        free(c->vocabulary);
+        c->vocabulary = strdup(path);
+        rc = c->vocabulary ? 0 : bl_fail_memory(err, "a path", strlen(path));
+    }
+    return rc;
+}
+
+static int take_pair(bl_checkpoint *c, const char *path, bl_module words, bl_error *err) {
+    static const char *const inner[] = {"", "text_encoder", "text_encoder_2"};
+    const bool folder = bl_is_folder(path);
+    bool vocabulary = false;
+    int rc = 0, taken = 0;
+    for (int i = 0; i < (folder ? COUNT(inner) : 1) && !rc; i++) {
+        char name[BL_PATH_ROOM];
+        bl_module_files e = {.first_file = c->file_count};
+        if (folder) {
+            rc = bl_join_path(name, path, inner[i], err);
+            rc = rc ? rc : bl_open_text_encoder_folder(c, &e, name, err);
+        } else {
+            rc = bl_add_file(c, path, err);
+            rc = rc ? rc : bl_config_beside(&e.config, path, err);
+            e.file_count = c->file_count - e.first_file;
+        }
+        rc = rc || !e.file_count ? rc : put_pair(c, &e, words, &taken, path, err);
+        json_decref(e.config);
+    }
+    rc = rc || !folder ? rc : take_vocabulary(c, path, &vocabulary, err);
+    return rc || taken || vocabulary
+               ? rc
+               : bl_fail(err, BL_E_FORMAT, "text-encoder: %.400s holds neither T5's encoder nor CLIP", path);
+}
+
 int bl_checkpoint_take_text_encoders(bl_checkpoint *c, const char *path, bl_error *err) {
     finding f = {.path = path};
     if (bl_checkpoint_has_module(c, BL_TRANSFORMER)) {
-        return take_reader(c, path, err);
+        const bl_family *family = bl_transformer_family(c);
+        return family && family->reader == BL_READER_T5
+                   ? take_pair(c, path, bl_family_words_module(family), err)
+                   : take_reader(c, path, err);
     }
     if (!bl_checkpoint_has_module(c, BL_UNET) || !find_need(&f.n, c)) {
         return 0; /* no model at all: detection says why */

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MAX_WORD 16384 /* bytes: as long as a prompt */
 
@@ -157,18 +156,43 @@ int bl_open_tokenizer(bl_tokenizer_files *out, const char *folder, bool words, b
 
 /* ---- asking */
 
-int bl_checkpoint_vocabulary(char **out, const bl_checkpoint *c, bl_error *err) {
-    char path[BL_PATH_ROOM];
+/* A file in the folder `path`, or in that of the file `path`; *out stays NULL where there is none. */
+static int find_beside(char **out, const char *path, bool folder, const char *name, bl_error *err) {
     *out = NULL;
-    if (!c->folder) {
-        return 0;
+    const char *slash = strrchr(path, '/');
+    char in[BL_PATH_ROOM], whole[BL_PATH_ROOM];
+    const int length = folder ? (int)strlen(path) : slash ? (int)(slash - path) : 0;
+    if (snprintf(in, sizeof in, "%.*s", length, path) >= (int)sizeof in) {
+        return 0; /* no such file can be opened */
     }
-    int rc = bl_join_path(path, c->path, "tokenizer_2/tokenizer.json", err);
-    if (rc || access(path, F_OK)) {
-        return rc;
+    int rc = bl_join_path(whole, length ? in : slash ? "/" : ".", name, err);
+    if (!rc && bl_is_file(whole)) {
+        *out = strdup(whole);
+        rc = *out ? 0 : bl_fail_memory(err, "a path", strlen(whole));
     }
-    *out = strdup(path);
-    return *out ? 0 : bl_fail_memory(err, "a path", strlen(path));
+    return rc;
+}
+
+int bl_checkpoint_vocabulary(char **out, const bl_checkpoint *c, bl_module module, bl_error *err) {
+    const bl_module_files *words = &c->modules[module];
+    const char *const folder = module == BL_TEXT_ENCODER_2 ? "tokenizer_2" : "tokenizer_3";
+    char names[3][64];
+    *out = NULL;
+    snprintf(names[0], sizeof names[0], "tokenizer.json");
+    snprintf(names[1], sizeof names[1], "%s/tokenizer.json", folder);
+    snprintf(names[2], sizeof names[2], "../%s/tokenizer.json", folder);
+    int rc = 0;
+    if (c->vocabulary) {
+        *out = strdup(c->vocabulary);
+        rc = *out ? 0 : bl_fail_memory(err, "a path", strlen(c->vocabulary));
+    }
+    for (int i = 0; i < 3 && words->given && !*out && !rc; i++) {
+        rc = find_beside(out, bl_safetensors_path(c->files[words->first_file]), false, names[i], err);
+    }
+    for (int i = 0; i < 2 && !*out && !rc; i++) {
+        rc = find_beside(out, c->path, c->folder, names[1 - i], err);
+    }
+    return rc;
 }
 
 static const json_t *words_of(const bl_checkpoint *c, int encoder) {

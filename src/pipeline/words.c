@@ -10,10 +10,11 @@ static bool reads_t5(const bl_architecture *arch) {
 }
 
 const char *bl_words_unread(const bl_architecture *arch, const bl_wordbook *words) {
-    return arch->family->unread           ? arch->family->unread
-           : reads_t5(arch) && !words->t5 ? "T5's vocabulary is missing: put the tokenizer.json that was "
-                                            "published with it into tokenizer_2/ of the model's folder"
-                                          : NULL;
+    return arch->family->unread ? arch->family->unread
+           : reads_t5(arch) && !words->t5
+               ? "T5's vocabulary is missing: put the tokenizer.json that was "
+                 "published with it beside its file, or give its folder with --text-encoder"
+               : NULL;
 }
 
 /* ---- prompt to tokens */

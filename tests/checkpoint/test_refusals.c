@@ -116,7 +116,7 @@ static void other_files_are_named(void **state) {
         {"emb_params", "a textual inversion"},
         {"model.diffusion_model.joint_blocks.0.x.weight", "Stable Diffusion 3"},
         {"joint_blocks.0.x.weight", "Stable Diffusion 3"},
-        {"double_blocks.0.img_attn.qkv.weight", "FLUX.1"},
+        {"double_blocks.0.img_attn.qkv.weight", "a relative of FLUX.1"},
         {"model.diffusion_model.double_layers.0.w", "AuraFlow"},
         {"transformer_blocks.0.norm1.linear.weight", "a diffusion transformer"},
         {"first_stage_model.decoder.conv_in.weight", "use it with --vae"},

@@ -3,6 +3,8 @@
 #include "pipeline/flow_rig.h"
 
 #include "support/flux1_files.h"
+#include "support/gguf.h"
+#include "support/other_names.h"
 #include "support/slow.h"
 
 static const char *dtype_names[] = {"f32", "bf16"};
@@ -65,6 +67,110 @@ static void pictures_are_those_of_diffusers(void **state) {
         bl_test_folder_remove(folder);
         bl_golden_close(&g);
     }
+}
+
+/* ---- every file that holds it */
+
+static void open_files(rig_studio *s, const char *path, const char *const *encoders, size_t count,
+                       const char *vae) {
+    ballast_context_options co;
+    ballast_model_options mo;
+    rig_options(&co, &mo, path, "f32");
+    mo.vae_path = vae;
+    mo.text_encoder_paths = encoders;
+    mo.text_encoder_count = count;
+    rig_open_given(s, &co, &mo);
+}
+
+static void take_from(flow_taken *t, const char *path, const char *const *encoders, size_t count,
+                      const char *vae) {
+    rig_studio s;
+    ballast_generate_options o = small_request(t);
+    open_files(&s, path, encoders, count, vae);
+    o.negative_prompt = "a cat";
+    o.cfg = 2;
+    rig_make(&s, &o);
+    rig_close(&s);
+}
+
+static void same_pictures(flow_taken *got, const flow_taken *wanted, const char *what) {
+    rig_same(&got->pictures, &wanted->pictures, what);
+    flow_drop(got);
+}
+
+/* Its authors' file, CLIP in a file and T5 in another, by either's names; GGUF, which holds what is stored
+ * small, against the same values in F32. */
+static void single_files_give_the_folders_picture(void **state) {
+    (void)state;
+    char folder[BL_TEST_PATH], single[BL_TEST_PATH], clip[BL_TEST_PATH], t5[BL_TEST_PATH],
+        llama[BL_TEST_PATH], vae[BL_TEST_PATH], small[BL_TEST_PATH], widened[BL_TEST_PATH],
+        words[BL_TEST_PATH];
+    flow_taken wanted, got;
+    bl_test_folder(folder);
+    bl_test_flux1_wide_folder(folder);
+    take_from(&wanted, folder, NULL, 0, NULL);
+    bl_test_join(single, folder, "files/single.safetensors");
+    bl_test_join(clip, folder, "text_encoder/model.safetensors");
+    bl_test_join(t5, folder, "text_encoder_2/model.safetensors");
+    bl_test_join(llama, folder, "files/llama.safetensors");
+    bl_test_join(vae, folder, "files/ae.safetensors");
+    bl_test_join(words, folder, "tokenizer_2");
+    bl_test_flux1_single(single, "model.diffusion_model.");
+    bl_test_t5_llama(llama);
+    bl_test_ldm_vae(vae, "flux1/dev");
+    take_from(&got, single, (const char *[]){t5, clip, words}, 3, vae);
+    same_pictures(&got, &wanted, "its authors' names");
+    bl_test_t5_vocabulary(folder, "files/tokenizer.json");
+    take_from(&got, single, (const char *[]){clip, llama}, 2, vae);
+    same_pictures(&got, &wanted, "llama.cpp's names, the vocabulary beside them");
+    flow_drop(&wanted);
+    bl_test_flux1_single(single, "");
+    bl_test_join(small, folder, "files/small.gguf");
+    bl_test_join(widened, folder, "files/widened.safetensors");
+    bl_test_write_gguf(small, single);
+    bl_test_write_widened(widened, small);
+    take_from(&wanted, widened, (const char *[]){folder}, 1, vae);
+    take_from(&got, small, (const char *[]){folder}, 1, vae);
+    same_pictures(&got, &wanted, "GGUF");
+    flow_drop(&wanted);
+    bl_test_folder_remove(folder);
+}
+
+/* What misses an encoder, or has one twice, or none of its own, says what to give. */
+static void encoders_that_do_not_fit_are_refused(void **state) {
+    (void)state;
+    char folder[BL_TEST_PATH], single[BL_TEST_PATH], clip[BL_TEST_PATH], vae[BL_TEST_PATH];
+    bl_test_folder(folder);
+    bl_test_flux1_wide_folder(folder);
+    bl_test_join(single, folder, "single.safetensors");
+    bl_test_join(clip, folder, "text_encoder/model.safetensors");
+    bl_test_join(vae, folder, "vae/diffusion_pytorch_model.safetensors");
+    bl_test_flux1_single(single, "");
+    const struct {
+        const char *encoders[2];
+        size_t count;
+        const char *says;
+    } cases[] = {{{clip}, 1, "give each with --text-encoder FILE"},
+                 {{clip, clip}, 2, "hold the same one of the model's encoders"},
+                 {{vae}, 1, "holds neither T5's encoder nor CLIP"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ballast_context *context = NULL;
+        ballast_model *model = NULL;
+        ballast_error err = {0};
+        ballast_model_options mo;
+        ballast_model_options_init(&mo, sizeof mo);
+        mo.path = single;
+        mo.vae_path = vae;
+        mo.text_encoder_paths = cases[i].encoders;
+        mo.text_encoder_count = cases[i].count;
+        assert_int_equal(ballast_context_open(&context, NULL, &err), 0);
+        assert_true(ballast_model_open(&model, context, &mo, &err) < 0);
+        if (!strstr(err.message, cases[i].says)) {
+            fail_msg("\"%s\" is not in: %s", cases[i].says, err.message);
+        }
+        ballast_context_close(&context);
+    }
+    bl_test_folder_remove(folder);
 }
 
 /* ---- whatever the placement */
@@ -263,6 +369,8 @@ static void words_that_nobody_reads_are_no_warning(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pictures_are_those_of_diffusers),
+        cmocka_unit_test(single_files_give_the_folders_picture),
+        cmocka_unit_test(encoders_that_do_not_fit_are_refused),
         cmocka_unit_test(placement_changes_nothing),
         cmocka_unit_test(what_was_encoded_is_taken_for_its_own_text),
         cmocka_unit_test(guidance_is_written_and_told),

@@ -39,7 +39,7 @@ void bl_weight_list_add_in(bl_weight_list *l, const char *layer, const char *nam
 void bl_weight_list_swap(bl_weight_list *l) {
     const bl_tensor_data *t = &l->tensors[l->count - 1];
     float *values = (float *)(uintptr_t)t->data;
-    const size_t half = (size_t)(t->shape[0] * t->shape[1]) / 2;
+    const size_t half = (size_t)(t->shape[0] * (t->rank > 1 ? t->shape[1] : 1)) / 2;
     for (size_t i = 0; i < half; i++) {
         const float first = values[i];
         values[i] = values[half + i];

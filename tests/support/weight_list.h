@@ -24,7 +24,7 @@ void bl_weight_list_add(bl_weight_list *l, const char *name, int rows, int colum
 void bl_weight_list_add_in(bl_weight_list *l, const char *layer, const char *name, int rows, int columns,
                            float mean);
 
-/* Exchanges the halves of the last matrix. */
+/* Exchanges the halves of the last matrix or vector. */
 void bl_weight_list_swap(bl_weight_list *l);
 
 /* Writes the file, and frees the values. */
