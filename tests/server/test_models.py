@@ -2,6 +2,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -48,6 +49,19 @@ class Models(unittest.TestCase):
         self.assertEqual(begins, ["device"] * 7 + ["empty"] * 2)
         held = {m["title"]: m["resident_bytes"] for m in server.get("/ballast/v1/residency").json["models"]}
         self.assertGreater(held["one.safetensors"], 0)
+
+    def test_families_say_what_suits_them(self):
+        """Transformers walk no schedule of all others: clients take the sampler from here, with its own noise levels."""
+        tool = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tools/headers_only.py")
+        wanted = {"flux2-klein-4b": ("FLUX.2 klein", {"steps": 4, "cfg": 1, "sampler": "Euler"}),
+                  "z-image": ("Z-Image", {"steps": 8, "cfg": 1, "sampler": "Euler"})}
+        for name in wanted:
+            subprocess.run([sys.executable, "-B", tool, name, os.path.join(self.folder, name)], check=True)
+        server = self.start()
+        told = {m["title"]: (m["family"], m["recommended"]) for m in server.get(SD + "sd-models").json}
+        self.assertEqual({name: told[name] for name in wanted}, wanted)
+        told = {m["title"]: m["recommended"] for m in server.get("/ballast/v1/lists").json["models"]}
+        self.assertEqual(told["z-image"], wanted["z-image"][1])
 
     def test_what_is_listed(self):
         server = self.start()

@@ -121,6 +121,7 @@ static void found(struct search *s, const char *path, const char *title, bool fo
             s->out->models[before].bytes = about.bytes;
             s->out->models[before].steps = about.steps;
             s->out->models[before].cfg = about.cfg;
+            memcpy(s->out->models[before].sampler, about.sampler, sizeof about.sampler);
         }
     }
 }
