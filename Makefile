@@ -27,7 +27,7 @@ CMAKE_FLAGS ?=
 # Tests at once: some wait, for a clock or for each other.
 JOBS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: all demo test test-long test-alloc test-onednn3 test-debian13 check sanitize tsan bench bench-offload bench-tune bench-server bench-page cuda-libs install uninstall help clean setup setup-tests
+.PHONY: all demo test test-long test-alloc test-onednn3 test-debian13 check sanitized sanitize tsan bench bench-offload bench-tune bench-server bench-page cuda-libs install uninstall help clean setup setup-tests fetch
 .DEFAULT_GOAL := all
 
 setup:
@@ -36,6 +36,12 @@ setup:
 setup-tests:
 	@tools/setup.sh tests
 	@tools/clients.sh
+
+# All that tests take from the network beside the distribution's packages.
+fetch:
+	@tools/clients.sh
+	@tools/onednn3.sh '$(ONEDNN3)'
+	@tools/debian13.sh '$(DEBIAN13)'
 
 # CMake's chatter is shown only if it fails.
 configure = cmake -G Ninja -S . -B $(1) $(2) $(CMAKE_FLAGS) >$(1).log 2>&1 || { cat $(1).log; exit 1; }; rm -f $(1).log
@@ -60,20 +66,18 @@ test-long: setup-tests all
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -L long -E alloc_all
 
 # Every allocation of the library's calls and of the command that is worth it fails once: support/failing.h.
-test-alloc: setup-tests
-	@$(call configure,$(BUILD)-sanitize,$(SANITIZE))
-	@ninja -C $(BUILD)-sanitize
+test-alloc: setup-tests sanitized
 	@ctest --test-dir $(BUILD)-sanitize --output-on-failure -j $(JOBS) -R alloc_all
 
 # What a compiler does not hold: format, length of functions, words that must not be in the tree.
 check: setup-tests
 	@python3 -B tools/check_source.py
 
-# $(call some,FOLDER,TESTS): builds and runs just these tests.
+# $(call some,FOLDER,TESTS,MORE): builds and runs just these tests, and those that need no building.
 space = $(subst ,, )
 programs = $(addprefix test_,$(subst .,_,$(subst /,_,$(1))))
 some = ninja -C $(1) $(call programs,$(2)) && \
-    ctest --test-dir $(1) --output-on-failure -j $(JOBS) -R '^($(subst $(space),|,$(subst .,\.,$(strip $(2)))))$$'
+    ctest --test-dir $(1) --output-on-failure -j $(JOBS) -R '^($(subst $(space),|,$(subst .,\.,$(strip $(2) $(3)))))$$'
 
 # Both are built in one folder: but for what calls oneDNN the objects are the same.
 other_dnnl = $(call configure,$(BUILD)-dnnl,-U'DNNL_*' '-DDNNL_ROOT=$(1)' \
@@ -99,19 +103,20 @@ test-debian13: setup-tests
 	    $(addprefix model.,distilled levels peak prologue text unet vae) pipeline.goldens)
 
 SANITIZE = -DBALLAST_SANITIZE=ON
-sanitize: setup-tests
+sanitized: | setup
 	@$(call configure,$(BUILD)-sanitize,$(SANITIZE))
 	@ninja -C $(BUILD)-sanitize
+
+sanitize: setup-tests sanitized
 	@ctest --test-dir $(BUILD)-sanitize --output-on-failure -j $(JOBS) -LE slow
 
 tsan: setup-tests
 	@$(call configure,$(BUILD)-tsan,-DBALLAST_SANITIZE=thread)
 	@ninja -C $(BUILD)-tsan ballast_cli
-	@export TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.txt; $(call some,$(BUILD)-tsan,$(THREADED)) && \
-	    ctest --test-dir $(BUILD)-tsan --output-on-failure -j $(JOBS) -R '^server\.($(SERVED))$$'
+	@export TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.txt; $(call some,$(BUILD)-tsan,$(THREADED),$(SERVED))
 THREADED = checkpoint.safetensors device/cpu.batches device/cuda.memory pipeline.model_hash $(addprefix api.,callbacks cancel process turn) \
     server/http.deadlines
-SERVED = events|http
+SERVED = $(addprefix server.,events http)
 
 # On made-up weights, which are written once into the cache folder or taken from BENCH_MODELS; see bench/run.py.
 bench bench-offload: $(BUILD)/build.ninja

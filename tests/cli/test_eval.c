@@ -1,6 +1,8 @@
 /* `ballast eval`: each module on the goldens' own files, every output under the name it has there. */
 #include "rig.h"
 
+#include "support/slow.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -98,11 +100,17 @@ static void family(const char *name, bl_synth_layout layout) {
 
 static void test_sd15(void **state) {
     (void)state;
+    if (bl_test_slow()) {
+        skip();
+    }
     family("sd15", BL_SYNTH_SINGLE);
 }
 
 static void test_sd21v(void **state) {
     (void)state;
+    if (bl_test_slow()) {
+        skip();
+    }
     family("sd21v", BL_SYNTH_FOLDER);
 }
 

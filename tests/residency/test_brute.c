@@ -2,6 +2,7 @@
 #include "random.h"
 
 #include "residency/bound/bound.h"
+#include "support/slow.h"
 
 /* Of compute and copies in the smallest unit: a quarter of a second where compute is slower beside copies. */
 enum { most_blocks = 5, most_runs = 24, most_seconds = 8 };
@@ -189,7 +190,7 @@ static int best_beside(const instance *x, int alone) {
 
 static void compare(bool async) {
     random_state r = {.s = 42};
-    int equal = 0, total = 200;
+    int equal = 0, total = bl_test_slow() ? 50 : 200;
     for (int i = 0; i < total; i++) {
         instance x = random_instance(&r);
         bl_problem *p = problem_of(&x, async);
@@ -233,7 +234,7 @@ static void compute_is_slower_beside_copies(void **state) {
     (void)state;
     random_state r = {.s = 43};
     double sum = 0;
-    const int total = 60;
+    const int total = bl_test_slow() ? 15 : 60;
     for (int i = 0; i < total; i++) {
         instance x = random_instance(&r), steps = x;
         bl_problem *p = problem_of(&x, true);

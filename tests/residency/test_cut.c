@@ -2,6 +2,8 @@
  * is what the plan says, and no more was brought in for that than a pass takes. */
 #include "described.h"
 
+#include "support/slow.h"
+
 /* A card; with a host there is a machine around it. */
 static bl_sim_card with_host(uint64_t host) {
     bl_sim_card card = described_card();
@@ -63,7 +65,7 @@ static void test_places(void **state) {
     static const uint64_t hosts[] = {0, 8000000000, 1500000000, 400000000};
     static const bl_offload modes[] = {BL_OFFLOAD_AUTO, BL_OFFLOAD_SEQUENTIAL, BL_OFFLOAD_MODEL};
     (void)state;
-    for (size_t h = 0; h < sizeof hosts / sizeof *hosts; h++) {
+    for (size_t h = 0; h < sizeof hosts / sizeof *hosts; h += bl_test_slow() ? 3 : 1) {
         bl_sim_card card = with_host(hosts[h]);
         bl_problem *p = small_budget(&card, 2000000000);
         for (size_t m = 0; m < sizeof modes / sizeof *modes; m++) {

@@ -34,10 +34,11 @@ def need_clients(*names):
     return folder
 
 
-def with_tsan():
-    """Is the program built with ThreadSanitizer? Computing is slower by far then, and waiting is not."""
+def with_sanitizer(*names):
+    """Is the program built with one of these, "asan" or "tsan"? Computing is slower by far then, and waiting is not."""
     with open(PROGRAM, "rb") as program:
-        return b"libtsan" in program.read()
+        code = program.read()
+    return any(b"lib" + name.encode() in code for name in names)
 
 
 class Reply:

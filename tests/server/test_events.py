@@ -11,7 +11,7 @@ import threading
 import time
 import unittest
 
-from rig import Case, Server, with_tsan
+from rig import Case, Server, with_sanitizer
 
 DATA = os.path.join(os.path.dirname(__file__), "..", "data")
 
@@ -81,7 +81,7 @@ class Events(Case):
         self.assertNotIn(job, [d.get("job") for e, d, _ in l.events if e == "done"])
         l.close()
 
-    @unittest.skipIf(with_tsan(), "computing is so slow that no placement is worth a hint")
+    @unittest.skipIf(with_sanitizer("tsan"), "computing is so slow that no placement is worth a hint")
     def test_a_hint_follows_its_job(self):
         self.server.post("/ballast/v1/settings", {"offload": "sequential"})
         try:
