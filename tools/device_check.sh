@@ -11,11 +11,14 @@
 # build-cuda/cache, so that a second run is faster. Exit code: 0 all that was asked for ran and is right, 1 something is
 # not, 2 there is no card, or nothing to drive it with.
 # DEVICE=cpu or another name checks another device; TOTAL are other seconds than 350. SMALL=CHECKPOINT: this small model
-# and small networks, to try the script where there is no card (tests/device/cuda/check_parts.sh).
+# and small networks, to try the script where there is no card (tests/device/cuda/check_parts.sh), with ten times the
+# seconds: others may work there.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 device=${DEVICE:-cuda}
-total=${TOTAL:-350} most_bytes=$((64 << 20))
+patience=${SMALL:+10}
+patience=${patience:-1}
+total=$((${TOTAL:-350} * patience)) most_bytes=$((64 << 20))
 parts=(card pictures goldens eval ops rates networks torch table memcheck offload compile)
 declare -A limits=([card]=60 [pictures]=60 [goldens]=40 [eval]=60 [ops]=90 [rates]=40 [networks]=90 [torch]=90 [table]=90
     [memcheck]=60 [offload]=200 [compile]=300)
@@ -129,7 +132,7 @@ write_table() {
 
 # step LOG SECONDS COMMAND...: runs it within its time, and what its part and all parts have left.
 step() {
-    local log="$logs/$1" limit=$2 left=$((part_ends - SECONDS)) code
+    local log="$logs/$1" limit=$(($2 * patience)) left=$((part_ends - SECONDS)) code
     shift 2
     limit=$((limit < left ? limit : left))
     printf '$ %s\n' "$*" >>"$log"
@@ -346,7 +349,7 @@ done
 [ "$1" = card ] || find_card
 for part in "$@"; do
     part_began=$SECONDS
-    part_ends=$((SECONDS + limits[$part]))
+    part_ends=$((SECONDS + limits[$part] * patience))
     part_ends=$((part_ends < began + total ? part_ends : began + total))
     missing=$(last card.log "^$device " | sed -n 's/^[^ ]* *not here: //p')
     if [ -n "$missing" ] && [ "$part" != card ]; then

@@ -36,7 +36,8 @@ export function number(name, label, {least, most, step = 1, slider}) {
   };
   // What was written stands, or the nearest that can be: not that part of it which could be while it was written.
   const settle = () => {
-    const written = parseFloat(node.value);
+    // Of a whole number what looks like thousandths are thousands: 1,024.
+    const written = parseFloat(step < 1 ? node.value : node.value.replace(/^(\d{1,3})\.(\d{3})$/, '$1$2'));
     if (Number.isFinite(written)) {
       const whole = step < 1 ? written : Math.round(written);
       const value = Math.min(most, Math.max(least, whole));

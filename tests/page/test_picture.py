@@ -131,7 +131,7 @@ class Picture(Case):
     def test_numbers_that_cannot_be(self):
         """The nearest that can be is taken, and said; not what stood there while it was written."""
         b = self.browser
-        for name, typed, becomes in (("steps", "1000", 500), ("steps", "0", 1), ("cfg", "7,5", 7.5), ("cfg", "99", 30), ("count", "65", 64), ("steps", "2.4", 2),
+        for name, typed, becomes in (("steps", "1000", 500), ("steps", "0", 1), ("steps", "1,000", 500), ("cfg", "7,5", 7.5), ("cfg", "99", 30), ("count", "65", 64), ("steps", "2.4", 2),
                                      ("steps", "", 2), ("count", "1", 1)):
             node = b.one("#form [name=%s]" % name)
             node.click()

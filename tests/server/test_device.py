@@ -103,6 +103,8 @@ class Device(Case):
         self.assertEqual(len([r for r in picture["sweep"] if r["mode"] == "auto"]), 3)
         self.refused(self.server.post(V1 + "plan/curve?points=3", dict(small, init_images=["no picture"])), "init_images")
         self.refused(self.server.post(V1 + "plan/curve?points=1", small), "points")
+        for name, value in (("budget", "2G"), ("points", 3), ("low", "1G"), ("high", "2G")):
+            self.refused(self.server.post(V1 + "plan/curve", dict(small, **{name: value})), name)
 
     def test_a_refusal_names_fields(self):
         """As requests have them, not as the command does."""

@@ -104,6 +104,13 @@ void own_curve(struct call *c) {
     char *end = NULL;
     long count = points ? strtol(points, &end, 10) : 23;
     json_t *body = c->body ? json_incref(c->body) : from_query(c, &p);
+    for (const struct field *f = own_curve_fields; c->body && f->name; f++) {
+        const json_t *value = json_object_get(c->body, f->name);
+        if (value && !json_is_null(value)) {
+            problem_set(&p, 422, f->name, "%s: goes behind the '?' of the address here, not into the body",
+                        f->name);
+        }
+    }
     if ((end && *end) || count < 2 || count > MOST_POINTS) {
         problem_set(&p, 422, "points", "points: 2 to %d", MOST_POINTS);
     }
