@@ -93,8 +93,8 @@ typedef struct bl_exec_info {
     const double *block_seconds; /* [block_count] of a pass, or a first guess at it; NULL: has to be measured.
                                     Borrowed likewise */
     /* [block_count] each, NULL where no weight stays small: values that a pass widens while the block does,
-     * and how long that takes, which block_seconds have in them; NULL: has to be measured. Borrowed likewise
-     */
+     * and how long that takes, or a first guess at it, which block_seconds have in them; NULL: has to be
+     * measured. Borrowed likewise */
     const double *block_widened, *block_widen_seconds;
 } bl_exec_info;
 

@@ -78,11 +78,17 @@ static double guess_rate(const bl_graph *g) {
 
 #define GUESSED_WIDEN_RATE 1e9 /* values a second, until it has been measured */
 
-/* Of a pass through a block whose weights stay small. */
+/* The device's own guess, which its guess at the block's seconds has in it. */
+static double guessed_widening(const bl_exec_info *info, int block) {
+    return info->block_widen_seconds ? info->block_widen_seconds[block] : 0;
+}
+
+/* Of a pass through a block whose weights stay small. `rate`: values a second as measured; 0: not yet. */
 static double widen_seconds(const bl_exec_info *info, int block, double rate) {
-    return info->block_widen_seconds ? info->block_widen_seconds[block]
-           : info->block_widened     ? info->block_widened[block] / rate
-                                     : 0;
+    return !info->block_widened        ? 0
+           : rate > 0                  ? info->block_widened[block] / rate
+           : info->block_widen_seconds ? guessed_widening(info, block)
+                                       : info->block_widened[block] / GUESSED_WIDEN_RATE;
 }
 
 /* One level of a declared phase; level 0 makes the phase. */
@@ -99,10 +105,9 @@ static int add_level(bl_problem *p, const bl_modules *modules, const bl_declared
     for (int b = 0; b < info->block_count; b++) {
         double widen = widen_seconds(info, b, widen_rate);
         bool wide = blocks[b].bytes != bl_opened_bytes(modules, d->prepared->opened, b, false);
-        seconds[b] = info->block_seconds
-                         ? info->block_seconds[b]
-                         : info->block_flops[b] / guess_rate(d->prepared->graph) + 1e-6 + widen;
-        seconds[b] -= wide ? widen : 0;
+        seconds[b] = info->block_seconds ? info->block_seconds[b] - guessed_widening(info, b)
+                                         : info->block_flops[b] / guess_rate(d->prepared->graph) + 1e-6;
+        seconds[b] += wide ? 0 : widen;
         widening += wide ? 0 : widen;
     }
     int result = level ? bl_problem_add_level(p, phase, info->arena_bytes, seconds, err)
@@ -120,7 +125,6 @@ static int add_phases(bl_generation *g, const bl_generation *of, bl_error *err) 
     int result = 0;
     bl_calibration_key key = bl_generation_key(of);
     double rate = bl_calibration_widen_rate(bl_memory_calibration(g->memory), &key);
-    rate = rate > 0 ? rate : GUESSED_WIDEN_RATE;
     for (int i = 0; i < of->declared_count && !result; i++) {
         const bl_declared *d = &of->declared[i];
         for (int l = 0; l < d->prepared->level_count && !result; l++) {

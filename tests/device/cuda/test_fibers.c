@@ -93,6 +93,12 @@ static void call_group_factors(const void *args) {
     run_group_factors(*(const struct group_factors_args *)args);
 }
 
+static void call_widen_rotated(const void *args) {
+    run_widen_rotated(*(const struct widen_rotated_args *)args);
+}
+
+enum { CODES = 1280 }; /* more than are turned at once */
+static signed char codes[CODES + 8];
 static float x[2 * CHUNKS * 2 * WIDTH * ROWS + 8], scale[WIDTH], shift[WIDTH];
 static float wanted[2 * 2 * WIDTH * ROWS], got[2 * 2 * WIDTH * ROWS];
 
@@ -100,6 +106,7 @@ typedef union arguments {
     struct row_norm_args norm;
     struct softmax_args softmax;
     struct group_factors_args factors;
+    struct widen_rotated_args rotated;
 } arguments;
 
 typedef struct kernel {
@@ -122,6 +129,9 @@ static const kernel kernels[] = {
      .args.factors = {x, scale, shift, got, 10, 4, CHUNKS, WIDTH - 2, GROUPS, 1e-5f},
      .before.factors = {x + 5, scale, shift, got, 10, 4, CHUNKS, WIDTH - 2, GROUPS, 1.0f},
      .blocks = 2 * GROUPS, .count = 2 * 2 * (WIDTH - 2)},
+    {"widen_rotated", call_widen_rotated,
+     .args.rotated = {codes, scale, NULL, got, 1, 0, CODES, 1, 64, 0.125f},
+     .before.rotated = {codes + 5, scale, NULL, got, 1, 0, CODES, 1, 16, 0.25f}, .blocks = 1, .count = CODES},
 };
 
 static void every_order(void **state) {
@@ -175,6 +185,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_order), cmocka_unit_test(a_missing_barrier)};
     for (size_t i = 0; i < sizeof x / sizeof *x; i++) {
         x[i] = (float)((i * 7919 + 13) % 1009) / 251.0f - 1.5f;
+    }
+    for (int i = 0; i < CODES + 8; i++) {
+        codes[i] = (signed char)(i * 7919 % 251 - 125);
     }
     for (int row = 0; row < ROWS; row++) { /* the largest comes through every step */
         x[row * WIDTH + BL_LANES - 1] += 5.0f;

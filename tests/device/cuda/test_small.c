@@ -222,11 +222,105 @@ static void blocks_are_as_small_as_stored(void **state) {
     close_fake(&d);
 }
 
+/* As CUDA's graphs, too: what is captured while a block is small is not what runs while it is wide. */
+static void small_and_wide_as_graphs(void **state) {
+    (void)state;
+    bl_error err = {0};
+    bl_device *d = open_fake(&(fake_script){.seed = 2});
+    bl_graph *g = stock_network(BL_F32, 1);
+    stock s = {.rotation = 16, .in_turn = true};
+    bl_source source = stock_source(&s);
+    const bl_prepare_options options = {.tuning = {.graphs = 2}};
+    bl_device_module *m;
+    bl_executable *x;
+    bl_region *r;
+    uint64_t offsets[MOST_BLOCKS], at;
+    double before = 0;
+    bool lost;
+    stock_run first, now;
+    assert_int_equal(bl_device_module_open(&m, d, g, &source, &err), 0);
+    assert_int_equal(bl_device_prepare(&x, d, m, g, &options, &err), 0);
+    at = bl_device_executable_info(d, x).arena_bytes;
+    for (int b = 0; b < g->block_count; b++) {
+        offsets[b] = at;
+        at += bl_device_module_costs(d, m)[b].wide_bytes;
+    }
+    assert_int_equal(bl_device_region_open(&r, d, at, &err), 0);
+    stock_begin(&first, g);
+    stock_begin(&now, g);
+    for (int pass = 0; pass < 12; pass++) { /* four small, four wide, four small */
+        stock_run *to = pass ? &now : &first;
+        bl_binding binding = {
+            .region = r, .block_offset = offsets, .inputs = to->inputs, .outputs = to->outputs};
+        s.wide = pass / 4 == 1;
+        bl_device_module_refresh(d, m);
+        for (int b = 0; b < g->block_count && pass % 4 == 0; b++) {
+            assert_int_equal(
+                bl_device_pack(d, m, b, bl_device_region_host(d, r), offsets[b], BL_STREAM_COMPUTE, &err), 0);
+        }
+        for (int b = 0; b < g->block_count; b++) {
+            assert_int_equal(bl_device_run(d, x, b, &binding, BL_STREAM_COMPUTE, &err), 0);
+        }
+        assert_int_equal(bl_device_sync(d, &lost, &err), 0);
+        stock_same(to, &first, "as graphs", pass);
+        const double after = bl_device_executable_widened(d, x);
+        assert_true(s.wide ? after == before : after > before);
+        before = after;
+    }
+    assert_true(fake_graphs() >= 6);
+    bl_device_executable_close(d, x);
+    bl_device_region_close(d, r);
+    bl_device_module_close(d, m);
+    stock_end(&first);
+    stock_end(&now);
+    bl_graph_free(&g);
+    close_fake(&d);
+}
+
+/* Whatever call fails: a message, nothing left open, or the right bits. */
+static void calls_that_fail(void **state) {
+    (void)state;
+    bl_graph *g = stock_network(BL_BF16, 1);
+    stock s = {.in_turn = true};
+    bl_source source = stock_source(&s);
+    stock_run wanted, got;
+    int calls = 1, refused = 0;
+    stock_begin(&wanted, g);
+    for (int i = 0; i < calls; i += 17) {
+        bl_error err = {0};
+        bl_device *d = NULL;
+        stock_run *to = i ? &got : &wanted;
+        if (i) {
+            stock_begin(&got, g);
+        }
+        int rc = bl_cuda_open(&d, fake_begin(&(fake_script){.seed = 1, .fail = i}), "", NULL, &err);
+        rc = rc ? rc : run_on(d, g, (how){.store = i % 2, .source = &source}, to->inputs, to->outputs, &err);
+        bl_device_close(&d);
+        calls = i ? calls : fake_calls();
+        const char *fault = fake_end();
+        if (fault || (rc && !err.message[0])) {
+            fail_msg("call %d: %s", i, fault ? fault : "no message");
+        }
+        if (i) {
+            refused += rc != 0;
+            if (!rc) {
+                stock_same(&got, &wanted, "a call that fails", i);
+            }
+            stock_end(&got);
+        }
+    }
+    assert_true(calls > 200 && refused > calls / 17 / 2);
+    stock_end(&wanted);
+    bl_graph_free(&g);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kernels_are_the_definition),
         cmocka_unit_test(late_is_early),
         cmocka_unit_test(blocks_are_as_small_as_stored),
+        cmocka_unit_test(small_and_wide_as_graphs),
+        cmocka_unit_test(calls_that_fail),
     };
     setenv("XDG_CACHE_HOME", "/nonexistent", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
