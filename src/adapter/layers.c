@@ -2,6 +2,7 @@
 
 #include "checkpoint/spelling.h"
 #include "model/clip_text.h"
+#include "model/flux1.h"
 #include "model/flux2.h"
 #include "model/qwen3.h"
 #include "model/unet.h"
@@ -100,6 +101,7 @@ static int add_graph(bl_layers *l, bl_graph *g, bl_error *err) {
 static int add_denoiser(bl_layers *l, const bl_architecture *arch, bl_error *err) {
     const bl_unet_shape unet = {.batch = 1, .height = 8, .width = 8, .tokens = 77, .form = BL_UNET_WHOLE};
     const bl_zimage_shape zimage = {.batch = 1, .height = 8, .width = 8, .caption = 32};
+    const bl_flux1_shape flux1 = {.batch = 1, .height = 8, .width = 8, .tokens = 32};
     const bl_flux2_shape flux2 = {.batch = 1, .height = 8, .width = 8, .tokens = 32};
     bl_graph *g = NULL;
     int result;
@@ -110,6 +112,9 @@ static int add_denoiser(bl_layers *l, const bl_architecture *arch, bl_error *err
     case BL_NET_ZIMAGE:
         result = bl_zimage_graph(&g, &arch->zimage, &zimage, BL_F32, NULL, err);
         break;
+    case BL_NET_FLUX1:
+        result = bl_flux1_graph(&g, &arch->flux1, &flux1, BL_F32, NULL, err);
+        break;
     case BL_NET_FLUX2:
         result = bl_flux2_graph(&g, &arch->flux2, &flux2, BL_F32, NULL, err);
         break;
@@ -117,6 +122,11 @@ static int add_denoiser(bl_layers *l, const bl_architecture *arch, bl_error *err
         return bl_fail(err, BL_E_UNSUPPORTED, "adapters: none are added to %s", arch->family->name);
     }
     return result ? result : add_graph(l, g, err);
+}
+
+/* T5 has no names in adapters' files. */
+static bool reads_language(const bl_family *f) {
+    return f->reader == BL_READER_QWEN3 || f->reader == BL_READER_MISTRAL;
 }
 
 /* With the layers that nobody reads, which adapters change all the same. */
@@ -242,15 +252,14 @@ static int name_transformer_layer(bl_layers *l, int layer, bl_error *err) {
     static const char *const dotted[] = {"transformer.%s", "diffusion_model.%s", "%s", "base_model.model.%s"};
     static const char *const flat_forms[] = {"lora_unet_%s", "lora_transformer_%s", "lycoris_%s"};
     char names[2][BL_NAME_BYTES], flat[BL_NAME_BYTES];
-    int shares = 1, share = 0, result = 0;
-    bool swapped = false;
+    int result = 0;
+    bl_spelled_share share = {.shares = 1, .spans = 1};
     const int64_t rows = l->items[layer].rows;
     snprintf(names[0], sizeof names[0], "%s", l->items[layer].name);
-    const bool other =
-        bl_authors_spelling(names[1], sizeof names[1], &share, &shares, &swapped, l->family->net, names[0]);
+    const bool other = bl_authors_spelling(names[1], sizeof names[1], &share, l->family->net, names[0]);
     for (int n = 0; n < (other ? 2 : 1); n++) {
-        const int64_t first = swapped ? rows / 2 : share * rows;
-        const bl_layer_place place = {layer, n ? first : 0, n ? shares * rows : rows};
+        const int64_t one = rows / share.spans, first = share.swapped ? rows / 2 : share.share * one;
+        const bl_layer_place place = {layer, n ? first : 0, n ? share.shares * one : rows};
         flatten(flat, names[n]);
         for (int i = 0; i < 4 && !result; i++) {
             result = add_share(l, place, dotted[i], names[n], err);
@@ -308,7 +317,8 @@ static int name_text_layer(bl_layers *l, int layer, bl_error *err) {
                                              "text_encoders.clip_g.transformer.%s"}};
     char flat[BL_NAME_BYTES], old[BL_NAME_BYTES];
     const char *name = l->items[layer].name;
-    int which = l->family->encoders < 2 ? 0 : l->items[layer].module == BL_TEXT_ENCODER_2 ? 2 : 1, result;
+    const bool alone = l->family->encoders < 2 && l->family->reader == BL_READER_CLIP; /* beside no other */
+    int which = alone ? 0 : l->items[layer].module == BL_TEXT_ENCODER_2 ? 2 : 1, result;
     flatten(flat, name);
     result = add_name(l, layer, kohya[which], flat, err);
     for (int i = 0; i < 3 && !result; i++) {
@@ -337,8 +347,8 @@ static int name_layer(bl_layers *l, int layer, bl_error *err) {
     case BL_TRANSFORMER:
         return name_transformer_layer(l, layer, err);
     default:
-        return l->family->reader == BL_READER_CLIP ? name_text_layer(l, layer, err)
-                                                   : name_language_layer(l, layer, err);
+        return reads_language(l->family) ? name_language_layer(l, layer, err)
+                                         : name_text_layer(l, layer, err);
     }
 }
 
@@ -365,7 +375,7 @@ int bl_layers_new(bl_layers **out, const bl_architecture *arch, bl_error *err) {
     l->family = arch->family;
     l->arch = arch;
     int result = add_denoiser(l, arch, err);
-    if (!result && arch->family->reader != BL_READER_CLIP) {
+    if (!result && reads_language(arch->family)) {
         result = add_language_model(l, arch, err);
     }
     for (int e = 0; e < arch->family->encoders && !result; e++) {

@@ -36,10 +36,10 @@ bool bl_ldm_spelling(char *out, size_t room, const bl_unet_architecture *unet, c
 }
 
 /* Of transformers; others are called as in diffusers. */
-static const bl_naming authors[] = {[BL_NET_ZIMAGE] = BL_NAMES_ZIMAGE, [BL_NET_FLUX2] = BL_NAMES_FLUX2};
+static const bl_naming authors[] = {
+    [BL_NET_ZIMAGE] = BL_NAMES_ZIMAGE, [BL_NET_FLUX1] = BL_NAMES_FLUX1, [BL_NET_FLUX2] = BL_NAMES_FLUX2};
 
-bool bl_authors_spelling(char *out, size_t room, int *share, int *shares, bool *swapped, bl_net net,
-                         const char *layer) {
+bool bl_authors_spelling(char *out, size_t room, bl_spelled_share *share, bl_net net, const char *layer) {
     static const char leaf[] = ".weight";
     char name[BL_STORED_BYTES];
     bl_stored s;
@@ -51,9 +51,7 @@ bool bl_authors_spelling(char *out, size_t room, int *share, int *shares, bool *
         return false;
     }
     const char *stored = s.other[0] ? s.other : s.name; /* norms of heads may have a "scale" */
-    *share = s.share;
-    *shares = s.shares;
-    *swapped = s.swapped;
+    *share = (bl_spelled_share){s.share, s.shares, s.spans, s.swapped};
     const size_t length = strlen(stored) - strlen(leaf);
     if (length >= room) {
         return false;

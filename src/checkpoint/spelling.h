@@ -13,9 +13,11 @@
 bool bl_ldm_spelling(char *out, size_t room, const bl_unet_architecture *unet, const char *name);
 
 /* The same of a layer of a transformer: "layers.0.attention.qkv", whose outputs of the layer are share 0 of
- * 3, of "layers.0.attention.to_q"; *swapped: the halves of its outputs are exchanged. False if the name is
- * the same there. */
-bool bl_authors_spelling(char *out, size_t room, int *share, int *shares, bool *swapped, bl_net net,
-                         const char *layer);
+ * 3, of "layers.0.attention.to_q". False if the name is the same there. */
+typedef struct bl_spelled_share {
+    int share, shares, spans; /* its outputs are that share of so many, and as many of them */
+    bool swapped;             /* the halves of its outputs are exchanged */
+} bl_spelled_share;
+bool bl_authors_spelling(char *out, size_t room, bl_spelled_share *share, bl_net net, const char *layer);
 
 #endif

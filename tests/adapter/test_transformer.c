@@ -284,46 +284,35 @@ static void files_say_whose_they_are(void **state) {
     }
 }
 
-/* FLUX.2's, by the names of diffusers and of its authors. */
-static void layers_of_flux2_have_names(void **state) {
-    (void)state;
-    static const struct {
-        const char *key, *layer;
-        int first, shares;
-    } cases[] = {
-        {"transformer.transformer_blocks.0.attn.to_k", "transformer_blocks.0.attn.to_k", 0, 1},
-        {"diffusion_model.double_blocks.0.img_attn.qkv", "transformer_blocks.0.attn.to_k", 1, 3},
-        {"lora_unet_double_blocks_0_txt_attn_qkv", "transformer_blocks.0.attn.add_k_proj", 1, 3},
-        {"lora_unet_double_blocks_0_txt_mlp_2", "transformer_blocks.0.ff_context.linear_out", 0, 1},
-        {"diffusion_model.single_blocks.0.linear1", "single_transformer_blocks.0.attn.to_qkv_mlp_proj", 0, 1},
-        {"base_model.model.single_transformer_blocks.0.attn.to_out",
-         "single_transformer_blocks.0.attn.to_out", 0, 1},
-        {"diffusion_model.final_layer.linear", "proj_out", 0, 1},
-        {"diffusion_model.double_blocks.0.img_attn.norm.key_norm", "transformer_blocks.0.attn.norm_k", 0, 1},
-        {"transformer.norm_out.linear", "norm_out.linear", 0, 1},
-        {"diffusion_model.final_layer.adaLN_modulation", NULL, 0, 0},
-    };
+/* A key, one of its layers, and where its rows lie in the file's: in rows of the layer. */
+typedef struct place_case {
+    const char *key, *layer;
+    double first, rows;
+    int count; /* layers that the key has */
+} place_case;
+
+static void check_places(const char *family, const place_case *cases, size_t n) {
     char path[BL_TEST_PATH];
     bl_checkpoint *c;
     bl_architecture a;
     bl_layers *l;
     bl_error err = {0};
-    bl_synth_folder(path, "flux2/klein_2_2");
+    bl_synth_folder(path, family);
     good(bl_checkpoint_open(&c, path, NULL, &err), &err);
     good(bl_architecture_detect(&a, c, &err), &err);
     good(bl_layers_new(&l, &a, &err), &err);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < n; i++) {
         bl_layer_place places[BL_LAYER_SHARES];
         const int count = bl_layers_find(places, l, cases[i].key, strlen(cases[i].key));
         bool found = !cases[i].layer && !count;
         for (int k = 0; k < count && cases[i].layer; k++) {
             const bl_layer *x = bl_layers_at(l, places[k].layer);
-            found =
-                found || (!strcmp(x->name, cases[i].layer) && places[k].first == cases[i].first * x->rows &&
-                          places[k].rows == cases[i].shares * x->rows);
+            found = found || (!strcmp(x->name, cases[i].layer) &&
+                              (double)places[k].first == cases[i].first * (double)x->rows &&
+                              (double)places[k].rows == cases[i].rows * (double)x->rows);
         }
-        if (!found || count != cases[i].shares) {
-            fail_msg("%s: %d layers, not %d with %s", cases[i].key, count, cases[i].shares,
+        if (!found || count != cases[i].count) {
+            fail_msg("%s: %d layers, not %d with %s", cases[i].key, count, cases[i].count,
                      cases[i].layer ? cases[i].layer : "none");
         }
     }
@@ -331,10 +320,44 @@ static void layers_of_flux2_have_names(void **state) {
     bl_checkpoint_close(&c);
 }
 
+/* FLUX's, by the names of diffusers and of their authors. */
+static void layers_of_flux_have_names(void **state) {
+    static const place_case flux2[] = {
+        {"transformer.transformer_blocks.0.attn.to_k", "transformer_blocks.0.attn.to_k", 0, 1, 1},
+        {"diffusion_model.double_blocks.0.img_attn.qkv", "transformer_blocks.0.attn.to_k", 1, 3, 3},
+        {"lora_unet_double_blocks_0_txt_attn_qkv", "transformer_blocks.0.attn.add_k_proj", 1, 3, 3},
+        {"lora_unet_double_blocks_0_txt_mlp_2", "transformer_blocks.0.ff_context.linear_out", 0, 1, 1},
+        {"diffusion_model.single_blocks.0.linear1", "single_transformer_blocks.0.attn.to_qkv_mlp_proj", 0, 1,
+         1},
+        {"base_model.model.single_transformer_blocks.0.attn.to_out",
+         "single_transformer_blocks.0.attn.to_out", 0, 1, 1},
+        {"diffusion_model.final_layer.linear", "proj_out", 0, 1, 1},
+        {"diffusion_model.double_blocks.0.img_attn.norm.key_norm", "transformer_blocks.0.attn.norm_k", 0, 1,
+         1},
+        {"transformer.norm_out.linear", "norm_out.linear", 0, 1, 1},
+        {"diffusion_model.final_layer.adaLN_modulation", NULL, 0, 0, 0}};
+    static const place_case flux1[] = {
+        {"transformer.single_transformer_blocks.0.proj_mlp", "single_transformer_blocks.0.proj_mlp", 0, 1, 1},
+        {"lora_unet_double_blocks_0_img_attn_qkv", "transformer_blocks.0.attn.to_k", 1, 3, 3},
+        {"diffusion_model.double_blocks.0.txt_attn.qkv", "transformer_blocks.0.attn.add_v_proj", 2, 3, 3},
+        {"lora_unet_double_blocks_0_img_mod_lin", "transformer_blocks.0.norm1.linear", 0, 1, 1},
+        {"lora_unet_double_blocks_0_txt_mlp_2", "transformer_blocks.0.ff_context.net.2", 0, 1, 1},
+        {"lora_unet_single_blocks_0_linear1", "single_transformer_blocks.0.attn.to_v", 2, 7, 4},
+        {"lora_unet_single_blocks_0_linear1", "single_transformer_blocks.0.proj_mlp", 0.75, 1.75, 4},
+        {"lora_unet_single_blocks_1_linear2", "single_transformer_blocks.1.proj_out", 0, 1, 1},
+        {"lora_te1_text_model_encoder_layers_1_mlp_fc1", "text_model.encoder.layers.1.mlp.fc1", 0, 1, 1},
+        {"clip_l.text_model.encoder.layers.0.self_attn.q_proj",
+         "text_model.encoder.layers.0.self_attn.q_proj", 0, 1, 1},
+    };
+    (void)state;
+    check_places("flux2/klein_2_2", flux2, sizeof flux2 / sizeof *flux2);
+    check_places("flux1/dev", flux1, sizeof flux1 / sizeof *flux1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_naming_changes_every_layer), cmocka_unit_test(other_kinds_know_their_third),
-        cmocka_unit_test(layers_of_flux2_have_names),       cmocka_unit_test(files_say_whose_they_are),
+        cmocka_unit_test(layers_of_flux_have_names),        cmocka_unit_test(files_say_whose_they_are),
         cmocka_unit_test(text_encoders_have_names_too),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);

@@ -173,6 +173,46 @@ static void encoders_that_do_not_fit_are_refused(void **state) {
     bl_test_folder_remove(folder);
 }
 
+/* One change by two names, on a model by either's: the same picture, and another than without it. */
+static void adapters_change_the_same_by_every_name(void **state) {
+    (void)state;
+    char folder[BL_TEST_PATH], single[BL_TEST_PATH], vae[BL_TEST_PATH], lora[2][BL_TEST_PATH];
+    flow_taken t[4];
+    bl_test_folder(folder);
+    bl_test_flux1_wide_folder(folder);
+    bl_test_join(single, folder, "single.safetensors");
+    bl_test_join(vae, folder, "vae/diffusion_pytorch_model.safetensors");
+    bl_test_flux1_single(single, "");
+    for (int kohya = 0; kohya < 2; kohya++) {
+        bl_test_join(lora[kohya], folder, kohya ? "kohya.safetensors" : "peft.safetensors");
+        bl_test_flux1_lora(lora[kohya], kohya);
+    }
+    for (int i = 0; i < 4; i++) { /* the last without */
+        rig_studio s;
+        ballast_adapter adapter;
+        ballast_generate_options o = small_request(&t[i]);
+        ballast_adapter_init(&adapter, sizeof adapter);
+        adapter.path = lora[i % 2];
+        o.adapters = &adapter;
+        o.adapter_count = i < 3;
+        o.steps = 1;
+        open_files(&s, i == 2 ? single : folder, (const char *[]){folder}, i == 2, i == 2 ? vae : NULL);
+        rig_make(&s, &o);
+        if (s.warnings) {
+            fail_msg("%s", s.warning);
+        }
+        rig_close(&s);
+    }
+    for (int i = 1; i < 4; i++) {
+        const int same = !memcmp(t[i].latents, t[0].latents, (size_t)t[0].count * sizeof(float));
+        assert_int_equal(same, i < 3);
+    }
+    for (int i = 0; i < 4; i++) {
+        flow_drop(&t[i]);
+    }
+    bl_test_folder_remove(folder);
+}
+
 /* ---- whatever the placement */
 
 /* With a negative prompt, a start picture, a second pass through pictures, and previews. */
@@ -371,6 +411,7 @@ int main(void) {
         cmocka_unit_test(pictures_are_those_of_diffusers),
         cmocka_unit_test(single_files_give_the_folders_picture),
         cmocka_unit_test(encoders_that_do_not_fit_are_refused),
+        cmocka_unit_test(adapters_change_the_same_by_every_name),
         cmocka_unit_test(placement_changes_nothing),
         cmocka_unit_test(what_was_encoded_is_taken_for_its_own_text),
         cmocka_unit_test(guidance_is_written_and_told),
