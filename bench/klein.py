@@ -94,7 +94,7 @@ def torch(o, known):
 
 def widening(o, known):
     for network in ("klein", "zimage"):
-        text = output_of([o.bin / "bench_widening", network, o.widened_size, "Q8_0", 3, o.threads])
+        text = output_of([o.bin / "bench_widening", network, o.widened_size, "Q8_0", 2, o.threads])
         for line in text.splitlines():
             tell(f"w. {network}", line)
 
