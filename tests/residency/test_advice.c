@@ -376,6 +376,73 @@ static double learned(bl_calibration *c, bl_problem *p, const bl_plan *plan, con
     return p->phases[1].levels[plan->phases[1].level].block_seconds[0];
 }
 
+/* A machine whose copies are reads that share the cores: `first`: it reads blocks that never came, of which
+ * each second one takes three times as long as the others; else it reads them again. */
+static void learn_reads(bl_calibration *c, const bl_problem *p, const bl_plan *plan, bool first,
+                        double rate) {
+    bl_calibration_key key = key_for("a machine that reads");
+    bl_ledger l;
+    bl_ledger_init(&l);
+    int stage = bl_ledger_stage_of(&l, "onload", &described_error);
+    assert_true(stage >= 0);
+    for (int b = 0; b < p->modules[1].block_count; b++) {
+        const double bytes = (double)p->modules[1].blocks[b].bytes;
+        for (int k = 0; k < 2; k++) {
+            bl_ledger_entry e = {.work = BL_WORK_ONLOAD,
+                                 .stage = stage,
+                                 .phase = 1,
+                                 .module = 1,
+                                 .block = b,
+                                 .bytes = (uint64_t)bytes,
+                                 .share = first ? BL_SHARE_FIRST_LOAD : BL_SHARE_SWAP,
+                                 .seconds = bytes / rate * (k ? 3 : 1)};
+            CHECK(bl_ledger_add(&l, e, &described_error));
+        }
+    }
+    CHECK(bl_calibration_learn(c, &key, p, plan, &l, &described_error));
+    bl_ledger_free(&l);
+}
+
+/* What is brought for the first time takes longer than what comes again: plan, bound and what counts as known
+ * are right for either, after one picture of each. */
+static void first_reads_are_known_apart(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    card.shares_cores = true;
+    bl_problem *p = described_model("sd15", &card);
+    bl_offload_settings s = bl_offload_defaults();
+    bl_calibration_key key = key_for("a machine that reads");
+    bl_calibration *c;
+    bl_plan *plan, *later;
+    CHECK(bl_calibration_open(&c, NULL, NULL, &described_error));
+    CHECK(bl_plan_make(&plan, p, &s, &described_error));
+    learn_reads(c, p, plan, true, 1e9);
+    CHECK(bl_calibration_apply(c, &key, p, NULL, &described_error));
+    assert_true(fabs(p->copy_rate / 1e9 - 1) <
+                0.01); /* there is no other, and the slower half does not count */
+    learn_reads(c, p, plan, false, 4e9);
+    bl_plan_free(&plan);
+    CHECK(bl_calibration_apply(c, &key, p, NULL, &described_error));
+    assert_true(fabs(p->copy_rate / 4e9 - 1) < 0.01);
+    CHECK(bl_plan_make(&plan, p, &s, &described_error));
+    const double more = bl_problem_first_seconds(p), bytes = (double)plan->moved_bytes;
+    assert_true(fabs(more / (bytes / 1e9 - bytes / 4e9) - 1) < 0.02);
+    assert_true(plan->seconds < 1.001 * plan->bound_seconds); /* the bound has them, too */
+    for (int m = 0; m < p->module_count; m++) {
+        for (int b = 0; b < p->modules[m].block_count; b++) {
+            p->modules[m].blocks[b].came = true;
+        }
+    }
+    CHECK(bl_plan_make(&later, p, &s, &described_error));
+    assert_true(bl_problem_first_seconds(p) == 0 && later->moved_bytes == plan->moved_bytes);
+    assert_true(fabs(plan->seconds - later->seconds - more) < 1e-9 * plan->seconds);
+    assert_true(fabs(plan->bound_seconds - later->bound_seconds - more) < 1e-6 * plan->seconds);
+    bl_plan_free(&later);
+    bl_plan_free(&plan);
+    bl_calibration_close(&c);
+    bl_problem_free(&p);
+}
+
 static void first_runs_and_slow_ones_count_less(void **state) {
     (void)state;
     bl_sim_card card = described_card();
@@ -444,6 +511,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loads_are_learned_and_hosts_hinted),
         cmocka_unit_test(sweeps_fall),
+        cmocka_unit_test(first_reads_are_known_apart),
         cmocka_unit_test(comparisons_have_a_row_for_each_mode),
         cmocka_unit_test(rows_tell_loads),
         cmocka_unit_test(gaps_are_explained),

@@ -283,6 +283,7 @@ int bl_bound_find(bl_bound *out, const bl_problem *p, bool steady, bl_error *err
     bound.moved_bytes = proved && bytes > 0 ? (uint64_t)(bytes * bl_unit) : 0;
     rc = find_keep(&bound, &l, bound.seconds, err);
     if (!rc) {
+        bound.seconds += steady ? 0 : bl_problem_first_seconds(p);
         *out = bound;
     }
 done:
@@ -392,6 +393,7 @@ int bl_bound_refine(double *seconds, const bl_problem *p, bool steady, bl_error 
     all_rows(&l, true);
     double fine;
     rc = least_seconds(&fine, &l, err);
+    fine += steady ? 0 : bl_problem_first_seconds(p);
     *seconds = !rc && fine > *seconds ? fine : *seconds;
     free(sections.phases);
     bl_lp_free(&l.lp);

@@ -161,6 +161,7 @@ static int onload(walk *w, const bl_move *v, bl_plan_phase *phase, bl_error *err
     }
     raise_peak(w, v->offset + b->bytes);
     const bl_share share = bl_share_of(w->p, v, x->came);
+    const double copying = b->copy_seconds + (x->came ? 0 : b->first_seconds);
     x->came = true;
     if (w->p->async_copy) {
         double loaded = 0;
@@ -184,9 +185,9 @@ static int onload(walk *w, const bl_move *v, bl_plan_phase *phase, bl_error *err
             bl_store_walk_copied(&w->store, v, w->copy);
         }
     } else {
-        w->compute += b->copy_seconds;
-        phase->wait_seconds += b->copy_seconds;
-        phase->shares[share] += b->copy_seconds;
+        w->compute += copying;
+        phase->wait_seconds += copying;
+        phase->shares[share] += copying;
     }
     w->plan->moved_bytes += b->bytes;
     w->plan->onload_count++;

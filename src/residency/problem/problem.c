@@ -440,3 +440,18 @@ int bl_problem_phase_of(const bl_problem *p, int run) {
     }
     return lo;
 }
+
+double bl_problem_first_seconds(const bl_problem *p) {
+    double sum = 0;
+    for (int m = 0; m < p->module_count; m++) {
+        bool runs = false;
+        for (int i = 0; i < p->phase_count; i++) {
+            runs = runs || p->phases[i].module == m;
+        }
+        for (int b = 0; runs && b < p->modules[m].block_count; b++) {
+            const bl_problem_block *k = &p->modules[m].blocks[b];
+            sum += k->came || k->resident_at != BL_NOWHERE ? 0 : k->first_seconds;
+        }
+    }
+    return sum;
+}

@@ -33,6 +33,8 @@ typedef struct bl_problem_block {
     uint64_t source_bytes; /* read from the file to make it */
     double copy_seconds;   /* to bring it in: from the host store, or, without one, from the file. Below 0:
                               bl_problem_finish takes it from the problem's rates */
+    double first_seconds;  /* where copies share the cores: by so much its first copy takes longer than later
+                              ones, since nobody has touched its file yet, nor perhaps the memory; 0 at first */
     double load_seconds;   /* from the file into the host store: read, converted, packed. Below 0: likewise */
     double merge_seconds;  /* to add adapters to it, each time that it is packed: on top of what the rates
                               say of copies from the file, or of loads */
@@ -176,6 +178,10 @@ int bl_problem_hungriest(const bl_problem *p);
 
 /* Which phase of this generation run `run` belongs to. */
 int bl_problem_phase_of(const bl_problem *p, int run);
+
+/* What first copies take longer than later ones, of all blocks that this generation brings for the first
+ * time. */
+double bl_problem_first_seconds(const bl_problem *p);
 
 /* What compute loses of each second of a copy beside it, in seconds: from 0 to below 1. */
 static inline double bl_problem_drag(const bl_problem *p) {

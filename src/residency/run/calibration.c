@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { size_classes = 64 };
-
 struct bl_calibration {
     sqlite3 *db;
 };
@@ -51,17 +49,21 @@ static bool good_seconds(double x) {
 /* The same of what is stored: figures that cannot be are not averaged with, or they would never go. */
 #define GOOD_SECONDS "typeof(seconds) = 'real' AND seconds >= 0 AND seconds < 1e6"
 
-/* What `copies` has figures of: copies by the dtype alone; loads, in bytes of the file, widening, in values,
- * and by what share compute is slower beside copies, in seconds of 1. */
-typedef enum kind { COPIES, LOADS, WIDENING, SLOWDOWN } kind;
+/* What `copies` has figures of: copies by the dtype alone; loads, in bytes of the file; of whichever of the
+ * two reads files those that came for the first time, by themselves; widening, in values; and by what share
+ * compute is slower beside copies, in seconds of 1. */
+typedef enum kind { COPIES, LOADS, FIRST, WIDENING, SLOWDOWN } kind;
 
 typedef struct kind_text {
     char text[48];
 } kind_text;
 
 static kind_text kind_of(const bl_calibration_key *key, kind k) {
-    static const char *const behind[] = {
-        [COPIES] = "", [LOADS] = ", load", [WIDENING] = ", widen", [SLOWDOWN] = ", slowdown"};
+    static const char *const behind[] = {[COPIES] = "",
+                                         [LOADS] = ", load",
+                                         [FIRST] = ", first",
+                                         [WIDENING] = ", widen",
+                                         [SLOWDOWN] = ", slowdown"};
     kind_text t;
     snprintf(t.text, sizeof t.text, "%.31s%s", key->dtype, behind[k]);
     return t;
@@ -163,6 +165,26 @@ static void forget_seconds(bl_problem *p, bool loads) {
     }
 }
 
+/* Where only first ones are known of what reads files, these count for all. */
+static bool find_rate(double *latency, double *rate, const bl_calibration *c, const bl_calibration_key *key,
+                      kind what, bool reads_files) {
+    return fit_copies(c, key, what, latency, rate) ||
+           (reads_files && fit_copies(c, key, FIRST, latency, rate));
+}
+
+/* Beside compute nothing is known of when a first copy is waited for. */
+static void set_first_seconds(const bl_calibration *c, const bl_calibration_key *key, bl_problem *p) {
+    double latency, rate;
+    bool known = !p->async_copy && fit_copies(c, key, FIRST, &latency, &rate);
+    for (int m = 0; m < p->module_count; m++) {
+        for (int b = 0; b < p->modules[m].block_count; b++) {
+            bl_problem_block *k = &p->modules[m].blocks[b];
+            double later = p->copy_latency + (double)k->bytes / p->copy_rate;
+            k->first_seconds = known ? fmax(latency + (double)k->bytes / rate - later, 0) : 0;
+        }
+    }
+}
+
 /* Block seconds of a phase, at the levels that were measured, without what copies beside them took. */
 static int apply_phase(bool *measured_any, bl_block_figures *figures, const bl_calibration *c,
                        const bl_calibration_key *key, bl_problem *p, int phase, bool *lacking,
@@ -211,12 +233,13 @@ int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key,
     if (rc) {
         return rc;
     }
-    if (fit_copies(c, key, COPIES, &latency, &rate)) {
+    if (find_rate(&latency, &rate, c, key, COPIES, !p->has_store)) {
         p->copy_latency = latency;
         p->copy_rate = rate;
         forget_seconds(p, false);
+        set_first_seconds(c, key, p);
     }
-    if (p->has_store && fit_copies(c, key, LOADS, &latency, &rate)) {
+    if (p->has_store && find_rate(&latency, &rate, c, key, LOADS, true)) {
         p->load_latency = latency;
         p->load_rate = rate;
         forget_seconds(p, true);
@@ -264,27 +287,57 @@ static bool learn_widening(sqlite3_stmt *s, const bl_calibration_key *key, const
     return !any || learn_rate(s, key, WIDENING, 0, l->widened, l->widen_seconds);
 }
 
+/* One piece of reading or copying. */
+typedef struct piece {
+    double bytes, seconds;
+    int class;
+} piece;
+
+/* By class, and in a class from the fastest to the slowest. */
+static int faster(const void *a, const void *b) {
+    const piece *x = a, *y = b;
+    const double one = x->seconds * y->bytes, other = y->seconds * x->bytes;
+    return x->class != y->class ? x->class - y->class : one < other ? -1 : one > other;
+}
+
+/* Of each class the faster half counts: whatever disturbs a piece, as memory that nobody has touched does,
+ * makes it longer. */
+static bool learn_pieces(sqlite3_stmt *s, const bl_calibration_key *key, kind what, piece *pieces,
+                         int count) {
+    bool fine = true;
+    if (count) {
+        qsort(pieces, (size_t)count, sizeof *pieces, faster);
+    }
+    for (int from = 0, to; from < count && fine; from = to) {
+        double bytes = 0, seconds = 0;
+        for (to = from; to < count && pieces[to].class == pieces[from].class; to++) {
+        }
+        const int half = (to - from + 1) / 2;
+        for (int i = from; i < from + half; i++) {
+            bytes += pieces[i].bytes;
+            seconds += pieces[i].seconds;
+        }
+        fine = learn_rate(s, key, what, pieces[from].class, bytes / half, seconds / half);
+    }
+    return fine;
+}
+
+/* `first`: of those that came for the first time, or of the others. */
 static bool learn_copies(sqlite3_stmt *s, const bl_calibration_key *key, const bl_problem *p,
-                         const bl_ledger *l, bl_work work) {
-    double bytes[size_classes] = {0}, seconds[size_classes] = {0};
-    int count[size_classes] = {0};
-    for (int i = 0; i < l->count; i++) {
+                         const bl_ledger *l, bl_work work, bool first) {
+    const bool reads_files = work == BL_WORK_LOAD || !p->has_store;
+    piece *pieces = first && !reads_files ? NULL : malloc(((size_t)l->count + 1) * sizeof *pieces);
+    int count = 0;
+    for (int i = 0; i < l->count && pieces; i++) {
         const bl_ledger_entry *e = &l->entries[i];
-        uint64_t came = brought(p, e, work);
-        if (came) {
-            int k = 63 - __builtin_clzll(came);
-            bytes[k] += (double)came;
-            seconds[k] += e->seconds;
-            count[k]++;
+        const uint64_t came = brought(p, e, work);
+        if (came && (!reads_files || (e->share == BL_SHARE_FIRST_LOAD) == first)) {
+            pieces[count++] = (piece){(double)came, e->seconds, 63 - __builtin_clzll(came)};
         }
     }
-    for (int k = 0; k < size_classes; k++) {
-        if (count[k] && !learn_rate(s, key, work == BL_WORK_LOAD ? LOADS : COPIES, k, bytes[k] / count[k],
-                                    seconds[k] / count[k])) {
-            return false;
-        }
-    }
-    return true;
+    bool fine = learn_pieces(s, key, first ? FIRST : work == BL_WORK_LOAD ? LOADS : COPIES, pieces, count);
+    free(pieces);
+    return fine;
 }
 
 /* The old figure and the new one: a quarter of the new, half of it if it is the faster, because whatever
@@ -313,8 +366,9 @@ int bl_calibration_learn(bl_calibration *c, const bl_calibration_key *key, const
     if (fine) {
         rc = bl_block_figures_learn(&slowdown, &told, &figures, key, p, plan, l, NULL);
         fine = !rc && (!told || learn_rate(copies, key, SLOWDOWN, 0, 1, slowdown));
-        fine = fine && learn_copies(copies, key, p, l, BL_WORK_ONLOAD);
-        fine = fine && learn_copies(copies, key, p, l, BL_WORK_LOAD);
+        fine = fine && learn_copies(copies, key, p, l, BL_WORK_ONLOAD, false);
+        fine = fine && learn_copies(copies, key, p, l, BL_WORK_LOAD, false);
+        fine = fine && learn_copies(copies, key, p, l, p->has_store ? BL_WORK_LOAD : BL_WORK_ONLOAD, true);
         fine = fine && learn_widening(copies, key, l);
         sqlite3_reset(copies);
         fine = sqlite3_exec(c->db, fine ? "COMMIT" : "ROLLBACK", NULL, NULL, NULL) == SQLITE_OK && fine;
