@@ -91,10 +91,28 @@ static double widen_seconds(const bl_exec_info *info, int block, double rate) {
                                        : info->block_widened[block] / GUESSED_WIDEN_RATE;
 }
 
+/* Seconds of a block without widening, for each that it would take at the rate of the first guess: as passes
+ * in other shapes say. *work: of all blocks. */
+static double guess_scale(double *work, const bl_generation *g, const bl_calibration_key *key,
+                          const bl_declared *d, const bl_exec_info *info) {
+    const bl_problem_module *m = &g->problem->modules[number_of(g->problem, d->prepared->opened)];
+    double seconds;
+    *work = 0;
+    for (int b = 0; b < info->block_count && !info->block_seconds; b++) {
+        *work += info->block_flops[b];
+    }
+    return *work > 0 && bl_calibration_pass(&seconds, bl_memory_calibration(g->memory), key, m->name,
+                                            m->dtype, *work)
+               ? seconds / (*work / guess_rate(d->prepared->graph))
+               : 1;
+}
+
 /* One level of a declared phase; level 0 makes the phase. */
-static int add_level(bl_problem *p, const bl_modules *modules, const bl_declared *d, int level,
-                     double widen_rate, bl_error *err) {
+static int add_level(bl_generation *g, const bl_modules *modules, const bl_calibration_key *key,
+                     const bl_declared *d, int level, double widen_rate, bl_error *err) {
     const bl_exec_info *info = &d->prepared->info[level];
+    bl_problem *p = g->problem;
+    double work, scale = guess_scale(&work, g, key, d, info);
     const bl_problem_block *blocks = p->modules[number_of(p, d->prepared->opened)].blocks;
     double widening = 0;
     double *seconds = calloc((size_t)info->block_count, sizeof *seconds);
@@ -105,8 +123,9 @@ static int add_level(bl_problem *p, const bl_modules *modules, const bl_declared
     for (int b = 0; b < info->block_count; b++) {
         double widen = widen_seconds(info, b, widen_rate);
         bool wide = blocks[b].bytes != bl_opened_bytes(modules, d->prepared->opened, b, false);
-        seconds[b] = info->block_seconds ? info->block_seconds[b] - guessed_widening(info, b)
-                                         : info->block_flops[b] / guess_rate(d->prepared->graph) + 1e-6;
+        seconds[b] = info->block_seconds
+                         ? info->block_seconds[b] - guessed_widening(info, b)
+                         : scale * info->block_flops[b] / guess_rate(d->prepared->graph) + 1e-6;
         seconds[b] += wide ? 0 : widen;
         widening += wide ? 0 : widen;
     }
@@ -116,6 +135,7 @@ static int add_level(bl_problem *p, const bl_modules *modules, const bl_declared
     free(seconds);
     if (!result) {
         p->phases[phase].levels[level].widen_seconds = widening;
+        p->phases[phase].levels[level].work = work;
     }
     return result;
 }
@@ -128,7 +148,7 @@ static int add_phases(bl_generation *g, const bl_generation *of, bl_error *err) 
     for (int i = 0; i < of->declared_count && !result; i++) {
         const bl_declared *d = &of->declared[i];
         for (int l = 0; l < d->prepared->level_count && !result; l++) {
-            result = add_level(g->problem, of->modules, d, l, rate, err);
+            result = add_level(g, of->modules, &key, d, l, rate, err);
         }
         if (!result) {
             g->shapes[g->problem->listed_phases - 1] = d->shape;

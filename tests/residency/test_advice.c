@@ -443,6 +443,34 @@ static void first_reads_are_known_apart(void **state) {
     bl_problem_free(&p);
 }
 
+/* Passes of a module in one shape say what they take in another. */
+static void other_shapes_are_guessed_from_those_measured(void **state) {
+    (void)state;
+    bl_sim_card card = described_card();
+    bl_problem *p = described_model("sd15", &card);
+    bl_offload_settings s = bl_offload_defaults();
+    const char *module = p->modules[p->phases[1].module].name, *dtype = p->modules[p->phases[1].module].dtype;
+    bl_calibration_key key = key_for("some machine");
+    bl_calibration *c;
+    bl_plan *plan;
+    double seconds;
+    CHECK(bl_calibration_open(&c, NULL, NULL, &described_error));
+    CHECK(bl_plan_make(&plan, p, &s, &described_error));
+    p->phases[1].levels[plan->phases[1].level].work = 5e12;
+    p->phases[1].levels[plan->phases[1].level].widen_seconds = 0.5;
+    assert_false(bl_calibration_pass(&seconds, c, &key, module, dtype, 5e12));
+    const double each =
+        learned(c, p, plan, (const double[]){0.25}, 1) * p->modules[p->phases[1].module].block_count;
+    assert_true(bl_calibration_pass(&seconds, c, &key, module, dtype, 5e12));
+    assert_true(fabs(seconds - (each - 0.5)) < 1e-9);
+    assert_true(bl_calibration_pass(&seconds, c, &key, module, dtype, 1e13));
+    assert_true(fabs(seconds - 2 * (each - 0.5)) < 1e-9);
+    assert_false(bl_calibration_pass(&seconds, c, &key, module, "another", 5e12));
+    bl_plan_free(&plan);
+    bl_calibration_close(&c);
+    bl_problem_free(&p);
+}
+
 static void first_runs_and_slow_ones_count_less(void **state) {
     (void)state;
     bl_sim_card card = described_card();
@@ -511,6 +539,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loads_are_learned_and_hosts_hinted),
         cmocka_unit_test(sweeps_fall),
+        cmocka_unit_test(other_shapes_are_guessed_from_those_measured),
         cmocka_unit_test(first_reads_are_known_apart),
         cmocka_unit_test(comparisons_have_a_row_for_each_mode),
         cmocka_unit_test(rows_tell_loads),

@@ -64,6 +64,8 @@ typedef struct bl_problem_level {
     double pass_seconds;   /* their sum */
     double widen_seconds;  /* of a pass, within block_seconds: weights that stay small are made wide. May be
                               set  once the level is there; 0 at first */
+    double work;           /* of a pass, multiplications and additions: by these a shape that was not measured
+                              is guessed from others. Likewise; 0: not known */
 } bl_problem_level;
 
 typedef struct bl_problem_phase {

@@ -69,12 +69,18 @@ static kind_text kind_of(const bl_calibration_key *key, kind k) {
     return t;
 }
 
+/* The same of a module's passes, in work. */
+static kind_text passes_of(const char *module, const char *dtype) {
+    kind_text t;
+    snprintf(t.text, sizeof t.text, "%.15s, passes of %.20s", dtype, module);
+    return t;
+}
+
 /* Seconds = latency + bytes / rate through the measured sizes: least squares, weighted so that each size
- * counts the same relative to its length. False unless two sizes apart are known. */
-static bool fit_copies(const bl_calibration *c, const bl_calibration_key *key, kind what, double *latency,
-                       double *rate) {
+ * counts the same relative to its length. False unless any size is known. */
+static bool fit(const bl_calibration *c, const bl_calibration_key *key, kind_text text, double *latency,
+                double *rate) {
     sqlite3_stmt *s = NULL;
-    kind_text text = kind_of(key, what);
     double n = 0, sx = 0, sy = 0, sxx = 0, sxy = 0, all_bytes = 0, all_seconds = 0;
     int rows = 0;
     if (sqlite3_prepare_v2(c->db, "SELECT bytes, seconds FROM copies WHERE device = ?1 AND dtype = ?2", -1,
@@ -113,6 +119,11 @@ static bool fit_copies(const bl_calibration *c, const bl_calibration_key *key, k
     *rate = 1 / slope;
     *latency = offset > 0 ? offset : 0;
     return isfinite(*rate) && isfinite(*latency);
+}
+
+static bool fit_copies(const bl_calibration *c, const bl_calibration_key *key, kind what, double *latency,
+                       double *rate) {
+    return fit(c, key, kind_of(key, what), latency, rate);
 }
 
 /* By what share compute was measured to take longer beside copies. False: it is not known. */
@@ -258,6 +269,14 @@ double bl_calibration_widen_rate(const bl_calibration *c, const bl_calibration_k
     return fit_copies(c, key, WIDENING, &latency, &rate) ? rate : 0;
 }
 
+bool bl_calibration_pass(double *seconds, const bl_calibration *c, const bl_calibration_key *key,
+                         const char *module, const char *dtype, double work) {
+    double latency, rate;
+    bool known = fit(c, key, passes_of(module, dtype), &latency, &rate);
+    *seconds = known ? latency + work / rate : 0;
+    return known;
+}
+
 /* Bytes that were brought in: of a load those of the file, which it is read from. */
 static uint64_t brought(const bl_problem *p, const bl_ledger_entry *e, bl_work work) {
     bool packs = work == BL_WORK_LOAD || !p->has_store;
@@ -269,9 +288,8 @@ static uint64_t brought(const bl_problem *p, const bl_ledger_entry *e, bl_work w
     return source ? source : e->bytes;
 }
 
-static bool learn_rate(sqlite3_stmt *s, const bl_calibration_key *key, kind what, int class, double amount,
-                       double seconds) {
-    kind_text text = kind_of(key, what);
+static bool learn_text(sqlite3_stmt *s, const bl_calibration_key *key, kind_text text, int class,
+                       double amount, double seconds) {
     sqlite3_reset(s);
     sqlite3_bind_text(s, 1, key->device, -1, SQLITE_STATIC);
     sqlite3_bind_text(s, 2, text.text, -1, SQLITE_STATIC);
@@ -279,6 +297,34 @@ static bool learn_rate(sqlite3_stmt *s, const bl_calibration_key *key, kind what
     sqlite3_bind_double(s, 4, amount);
     sqlite3_bind_double(s, 5, seconds);
     return sqlite3_step(s) == SQLITE_DONE;
+}
+
+static bool learn_rate(sqlite3_stmt *s, const bl_calibration_key *key, kind what, int class, double amount,
+                       double seconds) {
+    return learn_text(s, key, kind_of(key, what), class, amount, seconds);
+}
+
+/* What a pass took, but for widening, by its work. */
+static bool learn_passes(sqlite3_stmt *s, const bl_calibration_key *key, const bl_problem *p,
+                         const bl_plan *plan, const bl_ledger *l) {
+    bool fine = true;
+    for (int i = 0; i < p->phase_count && fine; i++) {
+        const bl_problem_module *m = &p->modules[p->phases[i].module];
+        const bl_problem_level *level = &p->phases[i].levels[plan->phases[i].level];
+        double seconds = 0;
+        int runs = 0;
+        for (int k = 0; k < l->count && level->work > 0; k++) {
+            const bl_ledger_entry *e = &l->entries[k];
+            if (e->work == BL_WORK_COMPUTE && e->phase == i) {
+                seconds += e->seconds;
+                runs++;
+            }
+        }
+        seconds = runs ? seconds * m->block_count / runs - level->widen_seconds : 0;
+        fine = !(seconds > 0) ||
+               learn_text(s, key, passes_of(m->name, m->dtype), ilogb(level->work), level->work, seconds);
+    }
+    return fine;
 }
 
 /* One figure for all, whatever the matrices' sizes: widening has no latency worth the name. */
@@ -370,6 +416,7 @@ int bl_calibration_learn(bl_calibration *c, const bl_calibration_key *key, const
         fine = fine && learn_copies(copies, key, p, l, BL_WORK_LOAD, false);
         fine = fine && learn_copies(copies, key, p, l, p->has_store ? BL_WORK_LOAD : BL_WORK_ONLOAD, true);
         fine = fine && learn_widening(copies, key, l);
+        fine = fine && learn_passes(copies, key, p, plan, l);
         sqlite3_reset(copies);
         fine = sqlite3_exec(c->db, fine ? "COMMIT" : "ROLLBACK", NULL, NULL, NULL) == SQLITE_OK && fine;
     }

@@ -39,6 +39,11 @@ int bl_calibration_apply(const bl_calibration *c, const bl_calibration_key *key,
 /* Values a second that are widened from codes; 0: not known. */
 double bl_calibration_widen_rate(const bl_calibration *c, const bl_calibration_key *key);
 
+/* Seconds of a pass of so much work through a module of this name and type, without widening, as passes in
+ * other shapes say. False: nothing is known. */
+bool bl_calibration_pass(double *seconds, const bl_calibration *c, const bl_calibration_key *key,
+                         const char *module, const char *dtype, double work);
+
 /* Learns from a finished generation. Old figures fade: a new one counts a quarter, a faster one a half. */
 int bl_calibration_learn(bl_calibration *c, const bl_calibration_key *key, const bl_problem *p,
                          const bl_plan *plan, const bl_ledger *l, bl_error *err);
