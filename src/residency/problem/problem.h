@@ -33,14 +33,15 @@ typedef struct bl_problem_block {
     uint64_t source_bytes; /* read from the file to make it */
     double copy_seconds;   /* to bring it in: from the host store, or, without one, from the file. Below 0:
                               bl_problem_finish takes it from the problem's rates */
-    double first_seconds;  /* where copies share the cores: by so much its first copy takes longer than later
-                              ones, since nobody has touched its file yet, nor perhaps the memory; 0 at first */
-    double load_seconds;   /* from the file into the host store: read, converted, packed. Below 0: likewise */
-    double merge_seconds;  /* to add adapters to it, each time that it is packed: on top of what the rates
-                              say of copies from the file, or of loads */
-    uint64_t resident_at;  /* offset in the open region when the plan begins, or BL_NOWHERE */
-    uint64_t stored_at;    /* offset in the host store then, or BL_NOWHERE */
-    bool came;             /* it was on the device at some time before, as it is */
+    double
+        first_seconds;    /* where copies share the cores: by so much its first copy takes longer than later
+                             ones, since nobody has touched its file yet, nor perhaps the memory; 0 at first */
+    double load_seconds;  /* from the file into the host store: read, converted, packed. Below 0: likewise */
+    double merge_seconds; /* to add adapters to it, each time that it is packed: on top of what the rates
+                             say of copies from the file, or of loads */
+    uint64_t resident_at; /* offset in the open region when the plan begins, or BL_NOWHERE */
+    uint64_t stored_at;   /* offset in the host store then, or BL_NOWHERE */
+    bool came;            /* it was on the device at some time before, as it is */
 } bl_problem_block;
 
 typedef struct bl_problem_module {
