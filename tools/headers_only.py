@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """headers_only.py FAMILY FOLDER: a diffusers folder of the published size whose weights are holes in their files.
 FAMILY: z-image, flux1-dev, flux1-schnell, flux2-klein-4b, flux2-klein-9b, flux2-dev, sd3.5-medium, sd3.5-large (of which
-FLUX.2 dev and SD3.5 are planned and not run).
+FLUX.2 dev is planned and not run).
 
 For `ballast plan` and `ballast inspect`, which read headers alone: the files name every tensor with its shape and type
 (BF16; the autoencoder F32) and take no room on the disk. A picture of it is noise. Only Python's own library is needed."""

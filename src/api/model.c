@@ -221,7 +221,9 @@ static int open_model(ballast_model **out, ballast_context *context, const balla
     m->name = name_of(o->path);
     int result = m->name ? open_checkpoint(m, o, err) : bl_fail_memory(err, "the model's name", 0);
     const bool clip = !result && m->arch.family->reader == BL_READER_CLIP;
-    for (int e = 0; clip && !result && e < m->arch.family->encoders; e++) {
+    const bool pads =
+        clip || (!result && m->arch.family->words.beside); /* what stands behind a text counts */
+    for (int e = 0; pads && !result && e < m->arch.family->encoders; e++) {
         result = open_tokenizer(m, e, err);
     }
     if (!result && m->arch.family->reader == BL_READER_T5) {

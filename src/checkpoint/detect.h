@@ -5,7 +5,7 @@
 #include "checkpoint/architecture.h"
 
 /* For messages. */
-#define BL_FAMILIES_RUN "SD 1.x, SD 2.x, SDXL base, Z-Image, FLUX.1 and FLUX.2 klein"
+#define BL_FAMILIES_RUN "SD 1.x, SD 2.x, SDXL base, Z-Image, FLUX.1, FLUX.2 klein and SD3.5"
 
 /* Writes the error for a checkpoint that holds no UNet, and returns its code. */
 int bl_refuse_without_unet(const bl_checkpoint *c, bl_error *err);

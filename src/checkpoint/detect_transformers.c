@@ -478,7 +478,8 @@ static void detect_flow(bl_architecture *a, const bl_checkpoint *c) {
     bl_flow_rule f = a->family->flow;
     if (c->scheduler && !json_is_true(json_object_get(c->scheduler, "use_dynamic_shifting"))) {
         f = (bl_flow_rule){.kind = BL_SHIFT_FIXED,
-                           .shift = config_number(c->scheduler, "shift", f.shift > 0 ? f.shift : 1)};
+                           .shift = config_number(c->scheduler, "shift", f.shift > 0 ? f.shift : 1),
+                           .to_least = f.to_least};
     } else if (f.kind == BL_SHIFT_BY_STEPS) {
         f.linear = linear;
     } else if (c->scheduler) {
@@ -487,7 +488,8 @@ static void detect_flow(bl_architecture *a, const bl_checkpoint *c) {
                            .high = config_number(c->scheduler, "max_shift", 1.15),
                            .low_tokens = config_number(c->scheduler, "base_image_seq_len", 256),
                            .high_tokens = config_number(c->scheduler, "max_image_seq_len", 4096),
-                           .linear = linear};
+                           .linear = linear,
+                           .to_least = f.to_least};
     }
     a->flow = f;
     a->prediction = a->family->prediction;

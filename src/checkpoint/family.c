@@ -285,15 +285,15 @@ const bl_family bl_flux2_dev = {
 
 /* What all kinds of SD3 have in common. A guidance of 7 was recommended first, of 3.5 to 4.5 for SD3.5; the
  * VAE is one of its own, beside FLUX.1's in all but its weights, scale and shift. */
-#define SD3                                                                                                  \
-    .net = BL_NET_SD3, .timed_prologue = true, .probe = "pos_embed.pos_embed",                               \
-    .rules = &bl_sd3_folder_rules, .reader = BL_READER_T5,                                                   \
-    .words = {.before = "", .after = "", .most = 256, .filled = true, .beside = 77},                         \
-    .unread = "nothing hands its prompts to its encoders yet", .prediction = BL_PREDICT_FLOW,                \
-    .flow = {.kind = BL_SHIFT_FIXED, .shift = 3}, .sampler = "Euler", .latent_channels = 16, .downscale = 8, \
-    .patch = 2, .latent_scale = 1.5305, .latent_shift = 0.0609, .preview = PREVIEW_SD3, .native_size = 1024, \
-    .native_size_v = 1024, .encoders = 2,                                                                    \
-    .encoder = {{.pad_token = END_TOKEN, .context_skip = 1, .quick_gelu = true}, {.context_skip = 1}},       \
+#define SD3                                                                                            \
+    .net = BL_NET_SD3, .timed_prologue = true, .probe = "pos_embed.pos_embed",                         \
+    .rules = &bl_sd3_folder_rules, .reader = BL_READER_T5,                                             \
+    .words = {.before = "", .after = "", .most = 256, .filled = true, .beside = 77},                   \
+    .prediction = BL_PREDICT_FLOW, .flow = {.kind = BL_SHIFT_FIXED, .shift = 3, .to_least = true},     \
+    .sampler = "Euler", .latent_channels = 16, .downscale = 8, .patch = 2, .latent_scale = 1.5305,     \
+    .latent_shift = 0.0609, .preview = PREVIEW_SD3, .native_size = 1024, .native_size_v = 1024,        \
+    .encoders = 2,                                                                                     \
+    .encoder = {{.pad_token = END_TOKEN, .context_skip = 1, .quick_gelu = true}, {.context_skip = 1}}, \
     .pooled = -1
 
 const bl_family bl_sd35_medium = {

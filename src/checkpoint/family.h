@@ -46,6 +46,8 @@ typedef struct bl_flow_rule {
     double low, high, low_tokens,
         high_tokens; /* BY_SIZE: mu, from `low` at `low_tokens` to `high` at those */
     bool linear;     /* the shift is mu itself, not e^mu; not of FIXED */
+    bool to_least;   /* the list ends at the least level of training, of 1000 that are shifted where the shift
+                        is FIXED; else at 1 / steps */
 } bl_flow_rule;
 
 /* One of a family's text encoders. */

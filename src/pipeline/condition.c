@@ -55,7 +55,7 @@ static int parse_all(bl_condition *c, const bl_request *r, const bl_architecture
         return bl_fail_memory(err, "the prompt", n * sizeof *c->text[0]);
     }
     if (arch->family->reader != BL_READER_CLIP) {
-        return bl_words_parse(c, arch, words, tokenizer[0], err);
+        return bl_words_parse(c, arch, words, tokenizer, err);
     }
     for (int i = 0; i < c->texts.count && !result; i++) {
         result = parse_text(c, i, r, arch, tokenizer, err);
@@ -105,12 +105,13 @@ static void measure(bl_condition *c, bool pads) {
     c->own_lengths = least != most;
 }
 
-/* Beside T5 it is the row of CLIP's end token as it is. */
+/* Beside T5 it is the row of CLIP's end token as it is, or of two projected ones side by side. */
 static int pooled_dim(const bl_architecture *arch) {
     const bl_family *f = arch->family;
-    return f->reader == BL_READER_T5 ? arch->text[0].width
-           : f->pooled < 0           ? 0
-                                     : arch->text[f->pooled].projection;
+    return f->words.beside             ? arch->text[0].projection + arch->text[1].projection
+           : f->reader == BL_READER_T5 ? arch->text[0].width
+           : f->pooled < 0             ? 0
+                                       : arch->text[f->pooled].projection;
 }
 
 int bl_condition_parse(bl_condition *out, bl_request *r, const bl_architecture *arch,

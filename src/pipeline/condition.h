@@ -95,6 +95,8 @@ void bl_condition_comes_after(bl_condition *c, const bl_condition *before);
 
 /* Forgets what was encoded for it: what comes next encodes it again. */
 void bl_condition_forget(bl_condition *c);
+/* The token at which a chunk is pooled. */
+int32_t bl_pool_place(const bl_chunks *text, int chunk, bool at_largest);
 /* For bl_condition_clear. */
 void bl_condition_clear_encoded(bl_condition *c);
 

@@ -77,8 +77,10 @@ static void write_key(writer *w, const bl_condition *c, const bl_encoded *x, con
         } else { /* it is planned alone: nothing makes tokens of it */
             put_bytes(w, text, strlen(text) + 1);
         }
-        if (c->text[0][x->text].count) {
-            write_ids(w, &c->text[0][x->text], 0, NULL, 0);
+        for (int e = 0; e < encoders; e++) {
+            if (c->text[e][x->text].count) {
+                write_ids(w, &c->text[e][x->text], 0, NULL, e);
+            }
         }
         write_adapters(w, changes);
         return;
@@ -212,8 +214,7 @@ static void close_run(run *x) {
     free(x->pooled);
 }
 
-/* The token at which a chunk is pooled. */
-static int32_t pool_place(const bl_chunks *text, int chunk, bool at_largest) {
+int32_t bl_pool_place(const bl_chunks *text, int chunk, bool at_largest) {
     const int32_t *ids = text->ids + (size_t)chunk * BL_CHUNK_TOKENS;
     int32_t place = 0;
     for (int32_t i = 1; at_largest && i < BL_CHUNK_TOKENS; i++) {
@@ -225,7 +226,7 @@ static int32_t pool_place(const bl_chunks *text, int chunk, bool at_largest) {
 static void put_chunk(run *x, size_t n, const bl_chunks *text, int chunk, bool at_largest) {
     memcpy(x->ids + n * BL_CHUNK_TOKENS, text->ids + (size_t)chunk * BL_CHUNK_TOKENS,
            BL_CHUNK_TOKENS * sizeof *x->ids);
-    x->eos[n] = pool_place(text, chunk, at_largest);
+    x->eos[n] = bl_pool_place(text, chunk, at_largest);
 }
 
 /* The chunks that are not known. */

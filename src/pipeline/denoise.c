@@ -25,6 +25,7 @@ typedef struct state {
 static int open_state(state *s, const bl_denoise_job *job, bl_error *err) {
     const bl_feed_shape shape = {.arch = job->arch,
                                  .condition = job->condition,
+                                 .ckpt = bl_generation_checkpoint(job->generation),
                                  .batch = job->batch,
                                  .height = job->height,
                                  .width = job->width,

@@ -152,8 +152,8 @@ static uint64_t zimage_bytes(const bl_feed_shape *s) {
 enum { POSITIONS, TIMES, VECTORS, GUIDANCE }; /* tables */
 enum { STEP };                                /* indices */
 
-/* All but the positions' values; `rope`: floats of one row's. */
-static int open_flux(bl_feed *f, size_t rope, bl_error *err) {
+/* All but the positions' values, which the graph calls `name`; `rope`: floats of one row's. */
+static int open_flux(bl_feed *f, const char *name, size_t rope, bl_error *err) {
     int result = 0;
     f->tables[POSITIONS] = zeros(f->rows * rope, sizeof(float), err, &result);
     f->tables[TIMES] = zeros(f->rows * (size_t)f->shape.times, sizeof(float), err, &result);
@@ -161,7 +161,7 @@ static int open_flux(bl_feed *f, size_t rope, bl_error *err) {
     bind(f, "latents", f->sample);
     bind(f, "step", f->indices[STEP]);
     bind(f, "context", f->context);
-    bind(f, "rope", f->tables[POSITIONS]);
+    bind(f, name, f->tables[POSITIONS]);
     f->prologue[0] = (bl_port){"t", f->tables[TIMES]};
     return result;
 }
@@ -185,16 +185,34 @@ static size_t flux1_rope(const bl_feed_shape *s) {
     return ((size_t)one.tokens + (size_t)bl_flux1_image_tokens(&one)) * (size_t)s->arch->flux1.head_dim;
 }
 
-/* The prologue reads guidance and the text's vector, too, once more for each step. */
+/* The prologue reads the text's vector, too, once more for each step. */
+static int open_vectors(bl_feed *f, bl_error *err) {
+    const size_t pooled = (size_t)f->shape.condition->pooled_dim;
+    int result = 0;
+    f->pooled = zeros(f->rows * pooled, sizeof(float), err, &result);
+    f->tables[VECTORS] = zeros(f->rows * (size_t)f->shape.times * pooled, sizeof(float), err, &result);
+    f->prologue[1] = (bl_port){"pooled", f->tables[VECTORS]};
+    return result;
+}
+
+static void tell_vectors(bl_feed *f) {
+    const size_t times = (size_t)f->shape.times, pooled = (size_t)f->shape.condition->pooled_dim;
+    for (size_t i = 0; i < f->rows * times; i++) {
+        memcpy(f->tables[VECTORS] + i * pooled, f->pooled + i / times * pooled, pooled * sizeof(float));
+    }
+}
+
+static uint64_t vector_bytes(const bl_feed_shape *s) {
+    return rows_of(s) * ((uint64_t)s->times + 1) * (uint64_t)s->condition->pooled_dim * sizeof(float);
+}
+
+/* And the guidance. */
 static int open_flux1(bl_feed *f, bl_error *err) {
     const bl_flux1_shape one = flux1_shape(&f->shape);
-    const size_t n = flux1_rope(&f->shape), times = f->rows * (size_t)f->shape.times,
-                 pooled = (size_t)f->shape.condition->pooled_dim;
-    int result = open_flux(f, n, err);
-    f->pooled = zeros(f->rows * pooled, sizeof(float), err, &result);
-    f->tables[VECTORS] = zeros(times * pooled, sizeof(float), err, &result);
+    const size_t n = flux1_rope(&f->shape), times = f->rows * (size_t)f->shape.times;
+    int result = open_flux(f, "rope", n, err);
+    result = result ? result : open_vectors(f, err);
     f->tables[GUIDANCE] = zeros(times, sizeof(float), err, &result);
-    f->prologue[1] = (bl_port){"pooled", f->tables[VECTORS]};
     if (f->shape.arch->flux1.guided) {
         f->prologue[2] = (bl_port){"guidance", f->tables[GUIDANCE]};
     }
@@ -207,16 +225,8 @@ static int open_flux1(bl_feed *f, bl_error *err) {
     return result;
 }
 
-static void tell_flux1(bl_feed *f) {
-    const size_t times = (size_t)f->shape.times, pooled = (size_t)f->shape.condition->pooled_dim;
-    for (size_t i = 0; i < f->rows * times; i++) {
-        memcpy(f->tables[VECTORS] + i * pooled, f->pooled + i / times * pooled, pooled * sizeof(float));
-    }
-}
-
 static uint64_t flux1_bytes(const bl_feed_shape *s) {
-    const uint64_t pooled = (uint64_t)s->condition->pooled_dim, times = (uint64_t)s->times;
-    return flux_bytes(s, flux1_rope(s)) + rows_of(s) * ((times + 1) * pooled + times) * sizeof(float);
+    return flux_bytes(s, flux1_rope(s)) + vector_bytes(s) + rows_of(s) * (uint64_t)s->times * sizeof(float);
 }
 
 static bl_flux2_shape flux2_shape(const bl_feed_shape *s) {
@@ -232,7 +242,7 @@ static size_t flux2_rope(const bl_feed_shape *s) {
 static int open_flux2(bl_feed *f, bl_error *err) {
     const bl_flux2_shape one = flux2_shape(&f->shape);
     const size_t n = flux2_rope(&f->shape);
-    const int result = open_flux(f, n, err);
+    const int result = open_flux(f, "rope", n, err);
     for (size_t row = 0; row < f->rows && !result; row++) {
         bl_flux2_rope(f->tables[POSITIONS] + row * n, &f->shape.arch->flux2, &one);
     }
@@ -250,12 +260,44 @@ static size_t sd3_positions(const bl_feed_shape *s) {
     return (size_t)bl_sd3_image_tokens(&one) * (size_t)s->arch->width;
 }
 
+/* Of the table the rows of the picture's tokens alone are read. */
+static int read_positions(float *to, const bl_feed_shape *s, bl_error *err) {
+    const bl_sd3 *a = &s->arch->sd3;
+    const bl_sd3_shape one = {.height = s->height, .width = s->width};
+    const int64_t shape[2] = {(int64_t)a->positions * a->positions, s->arch->width},
+                  columns = s->width / BL_SD3_PATCH;
+    const size_t values = (size_t)columns * (size_t)s->arch->width;
+    bl_view table;
+    int result = bl_checkpoint_require(&table, s->ckpt, BL_TRANSFORMER, BL_SD3_TABLE, shape, 2, err);
+    if (result) {
+        return result;
+    }
+    void *stored = malloc(values * bl_dtype_size(table.dtype)); /* of a row of tokens */
+    result = stored ? 0 : bl_fail_memory(err, "the picture's positions", values * bl_dtype_size(table.dtype));
+    for (int y = 0; y < s->height / BL_SD3_PATCH && !result; y++) {
+        const int64_t first = bl_sd3_position(a, &one, y);
+        result = bl_view_read(&table, first, first + columns, stored, err);
+        if (!result && bl_convert(to + (size_t)y * values, BL_F32, stored, table.dtype, values)) {
+            result = bl_fail(err, BL_E_INTERNAL, "positions of a type that cannot be converted");
+        }
+    }
+    free(stored);
+    return result;
+}
+
 static int open_sd3(bl_feed *f, bl_error *err) {
-    return open_flux(f, sd3_positions(&f->shape), err);
+    const size_t n = sd3_positions(&f->shape);
+    int result = open_flux(f, "positions", n, err);
+    result = result ? result : open_vectors(f, err);
+    result = result ? result : read_positions(f->tables[POSITIONS], &f->shape, err);
+    for (size_t row = 1; row < f->rows && !result; row++) {
+        memcpy(f->tables[POSITIONS] + row * n, f->tables[POSITIONS], n * sizeof(float));
+    }
+    return result;
 }
 
 static uint64_t sd3_bytes(const bl_feed_shape *s) {
-    return flux_bytes(s, sd3_positions(s));
+    return flux_bytes(s, sd3_positions(s)) + vector_bytes(s);
 }
 
 /* ---- all */
@@ -268,9 +310,10 @@ static const kind kinds[] = {
                        .bytes = zimage_bytes,
                        .velocity = -1},
     [BL_NET_FLUX1] =
-        {.open = open_flux1, .told = tell_flux1, .time = flux_time, .bytes = flux1_bytes, .velocity = 1},
+        {.open = open_flux1, .told = tell_vectors, .time = flux_time, .bytes = flux1_bytes, .velocity = 1},
     [BL_NET_FLUX2] = {.open = open_flux2, .time = flux_time, .bytes = flux2_bytes, .velocity = 1},
-    [BL_NET_SD3] = {.open = open_sd3, .time = same_time, .bytes = sd3_bytes, .velocity = 1},
+    [BL_NET_SD3] =
+        {.open = open_sd3, .told = tell_vectors, .time = same_time, .bytes = sd3_bytes, .velocity = 1},
 };
 
 static const kind *kind_of(const bl_feed_shape *s) {

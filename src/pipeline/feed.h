@@ -14,6 +14,7 @@
 typedef struct bl_feed_shape {
     const bl_architecture *arch;
     const bl_condition *condition;
+    const bl_checkpoint *ckpt;   /* that holds tables of positions; NULL where only bytes are asked for */
     int batch, height, width;    /* of the latents */
     int told_height, told_width; /* of the picture, as SDXL is told it */
     int times;                   /* as in bl_shape_key; 0: there is no such prologue */

@@ -69,7 +69,11 @@ int bl_request_schedule(bl_schedule **out, const bl_request *r, const bl_archite
         so.strength = o->hires_strength;
         so.steps = o->hires_steps ? o->hires_steps : o->steps;
     }
+    const double least = 1.0 / BL_TRAIN_STEPS;
     int result = take_flow_shift(&so.flow_shift, arch, second ? r->hires_width : r->width,
                                  second ? r->hires_height : r->height, so.steps, err);
+    if (!result && arch->flow.to_least) {
+        so.flow_least = arch->flow.kind == BL_SHIFT_FIXED ? bl_flow_sigma(least, so.flow_shift) : least;
+    }
     return result ? result : bl_schedule_new(out, &so, err);
 }

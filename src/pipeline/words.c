@@ -9,12 +9,19 @@ static bool reads_t5(const bl_architecture *arch) {
     return arch->family->reader == BL_READER_T5;
 }
 
+/* Zeros stand for T5 where it is missing. */
+static bool reads_words(const bl_architecture *arch) {
+    return !reads_t5(arch) || arch->t5.layers;
+}
+
+#define NO_VOCABULARY "T5's vocabulary is missing: put the tokenizer.json that was published with it "
+
 const char *bl_words_unread(const bl_architecture *arch, const bl_wordbook *words) {
-    return arch->family->unread ? arch->family->unread
-           : reads_t5(arch) && !words->t5
-               ? "T5's vocabulary is missing: put the tokenizer.json that was "
-                 "published with it beside its file, or give its folder with --text-encoder"
-               : NULL;
+    const bool third = bl_family_words_module(arch->family) == BL_TEXT_ENCODER_3;
+    return arch->family->unread                                 ? arch->family->unread
+           : !reads_t5(arch) || !reads_words(arch) || words->t5 ? NULL
+           : third ? NO_VOCABULARY "into tokenizer_3/ of the model's folder"
+                   : NO_VOCABULARY "beside its file, or give its folder with --text-encoder";
 }
 
 /* ---- prompt to tokens */
@@ -61,17 +68,17 @@ static int fit_text(bl_condition *c, int i, const bl_architecture *arch, bl_erro
 }
 
 static int parse_text(bl_condition *c, int i, const bl_architecture *arch, const bl_wordbook *words,
-                      const bl_tokenizer *clip, bl_error *err) {
+                      const bl_tokenizer *const clip[BL_FAMILY_ENCODERS], bl_error *err) {
     const bl_family_words *frame = &arch->family->words;
     const char *text = c->texts.text[i];
     int result = 0;
-    if (!bl_words_unread(arch, words)) {
+    if (!bl_words_unread(arch, words) && reads_words(arch)) {
         result = read_text(&c->words[i], words, frame, text, err);
         result = result ? result : fit_text(c, i, arch, err);
     }
-    if (!result && reads_t5(arch)) {
-        result = bl_prompt_parse(&c->text[0][i], clip, text, strlen(text), BL_PROMPT_PLAIN,
-                                 arch->text[0].pad_token, err);
+    for (int e = 0; e < arch->family->encoders && reads_t5(arch) && !result; e++) {
+        result = bl_prompt_parse(&c->text[e][i], clip[e], text, strlen(text), BL_PROMPT_PLAIN,
+                                 arch->text[e].pad_token, err);
     }
     c->chunks[i] = 1;
     c->row_step = frame->row_step ? frame->row_step : 1;
@@ -81,7 +88,7 @@ static int parse_text(bl_condition *c, int i, const bl_architecture *arch, const
 }
 
 int bl_words_parse(bl_condition *c, const bl_architecture *arch, const bl_wordbook *words,
-                   const bl_tokenizer *clip, bl_error *err) {
+                   const bl_tokenizer *const clip[BL_FAMILY_ENCODERS], bl_error *err) {
     const size_t n = (size_t)c->texts.count;
     int result = 0;
     c->words = calloc(n, sizeof *c->words);
@@ -124,6 +131,13 @@ void bl_words_tell(const bl_condition *c, const bl_request *r, const bl_architec
     if (c->words_left_out) {
         bl_log_line(log, BL_LOG_WARNING, "%s reads %d tokens of a prompt: the last %d are left out",
                     arch->family->name, arch->family->words.most, c->words_left_out);
+    }
+    for (int i = 0; i < c->texts.count && reads_t5(arch) && !reads_words(arch); i++) {
+        if (c->text[0][i].left_out) { /* and nobody reads the rest */
+            bl_log_line(log, BL_LOG_WARNING,
+                        "%s without T5 reads 75 tokens of a prompt: the last %d are left out",
+                        arch->family->name, c->text[0][i].left_out);
+        }
     }
     const char *what = NULL;
     for (int i = 0; i < c->texts.count && !what; i++) {

@@ -14,10 +14,10 @@
 const char *bl_words_unread(const bl_architecture *arch, const bl_wordbook *words);
 
 /* Puts each text into the family's frame and makes tokens of it: c->words, c->length; beside T5 CLIP's, too,
- * of which more than a chunk is left out: c->text[0]. Where nothing makes tokens the lengths are as if
+ * of which more than a chunk is left out: c->text. Where nothing makes tokens the lengths are as if
  * something did. BL_E_FORMAT for an encoder without rows for them. */
 int bl_words_parse(bl_condition *c, const bl_architecture *arch, const bl_wordbook *words,
-                   const bl_tokenizer *clip, bl_error *err);
+                   const bl_tokenizer *const clip[BL_FAMILY_ENCODERS], bl_error *err);
 void bl_words_clear(bl_condition *c);
 
 /* Says what was left out of the prompts, and what in them means nothing here. */

@@ -191,6 +191,11 @@ static size_t floats_of(const bl_condition *c, int text) {
     return (size_t)c->length[text] * (size_t)c->context_dim;
 }
 
+/* Of that what CLIP's rows take. */
+static size_t floats_beside(const bl_condition *c) {
+    return (size_t)c->beside * (size_t)c->context_dim;
+}
+
 /* One text, or two of a language model, through the encoder, to their places. */
 static int encode_pass(const bl_condition *c, const int *texts, int count, bl_generation *generation,
                        const bl_architecture *arch, bl_error *err) {
@@ -217,9 +222,9 @@ static int encode_pass(const bl_condition *c, const int *texts, int count, bl_ge
             bl_generation_pass(generation, c->word_phase[texts[0]], reads_t5(arch) ? t5 : qwen, outputs, err);
     }
     for (int k = 0; k < count && !result; k++) {
-        const size_t floats = floats_of(c, texts[k]);
+        const size_t floats = floats_of(c, texts[k]) - floats_beside(c);
         if (bl_all_finite(x[k].context, floats)) {
-            memcpy(place_of(c, texts[k]), x[k].context, floats * sizeof *x[k].context);
+            memcpy(place_of(c, texts[k]) + floats_beside(c), x[k].context, floats * sizeof *x[k].context);
         } else {
             result =
                 bl_fail_nan(generation, bl_family_words_module(arch->family), "in the encoded prompt", err);
@@ -230,7 +235,12 @@ static int encode_pass(const bl_condition *c, const int *texts, int count, bl_ge
     return result;
 }
 
-/* ---- the vector */
+/* ---- the vector, and CLIP's rows */
+
+/* Where its vector lies. */
+static float *vector_of(const bl_condition *c, const bl_encoded *x) {
+    return c->pooled + (size_t)x->text * (size_t)c->pooled_dim;
+}
 
 /* One text through CLIP: `to` [pooled_dim], the row of its end token. */
 static int encode_vector(float *to, const bl_condition *c, int text, bl_generation *generation,
@@ -244,26 +254,63 @@ static int encode_vector(float *to, const bl_condition *c, int text, bl_generati
                : bl_fail_nan(generation, BL_TEXT_ENCODER, "in the encoded prompt", err);
 }
 
-/* ---- all texts */
-
-/* Where its vector lies. */
-static float *vector_of(const bl_condition *c, const bl_encoded *x) {
-    return c->pooled + (size_t)x->text * (size_t)c->pooled_dim;
+/* One text through one of two: its share of the rows, [77, width] of [77, context_dim], and of the vector,
+ * [projection] of [pooled_dim]. */
+static int encode_side(float *rows, float *vector, const bl_condition *c, int text, int e,
+                       bl_generation *generation, const bl_text_architecture *t, bl_error *err) {
+    const bl_chunks *chunks = &c->text[e][text];
+    const size_t width = (size_t)t->width, count = (size_t)c->beside;
+    int32_t end = bl_pool_place(chunks, 0, t->pools_largest);
+    float *hidden = malloc(count * width * sizeof *hidden);
+    if (!hidden) {
+        return bl_fail_memory(err, "the encoded prompt", count * width * sizeof *hidden);
+    }
+    bl_port inputs[] = {{"ids", chunks->ids}, {"eos", &end}, {NULL, NULL}};
+    bl_port outputs[] = {{"context", hidden}, {"text_embeds", vector}, {NULL, NULL}};
+    int result = bl_generation_pass(generation, c->phase[e], inputs, outputs, err);
+    if (!result && !(bl_all_finite(hidden, count * width) && bl_all_finite(vector, (size_t)t->projection))) {
+        result =
+            bl_fail_nan(generation, e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER, "in the encoded prompt", err);
+    }
+    for (size_t i = 0; i < count && !result; i++) {
+        memcpy(rows + i * (size_t)c->context_dim, hidden + i * width, width * sizeof *rows);
+    }
+    free(hidden);
+    return result;
 }
+
+/* All texts that are not known through CLIP, encoder by encoder. */
+static int encode_clip(const bl_condition *c, bl_generation *generation, const bl_architecture *arch,
+                       bl_error *err) {
+    size_t column = 0, channel = 0;
+    int result = 0;
+    for (int e = 0; e < arch->family->encoders && c->pooled_dim; e++) {
+        const bl_text_architecture *t = &arch->text[e];
+        for (int n = 0; n < c->encoded_count && !result; n++) {
+            const bl_encoded *x = &c->encoded[n];
+            if (!x->known) {
+                float *rows = place_of(c, x->text) + column, *vector = vector_of(c, x) + channel;
+                result = c->beside ? encode_side(rows, vector, c, x->text, e, generation, t, err)
+                                   : encode_vector(vector, c, x->text, generation, err);
+            }
+        }
+        column += (size_t)t->width;
+        channel += (size_t)t->projection;
+    }
+    return result;
+}
+
+/* ---- all texts */
 
 /* Texts that are not known, pass by pass. */
 static int encode_texts(bl_condition *c, bl_generation *generation, const bl_architecture *arch,
                         bl_error *err) {
     int texts[2], count, result = 0;
-    for (int n = 0; n < c->encoded_count && !result;) {
+    for (int n = 0; n < c->encoded_count && reads_words(arch) && !result;) {
         n = next_texts(texts, &count, c, n, texts_at_once(arch->family));
         result = count ? encode_pass(c, texts, count, generation, arch, err) : 0;
     }
-    for (int n = 0; n < c->encoded_count && c->pooled_dim && !result; n++) {
-        const bl_encoded *x = &c->encoded[n];
-        result = x->known ? 0 : encode_vector(vector_of(c, x), c, x->text, generation, err);
-    }
-    return result;
+    return result ? result : encode_clip(c, generation, arch, err);
 }
 
 /* Takes what is known from the cache, or gives it what was not: rows, and behind them the vector. */

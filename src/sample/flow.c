@@ -8,9 +8,10 @@ double bl_flow_sigma(double level, double shift) {
     return shift / (shift + 1 / level - 1);
 }
 
-void bl_flow_sigmas(double *sigmas, int steps, double shift) {
+void bl_flow_sigmas(double *sigmas, int steps, double shift, double least) {
     for (int i = 0; i < steps; i++) {
-        sigmas[i] = bl_flow_sigma(1 - (double)i / steps, shift); /* the last of 1 / steps */
+        const double level = least > 0 && i ? 1 - i * (1 - least) / (steps - 1) : 1 - (double)i / steps;
+        sigmas[i] = bl_flow_sigma(level, shift);
     }
     sigmas[steps] = 0;
 }

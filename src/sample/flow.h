@@ -3,7 +3,8 @@
  * sigma: the same equation as in sigma space, and deterministic samplers walk it by the same formulas.
  *
  * Lists: 1, ..., 1 / n, evenly, shifted towards noise: a / (a + 1 / s - 1), 0 at the end (diffusers'
- * FlowMatchEulerDiscreteScheduler). Timesteps are 1000 sigma. */
+ * FlowMatchEulerDiscreteScheduler, as its pipelines ask it); or down to the least level of training in place
+ * of 1 / n (as it does by itself, ComfyUI's "normal"). Timesteps are 1000 sigma. */
 #ifndef BALLAST_SAMPLE_FLOW_H
 #define BALLAST_SAMPLE_FLOW_H
 
@@ -12,8 +13,9 @@
 /* One level above 0, at most 1, shifted by the factor a above. */
 double bl_flow_sigma(double level, double shift);
 
-/* sigmas: [steps + 1] descending from 1 to 0. `shift` > 0: the factor a above; Z-Image's is 3. */
-void bl_flow_sigmas(double *sigmas, int steps, double shift);
+/* sigmas: [steps + 1] descending from 1 to 0. `shift` > 0: the factor a above; Z-Image's is 3. `least`: the
+ * level before the 0, above it; 0: 1 / steps. */
+void bl_flow_sigmas(double *sigmas, int steps, double shift, double least);
 
 /* The shift for pictures of `tokens`: e^mu, or mu itself where `linear`, with mu on the line from `low` at
  * low_tokens to `high` at high_tokens (diffusers: calculate_shift, time_shift_type). */

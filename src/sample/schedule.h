@@ -67,6 +67,7 @@ typedef struct bl_schedule_options {
     const double *aligned; /* the model's Align Your Steps (curves.h), or NULL */
     bool alpha_to_one;     /* diffusers' DDIM: set_alpha_to_one of the scheduler's config; SD's is false */
     double flow_shift; /* above 0: a model trained by flow matching, whose list is shifted by it (flow.h) */
+    double flow_least; /* its least level, before that; 0: 1 / steps */
 } bl_schedule_options;
 
 typedef struct bl_schedule {

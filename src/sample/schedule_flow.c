@@ -44,7 +44,7 @@ int bl_schedule_fill_flow(bl_schedule *s, const bl_schedule_options *o, int tota
     if (rc) {
         return rc;
     }
-    bl_flow_sigmas(s->sigmas, total, o->flow_shift);
+    bl_flow_sigmas(s->sigmas, total, o->flow_shift, o->flow_least);
     for (int i = 0; o->schedule == BL_SCHEDULE_SIMPLE && i < total; i++) {
         const int level = BL_TRAIN_STEPS - (int)(i * ((double)BL_TRAIN_STEPS / total));
         s->sigmas[i] = bl_flow_sigma(level / (double)BL_TRAIN_STEPS, o->flow_shift);

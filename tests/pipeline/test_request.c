@@ -263,12 +263,12 @@ static void test_shifts_of_flow_models(void **state) {
         {{.shift = 3}, 512, 0},
         {{.shift = 1e-12}, 512, BL_E_UNSUPPORTED},
         {{.shift = 1e300}, 512, BL_E_UNSUPPORTED},
-        {{BL_SHIFT_BY_SIZE, 0, 0.5, 1.15, 256, 4096, false}, 16, 0},
-        {{BL_SHIFT_BY_SIZE, 0, 0.5, 20, 256, 4096, true}, 1024, 0},
-        {{BL_SHIFT_BY_SIZE, 0, 0.5, 20, 256, 4096, true}, 16, BL_E_UNSUPPORTED},
-        {{BL_SHIFT_BY_SIZE, 0, 0.5, 1e5, 256, 4096, false}, 1024, BL_E_UNSUPPORTED},
-        {{BL_SHIFT_BY_SIZE, 0, 0.5, 1e5, 256, 4096, false}, 16, BL_E_UNSUPPORTED},
-        {{BL_SHIFT_BY_SIZE, 0, 1e308, 1e-308, 1, 2, true}, 1024, BL_E_UNSUPPORTED},
+        {{BL_SHIFT_BY_SIZE, 0, 0.5, 1.15, 256, 4096, false, false}, 16, 0},
+        {{BL_SHIFT_BY_SIZE, 0, 0.5, 20, 256, 4096, true, false}, 1024, 0},
+        {{BL_SHIFT_BY_SIZE, 0, 0.5, 20, 256, 4096, true, false}, 16, BL_E_UNSUPPORTED},
+        {{BL_SHIFT_BY_SIZE, 0, 0.5, 1e5, 256, 4096, false, false}, 1024, BL_E_UNSUPPORTED},
+        {{BL_SHIFT_BY_SIZE, 0, 0.5, 1e5, 256, 4096, false, false}, 16, BL_E_UNSUPPORTED},
+        {{BL_SHIFT_BY_SIZE, 0, 1e308, 1e-308, 1, 2, true, false}, 1024, BL_E_UNSUPPORTED},
     };
     (void)state;
     ballast_generate_options o = usual();

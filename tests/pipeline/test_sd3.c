@@ -1,7 +1,153 @@
-/* SD3.5 from its folder, with all of its three text encoders and without the last: planned, and not run. */
+/* SD3.5 medium and SD3 from a request to a picture, through the public functions, against diffusers: folders
+ * with a tiny transformer, its VAE, two narrow CLIPs and a narrow T5 with a small vocabulary, or without T5.
+ */
 #include "pipeline/flow_rig.h"
 
+#include "support/flux1_files.h"
+#include "support/slow.h"
+
 #include <sys/stat.h>
+
+static const char *dtype_names[] = {"f32", "bf16"};
+
+/* Two small steps of a small picture. */
+static ballast_generate_options small_request(flow_taken *t) {
+    ballast_generate_options o = flow_request(t);
+    o.width = o.height = 32;
+    o.cfg = 1;
+    return o;
+}
+
+#define NO_T5 "{\"text_encoder_3\": [null, null], \"tokenizer_3\": [null, null]}"
+
+/* The folder of a family with all of its parts and a vocabulary of T5's kind, or without T5. */
+static void make_whole(char folder[BL_TEST_PATH], const char *family, bool t5) {
+    static const char *const same[] = {"text_encoder", "text_encoder_2", "text_encoder_3",  "transformer",
+                                       "vae",          "scheduler",      "model_index.json"};
+    char synth[BL_TEST_PATH], from[BL_TEST_PATH], to[BL_TEST_PATH];
+    bl_synth_folder(synth, family);
+    bl_test_folder(folder);
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        if (!t5 && strstr("text_encoder_3 model_index.json", same[i]) && strcmp(same[i], "text_encoder")) {
+            continue;
+        }
+        bl_test_join(from, synth, same[i]);
+        bl_test_join(to, folder, same[i]);
+        assert_int_equal(symlink(from, to), 0);
+    }
+    if (t5) {
+        bl_test_t5_vocabulary(folder, "tokenizer_3/tokenizer.json");
+    } else {
+        bl_test_join(to, folder, "model_index.json");
+        bl_test_write(to, NO_T5, strlen(NO_T5));
+    }
+}
+
+static void check_medium(rig_studio *s, const bl_golden *g, bl_dtype dtype) {
+    flow_taken t;
+    ballast_generate_options o = small_request(&t);
+    o.steps = 3;
+    o.cfg = 3;
+    o.negative_prompt = "a cat";
+    o.width = 48;
+    flow_check(s, g, "guided", o, 8, dtype);
+    o = small_request(&t);
+    o.negative_prompt = "a cat";
+    flow_add_all(&o);
+    o.init_width = o.init_height = 32;
+    o.hires_scale = 0;
+    o.steps = 4;
+    o.strength = 0.75;
+    flow_check(s, g, "start", o, 8, dtype);
+}
+
+static void pictures_are_those_of_diffusers(void **state) {
+    (void)state;
+    for (int i = 0; i < (bl_test_slow() ? 2 : 4); i++) {
+        const bool medium = i % 2 == 0;
+        const bl_dtype dtype = i / 2 ? BL_BF16 : BL_F32;
+        char folder[BL_TEST_PATH];
+        bl_golden g;
+        rig_studio s;
+        flow_taken t;
+        bl_golden_open(&g, medium ? "sd3/medium/golden/pictures.safetensors"
+                                  : "sd3/first/golden/pictures.safetensors");
+        make_whole(folder, medium ? "sd3/medium" : "sd3/first", true);
+        rig_open(&s, folder, dtype_names[i / 2], "");
+        ballast_generate_options o = small_request(&t);
+        o.steps = 4;
+        flow_check(&s, &g, "plain", o, 8, dtype);
+        if (medium) {
+            check_medium(&s, &g, dtype);
+        }
+        rig_close(&s);
+        bl_test_folder_remove(folder);
+        bl_golden_close(&g);
+    }
+}
+
+/* ---- whatever the placement */
+
+/* With a negative prompt, a start picture, a second pass through pictures, and previews. */
+static ballast_generate_options rich_request(flow_taken *t) {
+    ballast_generate_options o = small_request(t);
+    o.negative_prompt = "a cat";
+    flow_add_all(&o);
+    o.init_width = o.init_height = 32;
+    return o;
+}
+
+static void placement_changes_nothing(void **state) {
+    (void)state;
+    char folder[BL_TEST_PATH];
+    rig_studio s;
+    make_whole(folder, "sd3/medium", true);
+    rig_open(&s, folder, "f32", "");
+    flow_same_everywhere(&s, rich_request, bl_test_slow() ? FLOW_MODES : 3);
+    rig_close(&s);
+    bl_test_folder_remove(folder);
+}
+
+/* What was encoded is taken again for its own text: of these two CLIP reads the difference alone. */
+static void what_was_encoded_is_taken_for_its_own_text(void **state) {
+    static const char *const texts[] = {"\xe2\x98\x83 cat", "\xe2\x98\x82 cat"};
+    (void)state;
+    char folder[BL_TEST_PATH];
+    rig_studio s;
+    flow_taken t[4];
+    make_whole(folder, "sd3/medium", true);
+    rig_open(&s, folder, "f32", "");
+    for (int i = 0; i < 4; i++) {
+        ballast_generate_options o = small_request(&t[i]);
+        o.prompt = texts[i % 2];
+        json_decref(rig_generate(&s, &o));
+    }
+    rig_same(&t[2].pictures, &t[0].pictures, "the first text, known");
+    rig_same(&t[3].pictures, &t[1].pictures, "the second text, known");
+    assert_int_not_equal(memcmp(t[1].latents, t[0].latents, (size_t)t[0].count * sizeof(float)), 0);
+    for (int i = 0; i < 4; i++) {
+        flow_drop(&t[i]);
+    }
+    rig_close(&s);
+    bl_test_folder_remove(folder);
+}
+
+/* The table of positions has an end. */
+static void larger_than_the_table_is_refused(void **state) {
+    (void)state;
+    char folder[BL_TEST_PATH];
+    rig_studio s;
+    flow_taken t;
+    make_whole(folder, "sd3/medium", true);
+    rig_open(&s, folder, "f32", "");
+    ballast_generate_options o = small_request(&t);
+    o.width = 208;
+    flow_refuses(&s, &o, "at most 24 x 24, not 26 x 4");
+    rig_close(&s);
+    bl_test_folder_remove(folder);
+}
+
+/* ---- who is planned alone, and who is refused */
 
 /* The modules of the plan's phases, in their order. */
 static void check_planned(const char *folder, const char *name, int steps, const char *const *modules) {
@@ -25,12 +171,14 @@ static void check_planned(const char *folder, const char *name, int steps, const
     }
     assert_int_equal(json_array_size(phases), n);
     json_decref(plan);
-    snprintf(words, sizeof words, "%s is planned and not run", name);
-    flow_refuses(&s, &o, words);
+    if (name) {
+        snprintf(words, sizeof words, "%s is planned and not run: T5's vocabulary is missing", name);
+        flow_refuses(&s, &o, words);
+    }
     rig_close(&s);
 }
 
-static void folders_are_planned_and_not_run(void **state) {
+static void without_a_vocabulary_they_are_planned(void **state) {
     static const char *const modules[] = {
         "text_encoder_3",    "text_encoder_3", "text_encoder", "text_encoder_2",
         "transformer.times", "transformer",    "vae_decoder",  NULL};
@@ -71,14 +219,37 @@ static void make_folder(char folder[BL_TEST_PATH], const char *family, const cha
     }
 }
 
+/* Zeros stand for its rows, as in diffusers; and then CLIP's 75 tokens are all that is read. */
+static void check_without(const char *folder) {
+    bl_golden g;
+    rig_studio s;
+    flow_taken t;
+    bl_golden_open(&g, "sd3/medium/golden/pictures.safetensors");
+    rig_open(&s, folder, "f32", "");
+    ballast_generate_options o = small_request(&t);
+    o.cfg = 3;
+    o.negative_prompt = "a cat";
+    flow_check(&s, &g, "without", o, 8, BL_F32);
+    assert_false(s.warnings);
+    o = small_request(&t);
+    o.prompt = "a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a "
+               "a a a a a a "
+               "a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a";
+    rig_make(&s, &o);
+    assert_non_null(strstr(s.warning, "without T5 reads 75 tokens of a prompt: the last"));
+    flow_drop(&t);
+    rig_close(&s);
+    bl_golden_close(&g);
+}
+
 static void t5_may_be_missing(void **state) {
     static const char *const modules[] = {"text_encoder", "text_encoder_2", "transformer.times",
                                           "transformer",  "vae_decoder",    NULL};
     char folder[BL_TEST_PATH];
     (void)state;
-    make_folder(folder, "sd3/medium", "text_encoder_3", "model_index.json",
-                "{\"text_encoder_3\": [null, null], \"tokenizer_3\": [null, null]}");
-    check_planned(folder, "SD3.5 medium", 2, modules);
+    make_whole(folder, "sd3/medium", false);
+    check_planned(folder, NULL, 2, modules);
+    check_without(folder);
     bl_test_folder_remove(folder);
 }
 
@@ -124,7 +295,11 @@ static void what_contradicts_the_weights_is_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(folders_are_planned_and_not_run),
+        cmocka_unit_test(pictures_are_those_of_diffusers),
+        cmocka_unit_test(placement_changes_nothing),
+        cmocka_unit_test(what_was_encoded_is_taken_for_its_own_text),
+        cmocka_unit_test(larger_than_the_table_is_refused),
+        cmocka_unit_test(without_a_vocabulary_they_are_planned),
         cmocka_unit_test(t5_may_be_missing),
         cmocka_unit_test(what_contradicts_the_weights_is_refused),
     };

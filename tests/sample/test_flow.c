@@ -19,7 +19,7 @@
 static void check_list(const char *name, const json_t *gold, int steps, double shift) {
     double sigmas[MOST_STEPS + 1];
     assert_true(steps >= 1 && steps <= MOST_STEPS);
-    bl_flow_sigmas(sigmas, steps, shift);
+    bl_flow_sigmas(sigmas, steps, shift, 0);
     assert_int_equal(json_array_size(gold), steps + 1);
     for (int i = 0; i <= steps; i++) {
         const double g = json_number_value(json_array_get(gold, (size_t)i));
@@ -38,6 +38,26 @@ static void zimage_shifts_by_three(void **state) {
         check_list(steps, json_object_get(list, "sigmas"), atoi(steps), 3);
     }
     json_decref(root);
+}
+
+/* diffusers' scheduler where its pipeline gives no list: down to the least level of 1000, which is shifted
+ * twice where the shift is a fixed one. */
+static void sd3_goes_down_to_the_least_level(void **state) {
+    static const double five[] =
+        {1, 0.9003590941429138, 0.7511211037635803, 0.5029850602149963, 0.008928571827709675, 0},
+                        three[] = {1, 0.6229292154312134, 0.0016476524760946631, 0};
+    double sigmas[6];
+    (void)state;
+    bl_flow_sigmas(sigmas, 5, 3, bl_flow_sigma(0.001, 3));
+    for (int i = 0; i < 6; i++) {
+        assert_true(fabs(sigmas[i] - five[i]) < TOLERANCE);
+    }
+    bl_flow_sigmas(sigmas, 3, exp(0.5), 0.001);
+    for (int i = 0; i < 4; i++) {
+        assert_true(fabs(sigmas[i] - three[i]) < TOLERANCE);
+    }
+    bl_flow_sigmas(sigmas, 1, 3, 0.003);
+    assert_true(sigmas[0] == 1 && sigmas[1] == 0);
 }
 
 static void flux2_shifts_by_tokens_and_steps(void **state) {
@@ -130,6 +150,7 @@ int main(void) {
         cmocka_unit_test(zimage_shifts_by_three),
         cmocka_unit_test(a_start_picture_is_mixed_with_noise),
         cmocka_unit_test(strength_leaves_steps_as_each_program_counts),
+        cmocka_unit_test(sd3_goes_down_to_the_least_level),
         cmocka_unit_test(flux2_shifts_by_tokens_and_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
