@@ -2,11 +2,13 @@
 """What `ballast tune` finds, and what it is worth: pictures untuned and tuned, in turn.
 
     tune.py BIN [ROW ...]     all rows, or those named; BIN holds ballast
+    tune.py BIN pages         what huge pages are worth: pictures with them and without, in turn
 
 TIME is how long each tuning may take (3m), PAIRS how many pairs of pictures follow it (10), BENCH_MODELS as in run.py.
 Each row: what tune says; then the ratio of the device's seconds, tuned to untuned, with the 95% interval of a paired
 bootstrap, and a sign test. The end is 1 where tuned is slower beyond doubt. A machine that does something else
 meanwhile measures that; its load is printed."""
+import ctypes
 import json
 import math
 import os
@@ -25,22 +27,32 @@ ROWS = {  # row: checkpoint, flags
     "mini-384": (EMBEDDED, ["-W", "384", "-H", "384"]),
     "mini-batch": (EMBEDDED, ["-W", "128", "-H", "128", "--batch", "8"]),
     "mini-any": (EMBEDDED, ["-W", "128", "-H", "128"]),
+    "sd15-256": ("sd15", ["-W", "256", "-H", "256", "-s", "4", "--dtype", "bf16"]),
+    "sd15-256-any": ("sd15", ["-W", "256", "-H", "256", "-s", "4", "--dtype", "bf16"]),
     "sd15-bf16": ("sd15", ["-W", "512", "-H", "512", "-s", "4", "--dtype", "bf16"]),
     "sd15-f32": ("sd15", ["-W", "512", "-H", "512", "-s", "4", "--dtype", "f32"]),
 }
 
 
-def ballast(folder, cache, arguments):
+PR_SET_THP_DISABLE = 41  # prctl(2): no huge pages for this process and those it becomes
+
+
+def no_pages():
+    ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+
+
+def ballast(folder, cache, arguments, before=None):
     environment = dict(os.environ, XDG_CACHE_HOME=str(cache))
-    done = subprocess.run([str(folder / "ballast"), *arguments], env=environment, capture_output=True, text=True)
+    done = subprocess.run([str(folder / "ballast"), *arguments], env=environment, capture_output=True, text=True,
+                          preexec_fn=before)
     if done.returncode:
         raise SystemExit(f"ballast {' '.join(arguments)}: {done.stderr}")
     return done.stdout
 
 
-def picture(folder, cache, flags, out):
+def picture(folder, cache, flags, out, before=None):
     report = json.loads(ballast(folder, cache, ["generate", "-p", "a castle", "-S", "1", "--json", "--overwrite", "-o",
-                                                str(out), *flags]))
+                                                str(out), *flags], before))
     return sum(batch["ledger"]["stages"].get("pipeline", 0) + batch["ledger"]["stages"].get("decode", 0)
                for batch in report["batches"])
 
@@ -84,9 +96,23 @@ def row(folder, name, scratch):
     return low > 1 or not (same or bits)
 
 
+def pages(folder, scratch):
+    for name, flags in ("384 x 384", ["-W", "384", "-H", "384"]), ("128 x 128", ["-W", "128", "-H", "128"]):
+        logs = []
+        for i in range(int(os.environ.get("PAIRS", "10")) + 1):
+            order = [None, no_pages] if i % 2 else [no_pages, None]
+            seconds = {way: picture(folder, scratch, flags, scratch / "pages.png", way) for way in order}
+            logs += [math.log(seconds[no_pages] / seconds[None])] if i else []  # the first warms up
+        low, high = interval(logs)
+        print(f"{name}: without huge pages {math.exp(sum(logs) / len(logs)):.3f} [{low:.3f}, {high:.3f}] of the seconds "
+              f"with them, load {os.getloadavg()[0]:.1f}", flush=True)
+
+
 def main():
     folder, names = Path(sys.argv[1]).resolve(), sys.argv[2:] or list(ROWS)
     with tempfile.TemporaryDirectory() as scratch:
+        if names == ["pages"]:
+            return pages(folder, Path(scratch))
         return any([row(folder, name, Path(scratch)) for name in names])
 
 

@@ -92,6 +92,8 @@ struct session {
 /* Opens what the settings ask for. `path`: a checkpoint, or NULL: the settings' own. `bar`: cleared before a
  * message; may be NULL. Returns 0, or prints the line and returns the exit code. */
 int open_session(struct session *out, const struct settings *s, const char *path, struct progress_bar *bar);
+/* The same without a model. */
+int open_context(struct session *out, const struct settings *s, struct progress_bar *bar);
 void close_session(struct session *session);
 
 /* ---- inputs.c */

@@ -84,18 +84,9 @@ static int log_level_of(const struct settings *s) {
     return setting_on(s, S_QUIET) ? -1 : BALLAST_LOG_INFO;
 }
 
-int open_session(struct session *out, const struct settings *s, const char *path, struct progress_bar *bar) {
-    char embedded[PATH_MAX + 64];
+int open_context(struct session *out, const struct settings *s, struct progress_bar *bar) {
     ballast_error err = {0};
     *out = (struct session){.log_level = log_level_of(s), .bar = bar};
-    path = path ? path : setting_text(s, S_MODEL);
-    if (!path) {
-        int result = find_embedded(embedded, sizeof embedded);
-        if (result) {
-            return result;
-        }
-        path = embedded;
-    }
     char device[PATH_MAX + 200] = "cpu"; /* where --device is no flag */
     int found = setting_text(s, S_DEVICE) ? find_device(device, sizeof device, s) : 0;
     if (found) {
@@ -109,9 +100,20 @@ int open_session(struct session *out, const struct settings *s, const char *path
     co.text_cache = setting_text(s, S_TEXT_CACHE) ? (size_t)setting_int(s, S_TEXT_CACHE) : co.text_cache;
     co.log = log_line;
     co.log_payload = out;
-    if (ballast_context_open(&out->context, &co, &err)) {
-        return report_error(s, &err);
+    return ballast_context_open(&out->context, &co, &err) ? report_error(s, &err) : 0;
+}
+
+int open_session(struct session *out, const struct settings *s, const char *path, struct progress_bar *bar) {
+    char embedded[PATH_MAX + 64];
+    ballast_error err = {0};
+    *out = (struct session){0};
+    path = path ? path : setting_text(s, S_MODEL);
+    int opened = path ? 0 : find_embedded(embedded, sizeof embedded);
+    opened = opened ? opened : open_context(out, s, bar);
+    if (opened) {
+        return opened;
     }
+    path = path ? path : embedded;
     ballast_model_options mo;
     ballast_model_options_init(&mo, sizeof mo);
     mo.path = path;

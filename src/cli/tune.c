@@ -27,7 +27,8 @@ static int read_time(double *seconds, const struct settings *s) {
     *seconds = strtod(text, &end);
     double unit = !strcmp(end, "h") ? 3600 : !strcmp(end, "m") ? 60 : !*end || !strcmp(end, "s") ? 1 : 0;
     *seconds *= unit;
-    return end != text && *seconds >= 1 && *seconds <= 86400
+    const bool decimal = strspn(text, "0123456789.hms") == strlen(text); /* strtod reads hex, too */
+    return end != text && decimal && *seconds >= 1 && *seconds <= 86400
                ? 0
                : complain_of(s, S_TIME, "%.40s is no time from 1s to 24h; write 90s, 3m or 1h", text);
 }
@@ -197,6 +198,29 @@ static int tune(const struct settings *s, struct session *session, ballast_gener
     return code ? report_error(s, &err) : 0;
 }
 
+/* Of what is kept one thing at a time: who wants to see it does not want it forgotten. */
+static int check_alone(const struct settings *s) {
+    static const struct {
+        enum setting_id id;
+        const char *name;
+    } all[] = {{S_SHOW, "--show"}, {S_FORGET, "--forget"}, {S_EXPORT, "--export"}, {S_IMPORT, "--import"}};
+    const char *first = NULL;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        const bool given = i < 2 ? setting_on(s, all[i].id) : setting_text(s, all[i].id) != NULL;
+        if (given && first) {
+            return complain_of(s, all[i].id, "not beside %s: one after the other, in two commands", first);
+        }
+        first = given ? all[i].name : first;
+    }
+    return 0;
+}
+
+/* Whether it measures, or has to know which model is meant. */
+static bool wants_model(const struct settings *s) {
+    const bool kept = setting_text(s, S_IMPORT) || setting_text(s, S_EXPORT) || setting_on(s, S_SHOW);
+    return !kept && (!setting_on(s, S_FORGET) || setting_text(s, S_MODEL));
+}
+
 int command_tune(int argc, char **argv) {
     struct settings s;
     struct session session = {0};
@@ -209,13 +233,16 @@ int command_tune(int argc, char **argv) {
         result = read_time(&seconds, &s);
     }
     if (!result) {
+        result = check_alone(&s);
+    }
+    if (!result) {
         result = read_options(&o, &in, &s);
     }
     if (!result && path) {
         result = check_output(&s, S_EXPORT, path);
     }
     if (!result) {
-        result = open_session(&session, &s, NULL, NULL);
+        result = wants_model(&s) ? open_session(&session, &s, NULL, NULL) : open_context(&session, &s, NULL);
     }
     if (!result) {
         session.log_level = session.log_level == BALLAST_LOG_INFO ? BALLAST_LOG_WARNING : session.log_level;

@@ -214,6 +214,16 @@ static void test_refused(void **state) {
     EXPECT_FAILURE(&o, 2, "--time", "soon");
     BALLAST(&o, "tune", SMALL, "--time", "0");
     EXPECT_FAILURE(&o, 2, "--time");
+    BALLAST(&o, "tune", SMALL, "--time", "0x10");
+    EXPECT_FAILURE(&o, 2, "--time", "0x10");
+    BALLAST(&o, "tune", "--show", "--forget"); /* who looks does not want it gone */
+    EXPECT_FAILURE(&o, 2, "--forget", "not beside --show");
+    BALLAST(&o, "tune", "--export", "both.json", "--import", "kept.json");
+    EXPECT_FAILURE(&o, 2, "--import", "not beside --export");
+    BALLAST(&o, "tune", "--show", "-m", "nothing.safetensors"); /* of all models: none is opened */
+    expect_success(&o);
+    BALLAST(&o, "tune", "--forget", "-m", "nothing.safetensors");
+    EXPECT_FAILURE(&o, 2, "nothing.safetensors");
     BALLAST(&o, "tune", SMALL, "--bits", "some");
     EXPECT_FAILURE(&o, 2, "bits", "same and any");
     BALLAST(&o, "tune", SMALL, "--device", "sim:rtx4090");
