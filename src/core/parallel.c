@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -92,7 +93,39 @@ static void *keep_team(void *data) {
     return data;
 }
 
-/* Asks for what so many threads take. */
+static void *wait_for(void *lock) {
+    pthread_mutex_lock(lock);
+    pthread_mutex_unlock(lock);
+    return NULL;
+}
+
+/* Can so many threads be there at once? Where the system has no more of them, libgomp ends the process. */
+static int try_threads(unsigned n, bl_error *err) {
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t *threads = malloc((n + 1) * sizeof *threads);
+    unsigned made = 0;
+    int why = 0;
+    if (!threads) {
+        return bl_fail_memory(err, "a team of threads", n * sizeof *threads);
+    }
+    pthread_mutex_lock(&lock);
+    while (made < n && !(why = pthread_create(&threads[made], NULL, wait_for, &lock))) {
+        made++;
+    }
+    pthread_mutex_unlock(&lock);
+    for (unsigned i = 0; i < made; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    free(threads);
+    return !why ? 0
+                : bl_fail(err, BL_E_MEMORY,
+                          "%u more threads are needed, and the system let us start %u (%s): take fewer, or "
+                          "raise the limit on "
+                          "processes (ulimit -u, or the container's)",
+                          n, made, strerror(why));
+}
+
+/* Asks for what so many threads take, and for the threads. */
 static int ask_for_threads(unsigned n, bl_error *err) {
     size_t stack = 0;
     pthread_attr_t defaults;
@@ -100,7 +133,8 @@ static int ask_for_threads(unsigned n, bl_error *err) {
         pthread_attr_getstacksize(&defaults, &stack);
         pthread_attr_destroy(&defaults);
     }
-    return bl_ask_memory(n * (stack + THREAD_BYTES), "a team of threads", err);
+    int rc = bl_ask_memory(n * (stack + THREAD_BYTES), "a team of threads", err);
+    return rc ? rc : try_threads(n, err);
 }
 
 static bool start_resting(void) {

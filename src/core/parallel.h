@@ -31,8 +31,8 @@ int bl_usable_nodes(void);
 void bl_set_threads(int n);
 int bl_threads(void);
 
-/* The same, and has them started, for which libgomp would end the process if there were no memory:
- * BL_E_MEMORY. */
+/* The same, and has them started, for which libgomp would end the process if there were no memory, or
+ * the system let it have no more threads: BL_E_MEMORY. */
 int bl_start_threads(int n, bl_error *err);
 
 /* Whether each thread of the calling thread's loops keeps to a processor of its own, in one of these orders.

@@ -277,6 +277,29 @@ static void test_pinned(void **state) {
     bl_set_threads(own);
 }
 
+/* A process that may have no more threads is told so; libgomp would end it. */
+static void test_no_more_threads(void **state) {
+    (void)state;
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        bl_error err = {0};
+        struct rlimit one = {1, 1};
+        /* The superuser has no limit; this number is nobody's. */
+        bool limited = !setrlimit(RLIMIT_NPROC, &one) && (geteuid() || !setresuid(54321, 54321, 54321));
+        bool told = bl_start_threads(4, &err) == BL_E_MEMORY && strstr(err.message, "let us start 0");
+        _exit(!limited ? 77 : told && !bl_start_threads(1, &err) ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77) {
+        skip();
+    }
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void nothing(void *context, int64_t begin, int64_t end, int thread) {
     (void)context, (void)begin, (void)end, (void)thread;
 }
@@ -375,19 +398,13 @@ static void test_pin_order(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_half),
-        cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_convert_pairs),
-        cmocka_unit_test(test_convert_every_pattern),
-        cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_checked),
-        cmocka_unit_test(test_loops),
-        cmocka_unit_test(test_pinned),
-        cmocka_unit_test(test_pin_order),
-        cmocka_unit_test(test_resting),
-        cmocka_unit_test(test_resting_together),
-        cmocka_unit_test(test_resting_fork),
-        cmocka_unit_test(test_open_failures),
+        cmocka_unit_test(test_every_half),    cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_convert_pairs), cmocka_unit_test(test_convert_every_pattern),
+        cmocka_unit_test(test_messages),      cmocka_unit_test(test_checked),
+        cmocka_unit_test(test_loops),         cmocka_unit_test(test_pinned),
+        cmocka_unit_test(test_pin_order),     cmocka_unit_test(test_no_more_threads),
+        cmocka_unit_test(test_resting),       cmocka_unit_test(test_resting_together),
+        cmocka_unit_test(test_resting_fork),  cmocka_unit_test(test_open_failures),
         cmocka_unit_test(test_new_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
