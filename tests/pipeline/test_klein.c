@@ -168,6 +168,121 @@ static void distilled_models_are_guided_as_each_does_it(void **state) {
     bl_test_folder_remove(folder);
 }
 
+/* ---- the transformer alone */
+
+enum { TALL = 6, WIDE = 4, SQUARE = 128, TEXT = 13, JOINT = 48 }; /* of the goldens' case a */
+
+/* Its inputs out of the goldens, which have a row a token where the network has channels of a picture. */
+static void the_transformer_runs_alone(void **state) {
+    (void)state;
+    static float latents[SQUARE * TALL * WIDE], output[TALL * WIDE * SQUARE];
+    char folder[BL_TEST_PATH], in[BL_TEST_PATH], out[BL_TEST_PATH];
+    rig_studio s;
+    bl_golden g;
+    bl_error why;
+    ballast_error err = {0};
+    bl_safetensors *made;
+    bl_test_folder(folder);
+    bl_test_join(in, folder, "in.safetensors");
+    bl_test_join(out, folder, "out.safetensors");
+    bl_golden_open(&g, FAMILY "/golden/transformer.safetensors");
+    float *rows = bl_golden_f32(&g, "a.hidden_states"), *text = bl_golden_f32(&g, "a.encoder_hidden_states"),
+          *t = bl_golden_f32(&g, "a.timestep");
+    for (int i = 0; i < SQUARE * TALL * WIDE; i++) {
+        latents[i] = rows[i % (TALL * WIDE) * SQUARE + i / (TALL * WIDE)];
+    }
+    const float nothing = 0;
+    const bl_tensor_data data[] = {
+        {.name = "a.latents", .dtype = BL_F32, .rank = 4, .shape = {1, SQUARE, TALL, WIDE}, .data = latents},
+        {.name = "a.context", .dtype = BL_F32, .rank = 3, .shape = {1, TEXT, JOINT}, .data = text},
+        {.name = "a.t", .dtype = BL_F32, .rank = 1, .shape = {1}, .data = t},
+        {.name = "a.at.single_transformer_blocks.0",
+         .dtype = BL_F32,
+         .rank = 1,
+         .shape = {1},
+         .data = &nothing}};
+    assert_int_equal(bl_safetensors_write(in, data, 4, NULL, 0, &why), 0);
+    open_model(&s, "f32");
+    if (ballast_eval(s.model, "transformer", in, out, 0, &err)) {
+        fail_msg("%s", err.message);
+    }
+    assert_int_equal(bl_safetensors_open(&made, out, &why), 0);
+    const bl_file_tensor *x = bl_safetensors_find(made, "a.output");
+    assert_true(x && x->bytes == sizeof latents);
+    assert_int_equal(bl_safetensors_read(made, x->offset, x->bytes, latents, &why), 0);
+    for (int i = 0; i < SQUARE * TALL * WIDE; i++) {
+        output[i % (TALL * WIDE) * SQUARE + i / (TALL * WIDE)] = latents[i];
+    }
+    bl_golden_check(&g, "a.output", output, SQUARE * TALL * WIDE, BL_F32);
+    assert_non_null(bl_safetensors_find(made, "a.at.single_transformer_blocks.0"));
+    bl_safetensors_close(&made);
+    free(rows);
+    free(text);
+    free(t);
+    rig_close(&s);
+    bl_golden_close(&g);
+    bl_test_folder_remove(folder);
+}
+
+/* ---- what is read of the encoder */
+
+/* Bytes that this process has read so far, of files and else. */
+static uint64_t bytes_read(void) {
+    unsigned long long n = 0;
+    char line[64];
+    FILE *f = fopen("/proc/self/io", "re");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f) && sscanf(line, "rchar: %llu", &n) != 1) {
+    }
+    fclose(f);
+    return n;
+}
+
+/* Of 28 layers those up to the 27th, and neither the last norm nor a table. */
+static void check_blocks(rig_studio *s) {
+    char *report = NULL, wanted[64];
+    size_t i, count = 0;
+    const json_t *block;
+    assert_int_equal(ballast_model_inspect(&report, s->model, 0, 0, NULL), 0);
+    json_t *all = json_loads(report, 0, NULL);
+    const json_t *encoder = json_object_get(json_object_get(all, "modules"), "text_encoder");
+    json_array_foreach(json_object_get(encoder, "blocks"), i, block) {
+        snprintf(wanted, sizeof wanted, "model.layers.%zu", count++);
+        assert_string_equal(json_string_value(json_object_get(block, "name")), wanted);
+    }
+    assert_int_equal(count, 27);
+    json_decref(all);
+    ballast_string_free(&report);
+}
+
+/* Of the table of embeddings, 151936 rows, those of the prompt's tokens: all that is read for a first
+ * picture, every weight that it needs, is less than the table, and what another text takes far less. */
+static void of_the_table_rows_are_read(void **state) {
+    enum { TABLE = 151936 * 16 * 4 };
+    (void)state;
+    rig_studio s;
+    flow_taken t;
+    const uint64_t start = bytes_read();
+    open_model(&s, "f32");
+    check_blocks(&s);
+    ballast_generate_options o = flow_request(&t);
+    o.cfg = 1;
+    o.steps = 1;
+    rig_make(&s, &o);
+    flow_drop(&t);
+    o = flow_request(&t);
+    o.cfg = 1;
+    o.steps = 1;
+    o.prompt = "another text";
+    const uint64_t before = bytes_read();
+    rig_make(&s, &o);
+    const uint64_t after = bytes_read();
+    assert_true(start < before && before - start < TABLE);
+    assert_true(before < after && after - before < TABLE / 32);
+    flow_drop(&t);
+    rig_close(&s);
+}
+
 /* ---- what does not apply, and who is planned alone */
 
 static void taesd_is_refused(rig_studio *s) {
@@ -235,6 +350,8 @@ int main(void) {
         cmocka_unit_test(single_files_give_the_folders_picture),
         cmocka_unit_test(placement_changes_nothing),
         cmocka_unit_test(distilled_models_are_guided_as_each_does_it),
+        cmocka_unit_test(the_transformer_runs_alone),
+        cmocka_unit_test(of_the_table_rows_are_read),
         cmocka_unit_test(dev_is_planned_and_not_run),
         cmocka_unit_test(what_does_not_apply_is_refused_or_told),
     };
