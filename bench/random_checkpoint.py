@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Writes a checkpoint in the single-file layout of SD1.5 or SDXL base, all shapes as in the originals, with made-up weights:
 
-    random_checkpoint.py sd15|sdxl OUT.safetensors
+    random_checkpoint.py sd15|sdxl OUT.safetensors [--hollow]
+
+With --hollow no weight is written, for plans, which read none: the file has its size and takes no room.
 
 F16; 2.1 and 6.9 GB. Speed and memory do not depend on what the numbers are, as long as activations stay finite: weights
 are noise whose deviation is 0.7 / sqrt(fan-in), norms are one and zero. Needs nothing but Python."""
@@ -209,9 +211,10 @@ def values(name, shape, noise, scaled):
 
 
 def main():
-    if len(sys.argv) != 3:
+    hollow = sys.argv[3:] == ["--hollow"]
+    if len(sys.argv) != 3 + hollow:
         raise SystemExit(__doc__)
-    kind, path = sys.argv[1:]
+    kind, path = sys.argv[1:3]
     shapes = shapes_of(kind)
     header, offset = {}, 0
     for name, shape in shapes.items():
@@ -221,11 +224,13 @@ def main():
     head = json.dumps(header).encode()
     head += b" " * (-len(head) % 8)
     rng = random.Random(0)
-    noise = [rng.gauss(0, 1) for _ in range(PIECE)]
+    noise = [] if hollow else [rng.gauss(0, 1) for _ in range(PIECE)]
     scaled = {}
     with open(path + ".part", "wb") as f:
         f.write(struct.pack("<Q", len(head)) + head)
-        for name, shape in shapes.items():
+        if hollow:
+            f.truncate(8 + len(head) + offset)
+        for name, shape in [] if hollow else shapes.items():
             for piece in values(name, shape, noise, scaled):
                 f.write(piece)
     os.replace(path + ".part", path)

@@ -82,7 +82,7 @@ int bl_generation_phase(bl_generation *g, const char *name, const char *stage, b
     bl_phase_of p = {.name = name, .stage = stage, .module = module, .key = key, .passes = passes};
     bool without = false;
     if (!g->untuned) {
-        bl_tuned_choices(&p.tuning, &without, g->modules, module, key);
+        bl_tuned_choices(&p.tuning, passes > 1 ? &without : NULL, g->modules, module, key);
     }
     int phase = bl_generation_phase_tuned(g, &p, err);
     if (phase >= 0) {

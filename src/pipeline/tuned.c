@@ -38,8 +38,10 @@ void bl_tuned_choices(bl_tuning *out, bool *without, const bl_modules *m, bl_mod
     out->threads = m->o.own_threads || out->threads > 2 * sysconf(_SC_NPROCESSORS_CONF) ? 0 : out->threads;
     int levels = bl_memory_caps(m->o.memory)->arena_levels;
     out->level = out->level < levels ? out->level : 0;
-    *without = bl_tuned_goes_without(&t) && bl_tuning_yields(out);
-    *out = *without ? bl_tuning_unyielding(out) : *out;
+    if (without && bl_tuned_goes_without(&t) && bl_tuning_yields(out)) {
+        *without = true;
+        *out = bl_tuning_unyielding(out);
+    }
 }
 
 /* The first phase that goes without what is on trial; NULL: none does. */

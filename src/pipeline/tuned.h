@@ -11,8 +11,9 @@
 void bl_tuned_names(bl_tuned *out, const bl_modules *m, bl_module module, bl_shape_key key);
 
 /* The choices that this graph runs with; none were made where it was not tuned. What the user has chosen is
- * left out, and more than two threads a processor, which no machine like this one has found. *without: this
- * time it goes without those that are on trial. */
+ * left out, and more than two threads a processor, which no machine like this one has found. *without
+ * becomes true where this time it goes without those that are on trial; NULL: it is not judged afterwards,
+ * and has them. */
 void bl_tuned_choices(bl_tuning *out, bool *without, const bl_modules *m, bl_module module, bl_shape_key key);
 
 /* Says, once for a model, that its generation runs with what was tuned. */
