@@ -184,7 +184,9 @@ static int open_pieces(ballast_model *m, bl_error *err) {
     char *path;
     int result = bl_checkpoint_vocabulary(&path, m->ckpt, bl_family_words_module(m->arch.family), err);
     if (!result && path) {
-        result = bl_unigram_open(&m->pieces, path, err);
+        const char *suffix = strrchr(path, '.');
+        result = (suffix && !strcmp(suffix, ".model") ? bl_unigram_open_model : bl_unigram_open)(&m->pieces,
+                                                                                                 path, err);
     }
     free(path);
     return result;

@@ -81,9 +81,9 @@ const bl_safetensors *bl_checkpoint_module_file(const bl_checkpoint *ckpt, bl_mo
 int bl_checkpoint_added_tokens(const bl_checkpoint *ckpt, int encoder);
 bl_added_token bl_checkpoint_added_token(const bl_checkpoint *ckpt, int encoder, int index);
 
-/* Where the vocabulary of T5, the encoder `module`, is: a tokenizer.json as the tokenizers library writes it,
- * in a folder that was given as a text encoder, beside a T5 that was, or with the model. *out: NULL where
- * there is none. Caller frees it. */
+/* Where the vocabulary of T5, the encoder `module`, is: a tokenizer.json as the tokenizers library writes it
+ * or, where there is none, a spiece.model, in a folder that was given as a text encoder, beside a T5 that
+ * was, or with the model. *out: NULL where there is none. Caller frees it. */
 int bl_checkpoint_vocabulary(char **out, const bl_checkpoint *ckpt, bl_module module, bl_error *err);
 
 /* Rows of a stored tensor, seen as diffusers' tensor. Valid as long as the checkpoint. */

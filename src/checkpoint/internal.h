@@ -81,6 +81,10 @@ int bl_open_text_encoder_folder(bl_checkpoint *c, bl_module_files *out, const ch
  * caller owns what is in *out, also after an error. */
 int bl_open_tokenizer(bl_tokenizer_files *out, const char *folder, bool words, bl_error *err);
 
+/* T5's vocabulary in a folder: tokenizer.json, or spiece.model. *out: NULL where there is none. The caller
+ * frees it. */
+int bl_find_vocabulary(char **out, const char *folder, bl_error *err);
+
 /* Fills modules from the folder at `folder` (one that holds unet/, vae/ ...). */
 int bl_open_folder(bl_checkpoint *c, const char *folder, bl_error *err);
 

@@ -293,13 +293,12 @@ static int put_pair(bl_checkpoint *c, const bl_module_files *opened, bl_module w
 
 /* A folder may hold the vocabulary alone. */
 static int take_vocabulary(bl_checkpoint *c, const char *folder, bool *found, bl_error *err) {
-    char path[BL_PATH_ROOM];
-    int rc = bl_join_path(path, folder, "tokenizer.json", err);
-    *found = !rc && bl_is_file(path);
-    if (*found) {
+    char *path;
+    int rc = bl_find_vocabulary(&path, folder, err);
+    *found = path != NULL;
+    if (path) {
         free(c->vocabulary);
-        c->vocabulary = strdup(path);
-        rc = c->vocabulary ? 0 : bl_fail_memory(err, "a path", strlen(path));
+        c->vocabulary = path;
     }
     return rc;
 }

@@ -156,41 +156,55 @@ int bl_open_tokenizer(bl_tokenizer_files *out, const char *folder, bool words, b
 
 /* ---- asking */
 
-/* A file in the folder `path`, or in that of the file `path`; *out stays NULL where there is none. */
-static int find_beside(char **out, const char *path, bool folder, const char *name, bl_error *err) {
+/* T5's vocabulary in folder/below; *out stays NULL where there is none. */
+static int find_vocabulary(char **out, const char *folder, const char *below, bl_error *err) {
+    static const char *const names[] = {"tokenizer.json", "spiece.model"};
+    char name[64], path[BL_PATH_ROOM];
+    int rc = 0;
     *out = NULL;
-    const char *slash = strrchr(path, '/');
-    char in[BL_PATH_ROOM], whole[BL_PATH_ROOM];
-    const int length = folder ? (int)strlen(path) : slash ? (int)(slash - path) : 0;
-    if (snprintf(in, sizeof in, "%.*s", length, path) >= (int)sizeof in) {
-        return 0; /* no such file can be opened */
-    }
-    int rc = bl_join_path(whole, length ? in : slash ? "/" : ".", name, err);
-    if (!rc && bl_is_file(whole)) {
-        *out = strdup(whole);
-        rc = *out ? 0 : bl_fail_memory(err, "a path", strlen(whole));
+    for (int i = 0; i < 2 && !*out && !rc; i++) {
+        snprintf(name, sizeof name, "%s%s", below, names[i]);
+        rc = bl_join_path(path, folder, name, err);
+        if (!rc && bl_is_file(path)) {
+            *out = strdup(path);
+            rc = *out ? 0 : bl_fail_memory(err, "a path", strlen(path));
+        }
     }
     return rc;
 }
 
+int bl_find_vocabulary(char **out, const char *folder, bl_error *err) {
+    return find_vocabulary(out, folder, "", err);
+}
+
+/* The same beside the file `path`. */
+static int find_beside(char **out, const char *path, const char *below, bl_error *err) {
+    const char *slash = strrchr(path, '/');
+    char folder[BL_PATH_ROOM];
+    *out = NULL;
+    if (snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 0, path) >=
+        (int)sizeof folder) {
+        return 0; /* no such file can be opened */
+    }
+    return find_vocabulary(out, folder[0] ? folder : slash ? "/" : ".", below, err);
+}
+
 int bl_checkpoint_vocabulary(char **out, const bl_checkpoint *c, bl_module module, bl_error *err) {
     const bl_module_files *words = &c->modules[module];
-    const char *const folder = module == BL_TEXT_ENCODER_2 ? "tokenizer_2" : "tokenizer_3";
-    char names[3][64];
-    *out = NULL;
-    snprintf(names[0], sizeof names[0], "tokenizer.json");
-    snprintf(names[1], sizeof names[1], "%s/tokenizer.json", folder);
-    snprintf(names[2], sizeof names[2], "../%s/tokenizer.json", folder);
+    const char *const below[] = {"", module == BL_TEXT_ENCODER_2 ? "tokenizer_2/" : "tokenizer_3/",
+                                 module == BL_TEXT_ENCODER_2 ? "../tokenizer_2/" : "../tokenizer_3/"};
     int rc = 0;
+    *out = NULL;
     if (c->vocabulary) {
         *out = strdup(c->vocabulary);
-        rc = *out ? 0 : bl_fail_memory(err, "a path", strlen(c->vocabulary));
+        return *out ? 0 : bl_fail_memory(err, "a path", strlen(c->vocabulary));
     }
     for (int i = 0; i < 3 && words->given && !*out && !rc; i++) {
-        rc = find_beside(out, bl_safetensors_path(c->files[words->first_file]), false, names[i], err);
+        rc = find_beside(out, bl_safetensors_path(c->files[words->first_file]), below[i], err);
     }
-    for (int i = 0; i < 2 && !*out && !rc; i++) {
-        rc = find_beside(out, c->path, c->folder, names[1 - i], err);
+    for (int i = 1; i >= 0 && !*out && !rc; i--) {
+        rc = c->folder ? find_vocabulary(out, c->path, below[i], err)
+                       : find_beside(out, c->path, below[i], err);
     }
     return rc;
 }

@@ -14,7 +14,7 @@ static bool reads_words(const bl_architecture *arch) {
     return !reads_t5(arch) || arch->t5.layers;
 }
 
-#define NO_VOCABULARY "T5's vocabulary is missing: put the tokenizer.json that was published with it "
+#define NO_VOCABULARY "T5's vocabulary is missing: put tokenizer.json or spiece.model of its publishers "
 
 const char *bl_words_unread(const bl_architecture *arch, const bl_wordbook *words) {
     const bool third = bl_family_words_module(arch->family) == BL_TEXT_ENCODER_3;

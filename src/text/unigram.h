@@ -44,6 +44,10 @@ void bl_unigram_free(bl_unigram **t);
  * that does something else. */
 int bl_unigram_open(bl_unigram **out, const char *path, bl_error *err);
 
+/* Reads spiece.model as SentencePiece writes it, with the hundred "<extra_id_N>" that T5 has behind its
+ * pieces. Errors as above. */
+int bl_unigram_open_model(bl_unigram **out, const char *path, bl_error *err);
+
 /* How many ids there are: larger than any of them. */
 int32_t bl_unigram_ids(const bl_unigram *t);
 
