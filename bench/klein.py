@@ -6,14 +6,16 @@ stored small.
              [--steps N] [--measured-steps N] [--only NAME,...]
 
 BIN holds bench_multipliers, bench_prompts and bench_widening; FOLDER the files of random_klein.py, which are made if they
-are not there (16 GB, by PYTHON where that is given: it needs numpy). FLUX2_C is antirez/flux2.c's program, PYTHON has
-diffusers. Names: multipliers, prompts, flux, torch, widening. Programs beside ours make --measured-steps steps (2), and
-the others up to --steps (4) are counted as long as their mean; so is diffusers' step. Each line is printed when it is
-known. Ten minutes in all on two cores; a machine that does something else meanwhile measures that."""
+are not there (16 GB, by PYTHON where that is given: it needs numpy). FLUX2_C is antirez/flux2.c's program, with its
+options ("flux --no-mmap"), PYTHON has diffusers. Names: multipliers, prompts, flux, torch, widening. Programs beside ours
+make --measured-steps steps (2), and the others up to --steps (4) are counted as long as their mean; so is diffusers'
+step. Each line is printed when it is known. Ten minutes in all on two cores; a machine that does something else meanwhile
+measures that."""
 import argparse
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -65,8 +67,8 @@ def prompts(o, known):
 def flux(o, known):
     picture = o.folder / "flux2c.png"
     began = time.monotonic()
-    text = output_of([o.flux, "-d", o.folder, "-p", "a lighthouse at dusk", "-o", picture, "-W", o.size, "-H", o.size, "-s",
-                      o.measured_steps, "-S", 1, "-v"], {"OPENBLAS_NUM_THREADS": str(o.threads)})
+    text = output_of([*shlex.split(o.flux), "-d", o.folder, "-p", "a lighthouse at dusk", "-o", picture, "-W", o.size, "-H",
+                      o.size, "-s", o.measured_steps, "-S", 1, "-v"], {"OPENBLAS_NUM_THREADS": str(o.threads)})
     took, whole = time.monotonic() - began, numbers(r"Total generation time: ([\d.]+) seconds", text)[0]
     picture.unlink(missing_ok=True)
     each = numbers(r"^ +Step \d+: ([\d.]+) ms", text)

@@ -295,7 +295,8 @@ static int pack_slice(const bl_device_module *m, const bl_packed *p, unsigned ch
     int64_t first = half * half_rows(p);
     in_places f = {0};
     int rc = p->blocked ? find_places(&f, p, err) : 0;
-    const bool straight = !rc && small && p->blocked && widens_straight(p, &f);
+    const bool straight =
+        !rc && small && p->blocked && (uintptr_t)at % BL_ALIGN == 0 && widens_straight(p, &f);
     if (!rc && !straight) {
         rc = read_rows(converted, raw, &m->source, p, small, first + begin, first + end, err);
     }
