@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """headers_only.py FAMILY FOLDER: a diffusers folder of the published size whose weights are holes in their files.
-FAMILY: z-image, flux1-dev, flux1-schnell, flux2-klein-4b, flux2-klein-9b, flux2-dev, sd3.5-medium, sd3.5-large (of which
-FLUX.2 dev is planned and not run).
+FAMILY: z-image, z-image-q8_0 (three files), flux1-dev, flux1-schnell, flux2-klein-4b, flux2-klein-9b, flux2-dev (which
+is planned and not run), sd3.5-medium, sd3.5-large.
 
 For `ballast plan` and `ballast inspect`, which read headers alone: the files name every tensor with its shape and type
 (BF16; the autoencoder F32) and take no room on the disk. A picture of it is noise. Only Python's own library is needed."""
 import json
+import math
 import os
+import re
 import struct
 import sys
 
@@ -264,7 +266,76 @@ def zimage(folder):
     save(at("scheduler", "scheduler_config.json"), {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0})
 
 
-FAMILIES = {"z-image": zimage, "flux1-dev": lambda folder: flux1(folder, True),
+# GGUF: the types that files of eight bits have, and names of Z-Image's authors and of llama.cpp.
+GGUF_F32, GGUF_Q8_0, GGUF_BF16 = 0, 8, 30
+GGUF_ALIGNMENT, GGUF_BLOCK, GGUF_BLOCK_BYTES = 32, 32, 34
+LLAMA = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+         "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+         "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+         "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
+AUTHORS = {"all_x_embedder.2-1": "x_embedder", "all_final_layer.2-1": "final_layer", "attention.to_out.0": "attention.out",
+           "attention.norm_q": "attention.q_norm", "attention.norm_k": "attention.k_norm"}
+
+
+def zimage_authors():
+    for name, shape in zimage_transformer():
+        for theirs, authors in AUTHORS.items():
+            name = name.replace(theirs, authors)
+        if ".to_q." in name:  # one matrix with keys and values
+            name, shape = name.replace("to_q", "qkv"), [3 * shape[0], shape[1]]
+        if ".to_k." not in name and ".to_v." not in name:
+            yield name, shape
+
+
+def qwen3_llama():
+    for name, shape in qwen3():
+        name = re.sub(r"^model\.(layers\.(\d+)\.)?(.*)\.weight$",
+                      lambda m: f"blk.{m[2]}.{LLAMA[m[3]]}.weight" if m[2] else
+                      {"embed_tokens": "token_embd", "norm": "output_norm"}[m[3]] + ".weight", name)
+        yield name, shape
+
+
+def gguf_type(name, shape):
+    if len(shape) < 2 or shape[0] == 1:
+        return GGUF_F32
+    return GGUF_BF16 if re.match(r"(x|t)_embedder|final_layer", name) else GGUF_Q8_0
+
+
+def gguf_size(kind, count):
+    if kind == GGUF_Q8_0:
+        return count // GGUF_BLOCK * GGUF_BLOCK_BYTES
+    return count * (4 if kind == GGUF_F32 else 2)
+
+
+def gguf_head(architecture, tensors):
+    """The head, and the bytes of what follows it from the next multiple of the alignment on."""
+    text = lambda s: struct.pack("<Q", len(s)) + s.encode()
+    head, at = b"", 0
+    for name, shape in tensors:
+        kind = gguf_type(name, shape)
+        head += text(name) + struct.pack("<I", len(shape)) + b"".join(struct.pack("<Q", n) for n in reversed(shape))
+        head += struct.pack("<IQ", kind, at)
+        at += -(-gguf_size(kind, math.prod(shape)) // GGUF_ALIGNMENT) * GGUF_ALIGNMENT
+    return (b"GGUF" + struct.pack("<IQQ", 3, len(tensors), 1) + text("general.architecture") + struct.pack("<I", 8)
+            + text(architecture) + head), at
+
+
+def zimage_q8_0(folder):
+    """transformer.gguf, encoder.gguf and vae.safetensors, as users of small machines have them."""
+    at = lambda *parts: os.path.join(folder, *parts)
+    os.makedirs(folder, exist_ok=True)
+    for name, architecture, tensors in (("encoder.gguf", "qwen3", qwen3_llama()),
+                                        ("transformer.gguf", "lumina2", zimage_authors())):
+        head, size = gguf_head(architecture, list(tensors))
+        with open(at(name), "wb") as f:
+            f.write(head)
+            f.truncate(len(head) + -len(head) % GGUF_ALIGNMENT + size)
+    write(at("vae.safetensors"), [t for side in ("encoder", "decoder")
+                                  for t in vae_half(side, 16, [128, 256, 512, 512])], "BF16")
+
+
+FAMILIES = {"z-image": zimage, "z-image-q8_0": zimage_q8_0,
+            "flux1-dev": lambda folder: flux1(folder, True),
             "flux1-schnell": lambda folder: flux1(folder, False), "flux2-klein-4b": klein_4b, "flux2-klein-9b": klein_9b,
             "flux2-dev": dev, "sd3.5-medium": lambda folder: sd3(folder, 1536, 24, 13, 384),
             "sd3.5-large": lambda folder: sd3(folder, 2432, 38, 0, 192)}
