@@ -30,6 +30,27 @@ static void test_image_to_image(void **state) {
     rig_free(&o);
 }
 
+/* Pictures of transformers say all that makes them again, a second pass included. */
+static void test_transformers_again(void **state) {
+    static const char *const families[] = {"zimage", "flux2/klein_2_2"}, *const names[][2] = {
+                                                                             {"z.png", "z2.png"},
+                                                                             {"k.png", "k2.png"}};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        char folder[BL_TEST_PATH];
+        outcome o = {0};
+        bl_synth_folder(folder, families[i]);
+        BALLAST(&o, "generate", "-m", folder, "-p", "a cat", "-n", "dull", "--cfg", "3", "-s", "2", "-W",
+                "64", "-H", "64", "-S", "5", "--hires", "1.5", "--hires-upscaler", "Lanczos", "-o",
+                names[i][0]);
+        expect_success(&o);
+        BALLAST(&o, "generate", "-m", folder, "--like", names[i][0], "-o", names[i][1]);
+        expect_success(&o);
+        expect_same_file(names[i][0], names[i][1]);
+        rig_free(&o);
+    }
+}
+
 /* Any form goes out and comes in again, with what made it; the pixels are those of the PNG, as near as the
  * form allows. */
 static void test_forms(void **state) {
@@ -219,11 +240,9 @@ static void test_transparent(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_image_to_image),
-        cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_like),
-        cmocka_unit_test(test_like_files),
-        cmocka_unit_test(test_fit),
+        cmocka_unit_test(test_image_to_image), cmocka_unit_test(test_transformers_again),
+        cmocka_unit_test(test_forms),          cmocka_unit_test(test_like),
+        cmocka_unit_test(test_like_files),     cmocka_unit_test(test_fit),
         cmocka_unit_test(test_transparent),
     };
     return cmocka_run_group_tests_name("cli.from_pictures", tests, setup, rig_close);
