@@ -20,7 +20,7 @@ patience=${SMALL:+10}
 patience=${patience:-1}
 total=$((${TOTAL:-350} * patience)) most_bytes=$((64 << 20))
 parts=(card pictures goldens eval ops rates networks torch table memcheck offload compile)
-declare -A limits=([card]=60 [pictures]=60 [goldens]=40 [eval]=60 [ops]=90 [rates]=40 [networks]=90 [torch]=90 [table]=90
+declare -A limits=([card]=60 [pictures]=60 [goldens]=60 [eval]=60 [ops]=90 [rates]=40 [networks]=90 [torch]=90 [table]=90
     [memcheck]=60 [offload]=200 [compile]=300)
 # What is run at full size; networks: NETWORK DTYPE SIZE BATCH, as PyTorch times them, too.
 ops=("unet bf16 512" "vae bf16 512" "sdxl bf16 1024" "unet f32 256")
@@ -55,9 +55,10 @@ pack() {
     tree=$(mktemp -d)
     trap 'rm -rf "$tree"' EXIT
     ninja -C "$build" ballast_cli ballast_plugin_cuda bench_device bench_offload cuda_card test_pipeline_goldens test_model_transformers \
-        test_cli_eval
+        test_pipeline_stored test_cli_eval
     mkdir -p "$tree/bin" "$tree/lib" "$tree/spare" "$tree/tests" "$tree/python" "$folder"
-    cp "$build"/bin/{ballast,bench_device,bench_offload,cuda_card,test_pipeline_goldens,test_model_transformers,test_cli_eval} "$tree/bin"
+    cp "$build"/bin/{ballast,bench_device,bench_offload,cuda_card,test_pipeline_goldens,test_model_transformers,test_pipeline_stored,test_cli_eval} \
+        "$tree/bin"
     cp -L "$build/lib/ballast-cuda.so" "$tree/lib"
     cp -L "$(ls "$build"/lib/libballast.so.0.? | head -1)" "$tree/lib"
     ldd "$tree"/bin/* | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
@@ -72,7 +73,7 @@ pack() {
     else
         echo "build-cuda: diffusers is not here (PYTHON is another Python): times of PyTorch need it where the card is"
     fi
-    tar -C "$tree" -cf - . | xz -T0 -3 >"$folder/tree.tar.xz"
+    tar -C "$tree" -cf - . | xz -T0 -6 >"$folder/tree.tar.xz"
     cp "$here/device_check.sh" "$folder"
     bytes=$(du -cb "$folder/tree.tar.xz" "$folder/device_check.sh" | tail -1 | cut -f1)
     echo "build-cuda: $bytes bytes"
@@ -198,12 +199,12 @@ part_pictures() {
     cp "$tree/none.png" "$out" 2>/dev/null
 }
 
-# Pictures of three families; Z-Image, FLUX.2 and Qwen3 as networks.
+# Pictures of three families; Z-Image, FLUX.2 and Qwen3 as networks; pictures of weights stored small.
 part_goldens() {
     local program said=""
-    for program in test_pipeline_goldens test_model_transformers; do
-        BALLAST_TEST_DEVICE=$device step goldens.log 40 "${ours[@]}" "$tree/bin/$program"
-        said+="${said:+; transformers }$(last goldens.log 'PASSED|FAILED|^exit [1-9]|^exit:')"
+    for program in pipeline_goldens model_transformers pipeline_stored; do
+        BALLAST_TEST_DEVICE=$device step goldens.log 40 "${ours[@]}" "$tree/bin/test_$program"
+        said+="${said:+; ${program#*_} }$(last goldens.log 'PASSED|FAILED|^exit [1-9]|^exit:')"
     done
     row "goldens, pictures" "$said"
 }

@@ -5,7 +5,8 @@ script=$(cd "$(dirname "$0")/../../.." && pwd)/tools/device_check.sh
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 mkdir -p "$folder/tree/bin" "$folder/tree/lib" "$folder/path"
-for name in ballast bench_device bench_offload cuda_card test_pipeline_goldens test_model_transformers test_cli_eval; do
+for name in ballast bench_device bench_offload cuda_card test_pipeline_goldens test_model_transformers \
+    test_pipeline_stored test_cli_eval; do
     printf '#!/bin/sh\nexec sleep 600\n' >"$folder/tree/bin/$name"
     chmod +x "$folder/tree/bin/$name"
 done

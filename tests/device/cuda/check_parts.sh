@@ -26,7 +26,7 @@ stand_in() {
 }
 stand_in "$folder/path/nvidia-smi" '[ "$#" -eq 2 ] && echo "A card, 580.1, 81559 MiB"'
 stand_in "$folder/path/compute-sanitizer" '[ "$1" = --tool ] || exit 1' 'shift 2' '"$@" && echo "ERROR SUMMARY: 0 errors"'
-for name in test_pipeline_goldens test_model_transformers; do
+for name in test_pipeline_goldens test_model_transformers test_pipeline_stored; do
     stand_in "$tree/bin/$name" \
         '[ "$BALLAST_TEST_DEVICE" = cuda ] && [ -e "$BALLAST_TEST_DATA/sdxl" ] && echo "[  PASSED  ] 3 test(s)."'
 done
@@ -49,7 +49,7 @@ begins card "A card, 580.1"
 begins device "cuda +Fake card 0, SM 9.0"
 grep -q '^Time: .* GPU memory' "$folder/out/log.txt" || fail "it is no card's memory"
 begins "five modes: the same file" "yes; none [0-9.]+s; .*auto [0-9.]+s"
-begins "goldens, pictures" ".*PASSED.*; transformers .*PASSED"
+begins "goldens, pictures" ".*PASSED.*; transformers .*PASSED.*; stored .*PASSED"
 begins "goldens, eval" ".*PASSED.* 1 test"
 begins "ops: tiny bf16 64" "ops ([0-9]+) of \2, wrong 0, other bits again 0, other bits alone 0"
 begins "ops: tiny f32 64" "ops ([0-9]+) of \2, wrong 0, other bits again 0, other bits alone 0"
