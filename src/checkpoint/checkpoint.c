@@ -231,7 +231,7 @@ bool bl_checkpoint_find(bl_view *out, const bl_checkpoint *ckpt, bl_module modul
     const bl_module_files *p = &ckpt->modules[module];
     bl_stored s;
     int file;
-    if (!p->present || !bl_stored_name(&s, p->naming, &p->numbers, p->vae_levels, name)) {
+    if (!p->present || !bl_stored_name(&s, p->naming, &p->numbers, p->depth, name)) {
         return false;
     }
     const bl_file_tensor *t = find_stored(ckpt, p, &s, &file);
@@ -242,7 +242,7 @@ void bl_checkpoint_stored_name(char *text, size_t room, const bl_checkpoint *ckp
                                const char *name) {
     const bl_module_files *p = &ckpt->modules[module];
     bl_stored s;
-    if (p->present && bl_stored_name(&s, p->naming, &p->numbers, p->vae_levels, name)) {
+    if (p->present && bl_stored_name(&s, p->naming, &p->numbers, p->depth, name)) {
         snprintf(text, room, "%s%s", p->prefix, s.name);
     } else {
         snprintf(text, room, "%s", name);

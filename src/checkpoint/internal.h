@@ -21,7 +21,7 @@ typedef struct bl_module_files {
     char prefix[BL_PREFIX_BYTES]; /* before each name: "model.diffusion_model." */
     bl_naming naming;
     bl_ldm_numbers numbers; /* BL_NAMES_LDM_UNET */
-    int vae_levels;         /* BL_NAMES_LDM_VAE */
+    int depth;              /* BL_NAMES_LDM_VAE: levels; BL_NAMES_SD3: blocks */
     json_t *config;         /* its config.json, or NULL; of the VAE, both halves refer to one */
 } bl_module_files;
 

@@ -71,7 +71,7 @@ static void set_name(bl_stored *out, const char *name) {
     memcpy(out->name, name, strlen(name) + 1);
 }
 
-bool bl_stored_name(bl_stored *out, bl_naming naming, const bl_ldm_numbers *numbers, int vae_levels,
+bool bl_stored_name(bl_stored *out, bl_naming naming, const bl_ldm_numbers *numbers, int depth,
                     const char *name) {
     *out = (bl_stored){.shares = 1, .spans = 1};
     if (strlen(name) >= sizeof out->name) {
@@ -92,7 +92,7 @@ bool bl_stored_name(bl_stored *out, bl_naming naming, const bl_ldm_numbers *numb
     case BL_NAMES_LDM_UNET:
         return bl_ldm_unet_name(out, numbers, name);
     case BL_NAMES_LDM_VAE:
-        return bl_ldm_vae_name(out, vae_levels, name);
+        return bl_ldm_vae_name(out, depth, name);
     case BL_NAMES_OPEN_CLIP:
         return bl_open_clip_name(out, name);
     case BL_NAMES_TAESD:
@@ -103,6 +103,8 @@ bool bl_stored_name(bl_stored *out, bl_naming naming, const bl_ldm_numbers *numb
         return bl_flux1_name(out, name);
     case BL_NAMES_FLUX2:
         return bl_flux2_name(out, name);
+    case BL_NAMES_SD3:
+        return bl_sd3_name(out, depth, name);
     case BL_NAMES_QWEN_BARE:
         bare = bl_after(name, "model.");
         set_name(out, bare ? bare : name);

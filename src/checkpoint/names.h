@@ -20,6 +20,7 @@ typedef enum bl_naming {
     BL_NAMES_ZIMAGE,    /* Z-Image's authors: attention.qkv, x_embedder; ComfyUI and GGUF files, too */
     BL_NAMES_FLUX1,     /* FLUX.1's authors: double_blocks.0.img_mod.lin; ComfyUI and GGUF files, too */
     BL_NAMES_FLUX2,     /* FLUX.2's authors: double_blocks.0.img_attn.qkv; ComfyUI and GGUF files, too */
+    BL_NAMES_SD3,       /* SD3's authors: joint_blocks.0.x_block.attn.qkv; ComfyUI and GGUF files, too */
     BL_NAMES_QWEN_BARE, /* transformers' Qwen3 without "model." */
     BL_NAMES_LLAMA,     /* llama.cpp's: blk.0.attn_q... */
     BL_NAMES_LLAMA_T5,  /* llama.cpp's of T5's encoder: enc.blk.0.attn_q... */
@@ -54,9 +55,9 @@ typedef bool bl_has_fn(const void *payload, const char *start);
 void bl_ldm_number(bl_ldm_numbers *out, bl_has_fn *has, const void *payload);
 
 /* Translates a canonical name. False if it is none that this layout knows. `numbers`: only for
- * BL_NAMES_LDM_UNET; `vae_levels`: only for BL_NAMES_LDM_VAE, whose decoder counts its levels from the
- * output. */
-bool bl_stored_name(bl_stored *out, bl_naming naming, const bl_ldm_numbers *numbers, int vae_levels,
+ * BL_NAMES_LDM_UNET; `depth`: for BL_NAMES_LDM_VAE, whose decoder counts its levels from the output, and for
+ * BL_NAMES_SD3, whose last block is another; 0 where that is not known. */
+bool bl_stored_name(bl_stored *out, bl_naming naming, const bl_ldm_numbers *numbers, int depth,
                     const char *name);
 
 /* The same, one a layout. `out->name` and the flags are preset to "", 0, 1, false. */
@@ -67,6 +68,7 @@ bool bl_taesd_name(bl_stored *out, const char *name);
 bool bl_zimage_name(bl_stored *out, const char *name);
 bool bl_flux1_name(bl_stored *out, const char *name);
 bool bl_flux2_name(bl_stored *out, const char *name);
+bool bl_sd3_name(bl_stored *out, int blocks, const char *name);
 bool bl_llama_name(bl_stored *out, const char *name);
 bool bl_llama_t5_name(bl_stored *out, const char *name);
 

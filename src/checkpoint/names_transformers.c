@@ -205,6 +205,60 @@ bool bl_llama_t5_name(bl_stored *out, const char *name) {
     return number >= 0 && bl_renamed(out, head, rest, t5_layer, COUNT(t5_layer), false);
 }
 
+static const bl_rename sd3_ends[] = {{"pos_embed.pos_embed", "pos_embed"},
+                                     {"pos_embed.proj", "x_embedder.proj"},
+                                     {"context_embedder", "context_embedder"},
+                                     {"time_text_embed.timestep_embedder.linear_1", "t_embedder.mlp.0"},
+                                     {"time_text_embed.timestep_embedder.linear_2", "t_embedder.mlp.2"},
+                                     {"time_text_embed.text_embedder.linear_1", "y_embedder.mlp.0"},
+                                     {"time_text_embed.text_embedder.linear_2", "y_embedder.mlp.2"},
+                                     {"norm_out.linear", "final_layer.adaLN_modulation.1"},
+                                     {"proj_out", "final_layer.linear"}};
+
+static const bl_rename sd3_block[] = {{"norm1.linear", "x_block.adaLN_modulation.1"},
+                                      {"norm1_context.linear", "context_block.adaLN_modulation.1"},
+                                      {"attn.norm_q", "x_block.attn.ln_q"},
+                                      {"attn.norm_k", "x_block.attn.ln_k"},
+                                      {"attn.norm_added_q", "context_block.attn.ln_q"},
+                                      {"attn.norm_added_k", "context_block.attn.ln_k"},
+                                      {"attn.to_out.0", "x_block.attn.proj"},
+                                      {"attn.to_add_out", "context_block.attn.proj"},
+                                      {"attn2.norm_q", "x_block.attn2.ln_q"},
+                                      {"attn2.norm_k", "x_block.attn2.ln_k"},
+                                      {"attn2.to_out.0", "x_block.attn2.proj"},
+                                      {"ff.net.0.proj", "x_block.mlp.fc1"},
+                                      {"ff.net.2", "x_block.mlp.fc2"},
+                                      {"ff_context.net.0.proj", "context_block.mlp.fc1"},
+                                      {"ff_context.net.2", "context_block.mlp.fc2"}};
+
+/* Queries, keys and values are one matrix; shift comes before scale also where diffusers has them the other
+ * way round: behind the blocks, and of the last block's text. */
+bool bl_sd3_name(bl_stored *out, int blocks, const char *name) {
+    static const char *const fused[3][3] = {{"attn.to_q.", "attn.to_k.", "attn.to_v."},
+                                            {"attn.add_q_proj.", "attn.add_k_proj.", "attn.add_v_proj."},
+                                            {"attn2.to_q.", "attn2.to_k.", "attn2.to_v."}},
+                             *const whole[3] = {"x_block.attn", "context_block.attn", "x_block.attn2"};
+    char head[32];
+    const char *rest = bl_after(name, "transformer_blocks.");
+    if (!rest) {
+        out->swapped = bl_after(name, "norm_out.linear.") != NULL;
+        return bl_renamed(out, "", name, sd3_ends, COUNT(sd3_ends), false);
+    }
+    const int number = bl_take_number(&rest);
+    snprintf(head, sizeof head, "joint_blocks.%d.", number);
+    for (int i = 0; i < 9; i++) {
+        const char *kind = bl_after(rest, fused[i / 3][i % 3]);
+        if (kind) {
+            out->share = i % 3;
+            out->shares = 3;
+            const int n = snprintf(out->name, sizeof out->name, "%s%s.qkv.%s", head, whole[i / 3], kind);
+            return number >= 0 && n < (int)sizeof out->name;
+        }
+    }
+    out->swapped = number == blocks - 1 && bl_after(rest, "norm1_context.linear.") != NULL;
+    return number >= 0 && bl_renamed(out, head, rest, sd3_block, COUNT(sd3_block), false);
+}
+
 static const bl_rename llama_ends[] = {{"embed_tokens", "token_embd"}, {"norm", "output_norm"}};
 
 static const bl_rename llama_layer[] = {

@@ -23,7 +23,6 @@ static const known others[] = {
     {"emb_params", "a textual inversion, not a model"},
     {"string_to_param", "a textual inversion, not a model"},
     {"clip_g", "a textual inversion, not a model"},
-    {"joint_blocks.0.", "a single file of Stable Diffusion 3, whose diffusers folder is read"},
     {"double_blocks.0.", "a relative of FLUX.1"},
     {"single_transformer_blocks.0.", "a relative of FLUX.1"},
     {"double_layers.0.", "AuraFlow"},

@@ -24,13 +24,17 @@ static const layout layouts[] = {
     {BL_TRANSFORMER, BL_NAMES_DIFFUSERS, "", "single_transformer_blocks.0.proj_mlp."},
     {BL_TRANSFORMER, BL_NAMES_FLUX1, "model.diffusion_model.", "double_blocks.0.img_mod.lin."},
     {BL_TRANSFORMER, BL_NAMES_FLUX1, "", "double_blocks.0.img_mod.lin."},
+    {BL_TRANSFORMER, BL_NAMES_SD3, "model.diffusion_model.", "joint_blocks."},
+    {BL_TRANSFORMER, BL_NAMES_SD3, "", "joint_blocks."},
     {BL_TRANSFORMER, BL_NAMES_DIFFUSERS, "", "double_stream_modulation_img.linear."},
     {BL_TRANSFORMER, BL_NAMES_FLUX2, "model.diffusion_model.", "double_stream_modulation_img.lin."},
     {BL_TRANSFORMER, BL_NAMES_FLUX2, "", "double_stream_modulation_img.lin."},
     {BL_TEXT_ENCODER, BL_NAMES_DIFFUSERS, "text_encoders.qwen3_4b.transformer.", "model.layers."},
     {BL_TEXT_ENCODER, BL_NAMES_DIFFUSERS, "text_encoders.qwen3_8b.transformer.", "model.layers."},
     {BL_TEXT_ENCODER, BL_NAMES_DIFFUSERS, "text_encoders.clip_l.transformer.", "text_model."},
+    {BL_TEXT_ENCODER_2, BL_NAMES_DIFFUSERS, "text_encoders.clip_g.transformer.", "text_model."},
     {BL_TEXT_ENCODER_2, BL_NAMES_DIFFUSERS, "text_encoders.t5xxl.transformer.", "encoder.block."},
+    {BL_TEXT_ENCODER_3, BL_NAMES_DIFFUSERS, "text_encoders.t5xxl.transformer.", "encoder.block."},
     {BL_TEXT_ENCODER, BL_NAMES_DIFFUSERS, "cond_stage_model.transformer.", "text_model."},
     {BL_TEXT_ENCODER, BL_NAMES_CLIP_BARE, "cond_stage_model.transformer.", "encoder."},
     {BL_TEXT_ENCODER, BL_NAMES_OPEN_CLIP, "cond_stage_model.model.", "transformer.resblocks."},
@@ -71,8 +75,8 @@ bool bl_find_vae(bl_module_files *out, const bl_checkpoint *c, int first_file, i
     if (has_start(&probe, start)) {
         p.naming = BL_NAMES_LDM_VAE;
         do {
-            snprintf(start, sizeof start, "decoder.up.%d.", p.vae_levels);
-        } while (has_start(&probe, start) && ++p.vae_levels < BL_MAX_LEVELS);
+            snprintf(start, sizeof start, "decoder.up.%d.", p.depth);
+        } while (has_start(&probe, start) && ++p.depth < BL_MAX_LEVELS);
     } else {
         snprintf(start, sizeof start, "%smid_block.", side);
         if (!has_start(&probe, start)) {
@@ -109,8 +113,15 @@ static bool find_modules(bl_checkpoint *c, int file, const char *wrapper) {
         bl_module_files p = {.present = true, .first_file = file, .file_count = 1, .naming = l->naming};
         snprintf(p.prefix, sizeof p.prefix, "%s%s", wrapper, l->prefix);
         const probe_context probe = {.c = c, .files = &p};
-        if (c->modules[l->module].present || !has_start(&probe, l->probe)) {
+        /* T5 is SD3's third, and FLUX.1's second */
+        const bool sd3 = c->modules[BL_TRANSFORMER].naming == BL_NAMES_SD3,
+                   t5 = !strcmp(l->probe, "encoder.block.");
+        if ((t5 && sd3 != (l->module == BL_TEXT_ENCODER_3)) || c->modules[l->module].present ||
+            !has_start(&probe, l->probe)) {
             continue;
+        }
+        for (char start[32] = "joint_blocks.0."; l->naming == BL_NAMES_SD3 && has_start(&probe, start);) {
+            snprintf(start, sizeof start, "joint_blocks.%d.", ++p.depth);
         }
         if (l->naming == BL_NAMES_LDM_UNET) {
             bl_ldm_number(&p.numbers, has_start, &probe);

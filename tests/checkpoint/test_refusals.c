@@ -114,8 +114,6 @@ static void other_files_are_named(void **state) {
         {"lora_unet_down_blocks_0.lora_up.weight", "a LoRA"},
         {"control_model.input_hint_block.0.weight", "a ControlNet"},
         {"emb_params", "a textual inversion"},
-        {"model.diffusion_model.joint_blocks.0.x.weight", "Stable Diffusion 3"},
-        {"joint_blocks.0.x.weight", "Stable Diffusion 3"},
         {"double_blocks.0.img_attn.qkv.weight", "a relative of FLUX.1"},
         {"model.diffusion_model.double_layers.0.w", "AuraFlow"},
         {"transformer_blocks.0.norm1.linear.weight", "a diffusion transformer"},

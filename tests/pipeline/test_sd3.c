@@ -3,6 +3,8 @@
  */
 #include "pipeline/flow_rig.h"
 
+#include "checkpoint/names.h"
+#include "checkpoint/safetensors.h"
 #include "support/flux1_files.h"
 #include "support/slow.h"
 
@@ -147,6 +149,164 @@ static void larger_than_the_table_is_refused(void **state) {
     bl_test_folder_remove(folder);
 }
 
+#define HEADS "\"attention_head_dim\": 16"
+
+/* Makes a folder of a family's weights, but for what is left out, with one file more. */
+static void make_folder(char folder[BL_TEST_PATH], const char *family, const char *left_out, const char *file,
+                        const char *text) {
+    static const char *const same[] = {"text_encoder/model.safetensors", "text_encoder_2/model.safetensors",
+                                       "text_encoder_3/model.safetensors", "vae",
+                                       "transformer/diffusion_pytorch_model.safetensors"};
+    char synth[BL_TEST_PATH], from[BL_TEST_PATH], to[BL_TEST_PATH];
+    bl_synth_folder(synth, family);
+    bl_test_folder(folder);
+    bl_test_join(to, folder, "transformer/config.json");
+    bl_test_write(to, "{" HEADS "}", strlen("{" HEADS "}"));
+    bl_test_join(to, folder, file);
+    bl_test_write(to, text, strlen(text));
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        if (left_out && !strncmp(same[i], left_out, strlen(left_out))) {
+            continue;
+        }
+        bl_test_join(from, synth, same[i]);
+        bl_test_join(to, folder, same[i]);
+        char *slash = strrchr(to, '/');
+        *slash = 0;
+        mkdir(to, 0777);
+        *slash = '/';
+        assert_int_equal(symlink(from, to), 0);
+    }
+}
+
+/* ---- single files */
+
+/* A tensor of the folder under its authors' name: one third of it, or halves that are exchanged. */
+typedef struct single {
+    bl_tensor_data tensors[700];
+    char names[700][160];
+    float *data[700];
+    int count;
+} single;
+
+static void add_tensor(single *f, const bl_safetensors *file, const bl_file_tensor *t, const char *name,
+                       int share, int shares, bool swapped) {
+    int64_t values = (int64_t)(t->bytes / sizeof(float)), at = 0;
+    bl_error err;
+    while (at < f->count && strcmp(f->names[at], name) != 0) {
+        at++;
+    }
+    if (at == f->count) {
+        assert_true(f->count < 700);
+        f->count++;
+        snprintf(f->names[at], sizeof f->names[at], "%s", name);
+        f->data[at] = malloc((size_t)values * (size_t)shares * sizeof(float));
+        assert_non_null(f->data[at]);
+        f->tensors[at] =
+            (bl_tensor_data){.name = f->names[at], .dtype = BL_F32, .rank = t->rank, .data = f->data[at]};
+        memcpy(f->tensors[at].shape, t->shape, sizeof t->shape);
+        f->tensors[at].shape[0] *= shares;
+    }
+    float *to = f->data[at] + share * values;
+    const int64_t half = swapped ? values / 2 : 0;
+    assert_int_equal(bl_tensor_read(file, t, 0, values - half, to + half, &err), 0);
+    assert_int_equal(bl_tensor_read(file, t, values - half, half, to, &err), 0);
+}
+
+static void add_module(single *f, const char *folder, const char *name, const char *prefix, bl_naming naming,
+                       int depth) {
+    char path[BL_TEST_PATH], whole[400];
+    bl_safetensors *file;
+    bl_error err;
+    int count;
+    bl_test_join(path, folder, name);
+    assert_int_equal(bl_safetensors_open(&file, path, &err), 0);
+    const bl_file_tensor *t = bl_safetensors_tensors(file, &count);
+    for (int i = 0; i < count; i++) {
+        bl_stored s;
+        assert_true(bl_stored_name(&s, naming, NULL, depth, t[i].name));
+        snprintf(whole, sizeof whole, "%s%s", prefix, s.name);
+        add_tensor(f, file, &t[i], whole, s.share, s.shares, s.swapped);
+    }
+    bl_safetensors_close(&file);
+}
+
+static void take(flow_taken *t, const char *path) {
+    rig_studio s;
+    rig_open(&s, path, "f32", "");
+    ballast_generate_options o = small_request(t);
+    o.cfg = 3;
+    o.negative_prompt = "a cat";
+    rig_make(&s, &o);
+    rig_close(&s);
+}
+
+/* A single file as its authors and ComfyUI write it, with encoders and VAE, or as GGUF's tools name the
+ * transformer: the picture of the folder. What they call the tensors: */
+static void authors_names_give_the_folders_picture(void **state) {
+    static const char *const published[] = {"joint_blocks.0.x_block.attn.qkv.weight",
+                                            "joint_blocks.0.x_block.attn.ln_q.weight",
+                                            "joint_blocks.0.x_block.attn2.qkv.bias",
+                                            "joint_blocks.0.x_block.attn2.proj.weight",
+                                            "joint_blocks.0.x_block.adaLN_modulation.1.weight",
+                                            "joint_blocks.0.x_block.mlp.fc1.weight",
+                                            "joint_blocks.0.context_block.attn.qkv.weight",
+                                            "joint_blocks.0.context_block.attn.ln_k.weight",
+                                            "joint_blocks.0.context_block.attn.proj.bias",
+                                            "joint_blocks.0.context_block.mlp.fc2.weight",
+                                            "joint_blocks.2.context_block.adaLN_modulation.1.weight",
+                                            "pos_embed",
+                                            "x_embedder.proj.weight",
+                                            "t_embedder.mlp.0.weight",
+                                            "y_embedder.mlp.2.weight",
+                                            "context_embedder.weight",
+                                            "final_layer.adaLN_modulation.1.weight",
+                                            "final_layer.linear.weight"};
+    single *f = calloc(1, sizeof *f);
+    char synth[BL_TEST_PATH], folder[BL_TEST_PATH], dir[BL_TEST_PATH], path[BL_TEST_PATH], name[200];
+    flow_taken wanted, got;
+    bl_error err;
+    (void)state;
+    assert_non_null(f);
+    bl_synth_folder(synth, "sd3/medium");
+    make_folder(folder, "sd3/medium", NULL, "model_index.json", "{}"); /* a file has no configurations */
+    bl_test_t5_vocabulary(folder, "tokenizer_3/tokenizer.json");
+    bl_test_folder(dir);
+    add_module(f, synth, "transformer/diffusion_pytorch_model.safetensors", "model.diffusion_model.",
+               BL_NAMES_SD3, 3);
+    add_module(f, synth, "text_encoder/model.safetensors", "text_encoders.clip_l.transformer.",
+               BL_NAMES_DIFFUSERS, 0);
+    add_module(f, synth, "text_encoder_2/model.safetensors", "text_encoders.clip_g.transformer.",
+               BL_NAMES_DIFFUSERS, 0);
+    add_module(f, synth, "text_encoder_3/model.safetensors", "text_encoders.t5xxl.transformer.",
+               BL_NAMES_DIFFUSERS, 0);
+    add_module(f, synth, "vae/diffusion_pytorch_model.safetensors", "first_stage_model.", BL_NAMES_LDM_VAE,
+               4);
+    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
+        int k = 0;
+        snprintf(name, sizeof name, "model.diffusion_model.%s", published[i]);
+        while (k < f->count && strcmp(f->names[k], name) != 0) {
+            k++;
+        }
+        if (k == f->count) {
+            fail_msg("no %s", name);
+        }
+    }
+    bl_test_join(path, dir, "sd3.5_medium.safetensors");
+    assert_int_equal(bl_safetensors_write(path, f->tensors, f->count, NULL, 0, &err), 0);
+    bl_test_t5_vocabulary(dir, "tokenizer.json");
+    take(&wanted, folder);
+    take(&got, path);
+    rig_same(&got.pictures, &wanted.pictures, "a single file");
+    flow_drop(&got);
+    flow_drop(&wanted);
+    for (int i = 0; i < f->count; i++) {
+        free(f->data[i]);
+    }
+    free(f);
+    bl_test_folder_remove(dir);
+    bl_test_folder_remove(folder);
+}
+
 /* ---- who is planned alone, and who is refused */
 
 /* The modules of the plan's phases, in their order. */
@@ -188,35 +348,6 @@ static void without_a_vocabulary_they_are_planned(void **state) {
     check_planned(folder, "SD3.5 medium", 40, modules);
     bl_synth_folder(folder, "sd3/first");
     check_planned(folder, "SD3 medium", 28, modules);
-}
-
-#define HEADS "\"attention_head_dim\": 16"
-
-/* Makes a folder of a family's weights, but for what is left out, with one file more. */
-static void make_folder(char folder[BL_TEST_PATH], const char *family, const char *left_out, const char *file,
-                        const char *text) {
-    static const char *const same[] = {"text_encoder/model.safetensors", "text_encoder_2/model.safetensors",
-                                       "text_encoder_3/model.safetensors", "vae",
-                                       "transformer/diffusion_pytorch_model.safetensors"};
-    char synth[BL_TEST_PATH], from[BL_TEST_PATH], to[BL_TEST_PATH];
-    bl_synth_folder(synth, family);
-    bl_test_folder(folder);
-    bl_test_join(to, folder, "transformer/config.json");
-    bl_test_write(to, "{" HEADS "}", strlen("{" HEADS "}"));
-    bl_test_join(to, folder, file);
-    bl_test_write(to, text, strlen(text));
-    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
-        if (left_out && !strncmp(same[i], left_out, strlen(left_out))) {
-            continue;
-        }
-        bl_test_join(from, synth, same[i]);
-        bl_test_join(to, folder, same[i]);
-        char *slash = strrchr(to, '/');
-        *slash = 0;
-        mkdir(to, 0777);
-        *slash = '/';
-        assert_int_equal(symlink(from, to), 0);
-    }
 }
 
 /* Zeros stand for its rows, as in diffusers; and then CLIP's 75 tokens are all that is read. */
@@ -299,6 +430,7 @@ int main(void) {
         cmocka_unit_test(placement_changes_nothing),
         cmocka_unit_test(what_was_encoded_is_taken_for_its_own_text),
         cmocka_unit_test(larger_than_the_table_is_refused),
+        cmocka_unit_test(authors_names_give_the_folders_picture),
         cmocka_unit_test(without_a_vocabulary_they_are_planned),
         cmocka_unit_test(t5_may_be_missing),
         cmocka_unit_test(what_contradicts_the_weights_is_refused),
