@@ -24,7 +24,7 @@
 #include <string.h>
 
 #define RIG_FAMILIES 3
-#define RIG_MODULES 3 /* text encoders and UNet */
+#define RIG_MODULES (BL_UNET + 1) /* text encoders and UNet */
 static const char *const rig_families[RIG_FAMILIES] = {"sd15", "sd21v", "sdxl"};
 
 typedef struct rig {

@@ -52,7 +52,8 @@ static const bl_weight *weight_named(const bl_graph *g, const char *name, int *p
 
 /* A merged tensor, whole, in pieces of `step` rows. Caller: free. */
 static float *read_merged(rig *r, const char *full_name, int64_t *rows, int64_t *columns, int64_t step) {
-    static const char *const modules[RIG_MODULES] = {"text_encoder.", "text_encoder_2.", "unet."};
+    static const char *const modules[RIG_MODULES] = {"text_encoder.", "text_encoder_2.", "text_encoder_3.",
+                                                     "unet."};
     bl_error err = {0};
     for (int m = 0; m < RIG_MODULES; m++) {
         size_t n = strlen(modules[m]);

@@ -183,7 +183,7 @@ static void make_folder(char folder[BL_TEST_PATH], const char *family, const cha
 /* A tensor of the folder under its authors' name: one third of it, or halves that are exchanged. */
 typedef struct single {
     bl_tensor_data tensors[700];
-    char names[700][160];
+    char names[700][400];
     float *data[700];
     int count;
 } single;
