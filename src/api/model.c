@@ -2,6 +2,7 @@
 
 #include "checkpoint/file_kind.h"
 #include "core/utf8.h"
+#include "text/qwen_files.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -192,6 +193,27 @@ static int open_pieces(ballast_model *m, bl_error *err) {
     return result;
 }
 
+/* Qwen's, which the model's own files must not contradict. */
+static int open_words(ballast_model *m, bl_error *err) {
+    const bl_safetensors *file = bl_checkpoint_module_file(m->ckpt, BL_TEXT_ENCODER);
+    uint64_t count = 0;
+    const char *words = file ? bl_safetensors_words(file, &count) : NULL;
+    char *path = NULL;
+    int result = bl_byte_bpe_new(&m->words, err);
+    if (result || m->arch.family->unread) { /* by it, either */
+        return result;
+    }
+    result = bl_checkpoint_word_list(&path, m->ckpt, err);
+    if (!result && path) {
+        result = bl_qwen_check_file(m->words, path, err);
+    }
+    if (!result && words) {
+        result = bl_qwen_check_words(m->words, words, count, bl_safetensors_path(file), err);
+    }
+    free(path);
+    return result;
+}
+
 static void free_model(ballast_model *m) {
     bl_habit_forget(m);
     bl_model_hash_close(&m->hash);
@@ -231,7 +253,7 @@ static int open_model(ballast_model **out, ballast_context *context, const balla
     if (!result && m->arch.family->reader == BL_READER_T5) {
         result = open_pieces(m, err);
     } else if (!result && !clip) {
-        result = bl_byte_bpe_new(&m->words, err);
+        result = open_words(m, err);
     }
     if (!result) {
         m->vae_name = name_of_vae(m->ckpt, o->vae_path);

@@ -86,6 +86,10 @@ bl_added_token bl_checkpoint_added_token(const bl_checkpoint *ckpt, int encoder,
  * was, or with the model. *out: NULL where there is none. Caller frees it. */
 int bl_checkpoint_vocabulary(char **out, const bl_checkpoint *ckpt, bl_module module, bl_error *err);
 
+/* Where the tokens of Qwen, the first encoder, are listed: its folder's tokenizer.json or, where there is
+ * none, vocab.json. *out: NULL where there is neither. Caller frees it. */
+int bl_checkpoint_word_list(char **out, const bl_checkpoint *ckpt, bl_error *err);
+
 /* Rows of a stored tensor, seen as diffusers' tensor. Valid as long as the checkpoint. */
 typedef struct bl_view {
     const bl_safetensors *file;

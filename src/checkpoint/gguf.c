@@ -153,6 +153,19 @@ static int take_shape(reader *r, bl_text_pair *pair) {
     return rc;
 }
 
+/* A vocabulary's tokens, which are kept. */
+static int take_words(reader *r, uint64_t count) {
+    const char *word;
+    uint64_t n;
+    int rc = 0;
+    r->file->words = r->text;
+    r->file->word_count = count;
+    for (uint64_t i = 0; i < count && !rc; i++) {
+        rc = take_string(r, &word, &n, "a token does not end");
+    }
+    return rc;
+}
+
 static int take_alignment(reader *r, uint32_t kind) {
     uint32_t a = 0;
     int rc = kind == U32 ? take(r, &a, sizeof a, "a key ends early") : 0;
@@ -183,6 +196,9 @@ static int take_value(reader *r, bl_text_pair *pair, uint32_t kind) {
     uint64_t count;
     int rc = take(r, &kind, sizeof kind, "a key ends early");
     rc = rc ? rc : take(r, &count, sizeof count, "a key ends early");
+    if (!rc && kind == STRING && !strcmp(pair->key, "tokenizer.ggml.tokens")) {
+        return take_words(r, count);
+    }
     return rc ? rc : skip_values(r, kind, count, pair->key);
 }
 
@@ -417,6 +433,7 @@ static void forget(bl_safetensors *f) {
     f->tensors = NULL;
     f->metadata = NULL;
     f->strings = NULL;
+    f->words = NULL;
     f->tensor_count = f->metadata_count = 0;
 }
 

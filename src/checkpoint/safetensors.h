@@ -60,6 +60,10 @@ const bl_file_tensor *bl_safetensors_find_prefix(const bl_safetensors *file, con
 /* An entry of the header's "__metadata__", or NULL. Borrowed. */
 const char *bl_safetensors_metadata(const bl_safetensors *file, const char *key);
 
+/* The tokens of the vocabulary that a GGUF file has ("tokenizer.ggml.tokens"), one behind the other, a NUL
+ * behind each: *count of them. NULL where there is none. Borrowed. */
+const char *bl_safetensors_words(const bl_safetensors *file, uint64_t *count);
+
 /* Reads bytes [offset, offset + bytes) of the file, which must lie inside it. May be called from several
  * threads. A file that was cut short or written to since it was opened is BL_E_IO; what was read then is not
  * to be used. */

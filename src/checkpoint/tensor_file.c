@@ -139,6 +139,11 @@ const char *bl_safetensors_metadata(const bl_safetensors *file, const char *key)
     return NULL;
 }
 
+const char *bl_safetensors_words(const bl_safetensors *file, uint64_t *count) {
+    *count = file->word_count;
+    return file->words;
+}
+
 /* ---- reading */
 
 /* Looked at after reading, so that a change before or during the read is seen. */

@@ -18,6 +18,8 @@ struct bl_safetensors {
     int tensor_count;
     bl_text_pair *metadata; /* [metadata_count] */
     int metadata_count;
+    const char *words; /* of a GGUF's vocabulary, a NUL behind each; or NULL */
+    uint64_t word_count;
     char *strings; /* what the names, types and metadata above point into */
     float *scales; /* what the tensors' scales point into, or NULL */
 };

@@ -156,9 +156,14 @@ int bl_open_tokenizer(bl_tokenizer_files *out, const char *folder, bool words, b
 
 /* ---- asking */
 
-/* T5's vocabulary in folder/below; *out stays NULL where there is none. */
-static int find_vocabulary(char **out, const char *folder, const char *below, bl_error *err) {
-    static const char *const names[] = {"tokenizer.json", "spiece.model"};
+/* Files of a vocabulary, the first that is there is taken. */
+static const char *const t5_files[2] = {"tokenizer.json", "spiece.model"}, *const qwen_files[2] = {
+                                                                               "tokenizer.json",
+                                                                               "vocab.json"};
+
+/* The vocabulary in folder/below; *out stays NULL where there is none. */
+static int find_vocabulary(char **out, const char *folder, const char *below, const char *const names[2],
+                           bl_error *err) {
     char name[64], path[BL_PATH_ROOM];
     int rc = 0;
     *out = NULL;
@@ -174,11 +179,12 @@ static int find_vocabulary(char **out, const char *folder, const char *below, bl
 }
 
 int bl_find_vocabulary(char **out, const char *folder, bl_error *err) {
-    return find_vocabulary(out, folder, "", err);
+    return find_vocabulary(out, folder, "", t5_files, err);
 }
 
 /* The same beside the file `path`. */
-static int find_beside(char **out, const char *path, const char *below, bl_error *err) {
+static int find_beside(char **out, const char *path, const char *below, const char *const names[2],
+                       bl_error *err) {
     const char *slash = strrchr(path, '/');
     char folder[BL_PATH_ROOM];
     *out = NULL;
@@ -186,7 +192,7 @@ static int find_beside(char **out, const char *path, const char *below, bl_error
         (int)sizeof folder) {
         return 0; /* no such file can be opened */
     }
-    return find_vocabulary(out, folder[0] ? folder : slash ? "/" : ".", below, err);
+    return find_vocabulary(out, folder[0] ? folder : slash ? "/" : ".", below, names, err);
 }
 
 int bl_checkpoint_vocabulary(char **out, const bl_checkpoint *c, bl_module module, bl_error *err) {
@@ -200,11 +206,26 @@ int bl_checkpoint_vocabulary(char **out, const bl_checkpoint *c, bl_module modul
         return *out ? 0 : bl_fail_memory(err, "a path", strlen(c->vocabulary));
     }
     for (int i = 0; i < 3 && words->given && !*out && !rc; i++) {
-        rc = find_beside(out, bl_safetensors_path(c->files[words->first_file]), below[i], err);
+        rc = find_beside(out, bl_safetensors_path(c->files[words->first_file]), below[i], t5_files, err);
     }
     for (int i = 1; i >= 0 && !*out && !rc; i--) {
-        rc = c->folder ? find_vocabulary(out, c->path, below[i], err)
-                       : find_beside(out, c->path, below[i], err);
+        rc = c->folder ? find_vocabulary(out, c->path, below[i], t5_files, err)
+                       : find_beside(out, c->path, below[i], t5_files, err);
+    }
+    return rc;
+}
+
+int bl_checkpoint_word_list(char **out, const bl_checkpoint *c, bl_error *err) {
+    static const char *const below[] = {"", "tokenizer/", "../tokenizer/"};
+    const bl_module_files *reader = &c->modules[BL_TEXT_ENCODER];
+    int rc = 0;
+    *out = NULL;
+    if (!reader->given) {
+        return c->folder ? find_vocabulary(out, c->path, "tokenizer/", qwen_files, err) : 0;
+    }
+    /* Beside a file that has no configuration beside it, another model's may lie. */
+    for (int i = 0; i < 3 && reader->config && !*out && !rc; i++) {
+        rc = find_beside(out, bl_safetensors_path(c->files[reader->first_file]), below[i], qwen_files, err);
     }
     return rc;
 }

@@ -22,6 +22,8 @@ static const char *const special_words[] = {
     "</think>"};
 #define SPECIAL_WORDS ((int)(sizeof special_words / sizeof *special_words))
 
+_Static_assert(BL_QWEN_RANKS + SPECIAL_WORDS == BL_QWEN_TOKENS, "special words follow the ranks");
+
 struct bl_byte_bpe {
     uint8_t *bytes;  /* of all tokens, one behind the other */
     uint32_t *begin; /* [BL_QWEN_RANKS + 1] in bytes */
@@ -146,6 +148,31 @@ void bl_byte_bpe_free(bl_byte_bpe **t) {
         free(*t);
         *t = NULL;
     }
+}
+
+/* ---- as vocabularies are written */
+
+/* GPT-2's letters: printable bytes of Latin-1 are themselves, the others those from U+0100 on. */
+static unsigned letter_of(uint8_t b) {
+    const bool printable = (b > 32 && b < 127) || (b > 160 && b != 173);
+    return printable ? b : 256u + (b < 127 ? b : b < 173 ? b - 127 + 33 : 67);
+}
+
+bool bl_byte_bpe_is(const bl_byte_bpe *t, int64_t id, const char *word) {
+    if (id < 0 || id >= BL_QWEN_RANKS) {
+        return id >= BL_QWEN_RANKS && id < BL_QWEN_TOKENS && !strcmp(special_words[id - BL_QWEN_RANKS], word);
+    }
+    const uint8_t *at = (const uint8_t *)word;
+    for (uint32_t i = t->begin[id]; i < t->begin[id + 1]; i++) {
+        const unsigned c = letter_of(t->bytes[i]);
+        if (c >= 128 && *at++ != (0xc0 | c >> 6)) {
+            return false;
+        }
+        if (*at++ != (c < 128 ? c : 0x80 | (c & 63))) {
+            return false;
+        }
+    }
+    return !*at;
 }
 
 /* ---- pieces: each function says how many of the characters at p[0 .. n) its part of the pattern takes */

@@ -10,7 +10,10 @@
 
 #include "text/bpe.h"
 
-#define BL_QWEN_PAD 151643 /* <|endoftext|>: right padding */
+#include <stdbool.h>
+
+#define BL_QWEN_TOKENS 151669 /* ids there are, special words' among them */
+#define BL_QWEN_PAD 151643    /* <|endoftext|>: right padding */
 
 typedef struct bl_byte_bpe
     bl_byte_bpe; /* never changes once made: any number of threads may encode with one */
@@ -18,6 +21,9 @@ typedef struct bl_byte_bpe
 /* Unpacks the embedded vocabulary of Qwen. The owner closes it with bl_byte_bpe_free. BL_E_MEMORY. */
 int bl_byte_bpe_new(bl_byte_bpe **out, bl_error *err);
 void bl_byte_bpe_free(bl_byte_bpe **t);
+
+/* Is this word token `id`, as vocabularies are written: each byte as a letter, special words as they are? */
+bool bl_byte_bpe_is(const bl_byte_bpe *t, int64_t id, const char *word);
 
 /* Appends the ids of a text, which is UTF-8 (bl_text_check) and may hold NULs. BL_E_MEMORY: some may have
  * been added. */

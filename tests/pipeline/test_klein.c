@@ -301,11 +301,13 @@ static void taesd_is_refused(rig_studio *s) {
 
 static void dev_is_planned_and_not_run(void **state) {
     (void)state;
-    char folder[BL_TEST_PATH];
+    char folder[BL_TEST_PATH], words[BL_TEST_PATH];
     rig_studio s;
     flow_taken t;
     bl_test_folder(folder);
     bl_test_flux2_dev_folder(folder);
+    bl_test_join(words, folder, "tokenizer/vocab.json"); /* Mistral's, which nothing reads */
+    bl_test_write(words, "{\"a\": 0}", strlen("{\"a\": 0}"));
     flow_open_files(&s, folder, NULL, NULL);
     ballast_generate_options o = flow_request(&t);
     json_t *plan = rig_plan(&s, &o);
@@ -344,6 +346,58 @@ static void what_does_not_apply_is_refused_or_told(void **state) {
     rig_close(&s);
 }
 
+static int opened(const char *folder, const char *encoder, ballast_error *err) {
+    ballast_context *context = NULL;
+    ballast_model *model = NULL;
+    ballast_model_options mo;
+    ballast_model_options_init(&mo, sizeof mo);
+    mo.path = folder;
+    mo.text_encoder_paths = &encoder;
+    mo.text_encoder_count = encoder != NULL;
+    assert_int_equal(ballast_context_open(&context, NULL, err), 0);
+    int rc = ballast_model_open(&model, context, &mo, err);
+    ballast_model_close(&model);
+    ballast_context_close(&context);
+    return rc;
+}
+
+/* Words that are not those which Ballast has: in the model's folder, or in that of an encoder that was given,
+ * which has the last word. */
+static void other_words_are_refused(void **state) {
+    static const char *const links[][2] = {{"model_index.json", "model_index.json"},
+                                           {"scheduler", "scheduler"},
+                                           {"transformer", "transformer"},
+                                           {"text_encoder", "text_encoder"},
+                                           {"vae", "vae"},
+                                           {"text_encoder/model.safetensors", "given/model.safetensors"},
+                                           {"text_encoder/config.json", "given/config.json"}};
+    static const char words[] = "{\"a\": 0}";
+    char synth[BL_TEST_PATH], folder[BL_TEST_PATH], given[BL_TEST_PATH], from[BL_TEST_PATH], to[BL_TEST_PATH];
+    ballast_error err = {0};
+    (void)state;
+    bl_synth_folder(synth, FAMILY);
+    bl_test_folder(folder);
+    for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
+        bl_test_join(from, synth, links[i][0]);
+        bl_test_join(to, folder, links[i][1]);
+        assert_int_equal(symlink(from, to), 0);
+    }
+    bl_test_join(given, folder, "given");
+    assert_int_equal(opened(folder, NULL, &err), 0);
+    bl_test_join(to, folder, "tokenizer/vocab.json");
+    bl_test_write(to, words, strlen(words));
+    assert_int_equal(opened(folder, NULL, &err), BALLAST_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "tokenizer/vocab.json: token 0 is another than Qwen3's"));
+    assert_int_equal(opened(folder, given, &err), BALLAST_E_UNSUPPORTED); /* by the folder it is in */
+    bl_test_join(to, synth, "text_encoder");
+    assert_int_equal(opened(folder, to, &err), 0);
+    bl_test_join(to, folder, "given/vocab.json");
+    bl_test_write(to, words, strlen(words));
+    assert_int_equal(opened(folder, given, &err), BALLAST_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "given/vocab.json: token 0 is another than Qwen3's"));
+    bl_test_folder_remove(folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pictures_are_those_of_diffusers),
@@ -354,6 +408,7 @@ int main(void) {
         cmocka_unit_test(of_the_table_rows_are_read),
         cmocka_unit_test(dev_is_planned_and_not_run),
         cmocka_unit_test(what_does_not_apply_is_refused_or_told),
+        cmocka_unit_test(other_words_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
