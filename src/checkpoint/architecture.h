@@ -56,6 +56,11 @@ typedef struct bl_text_architecture {
                            end token, which is the same but for words beside the vocabulary */
 } bl_text_architecture;
 
+/* Channels of the vector that it makes of a text: projected, or where no projection is used as it is. */
+static inline int bl_text_vector_dim(const bl_text_architecture *t) {
+    return t->projection ? t->projection : t->width;
+}
+
 /* AutoencoderKL. */
 typedef struct bl_vae_architecture {
     bool has_encoder;

@@ -386,17 +386,27 @@ static int detect_two_readers(bl_architecture *a, const bl_checkpoint *c, bl_err
     return rc;
 }
 
-/* One of two encoders of CLIP's kind, of which rows and a vector are read. */
+/* Is it as diffusers writes it? */
+static bool in_folder(const bl_checkpoint *c, bl_module m) {
+    return c->modules[m].given ? c->modules[m].config != NULL : c->folder;
+}
+
+/* One of two encoders of CLIP's kind, of which rows and a vector are read. L's is projected by what a folder
+ * has: in other files its authors, ComfyUI and diffusers take it as it is. */
 static int detect_clip(bl_architecture *a, const bl_checkpoint *c, int e, bl_error *err) {
     const bl_module m = e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER;
     const bl_family_encoder *rules = &a->family->encoder[e];
     bl_text_architecture *t = &a->text[e];
     if (!bl_checkpoint_has_module(c, m)) {
-        return bl_fail(err, BL_E_FORMAT, "%.400s holds %s's transformer but no %s, which is CLIP's %s",
+        return bl_fail(err, BL_E_FORMAT,
+                       "%.400s holds %s's transformer but no %s, which is CLIP's %s; give it with "
+                       "--text-encoder FILE",
                        c->path, a->family->name, bl_module_name(m), e ? "G" : "L");
     }
     int rc = bl_detect_text(t, c, m, a->family, err);
-    rc = rc ? rc : bl_dimension(&t->projection, c, m, 0, err, "text_projection.weight");
+    if (!rc && (e || (in_folder(c, m) && bl_has_tensor(c, m, "text_projection.weight")))) {
+        rc = bl_dimension(&t->projection, c, m, 0, err, "text_projection.weight");
+    }
     t->pad_token = rules->pad_token;
     t->context_skip = rules->context_skip;
     t->pools_largest = bl_config_whole(c, m, "eos_token_id", 0) == 2;
@@ -411,13 +421,13 @@ static int detect_three_readers(bl_architecture *a, const bl_checkpoint *c, bl_e
         rc = detect_t5(a, c, err);
     }
     const int width = a->text[0].width + a->text[1].width,
-              pooled = a->text[0].projection + a->text[1].projection;
+              pooled = bl_text_vector_dim(&a->text[0]) + bl_text_vector_dim(&a->text[1]);
     if (!rc && (width > a->context_dim || pooled != a->sd3.pooled ||
                 (a->t5.layers && a->t5.width != a->context_dim))) {
         rc = bl_fail(
             err, BL_E_FORMAT,
             "%.400s: the transformer expects rows of width %d and a vector of %d of the text; both CLIPs "
-            "together give %d and %d, T5 gives rows of %d",
+            "together give %d and %d, T5 gives rows of %d: give its own with --text-encoder FILE",
             c->path, a->context_dim, a->sd3.pooled, width, pooled, a->t5.width);
     }
     return rc;

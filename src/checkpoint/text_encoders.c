@@ -192,10 +192,12 @@ typedef struct kind {
     int prefix_count;
 } kind;
 
-/* The encoder in files [first, first + count); absent where there is none. */
-static bl_module_files find_kind(const bl_checkpoint *c, int first, int count, const kind *k) {
+/* The encoder in files [first, first + count) below prefix number *from or a later one, behind which *from
+ * is moved; absent where there is none. */
+static bl_module_files find_kind(const bl_checkpoint *c, int first, int count, const kind *k, int *from) {
     bl_module_files e = {.first_file = first, .file_count = count};
-    for (int p = 0; p < k->prefix_count && !e.present; p++) {
+    for (; *from < k->prefix_count && !e.present; ++*from) {
+        const int p = *from;
         for (int i = 0; i < k->layout_count && !e.present; i++) {
             for (int f = first; f < first + count && !e.present; f++) {
                 e.present = has_start(c->files[f], "", k->prefixes[p], k->layouts[i].probe);
@@ -209,7 +211,8 @@ static bl_module_files find_kind(const bl_checkpoint *c, int first, int count, c
 
 static bl_module_files find_reader(const bl_checkpoint *c, int first, int count) {
     static const kind qwen = {readers, COUNT(readers), reader_prefixes, COUNT(reader_prefixes)};
-    return find_kind(c, first, count, &qwen);
+    int from = 0;
+    return find_kind(c, first, count, &qwen, &from);
 }
 
 /* Whether it is one that the denoiser can read, detection says. */
@@ -247,7 +250,7 @@ static int take_reader(bl_checkpoint *c, const char *path, bl_error *err) {
     return 0;
 }
 
-/* ---- of families that T5 reads for, beside CLIP */
+/* ---- of families that T5 reads for, beside one or two of CLIP */
 
 static const layout t5_layouts[] = {{BL_NAMES_DIFFUSERS, "encoder.block.0.layer.0.SelfAttention.q."},
                                     {BL_NAMES_LLAMA_T5, "enc.blk.0.attn_q."}};
@@ -271,31 +274,54 @@ static int put_given(bl_checkpoint *c, bl_module module, bl_module_files *e, con
     return 0;
 }
 
-/* CLIP, T5 or both out of files that were opened. *taken counts them. */
-static int put_pair(bl_checkpoint *c, const bl_module_files *opened, bl_module words, int *taken,
-                    const char *path, bl_error *err) {
+/* Which of two of CLIP's kind it is: L makes the smaller part of the vector that the transformer reads. */
+static bl_module clip_module(bl_checkpoint *c, const bl_family *family, const bl_module_files *encoder) {
+    const bl_module_files own = c->modules[BL_TEXT_ENCODER];
+    bl_error ignored; /* detection says what is missing */
+    int width = 0, vector = 0;
+    if (family->encoders < 2) {
+        return BL_TEXT_ENCODER;
+    }
+    c->modules[BL_TEXT_ENCODER] = *encoder;
+    bl_dimension(&width, c, BL_TEXT_ENCODER, 1, &ignored, "text_model.embeddings.token_embedding.weight");
+    c->modules[BL_TEXT_ENCODER] = own;
+    bl_dimension(&vector, c, BL_TRANSFORMER, 1, &ignored, "time_text_embed.text_embedder.linear_1.weight");
+    return width < vector - width ? BL_TEXT_ENCODER : BL_TEXT_ENCODER_2;
+}
+
+/* CLIP, T5 or both out of files that were opened, each of CLIP's that the family has. *taken counts them. */
+static int put_all(bl_checkpoint *c, const bl_module_files *opened, const bl_family *family, int *taken,
+                   const char *path, bl_error *err) {
     static const kind kinds[] = {{layouts, COUNT(layouts), prefixes, COUNT(prefixes)},
                                  {t5_layouts, COUNT(t5_layouts), t5_prefixes, COUNT(t5_prefixes)}};
-    bl_module_files found[2];
     int rc = 0;
     for (int i = 0; i < 2; i++) {
-        found[i] = find_kind(c, opened->first_file, opened->file_count, &kinds[i]);
-    }
-    for (int i = 0; i < 2 && !rc; i++) {
-        if (found[i].present) {
-            found[i].config = found[!i].present ? NULL : json_incref(opened->config);
-            rc = put_given(c, i ? words : BL_TEXT_ENCODER, &found[i], path, err);
+        int from = 0;
+        for (int n = i ? 1 : family->encoders; n > 0 && !rc; n--) {
+            bl_module_files e = find_kind(c, opened->first_file, opened->file_count, &kinds[i], &from);
+            if (!e.present) {
+                break;
+            }
+            e.config = e.prefix[0] ? NULL : json_incref(opened->config);
+            rc = put_given(c, i ? bl_family_words_module(family) : clip_module(c, family, &e), &e, path, err);
             ++*taken;
         }
     }
     return rc;
 }
 
-/* A folder may hold the vocabulary alone. */
-static int take_vocabulary(bl_checkpoint *c, const char *folder, bool *found, bl_error *err) {
-    char *path;
+/* A folder may hold the vocabulary alone; or it is a whole model's, whose vocabulary is taken if no other
+ * is. */
+static int take_vocabulary(bl_checkpoint *c, const char *folder, const bl_family *family, bool *found,
+                           bl_error *err) {
+    const char *const below = family->encoders < 2 ? "tokenizer_2" : "tokenizer_3";
+    char *path, inner[BL_PATH_ROOM];
     int rc = bl_find_vocabulary(&path, folder, err);
     *found = path != NULL;
+    if (!rc && !path && !c->vocabulary) {
+        rc = bl_join_path(inner, folder, below, err);
+        rc = rc ? rc : bl_find_vocabulary(&path, inner, err);
+    }
     if (path) {
         free(c->vocabulary);
         c->vocabulary = path;
@@ -303,12 +329,12 @@ static int take_vocabulary(bl_checkpoint *c, const char *folder, bool *found, bl
     return rc;
 }
 
-static int take_pair(bl_checkpoint *c, const char *path, bl_module words, bl_error *err) {
-    static const char *const inner[] = {"", "text_encoder", "text_encoder_2"};
+static int take_several(bl_checkpoint *c, const char *path, const bl_family *family, bl_error *err) {
+    static const char *const inner[] = {"", "text_encoder", "text_encoder_2", "text_encoder_3"};
     const bool folder = bl_is_folder(path);
     bool vocabulary = false;
     int rc = 0, taken = 0;
-    for (int i = 0; i < (folder ? COUNT(inner) : 1) && !rc; i++) {
+    for (int i = 0; i < (folder ? family->encoders + 2 : 1) && !rc; i++) {
         char name[BL_PATH_ROOM];
         bl_module_files e = {.first_file = c->file_count};
         if (folder) {
@@ -319,10 +345,10 @@ static int take_pair(bl_checkpoint *c, const char *path, bl_module words, bl_err
             rc = rc ? rc : bl_config_beside(&e.config, path, err);
             e.file_count = c->file_count - e.first_file;
         }
-        rc = rc || !e.file_count ? rc : put_pair(c, &e, words, &taken, path, err);
+        rc = rc || !e.file_count ? rc : put_all(c, &e, family, &taken, path, err);
         json_decref(e.config);
     }
-    rc = rc || !folder ? rc : take_vocabulary(c, path, &vocabulary, err);
+    rc = rc || !folder ? rc : take_vocabulary(c, path, family, &vocabulary, err);
     return rc || taken || vocabulary
                ? rc
                : bl_fail(err, BL_E_FORMAT, "text-encoder: %.400s holds neither T5's encoder nor CLIP", path);
@@ -332,9 +358,8 @@ int bl_checkpoint_take_text_encoders(bl_checkpoint *c, const char *path, bl_erro
     finding f = {.path = path};
     if (bl_checkpoint_has_module(c, BL_TRANSFORMER)) {
         const bl_family *family = bl_transformer_family(c);
-        return family && family->reader == BL_READER_T5
-                   ? take_pair(c, path, bl_family_words_module(family), err)
-                   : take_reader(c, path, err);
+        return family && family->reader == BL_READER_T5 ? take_several(c, path, family, err)
+                                                        : take_reader(c, path, err);
     }
     if (!bl_checkpoint_has_module(c, BL_UNET) || !find_need(&f.n, c)) {
         return 0; /* no model at all: detection says why */

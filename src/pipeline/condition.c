@@ -105,10 +105,10 @@ static void measure(bl_condition *c, bool pads) {
     c->own_lengths = least != most;
 }
 
-/* Beside T5 it is the row of CLIP's end token as it is, or of two projected ones side by side. */
+/* Beside T5 it is the row of CLIP's end token as it is, or of two side by side. */
 static int pooled_dim(const bl_architecture *arch) {
     const bl_family *f = arch->family;
-    return f->words.beside             ? arch->text[0].projection + arch->text[1].projection
+    return f->words.beside ? bl_text_vector_dim(&arch->text[0]) + bl_text_vector_dim(&arch->text[1])
            : f->reader == BL_READER_T5 ? arch->text[0].width
            : f->pooled < 0             ? 0
                                        : arch->text[f->pooled].projection;

@@ -32,6 +32,9 @@ static int text_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_
     if (m->o.arch->family->reader == BL_READER_T5 &&
         !m->o.arch->family->words.beside) { /* the vector alone */
         want = (bl_clip_text_outputs){.pooled = true};
+    } else if (!t->projection) { /* what is read of it is read as it is */
+        want.pooled = want.text_embeds;
+        want.text_embeds = false;
     }
     return bl_clip_text_graph(out, module, t, key.batch, BL_CHUNK_TOKENS, want, bl_modules_dtype(m, module),
                               taps, err);

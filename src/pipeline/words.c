@@ -20,7 +20,7 @@ const char *bl_words_unread(const bl_architecture *arch, const bl_wordbook *word
     const bool third = bl_family_words_module(arch->family) == BL_TEXT_ENCODER_3;
     return arch->family->unread                                 ? arch->family->unread
            : !reads_t5(arch) || !reads_words(arch) || words->t5 ? NULL
-           : third ? NO_VOCABULARY "into tokenizer_3/ of the model's folder"
+           : third ? NO_VOCABULARY "into tokenizer_3/ beside it, or give their folder with --text-encoder"
                    : NO_VOCABULARY "beside its file, or give its folder with --text-encoder";
 }
 

@@ -255,7 +255,7 @@ static int encode_vector(float *to, const bl_condition *c, int text, bl_generati
 }
 
 /* One text through one of two: its share of the rows, [77, width] of [77, context_dim], and of the vector,
- * [projection] of [pooled_dim]. */
+ * [bl_text_vector_dim] of [pooled_dim]. */
 static int encode_side(float *rows, float *vector, const bl_condition *c, int text, int e,
                        bl_generation *generation, const bl_text_architecture *t, bl_error *err) {
     const bl_chunks *chunks = &c->text[e][text];
@@ -266,9 +266,11 @@ static int encode_side(float *rows, float *vector, const bl_condition *c, int te
         return bl_fail_memory(err, "the encoded prompt", count * width * sizeof *hidden);
     }
     bl_port inputs[] = {{"ids", chunks->ids}, {"eos", &end}, {NULL, NULL}};
-    bl_port outputs[] = {{"context", hidden}, {"text_embeds", vector}, {NULL, NULL}};
+    bl_port outputs[] = {
+        {"context", hidden}, {t->projection ? "text_embeds" : "pooled", vector}, {NULL, NULL}};
     int result = bl_generation_pass(generation, c->phase[e], inputs, outputs, err);
-    if (!result && !(bl_all_finite(hidden, count * width) && bl_all_finite(vector, (size_t)t->projection))) {
+    if (!result &&
+        !(bl_all_finite(hidden, count * width) && bl_all_finite(vector, (size_t)bl_text_vector_dim(t)))) {
         result =
             bl_fail_nan(generation, e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER, "in the encoded prompt", err);
     }
@@ -295,7 +297,7 @@ static int encode_clip(const bl_condition *c, bl_generation *generation, const b
             }
         }
         column += (size_t)t->width;
-        channel += (size_t)t->projection;
+        channel += (size_t)bl_text_vector_dim(t);
     }
     return result;
 }

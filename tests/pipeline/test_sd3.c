@@ -3,14 +3,17 @@
  */
 #include "pipeline/flow_rig.h"
 
-#include "checkpoint/names.h"
-#include "checkpoint/safetensors.h"
-#include "support/flux1_files.h"
+#include "support/sd3_files.h"
 #include "support/slow.h"
 
 #include <sys/stat.h>
 
 static const char *dtype_names[] = {"f32", "bf16"};
+
+static void make_sd3(char folder[BL_TEST_PATH], const char *family, bool t5) {
+    bl_test_folder(folder);
+    bl_test_sd3_folder(folder, family, t5);
+}
 
 /* Two small steps of a small picture. */
 static ballast_generate_options small_request(flow_taken *t) {
@@ -18,31 +21,6 @@ static ballast_generate_options small_request(flow_taken *t) {
     o.width = o.height = 32;
     o.cfg = 1;
     return o;
-}
-
-#define NO_T5 "{\"text_encoder_3\": [null, null], \"tokenizer_3\": [null, null]}"
-
-/* The folder of a family with all of its parts and a vocabulary of T5's kind, or without T5. */
-static void make_whole(char folder[BL_TEST_PATH], const char *family, bool t5) {
-    static const char *const same[] = {"text_encoder", "text_encoder_2", "text_encoder_3",  "transformer",
-                                       "vae",          "scheduler",      "model_index.json"};
-    char synth[BL_TEST_PATH], from[BL_TEST_PATH], to[BL_TEST_PATH];
-    bl_synth_folder(synth, family);
-    bl_test_folder(folder);
-    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
-        if (!t5 && strstr("text_encoder_3 model_index.json", same[i]) && strcmp(same[i], "text_encoder")) {
-            continue;
-        }
-        bl_test_join(from, synth, same[i]);
-        bl_test_join(to, folder, same[i]);
-        assert_int_equal(symlink(from, to), 0);
-    }
-    if (t5) {
-        bl_test_t5_vocabulary(folder, "tokenizer_3/tokenizer.json");
-    } else {
-        bl_test_join(to, folder, "model_index.json");
-        bl_test_write(to, NO_T5, strlen(NO_T5));
-    }
 }
 
 static void check_medium(rig_studio *s, const bl_golden *g, bl_dtype dtype) {
@@ -74,7 +52,7 @@ static void pictures_are_those_of_diffusers(void **state) {
         flow_taken t;
         bl_golden_open(&g, medium ? "sd3/medium/golden/pictures.safetensors"
                                   : "sd3/first/golden/pictures.safetensors");
-        make_whole(folder, medium ? "sd3/medium" : "sd3/first", true);
+        make_sd3(folder, medium ? "sd3/medium" : "sd3/first", true);
         rig_open(&s, folder, dtype_names[i / 2], "");
         ballast_generate_options o = small_request(&t);
         o.steps = 4;
@@ -103,7 +81,7 @@ static void placement_changes_nothing(void **state) {
     (void)state;
     char folder[BL_TEST_PATH];
     rig_studio s;
-    make_whole(folder, "sd3/medium", true);
+    make_sd3(folder, "sd3/medium", true);
     rig_open(&s, folder, "f32", "");
     flow_same_everywhere(&s, rich_request, bl_test_slow() ? FLOW_MODES : 3);
     rig_close(&s);
@@ -117,7 +95,7 @@ static void what_was_encoded_is_taken_for_its_own_text(void **state) {
     char folder[BL_TEST_PATH];
     rig_studio s;
     flow_taken t[4];
-    make_whole(folder, "sd3/medium", true);
+    make_sd3(folder, "sd3/medium", true);
     rig_open(&s, folder, "f32", "");
     for (int i = 0; i < 4; i++) {
         ballast_generate_options o = small_request(&t[i]);
@@ -140,7 +118,7 @@ static void larger_than_the_table_is_refused(void **state) {
     char folder[BL_TEST_PATH];
     rig_studio s;
     flow_taken t;
-    make_whole(folder, "sd3/medium", true);
+    make_sd3(folder, "sd3/medium", true);
     rig_open(&s, folder, "f32", "");
     ballast_generate_options o = small_request(&t);
     o.width = 208;
@@ -176,135 +154,6 @@ static void make_folder(char folder[BL_TEST_PATH], const char *family, const cha
         *slash = '/';
         assert_int_equal(symlink(from, to), 0);
     }
-}
-
-/* ---- single files */
-
-/* A tensor of the folder under its authors' name: one third of it, or halves that are exchanged. */
-typedef struct single {
-    bl_tensor_data tensors[700];
-    char names[700][400];
-    float *data[700];
-    int count;
-} single;
-
-static void add_tensor(single *f, const bl_safetensors *file, const bl_file_tensor *t, const char *name,
-                       int share, int shares, bool swapped) {
-    int64_t values = (int64_t)(t->bytes / sizeof(float)), at = 0;
-    bl_error err;
-    while (at < f->count && strcmp(f->names[at], name) != 0) {
-        at++;
-    }
-    if (at == f->count) {
-        assert_true(f->count < 700);
-        f->count++;
-        snprintf(f->names[at], sizeof f->names[at], "%s", name);
-        f->data[at] = malloc((size_t)values * (size_t)shares * sizeof(float));
-        assert_non_null(f->data[at]);
-        f->tensors[at] =
-            (bl_tensor_data){.name = f->names[at], .dtype = BL_F32, .rank = t->rank, .data = f->data[at]};
-        memcpy(f->tensors[at].shape, t->shape, sizeof t->shape);
-        f->tensors[at].shape[0] *= shares;
-    }
-    float *to = f->data[at] + share * values;
-    const int64_t half = swapped ? values / 2 : 0;
-    assert_int_equal(bl_tensor_read(file, t, 0, values - half, to + half, &err), 0);
-    assert_int_equal(bl_tensor_read(file, t, values - half, half, to, &err), 0);
-}
-
-static void add_module(single *f, const char *folder, const char *name, const char *prefix, bl_naming naming,
-                       int depth) {
-    char path[BL_TEST_PATH], whole[400];
-    bl_safetensors *file;
-    bl_error err;
-    int count;
-    bl_test_join(path, folder, name);
-    assert_int_equal(bl_safetensors_open(&file, path, &err), 0);
-    const bl_file_tensor *t = bl_safetensors_tensors(file, &count);
-    for (int i = 0; i < count; i++) {
-        bl_stored s;
-        assert_true(bl_stored_name(&s, naming, NULL, depth, t[i].name));
-        snprintf(whole, sizeof whole, "%s%s", prefix, s.name);
-        add_tensor(f, file, &t[i], whole, s.share, s.shares, s.swapped);
-    }
-    bl_safetensors_close(&file);
-}
-
-static void take(flow_taken *t, const char *path) {
-    rig_studio s;
-    rig_open(&s, path, "f32", "");
-    ballast_generate_options o = small_request(t);
-    o.cfg = 3;
-    o.negative_prompt = "a cat";
-    rig_make(&s, &o);
-    rig_close(&s);
-}
-
-/* A single file as its authors and ComfyUI write it, with encoders and VAE, or as GGUF's tools name the
- * transformer: the picture of the folder. What they call the tensors: */
-static void authors_names_give_the_folders_picture(void **state) {
-    static const char *const published[] = {"joint_blocks.0.x_block.attn.qkv.weight",
-                                            "joint_blocks.0.x_block.attn.ln_q.weight",
-                                            "joint_blocks.0.x_block.attn2.qkv.bias",
-                                            "joint_blocks.0.x_block.attn2.proj.weight",
-                                            "joint_blocks.0.x_block.adaLN_modulation.1.weight",
-                                            "joint_blocks.0.x_block.mlp.fc1.weight",
-                                            "joint_blocks.0.context_block.attn.qkv.weight",
-                                            "joint_blocks.0.context_block.attn.ln_k.weight",
-                                            "joint_blocks.0.context_block.attn.proj.bias",
-                                            "joint_blocks.0.context_block.mlp.fc2.weight",
-                                            "joint_blocks.2.context_block.adaLN_modulation.1.weight",
-                                            "pos_embed",
-                                            "x_embedder.proj.weight",
-                                            "t_embedder.mlp.0.weight",
-                                            "y_embedder.mlp.2.weight",
-                                            "context_embedder.weight",
-                                            "final_layer.adaLN_modulation.1.weight",
-                                            "final_layer.linear.weight"};
-    single *f = calloc(1, sizeof *f);
-    char synth[BL_TEST_PATH], folder[BL_TEST_PATH], dir[BL_TEST_PATH], path[BL_TEST_PATH], name[200];
-    flow_taken wanted, got;
-    bl_error err;
-    (void)state;
-    assert_non_null(f);
-    bl_synth_folder(synth, "sd3/medium");
-    make_folder(folder, "sd3/medium", NULL, "model_index.json", "{}"); /* a file has no configurations */
-    bl_test_t5_vocabulary(folder, "tokenizer_3/tokenizer.json");
-    bl_test_folder(dir);
-    add_module(f, synth, "transformer/diffusion_pytorch_model.safetensors", "model.diffusion_model.",
-               BL_NAMES_SD3, 3);
-    add_module(f, synth, "text_encoder/model.safetensors", "text_encoders.clip_l.transformer.",
-               BL_NAMES_DIFFUSERS, 0);
-    add_module(f, synth, "text_encoder_2/model.safetensors", "text_encoders.clip_g.transformer.",
-               BL_NAMES_DIFFUSERS, 0);
-    add_module(f, synth, "text_encoder_3/model.safetensors", "text_encoders.t5xxl.transformer.",
-               BL_NAMES_DIFFUSERS, 0);
-    add_module(f, synth, "vae/diffusion_pytorch_model.safetensors", "first_stage_model.", BL_NAMES_LDM_VAE,
-               4);
-    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
-        int k = 0;
-        snprintf(name, sizeof name, "model.diffusion_model.%s", published[i]);
-        while (k < f->count && strcmp(f->names[k], name) != 0) {
-            k++;
-        }
-        if (k == f->count) {
-            fail_msg("no %s", name);
-        }
-    }
-    bl_test_join(path, dir, "sd3.5_medium.safetensors");
-    assert_int_equal(bl_safetensors_write(path, f->tensors, f->count, NULL, 0, &err), 0);
-    bl_test_t5_vocabulary(dir, "tokenizer.json");
-    take(&wanted, folder);
-    take(&got, path);
-    rig_same(&got.pictures, &wanted.pictures, "a single file");
-    flow_drop(&got);
-    flow_drop(&wanted);
-    for (int i = 0; i < f->count; i++) {
-        free(f->data[i]);
-    }
-    free(f);
-    bl_test_folder_remove(dir);
-    bl_test_folder_remove(folder);
 }
 
 /* ---- who is planned alone, and who is refused */
@@ -378,7 +227,7 @@ static void t5_may_be_missing(void **state) {
                                           "transformer",  "vae_decoder",    NULL};
     char folder[BL_TEST_PATH];
     (void)state;
-    make_whole(folder, "sd3/medium", false);
+    make_sd3(folder, "sd3/medium", false);
     check_planned(folder, NULL, 2, modules);
     check_without(folder);
     bl_test_folder_remove(folder);
@@ -430,7 +279,6 @@ int main(void) {
         cmocka_unit_test(placement_changes_nothing),
         cmocka_unit_test(what_was_encoded_is_taken_for_its_own_text),
         cmocka_unit_test(larger_than_the_table_is_refused),
-        cmocka_unit_test(authors_names_give_the_folders_picture),
         cmocka_unit_test(without_a_vocabulary_they_are_planned),
         cmocka_unit_test(t5_may_be_missing),
         cmocka_unit_test(what_contradicts_the_weights_is_refused),
