@@ -1,6 +1,7 @@
 #include "adapter/inspect.h"
 
 #include "adapter/keys.h"
+#include "adapter/whose.h"
 #include "checkpoint/safetensors.h"
 #include "core/utf8.h"
 
@@ -11,9 +12,9 @@
 
 #define MOST_TAGS (4 << 20) /* bytes of "ss_tag_frequency" */
 #define TRIGGERS 10
-#define ZIMAGE_WIDTH 3840
 
 enum place { DENOISER, FIRST, SECOND, PLACES };
+enum { WHOSE = 4 };
 enum kind { LORA, LOHA, LOKR, FULL, KINDS };
 
 typedef struct found {
@@ -21,7 +22,7 @@ typedef struct found {
     bool dora, tucker, convolutions;
     int64_t least_rank, most_rank; /* 0: none has one */
     int64_t context;               /* inputs of a cross attention's keys; 0: there is none */
-    bool zimage;                   /* inputs and names of an attention are Z-Image's */
+    const char *whose[WHOSE];      /* families with transformers that layers are of; NULL: no more */
     bool transformer;              /* names of the denoiser are a transformer's */
     bool types[BL_DTYPE_COUNT + 1];
     uint64_t bytes;
@@ -52,8 +53,8 @@ static enum place place_of(const char *key) {
 static bool of_transformer(const char *key) {
     static const char *const unets[] = {"down_blocks",  "mid_block",    "up_blocks",
                                         "input_blocks", "middle_block", "output_blocks"};
-    static const char *const others[] = {"transformer_blocks", "double_blocks", "single_blocks", "layers",
-                                         "refiner"};
+    static const char *const others[] = {"transformer_blocks", "double_blocks", "single_blocks",
+                                         "joint_blocks",       "layers",        "refiner"};
     bool named = false;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         named = named || strstr(key, others[i]);
@@ -77,15 +78,20 @@ static void note_rank(found *f, int64_t rank) {
     f->most_rank = rank > f->most_rank ? rank : f->most_rank;
 }
 
-/* Queries of its transformer, alone or with keys and values, which read its 3840 channels. */
-static bool of_zimage(const bl_file_tensor *t) {
-    static const char *const names[] = {"attention.to_q.", "attention_to_q.", "attention.qkv.",
-                                        "attention_qkv."};
-    bool named = false;
-    for (int i = 0; i < 4; i++) {
-        named = named || strstr(t->name, names[i]);
+/* Which family has such a layer. */
+static void note_whose(found *f, const bl_file_tensor *t, bl_part part) {
+    const bool down = part == BL_PART_DOWN || part == BL_PART_DIFF,
+               up = part == BL_PART_UP || part == BL_PART_DIFF;
+    const char *family = place_of(t->name) == DENOISER && t->rank && (down || up)
+                             ? bl_adapter_whose(t->name, down ? row(t) : 0, up ? t->shape[0] : 0)
+                             : NULL;
+    int i = 0;
+    while (family && i < WHOSE && f->whose[i] && strcmp(f->whose[i], family) != 0) {
+        i++;
     }
-    return named && row(t) == ZIMAGE_WIDTH;
+    if (family && i < WHOSE) {
+        f->whose[i] = family;
+    }
 }
 
 static void note_part(found *f, const bl_file_tensor *t, bl_part part) {
@@ -96,7 +102,6 @@ static void note_part(found *f, const bl_file_tensor *t, bl_part part) {
         f->kinds[LORA]++;
         f->convolutions = f->convolutions || (t->rank == 4 && t->shape[2] > 1);
         f->context = keys ? row(t) : f->context;
-        f->zimage = f->zimage || of_zimage(t);
         note_rank(f, t->rank ? t->shape[0] : 1);
         break;
     case BL_PART_W1B:
@@ -142,13 +147,21 @@ static void look(found *f, const bl_file_tensor *t, int count) {
         f->types[t[i].dtype] = true;
         f->bytes += t[i].bytes;
         note_part(f, &t[i], part);
+        note_whose(f, &t[i], part);
     }
+}
+
+/* Layers that SD3.5 medium shares with SD3's, or its own. */
+static bool is_medium(const char *family) {
+    return !strncmp(family, "SD3", 3) && strstr(family, "medium");
 }
 
 /* Text encoders and the width of what cross attentions read tell the families apart. */
 static const char *family_of(const found *f) {
-    if (f->zimage) {
-        return "Z-Image";
+    if (f->transformer) {
+        const char *one = f->whose[0], *more = f->whose[1];
+        const bool medium = more && !f->whose[2] && is_medium(one) && is_medium(more);
+        return medium ? "SD3.5 medium" : more ? NULL : one;
     }
     if (f->layers[SECOND] || f->context == 2048) {
         return "SDXL";

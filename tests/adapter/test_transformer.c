@@ -268,18 +268,44 @@ static void text_encoders_have_names_too(void **state) {
 
 static void files_say_whose_they_are(void **state) {
     (void)state;
-    static const char *const names[] = {"diffusion_model.layers.0.attention.qkv",
-                                        "lora_unet_layers_0_attention_to_q"};
-    for (int i = 0; i < 2; i++) {
+    static const struct {
+        const char *layer;
+        int inputs, outputs;
+        const char *family;
+    } cases[] = {
+        {"diffusion_model.layers.0.attention.qkv", 3840, 8, "Z-Image"},
+        {"lora_unet_layers_0_attention_to_q", 3840, 8, "Z-Image"},
+        {"transformer.single_transformer_blocks.0.attn.to_k", 3072, 3072, "FLUX.1"},
+        {"transformer.single_transformer_blocks.0.proj_mlp", 3072, 12288, "FLUX.1"},
+        {"lora_unet_single_blocks_0_linear1", 3072, 21504, "FLUX.1"},
+        {"lora_unet_double_blocks_0_img_mlp_0", 3072, 12288, "FLUX.1"},
+        {"transformer.single_transformer_blocks.0.attn.to_qkv_mlp_proj", 3072, 27648, "FLUX.2 klein"},
+        {"diffusion_model.single_blocks.0.linear1", 3072, 27648, "FLUX.2 klein"},
+        {"diffusion_model.double_blocks.0.img_attn.qkv", 4096, 12288, "FLUX.2 klein"},
+        {"diffusion_model.double_blocks.0.img_attn.qkv", 6144, 18432, "FLUX.2 dev"},
+        {"diffusion_model.double_blocks.0.img_attn.qkv", 3072, 9216, NULL}, /* both have it */
+        {"transformer.transformer_blocks.0.attn2.to_q", 1536, 1536, "SD3.5 medium"},
+        {"transformer.transformer_blocks.0.attn.to_q", 1536, 1536, "SD3 or SD3.5 medium"},
+        {"diffusion_model.joint_blocks.0.x_block.attn.qkv", 2432, 7296, "SD3.5 large"},
+        {"transformer.transformer_blocks.0.attn.to_q", 3840, 3840, NULL},
+        {"lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_q", 1536, 1536, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_t *told = NULL;
         bl_error err = {0};
-        write_made(names[i], (const tensor[]){{"lora_down.weight", 2, 3840, 1}, {"lora_up.weight", 8, 2, 1}},
+        write_made(cases[i].layer,
+                   (const tensor[]){{"lora_down.weight", 2, cases[i].inputs, 1},
+                                    {"lora_up.weight", cases[i].outputs, 2, 1}},
                    2);
         good(bl_adapter_inspect(&told, file, &err), &err);
-        assert_string_equal(json_string_value(json_object_get(told, "family")), "Z-Image");
+        const char *family = json_string_value(json_object_get(told, "family"));
+        if (!family != !cases[i].family || (family && strcmp(family, cases[i].family) != 0)) {
+            fail_msg("%s: %s", cases[i].layer, family ? family : "no family");
+        }
         const json_t *changed = json_object_get(told, "layers");
-        assert_int_equal(json_integer_value(json_object_get(changed, "transformer")), 1);
-        assert_null(json_object_get(changed, "unet"));
+        const bool unet = strstr(cases[i].layer, "down_blocks");
+        assert_int_equal(json_integer_value(json_object_get(changed, unet ? "unet" : "transformer")), 1);
+        assert_null(json_object_get(changed, unet ? "transformer" : "unet"));
         json_decref(told);
     }
 }
