@@ -42,6 +42,15 @@ static void read_small(const bl_safetensors *f, const bl_file_tensor *t) {
     free(codes);
 }
 
+/* Each has its NUL behind it. */
+static void walk_words(const bl_safetensors *f) {
+    uint64_t count;
+    const char *words = bl_safetensors_words(f, &count);
+    for (uint64_t i = 0; words && i < count; i++) {
+        words += strlen(words) + 1;
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char path[64];
     int fd = file_of(path, data, size);
@@ -54,6 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             read_tensor(f, &t[i]);
             read_small(f, &t[i]);
         }
+        walk_words(f);
         bl_safetensors_close(&f);
     } else {
         MUST(err.message[0] && !f);

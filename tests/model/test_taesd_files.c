@@ -8,6 +8,8 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <cmocka.h>
@@ -84,6 +86,29 @@ static void differs(const char *layout, change c, int code, const char *says) {
 #define AUTHORS "common/taesd/decoder.safetensors"
 #define TAEF2 "common/taef2/decoder.safetensors"
 #define DIFFUSERS "common/taesd/diffusers.safetensors"
+
+/* From its authors' names to diffusers', which count from the layer behind the clamp. */
+static bool rename_layer(void *context, char *name, bl_tensor_data *t) {
+    char rest[256], *end;
+    (void)context;
+    (void)t;
+    const long layer = strtol(name, &end, 10);
+    snprintf(rest, sizeof rest, "%s", end);
+    snprintf(name, 256, "decoder.layers.%ld%.200s", layer - 1, rest);
+    return true;
+}
+
+static void taef2_has_both_layouts(void **state) {
+    char from[BL_TEST_PATH];
+    bl_error err = {0};
+    bl_taesd_about about;
+    (void)state;
+    bl_test_data(from, TAEF2);
+    bl_test_rewrite(path, from, rename_layer, NULL, NULL, 0);
+    assert_int_equal(open_in("flux2/klein_2_2", path, &err), 0);
+    assert_int_equal(bl_taesd_inspect(&about, path, &err), 0);
+    assert_true(about.diffusers && about.latent_channels == 32);
+}
 
 static void both_layouts_are_taken(void **state) {
     (void)state;
@@ -250,6 +275,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {TEST(each_family_has_its_own), TEST(a_file_is_told_of),
                                        TEST(both_layouts_are_taken),  TEST(what_does_not_fit_is_named),
                                        TEST(relatives_are_none),      TEST(other_files_are_none),
-                                       TEST(branches_are_whole)};
+                                       TEST(branches_are_whole),      TEST(taef2_has_both_layouts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
-/* TAEF1 in Z-Image and TAEF2 in FLUX.2 klein, for previews and in the VAE's place: pictures of their own, the
- * same wherever weights are, made of the latents as the denoiser has them. */
+/* TAEF1 in Z-Image and FLUX.1, TAEF2 in FLUX.2 klein, for previews and in the VAE's place: pictures of their
+ * own, the same wherever weights are, made of the latents as the denoiser has them. */
 #include "pipeline/flow_rig.h"
+
+#include "support/flux1_files.h"
 
 #define SIDE 64
 
@@ -113,7 +115,13 @@ static void check_family(const char *family, const char *decoder, int packed) {
     ballast_model_options mo;
     rig_studio s;
     watched wanted, got;
-    bl_synth_folder(path, family);
+    const bool flux1 = !strcmp(family, "flux1/dev");
+    if (flux1) {
+        bl_test_folder(path);
+        bl_test_flux1_folder(path, family); /* with T5's vocabulary */
+    } else {
+        bl_synth_folder(path, family);
+    }
     rig_options(&co, &mo, path, "f32");
     mo.taesd_path = decoder;
     rig_open_given(&s, &co, &mo);
@@ -137,11 +145,19 @@ static void check_family(const char *family, const char *decoder, int packed) {
     check_alone(&s, &wanted.taken, packed);
     flow_drop(&wanted.taken);
     rig_close(&s);
+    if (flux1) {
+        bl_test_folder_remove(path);
+    }
 }
 
 static void zimage_takes_taef1(void **state) {
     (void)state;
     check_family("zimage", taef1, 1);
+}
+
+static void flux1_takes_taef1(void **state) {
+    (void)state;
+    check_family("flux1/dev", taef1, 1);
 }
 
 static void klein_takes_taef2(void **state) {
@@ -172,8 +188,8 @@ static void others_are_refused(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(zimage_takes_taef1),
-                                       cmocka_unit_test(klein_takes_taef2),
-                                       cmocka_unit_test(others_are_refused)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(zimage_takes_taef1), cmocka_unit_test(flux1_takes_taef1),
+        cmocka_unit_test(klein_takes_taef2), cmocka_unit_test(others_are_refused)};
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }
