@@ -121,11 +121,7 @@ int bl_generate(json_t **report, const bl_pipeline *p, const ballast_generate_op
     bl_report r;
     bl_trace trace = {0};
     int result = bl_report_begin(&r, report != NULL, err);
-    const char *unread = bl_words_unread(p->arch, &p->words);
-    if (!result && unread) {
-        result =
-            bl_fail(err, BL_E_UNSUPPORTED, "%s is planned and not run: %s", p->arch->family->name, unread);
-    }
+    result = result ? result : bl_words_need(p->arch, &p->words, err);
     if (!result) {
         result = bl_job_open(&j, p, o, err);
     }

@@ -18,6 +18,7 @@ struct bl_modules {
     int adapter_count;
     bl_rows rows; /* that are replaced in all of them, our own copy */
     bool told_tuned;
+    bool goes_without; /* a run without what is on trial has begun, and was not judged */
     char key[64];
     uint64_t serial;
 };

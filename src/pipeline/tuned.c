@@ -29,6 +29,11 @@ static void leave_out(bl_tuning *t, const bl_device_caps *caps) {
     }
 }
 
+/* The user's threads run it, not those that were tuned: that says nothing of these. */
+static bool others_threads(const bl_modules *m, const bl_tuned *t) {
+    return m->o.own_threads && t->tuning.threads;
+}
+
 void bl_tuned_choices(bl_tuning *out, bool *without, const bl_modules *m, bl_module module,
                       bl_shape_key key) {
     bl_tuned t;
@@ -38,7 +43,8 @@ void bl_tuned_choices(bl_tuning *out, bool *without, const bl_modules *m, bl_mod
     out->threads = m->o.own_threads || out->threads > 2 * sysconf(_SC_NPROCESSORS_CONF) ? 0 : out->threads;
     int levels = bl_memory_caps(m->o.memory)->arena_levels;
     out->level = out->level < levels ? out->level : 0;
-    if (without && bl_tuned_goes_without(&t) && bl_tuning_yields(out)) {
+    const bool judged = without && !m->goes_without && !others_threads(m, &t);
+    if (judged && bl_tuned_goes_without(&t) && bl_tuning_yields(out)) {
         *without = true;
         *out = bl_tuning_unyielding(out);
     }
@@ -57,6 +63,7 @@ void bl_tuned_tell(bl_generation *g) {
     const bl_declared *without = first_without(g);
     int count = 0, first = 0;
     if (without) {
+        g->modules->goes_without = true; /* one that is given up is not judged: the next has it all */
         bl_log_line(
             bl_generation_log(g), BL_LOG_INFO,
             "Phase %s goes without the threads that were tuned while others used this machine, to see "
@@ -144,9 +151,10 @@ void bl_tuned_judge(const bl_generation *g) {
         double seconds = bl_generation_pass_seconds(g, i);
         const bool found = bl_tuned_find(&t, bl_memory_calibration(g->memory)),
                    on_trial = found && t.on_trial;
-        if (found && g->modules->o.own_threads && t.tuning.threads) {
-            continue; /* the user's threads ran it, not those that were tuned */
+        if (found && others_threads(g->modules, &t)) {
+            continue;
         }
+        g->modules->goes_without = false;
         if (bl_tuned_note(bl_memory_calibration(g->memory), &t, seconds, d->without)) {
             bl_log_line(
                 bl_generation_log(g), BL_LOG_INFO,

@@ -16,12 +16,18 @@ static bool reads_words(const bl_architecture *arch) {
 
 #define NO_VOCABULARY "T5's vocabulary is missing: put tokenizer.json or spiece.model of its publishers "
 
-const char *bl_words_unread(const bl_architecture *arch, const bl_wordbook *words) {
+/* Why nothing makes tokens of the family's prompts, as the end of a sentence. NULL: something does. */
+static const char *unread(const bl_architecture *arch, const bl_wordbook *words) {
     const bool third = bl_family_words_module(arch->family) == BL_TEXT_ENCODER_3;
     return arch->family->unread                                 ? arch->family->unread
            : !reads_t5(arch) || !reads_words(arch) || words->t5 ? NULL
            : third ? NO_VOCABULARY "into tokenizer_3/ beside it, or give their folder with --text-encoder"
                    : NO_VOCABULARY "beside its file, or give its folder with --text-encoder";
+}
+
+int bl_words_need(const bl_architecture *arch, const bl_wordbook *words, bl_error *err) {
+    const char *why = unread(arch, words);
+    return why ? bl_fail(err, BL_E_UNSUPPORTED, "%s is planned and not run: %s", arch->family->name, why) : 0;
 }
 
 /* ---- prompt to tokens */
@@ -72,7 +78,7 @@ static int parse_text(bl_condition *c, int i, const bl_architecture *arch, const
     const bl_family_words *frame = &arch->family->words;
     const char *text = c->texts.text[i];
     int result = 0;
-    if (!bl_words_unread(arch, words) && reads_words(arch)) {
+    if (!unread(arch, words) && reads_words(arch)) {
         result = read_text(&c->words[i], words, frame, text, err);
         result = result ? result : fit_text(c, i, arch, err);
     }

@@ -9,9 +9,9 @@
 /* A pass has a multiple of so many rows: few graphs, and bits that hang on its text alone. */
 #define BL_WORDS_STEP 32
 
-/* Why nothing makes tokens of the family's prompts, as the end of a sentence: such a model is planned and not
- * run. NULL: something does. Static storage. */
-const char *bl_words_unread(const bl_architecture *arch, const bl_wordbook *words);
+/* Where nothing makes tokens of the family's prompts the model is planned and not run, nor measured:
+ * BL_E_UNSUPPORTED, with why. */
+int bl_words_need(const bl_architecture *arch, const bl_wordbook *words, bl_error *err);
 
 /* Puts each text into the family's frame and makes tokens of it: c->words, c->length; beside T5 CLIP's, too,
  * of which more than a chunk is left out: c->text. Where nothing makes tokens the lengths are as if

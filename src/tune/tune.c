@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "pipeline/tuned.h"
+#include "pipeline/words.h"
 #include "tune/keep.h"
 
 #include <math.h>
@@ -295,7 +296,8 @@ static int search_all(bl_tune_work *t, double until, bl_error *err) {
 
 static int open_request(bl_tune_work *t, const bl_pipeline *p, const ballast_generate_options *o,
                         bl_error *err) {
-    int result = bl_job_open(&t->job, p, o, err);
+    int result = bl_words_need(p->arch, &p->words, err); /* nobody would make pictures of it */
+    result = result ? result : bl_job_open(&t->job, p, o, err);
     result = result ? result
                     : bl_placement_parse(&t->placement, o,
                                          bl_memory_caps(bl_modules_given(p->modules)->memory), err);

@@ -225,6 +225,48 @@ static void locked_entries_are_not_none(void **state) {
     bl_calibration_close(&c);
 }
 
+/* Files of versions before: without what was tuned; without what is on trial. They know what they knew, and
+ * learn what is new. */
+static void older_files_are_kept(void **state) {
+    (void)state;
+    static const char *const older[] = {
+        "DROP TABLE tuned; DROP TABLE beside",
+        "DROP TABLE tuned; DROP TABLE beside;"
+        "CREATE TABLE tuned (device TEXT, model TEXT, dtype TEXT, module TEXT, shape TEXT, version TEXT, "
+        "choices TEXT, untuned REAL, seconds REAL, psnr REAL, runs INTEGER, slower INTEGER,"
+        " PRIMARY KEY (device, model, dtype, module, shape, version)) WITHOUT ROWID;"
+        "INSERT INTO tuned VALUES ('d', 'm', 'F32', 'unet', '1x8x8', '1', 'threads=2', 2, 1, 0, 4, 1)"};
+    for (int i = 0; i < 2; i++) {
+        bl_tuned t = {
+            .device = "d", .model = "m", .dtype = "F32", .module = "unet", .shape = "1x8x8", .version = "1"};
+        bl_calibration *c = NULL;
+        said s = {0};
+        bl_log log = {note, &s};
+        sqlite3 *db = NULL;
+        assert_int_equal(learn(1e-3, &s, &described_error), 0);
+        assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+        assert_int_equal(sqlite3_exec(db, older[i], NULL, NULL, NULL), SQLITE_OK);
+        sqlite3_close(db);
+        CHECK(bl_calibration_open(&c, path, &log, &described_error));
+        assert_int_equal(bl_tuned_find(&t, c), i);
+        if (i) {
+            assert_true(t.tuning.threads == 2 && t.untuned_seconds == 2 && t.runs == 4 && t.slower == 1);
+            assert_false(t.on_trial || bl_tuned_goes_without(&t) || bl_tuned_note(c, &t, 3, false));
+            assert_true(bl_tuned_find(&t, c) && t.runs == 5 && t.slower == 2 && t.with_logs > 0);
+        }
+        t.tuning.threads = 2;
+        t.untuned_seconds = t.seconds = 1;
+        t.on_trial = true;
+        CHECK(bl_tuned_keep(c, &t, &described_error));
+        bl_calibration_close(&c);
+        CHECK(bl_calibration_open(&c, path, &log, &described_error)); /* as a file of now */
+        assert_true(bl_tuned_find(&t, c) && t.on_trial);
+        bl_calibration_close(&c);
+        assert_int_equal(s.lines, 0);
+        expect_good_file("of a version before");
+    }
+}
+
 static void damaged_file_is_kept_under_another_name(void **state) {
     (void)state;
     static const char noise[] = "this is no database, but it may be somebody's";
@@ -251,6 +293,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(disk_is_full, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(locked_file_is_left_alone, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(locked_entries_are_not_none, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(older_files_are_kept, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(damaged_file_is_kept_under_another_name, open_folder, close_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,6 +136,29 @@ static void slower(void **state) {
     bl_calibration_close(&c);
 }
 
+/* Counts that cannot be, as another program may write into the file: such an entry is none. */
+static void counts_that_cannot_be(void **state) {
+    (void)state;
+    static const char *const wrong[] = {"runs = 2147483647", "runs = -1",   "runs = 11",
+                                        "slower = 3",        "slower = -1", "runs_without = 1",
+                                        "runs_without = -5"};
+    bl_tuned t = entry("2x64x64"), found = t;
+    bl_error err = {0};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        bl_calibration *c = calibration();
+        char sql[80];
+        snprintf(sql, sizeof sql, "UPDATE tuned SET %s", wrong[i]);
+        assert_int_equal(bl_tuned_keep(c, &t, &err), 0);
+        assert_true(bl_tuned_find(&found, c));
+        assert_int_equal(sqlite3_exec(bl_calibration_database(c), sql, NULL, NULL, NULL), SQLITE_OK);
+        assert_false(bl_tuned_find(&found, c));
+        assert_false(bl_tuned_note(c, &t, 1, false));
+        assert_int_equal(bl_tuned_keep(c, &t, &err), 0); /* and gives way to another */
+        assert_true(bl_tuned_find(&found, c));
+        bl_calibration_close(&c);
+    }
+}
+
 /* Ten runs on a machine where a pass takes so long with what is on trial, and without. */
 static bool ten_runs(bl_calibration *c, const bl_tuned *t, double with, double without, int *left_out) {
     bool dropped = false;
@@ -212,8 +236,9 @@ static void kept_or_said(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(there_and_back), cmocka_unit_test(hostile), cmocka_unit_test(slower),
-        cmocka_unit_test(kept_or_said),   cmocka_unit_test(devices), cmocka_unit_test(on_trial),
+        cmocka_unit_test(there_and_back),        cmocka_unit_test(hostile), cmocka_unit_test(slower),
+        cmocka_unit_test(kept_or_said),          cmocka_unit_test(devices), cmocka_unit_test(on_trial),
+        cmocka_unit_test(counts_that_cannot_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

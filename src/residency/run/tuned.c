@@ -65,7 +65,9 @@ static bool read_row(bl_tuned *t, sqlite3_stmt *s, int first) {
     t->without = sqlite3_column_int(s, first + 7);
     t->with_logs = sqlite3_column_double(s, first + 8);
     t->without_logs = sqlite3_column_double(s, first + 9);
-    return choices && !bl_tuning_parse(&t->tuning, choices, &ignored) && good(t->untuned_seconds) &&
+    const bool counts = t->slower >= 0 && t->slower <= t->runs && t->without >= 0 && t->without <= t->runs &&
+                        t->runs <= BL_TUNED_RUNS;
+    return counts && choices && !bl_tuning_parse(&t->tuning, choices, &ignored) && good(t->untuned_seconds) &&
            good(t->seconds) && isfinite(t->psnr) && t->psnr >= 0;
 }
 
