@@ -84,6 +84,11 @@ static void leave(bl_bench *b, place *p) {
     *p = (place){0};
 }
 
+/* Whoever waits may stop it: BL_E_CANCELLED. */
+static int ask(const bl_bench *b, bl_error *err) {
+    return b->o.poll && b->o.poll(b->o.payload) ? bl_fail(err, BL_E_CANCELLED, "stopped") : 0;
+}
+
 /* Brings in the weights of one block of each group. Each is there before the next takes its place in host
  * memory. */
 static int pack(bl_bench *b, place *p, bl_device_module *m, bl_error *err) {
@@ -92,8 +97,10 @@ static int pack(bl_bench *b, place *p, bl_device_module *m, bl_error *err) {
     bool lost;
     for (int i = 0; i < b->group_count && !result; i++) {
         const bl_bench_group *g = &b->groups[i];
-        result =
-            bl_device_pack(b->device, m, g->block, own ? own : p->host, own ? g->at : 0, BL_STREAM_LOAD, err);
+        result = ask(b, err);
+        result = result ? result
+                        : bl_device_pack(b->device, m, g->block, own ? own : p->host, own ? g->at : 0,
+                                         BL_STREAM_LOAD, err);
         result = result ? result : bl_device_sync(b->device, &lost, err);
         if (!result && !own) {
             result =
@@ -153,10 +160,14 @@ static int time_way(bl_bench *b, const place *p, bl_bench_way *w, bl_error *err)
     for (int i = 0; i < b->group_count && !result; i++) {
         double seconds = 0;
         for (int k = 0; k < 2 && !result; k++) {
-            result = time_block(&seconds, b, p, w->prepared->executable[0], b->groups[i].block, err);
+            result = ask(b, err);
+            result = result ? result
+                            : time_block(&seconds, b, p, w->prepared->executable[0], b->groups[i].block, err);
         }
-        w->seconds[i] = seconds < w->seconds[i] ? seconds : w->seconds[i];
-        b->groups[i].least = seconds < b->groups[i].least ? seconds : b->groups[i].least;
+        if (!result) {
+            w->seconds[i] = seconds < w->seconds[i] ? seconds : w->seconds[i];
+            b->groups[i].least = seconds < b->groups[i].least ? seconds : b->groups[i].least;
+        }
     }
     return result;
 }
@@ -178,7 +189,11 @@ int bl_bench_blocks(bl_bench *b, double *seconds, const bl_tuning *tunings, int 
     if (count > BL_BENCH_WAYS) {
         return bl_fail(err, BL_E_INTERNAL, "more than %d ways to run one phase", BL_BENCH_WAYS);
     }
-    for (int i = 0; i < count; i++) {
+    int result = 0;
+    for (int i = 0; i < count; i++) { /* each may be a new one, whose kernels are chosen now */
+        if ((result = ask(b, err))) {
+            return result;
+        }
         bl_bench_way *w = ways[i] = way_of(b, &tunings[i]);
         if (w && w->prepared) {
             any = any ? any : w->prepared;
@@ -191,11 +206,10 @@ int bl_bench_blocks(bl_bench *b, double *seconds, const bl_tuning *tunings, int 
     if (!b->group_count) {
         make_groups(b, &any->info[0], bl_device_module_costs(b->device, any->opened->device));
     }
-    int result = enter(b, &p, any, arena, err);
+    result = enter(b, &p, any, arena, err);
     for (int turn = 0; turn < effort && !result; turn++) {
         for (int i = 0; i < count && !result; i++) {
-            result = b->o.poll && b->o.poll(b->o.payload) ? bl_fail(err, BL_E_CANCELLED, "stopped") : 0;
-            if (!result && ways[i] && ways[i]->prepared) {
+            if (ways[i] && ways[i]->prepared) {
                 result = time_way(b, &p, ways[i], err);
             }
         }

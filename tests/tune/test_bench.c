@@ -3,11 +3,32 @@
 
 #include "api/api.h"
 #include "pipeline/job.h"
-#include "tune/bench.h"
+#include "tune/bench_parts.h"
 
-static int nobody_stops(void *payload) {
+static int asked, stop_at; /* the time of asking; 0: nobody stops it */
+
+static int stops(void *payload) {
     (void)payload;
-    return 0;
+    return ++asked == stop_at;
+}
+
+/* Between any two blocks somebody may stop it, where they are measured by themselves, too. */
+static void check_stops(bl_bench *b) {
+    const bl_tuning as_it_is = {0};
+    double seconds;
+    bl_error err = {0};
+    asked = 0;
+    assert_int_equal(bl_bench_blocks(b, &seconds, &as_it_is, 1, 1, &err), 0);
+    const int all = asked;
+    assert_true(b->group_count > 1 && all >= 2 * b->group_count); /* each warms up */
+    for (stop_at = 1; stop_at <= all; stop_at++) {
+        asked = 0;
+        assert_int_equal(bl_bench_blocks(b, &seconds, &as_it_is, 1, 1, &err), BL_E_CANCELLED);
+        assert_int_equal(asked, stop_at);
+    }
+    stop_at = 0;
+    assert_int_equal(bl_bench_blocks(b, &seconds, &as_it_is, 1, 1, &err), 0);
+    assert_true(seconds > 0); /* what was stopped is no measurement */
 }
 
 static bl_pairs pairs_of(bl_bench *b, const bl_tuning *other) {
@@ -46,7 +67,7 @@ static void bits(void **state) {
     assert_int_equal(bl_job_declare(&job, &placement, &err), 0);
     assert_true(bl_generation_phase_at(&phase, job.generation, job.at.decode));
     const bl_bench_options options = {
-        .modules = p.modules, .placement = &placement, .phase = &phase, .poll = nobody_stops};
+        .modules = p.modules, .placement = &placement, .phase = &phase, .poll = stops};
     assert_int_equal(bl_bench_open(&b, &options, &err), 0);
     bl_pairs same = pairs_of(b, &(bl_tuning){.level = 1, .pin = 1});
     assert_true(same.same_bits && same.psnr == 0);
@@ -57,6 +78,7 @@ static void bits(void **state) {
         assert_true(one.same_bits ? one.psnr == 0 : one.psnr > 20);
         assert_true(two.same_bits ? two.psnr == 0 : two.psnr > 20);
     }
+    check_stops(b);
     bl_bench_close(&b);
     bl_job_close(&job);
     rig_close(&s);
