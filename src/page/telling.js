@@ -113,12 +113,21 @@ export function pieces({line, plan}) {
   return {parts: out, length: Math.max(at, under, line.wall_seconds)};
 }
 
+// What the device's seconds go into, by the words of the line.
+const SHARES = {
+  'first load': ['first_load_seconds', 'waiting for weights that came for the first time'],
+  swap: ['swap_seconds', 'waiting for weights that had given way to others and came back'],
+  steady: ['steady_seconds', 'the passes: computing, and waiting for what each of them brings in again'],
+};
+
 // What a part of the line says, in a sentence; '': of that there is none.
 function fieldSentence(text, job, batch) {
   const {line} = batch;
   const stage = /^(\w+) [\d.]+$/.exec(text);
   const of = stage && line.stages.find((s) => s.name === stage[1]);
-  return of ? sentence(of.name, of.seconds, job, batch)
+  const share = SHARES[text.replace(/ [\d.]+$/, '')];
+  return share ? `${seconds(line[share[0]])} of the device’s time: ${share[1]}.`
+    : of ? sentence(of.name, of.seconds, job, batch)
     : text.startsWith('Time:') ? `${seconds(line.wall_seconds)} by the clock, from the first word read to the last pixel kept.`
       : text.startsWith('total') ? `${seconds(line.total_seconds)}: the sum of all that follows; more than the time where work ran beside other work.`
         : text.startsWith('RAM') ? `${bytes(line.ram_bytes)} of the machine’s ${bytes(line.ram_total_bytes)} are this server’s.`
@@ -127,7 +136,7 @@ function fieldSentence(text, job, batch) {
 
 // The line as it is printed; each field says its sentence, too. Those that the bar has as well are no stops for Tab.
 export function lineOf(job, batch, said) {
-  const parts = batch.line.text.split(/( \| | (?=[a-z]+ \d+\.\d\d(?: |$)))/);
+  const parts = batch.line.text.split(/( \| |(?<! first) (?=[a-z]+ \d+\.\d\d(?: |$)))/);
   return h('p', {class: 'line'}, parts.map((text) => {
     const told = fieldSentence(text, job, batch);
     const say = () => said.textContent = told;

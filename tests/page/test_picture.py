@@ -35,7 +35,8 @@ class Picture(Case):
         self.assertAlmostEqual(sum(width for _, width in pieces), 100, delta=1)
         self.assertEqual({name for name, _ in pieces}, {name for name, s in stages.items() if s > 0})
         b.js("document.querySelector('.piece[data-stage=pipeline]').focus()")
-        for field, told in (("Time:", "by the clock"), ("CPU memory", "were used at most"), ("RAM", "are this server’s"), ("total", "the sum of all"), ("decode", "pixels")):
+        for field, told in (("Time:", "by the clock"), ("CPU memory", "were used at most"), ("RAM", "are this server’s"), ("total", "the sum of all"), ("decode", "pixels"),
+                            ("first load", "came for the first time"), ("swap", "came back"), ("steady", "the passes")):
             b.js("[...document.querySelectorAll('.line button')].find((e) => e.textContent.startsWith(arguments[0])).focus()", field)
             self.assertIn(told, b.text(".said"))
         b.js("document.querySelector('.piece[data-stage=pipeline]').focus()")
