@@ -33,7 +33,7 @@ static int find_module(bl_module *out, const ballast_model *model, const char *n
     }
     return bl_fail(err, BL_E_NOT_FOUND,
                    "eval: no module \"%.40s\"; there are text_encoder, text_encoder_2, unet, "
-                   "vae_decoder, vae_encoder, taesd",
+                   "transformer, vae_decoder, vae_encoder, taesd",
                    name);
 }
 

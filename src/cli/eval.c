@@ -15,7 +15,7 @@ int command_eval(int argc, char **argv) {
     bool overwrite = !result && setting_on(&s, S_OVERWRITE);
     if (!result && (!s.positional_count || !inputs || !output)) {
         fprintf(stderr, "ballast: eval wants MODULE --inputs IN.safetensors -o OUT.safetensors; modules: "
-                        "text_encoder, text_encoder_2, unet, vae_decoder, vae_encoder, taesd\n");
+                        "text_encoder, text_encoder_2, unet, transformer, vae_decoder, vae_encoder, taesd\n");
         result = EXIT_USAGE;
     }
     if (!result) {

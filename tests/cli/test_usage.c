@@ -81,7 +81,7 @@ static void test_mistyped(void **state) {
     BALLAST(&o, "generate", "--no-prompt");
     EXPECT_FAILURE(&o, 2, "--no-prompt", "no such flag");
     BALLAST(&o, "eval");
-    EXPECT_FAILURE(&o, 2, "eval wants MODULE", "vae_decoder");
+    EXPECT_FAILURE(&o, 2, "eval wants MODULE", "unet, transformer, vae_decoder");
     rig_free(&o);
 }
 
