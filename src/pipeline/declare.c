@@ -138,6 +138,9 @@ static int declare_phases(bl_job *j, bl_error *err) {
     if (j->untuned) {
         bl_generation_untuned(e);
     }
+    if (j->p->measured) {
+        bl_generation_measured(e);
+    }
     if (j->looked_at) {
         bl_generation_all_levels(e);
     }

@@ -29,6 +29,7 @@ typedef struct bl_pipeline {
     const char *recommended; /* a line of what the model's file recommends and the request has taken; NULL or
                                 "": none */
     bool untuned;            /* what was tuned does not count */
+    bool measured;           /* held against others: it has all that was kept, and does not judge it */
     int native_size;         /* pixels of a side that the model was trained for */
     bool again;              /* the model has made pictures before */
     bool *encoded;           /* becomes whether a text had to be encoded; may be NULL */

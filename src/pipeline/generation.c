@@ -82,7 +82,7 @@ int bl_generation_phase(bl_generation *g, const char *name, const char *stage, b
     bl_phase_of p = {.name = name, .stage = stage, .module = module, .key = key, .passes = passes};
     bool without = false;
     if (!g->untuned) {
-        bl_tuned_choices(&p.tuning, passes > 1 ? &without : NULL, g->modules, module, key);
+        bl_tuned_choices(&p.tuning, passes > 1 && !g->measured ? &without : NULL, g->modules, module, key);
     }
     int phase = bl_generation_phase_tuned(g, &p, err);
     if (phase >= 0) {
@@ -94,6 +94,10 @@ int bl_generation_phase(bl_generation *g, const char *name, const char *stage, b
 
 void bl_generation_untuned(bl_generation *g) {
     g->untuned = true;
+}
+
+void bl_generation_measured(bl_generation *g) {
+    g->measured = true;
 }
 
 bool bl_generation_is_tuned(const bl_generation *g) {
@@ -297,7 +301,9 @@ int bl_generation_end(bl_generation *g, bool finished, bl_error *err) {
             bl_calibration_key key = bl_generation_key(g);
             bl_calibration_learn(bl_memory_calibration(g->memory), &key, g->problem, g->plan, &g->ledger,
                                  &own);
-            bl_tuned_judge(g);
+            if (!g->measured) {
+                bl_tuned_judge(g);
+            }
         }
     }
     g->current = -1;

@@ -46,6 +46,8 @@ double bl_generation_pass_seconds(const bl_generation *g, int phase);
 
 /* Runs as if nothing had been tuned; before anything is declared. */
 void bl_generation_untuned(bl_generation *g);
+/* Runs with all that was kept, on trial or not, and does not judge it; likewise. */
+void bl_generation_measured(bl_generation *g);
 /* Whether any phase runs with choices that were kept for it. */
 bool bl_generation_is_tuned(const bl_generation *g);
 

@@ -34,6 +34,7 @@ struct bl_generation {
     int listed_count;
     bl_offload_settings settings;
     bool untuned;     /* what was tuned does not count */
+    bool measured;    /* it does, and is not judged */
     bool all_levels;  /* phases are prepared at all of their arena levels, whatever the budget */
     int phases_known; /* to the calibration */
     uint64_t least;   /* budget that another way to declare it works with; 0: not known */

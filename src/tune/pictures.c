@@ -58,7 +58,9 @@ static double seconds_of(const json_t *report) {
 static int make(picture *out, const bl_pipeline *p, const ballast_generate_options *o, double end,
                 bl_error *err) {
     ballast_generate_options own = *o;
+    bl_pipeline measured = *p;
     json_t *report = NULL;
+    measured.measured = true;
     *out = (picture){.theirs = o, .end = end};
     own.count = 1;
     own.hints = own.verbose = 0;
@@ -66,7 +68,7 @@ static int make(picture *out, const bl_pipeline *p, const ballast_generate_optio
     own.image = take_image;
     own.progress = ask;
     own.payload = out;
-    int result = bl_generate(&report, p, &own, err);
+    int result = bl_generate(&report, &measured, &own, err);
     out->seconds = seconds_of(report);
     json_decref(report);
     return result == BL_E_CANCELLED && out->late ? 1 : result;

@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "api/api.h"
+#include "residency/run/tuned.h"
 #include "tune/pictures.h"
 
 #define SIDE 64
@@ -64,6 +65,21 @@ static double difference(const ballast_generate_options *o) {
     return made.psnr;
 }
 
+/* Pictures that tuning makes are no runs that judge what was tuned. */
+static void check_runs(void) {
+    bl_pipeline p = bl_pipeline_of(studio.model);
+    bl_error err = {0};
+    bl_tuned *list;
+    int count;
+    assert_int_equal(
+        bl_tuned_list(&list, &count, bl_memory_calibration(bl_modules_given(p.modules)->memory), &err), 0);
+    assert_true(count >= 2);
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(list[i].runs, 0);
+    }
+    free(list);
+}
+
 static void pictures(void **state) {
     (void)state;
     rig_pictures p = {0};
@@ -75,6 +91,7 @@ static void pictures(void **state) {
     choose(tuned, "threads=1,winograd=1"); /* in f32 sums may be cut by threads: why tuning compares bits */
     double psnr = difference(&o);
     assert_true(psnr == 0 || psnr > 40); /* 0: less than a pixel shows */
+    check_runs();
     json_decref(tuned);
     rig_close(&studio);
     rig_release(&p);
