@@ -13,10 +13,13 @@ void bl_t5_bias(float *bias, const bl_t5 *arch, const float *table, int tokens);
 
 /* Inputs  "embeddings" F32 [batch, tokens, 1, width]: rows of the table shared.weight;
  *         "bias" F32 [batch, heads, 1, 2 tokens - 1]: see bl_t5_bias.
- * Output  "context" F32 [batch, tokens, 1, width], through the last norm. Taps: "encoder.block.k".
+ * Output  "context" F32 [batch, tokens, 1, width], through the last norm. Taps: "encoder.block.k",
+ * of the first text.
+ * `second`: rows of a second text, whose ports are "embeddings 2", "bias 2" and "context 2"; 0: none. It runs
+ * beside the first as in bl_qwen3_graph.
  * Blocks: each layer; the import is in the first, the output in the last. No token is masked.
  * Owner of *out: caller, bl_graph_free. */
-int bl_t5_graph(bl_graph **out, const bl_t5 *arch, bl_module module, int batch, int tokens, bl_dtype dtype,
-                const char *const *taps, bl_error *err);
+int bl_t5_graph(bl_graph **out, const bl_t5 *arch, bl_module module, int batch, int tokens, int second,
+                bl_dtype dtype, const char *const *taps, bl_error *err);
 
 #endif

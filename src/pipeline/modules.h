@@ -37,7 +37,7 @@ void bl_modules_release(bl_modules *m);
 typedef struct bl_shape_key {
     int batch, height, width;    /* of latents */
     int tokens;                  /* rows of the UNet's context */
-    int second;                  /* of a language model: rows of a second text beside these */
+    int second;                  /* of a language model or T5: rows of a second text beside these */
     int clip_skip;               /* of text encoders */
     bool own_context;            /* of text encoders: beside the one with clip skip */
     bool own_lengths, late_crop; /* of the UNet, see bl_unet_shape */

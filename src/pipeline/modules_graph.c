@@ -17,8 +17,8 @@ static int text_graph(bl_graph **out, const bl_modules *m, bl_module module, bl_
     const bool words =
         m->o.arch->family->reader != BL_READER_CLIP && module == bl_family_words_module(m->o.arch->family);
     if (words && m->o.arch->family->reader == BL_READER_T5) {
-        return bl_t5_graph(out, &m->o.arch->t5, module, key.batch, key.tokens, bl_modules_dtype(m, module),
-                           taps, err);
+        return bl_t5_graph(out, &m->o.arch->t5, module, key.batch, key.tokens, key.second,
+                           bl_modules_dtype(m, module), taps, err);
     }
     if (words) {
         return bl_qwen3_graph(out, &m->o.arch->qwen3, key.batch, key.tokens, key.second,

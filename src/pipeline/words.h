@@ -25,7 +25,7 @@ void bl_words_tell(const bl_condition *c, const bl_request *r, const bl_architec
                    const bl_log *log);
 
 /* Declares a phase of one pass for each two texts that are not known, whose blocks each serve one text and
- * then the other: weights come once for both. Of T5 a phase for each text, and one for each of CLIP. */
+ * then the other: weights come once for both. Beside T5 one for each CLIP. */
 int bl_words_phases(bl_condition *c, bl_generation *generation, const bl_architecture *arch, bl_error *err);
 
 /* Fills c->context, and c->pooled beside T5, by the encoders or from what was encoded before. */

@@ -29,16 +29,11 @@ static int rows_of(const bl_condition *c, int text) {
     return (c->length[text] - c->beside + BL_WORDS_STEP - 1) / BL_WORDS_STEP * BL_WORDS_STEP;
 }
 
-/* Texts that one pass reads: two of a language model, so that its weights come once for both. */
-static int texts_at_once(const bl_family *family) {
-    return family->reader == BL_READER_T5 ? 1 : 2;
-}
-
-/* The texts of the next pass, the one with more rows first: up to `most` of those not known, from number
- * `from` on. How many, in *count; the number behind them. */
-static int next_texts(int texts[2], int *count, const bl_condition *c, int from, int most) {
+/* The texts of the next pass, the one with more rows first: up to two of those not known, so that weights
+ * come once for both, from number `from` on. How many, in *count; the number behind them. */
+static int next_texts(int texts[2], int *count, const bl_condition *c, int from) {
     *count = 0;
-    while (from < c->encoded_count && *count < most) {
+    while (from < c->encoded_count && *count < 2) {
         const bl_encoded *x = &c->encoded[from++];
         if (!x->known) {
             texts[(*count)++] = x->text;
@@ -71,7 +66,7 @@ int bl_words_phases(bl_condition *c, bl_generation *generation, const bl_archite
     const bl_family *family = arch->family;
     int texts[2], count;
     for (int n = 0; n < c->encoded_count && reads_words(arch);) {
-        n = next_texts(texts, &count, c, n, texts_at_once(family));
+        n = next_texts(texts, &count, c, n);
         if (!count) {
             continue;
         }
@@ -196,7 +191,7 @@ static size_t floats_beside(const bl_condition *c) {
     return (size_t)c->beside * (size_t)c->context_dim;
 }
 
-/* One text, or two of a language model, through the encoder, to their places. */
+/* One text, or two, through the encoder, to their places. */
 static int encode_pass(const bl_condition *c, const int *texts, int count, bl_generation *generation,
                        const bl_architecture *arch, bl_error *err) {
     run x[2] = {{.count = 0}, {.count = 0}};
@@ -215,7 +210,11 @@ static int encode_pass(const bl_condition *c, const int *texts, int count, bl_ge
                           {"counts 2", &x[1].count},
                           {"rope 2", x[1].places},
                           {NULL, NULL}};
-        bl_port t5[] = {{"embeddings", x[0].embeddings}, {"bias", x[0].places}, {NULL, NULL}};
+        bl_port t5[] = {{"embeddings", x[0].embeddings},
+                        {"bias", x[0].places},
+                        {both ? "embeddings 2" : NULL, x[1].embeddings},
+                        {"bias 2", x[1].places},
+                        {NULL, NULL}};
         bl_port outputs[] = {
             {"context", x[0].context}, {both ? "context 2" : NULL, x[1].context}, {NULL, NULL}};
         result =
@@ -309,7 +308,7 @@ static int encode_texts(bl_condition *c, bl_generation *generation, const bl_arc
                         bl_error *err) {
     int texts[2], count, result = 0;
     for (int n = 0; n < c->encoded_count && reads_words(arch) && !result;) {
-        n = next_texts(texts, &count, c, n, texts_at_once(arch->family));
+        n = next_texts(texts, &count, c, n);
         result = count ? encode_pass(c, texts, count, generation, arch, err) : 0;
     }
     return result ? result : encode_clip(c, generation, arch, err);

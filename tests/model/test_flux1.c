@@ -17,11 +17,14 @@ static const bl_t5 tiny_t5 = {.vocab = 1000,
                               .distance = 128,
                               .eps = 1e-6f};
 
-/* What a host gives: rows of the tokens, and the bias from the table. */
-static void fill_t5(const bench *b, const bl_graph *g, void *const *inputs, const char *which, int tokens) {
+/* What a host gives: rows of the tokens, and the bias from the table. `behind`: what is behind the names of a
+ * text's ports. */
+static void fill_t5(const bench *b, const bl_graph *g, void *const *inputs, const char *which, int tokens,
+                    const char *behind) {
     char name[RIG_NAME];
     bl_error err;
-    float *embeddings = input_named(g, inputs, "embeddings"), buckets[32 * 4];
+    rig_name(name, "embeddings%s", behind);
+    float *embeddings = input_named(g, inputs, name), buckets[32 * 4];
     const bl_file_tensor *table = bl_safetensors_find(b->weights, "shared.weight");
     const bl_file_tensor *bias = bl_safetensors_find(
         b->weights, "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
@@ -33,7 +36,8 @@ static void fill_t5(const bench *b, const bl_graph *g, void *const *inputs, cons
                &err);
     }
     rig_ok(bl_tensor_read(b->weights, bias, 0, 32 * 4, buckets, &err), &err);
-    bl_t5_bias(input_named(g, inputs, "bias"), &tiny_t5, buckets, tokens);
+    rig_name(name, "bias%s", behind);
+    bl_t5_bias(input_named(g, inputs, name), &tiny_t5, buckets, tokens);
     free(ids);
 }
 
@@ -43,9 +47,9 @@ static void check_t5(const char *which, int tokens, const char *const *taps, bl_
     bl_error err;
     bench b;
     bench_open(&b, "flux1/dev", "text_encoder_2", "t5");
-    rig_ok(bl_t5_graph(&g, &tiny_t5, BL_TEXT_ENCODER_2, 1, tokens, dtype, taps, &err), &err);
+    rig_ok(bl_t5_graph(&g, &tiny_t5, BL_TEXT_ENCODER_2, 1, tokens, 0, dtype, taps, &err), &err);
     make_inputs(g, inputs);
-    fill_t5(&b, g, inputs, which, tokens);
+    fill_t5(&b, g, inputs, which, tokens, "");
     check(&b, g, inputs, which, "context");
     bench_close(&b);
 }
@@ -58,6 +62,54 @@ static void t5_is_that_of_transformers(void **state) {
         check_t5("short", 8, taps, i ? BL_BF16 : BL_F32);
         check_t5("long", 160, NULL, i ? BL_BF16 : BL_F32);
     }
+}
+
+/* Runs one text, or two together, each rows [rows][width] of its own, which the caller frees. */
+static void run_t5(float **outputs, const bench *b, const int *rows, const char *const *names) {
+    const bl_source source = {.payload = b->weights, .dtype = file_dtype, .read = file_read};
+    const bl_prepare_options options = {0};
+    void *inputs[MOST_PORTS], *out[2];
+    bl_graph *g;
+    bl_error err;
+    rig_ok(bl_t5_graph(&g, &tiny_t5, BL_TEXT_ENCODER_2, 1, rows[0], rows[1], BL_F32, NULL, &err), &err);
+    make_inputs(g, inputs);
+    for (int k = 0; k < g->output_count; k++) {
+        fill_t5(b, g, inputs, names[k], rows[k], k ? " 2" : "");
+        out[k] = outputs[k] = malloc((size_t)rows[k] * 48 * sizeof(float));
+        assert_non_null(out[k]);
+    }
+    rig_ok(bl_run_once(b->device, g, &source, &options, (const void *const *)inputs, out, &err), &err);
+    for (int i = 0; i < g->input_count; i++) {
+        free(inputs[i]);
+    }
+    bl_graph_free(&g);
+}
+
+/* Weights are there once; either text has the bits that it has alone. */
+static void two_texts_take_one_pass(void **state) {
+    static const int rows[2] = {160, 8}, long_rows[2] = {160, 0}, short_rows[2] = {8, 0};
+    static const char *const names[2] = {"long", "short"};
+    float *both[2], *alone[2];
+    bl_graph *one, *two;
+    bl_error err;
+    bench b;
+    (void)state;
+    rig_ok(bl_t5_graph(&one, &tiny_t5, BL_TEXT_ENCODER_2, 1, 8, 0, BL_F32, NULL, &err), &err);
+    rig_ok(bl_t5_graph(&two, &tiny_t5, BL_TEXT_ENCODER_2, 1, 160, 8, BL_F32, NULL, &err), &err);
+    assert_true(two->weight_count == one->weight_count && two->block_count == one->block_count);
+    assert_true(two->output_count == 2);
+    bl_graph_free(&one);
+    bl_graph_free(&two);
+    bench_open(&b, "flux1/dev", "text_encoder_2", "t5");
+    run_t5(both, &b, rows, names);
+    run_t5(&alone[0], &b, long_rows, &names[0]);
+    run_t5(&alone[1], &b, short_rows, &names[1]);
+    for (int k = 0; k < 2; k++) {
+        assert_memory_equal(both[k], alone[k], (size_t)rows[k] * 48 * sizeof(float));
+        free(both[k]);
+        free(alone[k]);
+    }
+    bench_close(&b);
 }
 
 /* ---- the transformer */
@@ -240,6 +292,7 @@ static void half_a_patch_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(t5_is_that_of_transformers),
+        cmocka_unit_test(two_texts_take_one_pass),
         cmocka_unit_test(flux1_is_that_of_diffusers),
         cmocka_unit_test(modulations_of_all_steps_come_before_them),
         cmocka_unit_test(half_a_patch_is_refused),

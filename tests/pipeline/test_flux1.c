@@ -262,6 +262,63 @@ static void what_was_encoded_is_taken_for_its_own_text(void **state) {
     bl_test_folder_remove(folder);
 }
 
+/* The passes of T5 in a plan; its weights come once for all texts, even where they do not stay. */
+static int64_t t5_passes(const json_t *plan) {
+    json_t *x;
+    size_t i;
+    int64_t passes = 0, weights = 0, brought = 0;
+    json_array_foreach(json_object_get(plan, "phases"), i, x) {
+        if (!strcmp(json_string_value(json_object_get(x, "module")), "text_encoder_2")) {
+            passes += json_integer_value(json_object_get(x, "passes"));
+            weights = json_integer_value(json_object_get(x, "weight_bytes"));
+        }
+    }
+    json_array_foreach(json_object_get(plan, "decisions"), i, x) {
+        if (!strcmp(json_string_value(json_object_get(x, "module")), "text_encoder_2") &&
+            !strcmp(json_string_value(json_object_get(x, "op")), "onload")) {
+            brought += json_integer_value(json_object_get(x, "bytes"));
+        }
+    }
+    assert_true(brought <= weights);
+    return passes;
+}
+
+/* A negative prompt costs T5 no second pass over its weights; the picture is that of texts read one by one.
+ */
+static void two_texts_take_one_pass(void **state) {
+    (void)state;
+    char folder[BL_TEST_PATH];
+    flow_taken t[3];
+    bl_test_folder(folder);
+    bl_test_flux1_folder(folder, "flux1/dev");
+    for (int together = 0; together < 2; together++) {
+        rig_studio s;
+        rig_open(&s, folder, "f32", "");
+        ballast_generate_options o = small_request(&t[2]);
+        o.steps = 1;
+        o.cfg = 1;
+        if (!together) {
+            rig_make(&s, &o); /* the prompt is known from now on */
+            flow_drop(&t[2]);
+        }
+        o.payload = &t[together];
+        t[together] = (flow_taken){0};
+        o.negative_prompt = "a cat";
+        o.cfg = 3;
+        const rig_size least = rig_bytes(rig_planned(&s, &o, "min_budget_bytes"));
+        o.budget = least.text;
+        json_t *plan = rig_plan(&s, &o);
+        assert_int_equal(t5_passes(plan), 1);
+        json_decref(plan);
+        rig_make(&s, &o);
+        rig_close(&s);
+    }
+    rig_same(&t[1].pictures, &t[0].pictures, "two texts in one pass");
+    flow_drop(&t[0]);
+    flow_drop(&t[1]);
+    bl_test_folder_remove(folder);
+}
+
 /* ---- guidance */
 
 /* A picture's parameters, kept for the caller, who frees them. */
@@ -414,6 +471,7 @@ int main(void) {
         cmocka_unit_test(adapters_change_the_same_by_every_name),
         cmocka_unit_test(placement_changes_nothing),
         cmocka_unit_test(what_was_encoded_is_taken_for_its_own_text),
+        cmocka_unit_test(two_texts_take_one_pass),
         cmocka_unit_test(guidance_is_written_and_told),
         cmocka_unit_test(without_a_vocabulary_both_are_planned),
         cmocka_unit_test(what_contradicts_the_weights_is_refused),

@@ -188,9 +188,13 @@ static void check_planned(const char *folder, const char *name, int steps, const
 }
 
 static void without_a_vocabulary_they_are_planned(void **state) {
-    static const char *const modules[] = {
-        "text_encoder_3",    "text_encoder_3", "text_encoder", "text_encoder_2",
-        "transformer.times", "transformer",    "vae_decoder",  NULL};
+    static const char *const modules[] = {"text_encoder_3",
+                                          "text_encoder",
+                                          "text_encoder_2",
+                                          "transformer.times",
+                                          "transformer",
+                                          "vae_decoder",
+                                          NULL};
     char folder[BL_TEST_PATH];
     (void)state;
     bl_synth_folder(folder, "sd3/medium");
