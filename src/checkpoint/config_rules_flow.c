@@ -303,7 +303,9 @@ static const bl_config_rule zimage_index_rules[] = {
     {NULL, NULL},
 };
 
+/* Kontext's network is dev's: its pipeline alone says that it was trained to change pictures. */
 static const bl_config_rule flux1_index_rules[] = {
+    {"_class_name", "[\"FluxPipeline\",\"FluxImg2ImgPipeline\",\"FluxInpaintPipeline\"]"},
     {"transformer", "[null,\"diffusers\",\"FluxTransformer2DModel\"]"},
     {"vae", "[null,\"diffusers\",\"AutoencoderKL\"]"},
     {"text_encoder", "[null,\"transformers\",\"CLIPTextModel\"]"},

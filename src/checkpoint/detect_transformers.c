@@ -112,6 +112,16 @@ static int check_flux(const bl_architecture *a, const bl_checkpoint *c, const fl
     return rc ? rc : bl_agree_number(c, m, "joint_attention_dim", f->context, err);
 }
 
+/* Relatives whose networks are FLUX.1's, but that they read more beside the latents. */
+static int refuse_flux1_inputs(const bl_checkpoint *c, int columns, bl_error *err) {
+    const char *what = columns == 384   ? "Fill, which reads a picture and a mask"
+                       : columns == 128 ? "Canny or Depth, which reads a picture's edges or depth"
+                                        : NULL;
+    return what ? bl_fail(err, BL_E_UNSUPPORTED, "%.400s is FLUX.1 %s; Ballast does not run these", c->path,
+                          what)
+                : 0;
+}
+
 static int detect_flux1(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
     static const char *const two[3] = {".attn.to_q.weight", ".ff.net.2.weight", ".attn.add_q_proj.weight"},
                              *const one[3] = {".attn.to_q.weight", ".proj_out.weight", ".attn.norm_q.weight"};
@@ -123,6 +133,7 @@ static int detect_flux1(bl_architecture *a, const bl_checkpoint *c, bl_error *er
                   .guided = bl_has_tensor(c, m, "time_text_embed.guidance_embedder.linear_1.weight")};
     int rc = bl_dimension(&a->width, c, m, 0, err, "x_embedder.weight");
     rc = rc ? rc : bl_dimension(&squares, c, m, 1, err, "x_embedder.weight");
+    rc = rc ? rc : refuse_flux1_inputs(c, squares, err);
     rc = rc ? rc : bl_dimension(&f.context, c, m, 1, err, "context_embedder.weight");
     rc = rc ? rc : bl_dimension(&f.hidden, c, m, 1, err, "transformer_blocks.0.ff.net.2.weight");
     rc = rc ? rc : bl_dimension(&f.head_dim, c, m, 0, err, "transformer_blocks.0.attn.norm_q.weight");

@@ -23,6 +23,7 @@ static const known others[] = {
     {"emb_params", "a textual inversion, not a model"},
     {"string_to_param", "a textual inversion, not a model"},
     {"clip_g", "a textual inversion, not a model"},
+    {"distilled_guidance_layer.", "Chroma, a relative of FLUX.1"},
     {"double_blocks.0.", "a relative of FLUX.1"},
     {"single_transformer_blocks.0.", "a relative of FLUX.1"},
     {"double_layers.0.", "AuraFlow"},

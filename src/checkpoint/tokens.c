@@ -156,6 +156,19 @@ int bl_open_tokenizer(bl_tokenizer_files *out, const char *folder, bool words, b
 
 /* ---- asking */
 
+/* Is it another model's: CLIP's, or a language model's? What cannot be read is not: who opens it says why. */
+static bool is_of_others(const char *path) {
+    json_t *root = NULL;
+    bl_error ignored;
+    const char *type = NULL;
+    if (!bl_json_load(&root, path, &ignored)) {
+        type = json_string_value(json_object_get(json_object_get(root, "model"), "type"));
+    }
+    const bool others = type && strcmp(type, "Unigram");
+    json_decref(root);
+    return others;
+}
+
 /* Files of a vocabulary, the first that is there is taken. */
 static const char *const t5_files[2] = {"tokenizer.json", "spiece.model"}, *const qwen_files[2] = {
                                                                                "tokenizer.json",
@@ -170,7 +183,7 @@ static int find_vocabulary(char **out, const char *folder, const char *below, co
     for (int i = 0; i < 2 && !*out && !rc; i++) {
         snprintf(name, sizeof name, "%s%s", below, names[i]);
         rc = bl_join_path(path, folder, name, err);
-        if (!rc && bl_is_file(path)) {
+        if (!rc && bl_is_file(path) && (i || names != t5_files || !is_of_others(path))) {
             *out = strdup(path);
             rc = *out ? 0 : bl_fail_memory(err, "a path", strlen(path));
         }

@@ -1,12 +1,12 @@
 #include "pipeline/job.h"
 
 #include "core/size_text.h"
+#include "pipeline/request_schedule.h"
 #include "text/adapter_tags.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define TIMES_STEP 8    /* steps that a prologue of times has room for, at a time */
 #define BATCHES_AHEAD 2 /* of those that follow a first batch */
 
 void bl_job_close(bl_job *j) {
@@ -95,9 +95,7 @@ static bl_shape_key denoiser_key(const bl_job *j, int height, int width) {
 }
 
 int bl_job_times(const bl_job *j, bool second) {
-    return bl_job_family(j)->timed_prologue
-               ? (bl_request_evaluations(&j->r, second) + TIMES_STEP - 1) / TIMES_STEP * TIMES_STEP
-               : 0;
+    return bl_request_times(&j->r, bl_job_family(j), second);
 }
 
 /* The denoiser's phases in one of the two passes. `kept`: what the prologue keeps is there already. */

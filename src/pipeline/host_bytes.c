@@ -1,6 +1,7 @@
 #include "pipeline/host_bytes.h"
 
 #include "pipeline/feed.h"
+#include "pipeline/request_schedule.h"
 #include "sample/sampler.h"
 
 #define BROWNIAN_FLOATS 9 /* for each value of a path: brownian.h */
@@ -54,13 +55,14 @@ static uint64_t picture_bytes(const job *j, uint64_t pixels) {
 
 /* One pass of the sampler: itself, its noise, the network's input and output, the small picture of a preview;
  * and the latents of the pass before. */
-static uint64_t denoise_bytes(const job *j, int width, int height) {
+static uint64_t denoise_bytes(const job *j, int width, int height, bool second) {
     const uint64_t pixels = (uint64_t)width * (uint64_t)height;
     const bl_feed_shape feed = {.arch = j->arch,
                                 .condition = j->c,
                                 .batch = (int)j->batch,
                                 .height = height / j->family->downscale,
-                                .width = width / j->family->downscale};
+                                .width = width / j->family->downscale,
+                                .times = bl_request_times(j->r, j->family, second)};
     uint64_t n = latents(j, pixels), floats = j->batch * n * (2 + 2 * (uint64_t)j->c->rows) + 2 * n;
     bool brownian = bl_sampler_noise(j->r->sampler, j->r->compat) == BL_NOISE_BROWNIAN;
     return floats * sizeof(float) + bl_feed_bytes(&feed) +
@@ -83,7 +85,7 @@ static uint64_t second_bytes(const job *j, uint64_t base, uint64_t last) {
     uint64_t resized =
         3 * (base + j->batch * last) + resize_bytes(r->hires_width, r->hires_height, r->width, r->height);
     uint64_t start = r->upscaler->latent ? 0 : resized + picture_bytes(j, last);
-    return higher(start, denoise_bytes(j, r->hires_width, r->hires_height));
+    return higher(start, denoise_bytes(j, r->hires_width, r->hires_height, true));
 }
 
 /* A start picture made to fit: itself and, where its shape is another, the whole that a part is taken of. */
@@ -101,7 +103,7 @@ uint64_t bl_host_bytes(const bl_request *r, const bl_condition *c, const bl_arch
     uint64_t base = (uint64_t)r->width * (uint64_t)r->height;
     uint64_t last = r->second ? (uint64_t)r->hires_width * (uint64_t)r->hires_height : base;
     uint64_t most =
-        higher(denoise_bytes(&j, r->width, r->height), r->second ? second_bytes(&j, base, last) : 0);
+        higher(denoise_bytes(&j, r->width, r->height, false), r->second ? second_bytes(&j, base, last) : 0);
     if (r->o->init_rgb) {
         most = higher(most, picture_bytes(&j, base) + start_bytes(r, base));
     }

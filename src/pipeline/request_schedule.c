@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#define TIMES_STEP 8   /* steps that a prologue of times has room for, at a time */
 #define MOST_SHIFT 1e9 /* and its inverse the least: 1000 levels still stay apart */
 
 /* diffusers' pipelines take timesteps as the folder's scheduler says, where nothing else is asked for. */
@@ -76,4 +77,10 @@ int bl_request_schedule(bl_schedule **out, const bl_request *r, const bl_archite
         so.flow_least = arch->flow.kind == BL_SHIFT_FIXED ? bl_flow_sigma(least, so.flow_shift) : least;
     }
     return result ? result : bl_schedule_new(out, &so, err);
+}
+
+int bl_request_times(const bl_request *r, const bl_family *family, bool second) {
+    return family->timed_prologue
+               ? (bl_request_evaluations(r, second) + TIMES_STEP - 1) / TIMES_STEP * TIMES_STEP
+               : 0;
 }

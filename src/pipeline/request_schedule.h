@@ -10,4 +10,7 @@
 int bl_request_schedule(bl_schedule **out, const bl_request *r, const bl_architecture *arch,
                         bl_schedule_id schedule, bl_schedule_id spacing, bool second, bl_error *err);
 
+/* As bl_job_times, of a request. */
+int bl_request_times(const bl_request *r, const bl_family *family, bool second);
+
 #endif

@@ -107,6 +107,27 @@ static void parts_must_agree(void **state) {
     expect_refusal(path, BL_E_UNSUPPORTED, "16 latent channels");
 }
 
+/* FLUX.1's networks with more inputs than latents, by as many tensors as tell. */
+static void relatives_of_flux1_are_named(void **state) {
+    static const struct {
+        int columns;
+        const char *text;
+    } cases[] = {{384, "FLUX.1 Fill"}, {128, "FLUX.1 Canny or Depth"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int end = 8 + 4 * cases[i].columns;
+        char header[512];
+        snprintf(header, sizeof header,
+                 "{\"double_blocks.0.img_mod.lin.weight\":{\"dtype\":\"F32\",\"shape\":[1,1],"
+                 "\"data_offsets\":[0,4]},\"guidance_in.in_layer.weight\":{\"dtype\":\"F32\","
+                 "\"shape\":[1,1],\"data_offsets\":[4,8]},\"img_in.weight\":{\"dtype\":\"F32\","
+                 "\"shape\":[1,%d],\"data_offsets\":[8,%d]}}",
+                 cases[i].columns, end);
+        bl_test_write_header(path, header, (uint64_t)end);
+        expect_refusal(path, BL_E_UNSUPPORTED, cases[i].text);
+    }
+}
+
 static void other_files_are_named(void **state) {
     static const struct {
         const char *name, *text;
@@ -114,6 +135,7 @@ static void other_files_are_named(void **state) {
         {"lora_unet_down_blocks_0.lora_up.weight", "a LoRA"},
         {"control_model.input_hint_block.0.weight", "a ControlNet"},
         {"emb_params", "a textual inversion"},
+        {"distilled_guidance_layer.in_proj.weight", "is Chroma"},
         {"double_blocks.0.img_attn.qkv.weight", "a relative of FLUX.1"},
         {"model.diffusion_model.double_layers.0.w", "AuraFlow"},
         {"transformer_blocks.0.norm1.linear.weight", "a diffusion transformer"},
@@ -181,7 +203,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(known_relatives_are_refused), TEST(parts_must_agree),
         TEST(other_files_are_named),       TEST(folders_of_other_pipelines_are_named),
-        TEST(senseless_shapes_are_errors),
+        TEST(senseless_shapes_are_errors), TEST(relatives_of_flux1_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

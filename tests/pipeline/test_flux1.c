@@ -136,6 +136,40 @@ static void single_files_give_the_folders_picture(void **state) {
     bl_test_folder_remove(folder);
 }
 
+/* Folders of CLIP's have a vocabulary, too, which is not T5's, wherever it lies. */
+static void vocabularies_of_others_are_passed_over(void **state) {
+    static const char theirs[] = "{\"model\": {\"type\": \"BPE\"}}";
+    (void)state;
+    char folder[BL_TEST_PATH], single[BL_TEST_PATH], clip[BL_TEST_PATH], t5[BL_TEST_PATH], vae[BL_TEST_PATH],
+        from[BL_TEST_PATH], to[BL_TEST_PATH];
+    flow_taken wanted, got;
+    bl_test_folder(folder);
+    bl_test_flux1_wide_folder(folder);
+    take_from(&wanted, folder, NULL, 0, NULL);
+    bl_test_join(single, folder, "single.safetensors");
+    bl_test_join(clip, folder, "clip");
+    bl_test_join(t5, folder, "text_encoder_2/model.safetensors");
+    bl_test_join(vae, folder, "vae/diffusion_pytorch_model.safetensors");
+    bl_test_flux1_single(single, "");
+    bl_test_join(to, folder, "clip/tokenizer.json");
+    bl_test_write(to, theirs, sizeof theirs - 1);
+    bl_test_join(to, folder, "tokenizer.json"); /* beside the transformer */
+    bl_test_write(to, theirs, sizeof theirs - 1);
+    for (int i = 0; i < 2; i++) {
+        static const char *const names[][2] = {{"text_encoder/config.json", "clip/config.json"},
+                                               {"text_encoder/model.safetensors", "clip/model.safetensors"}};
+        bl_test_join(from, folder, names[i][0]);
+        bl_test_join(to, folder, names[i][1]);
+        assert_int_equal(symlink(from, to), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        take_from(&got, single, i ? (const char *[]){clip, t5} : (const char *[]){t5, clip}, 2, vae);
+        same_pictures(&got, &wanted, "beside CLIP's vocabulary");
+    }
+    flow_drop(&wanted);
+    bl_test_folder_remove(folder);
+}
+
 /* What misses an encoder, or has one twice, or none of its own, says what to give. */
 static void encoders_that_do_not_fit_are_refused(void **state) {
     (void)state;
@@ -427,6 +461,7 @@ static void what_contradicts_the_weights_is_refused(void **state) {
                   "relative_attention_num_buckets"},
                  {"text_encoder_2/config.json", "{\"relative_attention_max_distance\": [64]}",
                   "relative_attention_max_distance"}, /* of a list none is read */
+                 {"model_index.json", "{\"_class_name\": \"FluxKontextPipeline\"}", "FluxKontextPipeline"},
                  {"model_index.json", "{\"text_encoder_2\": [\"transformers\", \"UMT5EncoderModel\"]}",
                   "text_encoder_2"}};
     (void)state;
@@ -467,6 +502,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pictures_are_those_of_diffusers),
         cmocka_unit_test(single_files_give_the_folders_picture),
+        cmocka_unit_test(vocabularies_of_others_are_passed_over),
         cmocka_unit_test(encoders_that_do_not_fit_are_refused),
         cmocka_unit_test(adapters_change_the_same_by_every_name),
         cmocka_unit_test(placement_changes_nothing),

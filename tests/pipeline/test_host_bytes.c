@@ -72,6 +72,36 @@ static void check(rig_studio *s, ballast_generate_options *o, const char *what) 
     assert_true(plan <= 2 * took + 300000);
 }
 
+/* Of FLUX.1's request of so many steps, for each of which the prologue reads a time, a guidance and the
+ * text's vector. */
+static uint64_t planned_flux1(int steps) {
+    enum { TOKENS = 512 };
+    const bl_architecture arch = {
+        .family = &bl_flux1_dev, .flux1 = {.head_dim = 128}, .flow = {.kind = BL_SHIFT_FIXED, .shift = 1}};
+    int chunks[] = {1};
+    bl_condition c = {.rows = 1,
+                      .texts = {.count = 1},
+                      .chunks = chunks,
+                      .tokens = TOKENS,
+                      .context_dim = 64,
+                      .pooled_dim = 768};
+    ballast_generate_options o = rig_request(NULL, 64);
+    bl_request r;
+    bl_error err = {0};
+    o.steps = steps;
+    if (bl_request_check(&r, &o, &arch, 1024, &err)) {
+        fail_msg("%s", err.message);
+    }
+    const uint64_t bytes = bl_host_bytes(&r, &c, &arch, false);
+    bl_request_clear(&r);
+    return bytes;
+}
+
+static void what_all_steps_are_told_counts(void **state) {
+    (void)state;
+    assert_int_equal(planned_flux1(1000) - planned_flux1(8), (1000 - 8) * (768 + 2) * sizeof(float));
+}
+
 static void what_is_taken_was_planned(void **state) {
     (void)state;
     char checkpoint[BL_TEST_PATH];
@@ -111,6 +141,7 @@ static void what_is_taken_was_planned(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_taken_was_planned),
+        cmocka_unit_test(what_all_steps_are_told_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
