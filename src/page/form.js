@@ -7,12 +7,20 @@ const SIZES = [['own', 'The model’s own'], ['512x512', '512 × 512, square'], 
   ['768x512', '768 × 512, landscape'], ['768x768', '768 × 768'], ['1024x1024', '1024 × 1024, square'],
   ['832x1216', '832 × 1216, portrait'], ['1216x832', '1216 × 832, landscape'], ['free', 'Another size']];
 // The names that the server uses for what stands here.
-const NAMES = {negative_prompt: 'negative', sampler_name: 'sampler', scheduler: 'schedule', cfg_scale: 'cfg', n_iter: 'count',
+const NAMES = {negative_prompt: 'negative', sampler_name: 'sampler', scheduler: 'schedule', cfg_scale: 'cfg', distilled_cfg_scale: 'guidance', n_iter: 'count',
   sd_model_checkpoint: 'model', hr_scale: 'scale', hr_second_pass_steps: 'hiresSteps', hr_upscaler: 'upscaler',
   denoising_strength: 'strength', init_images: 'start', resize_mode: 'fit'};
 
 export const price = signal(null); // the plan of what stands in the form; or {error}
 export const sent = signal(null); // {id, plan} of the job that was sent last
+
+// The model that the form is of, as the server lists it; undefined until it has.
+function modelOf(v) {
+  const [l, s] = [lists.get(), settings.get()];
+  return l && s ? l.models.find((m) => m.title === (v.model || s.model)) : undefined;
+}
+// Is its network told of guidance, beside CFG?
+const isTold = (v) => typeof modelOf(v)?.recommended.guidance === 'number';
 
 // A body of POST jobs.
 export function requestOf(v, picture) {
@@ -20,6 +28,9 @@ export function requestOf(v, picture) {
     scheduler: v.schedule, cfg_scale: v.cfg, seed: v.seed === '' ? -1 : v.seed, n_iter: v.count};
   if (v.model) {
     body.model = v.model;
+  }
+  if (isTold(v)) {
+    body.distilled_cfg_scale = v.guidance;
   }
   if (!v.own) {
     Object.assign(body, {width: v.width, height: v.height});
@@ -161,11 +172,17 @@ function sizes() {
     [...preset.options].forEach((option, i) => option.textContent = SIZES[i][1]);
   };
   ended.watch(() => looked && forget(), false);
-  const free = h('div', {class: 'pair', hidden: true}, number('width', 'Width', {least: 64, most: 8192, step: 8}),
+  const multiple = () => modelOf(values.get())?.multiple ?? 8;
+  const side = (name, label) => number(name, label, {least: 64, most: 8192, step: 8, multiple});
+  const free = h('div', {class: 'pair', hidden: true}, side('width', 'Width'),
     h('button', {type: 'button', class: 'quiet', title: 'Swap width and height', 'aria-label': 'Swap width and height',
       onclick: () => change({width: values.get().height, height: values.get().width})}, '⇄'),
-    number('height', 'Height', {least: 64, most: 8192, step: 8}));
+    side('height', 'Height'));
+  const stepNow = () => free.querySelectorAll('input').forEach((input) => input.step = multiple());
+  lists.watch(stepNow);
+  settings.watch(stepNow);
   values.watch((v) => {
+    stepNow();
     const key = v.own ? 'own' : `${v.width}x${v.height}`;
     const known = SIZES.some(([value]) => value === key);
     if (!(preset.value === 'free' && !v.own)) {
@@ -209,12 +226,12 @@ function hires() {
 
 // What suits the model, by its file or its family, unless somebody has chosen something else.
 function advise() {
-  const [l, s, v] = [lists.get(), settings.get(), values.get()];
-  const model = l && s && l.models.find((m) => m.title === (v.model || s.model));
+  const v = values.get();
+  const model = modelOf(v);
   if (model) {
     const last = memory.get('advice', {});
-    const {steps, cfg, sampler} = model.recommended; // a sampler of its own comes with its own noise levels
-    const next = {steps: steps ?? DEFAULTS.steps, cfg: cfg ?? DEFAULTS.cfg, sampler: sampler ?? DEFAULTS.sampler,
+    const {steps, cfg, guidance, sampler} = model.recommended; // a sampler of its own comes with its own noise levels
+    const next = {steps: steps ?? DEFAULTS.steps, cfg: cfg ?? DEFAULTS.cfg, guidance: guidance ?? DEFAULTS.guidance, sampler: sampler ?? DEFAULTS.sampler,
       schedule: sampler ? '' : DEFAULTS.schedule};
     const some = Object.entries(next).filter(([key, value]) => value !== v[key] && v[key] === (last[key] ?? DEFAULTS[key]));
     if (JSON.stringify(next) !== JSON.stringify(last)) {
@@ -244,6 +261,16 @@ function models() {
   return model.field;
 }
 
+// For those models alone whose network is told of it.
+function guidance() {
+  const node = number('guidance', 'Distilled guidance', {least: 0, most: 100, step: 0.1, slider: [1, 10]});
+  const show = () => node.hidden = !isTold(values.get());
+  lists.watch(show);
+  settings.watch(show);
+  values.watch(show);
+  return node;
+}
+
 // The whole form. `prompting(textarea)` is told of the two prompts; `picker(textarea)` is a part of it.
 export function makeForm(prompting, picker) {
   const sampler = choice('sampler', 'Sampler', []);
@@ -258,7 +285,7 @@ export function makeForm(prompting, picker) {
     number('steps', 'Steps', {least: 1, most: 500, slider: [1, 60]}),
     h('div', {class: 'pair'}, sampler.field, schedule.field),
     number('cfg', 'Guidance (CFG)', {least: 0, most: 30, step: 0.1, slider: [1, 15]}),
-    seed(),
+    guidance(), seed(),
     number('count', 'How many', {least: 1, most: 64, slider: [1, 12]}),
     startPicture(), hires());
   const form = h('form', {id: 'form', novalidate: true, onsubmit: (event) => {

@@ -4,7 +4,7 @@ import {h, fill, signal, memory, shelf, toast} from './dom.js';
 import {imageOf} from './server.js';
 
 export const DEFAULTS = {prompt: '', negative: '', model: '', own: true, width: 512, height: 512, steps: 20, sampler: 'DPM++ 2M',
-  schedule: 'karras', cfg: 7, seed: '', lock: false, count: 1, hires: false, scale: 1.5, hiresSteps: 0,
+  schedule: 'karras', cfg: 7, guidance: 3.5, seed: '', lock: false, count: 1, hires: false, scale: 1.5, hiresSteps: 0,
   upscaler: 'Latent', strength: 0.6, fit: '1'};
 
 const remembered = Object.entries(memory.get('form', {})).filter(([name, value]) => typeof value === typeof DEFAULTS[name]);
@@ -27,7 +27,8 @@ export function text(name, label, props) {
 }
 
 // A number with a slider where a range is known that people use.
-export function number(name, label, {least, most, step = 1, slider}) {
+// `multiple`: a function that says what it is a multiple of, now.
+export function number(name, label, {least, most, step = 1, slider, multiple = () => 1}) {
   const take = (source) => () => {
     const value = parseFloat(source.value);
     if (Number.isFinite(value) && value >= least && value <= most) {
@@ -39,12 +40,13 @@ export function number(name, label, {least, most, step = 1, slider}) {
     // Of a whole number what looks like thousandths are thousands: 1,024.
     const written = parseFloat(step < 1 ? node.value : node.value.replace(/^(\d{1,3})\.(\d{3})$/, '$1$2'));
     if (Number.isFinite(written)) {
-      const whole = step < 1 ? written : Math.round(written);
+      const unit = multiple();
+      const whole = step < 1 ? written : Math.round(written / unit) * unit;
       const value = Math.min(most, Math.max(least, whole));
       node.value = value;
       change({[name]: value});
       if (value !== written) {
-        toast(`${label}: ${whole === written ? '' : 'whole numbers '}from ${least} to ${most}. ${written} became ${value}.`);
+        toast(`${label}: ${whole === written ? '' : unit > 1 ? `multiples of ${unit} ` : 'whole numbers '}from ${least} to ${most}. ${written} became ${value}.`);
       }
     } else {
       inputs[name](values.get()[name]);
@@ -175,7 +177,7 @@ export function fromJob(job, index) {
   const image = imageOf(job, index);
   return {prompt: r.prompt || '', negative: r.negative_prompt || '', model: r.model || '', own: !r.width || !r.height,
     ...(r.width && r.height ? {width: r.width, height: r.height} : {}), steps: r.steps, sampler: r.sampler || '',
-    fit: String({crop: 1, pad: 2, stretch: 0}[r.fit] ?? 1), schedule: r.schedule || '', cfg: r.cfg, seed: image ? String(image.seed) : String(r.seed), lock: true, count: 1,
+    fit: String({crop: 1, pad: 2, stretch: 0}[r.fit] ?? 1), schedule: r.schedule || '', cfg: r.cfg, ...(r.guidance >= 0 ? {guidance: r.guidance} : {}), seed: image ? String(image.seed) : String(r.seed), lock: true, count: 1,
     hires: r.hires_scale > 0, ...(r.hires_scale > 0 ? {scale: r.hires_scale, hiresSteps: r.hires_steps || 0,
       upscaler: r.hires_upscaler || 'Latent', strength: r.hires_strength} : {strength: r.strength})};
 }
@@ -213,7 +215,7 @@ function samplerOf(pairs, lists, out, missed) {
   }
 }
 
-const TAKEN = ['Steps', 'Sampler', 'Schedule type', 'CFG scale', 'Seed', 'Size', 'Model', 'Model hash', 'Denoising strength',
+const TAKEN = ['Steps', 'Sampler', 'Schedule type', 'CFG scale', 'Distilled CFG Scale', 'Seed', 'Size', 'Model', 'Model hash', 'Denoising strength',
   'Hires upscale', 'Hires steps', 'Hires upscaler', 'Version', 'Lora hashes', 'TI hashes'];
 
 // {values, missed} of such a text; `missed`: what the form has no place for.
@@ -235,6 +237,7 @@ export function fromText(text, lists) {
   };
   number('Steps', 'steps', 1, lists.limits.steps);
   number('CFG scale', 'cfg', 0, 1000);
+  number('Distilled CFG Scale', 'guidance', 0, 100);
   number('Denoising strength', 'strength', 0, 1);
   if (pairs.Seed && /^\d+$/.test(pairs.Seed)) {
     Object.assign(out, {seed: pairs.Seed, lock: true});

@@ -132,12 +132,15 @@ int bl_inspect(json_t **out, bl_modules *modules, const bl_checkpoint *ckpt, con
         return result;
     }
     const bl_recommended r = bl_recommended_of(ckpt, arch->family);
-    json_t *recommended = json_pack(
-        "{s:o, s:o, s:s?, s:s}", "steps", r.steps ? json_integer(r.steps) : json_null(), "cfg",
-        r.cfg >= 0 ? json_real(r.cfg) : json_null(), "sampler", arch->family->sampler, "from", r.whose);
+    json_t *recommended =
+        json_pack("{s:o, s:o, s:o, s:s?, s:s}", "steps", r.steps ? json_integer(r.steps) : json_null(), "cfg",
+                  r.cfg >= 0 ? json_real(r.cfg) : json_null(), "guidance",
+                  arch->family->guidance ? json_real(arch->family->guidance) : json_null(), "sampler",
+                  arch->family->sampler, "from", r.whose);
     char *file = bl_utf8_copy(bl_checkpoint_path(ckpt));
-    *out = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:o}", "file", file, "architecture", arch->family->name,
-                     "prediction", bl_prediction_name(arch->prediction), "prediction_from",
+    *out = json_pack("{s:s, s:s, s:i, s:s, s:s, s:b, s:o, s:o}", "file", file, "architecture",
+                     arch->family->name, "multiple", bl_family_side(arch->family), "prediction",
+                     bl_prediction_name(arch->prediction), "prediction_from",
                      arch->prediction_source ? arch->prediction_source : "", "zero_terminal_snr",
                      arch->zero_snr, "recommended", recommended, "modules", list);
     free(file);

@@ -86,6 +86,11 @@ class Picture(Case):
                   " return ['sampler', 'schedule'].map((n) => document.querySelector(`#form [name=${n}]`).value); })")
             self.assertEqual(b.js(of, "Euler"), ["Euler", ""])
             self.assertEqual(b.js(of, None), ["DPM++ 2M", "karras"])
+            # What the network is not told of is not asked for; sides are multiples of the model's number.
+            told = ("return import('./page/server.js').then((s) => { const l = s.lists.get(); s.lists.set({...l, models: l.models.map((m) => ({...m, multiple: arguments[1], recommended: {...m.recommended, guidance: arguments[0]}}))});"
+                    " const [g, w] = ['guidance', 'width'].map((n) => document.querySelector(`#form [name=${n}]`)); return [g.closest('label').hidden, g.value, w.step]; })")
+            self.assertEqual(b.js(told, 2.5, 16), [False, "2.5", "16"])
+            self.assertEqual(b.js(told, None, 8), [True, "3.5", "8"])
             # What somebody chose stays.
             b.fill("cfg", 6)
             b.open(server)

@@ -53,8 +53,9 @@ class Models(unittest.TestCase):
     def test_families_say_what_suits_them(self):
         """Transformers walk no schedule of all others: clients take the sampler from here, with its own noise levels."""
         tool = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tools/headers_only.py")
-        wanted = {"flux2-klein-4b": ("FLUX.2 klein", {"steps": 4, "cfg": 1, "sampler": "Euler"}),
-                  "z-image": ("Z-Image", {"steps": 8, "cfg": 1, "sampler": "Euler"})}
+        wanted = {"flux1-dev": ("FLUX.1 dev", {"steps": 28, "cfg": 1, "guidance": 3.5, "sampler": "Euler"}),
+                  "flux2-klein-4b": ("FLUX.2 klein", {"steps": 4, "cfg": 1, "guidance": None, "sampler": "Euler"}),
+                  "z-image": ("Z-Image", {"steps": 8, "cfg": 1, "guidance": None, "sampler": "Euler"})}
         for name in wanted:
             subprocess.run([sys.executable, "-B", tool, name, os.path.join(self.folder, name)], check=True)
         server = self.start()
@@ -62,6 +63,8 @@ class Models(unittest.TestCase):
         self.assertEqual({name: told[name] for name in wanted}, wanted)
         told = {m["title"]: m["recommended"] for m in server.get("/ballast/v1/lists").json["models"]}
         self.assertEqual(told["z-image"], wanted["z-image"][1])
+        multiples = {m["title"]: m["multiple"] for m in server.get("/ballast/v1/lists").json["models"]}
+        self.assertEqual([multiples[name] for name in ("one.safetensors", *wanted)], [8, 16, 16, 16])
 
     def test_what_is_listed(self):
         server = self.start()

@@ -101,6 +101,7 @@ class OpenAI(Case):
         (model,) = self.server.get("/ballast/v1/lists").json["models"]
         wanted = model["recommended"]
         self.assertIsNone(wanted.pop("sampler"))
+        self.assertIsNone(wanted.pop("guidance"))
         self.assertEqual(wanted["cfg"], 5)
 
         def request(job):

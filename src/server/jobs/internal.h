@@ -18,6 +18,8 @@ struct model_entry {
     json_int_t bytes; /* of its weights as the device holds them; 0 likewise */
     int steps;        /* what its file recommends; 0: nothing */
     double cfg;       /* likewise; -1 */
+    double guidance;  /* the same of what its network is told of it; -1: it is told nothing */
+    int multiple;     /* of pixels: what sides of its pictures are; 0 where it was not found out */
     char sampler[32]; /* that its family needs another than all others; "" */
     char sha256[65];  /* "" until it is known */
 };

@@ -79,7 +79,10 @@ static bool opens(ballast_context *context, const char *path, struct model_entry
             about->bytes += json_integer_value(json_object_get(module, "packed_bytes"));
         }
         const json_t *recommended = json_object_get(report, "recommended"),
-                     *cfg = json_object_get(recommended, "cfg");
+                     *cfg = json_object_get(recommended, "cfg"),
+                     *guidance = json_object_get(recommended, "guidance");
+        about->multiple = (int)json_integer_value(json_object_get(report, "multiple"));
+        about->guidance = json_is_number(guidance) ? json_number_value(guidance) : -1;
         about->steps = (int)json_integer_value(json_object_get(recommended, "steps"));
         about->cfg = json_is_number(cfg) ? json_number_value(cfg) : -1;
         const char *sampler = json_string_value(json_object_get(recommended, "sampler"));
@@ -101,7 +104,7 @@ struct search {
 
 static void found(struct search *s, const char *path, const char *title, bool folder) {
     char why[1024], line[1200];
-    struct model_entry about = {.cfg = -1};
+    struct model_entry about = {.cfg = -1, .guidance = -1};
     bool vae = ends(title, ".vae" SUFFIX);
     if (!vae && s->context && !opens(s->context, path, &about, why, sizeof why)) {
         vae = strcasestr(title, "vae") != NULL;
@@ -121,6 +124,8 @@ static void found(struct search *s, const char *path, const char *title, bool fo
             s->out->models[before].bytes = about.bytes;
             s->out->models[before].steps = about.steps;
             s->out->models[before].cfg = about.cfg;
+            s->out->models[before].guidance = about.guidance;
+            s->out->models[before].multiple = about.multiple;
             memcpy(s->out->models[before].sampler, about.sampler, sizeof about.sampler);
         }
     }
@@ -214,14 +219,15 @@ static json_t *list_of(const struct model_entry *entries, int count) {
         const struct model_entry *e = &entries[i];
         char hash[11] = "";
         memcpy(hash, e->sha256, 10);
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:n, s:s, s:I, s:{s:o, s:o, s:s?}, s:o, s:o}",
-                                              "title", e->title, "model_name", e->name, "filename", e->path,
-                                              "config", "family", e->family, "bytes", e->bytes, "recommended",
-                                              "steps", e->steps ? json_integer(e->steps) : json_null(), "cfg",
-                                              e->cfg >= 0 ? json_real(e->cfg) : json_null(), "sampler",
-                                              *e->sampler ? e->sampler : NULL, "hash",
-                                              *hash ? json_string(hash) : json_null(), "sha256",
-                                              *hash ? json_string(e->sha256) : json_null()));
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:s, s:n, s:s, s:I, s:i, s:{s:o, s:o, s:o, s:s?}, s:o, s:o}", "title",
+                            e->title, "model_name", e->name, "filename", e->path, "config", "family",
+                            e->family, "bytes", e->bytes, "multiple", e->multiple ? e->multiple : 8,
+                            "recommended", "steps", e->steps ? json_integer(e->steps) : json_null(), "cfg",
+                            e->cfg >= 0 ? json_real(e->cfg) : json_null(), "guidance",
+                            e->guidance >= 0 ? json_real(e->guidance) : json_null(), "sampler",
+                            *e->sampler ? e->sampler : NULL, "hash", *hash ? json_string(hash) : json_null(),
+                            "sha256", *hash ? json_string(e->sha256) : json_null()));
     }
     return list;
 }
