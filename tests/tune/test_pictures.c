@@ -80,6 +80,20 @@ static void check_runs(void) {
     free(list);
 }
 
+/* Tuned is the very request, with its second pass. */
+static void check_second_pass(ballast_generate_options o) {
+    json_t *phase, *tuned;
+    bool there = false;
+    size_t i;
+    o.hires_scale = 1.5;
+    tuned = tune(&o);
+    json_array_foreach(json_object_get(tuned, "phases"), i, phase) {
+        there = there || !strcmp(json_string_value(json_object_get(phase, "phase")), "denoise hires");
+    }
+    assert_true(there);
+    json_decref(tuned);
+}
+
 static void pictures(void **state) {
     (void)state;
     rig_pictures p = {0};
@@ -92,6 +106,7 @@ static void pictures(void **state) {
     double psnr = difference(&o);
     assert_true(psnr == 0 || psnr > 40); /* 0: less than a pixel shows */
     check_runs();
+    check_second_pass(o);
     json_decref(tuned);
     rig_close(&studio);
     rig_release(&p);
