@@ -5,6 +5,7 @@
 #include "model/flux1.h"
 #include "model/flux2.h"
 #include "model/qwen3.h"
+#include "model/sd3.h"
 #include "model/unet.h"
 #include "model/zimage.h"
 
@@ -98,13 +99,28 @@ static int add_graph(bl_layers *l, bl_graph *g, bl_error *err) {
     return result;
 }
 
+/* Of the text in SD3's last block, which files have, and nobody reads. */
+static int add_unread_queries(bl_layers *l, const bl_sd3 *a, bl_error *err) {
+    static const char *const leaves[] = {"weight", "bias"};
+    const int64_t width = (int64_t)a->heads * a->head_dim;
+    int result = 0;
+    for (int i = 0; i < 2 && !result; i++) {
+        bl_weight w = {.parts = 1, .rank = i ? 1 : 2, .shape = {width, width}};
+        snprintf(w.name[0], sizeof w.name[0], "transformer_blocks.%d.attn.add_q_proj.%s", a->layers - 1,
+                 leaves[i]);
+        result = add_part(l, BL_TRANSFORMER, &w, 0, err);
+    }
+    return result;
+}
+
 static int add_denoiser(bl_layers *l, const bl_architecture *arch, bl_error *err) {
     const bl_unet_shape unet = {.batch = 1, .height = 8, .width = 8, .tokens = 77, .form = BL_UNET_WHOLE};
     const bl_zimage_shape zimage = {.batch = 1, .height = 8, .width = 8, .caption = 32};
     const bl_flux1_shape flux1 = {.batch = 1, .height = 8, .width = 8, .tokens = 32};
     const bl_flux2_shape flux2 = {.batch = 1, .height = 8, .width = 8, .tokens = 32};
+    const bl_sd3_shape sd3 = {.batch = 1, .height = 8, .width = 8, .tokens = 32};
     bl_graph *g = NULL;
-    int result;
+    int result = 0;
     switch (arch->family->net) {
     case BL_NET_UNET:
         result = bl_unet_graph(&g, &arch->unet, unet, BL_F32, NULL, err);
@@ -118,10 +134,16 @@ static int add_denoiser(bl_layers *l, const bl_architecture *arch, bl_error *err
     case BL_NET_FLUX2:
         result = bl_flux2_graph(&g, &arch->flux2, &flux2, BL_F32, NULL, err);
         break;
-    default:
-        return bl_fail(err, BL_E_UNSUPPORTED, "adapters: none are added to %s", arch->family->name);
+    case BL_NET_SD3:
+        result = bl_sd3_graph(&g, &arch->sd3, &sd3, BL_F32, NULL, err);
+        result = result ? result : add_unread_queries(l, &arch->sd3, err);
+        break;
     }
-    return result ? result : add_graph(l, g, err);
+    if (result) {
+        bl_graph_free(&g);
+        return result;
+    }
+    return add_graph(l, g, err);
 }
 
 /* T5 has no names in adapters' files. */
@@ -256,7 +278,7 @@ static int name_transformer_layer(bl_layers *l, int layer, bl_error *err) {
     bl_spelled_share share = {.shares = 1, .spans = 1};
     const int64_t rows = l->items[layer].rows;
     snprintf(names[0], sizeof names[0], "%s", l->items[layer].name);
-    const bool other = bl_authors_spelling(names[1], sizeof names[1], &share, l->family->net, names[0]);
+    const bool other = bl_authors_spelling(names[1], sizeof names[1], &share, l->arch, names[0]);
     for (int n = 0; n < (other ? 2 : 1); n++) {
         const int64_t one = rows / share.spans, first = share.swapped ? rows / 2 : share.share * one;
         const bl_layer_place place = {layer, n ? first : 0, n ? share.shares * one : rows};

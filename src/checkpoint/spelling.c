@@ -36,18 +36,22 @@ bool bl_ldm_spelling(char *out, size_t room, const bl_unet_architecture *unet, c
 }
 
 /* Of transformers; others are called as in diffusers. */
-static const bl_naming authors[] = {
-    [BL_NET_ZIMAGE] = BL_NAMES_ZIMAGE, [BL_NET_FLUX1] = BL_NAMES_FLUX1, [BL_NET_FLUX2] = BL_NAMES_FLUX2};
+static const bl_naming authors[] = {[BL_NET_ZIMAGE] = BL_NAMES_ZIMAGE,
+                                    [BL_NET_FLUX1] = BL_NAMES_FLUX1,
+                                    [BL_NET_FLUX2] = BL_NAMES_FLUX2,
+                                    [BL_NET_SD3] = BL_NAMES_SD3};
 
-bool bl_authors_spelling(char *out, size_t room, bl_spelled_share *share, bl_net net, const char *layer) {
+bool bl_authors_spelling(char *out, size_t room, bl_spelled_share *share, const bl_architecture *arch,
+                         const char *layer) {
+    const bl_net net = arch->family->net;
     static const char leaf[] = ".weight";
     char name[BL_STORED_BYTES];
     bl_stored s;
     const int n = snprintf(name, sizeof name, "%s%s", layer, leaf);
     const size_t known = sizeof authors / sizeof *authors;
     const bl_naming naming = (size_t)net < known ? authors[net] : BL_NAMES_DIFFUSERS;
-    if (n < 0 || (size_t)n >= sizeof name || !bl_stored_name(&s, naming, NULL, 0, name) || s.transposed ||
-        !strcmp(s.name, name)) {
+    if (n < 0 || (size_t)n >= sizeof name || !bl_stored_name(&s, naming, NULL, arch->sd3.layers, name) ||
+        s.transposed || !strcmp(s.name, name)) {
         return false;
     }
     const char *stored = s.other[0] ? s.other : s.name; /* norms of heads may have a "scale" */

@@ -18,6 +18,7 @@ typedef struct bl_spelled_share {
     int share, shares, spans; /* its outputs are that share of so many, and as many of them */
     bool swapped;             /* the halves of its outputs are exchanged */
 } bl_spelled_share;
-bool bl_authors_spelling(char *out, size_t room, bl_spelled_share *share, bl_net net, const char *layer);
+bool bl_authors_spelling(char *out, size_t room, bl_spelled_share *share, const bl_architecture *arch,
+                         const char *layer);
 
 #endif

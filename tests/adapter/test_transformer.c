@@ -13,6 +13,7 @@
 #include "model/weights.h"
 #include "model/zimage.h"
 #include "support/files.h"
+#include "support/sd3_files.h"
 #include "support/synth.h"
 #include "support/zimage_files.h"
 #include "support/zimage_lora.h"
@@ -310,6 +311,22 @@ static void files_say_whose_they_are(void **state) {
     }
 }
 
+/* Both of SDXL's encoders are SD3's, too. */
+static void encoders_alone_do_not_say_whose_they_are(void **state) {
+    (void)state;
+    for (int kohya = 0; kohya < 2; kohya++) {
+        json_t *told = NULL;
+        bl_error err = {0};
+        bl_test_sd3_lora(file, kohya);
+        good(bl_adapter_inspect(&told, file, &err), &err);
+        assert_true(json_is_null(json_object_get(told, "family")));
+        const json_t *changed = json_object_get(told, "layers");
+        assert_int_equal(json_integer_value(json_object_get(changed, "transformer")), kohya ? 4 : 6);
+        assert_int_equal(json_integer_value(json_object_get(changed, "text_encoder_2")), 1);
+        json_decref(told);
+    }
+}
+
 /* A key, one of its layers, and where its rows lie in the file's: in rows of the layer. */
 typedef struct place_case {
     const char *key, *layer;
@@ -346,8 +363,8 @@ static void check_places(const char *family, const place_case *cases, size_t n) 
     bl_checkpoint_close(&c);
 }
 
-/* FLUX's, by the names of diffusers and of their authors. */
-static void layers_of_flux_have_names(void **state) {
+/* FLUX's and SD3's, by the names of diffusers and of their authors. */
+static void layers_have_names(void **state) {
     static const place_case flux2[] = {
         {"transformer.transformer_blocks.0.attn.to_k", "transformer_blocks.0.attn.to_k", 0, 1, 1},
         {"diffusion_model.double_blocks.0.img_attn.qkv", "transformer_blocks.0.attn.to_k", 1, 3, 3},
@@ -375,16 +392,38 @@ static void layers_of_flux_have_names(void **state) {
         {"clip_l.text_model.encoder.layers.0.self_attn.q_proj",
          "text_model.encoder.layers.0.self_attn.q_proj", 0, 1, 1},
     };
+    static const place_case sd3[] = {
+        {"transformer.transformer_blocks.0.attn.to_q", "transformer_blocks.0.attn.to_q", 0, 1, 1},
+        {"lora_unet_joint_blocks_0_x_block_attn_qkv", "transformer_blocks.0.attn.to_k", 1, 3, 3},
+        {"diffusion_model.joint_blocks.0.context_block.attn.qkv", "transformer_blocks.0.attn.add_v_proj", 2,
+         3, 3},
+        {"diffusion_model.joint_blocks.0.x_block.attn2.qkv", "transformer_blocks.0.attn2.to_k", 1, 3, 3},
+        {"lora_unet_joint_blocks_1_x_block_mlp_fc1", "transformer_blocks.1.ff.net.0.proj", 0, 1, 1},
+        {"lora_unet_joint_blocks_1_context_block_adaLN_modulation_1",
+         "transformer_blocks.1.norm1_context.linear", 0, 1, 1},
+        {"lora_unet_joint_blocks_2_context_block_adaLN_modulation_1",
+         "transformer_blocks.2.norm1_context.linear", 0.5, 1, 1},
+        {"diffusion_model.final_layer.adaLN_modulation.1", "norm_out.linear", 0.5, 1, 1},
+        {"transformer.transformer_blocks.2.attn.add_q_proj", "transformer_blocks.2.attn.add_q_proj", 0, 1, 1},
+        {"diffusion_model.context_embedder", "context_embedder", 0, 1, 1},
+        {"lora_unet_x_embedder_proj", "pos_embed.proj", 0, 1, 1},
+        {"lora_te1_text_model_encoder_layers_0_mlp_fc1", "text_model.encoder.layers.0.mlp.fc1", 0, 1, 1},
+        {"clip_g.text_model.encoder.layers.1.mlp.fc1", "text_model.encoder.layers.1.mlp.fc1", 0, 1, 1},
+        {"lora_te3_encoder_block_0_layer_0_SelfAttention_q", NULL, 0, 0, 0}};
     (void)state;
+    check_places("sd3/medium", sd3, sizeof sd3 / sizeof *sd3);
     check_places("flux2/klein_2_2", flux2, sizeof flux2 / sizeof *flux2);
     check_places("flux1/dev", flux1, sizeof flux1 / sizeof *flux1);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_naming_changes_every_layer), cmocka_unit_test(other_kinds_know_their_third),
-        cmocka_unit_test(layers_of_flux_have_names),        cmocka_unit_test(files_say_whose_they_are),
+        cmocka_unit_test(every_naming_changes_every_layer),
+        cmocka_unit_test(other_kinds_know_their_third),
+        cmocka_unit_test(layers_have_names),
+        cmocka_unit_test(files_say_whose_they_are),
         cmocka_unit_test(text_encoders_have_names_too),
+        cmocka_unit_test(encoders_alone_do_not_say_whose_they_are),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }

@@ -335,12 +335,51 @@ static void encoders_that_do_not_fit_are_refused(void **state) {
     }
 }
 
+/* One change by two names, on a model by either's: the same picture, and another than without it. */
+static void adapters_change_the_same_by_every_name(void **state) {
+    parts p;
+    char lora[2][BL_TEST_PATH];
+    flow_taken t[4];
+    (void)state;
+    make_parts(&p, "adapters");
+    for (int kohya = 0; kohya < 2; kohya++) {
+        bl_test_join(lora[kohya], files, kohya ? "kohya.safetensors" : "peft.safetensors");
+        bl_test_sd3_lora(lora[kohya], kohya);
+    }
+    for (int i = 0; i < 4; i++) { /* the last without */
+        rig_studio s;
+        ballast_adapter adapter;
+        ballast_generate_options o = flow_request(&t[i]);
+        ballast_adapter_init(&adapter, sizeof adapter);
+        adapter.path = lora[i % 2];
+        o.adapters = &adapter;
+        o.adapter_count = i < 3;
+        o.width = o.height = 32;
+        o.steps = 1;
+        open_parts(&s, i == 2 ? p.transformer : folder, (const char *[]){folder}, i == 2,
+                   i == 2 ? p.vae : NULL);
+        rig_make(&s, &o);
+        if (s.warnings) {
+            fail_msg("%s", s.warning);
+        }
+        rig_close(&s);
+    }
+    for (int i = 1; i < 4; i++) {
+        const int same = !memcmp(t[i].latents, t[0].latents, (size_t)t[0].count * sizeof(float));
+        assert_int_equal(same, i < 3);
+    }
+    for (int i = 0; i < 4; i++) {
+        flow_drop(&t[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_file_gives_the_folders_picture),
         cmocka_unit_test(parts_give_the_folders_picture),
         cmocka_unit_test(gguf_gives_the_picture_of_its_values),
         cmocka_unit_test(encoders_that_do_not_fit_are_refused),
+        cmocka_unit_test(adapters_change_the_same_by_every_name),
     };
     return cmocka_run_group_tests(tests, make_folders, remove_folders);
 }

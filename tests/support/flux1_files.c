@@ -151,36 +151,21 @@ void bl_test_flux1_single(const char *path, const char *prefix) {
     write_transformer(path, prefix);
 }
 
-enum { RANK = 4 };
-
-/* A layer's pair: `down` is the same for all that share it. */
-static void add_pair(bl_weight_list *l, const char *name, const char *const ends[2], int rows, int columns) {
-    char full[128];
-    const uint32_t state = l->state;
-    l->state = (uint32_t)columns;
-    snprintf(full, sizeof full, "%s.%s.weight", name, ends[0]);
-    bl_weight_list_add(l, full, RANK, columns, 0, 0.3f);
-    l->state = state;
-    snprintf(full, sizeof full, "%s.%s.weight", name, ends[1]);
-    bl_weight_list_add(l, full, rows, RANK, 0, 0.3f);
-}
-
 void bl_test_flux1_lora(const char *path, bool kohya) {
-    static const char *const theirs[2] = {"lora_down", "lora_up"}, *const peft[2] = {"lora_A", "lora_B"};
     static const char *const names[] = {"attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"};
     bl_weight_list *l = calloc(1, sizeof *l);
     char name[128];
     assert_non_null(l);
     if (kohya) {
-        add_pair(l, "lora_unet_single_blocks_0_linear1", theirs, 3 * WIDTH + HIDDEN, WIDTH);
-        add_pair(l, "lora_te1_text_model_encoder_layers_0_mlp_fc1", theirs, 64, POOLED);
+        bl_weight_list_add_lora(l, "lora_unet_single_blocks_0_linear1", false, 3 * WIDTH + HIDDEN, WIDTH);
+        bl_weight_list_add_lora(l, "lora_te1_text_model_encoder_layers_0_mlp_fc1", false, 64, POOLED);
     }
     for (int i = 0; i < 4 && !kohya; i++) {
         snprintf(name, sizeof name, "transformer." SINGLE "%s", names[i]);
-        add_pair(l, name, peft, i < 3 ? WIDTH : HIDDEN, WIDTH);
+        bl_weight_list_add_lora(l, name, true, i < 3 ? WIDTH : HIDDEN, WIDTH);
     }
     if (!kohya) {
-        add_pair(l, "text_encoder.text_model.encoder.layers.0.mlp.fc1", peft, 64, POOLED);
+        bl_weight_list_add_lora(l, "text_encoder.text_model.encoder.layers.0.mlp.fc1", true, 64, POOLED);
     }
     bl_weight_list_write(l, path);
     free(l);

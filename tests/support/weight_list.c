@@ -36,6 +36,19 @@ void bl_weight_list_add_in(bl_weight_list *l, const char *layer, const char *nam
     bl_weight_list_add(l, full, rows, columns, mean, columns ? 1.5f / sqrtf((float)columns) : 0.2f);
 }
 
+enum { RANK = 4 };
+
+void bl_weight_list_add_lora(bl_weight_list *l, const char *layer, bool peft, int rows, int columns) {
+    char full[128];
+    const uint32_t state = l->state;
+    l->state = (uint32_t)columns;
+    snprintf(full, sizeof full, "%s.%s.weight", layer, peft ? "lora_A" : "lora_down");
+    bl_weight_list_add(l, full, RANK, columns, 0, 0.3f);
+    l->state = state;
+    snprintf(full, sizeof full, "%s.%s.weight", layer, peft ? "lora_B" : "lora_up");
+    bl_weight_list_add(l, full, rows, RANK, 0, 0.3f);
+}
+
 void bl_weight_list_swap(bl_weight_list *l) {
     const bl_tensor_data *t = &l->tensors[l->count - 1];
     float *values = (float *)(uintptr_t)t->data;

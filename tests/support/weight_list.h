@@ -4,6 +4,7 @@
 
 #include "checkpoint/safetensors.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define BL_WEIGHT_LIST_MOST 320
@@ -23,6 +24,10 @@ void bl_weight_list_add(bl_weight_list *l, const char *name, int rows, int colum
 /* The same for LAYER.NAME, with a scale that keeps the size of what a matrix makes. */
 void bl_weight_list_add_in(bl_weight_list *l, const char *layer, const char *name, int rows, int columns,
                            float mean);
+
+/* Adds a LoRA of rank 4 of a layer [rows, columns], by kohya's names or by PEFT's, whose last is the matrix
+ * of the rows. The other is the same for all layers of as many columns. */
+void bl_weight_list_add_lora(bl_weight_list *l, const char *layer, bool peft, int rows, int columns);
 
 /* Exchanges the halves of the last matrix or vector. */
 void bl_weight_list_swap(bl_weight_list *l);
