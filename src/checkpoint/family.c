@@ -291,8 +291,8 @@ const bl_family bl_flux2_dev = {
     .words = {.before = "", .after = "", .most = 256, .filled = true, .beside = 77},                   \
     .prediction = BL_PREDICT_FLOW, .flow = {.kind = BL_SHIFT_FIXED, .shift = 3, .to_least = true},     \
     .sampler = "Euler", .latent_channels = 16, .downscale = 8, .patch = 2, .latent_scale = 1.5305,     \
-    .latent_shift = 0.0609, .preview = PREVIEW_SD3, .native_size = 1024, .native_size_v = 1024,        \
-    .encoders = 2,                                                                                     \
+    .latent_shift = 0.0609, .preview = PREVIEW_SD3, .taesd = "taesd3", .native_size = 1024,            \
+    .native_size_v = 1024, .encoders = 2,                                                              \
     .encoder = {{.pad_token = END_TOKEN, .context_skip = 1, .quick_gelu = true}, {.context_skip = 1}}, \
     .pooled = -1
 

@@ -1,8 +1,10 @@
 /* The graph of TAESD's decoder (madebyollin/taesd), a small network that makes a picture of latents as the
  * denoiser sees them: about as the VAE's decoder would, in a small part of its time and memory. Of SD 1.x and
- * SD 2.x (taesd), of SDXL (taesdxl) and of FLUX.1's latents (taef1) it is the same network; FLUX.2's (taef2)
- * adds pool(x) to what its first three blocks read: a convolution to four times the channels, GroupNorm of
- * four groups, ReLU, a convolution back. Names are those of diffusers' AutoencoderTiny. */
+ * SD 2.x (taesd), of SDXL (taesdxl), and of SD3's and FLUX.1's latents (taesd3, taef1) it is the same
+ * network; FLUX.2's (taef2) adds pool(x) to what its first three blocks read: a convolution to four times the
+ * channels, GroupNorm of four groups, ReLU, a convolution back. Names are those of diffusers'
+ * AutoencoderTiny.
+ */
 #ifndef BALLAST_MODEL_TAESD_H
 #define BALLAST_MODEL_TAESD_H
 

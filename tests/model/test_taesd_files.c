@@ -253,6 +253,14 @@ static void each_family_has_its_own(void **state) {
     finds(&bl_flux2_klein, found_in, "/taef2.safetensors", "");
     finds(&bl_flux2_klein, "x/taef1_decoder.safetensors", "x/taef1_decoder.safetensors",
           "whose is taef2_decoder.safetensors");
+    finds(&bl_sd35_large, found_in, "", "holds none for SD3.5 large: no taesd3_decoder.safetensors");
+    put("taesd3_decoder.safetensors");
+    finds(&bl_sd35_medium, found_in, "/taesd3_decoder.safetensors", "");
+    finds(&bl_sd3_medium, "x/taesd3_decoder.safetensors", "x/taesd3_decoder.safetensors", "");
+    finds(&bl_sd35_medium, "x/taesd_decoder.safetensors", "x/taesd_decoder.safetensors",
+          "is for SD 1.x by its name");
+    finds(&bl_sd1, "x/taesd3_decoder.safetensors", "x/taesd3_decoder.safetensors",
+          "is for SD3.5 medium by its name");
 }
 
 static void a_file_is_told_of(void **state) {

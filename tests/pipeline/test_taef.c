@@ -1,12 +1,14 @@
-/* TAEF1 in Z-Image and FLUX.1, TAEF2 in FLUX.2 klein, for previews and in the VAE's place: pictures of their
- * own, the same wherever weights are, made of the latents as the denoiser has them. */
+/* TAEF1 in Z-Image and FLUX.1, TAESD3 in SD3.5 and TAEF2 in FLUX.2 klein, for previews and in the VAE's
+ * place: pictures of their own, the same wherever weights are, made of the latents as the denoiser has them.
+ */
 #include "pipeline/flow_rig.h"
 
 #include "support/flux1_files.h"
+#include "support/sd3_files.h"
 
 #define SIDE 64
 
-static char folder[BL_TEST_PATH], taef1[BL_TEST_PATH], taef2[BL_TEST_PATH];
+static char folder[BL_TEST_PATH], taef1[BL_TEST_PATH], taef2[BL_TEST_PATH], taesd3[BL_TEST_PATH];
 
 /* The four channels that the file's first layer reads, four times. */
 static bool widen(void *context, char *name, bl_tensor_data *t) {
@@ -32,6 +34,8 @@ static int make_files(void **state) {
     bl_test_join(taef1, folder, "taef1_decoder.safetensors");
     bl_test_data(from, "common/taesd/decoder.safetensors");
     bl_test_rewrite(taef1, from, widen, NULL, NULL, 0);
+    bl_test_join(taesd3, folder, "taesd3_decoder.safetensors");
+    bl_test_rewrite(taesd3, from, widen, NULL, NULL, 0);
     bl_test_data(taef2, "common/taef2/decoder.safetensors");
     return 0;
 }
@@ -108,20 +112,12 @@ static void check_alone(rig_studio *s, const flow_taken *t, int packed) {
     bl_safetensors_close(&made);
 }
 
-static void check_family(const char *family, const char *decoder, int packed) {
+static void check_model(const char *path, const char *decoder, int packed) {
     static const char *const modes[] = {"auto", "sequential", "auto"};
-    char path[BL_TEST_PATH];
     ballast_context_options co;
     ballast_model_options mo;
     rig_studio s;
     watched wanted, got;
-    const bool flux1 = !strcmp(family, "flux1/dev");
-    if (flux1) {
-        bl_test_folder(path);
-        bl_test_flux1_folder(path, family); /* with T5's vocabulary */
-    } else {
-        bl_synth_folder(path, family);
-    }
     rig_options(&co, &mo, path, "f32");
     mo.taesd_path = decoder;
     rig_open_given(&s, &co, &mo);
@@ -145,24 +141,38 @@ static void check_family(const char *family, const char *decoder, int packed) {
     check_alone(&s, &wanted.taken, packed);
     flow_drop(&wanted.taken);
     rig_close(&s);
-    if (flux1) {
-        bl_test_folder_remove(path);
-    }
 }
 
 static void zimage_takes_taef1(void **state) {
+    char path[BL_TEST_PATH];
     (void)state;
-    check_family("zimage", taef1, 1);
+    bl_synth_folder(path, "zimage");
+    check_model(path, taef1, 1);
+}
+
+static void sd3_takes_taesd3(void **state) {
+    char path[BL_TEST_PATH];
+    (void)state;
+    bl_test_join(path, folder, "sd3/model_index.json");
+    *strrchr(path, '/') = '\0';
+    bl_test_sd3_folder(path, "sd3/medium", false);
+    check_model(path, taesd3, 1);
 }
 
 static void flux1_takes_taef1(void **state) {
+    char path[BL_TEST_PATH];
     (void)state;
-    check_family("flux1/dev", taef1, 1);
+    bl_test_join(path, folder, "flux1/model_index.json");
+    *strrchr(path, '/') = '\0';
+    bl_test_flux1_folder(path, "flux1/dev"); /* with T5's vocabulary */
+    check_model(path, taef1, 1);
 }
 
 static void klein_takes_taef2(void **state) {
+    char path[BL_TEST_PATH];
     (void)state;
-    check_family("flux2/klein_2_2", taef2, 2);
+    bl_synth_folder(path, "flux2/klein_2_2");
+    check_model(path, taef2, 2);
 }
 
 /* Each is the other's no decoder. */
@@ -190,6 +200,7 @@ static void others_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(zimage_takes_taef1), cmocka_unit_test(flux1_takes_taef1),
-        cmocka_unit_test(klein_takes_taef2), cmocka_unit_test(others_are_refused)};
+        cmocka_unit_test(sd3_takes_taesd3), cmocka_unit_test(klein_takes_taef2),
+        cmocka_unit_test(others_are_refused)};
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }
