@@ -367,6 +367,11 @@ BALLAST_API int ballast_adapter_inspect(char **json, const char *path, ballast_e
  * it has another)}. BALLAST_E_FORMAT: it is none. Only its header is read. Free with ballast_string_free. */
 BALLAST_API int ballast_taesd_inspect(char **json, const char *path, ballast_error *err);
 
+/* What an embedding's file is, as JSON: {"embedding": its path, "vectors", "width" (numbers of a vector, of
+ * SDXL's two encoders together), "family": "SD 1.x"}. BALLAST_E_FORMAT: it is none, or one for no family that
+ * is known. Only its header is read. Free with ballast_string_free. */
+BALLAST_API int ballast_embedding_inspect(char **json, const char *path, ballast_error *err);
+
 /* The adapters in folders (':' between them) and in folders within these, as JSON: [{"name", "alias" (what
  * its metadata calls it, or null), "path"}], sorted by name. Free with ballast_string_free. */
 BALLAST_API int ballast_adapters_list(char **json, const char *folders, ballast_error *err);

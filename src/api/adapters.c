@@ -8,6 +8,7 @@
 #include "core/utf8.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 int bl_take_adapters(ballast_adapter **own, ballast_generate_options *o, bl_error *err) {
     const ballast_adapter *given = o->adapters;
@@ -116,6 +117,22 @@ int ballast_adapter_inspect(char **json, const char *path, ballast_error *err) {
     BL_NEED(path);
     int result = bl_adapter_inspect(&object, path, err);
     return result ? result : bl_json_text(json, object, err);
+}
+
+int ballast_embedding_inspect(char **json, const char *path, ballast_error *err) {
+    int vectors, width;
+    const char *family;
+    BL_NEED(json);
+    *json = NULL;
+    BL_NEED(path);
+    if (!bl_embedding_look(&vectors, &width, &family, path) || !strncmp(family, "another", 7)) {
+        return bl_fail(err, BL_E_FORMAT, "%.400s is no embedding for SD 1.x, SD 2.x or SDXL", path);
+    }
+    char *name = bl_utf8_copy(path);
+    json_t *object = json_pack("{s:s?, s:i, s:i, s:s}", "embedding", name, "vectors", vectors, "width", width,
+                               "family", family);
+    free(name);
+    return bl_json_text(json, object, err);
 }
 
 int ballast_taesd_inspect(char **json, const char *path, ballast_error *err) {

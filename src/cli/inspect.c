@@ -135,17 +135,40 @@ static int print_taesd(const char *text) {
     return 0;
 }
 
-/* True: the file is an adapter, or a TAESD, and was told of. */
+static int print_embedding(const char *text) {
+    json_t *root = json_loads(text, 0, NULL);
+    if (!root) {
+        return out_of_memory();
+    }
+    printf("%-16s %s\n", "embedding", json_string_value(json_object_get(root, "embedding")));
+    printf("%-16s %s\n", "family", json_string_value(json_object_get(root, "family")));
+    printf("%-16s %" JSON_INTEGER_FORMAT ", of %" JSON_INTEGER_FORMAT " numbers\n", "vectors",
+           json_integer_value(json_object_get(root, "vectors")),
+           json_integer_value(json_object_get(root, "width")));
+    json_decref(root);
+    return 0;
+}
+
+/* True: the file is an adapter, a TAESD or an embedding, and was told of. */
 static bool inspect_part(const char *path, const struct settings *s, int *result) {
+    static const struct {
+        int (*inspect)(char **json, const char *path, ballast_error *err);
+        int (*print)(const char *json);
+    } kinds[] = {{ballast_adapter_inspect, print_adapter},
+                 {ballast_taesd_inspect, print_taesd},
+                 {ballast_embedding_inspect, print_embedding}};
     char *json = NULL;
-    bool adapter = path && !ballast_adapter_inspect(&json, path, NULL);
-    if (!adapter && (!path || ballast_taesd_inspect(&json, path, NULL))) {
+    size_t i = 0;
+    while (path && i < 3 && kinds[i].inspect(&json, path, NULL)) {
+        i++;
+    }
+    if (!path || i == 3) {
         return false;
     }
     if (setting_on(s, S_JSON)) {
         printf("%s\n", json);
     } else {
-        *result = adapter ? print_adapter(json) : print_taesd(json);
+        *result = kinds[i].print(json);
     }
     ballast_string_free(&json);
     return true;

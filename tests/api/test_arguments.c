@@ -145,6 +145,8 @@ static int no_entry(void *payload, const char *key, const char *value) {
     ROW(ballast_embeddings_list, folders, -1, TEXT, ballast_embeddings_list(&text, NULL, err))               \
     ROW(ballast_adapter_inspect, json, -1, 0, ballast_adapter_inspect(NULL, "x", err))                       \
     ROW(ballast_adapter_inspect, path, -1, TEXT, ballast_adapter_inspect(&text, NULL, err))                  \
+    ROW(ballast_embedding_inspect, json, -1, 0, ballast_embedding_inspect(NULL, "x", err))                   \
+    ROW(ballast_embedding_inspect, path, -1, TEXT, ballast_embedding_inspect(&text, NULL, err))              \
     ROW(ballast_taesd_inspect, json, -1, 0, ballast_taesd_inspect(NULL, "x", err))                           \
     ROW(ballast_taesd_inspect, path, -1, TEXT, ballast_taesd_inspect(&text, NULL, err))                      \
     ROW(ballast_adapter_init, adapter, 0, 0, NOTHING(ballast_adapter_init(NULL, 64)))                        \

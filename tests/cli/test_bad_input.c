@@ -41,6 +41,23 @@ static void expect_refused(const char *path, const char *const *pieces) {
     rig_free(&o);
 }
 
+/* What is no model and yet is known: an embedding. */
+static void test_words(void **state) {
+    outcome o = {0};
+    (void)state;
+    bl_test_write_header("words.safetensors",
+                         "{\"emb_params\":{\"dtype\":\"F16\",\"shape\":[4,768],\"data_offsets\":[0,6144]}}",
+                         6144);
+    BALLAST(&o, "inspect", "words.safetensors");
+    expect_success(&o);
+    expect_contains(o.out, "family           SD 1.x\nvectors          4, of 768 numbers\n");
+    bl_test_write_header("rows.safetensors",
+                         "{\"emb_params\":{\"dtype\":\"F16\",\"shape\":[4,24],\"data_offsets\":[0,192]}}",
+                         192);
+    EXPECT_REFUSED("rows.safetensors", "rows.safetensors");
+    rig_free(&o);
+}
+
 static void test_no_checkpoint(void **state) {
     static const char zip[] =
         "PK\003\004\024\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\020\0\0\0archive/data.pkl";
@@ -427,12 +444,19 @@ static void test_closed_streams(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_checkpoint),  cmocka_unit_test(test_no_permission),
-        cmocka_unit_test(test_no_adapters),    cmocka_unit_test(test_other_architectures),
-        cmocka_unit_test(test_cut_short),      cmocka_unit_test(test_bad_request),
-        cmocka_unit_test(test_refused_tiles),  cmocka_unit_test(test_bad_latents),
-        cmocka_unit_test(test_bad_output),     cmocka_unit_test(test_nan),
-        cmocka_unit_test(test_bad_eval),       cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_no_checkpoint),
+        cmocka_unit_test(test_no_permission),
+        cmocka_unit_test(test_no_adapters),
+        cmocka_unit_test(test_other_architectures),
+        cmocka_unit_test(test_cut_short),
+        cmocka_unit_test(test_bad_request),
+        cmocka_unit_test(test_refused_tiles),
+        cmocka_unit_test(test_bad_latents),
+        cmocka_unit_test(test_bad_output),
+        cmocka_unit_test(test_nan),
+        cmocka_unit_test(test_bad_eval),
+        cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_closed_streams),
     };
     return cmocka_run_group_tests_name("cli.bad_input", tests, setup, rig_close);
