@@ -6,7 +6,7 @@
 #include "model/taesd.h"
 #include "model/unet.h"
 #include "model/weights.h"
-#include "pipeline/eval_flux2.h"
+#include "pipeline/eval_flux.h"
 #include "pipeline/eval_zimage.h"
 
 #include <math.h>
@@ -30,6 +30,7 @@ typedef struct work {
     const char **taps;  /* inner modules to keep the output of, by the file's names; ends with NULL */
     results *out;
     const bl_zimage_shape *zimage; /* of such a transformer; else NULL */
+    const bl_flux1_shape *flux1;   /* likewise */
     const bl_flux2_shape *flux2;   /* likewise */
 } work;
 
@@ -200,6 +201,7 @@ static int take_input(void **out, const work *w, const bl_tensor *t, bl_error *e
     const bl_zimage_shape *s = w->zimage;
     int64_t n = bl_tensor_elements(t);
     int result = s          ? bl_eval_zimage_made(out, t, &w->e->arch->zimage, s, err)
+                 : w->flux1 ? bl_eval_flux1_made(out, t, &w->e->arch->flux1, w->flux1, err)
                  : w->flux2 ? bl_eval_flux2_made(out, t, &w->e->arch->flux2, w->flux2, err)
                             : 0;
     if (result || *out) {
@@ -207,8 +209,8 @@ static int take_input(void **out, const work *w, const bl_tensor *t, bl_error *e
     }
     n = s && !strcmp(t->name, "caption") ? n / t->h * s->caption : n;
     result = read_as(out, w, t->name, t->dtype, n, err);
-    if (!result && w->flux2) {
-        bl_eval_flux2_fit(*out, t);
+    if (!result && (w->flux1 || w->flux2)) {
+        bl_eval_flux_fit(*out, t);
     }
     return result || !s ? result : bl_eval_zimage_fit(out, t, s, err);
 }
@@ -302,6 +304,23 @@ static int eval_decoder(work *w, bl_error *err) {
     return result;
 }
 
+static int eval_flux1(work *w, bl_error *err) {
+    int64_t s[4], c[4];
+    bl_graph *g = NULL;
+    int result = shape_of(s, w, "latents", 4, err);
+    result = result ? result : shape_of(c, w, "context", 3, err);
+    const bl_flux1_shape shape =
+        result ? (bl_flux1_shape){0}
+               : (bl_flux1_shape){
+                     .batch = (int)s[0], .height = (int)s[2], .width = (int)s[3], .tokens = (int)c[1]};
+    result = result ? result : bl_flux1_graph(&g, &w->e->arch->flux1, &shape, w->e->dtype, w->taps, err);
+    w->flux1 = &shape;
+    result = result ? result : run_graph(w, g, NULL, err);
+    w->flux1 = NULL;
+    bl_graph_free(&g);
+    return result;
+}
+
 static int eval_flux2(work *w, bl_error *err) {
     int64_t s[4], c[4];
     bl_graph *g = NULL;
@@ -337,7 +356,10 @@ static int eval_zimage(work *w, bl_error *err) {
 }
 
 static int eval_transformer(work *w, bl_error *err) {
-    return w->e->arch->family->net == BL_NET_FLUX2 ? eval_flux2(w, err) : eval_zimage(w, err);
+    const bl_net net = w->e->arch->family->net;
+    return net == BL_NET_FLUX1   ? eval_flux1(w, err)
+           : net == BL_NET_FLUX2 ? eval_flux2(w, err)
+                                 : eval_zimage(w, err);
 }
 
 /* The case of the decoder's input and output. */
@@ -532,8 +554,7 @@ int bl_eval_file(const bl_eval *e, const char *inputs_path, const char *outputs_
     bl_safetensors *file = NULL;
     results out = {0};
     const bool words = e->module <= BL_TEXT_ENCODER_3 && e->arch->family->reader != BL_READER_CLIP;
-    const bool other = e->module == BL_TRANSFORMER && e->arch->family->net != BL_NET_ZIMAGE &&
-                       e->arch->family->net != BL_NET_FLUX2;
+    const bool other = e->module == BL_TRANSFORMER && e->arch->family->net == BL_NET_SD3;
     if (!kinds[e->module].run || words || other) {
         return bl_fail(err, BL_E_UNSUPPORTED, "eval: the %s of %s is not run alone",
                        bl_module_name(e->module), e->arch->family->name);

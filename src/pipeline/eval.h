@@ -24,6 +24,7 @@ typedef struct bl_eval {
  *
  *   unet            sample, timestep, context [, text_embeds, time_ids]  -> output
  *   transformer     latents, t (0 .. 1), caption: Z-Image's, as diffusers has them -> output
+ *                   latents, t (0 .. 1), context [, guidance] [, pooled]: FLUX's   -> output
  *   vae_decoder     z                                                    -> image
  *   taesd           z                                                    -> image, -1 .. 1
  *   vae_encoder     image (cases that have a z are the decoder's)        -> moments, mean, logvar

@@ -247,6 +247,72 @@ static void adapters_change_the_same_by_every_name(void **state) {
     bl_test_folder_remove(folder);
 }
 
+/* ---- the transformer alone */
+
+enum { CHANNELS = 16, SQUARE = 4 * CHANNELS, ROWS = 24, TEXT = 13, JOINT = 48, VECTOR = 32 }; /* of case a */
+
+/* Its inputs out of the goldens, which have a row a patch where the network has channels of a picture. */
+static void check_alone(rig_studio *s, const bl_golden *g, const char *in, const char *out, int wide) {
+    static float latents[ROWS * SQUARE], output[ROWS * SQUARE];
+    bl_error why;
+    ballast_error err = {0};
+    bl_safetensors *made;
+    float *rows = bl_golden_f32(g, "a.hidden_states"), *text = bl_golden_f32(g, "a.encoder_hidden_states"),
+          *t = bl_golden_f32(g, "a.timestep"), *told = bl_golden_f32(g, "a.guidance"),
+          *pooled = bl_golden_f32(g, "a.pooled");
+    int at[ROWS * SQUARE]; /* where a value of the picture is in the rows */
+    for (int i = 0; i < ROWS * SQUARE; i++) {
+        const int c = i / (4 * ROWS), y = i % (4 * ROWS) / wide, x = i % wide;
+        at[i] = ((y / 2 * (wide / 2) + x / 2) * CHANNELS + c) * 4 + y % 2 * 2 + x % 2;
+        latents[i] = rows[at[i]];
+    }
+    const bl_tensor_data data[] = {
+        {.name = "a.latents",
+         .dtype = BL_F32,
+         .rank = 4,
+         .shape = {1, CHANNELS, 4 * ROWS / wide, wide},
+         .data = latents},
+        {.name = "a.context", .dtype = BL_F32, .rank = 3, .shape = {1, TEXT, JOINT}, .data = text},
+        {.name = "a.t", .dtype = BL_F32, .rank = 1, .shape = {1}, .data = t},
+        {.name = "a.guidance", .dtype = BL_F32, .rank = 1, .shape = {1}, .data = told},
+        {.name = "a.pooled", .dtype = BL_F32, .rank = 2, .shape = {1, VECTOR}, .data = pooled}};
+    assert_int_equal(bl_safetensors_write(in, data, 5, NULL, 0, &why), 0);
+    if (ballast_eval(s->model, "transformer", in, out, 0, &err)) {
+        fail_msg("%s", err.message);
+    }
+    assert_int_equal(bl_safetensors_open(&made, out, &why), 0);
+    const bl_file_tensor *x = bl_safetensors_find(made, "a.output");
+    assert_true(x && x->bytes == sizeof latents);
+    assert_int_equal(bl_safetensors_read(made, x->offset, x->bytes, latents, &why), 0);
+    for (int i = 0; i < ROWS * SQUARE; i++) {
+        output[at[i]] = latents[i];
+    }
+    bl_golden_check(g, "a.output", output, ROWS * SQUARE, BL_F32);
+    bl_safetensors_close(&made);
+    free(rows);
+    free(text);
+    free(t);
+    free(told);
+    free(pooled);
+}
+
+static void the_transformer_runs_alone(void **state) {
+    (void)state;
+    char folder[BL_TEST_PATH], in[BL_TEST_PATH], out[BL_TEST_PATH];
+    rig_studio s;
+    bl_golden g;
+    bl_test_folder(folder);
+    bl_test_flux1_folder(folder, "flux1/dev");
+    bl_test_join(in, folder, "in.safetensors");
+    bl_test_join(out, folder, "out.safetensors");
+    bl_golden_open(&g, "flux1/dev/golden/transformer.safetensors");
+    rig_open(&s, folder, "f32", "");
+    check_alone(&s, &g, in, out, 8);
+    rig_close(&s);
+    bl_golden_close(&g);
+    bl_test_folder_remove(folder);
+}
+
 /* ---- whatever the placement */
 
 /* With a negative prompt, a start picture, a second pass through pictures, and previews. */
@@ -505,6 +571,7 @@ int main(void) {
         cmocka_unit_test(vocabularies_of_others_are_passed_over),
         cmocka_unit_test(encoders_that_do_not_fit_are_refused),
         cmocka_unit_test(adapters_change_the_same_by_every_name),
+        cmocka_unit_test(the_transformer_runs_alone),
         cmocka_unit_test(placement_changes_nothing),
         cmocka_unit_test(what_was_encoded_is_taken_for_its_own_text),
         cmocka_unit_test(two_texts_take_one_pass),
