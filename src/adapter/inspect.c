@@ -163,7 +163,7 @@ static const char *family_of(const found *f) {
         const bool medium = more && !f->whose[2] && is_medium(one) && is_medium(more);
         return medium ? "SD3.5 medium" : more ? NULL : one;
     }
-    if ((f->layers[SECOND] && !f->transformer) || f->context == 2048) { /* SD3 has SDXL's encoders */
+    if (f->layers[SECOND] || f->context == 2048) {
         return "SDXL";
     }
     return f->context == 768 ? "SD 1.x" : f->context == 1024 ? "SD 2.x" : NULL;
