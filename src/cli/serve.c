@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,15 +153,36 @@ static int fill(struct server_options *o, const struct settings *s) {
     return 0;
 }
 
+static sem_t stops; /* how often somebody asked for the end */
+
+static void on_stop(int number) {
+    (void)number;
+    sem_post(&stops);
+}
+
+static void wait_for_stop(void) {
+    while (sem_wait(&stops)) { /* a signal came */
+    }
+}
+
 static void *wait_for_second(void *payload) {
-    sigset_t set;
-    int number;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigwait(&set, &number);
+    wait_for_stop();
     server_hurry(payload);
     return NULL;
+}
+
+/* SIGINT and SIGTERM are counted, whichever thread they reach: a library may have threads from before main,
+ * which take every signal. Those that are started here take none: `set` is what they are spared. */
+static void count_stops(sigset_t *set) {
+    struct sigaction a = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
+    sem_init(&stops, 0, 0);
+    sigemptyset(set);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGTERM);
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+    signal(SIGPIPE, SIG_IGN);
 }
 
 /* Serves until a signal comes; the picture in hand then has its grace, unless a second one comes. */
@@ -169,12 +191,7 @@ static int serve(const struct settings *s, const struct server_options *o) {
     struct problem p = {0};
     pthread_t second;
     sigset_t set;
-    int number;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &set, NULL); /* before any thread: all of them have it so */
-    signal(SIGPIPE, SIG_IGN);
+    count_stops(&set);
     if (server_start(&server, o, &p)) {
         bool named = p.field[0];
         fprintf(stderr, "ballast: %s%s%s%s\n", named ? "--" : "", p.field, named ? ": " : "", p.text);
@@ -182,12 +199,14 @@ static int serve(const struct settings *s, const struct server_options *o) {
     }
     printf("%s\n", server_address(server));
     flush_stdout();
-    sigwait(&set, &number);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    wait_for_stop();
     if (!setting_on(s, S_QUIET)) {
         fprintf(stderr,
                 "ballast: going down; the picture in hand is finished first, a second signal stops it\n");
     }
     bool waits = !pthread_create(&second, NULL, wait_for_second, server);
+    pthread_sigmask(SIG_BLOCK, &set, NULL); /* the second one's affair */
     server_stop(&server, setting_number(s, S_GRACE));
     if (waits) {
         pthread_cancel(second);

@@ -173,11 +173,11 @@ static int plan_auto(bl_plan **out, const bl_problem *p, bl_error *err) {
 /* A host store that some block does not fit. */
 static int refuse_host(const bl_problem *p, bl_error *err) {
     uint64_t least = bl_problem_min_host(p);
-    return bl_fail(err, BL_E_BUDGET,
-                   "host budget: %llu bytes (%s) are too small: the smallest that works is %llu bytes "
-                   "(%s), the largest block, which goes through it",
-                   (unsigned long long)p->host_bytes, bl_size_of(p->host_bytes).text,
-                   (unsigned long long)least, bl_size_of(least).text);
+    return bl_fail(
+        err, BL_E_BUDGET,
+        "host budget: too small: the smallest that works is %llu bytes (%s), the largest block, which "
+        "goes through it",
+        (unsigned long long)least, bl_size_of(least).text);
 }
 
 int bl_plan_make(bl_plan **out, const bl_problem *p, const bl_offload_settings *s, bl_error *err) {
