@@ -60,7 +60,7 @@ static const struct kind {
                       " sampling_steps:integer"},
     {"Work", "job:string stage:string queued:integer"},
     {"Model", "title:string model_name:string filename:string config:any hash:string? sha256:string?"
-              " family:string bytes:integer recommended:object"},
+              " family:string bytes:integer multiple:integer recommended:object"},
     {"Vae", "model_name:string filename:string"},
     {"Sampler", "name:string aliases:[string] options:object"},
     {"Scheduler", "name:string label:string aliases:any default_rho:number need_inner_model:boolean"},
