@@ -69,6 +69,11 @@ int bl_config_whole(const bl_checkpoint *c, bl_module module, const char *key, i
     return json_is_integer(v) && n > 0 && n <= MAX_DIMENSION ? (int)n : otherwise;
 }
 
+double bl_config_number(const json_t *config, const char *key, double otherwise) {
+    const json_t *v = json_object_get(config, key);
+    return json_is_number(v) && json_number_value(v) > 0 ? json_number_value(v) : otherwise;
+}
+
 static const char *config_string(const bl_checkpoint *c, bl_module module, const char *key) {
     return json_string_value(json_object_get(c->modules[module].config, key));
 }
@@ -90,7 +95,7 @@ int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module 
         return rc;
     }
     static const char *const layer[3] = {".layer_norm1.weight", ".mlp.fc1.weight", ".mlp.fc2.weight"};
-    t.layers = bl_count_numbered(c, module, "text_model.encoder.layers.", layer, 99);
+    t.layers = bl_count_numbered(c, module, "text_model.encoder.layers.", layer, BL_MOST_LAYERS);
     int run = bl_config_whole(c, module, "num_hidden_layers", t.layers);
     if (run > t.layers) {
         return bl_fail(err, BL_E_FORMAT,

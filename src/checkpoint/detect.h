@@ -4,6 +4,8 @@
 
 #include "checkpoint/architecture.h"
 
+#include <jansson.h>
+
 /* For messages. */
 #define BL_FAMILIES_RUN "SD 1.x, SD 2.x, SDXL base, Z-Image, FLUX.1, FLUX.2 klein and SD3.5"
 
@@ -19,6 +21,9 @@ const bl_family *bl_detect_family(const bl_checkpoint *c, const bl_unet_architec
 
 /* The whole architecture of a family without a UNet. */
 int bl_detect_transformer(bl_architecture *out, const bl_checkpoint *c, bl_error *err);
+
+/* Its text encoders; *a needs the family, context_dim and what the transformer reads of a vector. */
+int bl_detect_reader(bl_architecture *a, const bl_checkpoint *c, bl_error *err);
 
 int bl_detect_unet(bl_unet_architecture *out, const bl_checkpoint *c, bl_error *err);
 int bl_detect_text(bl_text_architecture *out, const bl_checkpoint *c, bl_module module,
@@ -48,6 +53,8 @@ int bl_detect_prediction(bl_architecture *out, const bl_checkpoint *c, bl_error 
 int bl_dimension(int *out, const bl_checkpoint *c, bl_module module, int axis, bl_error *err,
                  const char *format, ...) __attribute__((format(printf, 6, 7)));
 
+#define BL_MOST_LAYERS 99 /* of any network */
+
 /* How many layers are numbered from 0 behind `before`: one more than the last of which a tensor is there that
  * is called so behind the number; at most `limit`. */
 int bl_count_numbered(const bl_checkpoint *c, bl_module module, const char *before,
@@ -55,6 +62,9 @@ int bl_count_numbered(const bl_checkpoint *c, bl_module module, const char *befo
 
 /* A whole number of the module's configuration, or `otherwise`. */
 int bl_config_whole(const bl_checkpoint *c, bl_module module, const char *key, int otherwise);
+
+/* A number above 0 of a configuration, which may be NULL, or `otherwise`. */
+double bl_config_number(const json_t *config, const char *key, double otherwise);
 
 /* Is there such a tensor? */
 bool bl_has_tensor(const bl_checkpoint *c, bl_module module, const char *format, ...)

@@ -1,19 +1,11 @@
-/* Families without a UNet: a transformer denoises, a language model or T5 reads the text. */
+/* Families without a UNet: a transformer denoises. What reads the text: detect_readers.c. */
 #include "checkpoint/config.h"
 #include "checkpoint/detect.h"
 #include "checkpoint/internal.h"
 
 #include <string.h>
 
-#define MOST_LAYERS 99      /* of any network */
 #define MOST_POSITIONS 4096 /* along a side of a table of them */
-#define MISTRAL_HEAD 128    /* channels of its heads, where no configuration says */
-
-/* A number above 0 of a module's configuration, or `otherwise`. */
-static double config_number(const json_t *config, const char *key, double otherwise) {
-    const json_t *v = json_object_get(config, key);
-    return json_is_number(v) && json_number_value(v) > 0 ? json_number_value(v) : otherwise;
-}
 
 /* How a head's channels are shared out to the axes: as the configuration says, or as in the published models.
  */
@@ -46,8 +38,8 @@ static int detect_zimage(bl_architecture *a, const bl_checkpoint *c, bl_error *e
     static const int axes[3] = {32, 48, 48};
     const bl_module m = BL_TRANSFORMER;
     const json_t *config = c->modules[m].config;
-    bl_zimage z = {.eps = (float)config_number(config, "norm_eps", 1e-5),
-                   .theta = config_number(config, "rope_theta", 256)};
+    bl_zimage z = {.eps = (float)bl_config_number(config, "norm_eps", 1e-5),
+                   .theta = bl_config_number(config, "rope_theta", 256)};
     int head = 0, squares = 0;
     int rc = bl_dimension(&z.caption, c, m, 1, err, "cap_embedder.1.weight");
     rc = rc ? rc : bl_dimension(&z.width, c, m, 0, err, "cap_embedder.1.weight");
@@ -61,8 +53,8 @@ static int detect_zimage(bl_architecture *a, const bl_checkpoint *c, bl_error *e
         return rc;
     }
     z.channels = squares / (a->family->patch * a->family->patch);
-    z.layers = bl_count_numbered(c, m, "layers.", layer, MOST_LAYERS);
-    z.refiners = bl_count_numbered(c, m, "noise_refiner.", layer, MOST_LAYERS);
+    z.layers = bl_count_numbered(c, m, "layers.", layer, BL_MOST_LAYERS);
+    z.refiners = bl_count_numbered(c, m, "noise_refiner.", layer, BL_MOST_LAYERS);
     z.heads = z.width / head;
     if (z.width % head || z.channels != a->family->latent_channels || z.layers < 1 || z.refiners < 1) {
         return bl_fail(err, BL_E_FORMAT,
@@ -145,8 +137,8 @@ static int detect_flux1(bl_architecture *a, const bl_checkpoint *c, bl_error *er
     }
     f.channels = squares / (a->family->patch * a->family->patch);
     f.heads = a->width / f.head_dim;
-    f.doubles = bl_count_numbered(c, m, "transformer_blocks.", two, MOST_LAYERS);
-    f.singles = bl_count_numbered(c, m, "single_transformer_blocks.", one, MOST_LAYERS);
+    f.doubles = bl_count_numbered(c, m, "transformer_blocks.", two, BL_MOST_LAYERS);
+    f.singles = bl_count_numbered(c, m, "single_transformer_blocks.", one, BL_MOST_LAYERS);
     a->flux1 = f;
     a->context_dim = f.context;
     const flux both = {f.doubles, f.singles, f.heads, f.head_dim, f.channels, f.context, f.guided};
@@ -162,8 +154,8 @@ static int detect_flux2(bl_architecture *a, const bl_checkpoint *c, bl_error *er
     static const int axes[BL_FLUX2_AXES] = {32, 32, 32, 32};
     const bl_module m = BL_TRANSFORMER;
     const json_t *config = c->modules[m].config;
-    bl_flux2 f = {.eps = (float)config_number(config, "eps", 1e-6),
-                  .theta = config_number(config, "rope_theta", 2000),
+    bl_flux2 f = {.eps = (float)bl_config_number(config, "eps", 1e-6),
+                  .theta = bl_config_number(config, "rope_theta", 2000),
                   .guided = bl_has_tensor(c, m, "time_guidance_embed.guidance_embedder.linear_1.weight")};
     int rc = bl_dimension(&a->width, c, m, 0, err, "x_embedder.weight");
     rc = rc ? rc : bl_dimension(&f.channels, c, m, 1, err, "x_embedder.weight");
@@ -177,8 +169,8 @@ static int detect_flux2(bl_architecture *a, const bl_checkpoint *c, bl_error *er
         return rc;
     }
     f.heads = a->width / f.head_dim;
-    f.doubles = bl_count_numbered(c, m, "transformer_blocks.", two, MOST_LAYERS);
-    f.singles = bl_count_numbered(c, m, "single_transformer_blocks.", one, MOST_LAYERS);
+    f.doubles = bl_count_numbered(c, m, "transformer_blocks.", two, BL_MOST_LAYERS);
+    f.singles = bl_count_numbered(c, m, "single_transformer_blocks.", one, BL_MOST_LAYERS);
     a->flux2 = f;
     a->context_dim = f.context;
     const flux both = {f.doubles, f.singles, f.heads, f.head_dim, f.channels, f.context, f.guided};
@@ -229,7 +221,7 @@ static int detect_sd3(bl_architecture *a, const bl_checkpoint *c, bl_error *err)
         return rc;
     }
     s.heads = a->width / s.head_dim;
-    s.layers = bl_count_numbered(c, m, "transformer_blocks.", block, MOST_LAYERS);
+    s.layers = bl_count_numbered(c, m, "transformer_blocks.", block, BL_MOST_LAYERS);
     if (bl_checkpoint_find(&table, c, m, BL_SD3_TABLE)) {
         const int64_t rows = bl_view_rows(&table) * bl_view_row_elements(&table) / a->width;
         while ((int64_t)(s.positions + 1) * (s.positions + 1) <= rows && s.positions < MOST_POSITIONS) {
@@ -263,187 +255,6 @@ static int detect_sd3(bl_architecture *a, const bl_checkpoint *c, bl_error *err)
     return rc ? rc : bl_agree_number(c, m, "pos_embed_max_size", s.positions, err);
 }
 
-/* ---- Qwen3, Mistral */
-
-/* transformers 5 puts theta into an object of its own. */
-static double theta_of(const json_t *config, double otherwise) {
-    return config_number(json_object_get(config, "rope_parameters"), "rope_theta",
-                         config_number(config, "rope_theta", otherwise));
-}
-
-/* The file that a language model is in. */
-static const char *encoder_path(const bl_checkpoint *c) {
-    return bl_safetensors_path(bl_checkpoint_module_file(c, BL_TEXT_ENCODER));
-}
-
-/* Layers that the family reads, of those that there are. */
-static int take_outputs(bl_qwen3 *q, const bl_checkpoint *c, const bl_architecture *a, bl_error *err) {
-    const bl_family_words *words = &a->family->words;
-    q->outputs.count = words->count;
-    for (int i = 0; i < words->count; i++) {
-        const int k = words->taken[i];
-        q->outputs.taken[i] = k > 0 ? k : q->layers + k;
-        if (q->outputs.taken[i] < 1 || q->outputs.taken[i] > q->layers) {
-            return bl_fail(err, BL_E_FORMAT,
-                           "%.400s: a text encoder of %d layers, of which %s reads layer %d: it is another "
-                           "model's; give its own with --text-encoder FILE",
-                           encoder_path(c), q->layers, a->family->name, k > 0 ? k : 1);
-        }
-    }
-    return 0;
-}
-
-static int detect_qwen3(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
-    static const char *const layer[3] = {".self_attn.q_proj.weight", ".mlp.down_proj.weight",
-                                         ".input_layernorm.weight"};
-    const bl_module m = BL_TEXT_ENCODER;
-    const json_t *config = c->modules[m].config;
-    bl_qwen3 q = {.eps = (float)config_number(config, "rms_norm_eps", 1e-6),
-                  .theta = theta_of(config, 1e6),
-                  .plain_heads = a->family->reader == BL_READER_MISTRAL};
-    int queries = 0, keys = 0;
-    int rc = bl_dimension(&q.vocab, c, m, 0, err, "model.embed_tokens.weight");
-    rc = rc ? rc : bl_dimension(&q.width, c, m, 1, err, "model.embed_tokens.weight");
-    rc = rc ? rc : bl_dimension(&q.hidden, c, m, 0, err, "model.layers.0.mlp.gate_proj.weight");
-    if (q.plain_heads) {
-        q.head_dim = bl_config_whole(c, m, "head_dim", MISTRAL_HEAD);
-    } else {
-        rc = rc ? rc : bl_dimension(&q.head_dim, c, m, 0, err, "model.layers.0.self_attn.q_norm.weight");
-    }
-    rc = rc ? rc : bl_dimension(&queries, c, m, 0, err, "model.layers.0.self_attn.q_proj.weight");
-    rc = rc ? rc : bl_dimension(&keys, c, m, 0, err, "model.layers.0.self_attn.k_proj.weight");
-    if (rc) {
-        return rc;
-    }
-    /* a file may have left out the layers behind the last that is read: then its configuration counts them */
-    q.layers = bl_config_whole(c, m, "num_hidden_layers",
-                               bl_count_numbered(c, m, "model.layers.", layer, MOST_LAYERS));
-    q.heads = queries / q.head_dim;
-    q.kv_heads = keys / q.head_dim;
-    if (q.layers > MOST_LAYERS) {
-        return bl_fail(err, BL_E_FORMAT, "%.400s: a text encoder of %d layers is not one that Ballast knows",
-                       c->path, q.layers);
-    }
-    if (queries % q.head_dim || keys % q.head_dim || q.kv_heads < 1 || q.heads % q.kv_heads ||
-        q.head_dim % 2) {
-        return bl_fail(
-            err, BL_E_FORMAT,
-            "%.400s: the text encoder has %d channels of queries and %d of keys in heads of %d: no "
-            "known one has",
-            c->path, queries, keys, q.head_dim);
-    }
-    rc = bl_agree_number(c, m, "num_attention_heads", q.heads, err);
-    rc = rc ? rc : bl_agree_number(c, m, "num_key_value_heads", q.kv_heads, err);
-    rc = rc ? rc : take_outputs(&q, c, a, err);
-    a->qwen3 = q;
-    return rc;
-}
-
-/* ---- T5 */
-
-#define T5_BIAS "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-
-static int detect_t5(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
-    static const char *const layer[3] = {".layer.0.SelfAttention.q.weight",
-                                         ".layer.1.DenseReluDense.wo.weight", ".layer.0.layer_norm.weight"};
-    const bl_module m = bl_family_words_module(a->family);
-    bl_t5 t = {.eps = (float)config_number(c->modules[m].config, "layer_norm_epsilon", 1e-6),
-               .distance = bl_config_whole(c, m, "relative_attention_max_distance", 128)};
-    int queries = 0;
-    int rc = bl_dimension(&t.vocab, c, m, 0, err, "shared.weight");
-    rc = rc ? rc : bl_dimension(&t.width, c, m, 1, err, "shared.weight");
-    rc =
-        rc ? rc : bl_dimension(&t.hidden, c, m, 0, err, "encoder.block.0.layer.1.DenseReluDense.wi_0.weight");
-    rc = rc ? rc : bl_dimension(&queries, c, m, 0, err, "encoder.block.0.layer.0.SelfAttention.q.weight");
-    rc = rc ? rc : bl_dimension(&t.buckets, c, m, 0, err, T5_BIAS);
-    rc = rc ? rc : bl_dimension(&t.heads, c, m, 1, err, T5_BIAS);
-    if (rc) {
-        return rc;
-    }
-    t.layers = bl_count_numbered(c, m, "encoder.block.", layer, MOST_LAYERS);
-    t.head_dim = queries / t.heads;
-    if (queries % t.heads || t.buckets % 4 || t.distance <= t.buckets / 4 || t.layers < 1) {
-        return bl_fail(err, BL_E_FORMAT,
-                       "%.400s: the text encoder has %d channels of queries in %d heads, and %d kinds of "
-                       "distances up to %d: no known T5 has",
-                       c->path, queries, t.heads, t.buckets, t.distance);
-    }
-    a->t5 = t;
-    rc = bl_agree_number(c, m, "num_layers", t.layers, err);
-    rc = rc ? rc : bl_agree_number(c, m, "num_heads", t.heads, err);
-    rc = rc ? rc : bl_agree_number(c, m, "relative_attention_num_buckets", t.buckets, err);
-    rc = rc ? rc : bl_agree_number(c, m, "d_model", t.width, err);
-    rc = rc ? rc : bl_agree_number(c, m, "d_ff", t.hidden, err);
-    return rc ? rc : bl_agree_number(c, m, "d_kv", t.head_dim, err);
-}
-
-/* T5 for the rows, and CLIP, of which the denoiser reads one vector. */
-static int detect_two_readers(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
-    if (!bl_checkpoint_has_module(c, BL_TEXT_ENCODER) || !bl_checkpoint_has_module(c, BL_TEXT_ENCODER_2)) {
-        return bl_fail(
-            err, BL_E_FORMAT,
-            "%.400s holds %s's transformer without both of its text encoders, CLIP and T5; give each with "
-            "--text-encoder FILE",
-            c->path, a->family->name);
-    }
-    int rc = detect_t5(a, c, err);
-    rc = rc ? rc : bl_detect_text(&a->text[0], c, BL_TEXT_ENCODER, a->family, err);
-    if (!rc && (a->t5.width != a->context_dim || a->text[0].width != a->flux1.pooled)) {
-        rc = bl_fail(err, BL_E_FORMAT,
-                     "%.400s: the transformer expects rows of width %d and a vector of %d of the text, its "
-                     "encoders give %d and %d",
-                     c->path, a->context_dim, a->flux1.pooled, a->t5.width, a->text[0].width);
-    }
-    return rc;
-}
-
-/* Is it as diffusers writes it? */
-static bool in_folder(const bl_checkpoint *c, bl_module m) {
-    return c->modules[m].given ? c->modules[m].config != NULL : c->folder;
-}
-
-/* One of two encoders of CLIP's kind, of which rows and a vector are read. L's is projected by what a folder
- * has: in other files its authors, ComfyUI and diffusers take it as it is. */
-static int detect_clip(bl_architecture *a, const bl_checkpoint *c, int e, bl_error *err) {
-    const bl_module m = e ? BL_TEXT_ENCODER_2 : BL_TEXT_ENCODER;
-    const bl_family_encoder *rules = &a->family->encoder[e];
-    bl_text_architecture *t = &a->text[e];
-    if (!bl_checkpoint_has_module(c, m)) {
-        return bl_fail(err, BL_E_FORMAT,
-                       "%.400s holds %s's transformer but no %s, which is CLIP's %s; give it with "
-                       "--text-encoder FILE",
-                       c->path, a->family->name, bl_module_name(m), e ? "G" : "L");
-    }
-    int rc = bl_detect_text(t, c, m, a->family, err);
-    if (!rc && (e || (in_folder(c, m) && bl_has_tensor(c, m, "text_projection.weight")))) {
-        rc = bl_dimension(&t->projection, c, m, 0, err, "text_projection.weight");
-    }
-    t->pad_token = rules->pad_token;
-    t->context_skip = rules->context_skip;
-    t->pools_largest = bl_config_whole(c, m, "eos_token_id", 0) == 2;
-    return rc;
-}
-
-/* Both of CLIP, side by side, and T5, if it is there. */
-static int detect_three_readers(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
-    int rc = detect_clip(a, c, 0, err);
-    rc = rc ? rc : detect_clip(a, c, 1, err);
-    if (!rc && bl_checkpoint_has_module(c, bl_family_words_module(a->family))) {
-        rc = detect_t5(a, c, err);
-    }
-    const int width = a->text[0].width + a->text[1].width,
-              pooled = bl_text_vector_dim(&a->text[0]) + bl_text_vector_dim(&a->text[1]);
-    if (!rc && (width > a->context_dim || pooled != a->sd3.pooled ||
-                (a->t5.layers && a->t5.width != a->context_dim))) {
-        rc = bl_fail(
-            err, BL_E_FORMAT,
-            "%.400s: the transformer expects rows of width %d and a vector of %d of the text; both CLIPs "
-            "together give %d and %d, T5 gives rows of %d: give its own with --text-encoder FILE",
-            c->path, a->context_dim, a->sd3.pooled, width, pooled, a->t5.width);
-    }
-    return rc;
-}
-
 /* ---- the whole */
 
 /* One a network. */
@@ -471,26 +282,6 @@ static int refuse_unknown(const bl_checkpoint *c, bl_error *err) {
                    c->path, name ? ", " : "", name ? name : "");
 }
 
-static int detect_reader(bl_architecture *a, const bl_checkpoint *c, bl_error *err) {
-    if (a->family->reader == BL_READER_T5) {
-        return a->family->encoders == 2 ? detect_three_readers(a, c, err) : detect_two_readers(a, c, err);
-    }
-    if (!bl_checkpoint_has_module(c, BL_TEXT_ENCODER)) {
-        return bl_fail(err, BL_E_FORMAT,
-                       "%.400s holds %s's transformer but no text encoder; give one with --text-encoder FILE",
-                       c->path, a->family->name);
-    }
-    int rc = detect_qwen3(a, c, err);
-    const int width = a->qwen3.width * a->qwen3.outputs.count;
-    return rc || width == a->context_dim
-               ? rc
-               : bl_fail(err, BL_E_FORMAT,
-                         "%.400s: a text encoder of width %d; the transformer of %.300s reads one of %d: "
-                         "give its "
-                         "own with --text-encoder FILE",
-                         encoder_path(c), a->qwen3.width, c->path, a->context_dim / a->qwen3.outputs.count);
-}
-
 /* How the noise levels are shifted. A scheduler that does not do it by the picture has one factor for all
  * pictures, whatever the family is known for; one that does takes FLUX.2's own rule for how far. */
 static void detect_flow(bl_architecture *a, const bl_checkpoint *c) {
@@ -499,16 +290,16 @@ static void detect_flow(bl_architecture *a, const bl_checkpoint *c) {
     bl_flow_rule f = a->family->flow;
     if (c->scheduler && !json_is_true(json_object_get(c->scheduler, "use_dynamic_shifting"))) {
         f = (bl_flow_rule){.kind = BL_SHIFT_FIXED,
-                           .shift = config_number(c->scheduler, "shift", f.shift > 0 ? f.shift : 1),
+                           .shift = bl_config_number(c->scheduler, "shift", f.shift > 0 ? f.shift : 1),
                            .to_least = f.to_least};
     } else if (f.kind == BL_SHIFT_BY_STEPS) {
         f.linear = linear;
     } else if (c->scheduler) {
         f = (bl_flow_rule){.kind = BL_SHIFT_BY_SIZE,
-                           .low = config_number(c->scheduler, "base_shift", 0.5),
-                           .high = config_number(c->scheduler, "max_shift", 1.15),
-                           .low_tokens = config_number(c->scheduler, "base_image_seq_len", 256),
-                           .high_tokens = config_number(c->scheduler, "max_image_seq_len", 4096),
+                           .low = bl_config_number(c->scheduler, "base_shift", 0.5),
+                           .high = bl_config_number(c->scheduler, "max_shift", 1.15),
+                           .low_tokens = bl_config_number(c->scheduler, "base_image_seq_len", 256),
+                           .high_tokens = bl_config_number(c->scheduler, "max_image_seq_len", 4096),
                            .linear = linear,
                            .to_least = f.to_least};
     }
@@ -525,7 +316,7 @@ int bl_detect_transformer(bl_architecture *out, const bl_checkpoint *c, bl_error
     int rc = bl_check_vae_channels(c, a.family, err);
     rc = rc ? rc : bl_check_configs(a.unknown_keys, c, a.family, err);
     rc = rc ? rc : nets[a.family->net](&a, c, err);
-    rc = rc ? rc : detect_reader(&a, c, err);
+    rc = rc ? rc : bl_detect_reader(&a, c, err);
     rc = rc ? rc : bl_detect_vae(&a.vae, c, a.family, err);
     rc = rc ? rc : bl_detect_taesd(&a.taesd, c, a.family, err);
     rc = rc ? rc : bl_agree_with_configs(&a, c, err);

@@ -86,15 +86,21 @@ static inline void flow_check(rig_studio *s, const bl_golden *g, const char *nam
     flow_drop(t);
 }
 
-/* Opens a model out of several files, any of which may be NULL but the first. */
-static inline void flow_open_files(rig_studio *s, const char *path, const char *encoder, const char *vae) {
+/* Opens a model out of several files; `vae` may be NULL. */
+static inline void flow_open_parts(rig_studio *s, const char *path, const char *const *encoders, size_t count,
+                                   const char *vae) {
     ballast_context_options co;
     ballast_model_options mo;
     rig_options(&co, &mo, path, "f32");
     mo.vae_path = vae;
-    mo.text_encoder_paths = &encoder;
-    mo.text_encoder_count = encoder != NULL;
+    mo.text_encoder_paths = encoders;
+    mo.text_encoder_count = count;
     rig_open_given(s, &co, &mo);
+}
+
+/* The same with one encoder at most: any but the first may be NULL. */
+static inline void flow_open_files(rig_studio *s, const char *path, const char *encoder, const char *vae) {
+    flow_open_parts(s, path, &encoder, encoder != NULL, vae);
 }
 
 /* The request is refused in these words. */
@@ -157,6 +163,24 @@ static inline void flow_same_everywhere(rig_studio *s, ballast_generate_options 
         flow_drop(&got);
     }
     flow_drop(&wanted);
+}
+
+/* Texts that T5 has no pieces for are the same to it, and not to CLIP; one that was encoded is not again, and
+ * is taken for its own text. */
+static inline void flow_takes_texts_apart(rig_studio *s, ballast_generate_options (*ask)(flow_taken *t)) {
+    static const char *const texts[] = {"\xe2\x98\x83 cat", "\xe2\x98\x82 cat"};
+    flow_taken t[4];
+    for (int i = 0; i < 4; i++) {
+        ballast_generate_options o = ask(&t[i]);
+        o.prompt = texts[i % 2];
+        json_decref(rig_generate(s, &o));
+    }
+    rig_same(&t[2].pictures, &t[0].pictures, "the first text, known");
+    rig_same(&t[3].pictures, &t[1].pictures, "the second text, known");
+    assert_int_not_equal(memcmp(t[1].latents, t[0].latents, (size_t)t[0].count * sizeof(float)), 0);
+    for (int i = 0; i < 4; i++) {
+        flow_drop(&t[i]);
+    }
 }
 
 #endif

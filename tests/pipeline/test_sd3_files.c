@@ -69,23 +69,12 @@ static int remove_folders(void **state) {
     return 0;
 }
 
-static void open_parts(rig_studio *s, const char *path, const char *const *encoders, size_t count,
-                       const char *vae) {
-    ballast_context_options co;
-    ballast_model_options mo;
-    rig_options(&co, &mo, path, "f32");
-    mo.vae_path = vae;
-    mo.text_encoder_paths = encoders;
-    mo.text_encoder_count = count;
-    rig_open_given(s, &co, &mo);
-}
-
 /* Two small steps of a small picture. */
 static void take_parts(flow_taken *t, const char *path, const char *const *encoders, size_t count,
                        const char *vae) {
     rig_studio s;
     ballast_generate_options o = flow_request(t);
-    open_parts(&s, path, encoders, count, vae);
+    flow_open_parts(&s, path, encoders, count, vae);
     o.width = o.height = 32;
     o.cfg = 3;
     o.negative_prompt = "a cat";
@@ -356,8 +345,8 @@ static void adapters_change_the_same_by_every_name(void **state) {
         o.adapter_count = i < 3;
         o.width = o.height = 32;
         o.steps = 1;
-        open_parts(&s, i == 2 ? p.transformer : folder, (const char *[]){folder}, i == 2,
-                   i == 2 ? p.vae : NULL);
+        flow_open_parts(&s, i == 2 ? p.transformer : folder, (const char *[]){folder}, i == 2,
+                        i == 2 ? p.vae : NULL);
         rig_make(&s, &o);
         if (s.warnings) {
             fail_msg("%s", s.warning);
