@@ -78,37 +78,46 @@ def picture(family, loaded, words, variant, case, noise):
     return dict(out, image=image * 2 - 1)
 
 
+def start_picture():
+    start = torch.arange(32 * 32 * 3, dtype=torch.int64) * 7919 % 251
+    return (start.reshape(1, 32, 32, 3).permute(0, 3, 1, 2).float() / 255) * 2 - 1
+
+
+def write(family, variant, cases, modules, picture):
+    """Each case's picture in float32, and how far that may be off: by the same in float64."""
+    weights = common.load_json(f"{family}/weights.json")
+    out, tolerances = {}, {}
+    with torch.no_grad():
+        loaded = {torch.float32: modules(family, weights, variant, torch.float32)}
+        with tiny.exactly():
+            loaded[torch.float64] = modules(family, weights, variant, torch.float64)
+        for name, case in cases.items():
+            size = (4, 6) if name == "guided" else (4, 4)
+            noise = common.make(weights, "noise", [name, [1, 16, *size], 1 / common.LANE_STD, 0])
+            out[f"{name}.noise"] = noise
+            got = {torch.float32: picture(family, loaded[torch.float32], case, noise)}
+            with tiny.exactly():
+                got[torch.float64] = picture(family, loaded[torch.float64], case, noise)
+            for key, value in got[torch.float32].items():
+                exact = got[torch.float64][key].double()
+                peak, apart = float(exact.abs().max()), float((value.double() - exact).abs().max())
+                out[f"{name}.{key}"] = value.to(torch.float32).contiguous()
+                tolerances[f"{name}.{key}"] = {"peak": peak, "tol_abs": max(16 * apart, 2e-6 * peak)}
+    save_file(out, f"{family}/golden/pictures.safetensors")
+    all_tolerances = common.load_json(f"{family}/golden/tolerances.json")
+    all_tolerances["pictures.safetensors"] = tolerances
+    common.save_json(f"{family}/golden/tolerances.json", all_tolerances, "},\"")
+
+
 def main(data):
     torch.set_num_threads(1)
     words = Tokenizer.from_file(os.path.join(data, "common/unigram/tokenizer.json"))
-    start = torch.arange(32 * 32 * 3, dtype=torch.int64) * 7919 % 251
-    start = (start.reshape(1, 32, 32, 3).permute(0, 3, 1, 2).float() / 255) * 2 - 1
-    cases = {"dev": {"plain": (3.5, 1.0, 4, None, 1.0), "guided": (2.0, 3.0, 3, None, 1.0), "start": (3.5, 1.0, 4, start, 0.75)},
+    cases = {"dev": {"plain": (3.5, 1.0, 4, None, 1.0), "guided": (2.0, 3.0, 3, None, 1.0),
+                     "start": (3.5, 1.0, 4, start_picture(), 0.75)},
              "schnell": {"plain": (0.0, 1.0, 4, None, 1.0)}}
     for variant, some in cases.items():
-        family = os.path.join(data, "flux1", variant)
-        weights = common.load_json(f"{family}/weights.json")
-        out, tolerances = {}, {}
-        with torch.no_grad():
-            loaded = {torch.float32: modules(family, weights, variant, torch.float32)}
-            with tiny.exactly():
-                loaded[torch.float64] = modules(family, weights, variant, torch.float64)
-            for name, case in some.items():
-                size = (4, 6) if name == "guided" else (4, 4)
-                noise = common.make(weights, "noise", [name, [1, 16, *size], 1 / common.LANE_STD, 0])
-                out[f"{name}.noise"] = noise
-                got = {torch.float32: picture(family, loaded[torch.float32], words, variant, case, noise)}
-                with tiny.exactly():
-                    got[torch.float64] = picture(family, loaded[torch.float64], words, variant, case, noise)
-                for key, value in got[torch.float32].items():
-                    exact = got[torch.float64][key].double()
-                    peak, apart = float(exact.abs().max()), float((value.double() - exact).abs().max())
-                    out[f"{name}.{key}"] = value.to(torch.float32).contiguous()
-                    tolerances[f"{name}.{key}"] = {"peak": peak, "tol_abs": max(16 * apart, 2e-6 * peak)}
-        save_file(out, f"{family}/golden/pictures.safetensors")
-        all_tolerances = common.load_json(f"{family}/golden/tolerances.json")
-        all_tolerances["pictures.safetensors"] = tolerances
-        common.save_json(f"{family}/golden/tolerances.json", all_tolerances, "},\"")
+        write(os.path.join(data, "flux1", variant), variant, some, modules,
+              lambda family, loaded, case, noise: picture(family, loaded, words, variant, case, noise))
 
 
 if __name__ == "__main__":

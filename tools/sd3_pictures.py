@@ -9,14 +9,12 @@ import sys
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Img2ImgPipeline
 from diffusers import StableDiffusion3Pipeline
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
-import flux1_goldens
 import sd3_goldens as tiny
 import zimage_pictures as common
-from flux1_pictures import CAT, LESS
+from flux1_pictures import CAT, LESS, start_picture, write
 
 ROWS = 256
 
@@ -90,35 +88,12 @@ def picture(family, loaded, words, case, noise):
 def main(data):
     torch.set_num_threads(1)
     words = Tokenizer.from_file(os.path.join(data, "common/unigram/tokenizer.json"))
-    start = torch.arange(32 * 32 * 3, dtype=torch.int64) * 7919 % 251
-    start = (start.reshape(1, 32, 32, 3).permute(0, 3, 1, 2).float() / 255) * 2 - 1
     cases = {"medium": {"plain": (1.0, 4, True, None, 1.0), "guided": (3.0, 3, True, None, 1.0),
-                        "start": (3.0, 4, True, start, 0.75), "without": (3.0, 2, False, None, 1.0)},
+                        "start": (3.0, 4, True, start_picture(), 0.75), "without": (3.0, 2, False, None, 1.0)},
              "first": {"plain": (1.0, 4, True, None, 1.0)}}
     for variant, some in cases.items():
-        family = os.path.join(data, "sd3", variant)
-        weights = common.load_json(f"{family}/weights.json")
-        out, tolerances = {}, {}
-        with torch.no_grad():
-            loaded = {torch.float32: modules(family, weights, variant, torch.float32)}
-            with flux1_goldens.exactly():
-                loaded[torch.float64] = modules(family, weights, variant, torch.float64)
-            for name, case in some.items():
-                size = (4, 6) if name == "guided" else (4, 4)
-                noise = common.make(weights, "noise", [name, [1, 16, *size], 1 / common.LANE_STD, 0])
-                out[f"{name}.noise"] = noise
-                got = {torch.float32: picture(family, loaded[torch.float32], words, case, noise)}
-                with flux1_goldens.exactly():
-                    got[torch.float64] = picture(family, loaded[torch.float64], words, case, noise)
-                for key, value in got[torch.float32].items():
-                    exact = got[torch.float64][key].double()
-                    peak, apart = float(exact.abs().max()), float((value.double() - exact).abs().max())
-                    out[f"{name}.{key}"] = value.to(torch.float32).contiguous()
-                    tolerances[f"{name}.{key}"] = {"peak": peak, "tol_abs": max(16 * apart, 2e-6 * peak)}
-        save_file(out, f"{family}/golden/pictures.safetensors")
-        all_tolerances = common.load_json(f"{family}/golden/tolerances.json")
-        all_tolerances["pictures.safetensors"] = tolerances
-        common.save_json(f"{family}/golden/tolerances.json", all_tolerances, "},\"")
+        write(os.path.join(data, "sd3", variant), variant, some, modules,
+              lambda family, loaded, case, noise: picture(family, loaded, words, case, noise))
 
 
 if __name__ == "__main__":
